@@ -1,0 +1,53 @@
+# Two commands on a fresh machine: make demo, make test. Each sets up what it needs by itself.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format manual lock bench clean
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+BIN := .venv/bin
+
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# uv comes from the same lock as everything else; pip only bootstraps it.
+.venv/ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python3 is $$($(PYTHON) -V); this project needs 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Setting up .venv from requirements.lock (about 7 GB, mostly PyTorch) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)"
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	@touch $@
+
+setup: .venv/ready ## create .venv from requirements.lock
+
+demo: .venv/ready ## the whole study on simulated chips: results/demo/report.html (minutes, no network)
+	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
+
+test: .venv/ready ## all tests
+	@$(BIN)/pytest -n 2 --dist loadgroup
+
+lint: .venv/ready ## ruff, snakefmt and Snakemake's own linter
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check Snakefile workflow
+	@$(BIN)/snakemake --lint
+
+format: .venv/ready ## mend what lint can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+	@$(BIN)/snakefmt Snakefile workflow
+
+manual: .venv/ready ## rewrite the tables of config/README.md from the schema
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m terralucas.manual config/README.md
+
+bench: .venv/ready ## measure the training loop against the barest loop
+	@PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/training_loop.py
+
+lock: .venv/ready ## pin the dependencies of pyproject.toml anew
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev --no-annotate --no-header --no-emit-index-url \
+		pyproject.toml --output-file requirements.lock > /dev/null
+
+clean: ## remove results and downloads, but not .venv
+	@find results resources -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +

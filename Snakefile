@@ -1,0 +1,33 @@
+# Which fine-tuning recipe is better, and can I believe it?
+# chips → splits → features (once per backbone) → runs (backbone × loss × decoder × seed) → predictions → report
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
+from terralucas.config import default_configfile
+
+if not workflow.overwrite_configfiles:
+    # Jobs on other machines are told this choice by --configfiles, which Snakemake takes from this list.
+    workflow.config_settings.configfiles.append(default_configfile(workflow.dag_settings.targets).absolute())
+
+    configfile: workflow.config_settings.configfiles[0]
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/report.smk"
+
+
+report: "workflow/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        f"{RESULTS}/report.html",
+    localrule: True

@@ -1,0 +1,170 @@
+"""Configuration: defaults, and errors that name the key and what is allowed."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from terralucas.config import default_configfile, load_schema, min_chips_per_class, recipes, resolve
+from terralucas.errors import StudyError
+from terralucas.manual import with_tables
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
+
+
+def load(name):
+    return yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def changed(keys, value, base="demo"):
+    """A configuration with one key set; `keys` is a dotted path, numbers index lists."""
+    config = load(base)
+    place = config
+    *path, last = [int(key) if key.isdigit() else key for key in keys.split(".")]
+    for key in path:
+        place = place[key] if isinstance(key, int) else place.setdefault(key, {})
+    place[last] = value
+    return config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configs_are_valid_and_named_as_their_study(path):
+    config = resolve(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert config["study"] == path.stem or path.stem == "config"
+
+
+@pytest.mark.parametrize(("name", "runs"), [("config", 80), ("demo", 40), ("notebook", 20)])
+def test_number_of_runs(name, runs):
+    config = resolve(load(name))
+    assert len(recipes(config)) * len(config["grid"]["seeds"]) == runs
+
+
+def test_the_study_has_the_originals_hyper_parameters():
+    training = resolve(load("config"))["training"]
+    assert (training["learning_rate"], training["weight_decay"]) == (1e-4, 0.05)
+    assert (training["batch_size"], training["epochs"], training["monitor"]) == (8, 100, "macro_accuracy")
+
+
+def test_resolving_twice_changes_nothing_and_leaves_its_input_alone():
+    raw = load("demo")
+    before = copy.deepcopy(raw)
+    once = resolve(raw)
+    assert raw == before
+    assert resolve(once) == once
+
+
+def test_defaults_reach_named_settings_and_sources():
+    config = resolve(changed("dataset.sources", [{"type": "simulated"}]))
+    assert config["dataset"]["sources"][0] == {"type": "simulated", "chips": 600, "size_px": 64, "seed": 0}
+    assert config["decoders"]["identity"] == {"pooling": "mean", "hidden": None, "dropout": 0.1}
+
+
+# One bad configuration each: path, value, and what the message must say.
+BAD = [
+    ("training.epoch", 3, ["unknown key training.epoch", "did you mean epochs?"]),
+    ("typo", 1, ["unknown key typo", "allowed: study"]),
+    ("training.learning_rate", "1e-4", ["training.learning_rate", "no number", "write 0.0001"]),
+    ("training.learning_rate", 0, ["training.learning_rate is 0", "above 0"]),
+    ("training.batch_size", 0, ["training.batch_size is 0", "at least 1 chips"]),
+    ("training.batch_size", 2.5, ["training.batch_size is 2.5", "no integer"]),
+    ("training.precision", "fp16", ["training.precision", '"16-mixed"']),
+    ("dataset.unit", "percent", ["dataset.unit", '"reflectance"', '"dn"']),
+    ("dataset.bands", ["RED", "NIR"], ['dataset.bands[1] is "NIR"', "NIR_BROAD"]),
+    ("dataset.bands", ["RED", "RED"], ["dataset.bands", "twice"]),
+    ("dataset.sources", [], ["dataset.sources", "at least 1"]),
+    ("dataset.sources.0", {"type": "ftp"}, ["dataset.sources[0].type", '"gdrive"']),
+    ("dataset.sources.0", {"type": "gdrive"}, ["missing key dataset.sources[0].id"]),
+    ("dataset.sources.0", {"type": "url", "url": "file:///x"}, ["dataset.sources[0].url", "must match"]),
+    ("dataset.sources.0.chips", 5, ["dataset.sources[0].chips is 5", "at least 100 chips"]),
+    ("dataset.sources.0.size_px", 60, ["size_px is 60", "multiple of 16 px"]),
+    ("dataset.classes.1.code", 1, ["code '1' is given twice"]),
+    ("grid.losses", ["weighted_ce", "hinge"], ["grid.losses names 'hinge'", "losses defines: weighted_ce"]),
+    ("grid.seeds", [0, 0], ["grid.seeds", "twice"]),
+    ("grid.seeds", [-1], ["grid.seeds[0] is -1", "at least 0"]),
+    ("losses.bad name", {"type": "ce"}, ["losses", "bad name"]),
+    ("losses.weighted_ce.gamma", 2.0, ["unknown key losses.weighted_ce.gamma"]),
+    ("losses.weighted_focal.gamma", 0, ["gamma is 0", "above 0"]),
+    ("decoders.mlp.hidden", "512", ["decoders.mlp.hidden", "write 512)"]),
+    ("decoders.identity.dropout", 1, ["decoders.identity.dropout is 1", "below 1"]),
+    ("split.folds", 1, ["split.folds is 1", "at least 2"]),
+    ("split.validation_share", 1.5, ["split.validation_share is 1.5", "below 1"]),
+    ("split.validation_is_test", True, ["validation_is_test needs split.strategy holdout"]),
+    ("study", "a/b", ["study", "must match"]),
+    ("backbones.tiny.weights", {"source": "random", "repo": "a/b"}, ["unknown key backbones.tiny.weights.repo"]),
+    ("backbones.tiny.model", "resnet50", ["backbones.tiny.model", "terramind_v1_tiny"]),
+    ("report.contrasts.0.a", "hinge", ["report.contrasts names the loss 'hinge'"]),
+    ("dataset.layout", {"x_column": "lon"}, ["x_column and y_column belong together"]),
+]
+
+
+@pytest.mark.parametrize(("keys", "value", "said"), BAD, ids=[f"{keys}={value}"[:60] for keys, value, _ in BAD])
+def test_bad_values_are_named_with_what_is_allowed(keys, value, said):
+    with pytest.raises(StudyError) as raised:
+        resolve(changed(keys, value))
+    for words in said:
+        assert words in str(raised.value)
+
+
+def test_every_problem_is_listed_at_once():
+    config = changed("training.epoch", 3)
+    config["dataset"]["unit"] = "percent"
+    with pytest.raises(StudyError) as raised:
+        resolve(config)
+    assert "training.epoch" in str(raised.value)
+    assert "dataset.unit" in str(raised.value)
+
+
+def test_two_names_of_one_setting_are_refused():
+    config = changed("losses.again", {"type": "ce", "class_weights": "balanced"})
+    config["grid"]["losses"].append("again")
+    with pytest.raises(StudyError, match="'weighted_ce' and 'again' are the same setting"):
+        resolve(config)
+
+
+def test_unweighted_losses_that_differ_only_in_reduction_are_the_same_setting():
+    config = changed("losses", {"a": {"type": "ce"}, "b": {"type": "ce", "reduction": "mean"}})
+    config["grid"]["losses"], config["report"]["contrasts"] = ["a", "b"], []
+    with pytest.raises(StudyError, match="the same setting"):
+        resolve(config)
+
+
+def test_blocks_need_coordinates():
+    config = changed("split.block_km", 50)
+    config["dataset"]["point_ids"] = "none"
+    with pytest.raises(StudyError, match="block_km needs coordinates"):
+        resolve(config)
+
+
+def test_a_target_names_its_study(tmp_path):
+    (tmp_path / "demo.yaml").touch()
+    assert default_configfile(["results/demo/report.html"], tmp_path) == tmp_path / "demo.yaml"
+    assert default_configfile(["results/other/report.html"], tmp_path) == tmp_path / "config.yaml"
+    assert default_configfile([], tmp_path) == tmp_path / "config.yaml"
+
+
+@pytest.mark.parametrize(("folds", "least"), [(2, 4), (3, 3), (5, 5)])
+def test_fewest_chips_of_a_class(folds, least):
+    assert min_chips_per_class({"strategy": "kfold", "folds": folds}) == least
+
+
+def keys_without_description(schema, path=""):
+    for name, child in schema.get("properties", {}).items():
+        if isinstance(child, dict) and "description" not in child and "$ref" not in child:
+            yield f"{path}.{name}"
+        if isinstance(child, dict):
+            yield from keys_without_description(child, f"{path}.{name}")
+            yield from keys_without_description(child.get("items", {}), f"{path}.{name}[]")
+
+
+def test_every_key_has_a_description():
+    schema = load_schema()
+    assert list(keys_without_description(schema)) == []
+    for name, definition in schema["$defs"].items():
+        assert list(keys_without_description(definition, name)) == []
+
+
+def test_the_manual_is_generated_from_the_schema():
+    manual = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    assert with_tables(manual) == manual, "run `make manual`"

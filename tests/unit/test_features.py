@@ -1,0 +1,144 @@
+"""The backbone and the feature pass, with TerraTorch's real encoder at random weights."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from terralucas.backbone import MODALITY, build_backbone
+from terralucas.errors import StudyError
+from terralucas.features import POOLED, TOKENS, ChipDataset, FeatureOptions, extract
+from terralucas.normalisation import Normaliser
+
+pytestmark = pytest.mark.xdist_group("terratorch")
+
+BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
+RANDOM = {"source": "random", "seed": 5}
+UNIT = Normaliser("dataset", np.zeros(6), np.ones(6), np.zeros(6))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return build_backbone("terramind_v1_tiny", BANDS, RANDOM)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A state dict in TerraMind's format: the all-bands S2L2A encoder among keys of other modalities."""
+    from terratorch.registry import BACKBONE_REGISTRY
+
+    torch.manual_seed(11)
+    model = BACKBONE_REGISTRY.build("terramind_v1_tiny", modalities=[MODALITY, "S1GRD"], pretrained=False)
+    path = tmp_path_factory.mktemp("weights") / "TerraMind_v1_tiny.pt"
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def dataset_of(folder, n=5, side=32, seed=0, tamper=None):
+    chips = np.random.default_rng(seed).normal(size=(n, 6, side, side)).astype(np.float32)
+    files, sums = [], []
+    for index, chip in enumerate(chips):
+        (folder / f"{index}.bin").write_bytes(chip.tobytes())
+        files.append(f"{index}.bin")
+        sums.append(hashlib.sha256(chip.tobytes()).hexdigest())
+    decode = lambda data: np.frombuffer(data, np.float32).reshape(6, side, side)  # noqa: E731
+    return chips, ChipDataset(folder, files, sums, decode, UNIT)
+
+
+def options(batch_size=2, workers=0):
+    return FeatureOptions(batch_size=batch_size, workers=workers, threads=1, precision="32", device="cpu")
+
+
+def test_features_are_the_encoders_last_tokens_and_their_mean(tiny, tmp_path):
+    chips, dataset = dataset_of(tmp_path)
+    outputs = {POOLED: tmp_path / "pooled.npy", TOKENS: tmp_path / "tokens.npy"}
+    done = extract(tiny, dataset, options(), outputs)
+    tokens, pooled = np.load(outputs[TOKENS], mmap_mode="r"), np.load(outputs[POOLED], mmap_mode="r")
+    assert tokens.shape == (5, 4, 192)
+    assert done["shapes"] == {"pooled": [5, 192], "tokens": [5, 4, 192]}
+    assert done["sha256"]["pooled"] == hashlib.sha256(outputs[POOLED].read_bytes()).hexdigest()
+    with torch.inference_mode():
+        expected = tiny.encoder(torch.from_numpy(chips))[-1].numpy()
+    np.testing.assert_allclose(tokens, expected, atol=1e-5)
+    np.testing.assert_allclose(pooled, expected.mean(axis=1), atol=1e-5)
+
+
+def test_repeats_bit_for_bit_and_asking_for_less_changes_nothing(tiny, tmp_path):
+    _, dataset = dataset_of(tmp_path)
+    first = extract(tiny, dataset, options(), {POOLED: tmp_path / "a.npy", TOKENS: tmp_path / "t.npy"})
+    again = extract(
+        build_backbone("terramind_v1_tiny", BANDS, RANDOM), dataset, options(workers=1), {POOLED: tmp_path / "b.npy"}
+    )
+    assert first["sha256"]["pooled"] == again["sha256"]["pooled"]
+
+
+def test_a_chip_that_changed_since_it_was_indexed_is_refused_and_nothing_is_left(tiny, tmp_path):
+    _, dataset = dataset_of(tmp_path)
+    (tmp_path / "3.bin").write_bytes((tmp_path / "2.bin").read_bytes())
+    with pytest.raises(StudyError, match=r"3\.bin changed since"):
+        extract(tiny, dataset, options(), {POOLED: tmp_path / "p.npy"})
+    (tmp_path / "3.bin").unlink()
+    with pytest.raises(StudyError, match=r"3\.bin is gone"):
+        extract(tiny, dataset, options(), {POOLED: tmp_path / "p.npy"})
+    assert not list(tmp_path.glob("*p.npy*"))
+
+
+def test_features_that_are_not_finite_are_refused(tiny, tmp_path):
+    _, dataset = dataset_of(tmp_path)
+    dataset.normaliser = Normaliser("dataset", np.full(6, np.inf), np.ones(6), np.zeros(6))
+    with pytest.raises(StudyError, match="not finite"):
+        extract(tiny, dataset, options(), {POOLED: tmp_path / "p.npy"})
+
+
+def test_another_seed_gives_other_random_weights(tiny):
+    other = build_backbone("terramind_v1_tiny", BANDS, RANDOM | {"seed": 6})
+    x = torch.randn(1, 6, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(tiny.encoder(x)[-1], other.encoder(x)[-1])
+
+
+def test_bands_reach_the_model_by_name(checkpoint):
+    record = {"source": "file", "path": str(checkpoint)}
+    ours = build_backbone("terramind_v1_tiny", BANDS, record)
+    swapped = build_backbone("terramind_v1_tiny", [BANDS[2], BANDS[1], BANDS[0], *BANDS[3:]], record)
+    x = torch.randn(1, 6, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ours.encoder(x)[-1], swapped.encoder(x[:, [2, 1, 0, 3, 4, 5]])[-1])
+    assert not torch.allclose(ours.encoder(x)[-1], swapped.encoder(x)[-1])
+
+
+def test_every_weight_comes_from_the_checkpoint(checkpoint):
+    encoder = build_backbone("terramind_v1_tiny", BANDS, {"source": "file", "path": str(checkpoint)}).encoder
+    saved = torch.load(checkpoint, weights_only=True)
+    for name, value in encoder.named_parameters():
+        if name.endswith("proj.weight") and "encoder_embeddings" in name:
+            bands = ["COASTAL_AEROSOL", "BLUE", "GREEN", "RED", *["-"] * 3, "NIR_BROAD", *["-"] * 2, "SWIR_1", "SWIR_2"]
+            index = [bands.index(band) for band in BANDS]
+            assert torch.equal(value.view(192, 256, 6), saved[name].view(192, 256, 12)[..., index])
+        else:
+            assert torch.equal(value, saved[name]), name
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda state: [state.pop("encoder.3.attn.qkv.weight")], "1 weights missing (encoder.3.attn.qkv.weight"),
+        (
+            lambda state: state.update({"encoder_norm.weight": torch.ones(3)}),
+            "encoder_norm.weight (3,) instead of (192,)",
+        ),
+    ],
+)
+def test_a_checkpoint_that_leaves_weights_random_is_an_error(checkpoint, tmp_path, spoil, said):
+    state = torch.load(checkpoint, weights_only=True)
+    spoil(state)
+    torch.save(state, tmp_path / "bad.pt")
+    with pytest.raises(StudyError, match="would stay random") as raised:
+        build_backbone("terramind_v1_tiny", BANDS, {"source": "file", "path": str(tmp_path / "bad.pt")})
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>sign in</html>", b"PK\x03\x04 broken"])
+def test_a_file_that_is_no_checkpoint_is_an_error(tmp_path, content):
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(StudyError, match="can't be read"):
+        build_backbone("terramind_v1_tiny", BANDS, {"source": "file", "path": str(tmp_path / "bad.pt")})

@@ -1,0 +1,56 @@
+"""Intervals against scipy and a worked example."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from terralucas.intervals import corrected_t
+
+SCORES = np.array([0.40, 0.43, 0.37, 0.41, 0.44])
+
+
+def test_without_correction_it_is_scipys_t_interval():
+    ours = corrected_t(SCORES, 0.0, 0.95)
+    theirs = stats.ttest_1samp(SCORES, 0.0)
+    bounds = theirs.confidence_interval(0.95)
+    assert (ours.low, ours.high) == pytest.approx((bounds.low, bounds.high))
+    assert ours.p_value == pytest.approx(theirs.pvalue)
+    assert (ours.mean, ours.sd, ours.n) == pytest.approx((SCORES.mean(), SCORES.std(ddof=1), 5))
+
+
+def test_correction_by_hand():
+    # Variance of the mean (1/5 + 1/4) s² for five folds; t_{0.975, 4} = 2.776445.
+    ours = corrected_t(SCORES, 0.25, 0.95)
+    half = 2.776445105 * np.sqrt((0.2 + 0.25) * SCORES.var(ddof=1))
+    assert (ours.low, ours.high) == pytest.approx((SCORES.mean() - half, SCORES.mean() + half))
+
+
+def test_p_value_and_interval_agree_on_zero():
+    differences = np.array([0.02, 0.05, 0.01, 0.04, 0.03])
+    for ratio in (0.0, 0.25, 3.0):
+        interval = corrected_t(differences, ratio, 0.95)
+        assert (interval.low > 0) == (interval.p_value < 0.05)
+
+
+def test_one_seed_has_no_interval():
+    interval = corrected_t(np.array([0.4]), 0.25, 0.95)
+    assert interval.mean == 0.4
+    assert np.isnan([interval.sd, interval.low, interval.high, interval.p_value]).all()
+
+
+def test_identical_scores():
+    assert corrected_t(np.array([0.0, 0.0]), 0.25, 0.95).p_value == 1.0
+    assert corrected_t(np.array([0.1, 0.1]), 0.25, 0.95).p_value == 0.0
+
+
+@pytest.mark.parametrize(("ratio", "low", "high"), [(0.25, 0.93, 0.999)])
+def test_coverage_for_overlapping_training_sets(ratio, low, high):
+    """Means of folds with the correlation the correction assumes, ρ = n_test / (n_test + n_train): nominal coverage."""
+    random = np.random.default_rng(1)
+    rho = ratio / (1 + ratio)
+    covered = 0
+    for _ in range(2000):
+        shared, own = random.normal(), random.normal(size=5)
+        interval = corrected_t(np.sqrt(rho) * shared + np.sqrt(1 - rho) * own, ratio, 0.95)
+        covered += interval.low <= 0 <= interval.high
+    assert low <= covered / 2000 <= high

@@ -1,0 +1,398 @@
+"""Finding chips and labels on disk. Chips are never opened here, so any bytes will do."""
+
+from __future__ import annotations
+
+import logging
+import math
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from terralucas.errors import StudyError
+from terralucas.layout import DatasetSpec, find_chips
+
+TABLE = "chips_LC_class.csv"
+IDS = {"45922254": "1", "45942254": "2", "45922256": "1", "45962258": "10"}
+
+
+def make_spec(layout: dict | None = None, **changes) -> DatasetSpec:
+    return DatasetSpec.from_config(
+        {
+            "name": "lucas-italy",
+            "layout": layout or {"labels": "table", "table": TABLE, "id_column": "Point_ID", "label_column": "STR18"},
+            "classes": [
+                {"code": 1, "name": "Arable lands"},
+                {"code": 2, "name": "Permanent crops"},
+                {"code": 10, "name": "Impossible to photo-interpret"},
+            ],
+            "bands": ["RED"],
+            "point_ids": "lucas",
+            "nodata": None,
+        }
+        | changes
+    )
+
+
+FOLDERS = {"labels": "folders", "table": None}
+LISTED = {"labels": "table", "table": "labels.csv", "label_column": "class", "file_column": "file"}
+
+
+def put(path: Path, content: str | bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def lucas_tree(folder: Path, ids: dict[str, str] = IDS) -> None:
+    put(folder / TABLE, "Point_ID,STR18\n" + "".join(f"{name},{code}\n" for name, code in ids.items()))
+    for name, code in ids.items():
+        put(folder / code / f"{name}.tif", f"chip {name}")
+
+
+def files_of(root: Path, spec: DatasetSpec) -> list[str]:
+    listing = find_chips(root, spec)
+    assert listing.problems == ()
+    return [chip.file for chip in listing.chips]
+
+
+def only_problem(root: Path, spec: DatasetSpec):
+    (problem,) = find_chips(root, spec).problems
+    return problem
+
+
+@pytest.mark.parametrize("depth", ["", "Lucas_Chips_Geo_Italy", "a/b c/d'e"])
+def test_lucas_layout_is_found_at_any_depth_in_table_order(tmp_path, depth):
+    lucas_tree(tmp_path / depth)
+    listing = find_chips(tmp_path, make_spec())
+    assert [(chip.point_id, chip.label) for chip in listing.chips] == [
+        ("45922254", 0),
+        ("45942254", 1),
+        ("45922256", 0),
+        ("45962258", 2),
+    ]
+    assert listing.chips[0].file == (Path(depth) / "1/45922254.tif").as_posix()
+    assert (listing.chips[0].easting_m, listing.chips[0].northing_m) == (4592000.0, 2254000.0)
+    assert listing.table == (Path(depth) / TABLE).as_posix()
+    assert listing.problems == ()
+
+
+def test_macos_litter_hidden_files_and_archives_are_ignored(tmp_path):
+    lucas_tree(tmp_path / "chips")
+    put(tmp_path / "chips/__MACOSX/1/45922254.tif", "litter")
+    put(tmp_path / "chips/1/._45922254.tif", "litter")
+    put(tmp_path / f"chips/._{TABLE}", "litter")
+    put(tmp_path / ".cache/1/45922254.tif", "litter")
+    put(tmp_path / "chips/chips.tar.gz", "litter")
+    put(tmp_path / "chips/1/.DS_Store", "litter")
+    assert len(files_of(tmp_path, make_spec())) == 4
+
+
+def test_nested_copy_of_the_whole_tree_is_ignored(tmp_path):
+    lucas_tree(tmp_path / "chips")
+    lucas_tree(tmp_path / "chips/chips")
+    put(tmp_path / "chips/chips/1/45922254.tif", "the same chip, packed in another way")
+    assert all(file.startswith(("chips/1", "chips/2")) for file in files_of(tmp_path, make_spec()))
+
+
+def test_nested_copy_is_ignored_where_the_table_names_the_files(tmp_path):
+    for folder, packing in ((tmp_path, "first"), (tmp_path / "copy", "second")):
+        put(folder / "labels.csv", "file,class\na/x.tif,1\n")
+        put(folder / "a/x.tif", packing)
+    assert files_of(tmp_path, make_spec(LISTED, point_ids="none")) == ["a/x.tif"]
+
+
+def test_nested_copy_without_its_own_table_is_ignored(tmp_path):
+    lucas_tree(tmp_path)
+    for name, code in IDS.items():
+        put(tmp_path / "copy" / code / f"{name}.tif", f"chip {name}")
+    assert "1/45922254.tif" in files_of(tmp_path, make_spec())
+
+
+def test_table_may_lie_beside_the_chips(tmp_path):
+    lucas_tree(tmp_path / "chips")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "chips" / TABLE).rename(tmp_path / "labels" / TABLE)
+    assert len(files_of(tmp_path, make_spec())) == 4
+
+
+def test_copy_of_the_table_beside_the_chips_does_not_hide_them(tmp_path):
+    lucas_tree(tmp_path / "data/chips")
+    put(tmp_path / TABLE, (tmp_path / "data/chips" / TABLE).read_bytes())
+    assert len(files_of(tmp_path, make_spec())) == 4
+
+
+def test_linked_folders_are_followed_once(tmp_path):
+    lucas_tree(tmp_path / "elsewhere")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "chips").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "elsewhere" / "loop").symlink_to(root, target_is_directory=True)
+    assert len(files_of(root, make_spec())) == 4
+
+
+def test_deeper_table_that_differs_is_ignored_with_a_warning(tmp_path, caplog):
+    lucas_tree(tmp_path)
+    put(tmp_path / "old" / TABLE, "Point_ID,STR18\n45922254,2\n")
+    with caplog.at_level(logging.WARNING):
+        assert len(files_of(tmp_path, make_spec())) == 4
+    assert f"old/{TABLE}" in caplog.text
+
+
+def test_different_tables_at_one_depth_are_refused_and_named(tmp_path):
+    lucas_tree(tmp_path / "first")
+    put(tmp_path / "second" / TABLE, "Point_ID,STR18\n45922254,2\n")
+    with pytest.raises(StudyError, match="two different labels tables") as caught:
+        find_chips(tmp_path, make_spec())
+    assert f"first/{TABLE} and second/{TABLE}" in caught.value.found
+
+
+def test_table_can_be_told_apart_by_its_folder(tmp_path):
+    lucas_tree(tmp_path / "first")
+    put(tmp_path / "second" / TABLE, "Point_ID,STR18\n45922254,2\n")
+    layout = {"labels": "table", "table": f"first/{TABLE}", "id_column": "Point_ID", "label_column": "STR18"}
+    assert len(files_of(tmp_path, make_spec(layout))) == 4
+
+
+def test_spreadsheet_habits_in_the_table_are_understood(tmp_path):
+    lucas_tree(tmp_path)
+    put(
+        tmp_path / TABLE,
+        "\ufeffPoint_ID , STR18,note\r\n45922254.0, 1.0,x\r\n 45942254 ,2.0\r\n45922256,1,\r\n45962258,10,\r\n",
+    )
+    assert len(files_of(tmp_path, make_spec())) == 4
+
+
+def test_labels_may_be_class_names(tmp_path):
+    lucas_tree(tmp_path, {"45922254": "Arable lands", "45942254": "Permanent crops"})
+    assert [chip.label for chip in find_chips(tmp_path, make_spec()).chips] == [0, 1]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_folders_as_labels_with_accents_spaces_and_quotes(tmp_path, form):
+    for name in ("Città d'arte", 'Öde "Flächen"'):
+        put(tmp_path / "x" / unicodedata.normalize(form, name) / f"chip of {name[0]}.TIFF", name)
+    classes = [{"code": "city", "name": "Città d'arte"}, {"code": 'Öde "Flächen"', "name": "barren"}]
+    listing = find_chips(tmp_path, make_spec(FOLDERS, classes=classes, point_ids="none"))
+    assert [(chip.point_id, chip.label) for chip in listing.chips] == [("chip of C", 0), ("chip of Ö", 1)]
+    assert (tmp_path / listing.chips[0].file).is_file()
+    assert math.isnan(listing.chips[0].easting_m)
+    assert listing.table is None
+
+
+def test_table_with_file_column_and_coordinates(tmp_path):
+    put(tmp_path / "in/labels.csv", "file,class,lat,lon\ntiles/è 1.tif,10,52,10\n../out/b.tif,1,42,12.5\n")
+    put(tmp_path / "in/tiles" / unicodedata.normalize("NFD", "è 1.tif"), "a")
+    put(tmp_path / "out/b.tif", "b")
+    listing = find_chips(tmp_path, make_spec(LISTED | {"x_column": "lon", "y_column": "lat"}, point_ids="none"))
+    assert listing.problems == ()
+    first, second = listing.chips
+    assert (first.point_id, first.label, second.point_id, second.file) == ("è 1", 2, "b", "out/b.tif")
+    # 52 N 10 E is the origin of EPSG:3035, with false easting 4,321,000 m and false northing 3,210,000 m.
+    assert (first.easting_m, first.northing_m) == pytest.approx((4321000.0, 3210000.0), abs=0.01)
+
+
+def test_projected_coordinates_keep_their_place(tmp_path):
+    put(tmp_path / "labels.csv", "file,class,x,y\na.tif,1,4592000,2254000\n")
+    put(tmp_path / "a.tif", "a")
+    layout = LISTED | {"x_column": "x", "y_column": "y", "crs": "EPSG:3035"}
+    (chip,) = find_chips(tmp_path, make_spec(layout, point_ids="none")).chips
+    assert (chip.easting_m, chip.northing_m) == pytest.approx((4592000.0, 2254000.0), abs=0.01)
+
+
+def test_numbered_folders_are_no_classes_where_the_table_names_the_files(tmp_path):
+    put(tmp_path / "labels.csv", "file,class\n1/a.tif,2\n2/a2.tif,1\n")
+    put(tmp_path / "1/a.tif", "a")
+    put(tmp_path / "2/a2.tif", "b")
+    assert files_of(tmp_path, make_spec(LISTED, point_ids="none")) == ["1/a.tif", "2/a2.tif"]
+
+
+# Problems of single chips.
+
+
+def test_label_without_file(tmp_path):
+    lucas_tree(tmp_path)
+    (tmp_path / "2/45942254.tif").unlink()
+    problem = only_problem(tmp_path, make_spec())
+    assert (problem.point_id, problem.file, problem.kind) == ("45942254", None, "label_without_file")
+    assert "45942254.tif" in problem.message
+
+
+def test_file_without_label(tmp_path):
+    lucas_tree(tmp_path)
+    put(tmp_path / "1/45982254.tif", "chip")
+    problem = only_problem(tmp_path, make_spec())
+    assert (problem.point_id, problem.file, problem.kind) == ("45982254", "1/45982254.tif", "file_without_label")
+
+
+def test_empty_label(tmp_path):
+    lucas_tree(tmp_path)
+    put(tmp_path / TABLE, (tmp_path / TABLE).read_text().replace("45942254,2", "45942254,"))
+    assert (only_problem(tmp_path, make_spec()).kind, len(find_chips(tmp_path, make_spec()).chips)) == (
+        "file_without_label",
+        3,
+    )
+
+
+def test_row_without_id(tmp_path):
+    lucas_tree(tmp_path)
+    with (tmp_path / TABLE).open("a") as table:
+        table.write(",1\n,2\n")
+    problem = only_problem(tmp_path, make_spec())
+    assert problem.kind == "missing_id"
+    assert problem.message.startswith("2 row(s)")
+
+
+def test_id_twice_in_the_table_drops_the_chip_and_shows_its_labels(tmp_path):
+    lucas_tree(tmp_path)
+    with (tmp_path / TABLE).open("a") as table:
+        table.write("45922254,2\n")
+    problem = only_problem(tmp_path, make_spec())
+    assert (problem.kind, problem.point_id) == ("duplicate_label", "45922254")
+    assert "2 rows" in problem.message
+    assert "label 1, 2" in problem.message
+
+
+def test_label_outside_the_classes(tmp_path):
+    lucas_tree(tmp_path, IDS | {"45982254": "7"})
+    problem = only_problem(tmp_path, make_spec())
+    assert (problem.kind, problem.point_id) == ("unknown_label", "45982254")
+    assert "'7'" in problem.message
+    assert "1, 2, 10" in problem.message
+
+
+def test_folder_outside_the_classes(tmp_path):
+    put(tmp_path / "1/a.tif", "a")
+    put(tmp_path / "misc/b.tif", "b")
+    problem = only_problem(tmp_path, make_spec(FOLDERS, point_ids="none"))
+    assert (problem.kind, problem.file) == ("unknown_label", "misc/b.tif")
+    assert "folder 'misc'" in problem.message
+
+
+def test_folder_that_disagrees_with_the_table(tmp_path):
+    lucas_tree(tmp_path)
+    (tmp_path / "2/45942254.tif").rename(tmp_path / "1/45942254.tif")
+    problem = only_problem(tmp_path, make_spec())
+    assert (problem.kind, problem.file) == ("folder_disagrees", "1/45942254.tif")
+    assert "'1'" in problem.message
+    assert "'2'" in problem.message
+
+
+def test_two_different_files_of_one_id(tmp_path):
+    lucas_tree(tmp_path)
+    put(tmp_path / "more/1/45922254.tif", "another chip")
+    problem = only_problem(tmp_path, make_spec())
+    assert problem.kind == "duplicate_file"
+    assert "1/45922254.tif, more/1/45922254.tif" in problem.message
+
+
+@pytest.mark.parametrize("layout", [None, FOLDERS])
+def test_one_chip_in_two_class_folders_is_no_harmless_copy(tmp_path, layout):
+    lucas_tree(tmp_path)
+    put(tmp_path / "2/45922254.tif", (tmp_path / "1/45922254.tif").read_bytes())
+    problem = only_problem(tmp_path, make_spec(layout))
+    assert (problem.kind, problem.point_id) == ("duplicate_file", "45922254")
+
+
+def test_two_chips_of_one_file(tmp_path):
+    put(tmp_path / "labels.csv", "file,class,id\na.tif,1,first\na.tif,2,second\nb.tif,1,third\n")
+    put(tmp_path / "a.tif", "a")
+    put(tmp_path / "b.tif", "b")
+    listing = find_chips(tmp_path, make_spec(LISTED | {"id_column": "id"}, point_ids="none"))
+    assert [(p.point_id, p.kind) for p in listing.problems] == [
+        ("first", "duplicate_file"),
+        ("second", "duplicate_file"),
+    ]
+
+
+def test_file_the_table_does_not_name(tmp_path):
+    put(tmp_path / "labels.csv", "file,class\na/x.tif,1\n")
+    put(tmp_path / "a/x.tif", "x")
+    put(tmp_path / "b/x.tif", "another x")
+    put(tmp_path / "copy/x.tif", "x")
+    problem = only_problem(tmp_path, make_spec(LISTED, point_ids="none"))
+    assert (problem.kind, problem.file) == ("file_without_label", "b/x.tif")
+
+
+def test_file_outside_the_dataset_is_not_taken(tmp_path):
+    put(tmp_path / "root/labels.csv", "file,class\n../secret.tif,1\na.tif,1\n")
+    put(tmp_path / "root/a.tif", "a")
+    put(tmp_path / "secret.tif", "s")
+    problem = only_problem(tmp_path / "root", make_spec(LISTED, point_ids="none"))
+    assert (problem.kind, problem.point_id) == ("label_without_file", "secret")
+
+
+def test_id_that_is_no_lucas_id(tmp_path):
+    lucas_tree(tmp_path, IDS | {"chip-7": "1"})
+    problem = only_problem(tmp_path, make_spec())
+    assert (problem.kind, problem.point_id) == ("not_a_lucas_id", "chip-7")
+    assert len(find_chips(tmp_path, make_spec(point_ids="none")).chips) == 5
+
+
+@pytest.mark.parametrize(("lat", "lon"), [("", "12"), ("42 N", "12"), ("95", "200"), ("nan", "12"), ("inf", "12")])
+def test_coordinates_that_are_no_place(tmp_path, lat, lon):
+    put(tmp_path / "labels.csv", f"file,class,lat,lon\na.tif,1,42,12\nb.tif,1,{lat},{lon}\n")
+    put(tmp_path / "a.tif", "a")
+    put(tmp_path / "b.tif", "b")
+    spec = make_spec(LISTED | {"x_column": "lon", "y_column": "lat"}, point_ids="none")
+    problem = only_problem(tmp_path, spec)
+    assert (problem.kind, problem.point_id) == ("bad_coordinates", "b")
+    assert repr(lat) in problem.message
+
+
+# Problems of the whole dataset.
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(StudyError, match="does not exist"):
+        find_chips(tmp_path / "nowhere", make_spec())
+
+
+@pytest.mark.parametrize(("layout", "expected"), [(None, TABLE), (FOLDERS, "<class code or name>/<chip>.tif")])
+def test_no_chips_says_where_it_looked_what_was_there_and_what_it_wanted(tmp_path, layout, expected):
+    put(tmp_path / "Lucas.tar.gz", "packed")
+    put(tmp_path / "readme/notes.txt", "text")
+    with pytest.raises(StudyError) as caught:
+        find_chips(tmp_path, make_spec(layout))
+    assert str(tmp_path) in caught.value.problem
+    assert caught.value.found == "Lucas.tar.gz, readme"
+    assert expected in caught.value.expected
+
+
+def test_missing_table_names_the_tables_there_are(tmp_path):
+    lucas_tree(tmp_path)
+    (tmp_path / TABLE).rename(tmp_path / "classes.csv")
+    with pytest.raises(StudyError, match=f"{TABLE} is nowhere") as caught:
+        find_chips(tmp_path, make_spec())
+    assert "classes.csv" in caught.value.found
+
+
+def test_missing_column_names_the_columns_there_are(tmp_path):
+    lucas_tree(tmp_path)
+    put(tmp_path / TABLE, "POINT_ID;STR18\n45922254;1\n")
+    with pytest.raises(StudyError, match="has no column Point_ID, STR18") as caught:
+        find_chips(tmp_path, make_spec())
+    assert "POINT_ID;STR18" in caught.value.found
+    assert "semicolons" in caught.value.expected
+
+
+@pytest.mark.parametrize("content", [b"", b"Point_ID,STR18\n1,\xff\xfe\n", b'a,b\n1,"2\n'])
+def test_file_that_is_no_table(tmp_path, content):
+    lucas_tree(tmp_path)
+    put(tmp_path / TABLE, content)
+    with pytest.raises(StudyError, match="no comma-separated UTF-8 table"):
+        find_chips(tmp_path, make_spec())
+
+
+def test_unknown_coordinate_system(tmp_path):
+    put(tmp_path / "labels.csv", "file,class,lat,lon\na.tif,1,42,12\n")
+    put(tmp_path / "a.tif", "a")
+    layout = LISTED | {"x_column": "lon", "y_column": "lat", "crs": "EPSG:4326000"}
+    with pytest.raises(StudyError, match="EPSG:4326000"):
+        find_chips(tmp_path, make_spec(layout, point_ids="none"))
+
+
+@pytest.mark.parametrize("second", [{"code": "1", "name": "Grass"}, {"code": 3, "name": "Arable lands"}])
+def test_classes_that_cannot_be_told_apart(second):
+    with pytest.raises(StudyError, match="two classes"):
+        make_spec(classes=[{"code": 1, "name": "Arable lands"}, second])

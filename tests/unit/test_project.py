@@ -1,0 +1,49 @@
+"""The project's own files agree with each other."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def locked():
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    return {name.lower(): version for name, version in re.findall(r"^([\w.-]+)==([^ ;\\]+)", text, re.MULTILINE)}
+
+
+def test_conda_has_the_same_list():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    *conda, pip = environment["dependencies"]
+    assert pip["pip"] == PROJECT["project"]["dependencies"]
+    assert conda == [f"python {PROJECT['project']['requires-python']}", "pip"]
+
+
+def test_the_lock_holds_every_dependency_with_hashes_and_no_address():
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+    names = {re.match(r"[\w.-]+", requirement).group().lower() for requirement in wanted}
+    assert names <= locked().keys()
+    assert "://" not in text
+    entries = re.split(r"^(?=\S)", text, flags=re.MULTILINE)
+    assert all("--hash=sha256:" in entry for entry in entries if "==" in entry)
+
+
+def test_the_snakefile_is_a_table_of_contents():
+    assert len((ROOT / "Snakefile").read_text(encoding="utf-8").splitlines()) < 40
+
+
+def test_no_module_is_longer_than_400_lines():
+    long = [path.name for path in (ROOT / "workflow").rglob("*.py") if len(path.read_text("utf-8").splitlines()) > 400]
+    assert long == []
+
+
+def test_scripts_are_named_as_their_rules():
+    rules = re.findall(
+        r"^rule (\w+):", "".join(p.read_text("utf-8") for p in (ROOT / "workflow/rules").glob("*.smk")), re.M
+    )
+    scripts = {path.stem for path in (ROOT / "workflow" / "scripts").glob("*.py")} - {"_job"}
+    assert scripts == set(rules)

@@ -1,0 +1,149 @@
+"""Training: learns, is deterministic, keeps the right epoch, and resumes to the same numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+from terralucas.decoders import DecoderModel
+from terralucas.errors import StudyError
+from terralucas.losses import build_loss
+from terralucas.sidecar import Sidecar
+from terralucas.training import TrainingData, TrainingOptions, accuracies, predict, train
+
+IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
+MLP = {"pooling": "tokens", "hidden": 6, "dropout": 0.1}
+OPTIONS = TrainingOptions(
+    learning_rate=0.03,
+    weight_decay=0.05,
+    batch_size=8,
+    epochs=6,
+    drop_last=False,
+    monitor="macro_accuracy",
+    precision="32",
+)
+
+
+def data_of(decoder=IDENTITY, n=90, classes=3):
+    random = np.random.default_rng(0)
+    labels = np.arange(n) % classes
+    shape = (n, 4, 8) if decoder["pooling"] == "tokens" else (n, 8)
+    features = random.normal(size=shape).astype(np.float32)
+    features[..., 0] += 2.0 * labels.reshape(-1, *[1] * (features.ndim - 2))
+    rows = random.permutation(n)
+    return TrainingData(torch.from_numpy(features), torch.from_numpy(labels), rows[:60], rows[60:])
+
+
+def run(tmp_path, decoder=IDENTITY, seed=1, options=OPTIONS, fingerprint="f", on_epoch=lambda row: None, interval=0.0):
+    torch.manual_seed(seed)
+    model = DecoderModel(decoder, 8, 3)
+    loss = build_loss({"type": "ce", "reduction": "weighted_mean"}, np.ones(3), torch.device("cpu"))
+    sidecar = Sidecar(tmp_path / "resume.ckpt", fingerprint, interval)
+    return train(model, loss, data_of(decoder), options, seed, sidecar, on_epoch=on_epoch), model
+
+
+def assert_same(a, b):
+    assert a.history == b.history
+    assert a.best_epoch == b.best_epoch
+    assert all(torch.equal(a.best_state[name], b.best_state[name]) for name in a.best_state)
+
+
+class Killed(Exception):
+    """Stands for a kill at the end of an epoch."""
+
+
+def kill_at(epoch):
+    def on_epoch(row):
+        if row["epoch"] == epoch:
+            raise Killed
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("decoder", [IDENTITY, MLP], ids=["identity", "mlp"])
+def test_learns_and_repeats_bit_for_bit(tmp_path, decoder):
+    first, _ = run(tmp_path / "a", decoder)
+    second, _ = run(tmp_path / "b", decoder)
+    assert_same(first, second)
+    assert first.history[-1]["train_loss"] < first.history[0]["train_loss"]
+    assert first.best_score > 0.6
+    assert len(first.history) == OPTIONS.epochs
+
+
+def test_another_seed_gives_other_numbers(tmp_path):
+    assert run(tmp_path / "a", seed=1)[0].history != run(tmp_path / "b", seed=2)[0].history
+
+
+@pytest.mark.parametrize("decoder", [IDENTITY, MLP], ids=["identity", "mlp"])
+@pytest.mark.parametrize("epoch", [1, 2, 5])
+def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, decoder, epoch):
+    undisturbed, _ = run(tmp_path / "a", decoder)
+    with pytest.raises(Killed):
+        run(tmp_path / "b", decoder, on_epoch=kill_at(epoch + 1))
+    epochs = []
+    resumed, _ = run(tmp_path / "b", decoder, on_epoch=lambda row: epochs.append(row["epoch"]))
+    assert epochs == list(range(epoch + 1, OPTIONS.epochs + 1)), "goes on where it was"
+    assert_same(undisturbed, resumed)
+
+
+def test_a_sidecar_of_other_settings_is_ignored(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path, fingerprint="old", on_epoch=kill_at(4))
+    epochs = []
+    run(tmp_path, fingerprint="new", on_epoch=lambda row: epochs.append(row["epoch"]))
+    assert epochs[0] == 1
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-20], lambda b: b[:500] + b"x" + b[501:], lambda b: b""])
+def test_a_damaged_sidecar_is_ignored(tmp_path, damage):
+    with pytest.raises(Killed):
+        run(tmp_path, on_epoch=kill_at(4))
+    path = tmp_path / "resume.ckpt"
+    path.write_bytes(damage(path.read_bytes()))
+    epochs = []
+    run(tmp_path, on_epoch=lambda row: epochs.append(row["epoch"]))
+    assert epochs[0] == 1
+
+
+def test_no_sidecar_within_the_interval(tmp_path):
+    run(tmp_path, interval=3600.0)
+    assert not (tmp_path / "resume.ckpt").exists()
+
+
+def test_the_earliest_of_equally_good_epochs_is_kept(tmp_path):
+    progress, _ = run(tmp_path)
+    scores = [row["validation_macro_accuracy"] for row in progress.history]
+    assert progress.best_epoch == 1 + scores.index(max(scores))
+
+
+def test_drop_last_leaves_out_the_incomplete_batch(tmp_path):
+    # 60 chips in batches of 8: seven full ones and one of four.
+    from dataclasses import replace
+
+    kept, _ = run(tmp_path / "a", options=replace(OPTIONS, epochs=1))
+    dropped, _ = run(tmp_path / "b", options=replace(OPTIONS, epochs=1, drop_last=True))
+    assert kept.history != dropped.history
+
+
+def test_divergence_is_an_error_that_names_epoch_and_learning_rate(tmp_path):
+    from dataclasses import replace
+
+    data = data_of()
+    data.features[data.train[0]] = float("inf")
+    model = DecoderModel(IDENTITY, 8, 3)
+    loss = build_loss({"type": "ce", "reduction": "weighted_mean"}, np.ones(3), torch.device("cpu"))
+    with pytest.raises(StudyError, match=r"not finite in epoch 1[\s\S]*learning_rate \(0.03\)"):
+        train(model, loss, data, replace(OPTIONS), 0, Sidecar(tmp_path / "r", "f", 0))
+
+
+def test_predictions_are_the_models_without_dropout(tmp_path):
+    _, model = run(tmp_path)
+    data = data_of()
+    rows = np.array([5, 3, 80])
+    logits = predict(model, data.features, rows, torch.device("cpu"), "32")
+    model.eval()
+    torch.testing.assert_close(logits, model(data.features[rows]))
+
+
+def test_accuracies():
+    macro, micro = accuracies(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]))
+    assert (macro, micro) == (pytest.approx((2 / 3 + 1) / 2), 0.75)

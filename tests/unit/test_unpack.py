@@ -1,0 +1,285 @@
+"""Archives are unpacked whole and safely, or refused with nothing left behind."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import shutil
+import stat
+import struct
+import tarfile
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from terralucas import unpack as unpack_module
+from terralucas.errors import StudyError
+from terralucas.unpack import LocalError, unpack
+
+# Bytes that do not compress, so that cutting an archive in half cuts its data in half.
+NOISE = random.Random(0).randbytes(40_000)
+TREE = {"Chips/1/45922254.tif": b"one", "Chips/2/44282510.tif": NOISE, "Chips/chips_LC_class.csv": b"Point_ID,STR18\n"}
+
+
+def tar_member(name: str, content: bytes = b"x", **attributes) -> tuple[tarfile.TarInfo, bytes]:
+    info = tarfile.TarInfo(name)
+    for key, value in {"size": len(content), **attributes}.items():
+        setattr(info, key, value)
+    return info, content
+
+
+def write_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], mode: str = "w:gz") -> Path:
+    with tarfile.open(path, mode) as tar:
+        for info, content in members:
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def write_zip(path: Path, members: dict[str | zipfile.ZipInfo, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return path
+
+
+def archive_of_tree(folder: Path, kind: str) -> Path:
+    path = folder / "chips.archive"
+    if kind == "zip":
+        return write_zip(path, TREE)
+    return write_tar(path, [tar_member(name, content) for name, content in TREE.items()], mode=kind)
+
+
+def tree_of(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def everything_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with an archive's place in it, deep enough that an escape stays within tmp_path."""
+    folder = tmp_path / "a" / "b"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def assert_refused(place: Path, archive: Path, *words: str) -> None:
+    root = place.parents[1]
+    before = everything_in(root)
+    with pytest.raises(StudyError) as raised:
+        unpack(archive, place / "chips", progress=False)
+    for word in words:
+        assert word in str(raised.value)
+    assert everything_in(root) == before
+
+
+@pytest.mark.parametrize("kind", ["w", "w:gz", "w:bz2", "w:xz", "zip"])
+def test_every_kind_is_told_by_its_content_and_unpacked(tmp_path, kind):
+    assert unpack(archive_of_tree(tmp_path, kind), tmp_path / "chips", progress=False) == 3
+    assert tree_of(tmp_path / "chips") == TREE
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("/etc/evil", "an absolute path"),
+        ("../../evil", "leaves the folder"),
+        ("Chips/../../evil", "leaves the folder"),
+        ("..\\evil", "leaves the folder"),
+        ("C:\\evil", "an absolute path"),
+        ("../._evil", "leaves the folder"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_names_that_lead_out_are_refused(place, kind, name, found):
+    path = place / "chips.archive"
+    if kind == "tar":
+        write_tar(path, [tar_member("Chips/1.tif"), tar_member(name)])
+    else:
+        write_zip(path, {"Chips/1.tif": b"x", name: b"x"})
+    assert_refused(place, path, "unsafe", repr(name), found, "what to do")
+
+
+@pytest.mark.parametrize(
+    ("type_", "linkname", "found"),
+    [
+        (tarfile.SYMTYPE, "../../outside", "a symbolic link to ../../outside"),
+        (tarfile.SYMTYPE, "1.tif", "a symbolic link"),
+        (tarfile.LNKTYPE, "/etc/passwd", "a hard link to /etc/passwd"),
+        (tarfile.CHRTYPE, "", "a device"),
+        (tarfile.BLKTYPE, "", "a device"),
+        (tarfile.FIFOTYPE, "", "a FIFO"),
+        (b"Z", "", "an entry of unknown type"),
+    ],
+)
+def test_members_that_are_no_files_are_refused(place, type_, linkname, found):
+    special = tar_member("Chips/special", b"", type=type_, linkname=linkname)
+    archive = write_tar(place / "chips.tar.gz", [tar_member("Chips/1.tif"), special])
+    assert_refused(place, archive, "'Chips/special'", found)
+
+
+def test_writing_through_a_symbolic_link_is_refused(place):
+    outside = place.parent / "outside"
+    outside.mkdir()
+    link = tar_member("Chips", b"", type=tarfile.SYMTYPE, linkname=str(outside))
+    assert_refused(place, write_tar(place / "x.tar", [link, tar_member("Chips/evil")], "w"), "'Chips'", "symbolic link")
+
+
+@pytest.mark.parametrize(("mode", "found"), [(stat.S_IFLNK, "a symbolic link"), (stat.S_IFIFO, "a device or FIFO")])
+def test_special_members_of_a_zip_are_refused(place, mode, found):
+    info = zipfile.ZipInfo("Chips/special")
+    info.external_attr = (mode | 0o777) << 16
+    assert_refused(place, write_zip(place / "chips.zip", {info: b"/etc/passwd"}), "'Chips/special'", found)
+
+
+def test_encrypted_zip_is_refused(place):
+    path = write_zip(place / "chips.zip", {"Chips/1.tif": b"x"})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    assert_refused(place, path, "encrypted", "Chips/1.tif", "type: directory")
+
+
+def test_unknown_compression_is_refused(place):
+    path = write_zip(place / "chips.zip", {"Chips/1.tif": b"x"})
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x01\x02", 10), (b"PK\x03\x04", 8)):
+        struct.pack_into("<H", data, data.index(signature) + offset, 97)
+    path.write_bytes(data)
+    assert_refused(place, path, "compression", "what to do")
+
+
+def test_litter_of_macos_is_left_out(tmp_path):
+    litter = ["Chips/._1.tif", "._Chips", "__MACOSX/Chips/1.tif", "Chips/.DS_Store"]
+    members = [tar_member("./"), *(tar_member(name) for name in ["Chips/1.tif", *litter])]
+    members[0][0].type, members[0][0].size = tarfile.DIRTYPE, 0
+    assert unpack(write_tar(tmp_path / "x.tar.gz", members), tmp_path / "from_tar", progress=False) == 1
+    assert everything_in(tmp_path / "from_tar") == {"Chips", "Chips/1.tif"}
+    archive = write_zip(tmp_path / "x.zip", dict.fromkeys(["Chips/1.tif", *litter], b"x"))
+    assert unpack(archive, tmp_path / "from_zip", progress=False) == 1
+    assert everything_in(tmp_path / "from_zip") == {"Chips", "Chips/1.tif"}
+
+
+def test_modes_are_normalised(tmp_path):
+    folder = tar_member("Chips", b"", type=tarfile.DIRTYPE, mode=0o000)
+    files = [tar_member("Chips/closed.tif", mode=0o000), tar_member("Chips/setuid.tif", mode=0o6777, uid=0)]
+    unpack(write_tar(tmp_path / "x.tar", [folder, *files], "w"), tmp_path / "chips", progress=False)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "chips").rglob("*")}
+    assert modes == {"Chips": 0o755, "closed.tif": 0o644, "setuid.tif": 0o644}
+
+
+@pytest.mark.parametrize("kind", ["w", "w:gz", "w:bz2", "w:xz", "zip"])
+def test_truncated_archive_is_refused(place, kind):
+    archive = archive_of_tree(place, kind)
+    archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
+    assert_refused(place, archive, "truncated or corrupt", f"{archive.stat().st_size} bytes", "a whole archive")
+
+
+@pytest.mark.parametrize("kind", ["w:gz", "w:bz2", "w:xz", "zip"])
+def test_one_flipped_byte_is_noticed(place, kind):
+    archive = archive_of_tree(place, kind)
+    data = bytearray(archive.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    archive.write_bytes(data)
+    assert_refused(place, archive, "truncated or corrupt")
+
+
+def test_checksum_behind_the_last_member_is_compared(place):
+    archive = archive_of_tree(place, "w:gz")
+    data = bytearray(archive.read_bytes())
+    data[-8] ^= 0xFF  # the CRC of a gzip stream is in its last eight bytes
+    archive.write_bytes(data)
+    assert_refused(place, archive, "truncated or corrupt", "CRC")
+
+
+@pytest.mark.parametrize("at", ["boundary", "header"])
+def test_tar_that_lost_its_last_members_is_noticed(place, at):
+    """tarfile alone takes both for the regular end of the archive."""
+    data = bytearray(write_tar(place / "x", [tar_member(f"Chips/{i}.tif") for i in range(3)], "w").read_bytes())
+    second = 1024
+    if at == "boundary":
+        data = data[:second]
+    else:
+        data[second : second + 20] = b"\xff" * 20
+    (place / "x").write_bytes(gzip.compress(data))
+    assert_refused(place, place / "x", "truncated or corrupt")
+
+
+def test_gzip_without_a_tar_in_it_is_refused(place):
+    (place / "x.gz").write_bytes(gzip.compress(b"just text " * 1000))
+    assert_refused(place, place / "x.gz", "truncated or corrupt")
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_archive_without_files_is_refused(place, kind):
+    path = place / "empty"
+    write_tar(path, [tar_member("._litter")]) if kind == "tar" else write_zip(path, {})
+    assert_refused(place, path, "holds no files")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "0 bytes"),
+        (b"\x89PNG and so on" * 100, "\\x89PNG"),
+        (b"<!doctype html><title>Sign&#45;in</title>", 'web page titled "Sign-in"'),
+    ],
+)
+def test_something_else_is_named(place, content, found):
+    (place / "x.tar.gz").write_bytes(content)
+    assert_refused(place, place / "x.tar.gz", "not an archive", found, "tar.gz")
+
+
+def test_path_that_is_a_file_and_a_folder_is_refused(place):
+    archive = write_tar(place / "x.tar", [tar_member("Chips"), tar_member("Chips/1.tif")], "w")
+    assert_refused(place, archive, "truncated or corrupt")
+
+
+@pytest.mark.parametrize("kind", ["w:gz", "w:bz2", "zip"])
+def test_too_small_a_disk_is_said_before_it_is_full(place, monkeypatch, kind):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    assert_refused(place, archive_of_tree(place, kind), "not enough disk space", "0.00 GB free", "free some space")
+
+
+def test_disk_that_fills_up_while_writing(place, monkeypatch):
+    def full(*arguments) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(LocalError, match="not enough disk space"):
+        unpack(archive_of_tree(place, "w:gz"), place / "chips", progress=False)
+    assert not (place / "chips").exists()
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_bombs_are_refused(place, monkeypatch, kind):
+    monkeypatch.setattr(unpack_module, "RATIO_FREE_BYTES", 100_000)
+    zeros = bytes(2_000_000)
+    if kind == "tar":
+        archive = write_tar(place / "bomb", [tar_member("Chips/1.tif", zeros)])
+    else:
+        archive = write_zip(place / "bomb", {"Chips/1.tif": zeros})
+    assert_refused(place, archive, "times its own size", "at most")
+
+
+def test_too_many_members_are_refused(place, monkeypatch):
+    monkeypatch.setattr(unpack_module, "MAX_MEMBERS", 2)
+    assert_refused(place, archive_of_tree(place, "w:gz"), "3 members", "at most 2 members")
+
+
+def test_files_that_are_there_are_not_overwritten(place):
+    (place / "chips").mkdir()
+    (place / "chips" / "mine.txt").write_text("mine")
+    assert_refused(place, archive_of_tree(place, "w:gz"), "is not empty")
+
+
+def test_progress_goes_to_stderr_and_ends_at_the_size_of_the_archive(tmp_path, capsys):
+    unpack(archive_of_tree(tmp_path, "w:gz"), tmp_path / "chips")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "100%" in captured.err

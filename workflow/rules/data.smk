@@ -1,0 +1,71 @@
+# Chips: retrieved, checked, indexed and divided into training, validation and test parts.
+
+
+rule retrieve_chips:
+    output:
+        f"{RESULTS}/data/retrieval.json",
+    log:
+        f"{RESULTS}/logs/retrieve_chips.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/retrieve_chips.tsv"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    params:
+        sources=DATASET["sources"],
+        folder=f"{DOWNLOADS}/chips/{DATASET_KEY}",
+    message:
+        "Retrieving the chips"
+    script:
+        script_of("retrieve_chips")
+
+
+rule index_chips:
+    input:
+        retrieval=f"{RESULTS}/data/retrieval.json",
+        code=code_of("index_chips"),
+    output:
+        chips=f"{RESULTS}/data/chips.parquet",
+        report=f"{RESULTS}/data/report.json",
+    log:
+        f"{RESULTS}/logs/index_chips.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/index_chips.tsv"
+    localrule: True
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        dataset={key: value for key, value in DATASET.items() if key != "sources"},
+        min_chips_per_class=min_chips_per_class(config["split"]),
+    message:
+        "Opening and checking every chip"
+    script:
+        script_of("index_chips")
+
+
+rule split_chips:
+    input:
+        chips=f"{RESULTS}/data/chips.parquet",
+        code=code_of("split_chips"),
+    output:
+        f"{RESULTS}/splits/seed-{{seed}}.csv",
+    log:
+        f"{RESULTS}/logs/split_chips/seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/split_chips/seed-{{seed}}.tsv"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        split=config["split"],
+        classes=[entry["name"] for entry in DATASET["classes"]],
+    message:
+        "Dividing the chips for seed {wildcards.seed}"
+    script:
+        script_of("split_chips")

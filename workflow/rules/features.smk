@@ -1,0 +1,53 @@
+# Features: one pass of all chips through each frozen backbone.
+
+
+rule fetch_weights:
+    output:
+        f"{RESULTS}/weights/{{backbone}}.json",
+    log:
+        f"{RESULTS}/logs/fetch_weights/{{backbone}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/fetch_weights/{{backbone}}.tsv"
+    # On the head node: compute nodes often have no network.
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=120,
+    params:
+        weights=lambda wildcards: config["backbones"][wildcards.backbone]["weights"],
+        cache=DOWNLOADS,
+    message:
+        "Making sure the weights of {wildcards.backbone} are here"
+    script:
+        script_of("fetch_weights")
+
+
+rule extract_features:
+    input:
+        chips=f"{RESULTS}/data/chips.parquet",
+        retrieval=f"{RESULTS}/data/retrieval.json",
+        weights=f"{RESULTS}/weights/{{backbone}}.json",
+        split=branch(lambda wildcards: wildcards.scope == "all", then=[], otherwise=f"{RESULTS}/splits/{{scope}}.csv"),
+        code=code_of("extract_features"),
+    output:
+        **{kind: f"{FEATURES}/{kind}.npy" for kind in feature_kinds()},
+        record=f"{FEATURES}/features.json",
+    log:
+        f"{RESULTS}/logs/extract_features/{{backbone}}-{{scope}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/extract_features/{{backbone}}-{{scope}}.tsv"
+    threads: config["features"]["threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: attempt * 8000,
+        runtime=lambda wildcards, attempt: attempt * 60,
+        gpu=wants_gpu("features"),
+    params:
+        settings=lambda wildcards: feature_settings(wildcards.backbone),
+        dataset={key: value for key, value in DATASET.items() if key != "sources"},
+        workers=config["features"]["workers"],
+        kinds=feature_kinds(),
+    message:
+        "Passing all chips through {wildcards.backbone}"
+    script:
+        script_of("extract_features")

@@ -1,0 +1,40 @@
+"""What every script of a rule has in common: its log file, and errors that read well."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from terralucas.errors import StudyError
+
+# Lines of this logger are shown on the terminal; everything at INFO and above is in the log file.
+progress = logging.getLogger("progress")
+
+
+@contextmanager
+def job(snakemake: Any) -> Iterator[None]:
+    """Run a rule's work with logging set up; a StudyError ends the job with its message instead of a traceback."""
+    log = Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    to_terminal = logging.StreamHandler(sys.stderr)
+    to_terminal.setFormatter(logging.Formatter("%(message)s"))
+    to_terminal.addFilter(lambda record: record.name == "progress" or record.levelno >= logging.ERROR)
+    logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
+    # Libraries' warnings belong into the log, not between the lines of a running workflow.
+    logging.captureWarnings(True)
+    warnings.simplefilter("default")
+    try:
+        yield
+    except StudyError as error:
+        logging.getLogger(snakemake.rule).error("%s", error)
+        sys.exit(1)
+    except Exception:
+        logging.getLogger(snakemake.rule).exception("Unexpected error; the log is %s", log)
+        sys.exit(1)

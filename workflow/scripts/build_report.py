@@ -1,0 +1,26 @@
+"""Rule build_report: the self-contained HTML report."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from _job import job, progress
+from terralucas.provenance import report_context
+from terralucas.report import build_report
+
+with job(snakemake):
+    source, params, output = snakemake.input, snakemake.params, Path(snakemake.output[0])
+    tables = {name: pd.read_csv(source[f"table_{name}"]) for name in params.tables}
+    durations = pd.read_csv(source.durations)
+    read = lambda path: json.loads(Path(path).read_text(encoding="utf-8"))  # noqa: E731
+    context = report_context(
+        params.config,
+        read(source.retrieval),
+        read(source.data_report),
+        [read(path) for path in source.features],
+        durations,
+    )
+    tables["runs"] = tables["runs"].merge(durations.drop(columns="schema_version"), on="run", validate="one_to_one")
+    build_report(tables, {name: Path(source[f"figure_{name}"]) for name in params.figures}, context, output)
+    progress.info("The report is at %s", output.resolve())

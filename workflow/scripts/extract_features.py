@@ -1,0 +1,59 @@
+"""Rule extract_features: one pass of all chips through a frozen backbone."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from _job import job, progress
+from terralucas.backbone import build_backbone
+from terralucas.chips import DatasetSpec, read_chip
+from terralucas.features import ChipDataset, FeatureOptions, extract
+from terralucas.files import write_json
+from terralucas.normalisation import make_normaliser, merge
+from terralucas.splits import read_split
+
+with job(snakemake):
+    settings, source = snakemake.params.settings, snakemake.input
+    weights = json.loads(Path(source.weights).read_text(encoding="utf-8"))
+    retrieval = json.loads(Path(source.retrieval).read_text(encoding="utf-8"))
+    chips = pq.read_table(source.chips)
+    point_ids = chips["point_id"].to_pylist()
+
+    # The statistics of the chips come from their moments in the index; no chip is read for them.
+    chosen = read_split(Path(source.split), point_ids) == "train" if source.split else np.ones(len(point_ids), bool)
+    moments = (np.array(chips[name].to_pylist())[chosen] for name in ("valid_pixels", "band_mean", "band_m2"))
+    normaliser = make_normaliser(settings["normalisation"], merge(*moments), settings["bands"])
+
+    backbone = build_backbone(settings["model"], settings["bands"], weights)
+    dataset = ChipDataset(
+        Path(retrieval["root"]),
+        chips["file"].to_pylist(),
+        chips["sha256"].to_pylist(),
+        partial(read_chip, spec=DatasetSpec.from_config(snakemake.params.dataset)),
+        normaliser,
+    )
+    options = FeatureOptions(
+        workers=snakemake.params.workers, **{k: settings[k] for k in ("batch_size", "threads", "precision", "device")}
+    )
+    done = extract(backbone, dataset, options, {kind: Path(snakemake.output[kind]) for kind in snakemake.params.kinds})
+    normalisation = {"kind": normaliser.kind, "scope": snakemake.wildcards.scope, "chips": int(chosen.sum())}
+    for name in ("mean", "std", "fill"):
+        normalisation[name] = dict(zip(settings["bands"], map(float, getattr(normaliser, name)), strict=True))
+    write_json(
+        Path(snakemake.output.record),
+        {
+            "schema_version": 1,
+            "backbone": snakemake.wildcards.backbone,
+            "model": settings["model"],
+            "weights": weights,
+            "normalisation": normalisation,
+            **done,
+        },
+    )
+    progress.info(
+        "%s: features of %d chips, %s chips/s on %s",
+        snakemake.wildcards.backbone, len(point_ids), done["chips_per_second"], done["device"],
+    )  # fmt: skip

@@ -1,0 +1,18 @@
+"""Rule index_chips: open and check every chip, and write the index all later stages read."""
+
+import json
+from pathlib import Path
+
+from _job import job
+from terralucas.chips import DatasetSpec, index_chips, write_index
+
+with job(snakemake):
+    retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))
+    table, report = index_chips(
+        Path(retrieval["root"]),
+        DatasetSpec.from_config(snakemake.params.dataset),
+        min_chips_per_class=snakemake.params.min_chips_per_class,
+        threads=snakemake.threads,
+        progress=True,
+    )
+    write_index(table, report, Path(snakemake.output.chips), Path(snakemake.output.report))

@@ -1,0 +1,19 @@
+"""Rule retrieve_chips: get the chips from the first source that has them."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from _job import job
+from terralucas.files import write_json
+from terralucas.retrieve import retrieve
+from terralucas.simulate import write_archive
+
+
+def simulate(source: dict, archive: Path) -> None:
+    """Write the archive of a `simulated` source."""
+    write_archive(archive, chips=source["chips"], size_px=source["size_px"], seed=source["seed"])
+
+
+with job(snakemake):
+    retrieval = retrieve(snakemake.params.sources, Path(snakemake.params.folder), simulate=simulate)
+    write_json(Path(snakemake.output[0]), asdict(retrieval))

@@ -1,0 +1,20 @@
+"""Rule split_chips: the part of every chip for one seed."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from _job import job
+from terralucas.splits import make_split, spatial_blocks, write_split
+
+with job(snakemake):
+    split = snakemake.params.split
+    columns = ["point_id", "label", "easting_m", "northing_m"]
+    chips = pq.read_table(snakemake.input.chips, columns=columns).to_pydict()
+    groups = None
+    if split["block_km"] is not None:
+        easting_m, northing_m = (np.array(chips[name], dtype=float) for name in ("easting_m", "northing_m"))
+        groups = spatial_blocks(easting_m, northing_m, split["block_km"])
+    parts = make_split(np.array(chips["label"]), groups, split, int(snakemake.wildcards.seed), snakemake.params.classes)
+    write_split(Path(snakemake.output[0]), chips["point_id"], parts)

@@ -1,0 +1,24 @@
+"""Rule tabulate: the tidy tables of the study."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from _job import job
+from terralucas import tables
+
+with job(snakemake):
+    params, output = snakemake.params, snakemake.output
+    # Scores come from the predictions again, so that the tables depend on nothing else.
+    runs = [tables.read_run(Path(record).parent, len(params.classes)) for record in snakemake.input.records]
+    table = tables.runs_table(runs)
+    design = (params.strategy, params.level)
+    labels = pq.read_table(snakemake.input.chips, columns=["label"])["label"].to_numpy()
+    tables.write_table(table, Path(output.runs))
+    tables.write_table(tables.summary_table(table, *design), Path(output.summary))
+    tables.write_table(tables.per_class_table(runs, table, params.classes, *design), Path(output.per_class))
+    tables.write_table(tables.contrasts_table(table, params.contrasts, *design), Path(output.contrasts))
+    tables.write_table(tables.confusion_table(runs, table, params.classes), Path(output.confusion))
+    tables.write_table(tables.curves_table(runs, table), Path(output.curves))
+    tables.write_table(tables.classes_table(labels, params.classes), Path(output.classes))
+    tables.write_table(tables.durations_table(runs), Path(output.durations))

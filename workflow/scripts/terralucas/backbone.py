@@ -1,0 +1,83 @@
+"""The frozen TerraMind encoder, built by TerraTorch and checked against its checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from terralucas.errors import StudyError
+
+logger = logging.getLogger(__name__)
+
+MODALITY = "S2L2A"
+PATCH_SIZE_PX = 16
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen encoder in evaluation mode.
+
+    Attributes:
+        encoder: maps (n, bands, H, W) to a list of token grids (n, tokens, D), one for each layer.
+        embedding: width D.
+    """
+
+    encoder: nn.Module
+    embedding: int
+
+
+def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any]) -> Backbone:
+    """Build a TerraMind encoder for the given bands.
+
+    Args:
+        model: name in TerraTorch's backbone registry.
+        bands: names in their order in the input; each takes its own part of the patch embedding.
+        weights: a record of `terralucas.weights.obtain`.
+
+    Raises:
+        StudyError: the checkpoint leaves weights of the encoder at their random initialisation, or does not fit.
+    """
+    # TerraTorch takes 15 to 20 s to import; only the feature pass pays it.
+    from terratorch.registry import BACKBONE_REGISTRY
+
+    arguments: dict[str, Any] = {"modalities": [MODALITY], "bands": {MODALITY: list(bands)}, "pretrained": False}
+    if weights["source"] == "random":
+        torch.manual_seed(weights["seed"])
+        logger.warning("%s has random weights (seed %d): it was never trained", model, weights["seed"])
+    else:
+        _check_checkpoint(BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False), weights["path"])
+        arguments["ckpt_path"] = weights["path"]
+    encoder = BACKBONE_REGISTRY.build(model, **arguments).eval().requires_grad_(False)
+    return Backbone(encoder, int(encoder.out_channels[-1]))
+
+
+def _check_checkpoint(encoder: nn.Module, path: str) -> None:
+    """Every weight of the all-bands encoder must be in the checkpoint with its shape; TerraTorch would only warn."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError and more for files it can't read
+        raise StudyError(
+            f"The backbone's weights {path} can't be read.",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            expected="a state dict that torch.load(weights_only=True) reads",
+            remedy="fetch the file again",
+        ) from error
+    # Buffers (the sine-cosine positions) are computed, not learned.
+    missing = [name for name, _ in encoder.named_parameters() if name not in checkpoint]
+    misfit = [
+        f"{name} {tuple(checkpoint[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in encoder.named_parameters()
+        if name in checkpoint and checkpoint[name].shape != value.shape
+    ]
+    if missing or misfit:
+        raise StudyError(
+            f"The checkpoint {path} does not fill the encoder; the rest would stay random.",
+            found=f"{len(missing)} weights missing ({', '.join(missing[:3])} …)" if missing else "; ".join(misfit[:3]),
+            expected=f"all {sum(1 for _ in encoder.parameters())} weights of {type(encoder).__name__} for {MODALITY}",
+            remedy="use the published TerraMind checkpoint of this model, or correct backbones.<name>.model",
+        )

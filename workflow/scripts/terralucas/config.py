@@ -1,0 +1,237 @@
+"""A study's configuration: defaults filled in, checked against the schema, and its errors put into words."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import itertools
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from terralucas.errors import StudyError
+
+SCHEMA_PATH = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
+FACTORS = {"backbone": "backbones", "loss": "losses", "decoder": "decoders"}
+
+
+def load_schema() -> dict[str, Any]:
+    """The JSON schema of a configuration."""
+    return yaml.safe_load(SCHEMA_PATH.read_text(encoding="utf-8"))
+
+
+def default_configfile(targets: Iterable[str], folder: Path = Path("config")) -> Path:
+    """The configuration a command line without `--configfile` means.
+
+    A target `results/<study>/…` names its study, whose configuration is `config/<study>.yaml`. Without such a target
+    or file it is `config/config.yaml`.
+    """
+    for target in targets:
+        parts = Path(target).parts
+        if len(parts) > 1 and parts[0] == "results" and (folder / f"{parts[1]}.yaml").is_file():
+            return folder / f"{parts[1]}.yaml"
+    return folder / "config.yaml"
+
+
+def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the defaults and check a configuration.
+
+    Args:
+        config: as read from YAML and `--config`.
+
+    Returns:
+        A new dictionary in which every key of the schema is present.
+
+    Raises:
+        StudyError: a key is unknown, or a value is missing, of a wrong type, out of range or at odds with another;
+            every problem of the configuration is listed.
+    """
+    schema = load_schema()
+    resolved = copy.deepcopy(dict(config))
+    _fill_defaults(resolved, schema, schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    problems = [
+        _in_words(error) for error in sorted(validator.iter_errors(resolved), key=lambda e: list(map(str, e.path)))
+    ]
+    if not problems:
+        problems = _contradictions(resolved)
+    if problems:
+        raise StudyError(
+            "The configuration of the study is not valid:\n  - " + "\n  - ".join(dict.fromkeys(problems)),
+            remedy="mend these keys; config/README.md explains each",
+        )
+    return resolved
+
+
+def recipes(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """All (backbone, loss, decoder) of a resolved configuration, in its order."""
+    grid = config["grid"]
+    return list(itertools.product(grid["backbones"], grid["losses"], grid["decoders"]))
+
+
+def min_chips_per_class(split: Mapping[str, Any]) -> int:
+    """The fewest chips a class must have for every part of the split to hold one."""
+    if split["strategy"] == "kfold":
+        # One for each fold, and beside the up to ceil(n / K) tested ones one each for training and validation.
+        return max(split["folds"], 4 if split["folds"] == 2 else 3)
+    return 2 if split["validation_is_test"] else 3
+
+
+def dereference(schema: Any, root: Mapping[str, Any]) -> Any:
+    """A subschema with its `$ref`s replaced by what they point to."""
+    while isinstance(schema, dict) and "$ref" in schema:
+        target: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    return schema
+
+
+def _fill_defaults(value: Any, schema: Any, root: Mapping[str, Any]) -> None:
+    """Put the schema's defaults where a key is missing, also inside lists, maps and conditional parts."""
+    schema = dereference(schema, root)
+    if not isinstance(schema, dict):
+        return
+    if isinstance(value, list):
+        for item in value:
+            _fill_defaults(item, schema.get("items", {}), root)
+        return
+    if not isinstance(value, dict):
+        return
+    for branch in schema.get("allOf", []):
+        (key, condition), *_ = branch["if"]["properties"].items()
+        if value.get(key) == condition["const"]:
+            _fill_defaults(value, branch["then"], root)
+    properties = schema.get("properties", {})
+    for key, subschema in properties.items():
+        subschema = dereference(subschema, root)
+        if isinstance(subschema, dict) and "default" in subschema:
+            value.setdefault(key, copy.deepcopy(subschema["default"]))
+        if key in value:
+            _fill_defaults(value[key], subschema, root)
+    others = schema.get("additionalProperties")
+    if isinstance(others, dict):
+        for key in value.keys() - properties.keys():
+            _fill_defaults(value[key], others, root)
+
+
+def _key(path: Iterable[str | int]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
+    return text or "(top level)"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _in_words(error: jsonschema.ValidationError) -> str:
+    """One schema violation as a sentence that names the key, what was found and what is allowed."""
+    key, found = _key(error.absolute_path), _shown(error.instance)
+    match error.validator:
+        case "additionalProperties" | "unevaluatedProperties":
+            allowed = [name for name in error.schema.get("properties", {})]
+            unknown = [name for name in error.instance if name not in allowed]
+            sentences = []
+            for name in unknown:
+                near = difflib.get_close_matches(str(name), allowed, n=1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                sentences.append(
+                    f"unknown key {_key([*error.absolute_path, name])}{hint}; allowed: {', '.join(allowed)}"
+                )
+            return "; ".join(sentences)
+        case "required":
+            missing = [name for name in error.validator_value if name not in error.instance]
+            return f"missing key {_key([*error.absolute_path, missing[0]])}"
+        case "enum" | "const":
+            allowed = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+            return f"{key} is {found}; allowed: {', '.join(_shown(value) for value in allowed)}"
+        case "type":
+            kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
+            return f"{key} is {found}, which is no {' or '.join(kinds)}{_number_hint(error.instance, kinds)}"
+        case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum" | "multipleOf":
+            relation = {
+                "minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most",
+                "exclusiveMaximum": "below", "multipleOf": "a multiple of",
+            }[error.validator]  # fmt: skip
+            unit = f" {error.schema['unit']}" if "unit" in error.schema else ""
+            return f"{key} is {found}; it must be {relation} {error.validator_value}{unit}"
+        case "minItems" | "minLength" | "minProperties":
+            return f"{key} is {found}; it needs at least {error.validator_value} entr{'y' if error.validator_value == 1 else 'ies'}"
+        case "uniqueItems":
+            return f"{key} names something twice: {found}"
+        case "pattern":
+            return f"{key} is {found}; it must match {error.validator_value}"
+        case "anyOf":
+            allowed = [_shown(option.get("enum", option.get("type"))) for option in error.validator_value]
+            return f"{key} is {found}; allowed: {' or '.join(allowed)}{_number_hint(error.instance, ['integer'])}"
+        case _:
+            return f"{key}: {error.message}"
+
+
+def _number_hint(value: Any, kinds: list[str]) -> str:
+    if not isinstance(value, str) or not {"number", "integer"} & set(kinds):
+        return ""
+    try:
+        number = float(value)
+    except ValueError:
+        return ""
+    plain = f"{number:.12f}".rstrip("0").rstrip(".")
+    return f" (YAML reads {value} as text; write {plain})"
+
+
+def _contradictions(config: Mapping[str, Any]) -> list[str]:
+    """Problems that no single key shows."""
+    problems = []
+    dataset, split, grid = config["dataset"], config["split"], config["grid"]
+    for plural in FACTORS.values():
+        for name in grid[plural]:
+            if name not in config[plural]:
+                problems.append(f"grid.{plural} names {name!r}; {plural} defines: {', '.join(config[plural])}")
+    for contrast in config["report"]["contrasts"]:
+        defined = config[FACTORS[contrast["factor"]]]
+        for name in {contrast["a"], contrast["b"]} - defined.keys():
+            problems.append(f"report.contrasts names the {contrast['factor']} {name!r}; defined: {', '.join(defined)}")
+        if contrast["a"] == contrast["b"]:
+            problems.append(f"report.contrasts compares {contrast['a']!r} with itself")
+    for attribute in ("code", "name"):
+        values = [str(entry[attribute]) for entry in dataset["classes"]]
+        for value in sorted({value for value in values if values.count(value) > 1}):
+            problems.append(f"dataset.classes: the {attribute} {value!r} is given twice")
+    if split["validation_is_test"] and split["strategy"] != "holdout":
+        problems.append(f"split.validation_is_test needs split.strategy holdout, not {split['strategy']}")
+    layout = dataset["layout"]
+    if (layout["x_column"] is None) != (layout["y_column"] is None):
+        problems.append("dataset.layout.x_column and y_column belong together; one of them is null")
+    if split["block_km"] is not None and dataset["point_ids"] == "none" and layout["x_column"] is None:
+        problems.append(
+            "split.block_km needs coordinates: dataset.point_ids lucas, or dataset.layout.x_column and y_column"
+        )
+    return problems + _same_treatments(config)
+
+
+def _same_treatments(config: Mapping[str, Any]) -> list[str]:
+    """Two names of the grid that mean one and the same setting: such a comparison measures noise."""
+    problems = []
+    for plural in FACTORS.values():
+        names = [name for name in config["grid"][plural] if name in config[plural]]
+        for a, b in itertools.combinations(names, 2):
+            if _effective(config[plural][a]) == _effective(config[plural][b]):
+                problems.append(
+                    f"{plural}: {a!r} and {b!r} are the same setting {_shown(config[plural][a])}; give them one name"
+                )
+    return problems
+
+
+def _effective(setting: Mapping[str, Any]) -> dict[str, Any]:
+    effective = dict(setting)
+    if effective.get("class_weights") == "none":
+        # Without class weights both reductions divide by the batch size.
+        del effective["reduction"]
+    return effective

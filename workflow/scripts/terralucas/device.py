@@ -1,0 +1,54 @@
+"""Device, precision and memory of a torch job."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from terralucas.errors import StudyError
+
+_AUTOCAST_TYPES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a configuration's `auto`, `cpu` or `cuda`.
+
+    Raises:
+        StudyError: `cuda` is asked for where there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise StudyError(
+            "The configuration asks for a GPU and this machine shows none.",
+            found="torch.cuda.is_available() is False",
+            expected="a visible CUDA device",
+            remedy="request a GPU for the job, or set device to auto",
+        )
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def autocast(precision: str, device: torch.device) -> tuple[str, Callable[[], AbstractContextManager]]:
+    """The precision that `auto` means on a device, and a maker of its autocast context.
+
+    Args:
+        precision: `auto`, `32`, `16-mixed` or `bf16-mixed`; `auto` is 32 on a CPU and 16-mixed on a GPU.
+        device: where the tensors are.
+    """
+    if precision == "auto":
+        precision = "16-mixed" if device.type == "cuda" else "32"
+    if precision == "32":
+        return precision, nullcontext
+    dtype = _AUTOCAST_TYPES[precision]
+    return precision, lambda: torch.autocast(device.type, dtype=dtype)
+
+
+def peak_memory_mib(device: torch.device) -> dict[str, float]:
+    """Peak memory of this process in MiB: resident set, and on a GPU what torch allocated there."""
+    peak = {"cpu": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+    if device.type == "cuda":
+        peak["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    return peak

@@ -1,0 +1,154 @@
+"""One pass of all chips through a frozen backbone, streamed to memory-mappable arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from terralucas.backbone import Backbone
+from terralucas.device import autocast, peak_memory_mib, pick_device
+from terralucas.errors import StudyError
+from terralucas.files import atomic_path, sha256_of_file
+from terralucas.normalisation import Normaliser
+
+logger = logging.getLogger(__name__)
+
+POOLED, TOKENS = "pooled", "tokens"
+
+
+class ChipDataset(Dataset):
+    """Normalised chips (bands, H, W) float32 in the order of the index.
+
+    Args:
+        root: folder the `files` are relative to.
+        files: paths of the chips.
+        checksums: SHA-256 of each file when it was indexed.
+        decode: maps a file's bytes to reflectance (bands, H, W) with NaN where missing.
+        normaliser: applied to each chip.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[str],
+        checksums: Sequence[str],
+        decode: Callable[[bytes], np.ndarray],
+        normaliser: Normaliser,
+    ) -> None:
+        self.root, self.files, self.checksums = root, list(files), list(checksums)
+        self.decode, self.normaliser = decode, normaliser
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        path = self.root / self.files[index]
+        if not path.is_file():
+            raise StudyError(
+                f"The chip {path} is gone since the chips were indexed.",
+                remedy="restore it, or delete the study's data/ folder to retrieve and index the chips again",
+            )
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.checksums[index]:
+            raise StudyError(
+                f"The chip {path} changed since the chips were indexed.",
+                remedy="delete the study's data/chips.parquet so that they are checked and indexed again",
+            )
+        return torch.from_numpy(self.normaliser(self.decode(data)))
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """How the pass runs; see `features` in the configuration."""
+
+    batch_size: int
+    workers: int
+    threads: int
+    precision: str
+    device: str
+
+
+class _ArrayWriter:
+    """Writes an .npy file row block by row block, so that memory does not grow with the number of rows."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self.file = path.open("wb")
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_2_0(self.file, header)
+
+    def append(self, rows: np.ndarray) -> None:
+        self.file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def extract(
+    backbone: Backbone, chips: ChipDataset, options: FeatureOptions, outputs: Mapping[str, Path]
+) -> dict[str, Any]:
+    """Write the last layer's tokens and/or their mean for every chip.
+
+    Args:
+        backbone: frozen encoder.
+        chips: n chips of one size.
+        options: batch size, workers, threads, precision, device.
+        outputs: path of the array by kind: `pooled` (n, D) and/or `tokens` (n, tokens, D), float32.
+
+    Returns:
+        What was done: shapes, device, precision, seconds, chips per second and peak memory.
+
+    Raises:
+        StudyError: a chip changed since it was indexed, or the features are not finite.
+    """
+    torch.set_num_threads(options.threads)
+    device = pick_device(options.device)
+    precision, context = autocast(options.precision, device)
+    encoder = backbone.encoder.to(device)
+    loader = DataLoader(
+        chips, batch_size=options.batch_size, num_workers=options.workers, pin_memory=device.type == "cuda"
+    )
+    started = time.monotonic()
+    shapes: dict[str, tuple[int, ...]] = {}
+    with ExitStack() as stack:
+        paths = {kind: stack.enter_context(atomic_path(path)) for kind, path in outputs.items()}
+        writers: dict[str, _ArrayWriter] = {}
+        bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc="features", mininterval=1.0))
+        with torch.inference_mode():
+            for batch in loader:
+                with context():
+                    tokens = encoder(batch.to(device, non_blocking=True))[-1].float()
+                if not torch.isfinite(tokens).all():
+                    raise StudyError(
+                        f"The features of chips {bar.n} to {bar.n + len(batch) - 1} are not finite.",
+                        expected="finite numbers",
+                        remedy="set features.precision to 32 or bf16-mixed",
+                    )
+                for kind, path in paths.items():
+                    rows = (tokens.mean(dim=1) if kind == POOLED else tokens).cpu().numpy()
+                    if kind not in writers:
+                        shapes[kind] = (len(chips), *rows.shape[1:])
+                        writers[kind] = _ArrayWriter(path, shapes[kind])
+                        stack.callback(writers[kind].close)
+                    writers[kind].append(rows)
+                bar.update(len(batch))
+    seconds = time.monotonic() - started
+    return {
+        "shapes": {kind: list(shape) for kind, shape in shapes.items()},
+        "sha256": {kind: sha256_of_file(path) for kind, path in outputs.items()},
+        "device": str(device),
+        "precision": precision,
+        "seconds": round(seconds, 2),
+        "chips_per_second": round(len(chips) / seconds, 2),
+        "peak_memory_mib": peak_memory_mib(device),
+    }

@@ -1,0 +1,121 @@
+"""What a report says about where its numbers come from."""
+
+from __future__ import annotations
+
+import copy
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pandas as pd
+import yaml
+
+from terralucas.report import ReportContext
+
+PACKAGES = ("torch", "terratorch", "snakemake", "numpy", "pandas", "scikit-learn", "rasterio")
+
+
+def git_state(folder: Path) -> tuple[str | None, bool]:
+    """Commit of the code and whether it has uncommitted changes; (None, False) outside version control."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit, bool(_git(folder, "status", "--porcelain"))
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return None, False
+
+
+def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a configuration in which addresses have lost user, password and query."""
+    shown = copy.deepcopy(dict(config))
+    for source in shown["dataset"]["sources"]:
+        if "url" in source:
+            parts = urlsplit(source["url"])
+            source["url"] = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return shown
+
+
+def notices(
+    config: Mapping[str, Any], retrieval: Mapping[str, Any], features: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """What a reader must know before any number: simulated chips, random weights, scores chosen on the test chips."""
+    lines = []
+    if retrieval["source"] == "simulated":
+        lines.append("The chips are simulated: the scores say nothing about real land cover.")
+    untrained = sorted({record["backbone"] for record in features if record["weights"]["source"] == "random"})
+    if untrained:
+        lines.append(
+            f"The weights of {', '.join(untrained)} are random, never trained: the scores say nothing about TerraMind."
+        )
+    if config["split"]["validation_is_test"]:
+        lines.append("Checkpoints were chosen on the test chips: the scores are optimistic.")
+    if retrieval["failures"]:
+        lines.append("The first source of the chips failed; another was used: " + "; ".join(retrieval["failures"]))
+    return lines
+
+
+def report_context(
+    config: Mapping[str, Any],
+    retrieval: Mapping[str, Any],
+    data_report: Mapping[str, Any],
+    features: Sequence[Mapping[str, Any]],
+    durations: pd.DataFrame,
+) -> ReportContext:
+    """Gather what the report tells beside its tables.
+
+    Args:
+        config: the resolved configuration.
+        retrieval: data/retrieval.json.
+        data_report: data/report.json.
+        features: the features.json of every pass.
+        durations: durations.csv.
+    """
+    split = config["split"]
+    used = ("strategy", "folds", "validation_share", "block_km") if split["strategy"] == "kfold" else tuple(split)
+    commit, dirty = git_state(Path(__file__).parent)
+    grid = config["grid"]
+    stages = [
+        {"stage": f"features of {record['backbone']}", "seconds": record["seconds"], "jobs": 1} for record in features
+    ]
+    stages.append({"stage": "training", "seconds": float(durations["seconds"].sum()), "jobs": len(durations)})
+    return ReportContext(
+        study=config["study"],
+        title=config["title"],
+        question=config["question"],
+        notices=notices(config, retrieval, features),
+        dataset={
+            "name": config["dataset"]["name"],
+            "source": f"{retrieval['source']}: {retrieval['origin']}",
+            "sha256": retrieval["sha256"] or data_report["data_fingerprint"],
+            "n_chips": data_report["n_valid"],
+            "dropped": data_report["n_dropped"],
+            "chip size": f"{data_report['chip_size_px']} × {data_report['chip_size_px']} px",
+            "bands": ", ".join(data_report["bands"]),
+            "unit": data_report["unit"],
+        },
+        splits={key: split[key] for key in used},
+        training={
+            **{key: config["training"][key] for key in ("learning_rate", "weight_decay", "batch_size", "epochs")},
+            "optimiser": "AdamW",
+            "checkpoint": f"best validation {config['training']['monitor'].replace('_', ' ')}",
+            "normalisation": config["normalisation"],
+            "precision": config["training"]["precision"],
+            "device": ", ".join(durations["device"].unique()),
+        },
+        losses={name: config["losses"][name] for name in grid["losses"]},
+        decoders={name: config["decoders"][name] for name in grid["decoders"]},
+        config_yaml=yaml.safe_dump(without_secrets(config), sort_keys=False, allow_unicode=True),
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        git_commit=commit,
+        git_dirty=dirty,
+        durations=stages,
+        chance_macro_accuracy=1.0 / len(config["dataset"]["classes"]),
+    )
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

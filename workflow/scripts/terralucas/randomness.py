@@ -1,0 +1,25 @@
+"""The independent random streams of a run, all derived from its one seed."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Stream(IntEnum):
+    """What a stream is for; the number is part of the seed and never changes."""
+
+    INITIALISATION = 0
+    BATCH_ORDER = 1
+    DROPOUT = 2
+
+
+def generator(seed: int, stream: Stream, epoch: int = 0) -> np.random.Generator:
+    """A numpy generator for one stream and epoch."""
+    return np.random.default_rng([seed, stream, epoch])
+
+
+def torch_seed(seed: int, stream: Stream, epoch: int = 0) -> int:
+    """A seed for torch's global generator, for one stream and epoch."""
+    return int(np.random.SeedSequence([seed, stream, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -1,0 +1,291 @@
+"""One run: train a recipe for one seed on stored features and write its outputs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import yaml
+
+from terralucas.decoders import DecoderModel
+from terralucas.device import autocast, peak_memory_mib, pick_device
+from terralucas.errors import StudyError
+from terralucas.files import atomic_path, sha256_of_json, write_json, write_text
+from terralucas.losses import build_loss, class_weights
+from terralucas.randomness import Stream, torch_seed
+from terralucas.sidecar import Sidecar
+from terralucas.splits import read_split
+from terralucas.training import Progress, TrainingData, TrainingOptions, predict, train
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+PACKAGES = ("torch", "numpy", "terratorch", "lightning", "snakemake")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained: names of the grid and the settings behind them."""
+
+    backbone: str
+    loss: str
+    decoder: str
+    seed: int
+    loss_setting: Mapping[str, Any]
+    decoder_setting: Mapping[str, Any]
+    training: Mapping[str, Any]
+    n_classes: int
+
+    @property
+    def run(self) -> str:
+        """The run's name: backbone/loss/decoder/seed-s."""
+        return f"{self.backbone}/{self.loss}/{self.decoder}/seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads.
+
+    Attributes:
+        chips: the index (chips.parquet).
+        split: the seed's split.
+        features: the array the decoder reads, rows in the index's order.
+        features_record: features.json beside it.
+        code: fingerprint of the code that trains.
+    """
+
+    chips: Path
+    split: Path
+    features: Path
+    features_record: Path
+    code: str
+
+
+@dataclass
+class Outcome:
+    """What became of a run, for its record."""
+
+    progress: Progress
+    resumed_after_epoch: int
+    seconds: float
+    seconds_to_first_step: float | None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def execute(
+    recipe: Recipe,
+    inputs: Inputs,
+    outputs: Mapping[str, Path],
+    announce: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Train, predict validation and test chips with the best epoch's weights, and write the five outputs.
+
+    Args:
+        recipe: settings and seed.
+        inputs: files to read.
+        outputs: paths by name: predictions, metrics, history, model, record.
+        announce: told one line about the result.
+
+    Raises:
+        StudyError: an input does not belong to the others, or training diverged.
+    """
+    # scikit-learn takes over a second to import and is not needed before the end.
+    started = time.monotonic()
+    training = recipe.training
+    torch.set_num_threads(training["threads"])
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    device = pick_device(training["device"])
+    chips = pq.read_table(inputs.chips, columns=["point_id", "label"])
+    point_ids, labels = chips["point_id"].to_pylist(), np.array(chips["label"], dtype=np.int64)
+    parts = read_split(inputs.split, point_ids)
+    rows = {part: np.flatnonzero(parts == part) for part in ("train", "validation", "test")}
+    if not len(rows["validation"]):
+        rows["validation"] = rows["test"]
+    features, record = _load_features(inputs, recipe, len(labels), device)
+
+    torch.manual_seed(torch_seed(recipe.seed, Stream.INITIALISATION))
+    model = DecoderModel(recipe.decoder_setting, features.shape[-1], recipe.n_classes).to(device)
+    setting = recipe.loss_setting
+    weights = class_weights(setting.get("class_weights", "none"), labels[rows["train"]], recipe.n_classes)
+    options = TrainingOptions(**{name: training[name] for name in TrainingOptions.__dataclass_fields__})
+    identity = {
+        "run": recipe.run,
+        "settings": asdict(recipe),
+        "features": record["sha256"],
+        "split": sha256_of_json([point_ids, parts.tolist(), labels.tolist()]),
+        "code": inputs.code,
+        "torch": str(torch.__version__),
+        "device": device.type,
+    }
+    fingerprint = sha256_of_json(identity)
+    sidecar = Sidecar(outputs["record"].parent / "resume.ckpt", fingerprint, training["checkpoint_interval_s"])
+    data = TrainingData(features, torch.from_numpy(labels).to(device), rows["train"], rows["validation"])
+    outcome = _train(recipe, model, weights, data, options, sidecar, outputs["record"].parent, started)
+
+    model.load_state_dict(outcome.progress.best_state)
+    shown = (
+        np.concatenate([rows["validation"], rows["test"]]) if rows["validation"] is not rows["test"] else rows["test"]
+    )
+    logits = predict(model, features, shown, device, options.precision).cpu().numpy()
+    scores = _write_results(
+        recipe, outputs, outcome, [point_ids[i] for i in shown], parts[shown], labels[shown], logits
+    )
+    precision, _ = autocast(options.precision, device)
+    _write_record(outputs["record"], recipe, identity, fingerprint, record, outcome, {
+        "chips": {part: int((parts == part).sum()) for part in rows},
+        "class_weights": [float(weight) for weight in weights],
+        "device": _device_name(device),
+        "precision": precision,
+        "peak_memory_mib": peak_memory_mib(device),
+    })  # fmt: skip
+    sidecar.remove()
+    announce(
+        f"{recipe.run}: macro accuracy {scores['macro_accuracy']:.3f}, micro accuracy {scores['micro_accuracy']:.3f} "
+        f"(epoch {outcome.progress.best_epoch} of {options.epochs}, {outcome.seconds:.0f} s)"
+    )
+
+
+def _load_features(
+    inputs: Inputs, recipe: Recipe, n_chips: int, device: torch.device
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    record = json.loads(inputs.features_record.read_text(encoding="utf-8"))
+    # Copy-on-write, because torch wants memory it may write to; nothing here does.
+    array = np.load(inputs.features, mmap_mode="c", allow_pickle=False)
+    if list(array.shape) != record["shapes"][inputs.features.stem] or len(array) != n_chips:
+        raise StudyError(
+            f"The features {inputs.features} do not belong to the chips of the study.",
+            found=f"an array of shape {list(array.shape)}",
+            expected=f"{n_chips} rows, shape {record['shapes'][inputs.features.stem]}",
+            remedy=f"delete {inputs.features.parent}; it is made again",
+        )
+    features = torch.from_numpy(array)
+    if device.type == "cuda" and features.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
+        features = features.to(device)
+    return features, record
+
+
+def _train(
+    recipe: Recipe,
+    model: torch.nn.Module,
+    weights: np.ndarray,
+    data: TrainingData,
+    options: TrainingOptions,
+    sidecar: Sidecar,
+    folder: Path,
+    started: float,
+) -> Outcome:
+    device = data.labels.device
+    first_step: list[float] = []
+    rows: list[int] = []
+    with _event_writer(folder, recipe.training["tensorboard"]) as events:
+
+        def on_epoch(row: dict[str, float]) -> None:
+            rows.append(int(row["epoch"]))
+            logger.info("epoch %d: %s", row["epoch"], ", ".join(f"{k} {v:.4f}" for k, v in row.items() if k != "epoch"))
+            if events is not None:
+                for name, value in row.items():
+                    events.add_scalar(name, value, int(row["epoch"]))
+
+        progress = train(
+            model,
+            build_loss(recipe.loss_setting, weights, device),
+            data,
+            options,
+            recipe.seed,
+            sidecar,
+            on_first_step=lambda: first_step.append(time.time() - psutil.Process().create_time()),
+            on_epoch=on_epoch,
+        )
+    resumed = rows[0] - 1 if rows else progress.epoch
+    return Outcome(progress, resumed, time.monotonic() - started, first_step[0] if first_step else None)
+
+
+def _event_writer(folder: Path, wanted: bool) -> AbstractContextManager[Any]:
+    if not wanted:
+        return nullcontext()
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder / "tensorboard"))
+
+
+def _write_results(
+    recipe: Recipe,
+    outputs: Mapping[str, Path],
+    outcome: Outcome,
+    point_ids: list[str],
+    parts: np.ndarray,
+    labels: np.ndarray,
+    logits: np.ndarray,
+) -> dict[str, Any]:
+    from terralucas.metrics import evaluate
+
+    table = pa.table({
+        "point_id": pa.array(point_ids, pa.string()),
+        "split": pa.array(parts.tolist(), pa.string()),
+        "label": pa.array(labels, pa.int64()),
+        "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1), pa.float32()), recipe.n_classes),
+    })  # fmt: skip
+    with atomic_path(outputs["predictions"]) as path:
+        pq.write_table(table, path)
+    scores = {part: evaluate(labels[parts == part], logits[parts == part]) for part in np.unique(parts).tolist()}
+    write_json(outputs["metrics"], {"schema_version": SCHEMA_VERSION, "run": recipe.run, **scores})
+    with atomic_path(outputs["history"]) as path, path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, outcome.progress.history[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(outcome.progress.history)
+    with atomic_path(outputs["model"]) as path:
+        torch.save(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "run": recipe.run,
+                "epoch": outcome.progress.best_epoch,
+                "decoder": dict(recipe.decoder_setting),
+                "n_classes": recipe.n_classes,
+                "state_dict": outcome.progress.best_state,
+            },
+            path,
+        )
+    return scores["test"]
+
+
+def _write_record(
+    path: Path,
+    recipe: Recipe,
+    identity: Mapping[str, Any],
+    fingerprint: str,
+    features: Mapping[str, Any],
+    outcome: Outcome,
+    extra: Mapping[str, Any],
+) -> None:
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        **identity,
+        "fingerprint": fingerprint,
+        "features": {key: features[key] for key in ("model", "weights", "normalisation", "precision", "sha256")},
+        **extra,
+        "best_epoch": outcome.progress.best_epoch,
+        "epochs": outcome.progress.epoch,
+        "resumed_after_epoch": outcome.resumed_after_epoch,
+        "seconds": round(outcome.seconds, 3),
+        "seconds_to_first_step": outcome.seconds_to_first_step and round(outcome.seconds_to_first_step, 3),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+    }
+    write_text(path, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -1,0 +1,66 @@
+"""The checkpoint beside a run that lets it go on after a kill."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from terralucas.files import atomic_path
+
+logger = logging.getLogger(__name__)
+
+_DIGEST_BYTES = 64
+
+
+class Sidecar:
+    """Saves and restores a run's state under a fingerprint of everything that decides its numbers.
+
+    The file is the hex SHA-256 of the rest, then a torch file. A file that is damaged, or that another configuration,
+    data or code wrote, is ignored: the run starts afresh.
+
+    Args:
+        path: of the file.
+        fingerprint: of configuration, data and code.
+        interval_s: least seconds between two saves.
+    """
+
+    def __init__(self, path: Path, fingerprint: str, interval_s: float) -> None:
+        self.path, self.fingerprint, self.interval_s = path, fingerprint, interval_s
+        self._saved_at = time.monotonic()
+
+    def save(self, state: Callable[[], dict[str, Any]], *, final: bool = False) -> None:
+        """Save what `state()` returns if the interval has passed; the last epoch is not saved, its outputs follow."""
+        if final or time.monotonic() - self._saved_at < self.interval_s:
+            return
+        buffer = io.BytesIO()
+        torch.save({"fingerprint": self.fingerprint, "state": state()}, buffer)
+        payload = buffer.getvalue()
+        with atomic_path(self.path) as temporary:
+            temporary.write_bytes(hashlib.sha256(payload).hexdigest().encode() + payload)
+        self._saved_at = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The saved state, or None when there is none that fits."""
+        if not self.path.is_file():
+            return None
+        content = self.path.read_bytes()
+        digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        if hashlib.sha256(payload).hexdigest().encode() != digest:
+            logger.warning("%s is damaged; starting afresh", self.path)
+            return None
+        saved = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        if saved["fingerprint"] != self.fingerprint:
+            logger.warning("%s is of another configuration, data or code; starting afresh", self.path)
+            return None
+        return saved["state"]
+
+    def remove(self) -> None:
+        """Delete the file, once the run's outputs are there."""
+        self.path.unlink(missing_ok=True)

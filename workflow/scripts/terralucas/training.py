@@ -1,0 +1,221 @@
+"""The training loop of a decoder and its head on frozen features.
+
+A plain loop: batches here are so small that a framework's work per step would cost several times the arithmetic.
+Every epoch draws its batch order and its dropout from streams of their own, so that a run resumed at an epoch's end
+goes on exactly as an undisturbed one, and all recipes of a seed see the same batches in the same order.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from terralucas.device import autocast
+from terralucas.errors import StudyError
+from terralucas.losses import Loss
+from terralucas.randomness import Stream, generator, torch_seed
+from terralucas.sidecar import Sidecar
+
+logger = logging.getLogger(__name__)
+
+# Evaluation has no gradients to keep, so its batches need not be the training's.
+_EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a run trains; see `training` in the configuration."""
+
+    learning_rate: float
+    weight_decay: float
+    batch_size: int
+    epochs: int
+    drop_last: bool
+    monitor: str
+    precision: str
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Features of all chips and the rows of each part.
+
+    Attributes:
+        features: (n, D) or (n, tokens, D) float32, on the training device or in host memory.
+        labels: (n,) int64 class indices, on the training device.
+        train: (n_train,) row numbers.
+        validation: (n_validation,) row numbers.
+    """
+
+    features: Tensor
+    labels: Tensor
+    train: np.ndarray
+    validation: np.ndarray
+
+
+@dataclass
+class Progress:
+    """State of a run at the end of an epoch.
+
+    Attributes:
+        epoch: epochs done.
+        history: one row for each epoch done.
+        best_epoch: epoch (from 1) with the best validation score; of equal ones the earliest.
+        best_score: its score.
+        best_state: its state dict.
+    """
+
+    epoch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_score: float = -1.0
+    best_state: dict[str, Tensor] = field(default_factory=dict)
+
+
+def train(
+    model: nn.Module,
+    loss: Loss,
+    data: TrainingData,
+    options: TrainingOptions,
+    seed: int,
+    sidecar: Sidecar,
+    on_first_step: Callable[[], None] = lambda: None,
+    on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
+) -> Progress:
+    """Train with AdamW and keep the weights of the epoch with the best validation score.
+
+    Args:
+        model: on its device; its initial weights are the caller's.
+        loss: of (logits, labels).
+        data: features, labels and rows.
+        options: hyper-parameters.
+        seed: of the run; draws batch order and dropout.
+        sidecar: where progress is saved, and from which a killed run goes on.
+        on_first_step: called once, after the first optimiser step.
+        on_epoch: called with each new row of the history.
+
+    Returns:
+        The progress after the last epoch; the model is left with the last epoch's weights.
+
+    Raises:
+        StudyError: the loss is not finite.
+    """
+    device = data.labels.device
+    precision, context = autocast(options.precision, device)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+    )
+    # float16 gradients underflow without loss scaling; the scaler does nothing under other precisions.
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
+    progress = _restore(sidecar, model, optimiser, scaler)
+    batch, n_train = options.batch_size, len(data.train)
+    last = n_train - n_train % batch if options.drop_last else n_train
+    for epoch in range(progress.epoch + 1, options.epochs + 1):
+        order = generator(seed, Stream.BATCH_ORDER, epoch).permutation(data.train)
+        rows = torch.from_numpy(order).to(data.features.device)
+        labels = data.labels[rows.to(device)]
+        torch.manual_seed(torch_seed(seed, Stream.DROPOUT, epoch))
+        model.train()
+        total = torch.zeros((), device=device)
+        for start in range(0, last, batch):
+            features = data.features[rows[start : start + batch]].to(device, non_blocking=True)
+            with context():
+                value = loss(model(features), labels[start : start + batch])
+            optimiser.zero_grad()
+            scaler.scale(value).backward()
+            scaler.step(optimiser)
+            scaler.update()
+            total += value.detach()
+            if epoch == 1 and start == 0:
+                on_first_step()
+        row = {"epoch": epoch, "train_loss": float(total) / -(-last // batch)}
+        if not np.isfinite(row["train_loss"]):
+            raise StudyError(
+                f"The training loss is not finite in epoch {epoch}.",
+                found=f"{row['train_loss']}",
+                remedy=f"lower training.learning_rate ({options.learning_rate}) or set training.precision to 32",
+            )
+        row |= _validate(model, loss, data, context)
+        _keep_best(progress, row, model, options.monitor)
+        on_epoch(row)
+        sidecar.save(lambda: _state(progress, model, optimiser, scaler), final=epoch == options.epochs)
+    return progress
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, features: Tensor, rows: np.ndarray, device: torch.device, precision: str) -> Tensor:
+    """Logits (len(rows), K) in float32 on the device, without dropout."""
+    _, context = autocast(precision, device)
+    model.eval()
+    index = torch.from_numpy(rows).to(features.device)
+    with context():
+        parts = [model(features[part].to(device)).float() for part in index.split(_EVALUATION_BATCH)]
+    return torch.cat(parts)
+
+
+def accuracies(labels: np.ndarray, predictions: np.ndarray) -> tuple[float, float]:
+    """Macro accuracy (mean recall of the classes that occur) and micro accuracy."""
+    n = np.bincount(labels)
+    hits = np.bincount(labels[labels == predictions], minlength=len(n))
+    return float((hits[n > 0] / n[n > 0]).mean()), float(hits.sum() / n.sum())
+
+
+def _validate(model: nn.Module, loss: Loss, data: TrainingData, context: Callable) -> dict[str, float]:
+    device = data.labels.device
+    labels = data.labels[torch.from_numpy(data.validation).to(device)]
+    with torch.inference_mode():
+        model.eval()
+        index = torch.from_numpy(data.validation).to(data.features.device)
+        with context():
+            logits = torch.cat(
+                [model(data.features[part].to(device)).float() for part in index.split(_EVALUATION_BATCH)]
+            )
+            value = float(loss(logits, labels))
+        nll = float(nn.functional.cross_entropy(logits, labels))
+    macro, micro = accuracies(labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy())
+    return {
+        "validation_loss": value,
+        "validation_nll": nll,
+        "validation_macro_accuracy": macro,
+        "validation_micro_accuracy": micro,
+    }
+
+
+def _keep_best(progress: Progress, row: dict[str, float], model: nn.Module, monitor: str) -> None:
+    progress.epoch = int(row["epoch"])
+    progress.history.append(row)
+    score = row[f"validation_{monitor}"]
+    if score > progress.best_score:
+        progress.best_epoch, progress.best_score = progress.epoch, score
+        progress.best_state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def _state(
+    progress: Progress, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+) -> dict[str, Any]:
+    return {
+        "progress": copy.copy(progress.__dict__),
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "scaler": scaler.state_dict(),
+    }
+
+
+def _restore(
+    sidecar: Sidecar, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+) -> Progress:
+    state = sidecar.load()
+    if state is None:
+        return Progress()
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    scaler.load_state_dict(state["scaler"])
+    progress = Progress(**state["progress"])
+    logger.info("Resuming after epoch %d", progress.epoch)
+    return progress

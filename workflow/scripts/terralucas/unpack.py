@@ -1,0 +1,323 @@
+"""Unpack an archive that came from somewhere else, without trusting what it says."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import errno
+import gzip
+import html
+import lzma
+import re
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Self
+
+from tqdm import tqdm
+
+from terralucas.errors import StudyError
+
+ARCHIVE_KINDS = "an archive: tar, tar.gz, tar.bz2, tar.xz or zip"
+MAX_MEMBERS = 1_000_000
+# Deflate reaches 1000:1 on zeros; real imagery stays far below 10:1. Small archives are let off, they can do no harm.
+MAX_RATIO = 200
+RATIO_FREE_BYTES = 2**30
+CHUNK_BYTES = 2**20
+
+_MAGIC = {
+    b"\x1f\x8b": "tar.gz",
+    b"BZh": "tar.bz2",
+    b"\xfd7zXZ\x00": "tar.xz",
+    b"PK\x03\x04": "zip",
+    b"PK\x05\x06": "zip",
+}
+_DECOMPRESS: dict[str, Callable[[IO[bytes]], contextlib.AbstractContextManager[IO[bytes]]]] = {
+    "tar": contextlib.nullcontext,
+    "tar.gz": lambda raw: gzip.GzipFile(fileobj=raw),
+    "tar.bz2": bz2.BZ2File,
+    "tar.xz": lzma.LZMAFile,
+}
+
+
+class LocalError(StudyError):
+    """A problem of this machine, not of the archive: another archive would meet it too."""
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One entry of an archive. `kind` is "file", "folder", or in words what it is instead."""
+
+    name: str
+    kind: str
+    size: int
+    open: Callable[[], IO[bytes]]
+    archive_position: int
+
+
+class _StrictTarInfo(tarfile.TarInfo):
+    """Reads headers, and takes a damaged or missing one for damage: tarfile takes it for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.EOFHeaderError:
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error} at byte {tarfile_.offset} of the tar") from error
+
+
+def page_summary(head: bytes) -> str | None:
+    """Title and error sentence of a web page; None if the bytes are no web page."""
+    text = head.decode("utf-8", errors="replace")
+    if not re.match(r"\ufeff?\s*(<!doctype html|<html|<head|<title|<!--)", text, re.IGNORECASE):
+        return None
+    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+    caption = re.search(r'class="uc-error-caption">(.*?)</p>', text, re.DOTALL)
+    summary = f'a web page titled "{plain_text(title[1])}"' if title else "a web page without a title"
+    return f"{summary} ({plain_text(caption[1])})" if caption else summary
+
+
+def plain_text(markup: str) -> str:
+    """Text of a piece of HTML on one line."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())
+
+
+def require_archive(path: Path) -> str:
+    """Kind of an archive by its content: tar, tar.gz, tar.bz2, tar.xz or zip; StudyError for anything else."""
+    kind = _archive_kind(path)
+    if kind is None:
+        with path.open("rb") as file:
+            head = file.read(2**16)
+        raise StudyError(
+            f"{path.name} is not an archive.",
+            found=f"{path.stat().st_size} bytes: {page_summary(head) or f'they begin with {head[:24]!r}'}",
+            expected=ARCHIVE_KINDS,
+            remedy="look at its link in a browser: it may ask for a sign-in, or have reached its quota (wait a day)",
+        )
+    return kind
+
+
+def _archive_kind(path: Path) -> str | None:
+    with path.open("rb") as file:
+        head = file.read(6)
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    return "tar" if head and tarfile.is_tarfile(path) else None
+
+
+def is_litter(path: Path) -> bool:
+    """Whether a relative path is what macOS adds to folders and archives: `._*`, `__MACOSX`, `.DS_Store`."""
+    return any(part.startswith("._") or part in ("__MACOSX", ".DS_Store") for part in path.parts)
+
+
+def unpack(archive: Path, target: Path, progress: bool = True) -> int:
+    """Unpack a tar (plain, gzip, bzip2, xz) or zip archive into a folder and return the number of files written.
+
+    Only folders and regular files below `target` are written, with modes 0755 and 0644; macOS litter is left out.
+    When anything is wrong, `target` is removed with all that was written so far.
+
+    Args:
+        archive: the file; its kind is told by its content.
+        target: folder that does not exist yet, or is empty.
+        progress: show a bar on stderr, in bytes of the archive.
+
+    Raises:
+        StudyError: the archive is truncated, corrupt, encrypted, empty or of another kind, or a member is a link or
+            a device or would be written outside `target`, or it unpacks to far more than an honest archive does.
+        LocalError: the disk is too small, or `target` is in use.
+    """
+    kind = require_archive(archive)
+    if target.exists() and any(target.iterdir()):
+        raise LocalError(f"{target} is not empty.", remedy="unpack into a new folder")
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        _require_space(archive, target, _least_unpacked_bytes(archive, kind))
+        with _explained(archive):
+            number_of_files = _write_members(archive, kind, target, progress)
+        if number_of_files == 0:
+            raise StudyError(f"The archive {archive.name} holds no files.", expected="an archive of chips")
+        for path in (target, *target.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    except BaseException:
+        shutil.rmtree(target)
+        raise
+    return number_of_files
+
+
+def _write_members(archive: Path, kind: str, target: Path, progress: bool) -> int:
+    archive_bytes = archive.stat().st_size
+    unpacked_bytes = 0
+    written: set[Path] = set()
+    members = _zip_members(archive) if kind == "zip" else _tar_members(archive, kind)
+    bar = tqdm(total=archive_bytes, unit="B", unit_scale=True, desc=f"Unpacking {archive.name}", disable=not progress)
+    with contextlib.closing(members), bar:
+        for number, member in enumerate(members, start=1):
+            path = _safe_path(archive, member)
+            unpacked_bytes += member.size
+            _refuse_bomb(archive, number, unpacked_bytes, archive_bytes)
+            bar.update(member.archive_position - bar.n)
+            if is_litter(path):
+                continue
+            destination = target / path
+            if member.kind == "folder":
+                destination.mkdir(parents=True, exist_ok=True)
+                continue
+            _require_space(archive, target, member.size)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            with member.open() as source, destination.open("wb") as file:
+                shutil.copyfileobj(source, file, CHUNK_BYTES)
+            written.add(path)
+        bar.update(archive_bytes - bar.n)
+    return len(written)
+
+
+def _tar_members(archive: Path, kind: str) -> Iterator[_Member]:
+    with (
+        archive.open("rb") as raw,
+        _DECOMPRESS[kind](raw) as stream,
+        tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictTarInfo) as tar,
+    ):
+        for info in tar:
+            yield _Member(info.name, _tar_type(info), info.size, partial(tar.extractfile, info), raw.tell())
+        # The checksum at the end of a compressed stream is compared only when the stream is read to its end.
+        while stream.read(CHUNK_BYTES):
+            pass
+
+
+def _tar_type(info: tarfile.TarInfo) -> str:
+    types = [
+        (info.isreg(), "file"),
+        (info.isdir(), "folder"),
+        (info.issym(), f"a symbolic link to {info.linkname}"),
+        (info.islnk(), f"a hard link to {info.linkname}"),
+        (info.isfifo(), "a FIFO"),
+        (info.isdev(), "a device"),
+    ]
+    return next((name for matches, name in types if matches), f"an entry of unknown type {info.type!r}")
+
+
+def _zip_members(archive: Path) -> Iterator[_Member]:
+    position = 0
+    with zipfile.ZipFile(archive) as file:
+        for info in file.infolist():
+            if info.flag_bits & 0x1:
+                raise StudyError(
+                    f"The archive {archive.name} is encrypted.",
+                    found=f"{info.filename} needs a password",
+                    expected="an archive without a password",
+                    remedy="unpack it by hand and use `type: directory`",
+                )
+            position += info.compress_size
+            yield _Member(info.filename, _zip_type(info), info.file_size, partial(file.open, info), position)
+
+
+def _zip_type(info: zipfile.ZipInfo) -> str:
+    # Zip made on Unix keeps the file mode in the upper half; 0 there means that the maker did not say.
+    unix_type = stat.S_IFMT(info.external_attr >> 16)
+    if unix_type == stat.S_IFLNK:
+        return "a symbolic link"
+    if unix_type not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "a device or FIFO"
+    return "folder" if info.is_dir() else "file"
+
+
+def _safe_path(archive: Path, member: _Member) -> Path:
+    """Path of a member relative to the target; StudyError where writing it would not be safe."""
+    parts = re.split(r"[/\\]", member.name)
+    if not parts[0] or re.match(r"[A-Za-z]:", member.name):
+        found = "an absolute path"
+    elif ".." in parts:
+        found = "a path that leaves the folder (..)"
+    elif member.kind not in ("file", "folder"):
+        found = member.kind
+    else:
+        return Path(*parts)
+    raise StudyError(
+        f"The archive {archive.name} is refused as unsafe: nothing of it was kept.",
+        found=f"member {member.name!r} is {found}",
+        expected="only folders and regular files, below one folder",
+        remedy="get the archive from a source you trust, or make it anew without such members",
+    )
+
+
+def _refuse_bomb(archive: Path, members: int, unpacked_bytes: int, archive_bytes: int) -> None:
+    ratio = unpacked_bytes / archive_bytes
+    if members > MAX_MEMBERS or (unpacked_bytes > RATIO_FREE_BYTES and ratio > MAX_RATIO):
+        raise StudyError(
+            f"The archive {archive.name} is refused: it unpacks to more than an honest archive of chips would.",
+            found=f"{members} members, {unpacked_bytes} bytes so far, {ratio:.0f} times its own size",
+            expected=f"at most {MAX_MEMBERS} members and {MAX_RATIO} times its size",
+            remedy="get the archive from a source you trust, or unpack it by hand and use `type: directory`",
+        )
+
+
+def _least_unpacked_bytes(archive: Path, kind: str) -> int:
+    """Lower bound of the unpacked size that is known without decompressing anything."""
+    size = archive.stat().st_size
+    stated = size
+    if kind == "zip":
+        with _explained(archive), zipfile.ZipFile(archive) as file:
+            stated = sum(info.file_size for info in file.infolist())
+    elif kind == "tar.gz":
+        # RFC 1952, section 2.3.1: the last four bytes are the unpacked size modulo 2**32.
+        with archive.open("rb") as file:
+            file.seek(max(0, size - 4))
+            stated = int.from_bytes(file.read(4), "little")
+    # In a truncated file those bytes are anything, and that must be reported as truncation.
+    return stated if stated <= MAX_RATIO * size else size
+
+
+def _require_space(archive: Path, target: Path, needed_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(target).free
+    if needed_bytes > free_bytes:
+        raise _no_space(archive, f"{free_bytes / 1e9:.2f} GB free in {target.parent}", needed_bytes)
+
+
+def _no_space(archive: Path, found: str, needed_bytes: int | None = None) -> LocalError:
+    return LocalError(
+        f"There is not enough disk space to unpack {archive.name}.",
+        found=found,
+        expected=None if needed_bytes is None else f"at least {needed_bytes / 1e9:.2f} GB free",
+        remedy="free some space, or run where there is more",
+    )
+
+
+@contextlib.contextmanager
+def _explained(archive: Path) -> Iterator[None]:
+    """Turn what the archive libraries raise into a StudyError."""
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise _damaged(archive, error) from error
+    except NotImplementedError as error:
+        raise StudyError(
+            f"The archive {archive.name} uses a compression that Python cannot undo.",
+            found=str(error),
+            expected="zip with deflate, or tar.gz",
+            remedy="unpack it by hand and use `type: directory`",
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _no_space(archive, str(error)) from error
+        # gzip and bz2 raise a bare OSError for bad data; those of the operating system carry a number.
+        if error.errno is None or isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+            raise _damaged(archive, error) from error
+        raise
+
+
+def _damaged(archive: Path, error: Exception) -> StudyError:
+    return StudyError(
+        f"The archive {archive.name} is truncated or corrupt.",
+        found=f"{archive.stat().st_size} bytes that cannot be read to the end ({error or type(error).__name__})",
+        expected="a whole archive",
+        remedy="get the file again, and compare its size and checksum with those of its publisher",
+    )
