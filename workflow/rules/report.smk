@@ -3,13 +3,13 @@ TABLES = ["runs", "summary", "per_class", "contrasts", "confusion", "curves", "c
 FIGURES = ["accuracy", "per_class", "confusion", "curves"]
 
 
-rule tabulate:
+rule make_tables:
     input:
         predictions=of_all_runs("predictions.parquet"),
         records=of_all_runs("run.yaml"),
         histories=of_all_runs("history.csv"),
         chips=f"{RESULTS}/data/chips.parquet",
-        code=code_of("tabulate"),
+        code=code_of("make_tables"),
     output:
         runs=report(
             f"{RESULTS}/tables/runs.csv",
@@ -40,9 +40,9 @@ rule tabulate:
         classes=f"{RESULTS}/tables/classes.csv",
         durations=f"{RESULTS}/durations.csv",
     log:
-        f"{RESULTS}/logs/tabulate.log",
+        f"{RESULTS}/logs/make_tables.log",
     benchmark:
-        f"{RESULTS}/benchmarks/tabulate.tsv"
+        f"{RESULTS}/benchmarks/make_tables.tsv"
     localrule: True
     threads: 1
     resources:
@@ -56,7 +56,7 @@ rule tabulate:
     message:
         "Computing the tables of {config[study]}"
     script:
-        script_of("tabulate")
+        script_of("make_tables")
 
 
 rule draw_figures:

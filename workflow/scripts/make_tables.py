@@ -1,4 +1,4 @@
-"""Rule tabulate: the tidy tables of the study."""
+"""Rule make_tables: the tidy tables of the study."""
 
 from pathlib import Path
 
