@@ -10,8 +10,9 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
 from terralucas.config import default_configfile
 
 if not workflow.overwrite_configfiles:
-    # Jobs on other machines are told this choice by --configfiles, which Snakemake takes from this list.
-    workflow.config_settings.configfiles.append(default_configfile(workflow.dag_settings.targets).absolute())
+    # A target results/<study>/… names its study; Snakemake itself tells the targets only after it has read this file.
+    # Jobs on other machines are told the choice by --configfiles, which Snakemake takes from this list.
+    workflow.config_settings.configfiles.append(default_configfile(sys.argv[1:], Path(workflow.basedir) / "config"))
 
     configfile: workflow.config_settings.configfiles[0]
 

@@ -61,11 +61,34 @@ def test_defaults_reach_named_settings_and_sources():
     assert config["decoders"]["identity"] == {"pooling": "mean", "hidden": None, "dropout": 0.1}
 
 
+@pytest.mark.parametrize(
+    ("keys", "text", "meant"),
+    [
+        ("training.learning_rate", "1e-4", 1e-4),
+        ("training.epochs", "7", 7),
+        ("training.drop_last", "true", True),
+        ("training.precision", 32, "32"),
+        ("decoders.mlp.hidden", "512", 512),
+        ("decoders.mlp.hidden", "null", None),
+        ("split.block_km", "50", 50.0),
+        ("grid.seeds", ["0", "3"], [0, 3]),
+    ],
+)
+def test_text_that_stands_for_a_number_is_read_as_one(keys, text, meant):
+    """As nested `--config` values arrive from Snakemake, and `1e-4` from YAML."""
+    config = resolve(changed(keys, text))
+    for key in keys.split("."):
+        config = config[key]
+    assert config == meant
+    assert type(config) is type(meant)
+
+
 # One bad configuration each: path, value, and what the message must say.
 BAD = [
     ("training.epoch", 3, ["unknown key training.epoch", "did you mean epochs?"]),
     ("typo", 1, ["unknown key typo", "allowed: study"]),
-    ("training.learning_rate", "1e-4", ["training.learning_rate", "no number", "write 0.0001"]),
+    ("training.learning_rate", "fast", ['training.learning_rate is "fast"', "no number"]),
+    ("training.learning_rate", "nan", ["training.learning_rate", "no number"]),
     ("training.learning_rate", 0, ["training.learning_rate is 0", "above 0"]),
     ("training.batch_size", 0, ["training.batch_size is 0", "at least 1 chips"]),
     ("training.batch_size", 2.5, ["training.batch_size is 2.5", "no integer"]),
@@ -86,7 +109,9 @@ BAD = [
     ("losses.bad name", {"type": "ce"}, ["losses", "bad name"]),
     ("losses.weighted_ce.gamma", 2.0, ["unknown key losses.weighted_ce.gamma"]),
     ("losses.weighted_focal.gamma", 0, ["gamma is 0", "above 0"]),
-    ("decoders.mlp.hidden", "512", ["decoders.mlp.hidden", "write 512)"]),
+    ("decoders.mlp.hidden", "wide", ["decoders.mlp.hidden", "integer", "embedding"]),
+    ("decoders.mlp.hidden", 0, ["decoders.mlp.hidden"]),
+    ("training.epochs", True, ["training.epochs is true", "no integer"]),
     ("decoders.identity.dropout", 1, ["decoders.identity.dropout is 1", "below 1"]),
     ("split.folds", 1, ["split.folds is 1", "at least 2"]),
     ("split.validation_share", 1.5, ["split.validation_share is 1.5", "below 1"]),

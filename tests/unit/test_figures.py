@@ -85,11 +85,11 @@ def synthetic_tables(
             score = estimate(random.normal(0, 0.03), 0.01)
             score = {"difference": score.pop("mean"), "n_cells": len(recipes) // 2} | score
             p_value = math.erfc(abs(score["difference"]) / 0.017 * 1.96 / math.sqrt(2)) if seeds > 1 else np.nan
-            pair = {"contrast": f"{a} − {b}", "factor": factor, "a": a, "b": b, "metric": metric}
+            pair = {"contrast": f"{a} − {b}", "factor": factor, "a": a, "b": b, "scope": "all", "metric": metric}
             rows["contrasts"].append(pair | score | {"p_value": p_value})
     tables = {name: pd.DataFrame(content) for name, content in rows.items()}
     if tables["contrasts"].empty:
-        columns = "contrast factor a b metric difference sd n_seeds n_cells ci_low ci_high p_value interval level"
+        columns = "contrast factor a b scope metric difference sd n_seeds n_cells ci_low ci_high p_value interval level"
         tables["contrasts"] = pd.DataFrame(columns=columns.split())
     tables["classes"] = pd.DataFrame(
         {"class_code": code, "class_name": name, "n": n, "share": n / total}

@@ -47,14 +47,14 @@ def assert_same(a, b):
     assert all(torch.equal(a.best_state[name], b.best_state[name]) for name in a.best_state)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a kill at the end of an epoch."""
 
 
 def kill_at(epoch):
     def on_epoch(row):
         if row["epoch"] == epoch:
-            raise Killed
+            raise KilledError
 
     return on_epoch
 
@@ -77,7 +77,7 @@ def test_another_seed_gives_other_numbers(tmp_path):
 @pytest.mark.parametrize("epoch", [1, 2, 5])
 def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, decoder, epoch):
     undisturbed, _ = run(tmp_path / "a", decoder)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(tmp_path / "b", decoder, on_epoch=kill_at(epoch + 1))
     epochs = []
     resumed, _ = run(tmp_path / "b", decoder, on_epoch=lambda row: epochs.append(row["epoch"]))
@@ -86,7 +86,7 @@ def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, decoder, epoch):
 
 
 def test_a_sidecar_of_other_settings_is_ignored(tmp_path):
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(tmp_path, fingerprint="old", on_epoch=kill_at(4))
     epochs = []
     run(tmp_path, fingerprint="new", on_epoch=lambda row: epochs.append(row["epoch"]))
@@ -95,7 +95,7 @@ def test_a_sidecar_of_other_settings_is_ignored(tmp_path):
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-20], lambda b: b[:500] + b"x" + b[501:], lambda b: b""])
 def test_a_damaged_sidecar_is_ignored(tmp_path, damage):
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run(tmp_path, on_epoch=kill_at(4))
     path = tmp_path / "resume.ckpt"
     path.write_bytes(damage(path.read_bytes()))

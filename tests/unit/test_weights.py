@@ -54,7 +54,8 @@ def hub():
 def fetch(endpoint, cache, sha256=None, offline=False):
     """Run `obtain` in a process of its own: the hub's address is read when its library is imported."""
     code = (
-        "import json, sys, time\ntime.sleep = lambda seconds: None  # no waiting between attempts\nfrom pathlib import Path\nfrom terralucas.weights import obtain\n"
+        "import json, time\nfrom pathlib import Path\nfrom terralucas.weights import obtain\n"
+        "time.sleep = lambda seconds: None  # no waiting between attempts\n"
         "weights = {'source': 'huggingface', 'repo': 'org/model', 'filename': 'model.pt', 'revision': 'main'}\n"
         f"print(json.dumps(obtain(weights | {{'sha256': {sha256!r}}}, Path({str(cache)!r}))))"
     )

@@ -19,9 +19,11 @@ RESULTS = f"results/{config['study']}"
 RUN = f"{RESULTS}/runs/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}"
 FEATURES = f"{RESULTS}/features/{{backbone}}/{{scope}}"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
+# Used under `--software-deployment-method conda`; otherwise jobs run in the environment Snakemake runs in.
+ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
 # Downloads are shared by the studies of this working directory; the key changes with the list of sources.
 DOWNLOADS = "resources"
-DATASET_KEY = re.sub(r"[^\w.-]+", "_", DATASET["name"]) + "-" + sha256_of_json(DATASET["sources"])[:8]
+DATASET_KEY = "-".join((re.sub(r"[^\w.-]+", "_", DATASET["name"]), sha256_of_json(DATASET["sources"])[:8]))
 
 
 def one_of(names):
@@ -53,6 +55,11 @@ def scope_of_seed(seed):
     return f"seed-{seed}" if config["normalisation"] == "train" else "all"
 
 
+def features_folder(backbone, scope):
+    """Where the features of a backbone lie."""
+    return FEATURES.format(backbone=backbone, scope=scope)
+
+
 def feature_kinds():
     """The kinds of features the decoders of the grid read."""
     pooling = {config["decoders"][name]["pooling"] for name in GRID["decoders"]}
@@ -72,29 +79,28 @@ def feature_settings(backbone):
 def features_of_run(wildcards):
     """The array of features a run trains on."""
     kind = "tokens" if config["decoders"][wildcards.decoder]["pooling"] == "tokens" else "pooled"
-    return FEATURES.format(backbone=wildcards.backbone, scope=scope_of_seed(wildcards.seed)) + f"/{kind}.npy"
+    return f"{features_folder(wildcards.backbone, scope_of_seed(wildcards.seed))}/{kind}.npy"
 
 
 def features_record_of_run(wildcards):
     """What the features of a run were made of."""
-    return FEATURES.format(backbone=wildcards.backbone, scope=scope_of_seed(wildcards.seed)) + "/features.json"
+    return f"{features_folder(wildcards.backbone, scope_of_seed(wildcards.seed))}/features.json"
 
 
 def of_all_runs(name):
     """A file of every run of the grid."""
-    return [
-        RUN.format(backbone=backbone, loss=loss, decoder=decoder, seed=seed) + f"/{name}"
+    folders = [
+        RUN.format(backbone=backbone, loss=loss, decoder=decoder, seed=seed)
         for backbone, loss, decoder in recipes(config)
         for seed in GRID["seeds"]
     ]
+    return [f"{folder}/{name}" for folder in folders]
 
 
 def feature_records():
     """The records of all feature passes of the study."""
     scopes = sorted({scope_of_seed(seed) for seed in GRID["seeds"]})
-    return [
-        FEATURES.format(backbone=name, scope=scope) + "/features.json" for name in GRID["backbones"] for scope in scopes
-    ]
+    return [f"{features_folder(name, scope)}/features.json" for name in GRID["backbones"] for scope in scopes]
 
 
 def is_large(backbone):

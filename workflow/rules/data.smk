@@ -9,6 +9,8 @@ rule retrieve_chips:
     benchmark:
         f"{RESULTS}/benchmarks/retrieve_chips.tsv"
     localrule: True
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
@@ -34,6 +36,8 @@ rule index_chips:
     benchmark:
         f"{RESULTS}/benchmarks/index_chips.tsv"
     localrule: True
+    conda:
+        ENVIRONMENT
     threads: 2
     resources:
         mem_mb=2000,
@@ -58,6 +62,8 @@ rule split_chips:
     benchmark:
         f"{RESULTS}/benchmarks/split_chips/seed-{{seed}}.tsv"
     localrule: True
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1000,

@@ -10,6 +10,8 @@ rule fetch_weights:
         f"{RESULTS}/benchmarks/fetch_weights/{{backbone}}.tsv"
     # On the head node: compute nodes often have no network.
     localrule: True
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=1000,
@@ -37,6 +39,8 @@ rule extract_features:
         f"{RESULTS}/logs/extract_features/{{backbone}}-{{scope}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/extract_features/{{backbone}}-{{scope}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: config["features"]["threads"]
     resources:
         mem_mb=lambda wildcards, attempt: attempt * 8000,

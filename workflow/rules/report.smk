@@ -44,6 +44,8 @@ rule make_tables:
     benchmark:
         f"{RESULTS}/benchmarks/make_tables.tsv"
     localrule: True
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
@@ -96,6 +98,8 @@ rule draw_figures:
     benchmark:
         f"{RESULTS}/benchmarks/draw_figures.tsv"
     localrule: True
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,
@@ -128,6 +132,8 @@ rule build_report:
     benchmark:
         f"{RESULTS}/benchmarks/build_report.tsv"
     localrule: True
+    conda:
+        ENVIRONMENT
     threads: 1
     resources:
         mem_mb=2000,

@@ -22,6 +22,8 @@ rule train_run:
         f"{RESULTS}/logs/train_run/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_run/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}.tsv"
+    conda:
+        ENVIRONMENT
     threads: config["training"]["threads"]
     resources:
         mem_mb=training_memory_mb,

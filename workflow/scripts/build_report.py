@@ -3,16 +3,15 @@
 import json
 from pathlib import Path
 
-import pandas as pd
-
 from _job import job, progress
 from terralucas.provenance import report_context
 from terralucas.report import build_report
+from terralucas.tidy import read_table
 
 with job(snakemake):
     source, params, output = snakemake.input, snakemake.params, Path(snakemake.output[0])
-    tables = {name: pd.read_csv(source[f"table_{name}"]) for name in params.tables}
-    durations = pd.read_csv(source.durations)
+    tables = {name: read_table(source[f"table_{name}"]) for name in params.tables}
+    durations = read_table(source.durations)
     read = lambda path: json.loads(Path(path).read_text(encoding="utf-8"))  # noqa: E731
     context = report_context(
         params.config,

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import pandas as pd
-
 from _job import job
 from terralucas import figures
+from terralucas.tidy import read_table
 
 with job(snakemake):
     draw = {
@@ -15,4 +14,4 @@ with job(snakemake):
         "curves": (figures.curves_figure, "curves"),
     }
     for name, (function, table) in draw.items():
-        function(pd.read_csv(snakemake.input[table]), Path(snakemake.output[name]))
+        function(read_table(snakemake.input[table]), Path(snakemake.output[name]))

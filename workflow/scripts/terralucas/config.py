@@ -6,6 +6,7 @@ import copy
 import difflib
 import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,14 @@ def load_schema() -> dict[str, Any]:
     return yaml.safe_load(SCHEMA_PATH.read_text(encoding="utf-8"))
 
 
-def default_configfile(targets: Iterable[str], folder: Path = Path("config")) -> Path:
+def default_configfile(arguments: Iterable[str], folder: Path) -> Path:
     """The configuration a command line without `--configfile` means.
 
-    A target `results/<study>/…` names its study, whose configuration is `config/<study>.yaml`. Without such a target
-    or file it is `config/config.yaml`.
+    A target `results/<study>/…` names its study, whose configuration is `<folder>/<study>.yaml`. Without such a target
+    or file it is `<folder>/config.yaml`.
     """
-    for target in targets:
-        parts = Path(target).parts
+    for argument in arguments:
+        parts = Path(argument).parts
         if len(parts) > 1 and parts[0] == "results" and (folder / f"{parts[1]}.yaml").is_file():
             return folder / f"{parts[1]}.yaml"
     return folder / "config.yaml"
@@ -51,8 +52,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
             every problem of the configuration is listed.
     """
     schema = load_schema()
-    resolved = copy.deepcopy(dict(config))
-    _fill_defaults(resolved, schema, schema)
+    resolved = _complete(copy.deepcopy(dict(config)), schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
     problems = [
         _in_words(error) for error in sorted(validator.iter_errors(resolved), key=lambda e: list(map(str, e.path)))
@@ -91,32 +91,62 @@ def dereference(schema: Any, root: Mapping[str, Any]) -> Any:
     return schema
 
 
-def _fill_defaults(value: Any, schema: Any, root: Mapping[str, Any]) -> None:
-    """Put the schema's defaults where a key is missing, also inside lists, maps and conditional parts."""
+def _complete(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
+    """A value with the schema's defaults where keys are missing, and numbers where text stands for them.
+
+    Snakemake hands nested `--config` values over as text, and YAML reads `1e-4` as text.
+    """
     schema = dereference(schema, root)
     if not isinstance(schema, dict):
-        return
+        return value
     if isinstance(value, list):
-        for item in value:
-            _fill_defaults(item, schema.get("items", {}), root)
-        return
+        return [_complete(item, schema.get("items", {}), root) for item in value]
     if not isinstance(value, dict):
-        return
+        return _as_meant(value, schema)
+    value = dict(value)
     for branch in schema.get("allOf", []):
         (key, condition), *_ = branch["if"]["properties"].items()
         if value.get(key) == condition["const"]:
-            _fill_defaults(value, branch["then"], root)
+            value = _complete(value, branch["then"], root)
     properties = schema.get("properties", {})
     for key, subschema in properties.items():
         subschema = dereference(subschema, root)
         if isinstance(subschema, dict) and "default" in subschema:
             value.setdefault(key, copy.deepcopy(subschema["default"]))
         if key in value:
-            _fill_defaults(value[key], subschema, root)
+            value[key] = _complete(value[key], subschema, root)
     others = schema.get("additionalProperties")
     if isinstance(others, dict):
         for key in value.keys() - properties.keys():
-            _fill_defaults(value[key], others, root)
+            value[key] = _complete(value[key], others, root)
+    return value
+
+
+def _as_meant(value: Any, schema: Mapping[str, Any]) -> Any:
+    """A scalar in the type the schema wants, if it can be read as one; otherwise as it is."""
+    options = [schema, *schema.get("anyOf", [])]
+    kinds = {kind for option in options for kind in _listed(option.get("type"))}
+    choices = [choice for option in options for choice in option.get("enum", [])]
+    if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in choices:
+        return str(value)
+    if not isinstance(value, str) or value in choices or "string" in kinds:
+        return value
+    if value in ("null", "~") and ("null" in kinds or None in choices):
+        return None
+    if value.lower() in ("true", "false") and "boolean" in kinds:
+        return value.lower() == "true"
+    for kind, read in (("integer", int), ("number", float)):
+        if kind in kinds:
+            try:
+                number = read(value)
+            except ValueError:
+                continue
+            return number if math.isfinite(number) else value
+    return value
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _key(path: Iterable[str | int]) -> str:
@@ -136,7 +166,7 @@ def _in_words(error: jsonschema.ValidationError) -> str:
     key, found = _key(error.absolute_path), _shown(error.instance)
     match error.validator:
         case "additionalProperties" | "unevaluatedProperties":
-            allowed = [name for name in error.schema.get("properties", {})]
+            allowed = list(error.schema.get("properties", {}))
             unknown = [name for name in error.instance if name not in allowed]
             sentences = []
             for name in unknown:
@@ -150,11 +180,10 @@ def _in_words(error: jsonschema.ValidationError) -> str:
             missing = [name for name in error.validator_value if name not in error.instance]
             return f"missing key {_key([*error.absolute_path, missing[0]])}"
         case "enum" | "const":
-            allowed = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-            return f"{key} is {found}; allowed: {', '.join(_shown(value) for value in allowed)}"
+            allowed = ", ".join(_shown(value) for value in _listed(error.validator_value))
+            return f"{key} is {found}; allowed: {allowed}"
         case "type":
-            kinds = error.validator_value if isinstance(error.validator_value, list) else [error.validator_value]
-            return f"{key} is {found}, which is no {' or '.join(kinds)}{_number_hint(error.instance, kinds)}"
+            return f"{key} is {found}, which is no {' or '.join(_listed(error.validator_value))}"
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum" | "multipleOf":
             relation = {
                 "minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most",
@@ -163,27 +192,16 @@ def _in_words(error: jsonschema.ValidationError) -> str:
             unit = f" {error.schema['unit']}" if "unit" in error.schema else ""
             return f"{key} is {found}; it must be {relation} {error.validator_value}{unit}"
         case "minItems" | "minLength" | "minProperties":
-            return f"{key} is {found}; it needs at least {error.validator_value} entr{'y' if error.validator_value == 1 else 'ies'}"
+            return f"{key} is {found}; it needs at least {error.validator_value} of them"
         case "uniqueItems":
             return f"{key} names something twice: {found}"
         case "pattern":
             return f"{key} is {found}; it must match {error.validator_value}"
         case "anyOf":
             allowed = [_shown(option.get("enum", option.get("type"))) for option in error.validator_value]
-            return f"{key} is {found}; allowed: {' or '.join(allowed)}{_number_hint(error.instance, ['integer'])}"
+            return f"{key} is {found}; allowed: {' or '.join(allowed)}"
         case _:
             return f"{key}: {error.message}"
-
-
-def _number_hint(value: Any, kinds: list[str]) -> str:
-    if not isinstance(value, str) or not {"number", "integer"} & set(kinds):
-        return ""
-    try:
-        number = float(value)
-    except ValueError:
-        return ""
-    plain = f"{number:.12f}".rstrip("0").rstrip(".")
-    return f" (YAML reads {value} as text; write {plain})"
 
 
 def _contradictions(config: Mapping[str, Any]) -> list[str]:

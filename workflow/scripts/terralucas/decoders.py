@@ -1,8 +1,8 @@
 """Decoder and head on frozen tokens, with TerraTorch's architecture and parameter names.
 
-A state dict moves to and from TerraTorch's `ScalarOutputModel`: `decoder.hidden_layer.*` is its `MLPDecoder`'s layer and
-`head.head.2.*` its `ScalarHead`'s. The modules are rebuilt here because importing TerraTorch costs a run more time than
-its training.
+A state dict moves to and from TerraTorch's `ScalarOutputModel`: `decoder.hidden_layer.*` is its `MLPDecoder`'s layer
+and `head.head.2.*` its `ScalarHead`'s. The modules are rebuilt here because importing TerraTorch costs a run more time
+than its training.
 """
 
 from __future__ import annotations

@@ -48,8 +48,6 @@ def corrected_t(scores: np.ndarray, test_to_train: float, level: float) -> MeanI
     sd = float(scores.std(ddof=1))
     error = float(np.sqrt(1.0 / n + test_to_train) * sd)
     half = float(stats.t.ppf(0.5 + level / 2.0, n - 1)) * error
-    if error > 0:
-        p_value = float(2.0 * stats.t.sf(abs(mean) / error, n - 1))
-    else:
-        p_value = 1.0 if mean == 0 else 0.0
-    return MeanInterval(mean, sd, n, mean - half, mean + half, p_value)
+    # Without spread the statistic is infinite, or 0 / 0 where there is no difference either.
+    statistic = abs(mean) / error if error > 0 else (0.0 if mean == 0 else np.inf)
+    return MeanInterval(mean, sd, n, mean - half, mean + half, float(2.0 * stats.t.sf(statistic, n - 1)))

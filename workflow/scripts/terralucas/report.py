@@ -148,6 +148,7 @@ def build_report(
         colours=palette(summary["loss"]),
         basis={"sizes": sizes, "recipes": len(summary[RECIPE].drop_duplicates())} | _basis(summary, tables["runs"]),
         leaders=[_leader(summary, name, *_reference(name, tables["classes"], context)) for name in list(METRICS)[:2]],
+        answers={name: _contrasts(contrasts[contrasts["scope"] == "all"], name) for name in METRICS},
         contrasts={name: _contrasts(contrasts, name) for name in METRICS},
         most_sentences=MOST_SENTENCES,
         figures={name: _data_uri(figures[name].read_bytes(), "image/svg+xml") for name in FIGURES},
@@ -293,7 +294,7 @@ def _contrast(row: dict[str, Any], metric: Metric, position: Callable[[float], s
     verdicts = {"none": "no interval", "open": "not shown"}
     return {
         "contrast": row["contrast"],
-        "factor": row["factor"],
+        "scope": "all other settings" if row["scope"] == "all" else f"{row['scope']} only",
         "estimate": metric.signed(difference),
         "interval": interval,
         "p_value": probability.removeprefix("p = ").removeprefix("p "),

@@ -54,8 +54,9 @@ def deal(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], random
     """Deal groups of chips to parts so that every class meets the parts' shares as closely as it can.
 
     Greedy: groups in order of their rarest class go to the part that lacks most of what they hold, every class and
-    every part counted relative to its size. A class with fewer chips than a share would give still gets one chip in every part if it has
-    one for each. Without groups (every chip its own) each class is off its shares by less than one chip.
+    every part counted relative to its size. A class with fewer chips than a share would give still gets one chip in
+    every part if it has one for each. Without groups (every chip its own) each class is off its shares by less than one
+    chip.
 
     Args:
         labels: (n,) class indices.

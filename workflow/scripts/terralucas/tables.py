@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import yaml
 
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path
 from terralucas.intervals import FIXED_SPLIT, NADEAU_BENGIO, MeanInterval, corrected_t
 from terralucas.metrics import METRICS, evaluate
 
@@ -207,12 +206,6 @@ def classes_table(labels: np.ndarray, classes: Sequence[Mapping[str, Any]]) -> p
         {**_class_columns(entry), "n": int(n), "share": n / counts.sum()}
         for entry, n in zip(classes, counts, strict=True)
     )
-
-
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV; numbers have the shortest form that reads back the same."""
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def _table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:

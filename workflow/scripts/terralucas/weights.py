@@ -48,7 +48,7 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
             f"The backbone's weights {path} are not the expected ones.",
             found=f"sha256 {sha256}",
             expected=f"sha256 {expected}",
-            remedy="delete the file and start again; if it comes back the same, correct backbones.<name>.weights.sha256",
+            remedy="delete the file and start again; if it comes back the same, correct backbones.<name>.weights",
         )
     origin.pop("hub_sha256", None)
     return {
@@ -73,7 +73,7 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
             f"The weights {filename} could not be fetched from the Hugging Face hub.",
             found=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}",
             expected=f"{repo} at revision {revision}",
-            remedy="check the network and the names; or download the file by hand and use weights: {source: file, path: …}",
+            remedy="check the network and the names; or get the file by hand and use weights: {source: file, path: …}",
         ) from error
     # The cache names a large file's blob by the SHA-256 the hub records for it, and its snapshot by the commit.
     blob = Path(os.path.realpath(downloaded)).name

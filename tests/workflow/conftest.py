@@ -1,0 +1,85 @@
+"""A copy of the project to run studies in, and a way to call Snakemake there as a user does."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "workflow", "config", "profiles", "environment.yml")
+# Two folds need four chips of the rarest class, which LUCAS's shares give from 400 chips on.
+TINY = {
+    "study": "small",
+    "dataset": {
+        "name": "simulated",
+        "sources": [{"type": "simulated", "chips": 400, "size_px": 32, "seed": 1}],
+        "classes": [{"code": code, "name": f"Class {code}"} for code in range(1, 11)],
+        "bands": ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"],
+    },
+    "split": {"folds": 2},
+    "backbones": {"tiny": {"model": "terramind_v1_tiny", "weights": {"source": "random"}}},
+    "losses": {
+        "weighted_ce": {"type": "ce", "class_weights": "balanced"},
+        "weighted_focal": {"type": "focal", "class_weights": "balanced"},
+    },
+    "decoders": {"identity": {"pooling": "mean"}, "mlp": {"pooling": "tokens", "hidden": "embedding"}},
+    "grid": {"backbones": ["tiny"], "losses": ["weighted_ce"], "decoders": ["identity"], "seeds": [0, 1]},
+    "training": {"epochs": 3, "learning_rate": 0.001},
+    "report": {"contrasts": [{"factor": "loss", "a": "weighted_focal", "b": "weighted_ce"}]},
+}
+
+
+class Project:
+    """A copy of the project in a folder of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in PARTS:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, folder / name)
+
+    def write_config(self, config, name="small"):
+        path = self.folder / "config" / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+        return f"config/{name}.yaml"
+
+    def command(self, *arguments):
+        return [sys.executable, "-m", "snakemake", *map(str, arguments)]
+
+    def snakemake(self, *arguments, check=True):
+        environment = os.environ | {"NO_COLOR": "1"}
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        done.output = done.stdout + done.stderr
+        assert not check or done.returncode == 0, done.output[-4000:]
+        return done
+
+    def planned(self, *arguments):
+        """Number of jobs by rule that a dry run plans; without `all`."""
+        output = self.snakemake("-n", *arguments).output
+        if "Nothing to be done" in output:
+            return {}
+        table = output.split("Job stats:")[1].split("total")[0]
+        rows = [line.split() for line in table.splitlines() if line and line[0].isalpha()]
+        return {name: int(count) for name, count in rows if name not in ("job", "all")}
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory):
+    return Project(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="session")
+def study(project):
+    """The tiny study, run to its end."""
+    project.write_config(TINY)
+    project.result = project.snakemake("--cores", 2, "--configfile", "config/small.yaml")
+    return project

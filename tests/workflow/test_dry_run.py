@@ -1,0 +1,56 @@
+"""What a dry run plans, and what it refuses, on a fresh clone without data, weights or network."""
+
+import pytest
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("dry")]
+
+
+@pytest.mark.parametrize(("config", "runs"), [("config", 80), ("demo", 40), ("notebook", 20)])
+def test_every_shipped_config_is_planned(project, config, runs):
+    planned = project.planned("--configfile", f"config/{config}.yaml")
+    assert planned["train_run"] == runs
+    assert planned["build_report"] == 1
+
+
+def test_without_a_configfile_it_is_the_study(project):
+    assert project.planned()["train_run"] == 80
+
+
+def test_a_target_names_its_study(project):
+    assert project.planned("results/demo/report.html")["train_run"] == 40
+    single = project.planned("results/demo/runs/tiny/weighted_ce/mlp/seed-3/metrics.json")
+    assert (single["train_run"], single["split_chips"], single["extract_features"]) == (1, 1, 1)
+    assert "build_report" not in single
+
+
+def test_overlays(project, tmp_path):
+    overlay = tmp_path / "more.yaml"
+    overlay.write_text("grid: {losses: [weighted_ce]}\n")
+    both = project.planned("--configfile", "config/demo.yaml", overlay)
+    assert both["train_run"] == 20
+    three = project.planned("--configfile", "config/demo.yaml", overlay, "--config", "grid={seeds: [0, 1]}")
+    assert three["train_run"] == 8
+    assert three["split_chips"] == 2
+    alone = project.planned("--config", "grid={seeds: [7]}")
+    assert alone["train_run"] == 16, "--config goes over the default configuration as well"
+
+
+@pytest.mark.parametrize(
+    ("overlay", "said"),
+    [
+        ("training={epoch: 3}", "unknown key training.epoch (did you mean epochs?)"),
+        ("training={learning_rate: fast}", 'training.learning_rate is "fast", which is no number'),
+        ("split={folds: 1}", "split.folds is 1; it must be at least 2"),
+        ("grid={losses: [hinge]}", "grid.losses names 'hinge'"),
+    ],
+)
+def test_a_bad_configuration_stops_before_any_job(project, overlay, said):
+    done = project.snakemake("-n", "--configfile", "config/demo.yaml", "--config", overlay, check=False)
+    assert done.returncode != 0
+    assert said in done.output
+    assert "Job stats" not in done.output
+
+
+def test_normalising_by_training_chips_makes_features_for_each_seed(project):
+    planned = project.planned("--configfile", "config/demo.yaml", "--config", "normalisation=train")
+    assert planned["extract_features"] == 10

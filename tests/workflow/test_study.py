@@ -1,0 +1,175 @@
+"""A tiny study through Snakemake: its outputs, what reruns, and a kill in the middle of training."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from conftest import TINY  # type: ignore[import-not-found]
+
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("study")]
+
+RUN = Path("runs/tiny/weighted_ce/identity")
+
+
+def results(project, study="small"):
+    return project.folder / "results" / study
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_run_leaves_what_the_design_promises(study):
+    folder = results(study) / RUN / "seed-0"
+    assert {path.name for path in folder.iterdir()} == {
+        "predictions.parquet", "metrics.json", "history.csv", "model.ckpt", "run.yaml",
+    }  # fmt: skip
+    table = pq.read_table(folder / "predictions.parquet")
+    assert table.column_names == ["point_id", "split", "label", "logits"]
+    split = pd.read_csv(results(study) / "splits" / "seed-0.csv", dtype=str)
+    shown = split[split["split"] != "train"].set_index("point_id")["split"].to_dict()
+    assert dict(zip(table["point_id"].to_pylist(), table["split"].to_pylist(), strict=True)) == shown
+    record = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
+    assert record["settings"]["training"]["epochs"] == 3
+    assert record["settings"]["loss_setting"] == {
+        "type": "ce", "class_weights": "balanced", "reduction": "weighted_mean",
+    }  # fmt: skip
+    assert record["features"]["weights"]["source"] == "random"
+    assert record["settings"]["training"]["threads"] == 1
+    assert len(pd.read_csv(folder / "history.csv")) == 3
+    checkpoint = torch.load(folder / "model.ckpt", weights_only=True)
+    assert checkpoint["state_dict"]["head.head.2.weight"].shape == (10, 192)
+
+
+def test_the_two_folds_test_every_chip_once(study):
+    tested = []
+    for seed in (0, 1):
+        table = pq.read_table(results(study) / RUN / f"seed-{seed}" / "predictions.parquet").to_pandas()
+        tested += table.loc[table["split"] == "test", "point_id"].tolist()
+    assert len(tested) == len(set(tested)) == 400
+
+
+def test_the_report_says_what_was_simulated_and_links_nothing(study):
+    page = (results(study) / "report.html").read_text(encoding="utf-8")
+    assert "The chips are simulated" in page
+    assert "random, never trained" in page
+    runs = pd.read_csv(results(study) / "tables" / "runs.csv")
+    metrics = read(results(study) / RUN / "seed-1" / "metrics.json")["test"]
+    assert runs.loc[runs["seed"] == 1, "macro_accuracy"].item() == pytest.approx(metrics["macro_accuracy"], abs=1e-12)
+
+
+def test_finishing_again_has_nothing_to_do_and_touching_reruns_nothing(study):
+    assert study.planned("--configfile", "config/small.yaml") == {}
+    for path in (study.folder / "workflow").rglob("*.py"):
+        path.touch()
+    assert study.planned("--configfile", "config/small.yaml") == {}
+
+
+def test_a_new_loss_or_seed_runs_only_its_own_cells(study):
+    loss = study.planned(
+        "--configfile", "config/small.yaml", "--config", "grid={losses: [weighted_ce, weighted_focal]}"
+    )
+    assert loss == {"train_run": 2, "make_tables": 1, "draw_figures": 1, "build_report": 1}
+    seed = study.planned("--configfile", "config/small.yaml", "--config", "grid={seeds: [0, 1, 2]}")
+    assert seed == {"split_chips": 1, "train_run": 1, "make_tables": 1, "draw_figures": 1, "build_report": 1}
+
+
+def test_a_decoder_that_needs_tokens_runs_the_pass_again_but_no_finished_run(study):
+    planned = study.planned("--configfile", "config/small.yaml", "--config", "grid={decoders: [identity, mlp]}")
+    assert planned == {"extract_features": 1, "train_run": 2, "make_tables": 1, "draw_figures": 1, "build_report": 1}
+
+
+def test_changed_settings_rerun_what_depends_on_them(study):
+    epochs = study.planned("--configfile", "config/small.yaml", "--config", "training={epochs: 4}")
+    assert epochs == {"train_run": 2, "make_tables": 1, "draw_figures": 1, "build_report": 1}
+    normalisation = study.planned("--configfile", "config/small.yaml", "--config", "normalisation=pretraining")
+    assert normalisation["extract_features"] == 1
+    assert normalisation["train_run"] == 2
+    level = study.planned("--configfile", "config/small.yaml", "--config", "report={confidence_level: 0.9}")
+    assert "train_run" not in level
+
+
+@pytest.mark.parametrize(
+    ("module", "rules"),
+    [
+        ("report", {"build_report"}),
+        ("figures", {"draw_figures", "build_report"}),
+        ("intervals", {"make_tables", "draw_figures", "build_report"}),
+        ("training", {"train_run", "make_tables", "draw_figures", "build_report"}),
+    ],
+)
+def test_an_edited_module_reruns_exactly_what_runs_it(study, module, rules):
+    path = study.folder / "workflow" / "scripts" / "terralucas" / f"{module}.py"
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before + "\n# edited\n", encoding="utf-8")
+    try:
+        assert set(study.planned("--configfile", "config/small.yaml")) == rules
+    finally:
+        path.write_text(before, encoding="utf-8")
+    assert study.planned("--configfile", "config/small.yaml") == {}
+
+
+def test_snakemakes_own_report_carries_the_items(study):
+    study.snakemake("--configfile", "config/small.yaml", "--report", "report.zip")
+    import zipfile
+
+    names = " ".join(zipfile.ZipFile(study.folder / "report.zip").namelist())
+    assert "report.html" in names
+    assert "accuracy.svg" in names
+
+
+def files_that_must_agree(project, study):
+    runs = sorted(results(project, study).glob("runs/*/*/*/*"))
+    assert len(runs) == 2
+    for run in runs:
+        for name in ("predictions.parquet", "history.csv", "metrics.json"):
+            yield run / name
+    yield from sorted(results(project, study).glob("tables/*.csv"))
+
+
+def test_a_study_killed_in_training_goes_on_and_ends_with_the_same_numbers(project):
+    config = TINY | {"training": {"epochs": 120, "learning_rate": 0.001, "checkpoint_interval_s": 0}}
+    config["grid"] = TINY["grid"] | {"decoders": ["mlp"]}
+    for name in ("calm", "killed"):
+        project.write_config(config | {"study": name}, name)
+    # Both studies share the chips and features up to training, made once.
+    project.snakemake("--cores", 2, "--configfile", "config/calm.yaml")
+    shutil.copytree(
+        results(project, "calm"), results(project, "killed"), ignore=shutil.ignore_patterns("runs", "tables")
+    )
+
+    process = subprocess.Popen(
+        project.command("--cores", 2, "--configfile", "config/killed.yaml"),
+        cwd=project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    saved = results(project, "killed") / "runs/tiny/weighted_ce/mlp"
+    deadline = time.monotonic() + 120
+    while not list(saved.glob("seed-*/resume.ckpt")):
+        assert process.poll() is None, "the study ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list(saved.glob("seed-*/predictions.parquet"))
+
+    locked = project.snakemake("--cores", 2, "--configfile", "config/killed.yaml", check=False)
+    assert "--unlock" in locked.output, "a stale lock says how to go on"
+    project.snakemake("--unlock", "--configfile", "config/killed.yaml")
+    project.snakemake("--cores", 2, "--configfile", "config/killed.yaml")
+
+    records = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(saved.glob("seed-*/run.yaml"))]
+    assert any(record["resumed_after_epoch"] > 0 for record in records), "it went on rather than starting afresh"
+    assert not list(saved.glob("seed-*/resume.ckpt"))
+    for undisturbed, resumed in zip(
+        files_that_must_agree(project, "calm"), files_that_must_agree(project, "killed"), strict=True
+    ):
+        assert undisturbed.read_bytes() == resumed.read_bytes(), resumed
