@@ -37,6 +37,7 @@ wildcard_constraints:
     decoder=one_of(GRID["decoders"]),
     seed=one_of(GRID["seeds"]),
     scope=r"all|seed-\d+",
+    kind="pooled|tokens",
 
 
 def script_of(rule_name):
@@ -55,15 +56,9 @@ def scope_of_seed(seed):
     return f"seed-{seed}" if config["normalisation"] == "train" else "all"
 
 
-def features_folder(backbone, scope):
-    """Where the features of a backbone lie."""
-    return FEATURES.format(backbone=backbone, scope=scope)
-
-
-def feature_kinds():
-    """The kinds of features the decoders of the grid read."""
-    pooling = {config["decoders"][name]["pooling"] for name in GRID["decoders"]}
-    return [kind for kind, needed in (("pooled", "mean" in pooling), ("tokens", "tokens" in pooling)) if needed]
+def kind_of_features(decoder):
+    """The kind of features a decoder reads."""
+    return "tokens" if config["decoders"][decoder]["pooling"] == "tokens" else "pooled"
 
 
 def feature_settings(backbone):
@@ -77,14 +72,9 @@ def feature_settings(backbone):
 
 
 def features_of_run(wildcards):
-    """The array of features a run trains on."""
-    kind = "tokens" if config["decoders"][wildcards.decoder]["pooling"] == "tokens" else "pooled"
-    return f"{features_folder(wildcards.backbone, scope_of_seed(wildcards.seed))}/{kind}.npy"
-
-
-def features_record_of_run(wildcards):
-    """What the features of a run were made of."""
-    return f"{features_folder(wildcards.backbone, scope_of_seed(wildcards.seed))}/features.json"
+    """The features a run trains on, without suffix."""
+    folder = FEATURES.format(backbone=wildcards.backbone, scope=scope_of_seed(wildcards.seed))
+    return f"{folder}/{kind_of_features(wildcards.decoder)}"
 
 
 def of_all_runs(name):
@@ -99,8 +89,10 @@ def of_all_runs(name):
 
 def feature_records():
     """The records of all feature passes of the study."""
-    scopes = sorted({scope_of_seed(seed) for seed in GRID["seeds"]})
-    return [f"{features_folder(name, scope)}/features.json" for name in GRID["backbones"] for scope in scopes]
+    scopes = dict.fromkeys(scope_of_seed(seed) for seed in GRID["seeds"])
+    kinds = dict.fromkeys(kind_of_features(decoder) for decoder in GRID["decoders"])
+    folders = [FEATURES.format(backbone=name, scope=scope) for name in GRID["backbones"] for scope in scopes]
+    return [f"{folder}/{kind}.json" for folder in folders for kind in kinds]
 
 
 def is_large(backbone):
@@ -110,13 +102,13 @@ def is_large(backbone):
 
 def training_memory_mb(wildcards, attempt):
     """Memory of a run: torch, and for token decoders the tokens it reads; more with each attempt."""
-    tokens = config["decoders"][wildcards.decoder]["pooling"] == "tokens"
+    tokens = kind_of_features(wildcards.decoder) == "tokens"
     return attempt * (3000 + (5000 if tokens and is_large(wildcards.backbone) else 1000 * tokens))
 
 
 def training_minutes(wildcards, attempt):
     """Time limit of a run: generous for the study's size on one GPU, growing with epochs and attempts."""
-    tokens = config["decoders"][wildcards.decoder]["pooling"] == "tokens"
+    tokens = kind_of_features(wildcards.decoder) == "tokens"
     per_epoch = 0.4 if tokens and is_large(wildcards.backbone) else 0.1
     return int(attempt * (10 + per_epoch * config["training"]["epochs"]))
 

@@ -1,4 +1,5 @@
-# Features: one pass of all chips through each frozen backbone.
+# Features: a pass of all chips through each frozen backbone. Pooled vectors and token grids are passes of their own, so
+# that a decoder that needs tokens can join a study without making what it already has again.
 
 
 rule fetch_weights:
@@ -33,12 +34,12 @@ rule extract_features:
         split=branch(lambda wildcards: wildcards.scope == "all", then=[], otherwise=f"{RESULTS}/splits/{{scope}}.csv"),
         code=code_of("extract_features"),
     output:
-        **{kind: f"{FEATURES}/{kind}.npy" for kind in feature_kinds()},
-        record=f"{FEATURES}/features.json",
+        features=f"{FEATURES}/{{kind}}.npy",
+        record=f"{FEATURES}/{{kind}}.json",
     log:
-        f"{RESULTS}/logs/extract_features/{{backbone}}-{{scope}}.log",
+        f"{RESULTS}/logs/extract_features/{{backbone}}-{{scope}}-{{kind}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/extract_features/{{backbone}}-{{scope}}.tsv"
+        f"{RESULTS}/benchmarks/extract_features/{{backbone}}-{{scope}}-{{kind}}.tsv"
     conda:
         ENVIRONMENT
     threads: config["features"]["threads"]
@@ -50,8 +51,7 @@ rule extract_features:
         settings=lambda wildcards: feature_settings(wildcards.backbone),
         dataset={key: value for key, value in DATASET.items() if key != "sources"},
         workers=config["features"]["workers"],
-        kinds=feature_kinds(),
     message:
-        "Passing all chips through {wildcards.backbone}"
+        "Passing all chips through {wildcards.backbone} ({wildcards.kind})"
     script:
         script_of("extract_features")

@@ -3,15 +3,11 @@
 
 rule train_run:
     input:
-        # A run depends on what its features are made of. The array itself is `ancient`: when another decoder of the
-        # grid needs a further array, the pass writes this one again with the same content, and that reruns nothing.
         chips=f"{RESULTS}/data/chips.parquet",
         split=f"{RESULTS}/splits/seed-{{seed}}.csv",
-        weights=f"{RESULTS}/weights/{{backbone}}.json",
-        features=ancient(features_of_run),
-        features_record=ancient(features_record_of_run),
+        features=lambda wildcards: f"{features_of_run(wildcards)}.npy",
+        features_record=lambda wildcards: f"{features_of_run(wildcards)}.json",
         code=code_of("train_run"),
-        features_code=code_of("extract_features"),
     output:
         predictions=f"{RUN}/predictions.parquet",
         metrics=f"{RUN}/metrics.json",
@@ -34,8 +30,6 @@ rule train_run:
         decoder=lambda wildcards: config["decoders"][wildcards.decoder],
         training=config["training"],
         n_classes=len(DATASET["classes"]),
-        # Not read by the script: a change of what the features depend on reruns the run as well.
-        features=lambda wildcards: feature_settings(wildcards.backbone),
     message:
         "Training {wildcards.backbone} × {wildcards.loss} × {wildcards.decoder}, seed {wildcards.seed}"
     script:

@@ -38,7 +38,7 @@ with job(snakemake):
     options = FeatureOptions(
         workers=snakemake.params.workers, **{k: settings[k] for k in ("batch_size", "threads", "precision", "device")}
     )
-    done = extract(backbone, dataset, options, {kind: Path(snakemake.output[kind]) for kind in snakemake.params.kinds})
+    done = extract(backbone, dataset, options, snakemake.wildcards.kind, Path(snakemake.output.features))
     normalisation = {"kind": normaliser.kind, "scope": snakemake.wildcards.scope, "chips": int(chosen.sum())}
     for name in ("mean", "std", "fill"):
         normalisation[name] = dict(zip(settings["bands"], map(float, getattr(normaliser, name)), strict=True))
@@ -54,6 +54,6 @@ with job(snakemake):
         },
     )
     progress.info(
-        "%s: features of %d chips, %s chips/s on %s",
-        snakemake.wildcards.backbone, len(point_ids), done["chips_per_second"], done["device"],
-    )  # fmt: skip
+        f"{snakemake.wildcards.backbone}: {done['kind']} features of {len(point_ids)} chips, "
+        f"{done['chips_per_second']} chips/s on {done['device']}"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +83,7 @@ class _ArrayWriter:
     """Writes an .npy file row block by row block, so that memory does not grow with the number of rows."""
 
     def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self.shape = shape
         self.file = path.open("wb")
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_2_0(self.file, header)
@@ -94,19 +95,18 @@ class _ArrayWriter:
         self.file.close()
 
 
-def extract(
-    backbone: Backbone, chips: ChipDataset, options: FeatureOptions, outputs: Mapping[str, Path]
-) -> dict[str, Any]:
-    """Write the last layer's tokens and/or their mean for every chip.
+def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kind: str, output: Path) -> dict[str, Any]:
+    """Write the last layer's tokens, or their mean, for every chip.
 
     Args:
         backbone: frozen encoder.
         chips: n chips of one size.
         options: batch size, workers, threads, precision, device.
-        outputs: path of the array by kind: `pooled` (n, D) and/or `tokens` (n, tokens, D), float32.
+        kind: `pooled` for an array (n, D), `tokens` for (n, tokens, D).
+        output: path of the float32 .npy array.
 
     Returns:
-        What was done: shapes, device, precision, seconds, chips per second and peak memory.
+        What was done: shape, SHA-256, device, precision, seconds, chips per second and peak memory.
 
     Raises:
         StudyError: a chip changed since it was indexed, or the features are not finite.
@@ -119,33 +119,32 @@ def extract(
         chips, batch_size=options.batch_size, num_workers=options.workers, pin_memory=device.type == "cuda"
     )
     started = time.monotonic()
-    shapes: dict[str, tuple[int, ...]] = {}
+    writer: _ArrayWriter | None = None
     with ExitStack() as stack:
-        paths = {kind: stack.enter_context(atomic_path(path)) for kind, path in outputs.items()}
-        writers: dict[str, _ArrayWriter] = {}
-        bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc="features", mininterval=1.0))
-        with torch.inference_mode():
-            for batch in loader:
-                with context():
-                    tokens = encoder(batch.to(device, non_blocking=True))[-1].float()
-                if not torch.isfinite(tokens).all():
-                    raise StudyError(
-                        f"The features of chips {bar.n} to {bar.n + len(batch) - 1} are not finite.",
-                        expected="finite numbers",
-                        remedy="set features.precision to 32 or bf16-mixed",
-                    )
-                for kind, path in paths.items():
-                    rows = (tokens.mean(dim=1) if kind == POOLED else tokens).cpu().numpy()
-                    if kind not in writers:
-                        shapes[kind] = (len(chips), *rows.shape[1:])
-                        writers[kind] = _ArrayWriter(path, shapes[kind])
-                        stack.callback(writers[kind].close)
-                    writers[kind].append(rows)
-                bar.update(len(batch))
+        path = stack.enter_context(atomic_path(output))
+        bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc=f"{kind} features", mininterval=1.0))
+        stack.enter_context(torch.inference_mode())
+        for batch in loader:
+            with context():
+                features = encoder(batch.to(device, non_blocking=True))[-1].float()
+            if not torch.isfinite(features).all():
+                raise StudyError(
+                    f"The features of chips {bar.n} to {bar.n + len(batch) - 1} are not finite.",
+                    expected="finite numbers",
+                    remedy="set features.precision to 32 or bf16-mixed",
+                )
+            rows = (features.mean(dim=1) if kind == POOLED else features).cpu().numpy()
+            if writer is None:
+                writer = _ArrayWriter(path, (len(chips), *rows.shape[1:]))
+                stack.callback(writer.close)
+            writer.append(rows)
+            bar.update(len(batch))
+    assert writer is not None, "an index is never empty"
     seconds = time.monotonic() - started
     return {
-        "shapes": {kind: list(shape) for kind, shape in shapes.items()},
-        "sha256": {kind: sha256_of_file(path) for kind, path in outputs.items()},
+        "kind": kind,
+        "shape": list(writer.shape),
+        "sha256": sha256_of_file(output),
         "device": str(device),
         "precision": precision,
         "seconds": round(seconds, 2),

@@ -78,7 +78,8 @@ def report_context(
     commit, dirty = git_state(Path(__file__).parent)
     grid = config["grid"]
     stages = [
-        {"stage": f"features of {record['backbone']}", "seconds": record["seconds"], "jobs": 1} for record in features
+        {"stage": f"{record['kind']} features of {record['backbone']}", "seconds": record["seconds"], "jobs": 1}
+        for record in features
     ]
     stages.append({"stage": "training", "seconds": float(durations["seconds"].sum()), "jobs": len(durations)})
     return ReportContext(

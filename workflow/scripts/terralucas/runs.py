@@ -64,7 +64,7 @@ class Inputs:
         chips: the index (chips.parquet).
         split: the seed's split.
         features: the array the decoder reads, rows in the index's order.
-        features_record: features.json beside it.
+        features_record: what the array was made of, beside it.
         code: fingerprint of the code that trains.
     """
 
@@ -167,7 +167,7 @@ def _load_features(
     record = json.loads(inputs.features_record.read_text(encoding="utf-8"))
     # Copy-on-write, because torch wants memory it may write to; nothing here does.
     array = np.load(inputs.features, mmap_mode="c", allow_pickle=False)
-    if list(array.shape) != record["shapes"][inputs.features.stem] or len(array) != n_chips:
+    if list(array.shape) != record["shape"] or len(array) != n_chips:
         raise StudyError(
             f"The features {inputs.features} do not belong to the chips of the study.",
             found=f"an array of shape {list(array.shape)}",
