@@ -1,0 +1,93 @@
+"""What the project's training loop costs beside the barest loop that does the same arithmetic.
+
+Both train the same model on the same features with the same batches, for as many epochs, and score the validation chips
+after each; the bare loop does nothing else: no history, no best weights, no sidecar, no checks. The two take turns, and
+the ratio is the median over the rounds, so that a noisy machine disturbs both alike.
+
+    make bench
+"""
+
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from terralucas.decoders import DecoderModel, needs_tokens
+from terralucas.losses import build_loss
+from terralucas.sidecar import Sidecar
+from terralucas.training import TrainingData, TrainingOptions, train
+
+IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
+MLP = {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1}
+# LUCAS size: 1,356 training and 239 validation chips of 1,994; 16 tokens are those of a 64-pixel chip.
+N_TRAIN, N_VALIDATION, N_TOKENS, N_CLASSES = 1356, 239, 16, 10
+CASES = [("tiny", 192, "identity", IDENTITY, 6), ("tiny", 192, "mlp", MLP, 3)]
+CASES += [("base", 768, "identity", IDENTITY, 6), ("base", 768, "mlp", MLP, 1)]
+ROUNDS = 7
+GOAL = 1.15
+
+
+def bare(model, loss, data, options, seed):
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+    )
+    random = np.random.default_rng(seed)
+    validation = torch.from_numpy(data.validation)
+    for _ in range(options.epochs):
+        rows = torch.from_numpy(random.permutation(data.train))
+        model.train()
+        for batch in rows.split(options.batch_size):
+            value = loss(model(data.features[batch]), data.labels[batch])
+            optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+        model.eval()
+        with torch.inference_mode():
+            hits = model(data.features[validation]).argmax(dim=1) == data.labels[validation]
+            float(hits.float().mean())
+
+
+def timed(work, *arguments):
+    started = time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - started
+
+
+def main():
+    torch.set_num_threads(1)
+    random = np.random.default_rng(0)
+    n = N_TRAIN + N_VALIDATION
+    print(f"{N_TRAIN} training chips, batches of 8, one thread; median of {ROUNDS} rounds, seconds per epoch")
+    print(f"{'case':<16}{'bare':>9}{'project':>9}{'ratio':>8}")
+    for backbone, width, name, decoder, epochs in CASES:
+        shape = (n, N_TOKENS, width) if needs_tokens(decoder) else (n, width)
+        data = TrainingData(
+            torch.from_numpy(random.normal(size=shape).astype(np.float32)),
+            torch.from_numpy(random.permutation(np.arange(n) % N_CLASSES)),
+            np.arange(N_TRAIN),
+            np.arange(N_TRAIN, n),
+        )
+        options = TrainingOptions(1e-4, 0.05, 8, epochs, False, "macro_accuracy", "32")
+        setting = {"type": "focal", "gamma": 2.0, "reduction": "weighted_mean"}
+        loss = build_loss(setting, np.linspace(0.3, 10, N_CLASSES), torch.device("cpu"))
+        ratios, bares, ours = [], [], []
+        for _ in range(ROUNDS):
+            with tempfile.TemporaryDirectory() as folder:
+                sidecar = Sidecar(Path(folder) / "resume.ckpt", "benchmark", 30.0)
+                model = DecoderModel(decoder, width, N_CLASSES)
+                bares.append(timed(bare, model, loss, data, options, 0) / epochs)
+                model = DecoderModel(decoder, width, N_CLASSES)
+                ours.append(timed(train, model, loss, data, options, 0, sidecar) / epochs)
+            ratios.append(ours[-1] / bares[-1])
+        ratio = statistics.median(ratios)
+        verdict = "" if ratio <= GOAL else f"  above the goal of {GOAL}"
+        print(
+            f"{backbone + ' ' + name:<16}{statistics.median(bares):>9.3f}{statistics.median(ours):>9.3f}{ratio:>8.2f}{verdict}"
+        )
+
+
+if __name__ == "__main__":
+    main()
