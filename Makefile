@@ -43,8 +43,9 @@ format: .venv/ready ## mend what lint can mend
 manual: .venv/ready ## rewrite the tables of config/README.md from the schema
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m terralucas.manual config/README.md
 
-bench: .venv/ready ## measure the training loop against the barest loop
+bench: .venv/ready ## the training loop beside the barest loop; memory of the feature pass
 	@PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/training_loop.py
+	@PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/feature_memory.py
 
 lock: .venv/ready ## pin the dependencies of pyproject.toml anew
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev --no-annotate --no-header --no-emit-index-url \

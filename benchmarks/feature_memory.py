@@ -1,0 +1,58 @@
+"""Peak memory of the feature pass against the number of chips: it should not grow with it.
+
+Each pass runs in a process of its own, writes the token grids of simulated 64-pixel chips and reports its peak resident
+set.
+
+    make bench
+"""
+
+import hashlib
+import multiprocessing
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+NUMBERS = (400, 1600, 6400)
+SHAPE = (6, 64, 64)
+BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
+
+
+def decode(data: bytes) -> np.ndarray:
+    """A chip from its bytes."""
+    return np.frombuffer(data, np.float32).reshape(SHAPE)
+
+
+def measure(number: int, folder: str, answers: multiprocessing.SimpleQueue) -> None:
+    """Put (size of the array in MiB, peak memory in MiB) of one pass into the queue."""
+    from terralucas.backbone import build_backbone
+    from terralucas.features import TOKENS, ChipDataset, FeatureOptions, extract
+    from terralucas.normalisation import Normaliser
+
+    data = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32).tobytes()
+    (Path(folder) / "chip").write_bytes(data)
+    sums = [hashlib.sha256(data).hexdigest()] * number
+    unit = Normaliser("dataset", np.zeros(6), np.ones(6), np.zeros(6))
+    dataset = ChipDataset(Path(folder), ["chip"] * number, sums, decode, unit)
+    backbone = build_backbone("terramind_v1_tiny", BANDS, {"source": "random", "seed": 0})
+    options = FeatureOptions(batch_size=32, workers=1, threads=2, precision="32", device="cpu")
+    done = extract(backbone, dataset, options, TOKENS, Path(folder) / "tokens.npy")
+    answers.put((4 * np.prod(done["shape"]) / 2**20, done["peak_memory_mib"]["cpu"]))
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'chips':>6}{'array MiB':>11}{'peak MiB':>10}")
+    context = multiprocessing.get_context("spawn")
+    for number in NUMBERS:
+        with tempfile.TemporaryDirectory() as folder:
+            answers = context.SimpleQueue()
+            process = context.Process(target=measure, args=(number, folder, answers))
+            process.start()
+            process.join()
+            array, peak = answers.get()
+        print(f"{number:>6}{array:>11.1f}{peak:>10.0f}")
+
+
+if __name__ == "__main__":
+    main()
