@@ -117,7 +117,7 @@ def execute(
     rows = {part: np.flatnonzero(parts == part) for part in ("train", "validation", "test")}
     if not len(rows["validation"]):
         rows["validation"] = rows["test"]
-    features, record = _load_features(inputs, recipe, len(labels), device)
+    features, record = _load_features(inputs, len(labels), device)
 
     torch.manual_seed(torch_seed(recipe.seed, Stream.INITIALISATION))
     model = DecoderModel(recipe.decoder_setting, features.shape[-1], recipe.n_classes).to(device)
@@ -161,9 +161,7 @@ def execute(
     )
 
 
-def _load_features(
-    inputs: Inputs, recipe: Recipe, n_chips: int, device: torch.device
-) -> tuple[torch.Tensor, dict[str, Any]]:
+def _load_features(inputs: Inputs, n_chips: int, device: torch.device) -> tuple[torch.Tensor, dict[str, Any]]:
     record = json.loads(inputs.features_record.read_text(encoding="utf-8"))
     # Copy-on-write, because torch wants memory it may write to; nothing here does.
     array = np.load(inputs.features, mmap_mode="c", allow_pickle=False)
@@ -171,7 +169,7 @@ def _load_features(
         raise StudyError(
             f"The features {inputs.features} do not belong to the chips of the study.",
             found=f"an array of shape {list(array.shape)}",
-            expected=f"{n_chips} rows, shape {record['shapes'][inputs.features.stem]}",
+            expected=f"{n_chips} rows, shape {record['shape']}",
             remedy=f"delete {inputs.features.parent}; it is made again",
         )
     features = torch.from_numpy(array)
