@@ -176,7 +176,7 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
             f"no chips were found below {root}",
             found=few(dict.fromkeys(file.parts[0] for file in files)) or "nothing, but for hidden files",
             expected=_expected_layout(spec.layout),
-            remedy="check dataset.source and dataset.layout, and that the download was unpacked whole",
+            remedy="check dataset.sources and dataset.layout, and that the download was unpacked whole",
         )
     if spec.layout.labels == "folders":
         sources = _by_id(sorted(_without_copies(root, candidates, spec)))
@@ -210,7 +210,7 @@ def _walk(root: Path) -> list[PurePosixPath]:
     """All files below `root` and relative to it, the shallowest first, but for hidden and `__MACOSX` ones; linked
     folders are followed, each once."""
     if not root.is_dir():
-        raise StudyError(f"the data folder {root} does not exist", remedy="check dataset.source")
+        raise StudyError(f"the data folder {root} does not exist", remedy="check dataset.sources")
     found: list[PurePosixPath] = []
     seen: set[Path] = set()
     queue = [root]
