@@ -119,7 +119,7 @@ rule build_report:
         retrieval=f"{RESULTS}/data/retrieval.json",
         data_report=f"{RESULTS}/data/report.json",
         code=code_of("build_report"),
-        template=SCRIPTS / "terralucas" / "assets" / "report.html.j2",
+        template=[SCRIPTS / "terralucas" / "assets" / name for name in ("report.html.j2", "report.css")],
     output:
         report(
             f"{RESULTS}/report.html",
