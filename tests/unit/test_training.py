@@ -1,5 +1,7 @@
 """Training: learns, is deterministic, keeps the right epoch, and resumes to the same numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from terralucas.decoders import DecoderModel
 from terralucas.errors import StudyError
 from terralucas.losses import build_loss
 from terralucas.sidecar import Sidecar
-from terralucas.training import TrainingData, TrainingOptions, accuracies, predict, train
+from terralucas.training import Progress, TrainingData, TrainingOptions, _keep_best, accuracies, predict, train
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": 6, "dropout": 0.1}
@@ -117,16 +119,12 @@ def test_the_earliest_of_equally_good_epochs_is_kept(tmp_path):
 
 def test_drop_last_leaves_out_the_incomplete_batch(tmp_path):
     # 60 chips in batches of 8: seven full ones and one of four.
-    from dataclasses import replace
-
     kept, _ = run(tmp_path / "a", options=replace(OPTIONS, epochs=1))
     dropped, _ = run(tmp_path / "b", options=replace(OPTIONS, epochs=1, drop_last=True))
     assert kept.history != dropped.history
 
 
 def test_divergence_is_an_error_that_names_epoch_and_learning_rate(tmp_path):
-    from dataclasses import replace
-
     data = data_of()
     data.features[data.train[0]] = float("inf")
     model = DecoderModel(IDENTITY, 8, 3)
@@ -147,3 +145,25 @@ def test_predictions_are_the_models_without_dropout(tmp_path):
 def test_accuracies():
     macro, micro = accuracies(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]))
     assert (macro, micro) == (pytest.approx((2 / 3 + 1) / 2), 0.75)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed", "16-mixed"])
+def test_losses_are_computed_in_float32_under_every_precision(tmp_path, precision):
+    seen = set()
+
+    def loss(logits, labels):
+        seen.add(logits.dtype)
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    options = replace(OPTIONS, precision=precision, epochs=1)
+    train(DecoderModel(IDENTITY, 8, 3), loss, data_of(), options, 0, Sidecar(tmp_path / "r", "f", 0))
+    assert seen == {torch.float32}
+
+
+def test_the_earlier_of_two_equal_epochs_is_kept():
+    model, progress = torch.nn.Linear(1, 1), Progress()
+    for epoch, score in enumerate([0.2, 0.5, 0.5, 0.4], start=1):
+        with torch.no_grad():
+            model.weight.fill_(epoch)
+        _keep_best(progress, {"epoch": epoch, "validation_macro_accuracy": score}, model, "macro_accuracy")
+    assert (progress.best_epoch, progress.best_score, float(progress.best_state["weight"])) == (2, 0.5, 2.0)

@@ -126,7 +126,8 @@ def train(
         for start in range(0, last, batch):
             features = data.features[rows[start : start + batch]].to(device, non_blocking=True)
             with context():
-                value = loss(model(features), labels[start : start + batch])
+                # As in validation: a CPU's autocast leaves the focal loss in bfloat16, a GPU's casts it by itself.
+                value = loss(model(features).float(), labels[start : start + batch])
             optimiser.zero_grad()
             scaler.scale(value).backward()
             scaler.step(optimiser)
