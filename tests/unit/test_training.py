@@ -167,3 +167,8 @@ def test_the_earlier_of_two_equal_epochs_is_kept():
             model.weight.fill_(epoch)
         _keep_best(progress, {"epoch": epoch, "validation_macro_accuracy": score}, model, "macro_accuracy")
     assert (progress.best_epoch, progress.best_score, float(progress.best_state["weight"])) == (2, 0.5, 2.0)
+
+
+def test_dropping_the_only_batch_is_an_error(tmp_path):
+    with pytest.raises(StudyError, match=r"60 training chips and training\.drop_last with batches of 64"):
+        run(tmp_path, options=replace(OPTIONS, batch_size=64, drop_last=True))

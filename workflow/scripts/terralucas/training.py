@@ -104,7 +104,7 @@ def train(
         The progress after the last epoch; the model is left with the last epoch's weights.
 
     Raises:
-        StudyError: the loss is not finite.
+        StudyError: the loss is not finite, or `drop_last` leaves no batch.
     """
     device = data.labels.device
     precision, context = autocast(options.precision, device)
@@ -116,6 +116,12 @@ def train(
     progress = _restore(sidecar, model, optimiser, scaler)
     batch, n_train = options.batch_size, len(data.train)
     last = n_train - n_train % batch if options.drop_last else n_train
+    if last == 0:
+        raise StudyError(
+            "No batch is left to train on.",
+            found=f"{n_train} training chips and training.drop_last with batches of {batch}",
+            remedy="set training.drop_last to false, or lower training.batch_size",
+        )
     for epoch in range(progress.epoch + 1, options.epochs + 1):
         order = generator(seed, Stream.BATCH_ORDER, epoch).permutation(data.train)
         rows = torch.from_numpy(order).to(data.features.device)
