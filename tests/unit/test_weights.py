@@ -117,5 +117,11 @@ def test_files_are_checked(tmp_path):
         obtain({"source": "file", "path": str(tmp_path / "none.pt"), "sha256": None}, tmp_path)
 
 
+def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "w.pt").write_bytes(CONTENT)
+    assert obtain({"source": "file", "path": "~/w.pt", "sha256": None}, tmp_path)["path"] == str(tmp_path / "w.pt")
+
+
 def test_random_weights_need_nothing(tmp_path):
     assert obtain({"source": "random", "seed": 3}, tmp_path)["seed"] == 3

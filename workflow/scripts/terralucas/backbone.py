@@ -63,7 +63,7 @@ def _check_checkpoint(encoder: nn.Module, path: str) -> None:
     except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError and more for files it can't read
         raise StudyError(
             f"The backbone's weights {path} can't be read.",
-            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            found=": ".join([type(error).__name__, *str(error).splitlines()[:1]]),
             expected="a state dict that torch.load(weights_only=True) reads",
             remedy="fetch the file again",
         ) from error

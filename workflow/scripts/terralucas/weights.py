@@ -31,7 +31,7 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
     if weights["source"] == "random":
         return {"source": "random", "seed": weights["seed"], "path": None, "sha256": None}
     if weights["source"] == "file":
-        path, origin = Path(weights["path"]), {}
+        path, origin = Path(weights["path"]).expanduser().resolve(), {}
         if not path.is_file():
             raise StudyError(
                 "The backbone's weights are not there.",
@@ -71,7 +71,7 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise StudyError(
             f"The weights {filename} could not be fetched from the Hugging Face hub.",
-            found=f"{type(error).__name__}: {str(error).strip().splitlines()[0]}",
+            found=": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]]),
             expected=f"{repo} at revision {revision}",
             remedy="check the network and the names; or get the file by hand and use weights: {source: file, path: …}",
         ) from error
