@@ -9,6 +9,7 @@ import torch
 from terralucas.backbone import MODALITY, build_backbone
 from terralucas.errors import StudyError
 from terralucas.features import POOLED, TOKENS, ChipDataset, FeatureOptions, extract
+from terralucas.files import sha256_of_file
 from terralucas.normalisation import Normaliser
 
 pytestmark = pytest.mark.xdist_group("terratorch")
@@ -33,6 +34,11 @@ def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "TerraMind_v1_tiny.pt"
     torch.save(model.state_dict(), path)
     return path
+
+
+def record_of(path):
+    """What `terralucas.weights.obtain` records of a file."""
+    return {"source": "file", "path": str(path), "sha256": sha256_of_file(path)}
 
 
 def dataset_of(folder, n=5, side=32, seed=0, tamper=None):
@@ -96,7 +102,7 @@ def test_another_seed_gives_other_random_weights(tiny):
 
 
 def test_bands_reach_the_model_by_name(checkpoint):
-    record = {"source": "file", "path": str(checkpoint)}
+    record = record_of(checkpoint)
     ours = build_backbone("terramind_v1_tiny", BANDS, record)
     swapped = build_backbone("terramind_v1_tiny", [BANDS[2], BANDS[1], BANDS[0], *BANDS[3:]], record)
     x = torch.randn(1, 6, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -105,7 +111,7 @@ def test_bands_reach_the_model_by_name(checkpoint):
 
 
 def test_every_weight_comes_from_the_checkpoint(checkpoint):
-    encoder = build_backbone("terramind_v1_tiny", BANDS, {"source": "file", "path": str(checkpoint)}).encoder
+    encoder = build_backbone("terramind_v1_tiny", BANDS, record_of(checkpoint)).encoder
     saved = torch.load(checkpoint, weights_only=True)
     for name, value in encoder.named_parameters():
         if name.endswith("proj.weight") and "encoder_embeddings" in name:
@@ -131,7 +137,7 @@ def test_a_checkpoint_that_leaves_weights_random_is_an_error(checkpoint, tmp_pat
     spoil(state)
     torch.save(state, tmp_path / "bad.pt")
     with pytest.raises(StudyError, match="would stay random") as raised:
-        build_backbone("terramind_v1_tiny", BANDS, {"source": "file", "path": str(tmp_path / "bad.pt")})
+        build_backbone("terramind_v1_tiny", BANDS, record_of(tmp_path / "bad.pt"))
     assert said in str(raised.value)
 
 
@@ -139,4 +145,13 @@ def test_a_checkpoint_that_leaves_weights_random_is_an_error(checkpoint, tmp_pat
 def test_a_file_that_is_no_checkpoint_is_an_error(tmp_path, content):
     (tmp_path / "bad.pt").write_bytes(content)
     with pytest.raises(StudyError, match="can't be read"):
-        build_backbone("terramind_v1_tiny", BANDS, {"source": "file", "path": str(tmp_path / "bad.pt")})
+        build_backbone("terramind_v1_tiny", BANDS, record_of(tmp_path / "bad.pt"))
+
+
+def test_a_file_that_changed_since_it_was_recorded_is_refused(checkpoint, tmp_path):
+    record = record_of(checkpoint) | {"path": str(tmp_path / "w.pt")}
+    with pytest.raises(StudyError, match="no file"):
+        build_backbone("terramind_v1_tiny", BANDS, record)
+    (tmp_path / "w.pt").write_bytes(checkpoint.read_bytes() + b"x")
+    with pytest.raises(StudyError, match="gone or have changed"):
+        build_backbone("terramind_v1_tiny", BANDS, record)

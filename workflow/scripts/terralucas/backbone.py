@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from terralucas.errors import StudyError
+from terralucas.files import sha256_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
         weights: a record of `terralucas.weights.obtain`.
 
     Raises:
-        StudyError: the checkpoint leaves weights of the encoder at their random initialisation, or does not fit.
+        StudyError: the checkpoint is not the file that was recorded, leaves weights of the encoder at their random
+            initialisation, or does not fit.
     """
     # TerraTorch takes 15 to 20 s to import; only the feature pass pays it.
     from terratorch.registry import BACKBONE_REGISTRY
@@ -50,10 +53,23 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
         torch.manual_seed(weights["seed"])
         logger.warning("%s has random weights (seed %d): it was never trained", model, weights["seed"])
     else:
+        _check_file(Path(weights["path"]), weights["sha256"])
         _check_checkpoint(BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False), weights["path"])
         arguments["ckpt_path"] = weights["path"]
     encoder = BACKBONE_REGISTRY.build(model, **arguments).eval().requires_grad_(False)
     return Backbone(encoder, int(encoder.out_channels[-1]))
+
+
+def _check_file(path: Path, sha256: str) -> None:
+    """The record is of an earlier job; a file replaced since would give features of other weights under its name."""
+    found = sha256_of_file(path) if path.is_file() else "no file"
+    if found != sha256:
+        raise StudyError(
+            f"The backbone's weights {path} are gone or have changed since they were recorded.",
+            found=found,
+            expected=f"sha256 {sha256}",
+            remedy="delete results/<study>/weights/<backbone>.json, so that they are fetched and recorded again",
+        )
 
 
 def _check_checkpoint(encoder: nn.Module, path: str) -> None:
