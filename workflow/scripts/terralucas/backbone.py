@@ -17,7 +17,6 @@ from terralucas.files import sha256_of_file
 logger = logging.getLogger(__name__)
 
 MODALITY = "S2L2A"
-PATCH_SIZE_PX = 16
 
 
 @dataclass(frozen=True)

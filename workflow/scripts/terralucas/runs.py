@@ -9,7 +9,7 @@ import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,6 @@ class Outcome:
     resumed_after_epoch: int
     seconds: float
     seconds_to_first_step: float | None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def execute(
