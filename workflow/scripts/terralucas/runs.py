@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -108,6 +109,8 @@ def execute(
     torch.set_num_threads(training["threads"])
     # The same switch as torch.use_deterministic_algorithms(warn_only=True), which imports its compiler for 4 s.
     torch.set_deterministic_debug_mode("warn")
+    # cuBLAS repeats its sums only with a workspace of fixed size, which it reads when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     device = pick_device(training["device"])
     # A plain ParquetFile: pyarrow's read_table imports its dataset module and pandas for a second.
     chips = pq.ParquetFile(inputs.chips).read(columns=["point_id", "label"])
