@@ -245,7 +245,7 @@ def test_the_kind_of_interval_decides_how_to_read_it(tables, render):
 def test_one_recipe_compares_nothing(render):
     tables = synthetic_tables(("tiny",), ("ce",), ("identity",), seeds=3, classes={"a": 9, "b": 5}, epochs=2)
     text = Page(render(tables)).text
-    assert "This study compares no settings: every factor has one level." in text
+    assert "The configuration names no contrasts (report.contrasts), so no settings are compared." in text
     assert "Macro accuracy of the one recipe" in text
     assert "★" not in text
 
@@ -309,8 +309,8 @@ def test_durations_and_breakable_names():
 
 @pytest.mark.parametrize("caption", sorted(CAPTIONS.glob("*.rst")), ids=lambda path: path.stem)
 def test_captions_are_valid_for_the_workflow_report(caption):
-    wildcards = {"wildcards": {"study": "demo"}}
+    job = {"config": {"study": "demo"}}
     template = jinja2.Template(caption.read_text(encoding="utf-8"), undefined=jinja2.StrictUndefined)
-    text = template.render({} if caption.stem == "workflow" else {"snakemake": wildcards})
+    text = template.render({} if caption.stem == "workflow" else {"snakemake": job})
     settings = {"halt_level": 2, "report_level": 2}
     assert docutils.core.publish_parts(text, writer="html", settings_overrides=settings)["body"]
