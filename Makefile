@@ -51,5 +51,5 @@ lock: .venv/ready ## pin the dependencies of pyproject.toml anew
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev --no-annotate --no-header --no-emit-index-url \
 		pyproject.toml --output-file requirements.lock > /dev/null
 
-clean: ## remove results and downloads, but not .venv
-	@find results resources -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+clean: ## remove all results, but not downloads and .venv
+	@find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +

@@ -26,7 +26,7 @@ def decode(data: bytes) -> np.ndarray:
 def measure(number: int, folder: str, answers: multiprocessing.SimpleQueue) -> None:
     """Put (size of the array in MiB, peak memory in MiB) of one pass into the queue."""
     from terralucas.backbone import build_backbone
-    from terralucas.features import TOKENS, ChipDataset, FeatureOptions, extract
+    from terralucas.features import ChipDataset, FeatureOptions, extract
     from terralucas.normalisation import Normaliser
 
     data = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32).tobytes()
@@ -36,7 +36,7 @@ def measure(number: int, folder: str, answers: multiprocessing.SimpleQueue) -> N
     dataset = ChipDataset(Path(folder), ["chip"] * number, sums, decode, unit)
     backbone = build_backbone("terramind_v1_tiny", BANDS, {"source": "random", "seed": 0})
     options = FeatureOptions(batch_size=32, workers=1, threads=2, precision="32", device="cpu")
-    done = extract(backbone, dataset, options, TOKENS, Path(folder) / "tokens.npy")
+    done = extract(backbone, dataset, options, "tokens", Path(folder) / "tokens.npy")
     answers.put((4 * np.prod(done["shape"]) / 2**20, done["peak_memory_mib"]["cpu"]))
 
 

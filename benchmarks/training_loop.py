@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from terralucas.decoders import DecoderModel, needs_tokens
+from terralucas.config import kind_of_features
+from terralucas.decoders import DecoderModel
 from terralucas.losses import Loss, build_loss
 from terralucas.sidecar import Sidecar
 from terralucas.training import TrainingData, TrainingOptions, train
@@ -68,7 +69,7 @@ def main() -> None:
     print(f"{N_TRAIN} training chips, batches of 8, one thread; median of {ROUNDS} rounds, seconds per epoch")
     print(f"{'case':<16}{'bare':>9}{'project':>9}{'ratio':>8}")
     for backbone, width, name, decoder, epochs in CASES:
-        shape = (n, N_TOKENS, width) if needs_tokens(decoder) else (n, width)
+        shape = (n, N_TOKENS, width) if kind_of_features(decoder) == "tokens" else (n, width)
         data = TrainingData(
             torch.from_numpy(random.normal(size=shape).astype(np.float32)),
             torch.from_numpy(random.permutation(np.arange(n) % N_CLASSES)),

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from terralucas.decoders import DecoderModel, needs_tokens
+from terralucas.config import kind_of_features
+from terralucas.decoders import DecoderModel
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1}
@@ -35,8 +36,11 @@ def test_state_dicts_move_over_and_give_the_same_logits(setting, name):
     ours.load_state_dict(theirs.state_dict())
     tokens = torch.randn(4, TOKENS, EMBEDDING, generator=torch.Generator().manual_seed(0))
     # TerraTorch's necks give the identity decoder pooled vectors and the MLP decoder a channels-first image of tokens.
-    given = tokens.mean(dim=1) if not needs_tokens(setting) else tokens.transpose(1, 2).reshape(4, EMBEDDING, 3, 3)
-    torch.testing.assert_close(ours(tokens.mean(dim=1) if not needs_tokens(setting) else tokens), theirs(given))
+    if kind_of_features(setting) == "pooled":
+        pooled = tokens.mean(dim=1)
+        torch.testing.assert_close(ours(pooled), theirs(pooled))
+    else:
+        torch.testing.assert_close(ours(tokens), theirs(tokens.transpose(1, 2).reshape(4, EMBEDDING, 3, 3)))
 
 
 def test_a_hidden_width_is_honoured():

@@ -8,7 +8,7 @@ import torch
 
 from terralucas.backbone import MODALITY, build_backbone
 from terralucas.errors import StudyError
-from terralucas.features import POOLED, TOKENS, ChipDataset, FeatureOptions, extract
+from terralucas.features import ChipDataset, FeatureOptions, extract
 from terralucas.files import sha256_of_file
 from terralucas.normalisation import Normaliser
 
@@ -58,11 +58,11 @@ def options(batch_size=2, workers=0):
 
 def test_features_are_the_encoders_last_tokens_and_their_mean(tiny, tmp_path):
     chips, dataset = dataset_of(tmp_path)
-    done = {kind: extract(tiny, dataset, options(), kind, tmp_path / f"{kind}.npy") for kind in (POOLED, TOKENS)}
-    pooled, tokens = (np.load(tmp_path / f"{kind}.npy", mmap_mode="r") for kind in (POOLED, TOKENS))
-    assert done[POOLED]["shape"] == [5, 192] == list(pooled.shape)
-    assert done[TOKENS]["shape"] == [5, 4, 192] == list(tokens.shape)
-    assert done[POOLED]["sha256"] == hashlib.sha256((tmp_path / "pooled.npy").read_bytes()).hexdigest()
+    done = {kind: extract(tiny, dataset, options(), kind, tmp_path / f"{kind}.npy") for kind in ("pooled", "tokens")}
+    pooled, tokens = (np.load(tmp_path / f"{kind}.npy", mmap_mode="r") for kind in ("pooled", "tokens"))
+    assert done["pooled"]["shape"] == [5, 192] == list(pooled.shape)
+    assert done["tokens"]["shape"] == [5, 4, 192] == list(tokens.shape)
+    assert done["pooled"]["sha256"] == hashlib.sha256((tmp_path / "pooled.npy").read_bytes()).hexdigest()
     with torch.inference_mode():
         expected = tiny.encoder(torch.from_numpy(chips))[-1].numpy()
     np.testing.assert_allclose(tokens, expected, atol=1e-5)
@@ -71,20 +71,21 @@ def test_features_are_the_encoders_last_tokens_and_their_mean(tiny, tmp_path):
 
 def test_repeats_bit_for_bit_whoever_decodes(tiny, tmp_path):
     _, dataset = dataset_of(tmp_path)
-    first = extract(tiny, dataset, options(), POOLED, tmp_path / "a.npy")
+    first = extract(tiny, dataset, options(), "pooled", tmp_path / "a.npy")
     again = build_backbone("terramind_v1_tiny", BANDS, RANDOM)
-    second = extract(again, dataset, options(workers=1), POOLED, tmp_path / "b.npy")
+    second = extract(again, dataset, options(workers=1), "pooled", tmp_path / "b.npy")
     assert first["sha256"] == second["sha256"]
 
 
-def test_a_chip_that_changed_since_it_was_indexed_is_refused_and_nothing_is_left(tiny, tmp_path):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_chip_that_changed_since_it_was_indexed_is_refused_and_nothing_is_left(tiny, tmp_path, workers):
     _, dataset = dataset_of(tmp_path)
     (tmp_path / "3.bin").write_bytes((tmp_path / "2.bin").read_bytes())
     with pytest.raises(StudyError, match=r"3\.bin changed since"):
-        extract(tiny, dataset, options(), POOLED, tmp_path / "p.npy")
+        extract(tiny, dataset, options(workers=workers), "pooled", tmp_path / "p.npy")
     (tmp_path / "3.bin").unlink()
     with pytest.raises(StudyError, match=r"3\.bin is gone"):
-        extract(tiny, dataset, options(), POOLED, tmp_path / "p.npy")
+        extract(tiny, dataset, options(workers=workers), "pooled", tmp_path / "p.npy")
     assert not list(tmp_path.glob("*p.npy*"))
 
 
@@ -92,7 +93,7 @@ def test_features_that_are_not_finite_are_refused(tiny, tmp_path):
     _, dataset = dataset_of(tmp_path)
     dataset.normaliser = Normaliser("dataset", np.full(6, np.inf), np.ones(6), np.zeros(6))
     with pytest.raises(StudyError, match="not finite"):
-        extract(tiny, dataset, options(), POOLED, tmp_path / "p.npy")
+        extract(tiny, dataset, options(), "pooled", tmp_path / "p.npy")
 
 
 def test_another_seed_gives_other_random_weights(tiny):

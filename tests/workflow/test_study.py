@@ -98,6 +98,12 @@ def test_changed_settings_rerun_what_depends_on_them(study):
     assert "train_run" not in level
 
 
+@pytest.mark.parametrize("setting", ["training={checkpoint_interval_s: 5}", "features={workers: 0}", "title=Other"])
+def test_settings_that_change_no_result_rerun_no_run(study, setting):
+    planned = study.planned("--configfile", "config/small.yaml", "--config", setting)
+    assert {"train_run", "extract_features", "index_chips"}.isdisjoint(planned)
+
+
 @pytest.mark.parametrize(
     ("module", "rules"),
     [

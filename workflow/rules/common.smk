@@ -4,7 +4,7 @@ import re
 from snakemake.exceptions import WorkflowError
 
 from terralucas.codebase import modules_of
-from terralucas.config import min_chips_per_class, recipes, resolve
+from terralucas.config import BOOKKEEPING, kind_of_features, min_chips_per_class, recipes, resolve
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 
@@ -40,6 +40,11 @@ wildcard_constraints:
     kind="pooled|tokens",
 
 
+def untracked(value):
+    """A parameter that changes no result. Snakemake compares no parameter that is a function of the input."""
+    return lambda wildcards, input: value
+
+
 def script_of(rule_name):
     """Path of a rule's script, as the `script:` directive wants it."""
     return str(SCRIPTS / f"{rule_name}.py")
@@ -56,11 +61,6 @@ def scope_of_seed(seed):
     return f"seed-{seed}" if config["normalisation"] == "train" else "all"
 
 
-def kind_of_features(decoder):
-    """The kind of features a decoder reads."""
-    return "tokens" if config["decoders"][decoder]["pooling"] == "tokens" else "pooled"
-
-
 def feature_settings(backbone):
     """Everything in the configuration that decides the numbers of a backbone's features."""
     return {
@@ -74,7 +74,8 @@ def feature_settings(backbone):
 def features_of_run(wildcards):
     """The features a run trains on, without suffix."""
     folder = FEATURES.format(backbone=wildcards.backbone, scope=scope_of_seed(wildcards.seed))
-    return f"{folder}/{kind_of_features(wildcards.decoder)}"
+    kind = kind_of_features(config["decoders"][wildcards.decoder])
+    return f"{folder}/{kind}"
 
 
 def of_all_runs(name):
@@ -90,7 +91,7 @@ def of_all_runs(name):
 def feature_records():
     """The records of all feature passes of the study."""
     scopes = dict.fromkeys(scope_of_seed(seed) for seed in GRID["seeds"])
-    kinds = dict.fromkeys(kind_of_features(decoder) for decoder in GRID["decoders"])
+    kinds = dict.fromkeys(kind_of_features(config["decoders"][name]) for name in GRID["decoders"])
     folders = [FEATURES.format(backbone=name, scope=scope) for name in GRID["backbones"] for scope in scopes]
     return [f"{folder}/{kind}.json" for folder in folders for kind in kinds]
 
@@ -102,13 +103,13 @@ def is_large(backbone):
 
 def training_memory_mb(wildcards, attempt):
     """Memory of a run: torch, and for token decoders the tokens it reads; more with each attempt."""
-    tokens = kind_of_features(wildcards.decoder) == "tokens"
+    tokens = kind_of_features(config["decoders"][wildcards.decoder]) == "tokens"
     return attempt * (3000 + (5000 if tokens and is_large(wildcards.backbone) else 1000 * tokens))
 
 
 def training_minutes(wildcards, attempt):
     """Time limit of a run: generous for the study's size on one GPU, growing with epochs and attempts."""
-    tokens = kind_of_features(wildcards.decoder) == "tokens"
+    tokens = kind_of_features(config["decoders"][wildcards.decoder]) == "tokens"
     per_epoch = 0.4 if tokens and is_large(wildcards.backbone) else 0.1
     return int(attempt * (10 + per_epoch * config["training"]["epochs"]))
 

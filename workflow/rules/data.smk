@@ -2,6 +2,17 @@
 
 
 rule retrieve_chips:
+    input:
+        # Simulated chips are made by code. Downloaded ones are not, and a study is not repeated for a better download.
+        code=(
+            [
+                *code_of("retrieve_chips"),
+                *map(str, (SCRIPTS / "terralucas" / "assets").glob("*.csv")),
+                *map(str, (SCRIPTS / "terralucas" / "assets").glob("*.geojson")),
+            ]
+            if any(source["type"] == "simulated" for source in DATASET["sources"])
+            else []
+        ),
     output:
         f"{RESULTS}/data/retrieval.json",
     log:
@@ -44,7 +55,8 @@ rule index_chips:
         runtime=60,
     params:
         dataset={key: value for key, value in DATASET.items() if key != "sources"},
-        min_chips_per_class=min_chips_per_class(config["split"]),
+        # Only to fail early: the split itself checks every class in every part.
+        min_chips_per_class=untracked(min_chips_per_class(config["split"])),
     message:
         "Opening and checking every chip"
     script:

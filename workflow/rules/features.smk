@@ -50,7 +50,7 @@ rule extract_features:
     params:
         settings=lambda wildcards: feature_settings(wildcards.backbone),
         dataset={key: value for key, value in DATASET.items() if key != "sources"},
-        workers=config["features"]["workers"],
+        workers=untracked(config["features"]["workers"]),
     message:
         "Passing all chips through {wildcards.backbone} ({wildcards.kind})"
     script:

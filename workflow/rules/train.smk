@@ -28,7 +28,8 @@ rule train_run:
     params:
         loss=lambda wildcards: config["losses"][wildcards.loss],
         decoder=lambda wildcards: config["decoders"][wildcards.decoder],
-        training=config["training"],
+        training={key: value for key, value in config["training"].items() if key not in BOOKKEEPING},
+        bookkeeping=untracked({key: config["training"][key] for key in BOOKKEEPING}),
         n_classes=len(DATASET["classes"]),
     message:
         "Training {wildcards.backbone} × {wildcards.loss} × {wildcards.decoder}, seed {wildcards.seed}"

@@ -1,6 +1,5 @@
 """Rule retrieve_chips: get the chips from the first source that has them."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from _job import job
@@ -16,4 +15,4 @@ def simulate(source: dict, archive: Path) -> None:
 
 with job(snakemake):
     retrieval = retrieve(snakemake.params.sources, Path(snakemake.params.folder), simulate=simulate)
-    write_json(Path(snakemake.output[0]), asdict(retrieval))
+    write_json(Path(snakemake.output[0]), retrieval.to_json())

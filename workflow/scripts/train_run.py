@@ -27,5 +27,6 @@ with job(snakemake):
             code=fingerprint(source.code),
         ),
         {name: Path(path) for name, path in snakemake.output.items()},
+        bookkeeping=params.bookkeeping,
         announce=progress.info,
     )

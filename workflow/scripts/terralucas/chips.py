@@ -26,10 +26,10 @@ from tqdm import tqdm
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, sha256_of_json, write_json
 from terralucas.layout import ChipFile, DatasetSpec, Problem, few, find_chips
+from terralucas.normalisation import DN_PER_REFLECTANCE
 
 logger = logging.getLogger(__name__)
 
-DN_PER_REFLECTANCE = 10_000
 # Bright clouds and snow exceed 1, atmospheric correction leaves water slightly below 0.
 REFLECTANCE_RANGE = (-0.2, 2.0)
 MAX_SHARE_OUTSIDE = 0.01

@@ -17,6 +17,8 @@ import yaml
 from terralucas.errors import StudyError
 
 SCHEMA_PATH = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
+# Keys of `training` that change what is written on the way, but no result.
+BOOKKEEPING = ("checkpoint_interval_s", "tensorboard")
 FACTORS = {"backbone": "backbones", "loss": "losses", "decoder": "decoders"}
 
 
@@ -71,6 +73,11 @@ def recipes(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """All (backbone, loss, decoder) of a resolved configuration, in its order."""
     grid = config["grid"]
     return list(itertools.product(grid["backbones"], grid["losses"], grid["decoders"]))
+
+
+def kind_of_features(decoder: Mapping[str, Any]) -> str:
+    """The kind of features an entry of `decoders` reads: `pooled` vectors or `tokens`."""
+    return "tokens" if decoder["pooling"] == "tokens" else "pooled"
 
 
 def min_chips_per_class(split: Mapping[str, Any]) -> int:
@@ -222,6 +229,10 @@ def _contradictions(config: Mapping[str, Any]) -> list[str]:
         values = [str(entry[attribute]) for entry in dataset["classes"]]
         for value in sorted({value for value in values if values.count(value) > 1}):
             problems.append(f"dataset.classes: the {attribute} {value!r} is given twice")
+    codes, names = ({str(entry[key]): entry for entry in dataset["classes"]} for key in ("code", "name"))
+    for value in sorted(codes.keys() & names.keys()):
+        if codes[value] is not names[value]:
+            problems.append(f"dataset.classes: {value!r} is the code of one class and the name of another")
     if split["validation_is_test"] and split["strategy"] != "holdout":
         problems.append(f"split.validation_is_test needs split.strategy holdout, not {split['strategy']}")
     layout = dataset["layout"]

@@ -59,8 +59,3 @@ class DecoderModel(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.head(self.decoder(features))
-
-
-def needs_tokens(setting: Mapping[str, Any]) -> bool:
-    """Whether a decoder reads token grids rather than pooled vectors."""
-    return setting["pooling"] == "tokens"

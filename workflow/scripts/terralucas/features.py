@@ -24,8 +24,6 @@ from terralucas.normalisation import Normaliser
 
 logger = logging.getLogger(__name__)
 
-POOLED, TOKENS = "pooled", "tokens"
-
 
 class ChipDataset(Dataset):
     """Normalised chips (bands, H, W) float32 in the order of the index.
@@ -52,7 +50,14 @@ class ChipDataset(Dataset):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> torch.Tensor:
+    def __getitem__(self, index: int) -> torch.Tensor | StudyError:
+        # Raised in a worker process, an error would reach the user inside two tracebacks; so it is handed over.
+        try:
+            return self._read(index)
+        except StudyError as error:
+            return error
+
+    def _read(self, index: int) -> torch.Tensor:
         path = self.root / self.files[index]
         if not path.is_file():
             raise StudyError(
@@ -66,6 +71,11 @@ class ChipDataset(Dataset):
                 remedy="delete the study's data/chips.parquet so that they are checked and indexed again",
             )
         return torch.from_numpy(self.normaliser(self.decode(data)))
+
+
+def _collate(chips: list[torch.Tensor | StudyError]) -> torch.Tensor | StudyError:
+    problem = next((chip for chip in chips if isinstance(chip, StudyError)), None)
+    return torch.stack(chips) if problem is None else problem
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,11 @@ def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kin
     precision, context = autocast(options.precision, device)
     encoder = backbone.encoder.to(device)
     loader = DataLoader(
-        chips, batch_size=options.batch_size, num_workers=options.workers, pin_memory=device.type == "cuda"
+        chips,
+        batch_size=options.batch_size,
+        num_workers=options.workers,
+        collate_fn=_collate,
+        pin_memory=device.type == "cuda",
     )
     started = time.monotonic()
     writer: _ArrayWriter | None = None
@@ -125,6 +139,8 @@ def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kin
         bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc=f"{kind} features", mininterval=1.0))
         stack.enter_context(torch.inference_mode())
         for batch in loader:
+            if isinstance(batch, StudyError):
+                raise batch
             with context():
                 features = encoder(batch.to(device, non_blocking=True))[-1].float()
             if not torch.isfinite(features).all():
@@ -133,7 +149,7 @@ def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kin
                     expected="finite numbers",
                     remedy="set features.precision to 32 or bf16-mixed",
                 )
-            rows = (features.mean(dim=1) if kind == POOLED else features).cpu().numpy()
+            rows = (features.mean(dim=1) if kind == "pooled" else features).cpu().numpy()
             if writer is None:
                 writer = _ArrayWriter(path, (len(chips), *rows.shape[1:]))
                 stack.callback(writer.close)

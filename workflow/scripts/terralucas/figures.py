@@ -22,8 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from terralucas.files import atomic_path
-
-RECIPE = ["backbone", "loss", "decoder"]
+from terralucas.tidy import RECIPE
 
 # Okabe & Ito (2008) without yellow, which vanishes on white, then five colours of Paul Tol's "muted" set.
 COLOURS = (

@@ -32,8 +32,9 @@ class MeanInterval:
 def corrected_t(scores: np.ndarray, test_to_train: float, level: float) -> MeanInterval:
     """Student-t interval of a mean over J replicates whose training sets overlap.
 
-    Nadeau & Bengio (2003), Inference for the generalization error, Machine Learning 52, eq. 11: the variance of the
-    mean is (1/J + n_test/n_train) s² instead of s²/J.
+    Nadeau & Bengio (2003), Inference for the generalization error, Machine Learning 52: the corrected resampled t,
+    whose variance of the mean is (1/J + n_test/n_train) s² instead of s²/J. It was derived for random resampling; for
+    the folds of a cross-validation it is the usual, somewhat conservative approximation.
 
     Args:
         scores: (J,) one score, or paired difference, for each replicate.

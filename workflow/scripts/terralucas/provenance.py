@@ -52,9 +52,20 @@ def notices(
         )
     if config["split"]["validation_is_test"]:
         lines.append("Checkpoints were chosen on the test chips: the scores are optimistic.")
+    if config["split"]["strategy"] == "kfold" and not _whole_repetitions(
+        config["grid"]["seeds"], config["split"]["folds"]
+    ):
+        lines.append(
+            "The seeds do not make whole repetitions of the folds: some chips are tested more often than others."
+        )
     if retrieval["failures"]:
-        lines.append("The first source of the chips failed; another was used: " + "; ".join(retrieval["failures"]))
+        lines.append("Sources of the chips failed before one was used: " + "; ".join(retrieval["failures"]))
     return lines
+
+
+def _whole_repetitions(seeds: Sequence[int], folds: int) -> bool:
+    wanted = {repetition * folds + fold for repetition in {seed // folds for seed in seeds} for fold in range(folds)}
+    return set(seeds) == wanted
 
 
 def report_context(
@@ -74,7 +85,8 @@ def report_context(
         durations: durations.csv.
     """
     split = config["split"]
-    used = ("strategy", "folds", "validation_share", "block_km") if split["strategy"] == "kfold" else tuple(split)
+    own = {"kfold": ("folds",), "holdout": ("test_share", "validation_is_test")}[split["strategy"]]
+    used = ("strategy", *own, "validation_share", "block_km", "random_state")
     commit, dirty = git_state(Path(__file__).parent)
     grid = config["grid"]
     stages = [

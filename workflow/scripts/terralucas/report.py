@@ -17,8 +17,9 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from terralucas.errors import StudyError
-from terralucas.figures import RECIPE, palette
+from terralucas.figures import palette
 from terralucas.files import write_text
+from terralucas.tidy import RECIPE
 
 ASSETS = Path(__file__).parent / "assets"
 TABLES = ("summary", "contrasts", "per_class", "confusion", "curves", "runs", "classes")

@@ -90,6 +90,7 @@ def execute(
     recipe: Recipe,
     inputs: Inputs,
     outputs: Mapping[str, Path],
+    bookkeeping: Mapping[str, Any],
     announce: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Train, predict validation and test chips with the best epoch's weights, and write the five outputs.
@@ -98,6 +99,7 @@ def execute(
         recipe: settings and seed.
         inputs: files to read.
         outputs: paths by name: predictions, metrics, history, model, record.
+        bookkeeping: `checkpoint_interval_s` and `tensorboard`, which change no result.
         announce: told one line about the result.
 
     Raises:
@@ -136,9 +138,10 @@ def execute(
         "device": device.type,
     }
     fingerprint = sha256_of_json(identity)
-    sidecar = Sidecar(outputs["record"].parent / "resume.ckpt", fingerprint, training["checkpoint_interval_s"])
+    sidecar = Sidecar(outputs["record"].parent / "resume.ckpt", fingerprint, bookkeeping["checkpoint_interval_s"])
     data = TrainingData(features, torch.from_numpy(labels).to(device), rows["train"], rows["validation"])
-    outcome = _train(recipe, model, weights, data, options, sidecar, outputs["record"].parent, started)
+    events = _event_writer(outputs["record"].parent, bookkeeping["tensorboard"])
+    outcome = _train(recipe, model, weights, data, options, sidecar, events, started)
 
     model.load_state_dict(outcome.progress.best_state)
     shown = (
@@ -187,13 +190,13 @@ def _train(
     data: TrainingData,
     options: TrainingOptions,
     sidecar: Sidecar,
-    folder: Path,
+    event_writer: AbstractContextManager[Any],
     started: float,
 ) -> Outcome:
     device = data.labels.device
     first_step: list[float] = []
     rows: list[int] = []
-    with _event_writer(folder, recipe.training["tensorboard"]) as events:
+    with event_writer as events:
 
         def on_epoch(row: dict[str, float]) -> None:
             rows.append(int(row["epoch"]))

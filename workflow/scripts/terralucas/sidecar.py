@@ -62,5 +62,6 @@ class Sidecar:
         return saved["state"]
 
     def remove(self) -> None:
-        """Delete the file, once the run's outputs are there."""
-        self.path.unlink(missing_ok=True)
+        """Delete the file, and what a kill while saving may have left, once the run's outputs are there."""
+        for path in (self.path, *self.path.parent.glob(f".{self.path.name}.*.tmp")):
+            path.unlink(missing_ok=True)

@@ -15,9 +15,9 @@ import yaml
 from terralucas.errors import StudyError
 from terralucas.intervals import FIXED_SPLIT, NADEAU_BENGIO, MeanInterval, corrected_t
 from terralucas.metrics import METRICS, evaluate
+from terralucas.tidy import RECIPE
 
 SCHEMA_VERSION = 1
-RECIPE = ["backbone", "loss", "decoder"]
 PER_CLASS_METRICS = ("recall", "precision", "f1")
 
 

@@ -8,6 +8,9 @@ import pandas as pd
 
 from terralucas.files import atomic_path
 
+# The columns that name a recipe, in every table.
+RECIPE = ["backbone", "loss", "decoder"]
+
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV; numbers have the shortest form that reads back the same."""

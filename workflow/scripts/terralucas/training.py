@@ -130,7 +130,7 @@ def train(
         model.train()
         total = torch.zeros((), device=device)
         for start in range(0, last, batch):
-            features = data.features[rows[start : start + batch]].to(device, non_blocking=True)
+            features = data.features[rows[start : start + batch]].to(device)
             with context():
                 # As in validation: a CPU's autocast leaves the focal loss in bfloat16, a GPU's casts it by itself.
                 value = loss(model(features).float(), labels[start : start + batch])
