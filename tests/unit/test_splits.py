@@ -124,6 +124,12 @@ def test_holdout_is_scikit_learns_split_on_the_row_order():
     assert [int(np.sum(parts == part)) for part in PARTS] == [1595, 0, 399], "the original's 1,595 and 399 chips"
 
 
+@pytest.mark.parametrize("share", [0.01, 0.995])
+def test_a_holdout_without_room_for_every_class_is_refused(share):
+    with pytest.raises(StudyError, match=f"test_share {share} of 400 chips"):
+        split_of(labels_of([300, 60, 20, 10, 10]), 0, strategy="holdout", test_share=share, validation_is_test=True)
+
+
 def test_holdout_is_the_same_for_every_seed():
     labels = labels_of(LUCAS_COUNTS)
     assert np.array_equal(split_of(labels, 0, strategy="holdout"), split_of(labels, 9, strategy="holdout"))

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 from terralucas import tables
+from terralucas.config import without_secrets
 from terralucas.metrics import METRICS
-from terralucas.provenance import without_secrets
 
 CLASSES = [{"code": "a", "name": "Alpha"}, {"code": "b", "name": "Beta"}]
 

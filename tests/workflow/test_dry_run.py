@@ -53,4 +53,4 @@ def test_a_bad_configuration_stops_before_any_job(project, overlay, said):
 
 def test_normalising_by_training_chips_makes_features_for_each_seed(project):
     planned = project.planned("--configfile", "config/demo.yaml", "--config", "normalisation=train")
-    assert planned["extract_features"] == 10
+    assert planned["extract_features"] == 20, "two backbones, two kinds, five seeds"

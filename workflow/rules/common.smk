@@ -4,7 +4,7 @@ import re
 from snakemake.exceptions import WorkflowError
 
 from terralucas.codebase import modules_of
-from terralucas.config import BOOKKEEPING, kind_of_features, min_chips_per_class, recipes, resolve
+from terralucas.config import BOOKKEEPING, kind_of_features, min_chips_per_class, recipes, resolve, without_secrets
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 
@@ -23,7 +23,8 @@ SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
 # Downloads are shared by the studies of this working directory; the key changes with the list of sources.
 DOWNLOADS = "resources"
-DATASET_KEY = "-".join((re.sub(r"[^\w.-]+", "_", DATASET["name"]), sha256_of_json(DATASET["sources"])[:8]))
+SOURCES = sha256_of_json([{k: v for k, v in source.items() if k != "sha256"} for source in DATASET["sources"]])
+DATASET_KEY = "-".join((re.sub(r"[^\w.-]+", "_", DATASET["name"]), SOURCES[:8]))
 
 
 def one_of(names):
@@ -56,9 +57,37 @@ def code_of(rule_name):
     return [str(script), *map(str, modules_of(script))]
 
 
+def archives():
+    """Archives among the sources that are on this machine."""
+    paths = [Path(source["path"]).expanduser() for source in DATASET["sources"] if source["type"] == "archive"]
+    return [str(path) for path in paths if path.is_file()]
+
+
+def state_of_directories():
+    """Names, sizes and times of the files in source folders: a corrected label or a new chip must not go unnoticed."""
+    folders = [Path(source["path"]).expanduser() for source in DATASET["sources"] if source["type"] == "directory"]
+    files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
+    return sha256_of_json([[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files])
+
+
+def weights_file(wildcards):
+    """The file of a backbone whose weights are one on this machine."""
+    path = Path(config["backbones"][wildcards.backbone]["weights"].get("path", "")).expanduser()
+    return [str(path)] if path.is_file() else []
+
+
+def split_settings():
+    """What decides a split: the keys of the other strategy do not."""
+    unused = "test_share" if config["split"]["strategy"] == "kfold" else "folds"
+    return {key: value for key, value in config["split"].items() if key != unused}
+
+
 def scope_of_seed(seed):
     """Whose statistics normalise the chips of a seed: of all chips, or of the seed's training chips."""
-    return f"seed-{seed}" if config["normalisation"] == "train" else "all"
+    if config["normalisation"] != "train":
+        return "all"
+    # Under a holdout all seeds share one split, and so one pass.
+    return f"seed-{GRID['seeds'][0] if config['split']['strategy'] == 'holdout' else seed}"
 
 
 def feature_settings(backbone):

@@ -13,6 +13,7 @@ rule retrieve_chips:
             if any(source["type"] == "simulated" for source in DATASET["sources"])
             else []
         ),
+        archives=archives(),
     output:
         f"{RESULTS}/data/retrieval.json",
     log:
@@ -27,7 +28,9 @@ rule retrieve_chips:
         mem_mb=2000,
         runtime=240,
     params:
-        sources=DATASET["sources"],
+        # Addresses may hold passwords, and Snakemake keeps what it compares.
+        sources=untracked(DATASET["sources"]),
+        tracked=[sha256_of_json(DATASET["sources"]), state_of_directories()],
         folder=f"{DOWNLOADS}/chips/{DATASET_KEY}",
     message:
         "Retrieving the chips"
@@ -81,7 +84,7 @@ rule split_chips:
         mem_mb=1000,
         runtime=10,
     params:
-        split=config["split"],
+        split=split_settings(),
         classes=[entry["name"] for entry in DATASET["classes"]],
     message:
         "Dividing the chips for seed {wildcards.seed}"

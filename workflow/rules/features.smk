@@ -3,6 +3,8 @@
 
 
 rule fetch_weights:
+    input:
+        weights_file,
     output:
         f"{RESULTS}/weights/{{backbone}}.json",
     log:
@@ -49,7 +51,7 @@ rule extract_features:
         gpu=wants_gpu("features"),
     params:
         settings=lambda wildcards: feature_settings(wildcards.backbone),
-        dataset={key: value for key, value in DATASET.items() if key != "sources"},
+        dataset=untracked({key: value for key, value in DATASET.items() if key != "sources"}),
         workers=untracked(config["features"]["workers"]),
     message:
         "Passing all chips through {wildcards.backbone} ({wildcards.kind})"

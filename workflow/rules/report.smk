@@ -139,7 +139,7 @@ rule build_report:
         mem_mb=2000,
         runtime=30,
     params:
-        config=config,
+        config=without_secrets(config),
         tables=TABLES,
         figures=FIGURES,
     message:

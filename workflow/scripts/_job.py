@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.errors import StudyError
+
+# A progress bar redraws itself on a terminal; in a log every redrawing is a line. tqdm reads this when it is imported.
+os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "30")
 
 # Lines of this logger are shown on the terminal; everything at INFO and above is in the log file.
 progress = logging.getLogger("progress")
@@ -32,6 +36,9 @@ def job(snakemake: Any) -> Iterator[None]:
     warnings.simplefilter("default")
     try:
         yield
+    except KeyboardInterrupt:
+        logging.getLogger("progress").info("%s: interrupted", snakemake.rule)
+        sys.exit(130)
     except StudyError as error:
         logging.getLogger(snakemake.rule).error("%s", error)
         sys.exit(1)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from _job import job
+from _job import job, progress
 from terralucas.chips import DatasetSpec, index_chips, write_index
 
 with job(snakemake):
@@ -15,4 +15,6 @@ with job(snakemake):
         threads=snakemake.threads,
         progress=True,
     )
+    if report["n_dropped"]:
+        progress.info(f"Dropped {report['n_dropped']} of {report['n_found']} chips: see {snakemake.output.report}")
     write_index(table, report, Path(snakemake.output.chips), Path(snakemake.output.report))

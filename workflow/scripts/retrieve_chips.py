@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import job
+from _job import job, progress
 from terralucas.files import write_json
 from terralucas.retrieve import retrieve
 from terralucas.simulate import write_archive
@@ -15,4 +15,7 @@ def simulate(source: dict, archive: Path) -> None:
 
 with job(snakemake):
     retrieval = retrieve(snakemake.params.sources, Path(snakemake.params.folder), simulate=simulate)
+    for failure in retrieval.failures:
+        progress.info(f"A source of the chips failed: {failure}")
+    progress.info(f"The chips come from {retrieval.source}: {retrieval.origin}")
     write_json(Path(snakemake.output[0]), retrieval.to_json())

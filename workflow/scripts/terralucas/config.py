@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import jsonschema
 import yaml
@@ -67,6 +68,16 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
             remedy="mend these keys; config/README.md explains each",
         )
     return resolved
+
+
+def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a configuration in which addresses have lost user, password and query."""
+    shown = copy.deepcopy(dict(config))
+    for source in shown["dataset"]["sources"]:
+        if "url" in source:
+            parts = urlsplit(source["url"])
+            source["url"] = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return shown
 
 
 def recipes(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -136,7 +136,7 @@ def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kin
     writer: _ArrayWriter | None = None
     with ExitStack() as stack:
         path = stack.enter_context(atomic_path(output))
-        bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc=f"{kind} features", mininterval=1.0))
+        bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc=f"{kind} features"))
         stack.enter_context(torch.inference_mode())
         for batch in loader:
             if isinstance(batch, StudyError):

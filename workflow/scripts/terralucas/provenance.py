@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import pandas as pd
 import yaml
@@ -26,16 +24,6 @@ def git_state(folder: Path) -> tuple[str | None, bool]:
         return commit, bool(_git(folder, "status", "--porcelain"))
     except (subprocess.CalledProcessError, FileNotFoundError):
         return None, False
-
-
-def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a configuration in which addresses have lost user, password and query."""
-    shown = copy.deepcopy(dict(config))
-    for source in shown["dataset"]["sources"]:
-        if "url" in source:
-            parts = urlsplit(source["url"])
-            source["url"] = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    return shown
 
 
 def notices(
@@ -120,7 +108,7 @@ def report_context(
         },
         losses={name: config["losses"][name] for name in grid["losses"]},
         decoders={name: config["decoders"][name] for name in grid["decoders"]},
-        config_yaml=yaml.safe_dump(without_secrets(config), sort_keys=False, allow_unicode=True),
+        config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
         versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         git_commit=commit,
         git_dirty=dirty,

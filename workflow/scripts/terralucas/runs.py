@@ -168,12 +168,16 @@ def execute(
 
 def _load_features(inputs: Inputs, n_chips: int, device: torch.device) -> tuple[torch.Tensor, dict[str, Any]]:
     record = json.loads(inputs.features_record.read_text(encoding="utf-8"))
-    # Copy-on-write, because torch wants memory it may write to; nothing here does.
-    array = np.load(inputs.features, mmap_mode="c", allow_pickle=False)
+    try:
+        # Copy-on-write, because torch wants memory it may write to; nothing here does.
+        array = np.load(inputs.features, mmap_mode="c", allow_pickle=False)
+        found = f"an array of shape {list(array.shape)}"
+    except (ValueError, EOFError) as error:
+        array, found = np.empty(0), f"a damaged file: {error}"
     if list(array.shape) != record["shape"] or len(array) != n_chips:
         raise StudyError(
             f"The features {inputs.features} do not belong to the chips of the study.",
-            found=f"an array of shape {list(array.shape)}",
+            found=found,
             expected=f"{n_chips} rows, shape {record['shape']}",
             remedy=f"delete {inputs.features.parent}; it is made again",
         )

@@ -157,7 +157,16 @@ def _holdout(labels: np.ndarray, groups: np.ndarray | None, share: float, state:
     from sklearn.model_selection import train_test_split
 
     test = np.zeros(len(labels), dtype=bool)
-    test[train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=state)[1]] = True
+    try:
+        chosen = train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=state)[1]
+    except ValueError as error:
+        raise StudyError(
+            "The holdout can't keep every class in every part.",
+            found=f"split.test_share {share} of {len(labels)} chips: {error}",
+            expected="room for every class in the test part and in the rest",
+            remedy="set split.test_share nearer to 0.2, or leave the rarest class out",
+        ) from error
+    test[chosen] = True
     return test
 
 
