@@ -1,17 +1,106 @@
-"""Runs: what they refuse to train on."""
+"""One run, from stored features to its five outputs."""
+
+import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
 from terralucas.errors import StudyError
-from terralucas.runs import Inputs, _load_features
+from terralucas.files import sha256_of_file
+from terralucas.metrics import evaluate
+from terralucas.runs import Inputs, Recipe, execute
+from terralucas.splits import write_split
+from terralucas.tables import read_run
+
+N, CLASSES = 60, 3
+NAMES = {
+    "predictions": "predictions.parquet", "metrics": "metrics.json", "history": "history.csv", "model": "model.ckpt",
+    "record": "run.yaml",
+}  # fmt: skip
+TRAINING = {
+    "learning_rate": 0.01, "weight_decay": 0.05, "batch_size": 8, "epochs": 4, "drop_last": False,
+    "monitor": "macro_accuracy", "precision": "auto", "device": "cpu", "threads": 1,
+}  # fmt: skip
 
 
-def test_features_of_other_chips_are_refused(tmp_path):
-    np.save(tmp_path / "pooled.npy", np.zeros((3, 4), np.float32))
-    record = tmp_path / "pooled.json"
-    record.write_text('{"shape": [5, 4]}')
-    inputs = Inputs(tmp_path, tmp_path, tmp_path / "pooled.npy", record, "code")
-    with pytest.raises(StudyError, match=r"do not belong to the chips[\s\S]*\[3, 4\][\s\S]*5 rows, shape \[5, 4\]"):
-        _load_features(inputs, 5, torch.device("cpu"))
+@pytest.fixture
+def inputs(tmp_path):
+    random = np.random.default_rng(0)
+    labels = np.arange(N) % CLASSES
+    ids = [f"chip {index}" for index in range(N)]
+    pq.write_table(pa.table({"point_id": ids, "label": labels}), tmp_path / "chips.parquet")
+    write_split(tmp_path / "split.csv", ids, (["train"] * 3 + ["validation"] + ["test"]) * (N // 5))
+    features = random.normal(size=(N, 5)).astype(np.float32)
+    features[:, 0] += 3 * labels
+    np.save(tmp_path / "pooled.npy", features)
+    record = {
+        "shape": [N, 5], "sha256": sha256_of_file(tmp_path / "pooled.npy"), "model": "m", "weights": {},
+        "normalisation": {}, "precision": "32",
+    }  # fmt: skip
+    (tmp_path / "pooled.json").write_text(json.dumps(record))
+    names = ("chips.parquet", "split.csv", "pooled.npy", "pooled.json")
+    return Inputs(*(tmp_path / name for name in names), code="code")
+
+
+def run(inputs, folder, tensorboard=False, **training):
+    recipe = Recipe(
+        backbone="tiny", loss="weighted_ce", decoder="identity", seed=0, n_classes=CLASSES,
+        loss_setting={"type": "ce", "class_weights": "balanced", "reduction": "weighted_mean"},
+        decoder_setting={"pooling": "mean", "hidden": None, "dropout": 0.1}, training=TRAINING | training,
+    )  # fmt: skip
+    lines = []
+    bookkeeping = {"checkpoint_interval_s": 0, "tensorboard": tensorboard}
+    execute(recipe, inputs, {key: folder / name for key, name in NAMES.items()}, bookkeeping, lines.append)
+    return lines
+
+
+def test_scores_are_those_of_the_saved_logits_and_the_saved_model(inputs, tmp_path):
+    folder = tmp_path / "run"
+    (line,) = run(inputs, folder)
+    result = read_run(folder, CLASSES)
+    assert json.loads((folder / "metrics.json").read_text())["test"] == result.scores
+    assert f"macro accuracy {result.scores['macro_accuracy']:.3f}" in line
+
+    table = pq.read_table(folder / "predictions.parquet").to_pandas()
+    assert table["split"].value_counts().to_dict() == {"validation": 12, "test": 12}
+    state = torch.load(folder / "model.ckpt", weights_only=True)["state_dict"]
+    rows = [int(name.split()[1]) for name in table["point_id"]]
+    features = torch.from_numpy(np.load(inputs.features)[rows])
+    logits = torch.nn.functional.linear(features, state["head.head.2.weight"], state["head.head.2.bias"]).numpy()
+    np.testing.assert_allclose(np.stack(table["logits"]), logits, atol=1e-5)
+    test = (table["split"] == "test").to_numpy()
+    expected = evaluate(table["label"].to_numpy()[test], logits[test])["micro_accuracy"]
+    assert result.scores["micro_accuracy"] == expected
+
+
+def test_bookkeeping_changes_no_result(inputs, tmp_path):
+    run(inputs, tmp_path / "a")
+    run(inputs, tmp_path / "b", tensorboard=True)
+    for name in ("predictions.parquet", "metrics.json", "history.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    assert list((tmp_path / "b" / "tensorboard").glob("events*"))
+    fingerprints = [yaml.safe_load((tmp_path / x / "run.yaml").read_text())["fingerprint"] for x in "ab"]
+    assert fingerprints[0] == fingerprints[1]
+
+
+def test_damaged_features_are_refused(inputs, tmp_path):
+    content = bytearray(inputs.features.read_bytes())
+    content[-1] ^= 1
+    inputs.features.write_bytes(content)
+    with pytest.raises(StudyError, match="are not what was written"):
+        run(inputs, tmp_path / "run")
+    inputs.features.write_bytes(content[:100])
+    with pytest.raises(StudyError, match="are not what was written"):
+        run(inputs, tmp_path / "run")
+
+
+def test_predictions_that_are_not_the_runs_are_refused(inputs, tmp_path):
+    run(inputs, tmp_path / "a")
+    run(inputs, tmp_path / "b", learning_rate=0.02)
+    (tmp_path / "a" / "predictions.parquet").write_bytes((tmp_path / "b" / "predictions.parquet").read_bytes())
+    with pytest.raises(StudyError, match=r"not those its run\.yaml describes"):
+        read_run(tmp_path / "a", CLASSES)

@@ -25,7 +25,7 @@ import yaml
 from terralucas.decoders import DecoderModel
 from terralucas.device import autocast, peak_memory_mib, pick_device
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, sha256_of_json, write_json, write_text
+from terralucas.files import atomic_path, sha256_of_file, sha256_of_json, write_json, write_text
 from terralucas.losses import build_loss, class_weights
 from terralucas.randomness import Stream, torch_seed
 from terralucas.sidecar import Sidecar
@@ -152,7 +152,7 @@ def execute(
         recipe, outputs, outcome, [point_ids[i] for i in shown], parts[shown], labels[shown], logits
     )
     precision, _ = autocast(options.precision, device)
-    _write_record(outputs["record"], recipe, identity, fingerprint, record, outcome, {
+    _write_record(outputs, identity, fingerprint, record, outcome, {
         "chips": {part: int((parts == part).sum()) for part in rows},
         "class_weights": [float(weight) for weight in weights],
         "device": _device_name(device),
@@ -168,20 +168,17 @@ def execute(
 
 def _load_features(inputs: Inputs, n_chips: int, device: torch.device) -> tuple[torch.Tensor, dict[str, Any]]:
     record = json.loads(inputs.features_record.read_text(encoding="utf-8"))
-    try:
-        # Copy-on-write, because torch wants memory it may write to; nothing here does.
-        array = np.load(inputs.features, mmap_mode="c", allow_pickle=False)
-        found = f"an array of shape {list(array.shape)}"
-    except (ValueError, EOFError) as error:
-        array, found = np.empty(0), f"a damaged file: {error}"
-    if list(array.shape) != record["shape"] or len(array) != n_chips:
+    # Training on a damaged array would give numbers nobody could explain; a checksum costs a second per gigabyte.
+    found, expected = sha256_of_file(inputs.features), record["sha256"]
+    if found != expected or record["shape"][0] != n_chips:
         raise StudyError(
-            f"The features {inputs.features} do not belong to the chips of the study.",
-            found=found,
-            expected=f"{n_chips} rows, shape {record['shape']}",
-            remedy=f"delete {inputs.features.parent}; it is made again",
+            f"The features {inputs.features} are not what was written, or not of these chips.",
+            found=f"sha256 {found}, {n_chips} chips",
+            expected=f"sha256 {expected}, {record['shape'][0]} chips",
+            remedy=f"delete {inputs.features}; it is made again",
         )
-    features = torch.from_numpy(array)
+    # Copy-on-write, because torch wants memory it may write to; nothing here does.
+    features = torch.from_numpy(np.load(inputs.features, mmap_mode="c", allow_pickle=False))
     if device.type == "cuda" and features.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
         features = features.to(device)
     return features, record
@@ -272,8 +269,7 @@ def _write_results(
 
 
 def _write_record(
-    path: Path,
-    recipe: Recipe,
+    outputs: Mapping[str, Path],
     identity: Mapping[str, Any],
     fingerprint: str,
     features: Mapping[str, Any],
@@ -284,6 +280,7 @@ def _write_record(
         "schema_version": SCHEMA_VERSION,
         **identity,
         "fingerprint": fingerprint,
+        "predictions_sha256": sha256_of_file(outputs["predictions"]),
         "features": {key: features[key] for key in ("model", "weights", "normalisation", "precision", "sha256")},
         **extra,
         "best_epoch": outcome.progress.best_epoch,
@@ -293,7 +290,7 @@ def _write_record(
         "seconds_to_first_step": outcome.seconds_to_first_step and round(outcome.seconds_to_first_step, 3),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
     }
-    write_text(path, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
+    write_text(outputs["record"], yaml.safe_dump(record, sort_keys=False, allow_unicode=True))
 
 
 def _device_name(device: torch.device) -> str:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from terralucas.errors import StudyError
+from terralucas.files import sha256_of_file
 from terralucas.intervals import FIXED_SPLIT, NADEAU_BENGIO, MeanInterval, corrected_t
 from terralucas.metrics import METRICS, evaluate
 from terralucas.tidy import RECIPE
@@ -47,18 +48,16 @@ def read_run(folder: Path, n_classes: int) -> RunResult:
         StudyError: predictions and record do not belong together.
     """
     record = yaml.load((folder / "run.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    table = pq.read_table(folder / "predictions.parquet")
-    parts = np.array(table["split"].to_pylist())
-    labels = table["label"].to_numpy()
-    logits = np.asarray(table["logits"].combine_chunks().flatten()).reshape(len(labels), n_classes)
-    test = parts == "test"
-    if int(test.sum()) != record["chips"]["test"]:
+    if sha256_of_file(folder / "predictions.parquet") != record["predictions_sha256"]:
         raise StudyError(
-            f"The predictions in {folder} do not belong to its run.yaml.",
-            found=f"{int(test.sum())} test chips",
-            expected=f"{record['chips']['test']}",
+            f"The predictions in {folder} are not those its run.yaml describes.",
+            expected=f"sha256 {record['predictions_sha256']}",
             remedy="delete the folder; the run is made again",
         )
+    table = pq.read_table(folder / "predictions.parquet")
+    labels = table["label"].to_numpy()
+    logits = np.asarray(table["logits"].combine_chunks().flatten()).reshape(len(labels), n_classes)
+    test = np.array(table["split"].to_pylist()) == "test"
     history = pd.read_csv(folder / "history.csv")
     kept = history.loc[history["epoch"] == record["best_epoch"], "validation_macro_accuracy"]
     names = {key: record["settings"][key] for key in (*RECIPE, "seed")}
