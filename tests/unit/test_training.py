@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from terralucas.decoders import DecoderModel
-from terralucas.errors import StudyError
+from terralucas.errors import StudyError, Terminated
 from terralucas.losses import build_loss
 from terralucas.sidecar import Sidecar
 from terralucas.training import Progress, TrainingData, TrainingOptions, _keep_best, accuracies, predict, train
@@ -84,6 +84,30 @@ def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, decoder, epoch):
     epochs = []
     resumed, _ = run(tmp_path / "b", decoder, on_epoch=lambda row: epochs.append(row["epoch"]))
     assert epochs == list(range(epoch + 1, OPTIONS.epochs + 1)), "goes on where it was"
+    assert_same(undisturbed, resumed)
+
+
+@pytest.mark.parametrize("ending", [Terminated, KeyboardInterrupt])
+def test_a_terminated_run_saves_the_last_whole_epoch_at_once(tmp_path, ending):
+    """The interval has not passed, and the ending comes between two steps of epoch 4."""
+    undisturbed, _ = run(tmp_path / "a")
+    torch.manual_seed(1)
+    model = DecoderModel(IDENTITY, 8, 3)
+    loss = build_loss({"type": "ce", "reduction": "weighted_mean"}, np.ones(3), torch.device("cpu"))
+    calls = []
+
+    def disturbed(logits, labels):
+        calls.append(len(calls))
+        # Each epoch computes the loss of eight batches and of the validation chips.
+        if len(calls) == 3 * 9 + 4:
+            raise ending
+        return loss(logits, labels)
+
+    with pytest.raises(ending):
+        train(model, disturbed, data_of(), OPTIONS, 1, Sidecar(tmp_path / "b" / "resume.ckpt", "f", 3600.0))
+    epochs = []
+    resumed, _ = run(tmp_path / "b", on_epoch=lambda row: epochs.append(row["epoch"]), interval=3600.0)
+    assert epochs == [4, 5, 6]
     assert_same(undisturbed, resumed)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from terralucas.errors import StudyError
+from terralucas.errors import StudyError, Terminated
 
 # A progress bar redraws itself on a terminal; in a log every redrawing is a line. tqdm reads this when it is imported.
 os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "30")
@@ -34,14 +36,20 @@ def job(snakemake: Any) -> Iterator[None]:
     # Libraries' warnings belong into the log, not between the lines of a running workflow.
     logging.captureWarnings(True)
     warnings.simplefilter("default")
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
-    except KeyboardInterrupt:
-        logging.getLogger("progress").info("%s: interrupted", snakemake.rule)
-        sys.exit(130)
+    except (KeyboardInterrupt, Terminated) as ending:
+        number = signal.SIGTERM if isinstance(ending, Terminated) else signal.SIGINT
+        progress.info("%s: ended by %s", snakemake.rule, number.name)
+        sys.exit(128 + number)
     except StudyError as error:
         logging.getLogger(snakemake.rule).error("%s", error)
         sys.exit(1)
     except Exception:
         logging.getLogger(snakemake.rule).exception("Unexpected error; the log is %s", log)
         sys.exit(1)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise Terminated

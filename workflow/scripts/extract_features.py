@@ -1,6 +1,7 @@
 """Rule extract_features: one pass of all chips through a frozen backbone."""
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from terralucas.features import ChipDataset, FeatureOptions, extract
 from terralucas.files import write_json
 from terralucas.normalisation import make_normaliser, merge
 from terralucas.splits import read_split
+
+# Weights were fetched on the head node; a compute node may have no network, and must not wait for one.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 with job(snakemake):
     settings, source = snakemake.params.settings, snakemake.input

@@ -1,4 +1,4 @@
-"""The one exception that is meant to be read by users."""
+"""The one exception that is meant to be read by users, and the one that ends a process."""
 
 from __future__ import annotations
 
@@ -23,3 +23,10 @@ class StudyError(Exception):
         parts = [("found", found), ("expected", expected), ("what to do", remedy)]
         lines = [problem, *(f"  {name}: {text}" for name, text in parts if text is not None)]
         super().__init__("\n".join(lines))
+
+
+class Terminated(BaseException):
+    """SIGTERM, as an exception: SLURM's warning before the time limit, or preemption.
+
+    Training saves its progress when it passes through.
+    """

@@ -6,7 +6,7 @@ import hashlib
 import io
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,14 @@ class Sidecar:
         self.path, self.fingerprint, self.interval_s = path, fingerprint, interval_s
         self._saved_at = time.monotonic()
 
-    def save(self, state: Callable[[], dict[str, Any]], *, final: bool = False) -> None:
-        """Save what `state()` returns if the interval has passed; the last epoch is not saved, its outputs follow."""
-        if final or time.monotonic() - self._saved_at < self.interval_s:
-            return
+    def is_due(self) -> bool:
+        """Whether the interval since the last save has passed."""
+        return time.monotonic() - self._saved_at >= self.interval_s
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Save a state, whole or not at all."""
         buffer = io.BytesIO()
-        torch.save({"fingerprint": self.fingerprint, "state": state()}, buffer)
+        torch.save({"fingerprint": self.fingerprint, "state": dict(state)}, buffer)
         payload = buffer.getvalue()
         with atomic_path(self.path) as temporary:
             temporary.write_bytes(hashlib.sha256(payload).hexdigest().encode() + payload)

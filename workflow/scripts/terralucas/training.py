@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from terralucas.device import autocast
-from terralucas.errors import StudyError
+from terralucas.errors import StudyError, Terminated
 from terralucas.losses import Loss
 from terralucas.randomness import Stream, generator, torch_seed
 from terralucas.sidecar import Sidecar
@@ -105,6 +105,7 @@ def train(
 
     Raises:
         StudyError: the loss is not finite, or `drop_last` leaves no batch.
+        Terminated, KeyboardInterrupt: as they came, after the end of the last whole epoch was saved.
     """
     device = data.labels.device
     precision, context = autocast(options.precision, device)
@@ -122,37 +123,62 @@ def train(
             found=f"{n_train} training chips and training.drop_last with batches of {batch}",
             remedy="set training.drop_last to false, or lower training.batch_size",
         )
-    for epoch in range(progress.epoch + 1, options.epochs + 1):
-        order = generator(seed, Stream.BATCH_ORDER, epoch).permutation(data.train)
-        rows = torch.from_numpy(order).to(data.features.device)
-        labels = data.labels[rows.to(device)]
-        torch.manual_seed(torch_seed(seed, Stream.DROPOUT, epoch))
-        model.train()
-        total = torch.zeros((), device=device)
-        for start in range(0, last, batch):
-            features = data.features[rows[start : start + batch]].to(device)
-            with context():
-                # As in validation: a CPU's autocast leaves the focal loss in bfloat16, a GPU's casts it by itself.
-                value = loss(model(features).float(), labels[start : start + batch])
-            optimiser.zero_grad()
-            scaler.scale(value).backward()
-            scaler.step(optimiser)
-            scaler.update()
-            total += value.detach()
-            if epoch == 1 and start == 0:
-                on_first_step()
-        row = {"epoch": epoch, "train_loss": float(total) / -(-last // batch)}
-        if not np.isfinite(row["train_loss"]):
-            raise StudyError(
-                f"The training loss is not finite in epoch {epoch}.",
-                found=f"{row['train_loss']}",
-                remedy=f"lower training.learning_rate ({options.learning_rate}) or set training.precision to 32",
-            )
-        row |= _validate(model, loss, data, context)
-        _keep_best(progress, row, model, options.monitor)
-        on_epoch(row)
-        sidecar.save(lambda: _state(progress, model, optimiser, scaler), final=epoch == options.epochs)
+
+    def step(features: Tensor, labels: Tensor) -> Tensor:
+        with context():
+            # As in validation: a CPU's autocast leaves the focal loss in bfloat16, a GPU's casts it by itself.
+            value = loss(model(features).float(), labels)
+        optimiser.zero_grad()
+        scaler.scale(value).backward()
+        scaler.step(optimiser)
+        scaler.update()
+        return value.detach()
+
+    boundary: dict[str, Any] | None = None
+    try:
+        for epoch in range(progress.epoch + 1, options.epochs + 1):
+            order = generator(seed, Stream.BATCH_ORDER, epoch).permutation(data.train)[:last]
+            torch.manual_seed(torch_seed(seed, Stream.DROPOUT, epoch))
+            model.train()
+            train_loss = _pass(step, data, order, batch, on_first_step if epoch == 1 else lambda: None)
+            if not np.isfinite(train_loss):
+                raise StudyError(
+                    f"The training loss is not finite in epoch {epoch}.",
+                    found=f"{train_loss}",
+                    remedy=f"lower training.learning_rate ({options.learning_rate}) or set training.precision to 32",
+                )
+            row = {"epoch": epoch, "train_loss": train_loss, **_validate(model, loss, data, context)}
+            _keep_best(progress, row, model, options.monitor)
+            on_epoch(row)
+            # The outputs follow the last epoch, so it needs no sidecar.
+            if epoch < options.epochs:
+                boundary = _state(progress, model, optimiser, scaler)
+                if sidecar.is_due():
+                    sidecar.save(boundary)
+    except (Terminated, KeyboardInterrupt):
+        if boundary is not None:
+            sidecar.save(boundary)
+        raise
     return progress
+
+
+def _pass(
+    step: Callable[[Tensor, Tensor], Tensor],
+    data: TrainingData,
+    order: np.ndarray,
+    batch: int,
+    on_first_step: Callable[[], None],
+) -> float:
+    """One pass over the rows in `order`; returns the mean of the batches' losses."""
+    device = data.labels.device
+    rows = torch.from_numpy(order).to(data.features.device)
+    labels = data.labels[rows.to(device)]
+    total = torch.zeros((), device=device)
+    for start in range(0, len(order), batch):
+        total += step(data.features[rows[start : start + batch]].to(device), labels[start : start + batch])
+        if start == 0:
+            on_first_step()
+    return float(total) / -(-len(order) // batch)
 
 
 @torch.inference_mode()
@@ -206,10 +232,11 @@ def _keep_best(progress: Progress, row: dict[str, float], model: nn.Module, moni
 def _state(
     progress: Progress, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> dict[str, Any]:
+    """A copy of everything a run needs to go on; training goes on changing the originals."""
     return {
-        "progress": copy.copy(progress.__dict__),
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "progress": {**progress.__dict__, "history": list(progress.history)},
+        "model": {name: value.detach().clone() for name, value in model.state_dict().items()},
+        "optimiser": copy.deepcopy(optimiser.state_dict()),
         "scaler": scaler.state_dict(),
     }
 
