@@ -23,7 +23,7 @@ help: ## show this list
 
 setup: .venv/ready ## create .venv from requirements.lock
 
-demo: .venv/ready ## the whole study on simulated chips: results/demo/report.html (minutes, no network)
+demo: .venv/ready ## the whole study on simulated chips: results/demo/report.html (minutes)
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
 
 test: .venv/ready ## all tests

@@ -88,6 +88,9 @@ def synthetic_tables(
             pair = {"contrast": f"{a} − {b}", "factor": factor, "a": a, "b": b, "scope": "all", "metric": metric}
             rows["contrasts"].append(pair | score | {"p_value": p_value})
     tables = {name: pd.DataFrame(content) for name, content in rows.items()}
+    cost = ["seconds", "seconds_to_first_step", "peak_memory_mib", "device", "threads", "resumed"]
+    tables["durations"] = tables["runs"][["run", *cost]]
+    tables["runs"] = tables["runs"].drop(columns=cost)
     if tables["contrasts"].empty:
         columns = "contrast factor a b scope metric difference sd n_seeds n_cells ci_low ci_high p_value interval level"
         tables["contrasts"] = pd.DataFrame(columns=columns.split())

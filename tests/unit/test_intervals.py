@@ -38,9 +38,11 @@ def test_one_seed_has_no_interval():
     assert np.isnan([interval.sd, interval.low, interval.high, interval.p_value]).all()
 
 
-def test_identical_scores():
-    assert corrected_t(np.array([0.0, 0.0]), 0.25, 0.95).p_value == 1.0
-    assert corrected_t(np.array([0.1, 0.1]), 0.25, 0.95).p_value == 0.0
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
+def test_scores_without_spread_claim_no_certainty(value):
+    interval = corrected_t(np.full(5, value), 0.25, 0.95)
+    assert (interval.mean, interval.sd) == (pytest.approx(value), 0.0)
+    assert np.isnan([interval.low, interval.high, interval.p_value]).all()
 
 
 @pytest.mark.parametrize(("ratio", "low", "high"), [(0.25, 0.93, 0.999)])

@@ -17,7 +17,8 @@ import pytest
 from test_figures import LUCAS, draw_all, synthetic_tables
 
 from terralucas.errors import StudyError
-from terralucas.report import FIGURES, METRICS, ReportContext, breakable, build_report, duration, plain
+from terralucas.report import FIGURES, ReportContext, build_report
+from terralucas.wording import METRICS, breakable, duration, plain
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
 CONTEXT = ReportContext(

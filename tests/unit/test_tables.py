@@ -64,9 +64,10 @@ def test_contrasts_pair_seeds_and_average_over_the_other_factors():
 
 
 def test_pairing_removes_what_seeds_share():
-    """Seeds that differ by 0.2 and a constant difference of 0.01: only the pairing shows it."""
+    """Seeds that differ by 0.2 and a difference of 0.01 for all of them: only the pairing shows it."""
     base = np.array([0.3, 0.4, 0.5, 0.45, 0.35])
-    scores = {("tiny", "focal", "mlp"): base + 0.01, ("tiny", "ce", "mlp"): base}
+    wobble = 0.001 * np.array([1, -1, 0, 1, -1])
+    scores = {("tiny", "focal", "mlp"): base + 0.01 + wobble, ("tiny", "ce", "mlp"): base}
     contrast = [{"factor": "loss", "a": "focal", "b": "ce"}]
     row = tables.contrasts_table(runs_of(scores), contrast, "kfold", 0.95).iloc[0]
     assert row["ci_low"] > 0

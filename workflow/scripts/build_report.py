@@ -20,6 +20,6 @@ with job(snakemake):
         [read(path) for path in source.features],
         durations,
     )
-    tables["runs"] = tables["runs"].merge(durations.drop(columns="schema_version"), on="run", validate="one_to_one")
+    tables["durations"] = durations
     build_report(tables, {name: Path(source[f"figure_{name}"]) for name in params.figures}, context, output)
     progress.info("The report is at %s", output.resolve())

@@ -184,9 +184,9 @@ def accuracy_figure(summary: pd.DataFrame, path: Path) -> None:
         for backbone, axes in zip(backbones, _panels(figure, len(backbones), columns), strict=True):
             for row in both[both["backbone"] == backbone].to_dict("records"):
                 colour = colours[row["loss"]]
-                low, high = 100 * row["ci_low_macro"], 100 * row["ci_high_macro"]
+                low, high = np.clip([100 * row["ci_low_macro"], 100 * row["ci_high_macro"]], 0, 100)
                 axes.plot([low, high], [100 * row["mean_micro"]] * 2, color=colour, linewidth=1.6, alpha=0.55)
-                low, high = 100 * row["ci_low_micro"], 100 * row["ci_high_micro"]
+                low, high = np.clip([100 * row["ci_low_micro"], 100 * row["ci_high_micro"]], 0, 100)
                 axes.plot([100 * row["mean_macro"]] * 2, [low, high], color=colour, linewidth=1.6, alpha=0.55)
                 style = _marker_style(colour, fills[row["loss"]]) | {"zorder": 3, "markersize": 7.5}
                 axes.plot(100 * row["mean_macro"], 100 * row["mean_micro"], marker=markers[row["decoder"]], **style)

@@ -13,7 +13,8 @@ FIXED_SPLIT = "t_fixed_split"
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """A mean over seeds with its interval; with one seed `sd`, the bounds and `p_value` are NaN.
+    """A mean over seeds with its interval; bounds and `p_value` are NaN with one seed (`sd` too), and where
+    all scores are the same.
 
     Attributes:
         mean, sd, n: of the scores; sd has the divisor n − 1.
@@ -47,8 +48,9 @@ def corrected_t(scores: np.ndarray, test_to_train: float, level: float) -> MeanI
     if n < 2 or not np.isfinite(mean):
         return MeanInterval(mean, np.nan, n, np.nan, np.nan, np.nan)
     sd = float(scores.std(ddof=1))
+    # Scores that agree over a few seeds are no certainty; rounding leaves a mean of equal scores a spread of 1e-17.
+    if sd <= 1e-12 * max(1.0, abs(mean)):
+        return MeanInterval(mean, 0.0, n, np.nan, np.nan, np.nan)
     error = float(np.sqrt(1.0 / n + test_to_train) * sd)
     half = float(stats.t.ppf(0.5 + level / 2.0, n - 1)) * error
-    # Without spread the statistic is infinite, or 0 / 0 where there is no difference either.
-    statistic = abs(mean) / error if error > 0 else (0.0 if mean == 0 else np.inf)
-    return MeanInterval(mean, sd, n, mean - half, mean + half, float(2.0 * stats.t.sf(statistic, n - 1)))
+    return MeanInterval(mean, sd, n, mean - half, mean + half, float(2.0 * stats.t.sf(abs(mean) / error, n - 1)))

@@ -33,22 +33,26 @@ def notices(
     lines = []
     if retrieval["source"] == "simulated":
         lines.append("The chips are simulated: the scores say nothing about real land cover.")
-    untrained = sorted({record["backbone"] for record in features if record["weights"]["source"] == "random"})
+    untrained = list(dict.fromkeys(r["backbone"] for r in features if r["weights"]["source"] == "random"))
     if untrained:
-        lines.append(
-            f"The weights of {', '.join(untrained)} are random, never trained: the scores say nothing about TerraMind."
-        )
+        names = " and ".join(untrained)
+        lines.append(f"The weights of {names} are random, never trained: the scores say nothing about TerraMind.")
     if config["split"]["validation_is_test"]:
         lines.append("Checkpoints were chosen on the test chips: the scores are optimistic.")
     if config["split"]["strategy"] == "kfold" and not _whole_repetitions(
         config["grid"]["seeds"], config["split"]["folds"]
     ):
         lines.append(
-            "The seeds do not make whole repetitions of the folds: some chips are tested more often than others."
+            "The seeds do not cover all folds equally: some chips are tested less often than others, or never."
         )
     if retrieval["failures"]:
         lines.append("Sources of the chips failed before one was used: " + "; ".join(retrieval["failures"]))
     return lines
+
+
+def _precision(setting: str, durations: pd.DataFrame) -> str:
+    """What ran, where the configuration left it open (see `device.autocast`)."""
+    return setting if setting != "auto" else "32 (auto)" if set(durations["device"]) == {"cpu"} else "16-mixed (auto)"
 
 
 def _whole_repetitions(seeds: Sequence[int], folds: int) -> bool:
@@ -74,7 +78,8 @@ def report_context(
     """
     split = config["split"]
     own = {"kfold": ("folds",), "holdout": ("test_share", "validation_is_test")}[split["strategy"]]
-    used = ("strategy", *own, "validation_share", "block_km", "random_state")
+    chosen = () if split["validation_is_test"] else ("validation_share",)
+    used = ("strategy", *own, *chosen, "block_km", "random_state")
     commit, dirty = git_state(Path(__file__).parent)
     grid = config["grid"]
     stages = [
@@ -103,7 +108,7 @@ def report_context(
             "optimiser": "AdamW",
             "checkpoint": f"best validation {config['training']['monitor'].replace('_', ' ')}",
             "normalisation": config["normalisation"],
-            "precision": config["training"]["precision"],
+            "precision": _precision(config["training"]["precision"], durations),
             "device": ", ".join(durations["device"].unique()),
         },
         losses={name: config["losses"][name] for name in grid["losses"]},

@@ -14,22 +14,19 @@ from typing import Any
 import jinja2
 import numpy as np
 import pandas as pd
-from markupsafe import Markup, escape
 
 from terralucas.errors import StudyError
 from terralucas.figures import palette
 from terralucas.files import write_text
 from terralucas.tidy import RECIPE
+from terralucas.wording import CLASS_METRICS, METRICS, PERCENT, PERCENT_SIGN, Metric, breakable, duration, pairs, plain
 
 ASSETS = Path(__file__).parent / "assets"
-TABLES = ("summary", "contrasts", "per_class", "confusion", "curves", "runs", "classes")
+TABLES = ("summary", "contrasts", "per_class", "confusion", "curves", "runs", "classes", "durations")
 FIGURES = ("accuracy", "per_class", "confusion", "curves")
 # Longer lists would bury the answer and swell the file; the tables to download hold every row.
 MOST_SENTENCES = 12
 MOST_RUN_ROWS = 200
-# A line must not break between a number and its percent sign.
-PERCENT_SIGN = "\u00a0%"
-LABELS = {"n_chips": "Chips", "sha256": "SHA-256", "lr": "Learning rate", "unit": "Unit of the values"}
 
 
 @dataclass(frozen=True)
@@ -55,58 +52,6 @@ class ReportContext:
     git_dirty: bool
     durations: list[dict[str, Any]]
     chance_macro_accuracy: float
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is named and written: fractions as percent, everything else with three decimals."""
-
-    label: str
-    percent: bool
-    higher_is_better: bool = True
-
-    @property
-    def prose(self) -> str:
-        """The label inside a sentence."""
-        return self.label[0].lower() + self.label[1:] if self.label.startswith("M") and self.percent else self.label
-
-    def text(self, value: float) -> str:
-        """The value as the report shows it, without its unit."""
-        if pd.isna(value):
-            return "—"
-        return (f"{100 * value:.1f}" if self.percent else f"{value:.3f}").replace("-", "−")
-
-    def interval(self, low: float, high: float) -> str:
-        """`[low, high]`, or nothing where there is no interval."""
-        return "" if pd.isna(low) or pd.isna(high) else f"[{self.text(low)}, {self.text(high)}]"
-
-    def signed(self, value: float) -> str:
-        """A difference with its sign; what would round to zero keeps its first digit."""
-        if pd.isna(value):
-            return "—"
-        scaled, digits = (100 * value, 1) if self.percent else (value, 3)
-        text = f"{scaled:+.{digits}f}"
-        if scaled != 0 and float(text) == 0:
-            text = np.format_float_positional(scaled, precision=1, fractional=False, sign=True)
-        return (text if scaled != 0 else text.lstrip("+-")).replace("-", "−")
-
-
-METRICS = {
-    "macro_accuracy": Metric("Macro accuracy", percent=True),
-    "micro_accuracy": Metric("Micro accuracy", percent=True),
-    "macro_f1": Metric("Macro F1", percent=True),
-    "mcc": Metric("MCC", percent=False),
-    "cohen_kappa": Metric("Cohen’s kappa", percent=False),
-    "nll": Metric("NLL", percent=False, higher_is_better=False),
-    "brier": Metric("Brier", percent=False, higher_is_better=False),
-    "ece": Metric("ECE", percent=False, higher_is_better=False),
-}
-CLASS_METRICS = {
-    "recall": Metric("Recall", percent=True),
-    "precision": Metric("Precision", percent=True),
-    "f1": Metric("F1", percent=True),
-}
-PERCENT = Metric("", percent=True)
 
 
 def build_report(
@@ -141,6 +86,7 @@ def build_report(
     }
     summary, contrasts = tables["summary"], tables["contrasts"]
     groups = _per_class(tables["per_class"])
+    runs = tables["runs"].merge(tables["durations"].drop(columns="schema_version"), on="run", how="left")
     sizes = {name: summary[name].nunique() for name in RECIPE}
     html = environment.get_template("report.html.j2").render(
         context=context,
@@ -159,7 +105,7 @@ def build_report(
         recipes=_score_rows(summary, METRICS, order_by="macro_accuracy"),
         per_class=groups,
         curves=_unfinished(tables["runs"]),
-        runs=tables["runs"].head(MOST_RUN_ROWS).to_dict("records"),
+        runs=runs.head(MOST_RUN_ROWS).to_dict("records"),
         downloads=[_download(context.study, name, tables[name]) for name in TABLES],
     )
     write_text(path, html)
@@ -174,41 +120,6 @@ def _require(kind: str, names: Iterable[str], given: Mapping[str, Any]) -> None:
             expected=", ".join(names),
             remedy=f"pass every {kind} by these names",
         )
-
-
-def plain(value: Any) -> str:
-    """A setting as a reader would write it."""
-    if value is None:
-        return "none"
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6g}".replace("e-0", "e-")
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {plain(item)}" for key, item in value.items()) or "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(plain(item) for item in value) or "none"
-    return str(value)
-
-
-def pairs(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Settings as (label, text)."""
-    return [(LABELS.get(key, str(key).replace("_", " ").capitalize()), plain(value)) for key, value in settings.items()]
-
-
-def breakable(name: str) -> Markup:
-    """A name that may break after its underscores, as a narrow table needs."""
-    return Markup(str(escape(name)).replace("_", "_<wbr>"))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as `12.3 s`, `4 min 05 s` or `2 h 03 min`."""
-    if pd.isna(seconds):
-        return "—"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _recipe(row: Mapping[str, Any] | pd.Series) -> str:
@@ -257,6 +168,8 @@ def _leader(summary: pd.DataFrame, name: str, reference: str, level: float) -> d
         verdict = "the interval does not exclude that"
     recipes = [{"name": _recipe(row), "interval": metric.interval(row["ci_low"], row["ci_high"])}
                for _, row in tied.iterrows()]  # fmt: skip
+    if ((tied["ci_low"] < 0) | (tied["ci_high"] > 1)).any():
+        verdict += ". It is wider than the scale: these seeds are too few to say more"
     sentence = f"{reference} would score about {metric.text(level)}{PERCENT_SIGN}: {verdict}."
     return leader | {"value": value, "recipes": recipes, "reference": sentence}
 
@@ -314,17 +227,20 @@ def _score_rows(
     means = table.pivot_table(index=RECIPE, columns="metric", values="mean", sort=False)
     best = {}
     for name, metric in metrics.items():
-        if name in means and len(means) > 1:
+        # Where all recipes read the same, none is the best.
+        if name in means and means[name].map(metric.text).nunique() > 1:
             best[name] = metric.text(means[name].max() if metric.higher_is_better else means[name].min())
-    rows = []
+    rows, most = [], table["n_seeds"].max()
     for _, recipe in table.groupby(RECIPE, sort=False):
-        scores = recipe.drop_duplicates("metric").set_index("metric")[["mean", "ci_low", "ci_high"]]
+        scores = recipe.drop_duplicates("metric").set_index("metric")[["mean", "ci_low", "ci_high", "n_seeds"]]
         cells = []
         for name, metric in metrics.items():
-            mean, low, high = scores.loc[name] if name in scores.index else (np.nan,) * 3
+            mean, low, high, seeds = scores.loc[name] if name in scores.index else (*[np.nan] * 3, most)
             text = metric.text(mean)
             marked = text != "—" and best.get(name) == text
-            cells.append({"mean": text, "interval": metric.interval(low, high), "best": marked})
+            # A precision is undefined for a seed that never predicts the class.
+            fewer = f"of {seeds:.0f} seed{'s' if seeds != 1 else ''}" if 0 < seeds < most else ""
+            cells.append({"mean": text, "interval": f"{metric.interval(low, high)} {fewer}".strip(), "best": marked})
         first = recipe.iloc[0]
         order = scores["mean"].get(order_by, np.nan) if order_by else 0
         rows.append({"parts": [first[name] for name in RECIPE], "loss": first["loss"], "cells": cells, "order": order})
@@ -339,8 +255,9 @@ def _rarest(per_class: pd.DataFrame) -> dict[str, Any] | None:
     if chips.empty:
         return None
     fewest = chips.min()
-    worth = {"recall": PERCENT.text(min(1.0, 1 / fewest)), "macro": PERCENT.text(min(1.0, 1 / fewest) / len(chips))}
-    return {"name": chips.idxmin(), "chips": f"{fewest:.3g}"} | worth
+    counts = sorted({max(1, int(np.floor(fewest))), int(np.ceil(fewest))}, reverse=True)
+    recall, macro = (" to ".join(f"{100 / n / parts:.3g}" for n in counts) for parts in (1, len(chips)))
+    return {"name": chips.idxmin(), "chips": " or ".join(map(str, counts[::-1])), "recall": recall, "macro": macro}
 
 
 def _per_class(per_class: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,0 +1,102 @@
+"""How a report writes values: percentages, intervals, differences, durations, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup, escape
+
+# A line must not break between a number and its percent sign.
+PERCENT_SIGN = "\u00a0%"
+LABELS = {"n_chips": "Chips", "sha256": "SHA-256", "lr": "Learning rate", "unit": "Unit of the values"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is named and written: fractions as percent, everything else with three decimals."""
+
+    label: str
+    percent: bool
+    higher_is_better: bool = True
+
+    @property
+    def prose(self) -> str:
+        """The label inside a sentence."""
+        return self.label[0].lower() + self.label[1:] if self.label.startswith("M") and self.percent else self.label
+
+    def text(self, value: float) -> str:
+        """The value as the report shows it, without its unit."""
+        if pd.isna(value):
+            return "—"
+        return (f"{100 * value:.1f}" if self.percent else f"{value:.3f}").replace("-", "−")
+
+    def interval(self, low: float, high: float) -> str:
+        """`[low, high]`, or nothing where there is no interval."""
+        return "" if pd.isna(low) or pd.isna(high) else f"[{self.text(low)}, {self.text(high)}]"
+
+    def signed(self, value: float) -> str:
+        """A difference with its sign; what would round to zero keeps its first digit."""
+        if pd.isna(value):
+            return "—"
+        scaled, digits = (100 * value, 1) if self.percent else (value, 3)
+        text = f"{scaled:+.{digits}f}"
+        if scaled != 0 and float(text) == 0:
+            text = np.format_float_positional(scaled, precision=1, fractional=False, sign=True)
+        return (text if scaled != 0 else text.lstrip("+-")).replace("-", "−")
+
+
+METRICS = {
+    "macro_accuracy": Metric("Macro accuracy", percent=True),
+    "micro_accuracy": Metric("Micro accuracy", percent=True),
+    "macro_f1": Metric("Macro F1", percent=True),
+    "mcc": Metric("MCC", percent=False),
+    "cohen_kappa": Metric("Cohen’s kappa", percent=False),
+    "nll": Metric("NLL", percent=False, higher_is_better=False),
+    "brier": Metric("Brier", percent=False, higher_is_better=False),
+    "ece": Metric("ECE", percent=False, higher_is_better=False),
+}
+CLASS_METRICS = {
+    "recall": Metric("Recall", percent=True),
+    "precision": Metric("Precision", percent=True),
+    "f1": Metric("F1", percent=True),
+}
+PERCENT = Metric("", percent=True)
+
+
+def plain(value: Any) -> str:
+    """A setting as a reader would write it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}".replace("e-0", "e-")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {plain(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(item) for item in value) or "none"
+    return str(value)
+
+
+def pairs(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Settings as (label, text)."""
+    return [(LABELS.get(key, str(key).replace("_", " ").capitalize()), plain(value)) for key, value in settings.items()]
+
+
+def breakable(name: str) -> Markup:
+    """A name that may break after its underscores, as a narrow table needs."""
+    return Markup(str(escape(name)).replace("_", "_<wbr>"))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `12.3 s`, `4 min 05 s` or `2 h 03 min`."""
+    if pd.isna(seconds):
+        return "—"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
