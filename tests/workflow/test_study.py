@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import TINY  # type: ignore[import-not-found]
+
+from tiny_study import TINY
 
 pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("study")]
 
