@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format manual lock bench clean
+.PHONY: help setup demo test drill overhead lint format manual lock bench clean
 
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
@@ -27,7 +27,13 @@ demo: .venv/ready ## the whole study on simulated chips: results/demo/report.htm
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
 
 test: .venv/ready ## all tests
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadfile
+
+drill: .venv/ready ## 50 faults on a Slurm of one's own (root, Debian's slurm packages; about 40 minutes)
+	@PYTHONPATH=workflow/scripts:tests $(BIN)/python tests/slurm/drill.py $(OPTIONS)
+
+overhead: .venv/ready ## what SLURM costs a run, packed and not (likewise)
+	@PYTHONPATH=tests:tests/slurm $(BIN)/python benchmarks/slurm_overhead.py
 
 lint: .venv/ready ## ruff, snakefmt and Snakemake's own linter
 	@$(BIN)/ruff check .

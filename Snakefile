@@ -22,6 +22,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/session.smk"
 
 
 report: "workflow/report/workflow.rst"

@@ -25,7 +25,6 @@ class TerraTorchModel(torch.nn.Module):
         return self.head(self.decoder([features]))
 
 
-@pytest.mark.xdist_group("terratorch")
 @pytest.mark.parametrize(("setting", "name"), [(IDENTITY, "IdentityDecoder"), (MLP, "MLPDecoder")])
 def test_state_dicts_move_over_and_give_the_same_logits(setting, name):
     from terratorch.models import decoders

@@ -12,8 +12,6 @@ from terralucas.features import ChipDataset, FeatureOptions, extract
 from terralucas.files import sha256_of_file
 from terralucas.normalisation import Normaliser
 
-pytestmark = pytest.mark.xdist_group("terratorch")
-
 BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
 RANDOM = {"source": "random", "seed": 5}
 UNIT = Normaliser("dataset", np.zeros(6), np.ones(6), np.zeros(6))

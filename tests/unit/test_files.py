@@ -1,10 +1,13 @@
 """Whole-or-nothing writes."""
 
+import errno
 import os
+import subprocess
 
 import pytest
 
-from terralucas.files import atomic_path, write_json
+from terralucas.errors import StudyError
+from terralucas.files import atomic_path, check_writable, explain, remove_leftovers, write_json
 
 
 def test_a_new_file_has_the_mode_of_any_other(tmp_path):
@@ -28,3 +31,51 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
         raise KeyError
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A file system with room for 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"mounting a tmpfs needs rights this user does not have: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_named_with_the_file_and_leaves_the_old_one(tiny_disk):
+    path = tiny_disk / "history.csv"
+    path.write_text("old")
+    with pytest.raises(OSError) as caught, atomic_path(path) as temporary:
+        temporary.write_bytes(bytes(200_000))
+    message = str(explain(caught.value))
+    assert f"There is no space left to write {path}" in message
+    assert "start the study again" in message
+    assert [entry.name for entry in tiny_disk.iterdir()] == ["history.csv"]
+    assert path.read_text() == "old"
+    (tiny_disk / "filler").write_bytes(bytes(50_000))
+    with pytest.raises(StudyError, match=f"no space left to write {tiny_disk}"):
+        check_writable(tiny_disk)
+
+
+def test_a_read_only_folder_is_named(tiny_disk):
+    subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
+    with pytest.raises(StudyError, match=rf"{tiny_disk} cannot be written[\s\S]*make the folder writable"):
+        check_writable(tiny_disk)
+
+
+def test_other_errors_of_the_system_are_not_explained_away(tmp_path):
+    assert explain(OSError(errno.ENOENT, "No such file or directory", "x")) is None
+    check_writable(tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_leftovers_of_killed_writes_go_with_the_file(tmp_path):
+    for name in ("resume.ckpt", ".resume.ckpt.0a.tmp", ".run.yaml.1b.tmp", "run.yaml"):
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path, "resume.ckpt")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]

@@ -17,7 +17,6 @@ def case():
     return labels, logits.astype(np.float32)
 
 
-@pytest.mark.xdist_group("terratorch")
 def test_against_torchmetrics(case):
     from torchmetrics.functional import classification as tm
 

@@ -67,7 +67,6 @@ def test_pretraining_normalisation_uses_terraminds_own_statistics():
     np.testing.assert_allclose(normaliser(chips[0])[3], (chips[0, 3] * 10_000 - mean) / std, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.xdist_group("terratorch")
 def test_terraminds_statistics_are_terratorchs():
     from terratorch.models.backbones.terramind.model import terramind_register as register
 

@@ -130,9 +130,18 @@ def test_a_damaged_sidecar_is_ignored(tmp_path, damage):
     assert epochs[0] == 1
 
 
-def test_no_sidecar_within_the_interval(tmp_path):
-    run(tmp_path, interval=3600.0)
+def test_within_the_interval_only_the_end_is_saved(tmp_path):
+    with pytest.raises(KilledError):
+        run(tmp_path, interval=3600.0, on_epoch=kill_at(6))
     assert not (tmp_path / "resume.ckpt").exists()
+    finished, _ = run(tmp_path, interval=3600.0)
+    again = []
+    repeated, _ = run(tmp_path, interval=3600.0, on_epoch=lambda row: again.append(row["epoch"]))
+    assert again == [], "a finished run that is started again has its training"
+    assert repeated.history == finished.history
+    assert repeated.best_state.keys() == finished.best_state.keys()
+    for name, value in finished.best_state.items():
+        torch.testing.assert_close(repeated.best_state[name], value, rtol=0, atol=0)
 
 
 def test_the_earliest_of_equally_good_epochs_is_kept(tmp_path):

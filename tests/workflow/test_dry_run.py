@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("dry")]
+pytestmark = pytest.mark.workflow
 
 
 @pytest.mark.parametrize(("config", "runs"), [("config", 80), ("demo", 40), ("notebook", 20)])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("dry")]
+pytestmark = pytest.mark.workflow
 
 CHIPS = os.environ.get("TERRALUCAS_REAL_CHIPS")
 

@@ -17,7 +17,7 @@ import yaml
 
 from tiny_study import TINY
 
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("study")]
+pytestmark = pytest.mark.workflow
 
 RUN = Path("runs/tiny/weighted_ce/identity")
 

@@ -7,6 +7,14 @@ from terralucas.codebase import modules_of
 from terralucas.config import BOOKKEEPING, kind_of_features, min_chips_per_class, recipes, resolve, without_secrets
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
+from terralucas.requirements import (
+    Workload,
+    features_memory_mb,
+    features_minutes,
+    size_of,
+    training_memory_mb,
+    training_minutes,
+)
 
 try:
     config.update(resolve(config))
@@ -125,22 +133,21 @@ def feature_records():
     return [f"{folder}/{kind}.json" for folder in folders for kind in kinds]
 
 
-def is_large(backbone):
-    """Whether a backbone is of base size or above."""
-    return config["backbones"][backbone]["model"].removeprefix("terramind_v1_") in ("base", "large")
+def workload(backbone, kind):
+    """How much a job of a backbone has to do."""
+    chips, side_px = size_of(Path(RESULTS, "data", "chips.parquet"))
+    return Workload(config["backbones"][backbone]["model"], chips, side_px, kind)
 
 
-def training_memory_mb(wildcards, attempt):
-    """Memory of a run: torch, and for token decoders the tokens it reads; more with each attempt."""
-    tokens = kind_of_features(config["decoders"][wildcards.decoder]) == "tokens"
-    return attempt * (3000 + (5000 if tokens and is_large(wildcards.backbone) else 1000 * tokens))
+def features_resource(function, *arguments):
+    """Resource of a feature pass; more with each attempt."""
+    return lambda wildcards, attempt: attempt * function(workload(wildcards.backbone, wildcards.kind), *arguments)
 
 
-def training_minutes(wildcards, attempt):
-    """Time limit of a run: generous for the study's size on one GPU, growing with epochs and attempts."""
-    tokens = kind_of_features(config["decoders"][wildcards.decoder]) == "tokens"
-    per_epoch = 0.4 if tokens and is_large(wildcards.backbone) else 0.1
-    return int(attempt * (10 + per_epoch * config["training"]["epochs"]))
+def training_resource(function, *arguments):
+    """Resource of a run; more with each attempt."""
+    kind = lambda wildcards: kind_of_features(config["decoders"][wildcards.decoder])
+    return lambda wildcards, attempt: attempt * function(workload(wildcards.backbone, kind(wildcards)), *arguments)
 
 
 def wants_gpu(section):

@@ -46,8 +46,8 @@ rule extract_features:
         ENVIRONMENT
     threads: config["features"]["threads"]
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * 8000,
-        runtime=lambda wildcards, attempt: attempt * 60,
+        mem_mb=features_resource(features_memory_mb),
+        runtime=features_resource(features_minutes, config["features"]["threads"]),
         gpu=wants_gpu("features"),
     params:
         settings=lambda wildcards: feature_settings(wildcards.backbone),

@@ -22,9 +22,11 @@ rule train_run:
         ENVIRONMENT
     threads: config["training"]["threads"]
     resources:
-        mem_mb=training_memory_mb,
-        runtime=training_minutes,
+        mem_mb=training_resource(training_memory_mb),
+        runtime=training_resource(training_minutes, config["training"]["epochs"], config["training"]["batch_size"]),
         gpu=wants_gpu("training"),
+        # A profile that packs runs lets so many of a pack train at once.
+        pack_slot=1,
     params:
         loss=lambda wildcards: config["losses"][wildcards.loss],
         decoder=lambda wildcards: config["decoders"][wildcards.decoder],

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from terralucas.errors import StudyError, Terminated
+from terralucas.files import explain
 
 # A progress bar redraws itself on a terminal; in a log every redrawing is a line. tqdm reads this when it is imported.
 os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "30")
@@ -28,9 +29,11 @@ def job(snakemake: Any) -> Iterator[None]:
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
+    # A log that cannot be written (a full disk) must not bury the error under errors of its own.
+    logging.raiseExceptions = False
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_terminal = logging.StreamHandler(sys.stderr)
-    to_terminal.setFormatter(logging.Formatter("%(message)s"))
+    to_terminal.setFormatter(_TerminalFormatter())
     to_terminal.addFilter(lambda record: record.name == "progress" or record.levelno >= logging.ERROR)
     logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
     # Libraries' warnings belong into the log, not between the lines of a running workflow.
@@ -43,12 +46,21 @@ def job(snakemake: Any) -> Iterator[None]:
         number = signal.SIGTERM if isinstance(ending, Terminated) else signal.SIGINT
         progress.info("%s: ended by %s", snakemake.rule, number.name)
         sys.exit(128 + number)
-    except StudyError as error:
-        logging.getLogger(snakemake.rule).error("%s", error)
+    except Exception as error:
+        problem = explain(error) if isinstance(error, OSError) else error
+        if isinstance(problem, StudyError):
+            logging.getLogger(snakemake.rule).error("%s", problem)
+        else:
+            logging.getLogger(snakemake.rule).exception("Unexpected error; the log is %s", log)
         sys.exit(1)
-    except Exception:
-        logging.getLogger(snakemake.rule).exception("Unexpected error; the log is %s", log)
-        sys.exit(1)
+
+
+class _TerminalFormatter(logging.Formatter):
+    """Errors are marked, so that they are found among other lines in SLURM's log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = super().format(record)
+        return message if record.levelno < logging.ERROR else f"ERROR: {message}"
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

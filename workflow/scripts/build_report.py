@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from _job import job, progress
+from _job import job
 from terralucas.provenance import report_context
 from terralucas.report import build_report
 from terralucas.tidy import read_table
@@ -22,4 +22,3 @@ with job(snakemake):
     )
     tables["durations"] = durations
     build_report(tables, {name: Path(source[f"figure_{name}"]) for name in params.figures}, context, output)
-    progress.info("The report is at %s", output.resolve())

@@ -16,8 +16,10 @@ from terralucas.files import write_json
 from terralucas.normalisation import make_normaliser, merge
 from terralucas.splits import read_split
 
-# Weights were fetched on the head node; a compute node may have no network, and must not wait for one.
+# Weights were fetched on the head node; a compute node may have no network, and must not wait for one. A library that
+# TerraTorch imports would ask for its own latest version.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
 
 with job(snakemake):
     settings, source = snakemake.params.settings, snakemake.input

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import job, progress
+from _job import job
 from terralucas.codebase import fingerprint
 from terralucas.runs import Inputs, Recipe, execute
 
@@ -28,5 +28,4 @@ with job(snakemake):
         ),
         {name: Path(path) for name, path in snakemake.output.items()},
         bookkeeping=params.bookkeeping,
-        announce=progress.info,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from terralucas.errors import StudyError
 
 
 @contextmanager
@@ -29,8 +32,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)
         raise
 
 
@@ -54,3 +59,39 @@ def sha256_of_file(path: Path) -> str:
 def sha256_of_json(value: Any) -> str:
     """Hex SHA-256 digest of a JSON-serialisable value, independent of key order."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def explain(error: OSError) -> StudyError | None:
+    """What a full disk, a quota or a write-protected folder means to a user; None for any other error."""
+    place = error.filename or "a file of the study"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StudyError(
+            f"There is no space left to write {place}.",
+            found=os.strerror(error.errno),
+            remedy="free space (or raise the quota) and start the study again; what is finished is kept",
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StudyError(
+            f"{place} cannot be written.",
+            found=os.strerror(error.errno),
+            remedy="make the folder writable for you and start the study again; what is finished is kept",
+        )
+    return None
+
+
+def check_writable(folder: Path) -> None:
+    """Raise a StudyError unless files can be made in a folder, which is created where it is missing."""
+    try:
+        with atomic_path(folder / "write-test") as temporary:
+            # More than a file system keeps beside a file's name, so that a full disk shows.
+            temporary.write_bytes(bytes(65536))
+        (folder / "write-test").unlink()
+    except OSError as error:
+        error.filename = str(folder)
+        raise explain(error) or error from None
+
+
+def remove_leftovers(folder: Path, name: str) -> None:
+    """Delete a file of a folder, and what kills have left of any file that was being written there."""
+    for path in (folder / name, *folder.glob(".*.tmp")):
+        path.unlink(missing_ok=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -91,7 +92,6 @@ def execute(
     inputs: Inputs,
     outputs: Mapping[str, Path],
     bookkeeping: Mapping[str, Any],
-    announce: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Train, predict validation and test chips with the best epoch's weights, and write the five outputs.
 
@@ -100,7 +100,6 @@ def execute(
         inputs: files to read.
         outputs: paths by name: predictions, metrics, history, model, record.
         bookkeeping: `checkpoint_interval_s` and `tensorboard`, which change no result.
-        announce: told one line about the result.
 
     Raises:
         StudyError: an input does not belong to the others, or training diverged.
@@ -159,11 +158,11 @@ def execute(
         "precision": precision,
         "peak_memory_mib": peak_memory_mib(device),
     })  # fmt: skip
-    sidecar.remove()
-    announce(
-        f"{recipe.run}: macro accuracy {scores['macro_accuracy']:.3f}, micro accuracy {scores['micro_accuracy']:.3f} "
-        f"(epoch {outcome.progress.best_epoch} of {options.epochs}, {outcome.seconds:.0f} s)"
-    )
+    logger.info(
+        "%s: macro accuracy %.3f, micro accuracy %.3f (epoch %d of %d, %.0f s)",
+        recipe.run, scores["macro_accuracy"], scores["micro_accuracy"],
+        outcome.progress.best_epoch, options.epochs, outcome.seconds,
+    )  # fmt: skip
 
 
 def _load_features(inputs: Inputs, n_chips: int, device: torch.device) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -254,6 +253,8 @@ def _write_results(
         writer.writeheader()
         writer.writerows(outcome.progress.history)
     with atomic_path(outputs["model"]) as path:
+        # Through memory: torch hides what the system says of a full disk.
+        content = io.BytesIO()
         torch.save(
             {
                 "schema_version": SCHEMA_VERSION,
@@ -263,8 +264,9 @@ def _write_results(
                 "n_classes": recipe.n_classes,
                 "state_dict": outcome.progress.best_state,
             },
-            path,
+            content,
         )
+        path.write_bytes(content.getvalue())
     return scores["test"]
 
 

@@ -62,8 +62,3 @@ class Sidecar:
             logger.warning("%s is of another configuration, data or code; starting afresh", self.path)
             return None
         return saved["state"]
-
-    def remove(self) -> None:
-        """Delete the file, and what a kill while saving may have left, once the run's outputs are there."""
-        for path in (self.path, *self.path.parent.glob(f".{self.path.name}.*.tmp")):
-            path.unlink(missing_ok=True)

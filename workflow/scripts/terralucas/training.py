@@ -150,11 +150,10 @@ def train(
             row = {"epoch": epoch, "train_loss": train_loss, **_validate(model, loss, data, context)}
             _keep_best(progress, row, model, options.monitor)
             on_epoch(row)
-            # The outputs follow the last epoch, so it needs no sidecar.
-            if epoch < options.epochs:
-                boundary = _state(progress, model, optimiser, scaler)
-                if sidecar.is_due():
-                    sidecar.save(boundary)
+            boundary = _state(progress, model, optimiser, scaler)
+            # The end is kept too: a run that is started again with its pack, or that could not write, has its training.
+            if sidecar.is_due() or epoch == options.epochs:
+                sidecar.save(boundary)
     except (Terminated, KeyboardInterrupt):
         if boundary is not None:
             sidecar.save(boundary)

@@ -1,0 +1,55 @@
+"""What jobs ask a cluster for."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from terralucas.requirements import (
+    Workload,
+    features_memory_mb,
+    features_minutes,
+    size_of,
+    training_memory_mb,
+    training_minutes,
+)
+
+
+def work(size="base", chips=1994, side_px=64, kind="tokens"):
+    return Workload(f"terramind_v1_{size}", chips, side_px, kind)
+
+
+def test_the_size_of_the_data_is_that_of_the_arrays():
+    # 224 px in patches of 16 are 14 x 14 tokens of 768 float32 numbers.
+    assert work(side_px=224).features_mb == 1994 * 14 * 14 * 768 * 4 / 1e6
+    assert work(kind="pooled").features_mb == 1994 * 768 * 4 / 1e6
+    assert work(side_px=65).tokens == 25, "a chip is padded to whole patches"
+
+
+def test_more_work_asks_for_more():
+    for more, less in [
+        (work("base"), work("tiny")), (work(chips=20_000), work()), (work(side_px=224), work()),
+        (work(), work(kind="pooled")), (work("large"), work("base")),
+    ]:  # fmt: skip
+        assert training_memory_mb(more) > training_memory_mb(less)
+        assert training_minutes(more, 100, 8) >= training_minutes(less, 100, 8)
+    assert training_minutes(work(), 200, 8) > training_minutes(work(), 100, 8)
+    assert features_minutes(work("large"), 1) > features_minutes(work("tiny"), 1)
+    assert features_minutes(work("large"), 8) < features_minutes(work("large"), 1)
+    assert features_memory_mb(work("large")) > features_memory_mb(work("base"))
+
+
+def test_the_studys_requests_leave_room_over_what_was_measured():
+    """Measured on a CPU core: 0.5 ms a step on pooled vectors of base, 7 and 48 ms on 16 and 196 tokens; 1.2 GB."""
+    steps = 100 * 250
+    assert 60 * training_minutes(work(kind="pooled"), 100, 8) > 2 * steps * 0.0005
+    assert 60 * training_minutes(work(), 100, 8) > 2 * steps * 0.007
+    assert 60 * training_minutes(work(side_px=224), 100, 8) > 2 * steps * 0.048
+    assert features_memory_mb(work()) > 2 * 1200
+    assert 10 * training_minutes(work(), 100, 8) < 24 * 60, "a pack of ten fits a day"
+
+
+def test_the_size_of_an_index_is_read_and_a_new_one_noticed(tmp_path):
+    index = tmp_path / "chips.parquet"
+    assert size_of(index) == (1994, 64)
+    for chips, side in ((3, 120), (5, 224)):
+        pq.write_table(pa.table({"height": [side] * chips, "width": [side] * chips}), index)
+        assert size_of(index) == (chips, side)

@@ -1,0 +1,169 @@
+"""What the process a user started shows."""
+
+import io
+import json
+import logging
+from types import SimpleNamespace
+
+import pytest
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from _terminal import Terminal, duration
+
+
+class Output(list):
+    """Output files, some of them with names, as Snakemake's."""
+
+    def __init__(self, *files, **named):
+        super().__init__([*files, *named.values()])
+        self.__dict__.update(named)
+
+
+def job(tmp_path, rule, local=False, **wildcards):
+    folder = tmp_path / "-".join([rule, *map(str, wildcards.values())])
+    return SimpleNamespace(
+        rule=SimpleNamespace(name=rule), wildcards=wildcards, output=Output(metrics=folder / "metrics.json"),
+        log=[str(folder / "log")], is_local=local,
+    )  # fmt: skip
+
+
+def finish(run, macro=0.4123, micro=0.66):
+    run.output.metrics.parent.mkdir(parents=True, exist_ok=True)
+    run.output.metrics.write_text(json.dumps({"test": {"macro_accuracy": macro, "micro_accuracy": micro}}))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return {
+        seed: job(tmp_path, "train_run", backbone="tiny", loss="focal", decoder="mlp", seed=seed) for seed in range(4)
+    }
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr("_terminal.time.monotonic", lambda: now.seconds)
+    return now
+
+
+def terminal(jobs, is_remote=True):
+    shown = io.StringIO()
+    handler = Terminal(jobs, total=10, is_remote=is_remote, stream=shown)
+    logger = logging.Logger("snakemake")
+    logger.addHandler(handler)
+    return logger, shown
+
+
+def start(logger, rule="train_run", message="Training"):
+    logger.info(None, extra={"event": LogEvent.JOB_INFO, "rule_name": rule, "rule_msg": message})
+
+
+def end(logger, *ids):
+    for job_id in ids:
+        logger.info("Finished", extra={"event": LogEvent.JOB_FINISHED, "job_id": job_id})
+    logger.info(None, extra={"event": LogEvent.PROGRESS, "done": 1, "total": 2})
+
+
+def test_one_line_for_each_finished_run_with_score_and_time_left(runs, clock):
+    logger, shown = terminal(runs)
+    start(logger)
+    finish(runs[2])
+    clock.seconds = 120.0
+    end(logger, 2)
+    finish(runs[0])
+    finish(runs[1])
+    clock.seconds = 300.0
+    end(logger, 0, 1)
+    finish(runs[3])
+    end(logger, 3)
+    score = "macro accuracy 0.412, micro accuracy 0.660"
+    # One run in 120 s leaves three of 120 s each; three in 300 s leave one of 100 s.
+    assert shown.getvalue().splitlines() == [
+        "10 runs, 6 of them finished before",
+        f"1 of 4  tiny · focal · mlp · seed 2: {score}  (about 6 min left)",
+        f"2 of 4  tiny · focal · mlp · seed 0: {score}",
+        f"3 of 4  tiny · focal · mlp · seed 1: {score}  (about 2 min left)",
+        f"4 of 4  tiny · focal · mlp · seed 3: {score}",
+    ]
+
+
+def test_stages_are_named_once_and_snakemakes_bookkeeping_is_not_shown(runs):
+    logger, shown = terminal(runs)
+    start(logger, "make_tables", "Computing the tables")
+    logger.info("Select jobs to execute...")
+    logger.warning("No SLURM account given, trying to guess.")
+    logger.error("Exiting because a job execution failed.")
+    assert shown.getvalue().splitlines()[1:] == ["Computing the tables", "Exiting because a job execution failed."]
+
+
+def fail(logger, jobs, ids, logs=()):
+    logger.error("Error", extra={
+        "event": LogEvent.GROUP_ERROR, "job_error_info": [{"jobid": i} for i in ids], "aux_logs": list(logs),
+    })  # fmt: skip
+    for job_id in ids:
+        logger.error("Error", extra={
+            "event": LogEvent.JOB_ERROR, "jobid": job_id, "indent": True, "rule_msg": None, "log": jobs[job_id].log,
+        })  # fmt: skip
+
+
+def write_log(run, text):
+    path = run.output.metrics.parent / "log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_a_pack_shows_what_finished_and_what_the_others_said(runs, clock):
+    finish(runs[0])
+    for seed in (1, 2):
+        write_log(
+            runs[seed],
+            """\
+2026-01-01 10:00:00,000 INFO terralucas.training: epoch 1
+2026-01-01 10:00:01,000 ERROR train_run: The training loss is not finite in epoch 2.
+  found: nan
+2026-01-01 10:00:01,000 INFO terralucas: the end
+""",
+        )
+    logger, shown = terminal(runs)
+    start(logger)
+    fail(logger, runs, [0, 1, 2], ["slurm.log"])
+    logger.info("Trying to restart job 1.")
+    end(logger, 0)
+    lines = shown.getvalue().splitlines()[1:]
+    assert lines[0].startswith("1 of 4  tiny · focal · mlp · seed 0: macro accuracy 0.412")
+    assert lines[1] == f"FAILED  tiny · focal · mlp · seed 1  (log: {runs[1].log[0]}, slurm.log)"
+    assert lines[2].startswith("FAILED  tiny · focal · mlp · seed 2")
+    assert lines[3:] == [
+        "        The training loss is not finite in epoch 2.",
+        "          found: nan",
+        "        it is started again",
+    ]
+
+
+def test_what_slurm_says_of_a_job_it_ended_is_found(runs, tmp_path):
+    slurm = tmp_path / "5.log"
+    slurm.write_text("srun: Job step aborted\nslurmstepd: error: *** STEP 5.0 CANCELLED DUE TO TIME LIMIT ***\n")
+    write_log(runs[1], "2026-01-01 10:00:00,000 INFO terralucas.training: epoch 1\n")
+    logger, shown = terminal(runs)
+    fail(logger, runs, [1], [str(slurm)])
+    assert "DUE TO TIME LIMIT" in shown.getvalue()
+    fail(logger, runs, [2])
+    assert "it ended without saying why" in shown.getvalue()
+
+
+def test_a_job_of_this_machine_has_spoken_for_itself(runs, tmp_path):
+    local = {7: job(tmp_path, "index_chips", local=True)}
+    write_log(local[7], "2026-01-01 10:00:00,000 ERROR index_chips: Bad chips.\n")
+    logger, shown = terminal(local)
+    assert shown.getvalue() == "No run to train\n"
+    logger.error("Error", extra={
+        "event": LogEvent.JOB_ERROR, "jobid": 7, "indent": False, "rule_msg": None, "log": local[7].log,
+    })  # fmt: skip
+    assert shown.getvalue().splitlines()[1:] == [f"FAILED  index_chips  (log: {local[7].log[0]})"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(40, "40 s"), (95, "2 min"), (720, "12 min"), (5400, "1 h 30 min"), (12000, "3 h 20 min")]
+)
+def test_durations_are_said_as_one_would(seconds, said):
+    assert duration(seconds) == said

@@ -1,0 +1,56 @@
+# What a study says when it starts, ends well or ends with failures, and how packed runs fail alone.
+from snakemake.spawn_jobs import SpawnedJobArgsFactory
+
+from _terminal import Terminal
+from terralucas.files import check_writable, remove_leftovers
+
+
+def insist_on_writing(folder):
+    """Stop before any job where files cannot be made, with a message that says so."""
+    try:
+        check_writable(Path(folder))
+    except StudyError as error:
+        raise WorkflowError(str(error)) from None
+
+
+if workflow.is_main_process:
+    # Snakemake's records and lock; without this it ends with a traceback.
+    insist_on_writing(".snakemake")
+
+
+onstart:
+    insist_on_writing(RESULTS)
+    # `--verbose` shows everything, as does the log file.
+    if not workflow.output_settings.verbose:
+        for handler in list(workflow.logger_manager.logger.handlers):
+            if handler.name == "DefaultStreamHandler":
+                workflow.logger_manager.logger.removeHandler(handler)
+                workflow.logger_manager.logger.addHandler(
+                    Terminal(
+                        {workflow.dag.jobid(job): job for job in workflow.dag.needrun_jobs()},
+                        total=len(of_all_runs("run.yaml")),
+                        is_remote=not workflow.local_exec,
+                    )
+                )
+
+
+onsuccess:
+    # What lets a finished run of a pack that failed end again at once is of no more use.
+    for record in map(Path, of_all_runs("run.yaml")):
+        if record.is_file():
+            remove_leftovers(record.parent, "resume.ckpt")
+    if Path(f"{RESULTS}/report.html").is_file():
+        print(f"The report is at {Path(RESULTS, 'report.html').resolve()}", file=sys.stderr)
+
+
+onerror:
+    print(
+        "The study is not finished. What is finished is kept: start it again, and it goes on from there.",
+        file=sys.stderr,
+    )
+
+
+# Snakemake hands --keep-incomplete to the processes it starts, but not --keep-going: the first run of a pack to fail
+# would take those after it along.
+_arguments = SpawnedJobArgsFactory.general_args
+SpawnedJobArgsFactory.general_args = lambda *given, **named: f"{_arguments(*given, **named)} --keep-going"

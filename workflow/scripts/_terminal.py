@@ -1,0 +1,153 @@
+"""What the process a user started shows: one line for each finished run, and what failed and why.
+
+Snakemake's own lines go on into its log file, whose name it gives at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from snakemake_interface_logger_plugins.common import LogEvent
+
+# An error in a rule's log ("… ERROR name: message") or in SLURM's ("ERROR: message"), with its indented lines; or what
+# SLURM itself says of a job it ended.
+_ERROR = re.compile(r"^(?:(?:[\d-]+ [\d:,]+ )?ERROR(?: [\w.]+)?: |slurmstepd: error: )(.*(?:\n  .*)*)", re.MULTILINE)
+
+# Lines without an event that a user waits for or has to act on; all others are in the log file.
+_KEPT = ("Nothing to be done", "Complete log(s):", "Terminating processes on user request", "Will exit after finishing")
+
+
+class Job(Protocol):
+    """What is read of a Snakemake job."""
+
+    rule: Any
+    wildcards: Any
+    output: Any
+    log: Any
+    is_local: bool
+
+
+class Terminal(logging.Handler):
+    """Shows a study's progress in place of Snakemake's terminal handler.
+
+    Args:
+        jobs: of this session, by Snakemake's job id.
+        total: runs of the study.
+        is_remote: whether jobs that are not local run where their lines cannot be seen.
+        stream: where lines go.
+    """
+
+    def __init__(self, jobs: Mapping[int, Job], total: int, is_remote: bool, stream: TextIO = sys.stderr) -> None:
+        super().__init__(logging.INFO)
+        self.jobs, self.is_remote, self.stream = jobs, is_remote, stream
+        self.runs = sum(job.rule.name == "train_run" for job in jobs.values())
+        self.finished: set[int] = set()
+        self._lines: list[str] = []
+        self._started: float | None = None
+        self._show(f"{total} runs, {total - self.runs} of them finished before" if self.runs else "No run to train")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show what a record means to a user, if anything."""
+        try:
+            event = getattr(record, "event", None)
+            if event == LogEvent.JOB_INFO:
+                self._begin(record)
+            elif event == LogEvent.JOB_FINISHED:
+                self._finish(record.job_id)
+            elif event == LogEvent.PROGRESS:
+                self._show_finished()
+            elif event == LogEvent.JOB_ERROR and not record.indent:
+                self._fail([record.jobid], record.rule_msg, record.log)
+            elif event == LogEvent.GROUP_ERROR:
+                self._fail([info["jobid"] for info in record.job_error_info], None, record.aux_logs)
+            elif event is None and record.getMessage().startswith("Trying to restart job"):
+                self._show(_indent("it is started again"))
+            elif event is None and (record.levelno >= logging.ERROR or record.getMessage().startswith(_KEPT)):
+                self._show(record.getMessage())
+        except Exception:
+            self.handleError(record)
+
+    def _begin(self, record: logging.LogRecord) -> None:
+        if record.rule_name == "train_run":
+            if self._started is None:
+                self._started = time.monotonic()
+        elif record.rule_msg:
+            self._show(record.rule_msg)
+
+    def _finish(self, job_id: int) -> None:
+        job = self.jobs[job_id]
+        if job.rule.name != "train_run" or job_id in self.finished:
+            return
+        self.finished.add(job_id)
+        scores = json.loads(Path(job.output.metrics).read_text(encoding="utf-8"))["test"]
+        self._lines.append(
+            f"{len(self.finished):>{len(str(self.runs))}} of {self.runs}  {_name(job)}: macro accuracy "
+            f"{scores['macro_accuracy']:.3f}, micro accuracy {scores['micro_accuracy']:.3f}"
+        )
+
+    def _show_finished(self) -> None:
+        """Show the runs that finished together, of a pack, and how long the others will take."""
+        remaining = self.runs - len(self.finished)
+        if self._lines and remaining and self._started is not None:
+            # Runs that wait for a GPU are as many as ever, so the pace so far is the best guess.
+            seconds = (time.monotonic() - self._started) / len(self.finished) * remaining
+            self._lines[-1] += f"  (about {duration(seconds)} left)"
+        for line in self._lines:
+            self._show(line)
+        self._lines.clear()
+
+    def _fail(self, ids: Sequence[int], message: str | None, logs: Sequence[str]) -> None:
+        # Of a pack, the runs whose outputs are there are finished.
+        finished = [i for i in ids if len(ids) > 1 and all(Path(path).exists() for path in self.jobs[i].output)]
+        for job_id in finished:
+            self._finish(job_id)
+        self._show_finished()
+        # What a job on this machine says is on this terminal already.
+        reasons: dict[str, list[Job]] = {}
+        for job in (self.jobs[i] for i in ids if i not in finished):
+            unseen = self.is_remote and not job.is_local
+            reason = _said([*job.log, *logs]) or message or "it ended without saying why" if unseen else ""
+            reasons.setdefault(reason, []).append(job)
+        for reason, failed in reasons.items():
+            for job in failed:
+                places = dict.fromkeys([*map(str, job.log), *logs])
+                self._show(f"FAILED  {_name(job)}  (log: {', '.join(places)})")
+            self._show(_indent(reason))
+
+    def _show(self, line: str) -> None:
+        self.stream.write(f"{line}\n" if line else "")
+        self.stream.flush()
+
+
+def duration(seconds: float) -> str:
+    """A length of time as one would say it: 40 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _name(job: Job) -> str:
+    values = [f"seed {value}" if name == "seed" else str(value) for name, value in job.wildcards.items()]
+    return " · ".join(values if job.rule.name == "train_run" else [job.rule.name, *values])
+
+
+def _said(logs: Sequence[str]) -> str | None:
+    """The last error a job wrote into one of its logs."""
+    for path in map(Path, logs):
+        if path.is_file():
+            errors = _ERROR.findall(path.read_text(encoding="utf-8", errors="replace"))
+            if errors:
+                return errors[-1].rstrip()
+    return None
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"        {line}" for line in text.splitlines())

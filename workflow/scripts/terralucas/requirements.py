@@ -1,0 +1,102 @@
+"""What a job asks a cluster for, from the work it does: memory in MB, time limits in minutes.
+
+Limits, not predictions: a job that asks for too little is killed and starts again with more, one that asks for far too
+much waits longer in the queue. They hold for one CPU core; a GPU is faster, and at least as fast in small steps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+# Embedding width and millions of parameters of TerraMind's encoders, and the side of a patch in pixels.
+_WIDTH = {"tiny": 192, "small": 384, "base": 768, "large": 1024}
+_PARAMETERS_M = {"tiny": 6, "small": 22, "base": 86, "large": 303}
+_PATCH_PX = 16
+
+# A third of what a core of a recent server does in float32 matrix products (measured: 60 × 10⁹ per second).
+_OPERATIONS_PER_S = 20e9
+# A step of the smallest head takes half a millisecond on a CPU; starting its kernels on a GPU takes several.
+_STEP_S = 0.005
+# A process with PyTorch, and on a GPU with its CUDA context, before it holds any data.
+_PROCESS_MB = 3000
+
+
+# LUCAS Italy, for a study whose chips are not indexed yet.
+_USUAL = (1994, 64)
+
+
+def size_of(index: Path) -> tuple[int, int]:
+    """Number of chips in an index and their side in pixels; those of LUCAS Italy while there is no index."""
+    return _read_size(index, index.stat().st_mtime_ns) if index.is_file() else _USUAL
+
+
+@lru_cache
+def _read_size(index: Path, _state: int) -> tuple[int, int]:
+    from pyarrow.parquet import ParquetFile
+
+    heights = ParquetFile(index).read(columns=["height"])["height"]
+    return len(heights), heights[0].as_py()
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Size of a study's data for one backbone.
+
+    Attributes:
+        model: name of the model, e.g. terramind_v1_base.
+        chips: number of chips.
+        side_px: their height and width.
+        kind: `pooled` (one vector for each chip) or `tokens`.
+    """
+
+    model: str
+    chips: int
+    side_px: int
+    kind: str
+
+    @property
+    def size(self) -> str:
+        """tiny, small, base or large."""
+        return self.model.rsplit("_", 1)[-1]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a chip."""
+        return math.ceil(self.side_px / _PATCH_PX) ** 2
+
+    @property
+    def vectors(self) -> int:
+        """Vectors a decoder reads for each chip."""
+        return 1 if self.kind == "pooled" else self.tokens
+
+    @property
+    def features_mb(self) -> float:
+        """Size of the features, float32."""
+        return self.chips * self.vectors * _WIDTH[self.size] * 4 / 1e6
+
+
+def features_memory_mb(work: Workload) -> int:
+    """Memory of a feature pass: the encoder, twice while its weights are read; rows go to disk as they are made."""
+    return _PROCESS_MB + 2 * 4 * _PARAMETERS_M[work.size]
+
+
+def features_minutes(work: Workload, threads: int) -> int:
+    """Time limit of a feature pass: two operations for each parameter and token; and its imports."""
+    operations = 2e6 * _PARAMETERS_M[work.size] * work.tokens * work.chips
+    return math.ceil(10 + operations / (_OPERATIONS_PER_S * threads) / 60)
+
+
+def training_memory_mb(work: Workload) -> int:
+    """Memory of a run: the features, of which parts are copied."""
+    return math.ceil(_PROCESS_MB + 2 * work.features_mb)
+
+
+def training_minutes(work: Workload, epochs: int, batch_size: int) -> int:
+    """Time limit of a run: each step costs its start and, for an MLP, six operations for each weight and vector."""
+    per_step = _STEP_S
+    if work.kind == "tokens":
+        per_step += 6 * batch_size * work.vectors * _WIDTH[work.size] ** 2 / _OPERATIONS_PER_S
+    return math.ceil(3 + epochs * math.ceil(work.chips / batch_size) * per_step / 60)
