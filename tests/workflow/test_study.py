@@ -52,6 +52,16 @@ def test_a_run_leaves_what_the_design_promises(study):
     assert checkpoint["state_dict"]["head.head.2.weight"].shape == (10, 192)
 
 
+def test_the_terminal_shows_stages_a_line_for_each_run_and_where_the_report_is(study):
+    lines = study.result.output.splitlines()
+    metrics = read(results(study) / RUN / "seed-1" / "metrics.json")["test"]
+    (line,) = (line for line in lines if "seed 1:" in line)
+    assert f" of 2  tiny · weighted_ce · identity · seed 1: macro accuracy {metrics['macro_accuracy']:.3f}" in line
+    assert lines.index("Opening and checking every chip") < lines.index("Computing the tables of small")
+    assert f"The report is at {results(study) / 'report.html'}" in lines
+    assert "Select jobs to execute..." not in lines
+
+
 def test_the_two_folds_test_every_chip_once(study):
     tested = []
     for seed in (0, 1):

@@ -18,8 +18,22 @@ if workflow.is_main_process:
     insist_on_writing(".snakemake")
 
 
+def insist_on_plain_paths():
+    """Stop where a path has characters that Snakemake and its SLURM plugin do not quote in the jobs' command lines."""
+    for path in (Path.cwd(), workflow.main_snakefile, *workflow.overwrite_configfiles):
+        if found := sorted(set("'$`\\\n") & set(str(path))):
+            problem = StudyError(
+                f"SLURM jobs cannot be started from {path}.",
+                found=f"{' '.join(found)} in the path",
+                remedy="use a folder whose path has no quote ', $, ` or backslash; spaces and other letters work",
+            )
+            raise WorkflowError(str(problem))
+
+
 onstart:
     insist_on_writing(RESULTS)
+    if not workflow.local_exec:
+        insist_on_plain_paths()
     # `--verbose` shows everything, as does the log file.
     if not workflow.output_settings.verbose:
         for handler in list(workflow.logger_manager.logger.handlers):

@@ -1,0 +1,53 @@
+"""Runs that share a job: one that fails takes no other along."""
+
+import pytest
+
+from project import Project
+from tiny_study import TINY
+
+pytestmark = pytest.mark.slurm
+
+QUICK = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", 2, "--configfile")
+
+
+def test_a_failure_inside_a_pack_loses_only_that_run(project):
+    config = project.write_config(TINY | {"study": "packs"}, "packs")
+    project.snakemake("--cores", 2, "--configfile", config, "--until", "extract_features", "split_chips")
+    results = project.folder / "results" / "packs"
+    split = results / "splits" / "seed-0.csv"
+    whole = split.read_text(encoding="utf-8")
+    split.write_text("\n".join(whole.splitlines()[:-1]), encoding="utf-8")
+
+    failed = project.snakemake(*QUICK, config, "--retries", 1, check=False)
+    assert failed.returncode != 0
+    lines = failed.output.splitlines()
+    assert sum(line.startswith("1 of 2  tiny · weighted_ce · identity · seed 1: macro accuracy") for line in lines) == 1
+    failures = [number for number, line in enumerate(lines) if line.startswith("FAILED")]
+    assert len(failures) == 2, "it was tried again"
+    for number in failures:
+        assert lines[number].startswith("FAILED  tiny · weighted_ce · identity · seed 0  (log: ")
+        assert "seed-0.csv" in lines[number + 1], "the run's own words"
+    assert "What is finished is kept" in failed.output
+
+    runs = results / "runs" / "tiny" / "weighted_ce" / "identity"
+    finished = {path.name: path.stat().st_mtime_ns for path in (runs / "seed-1").iterdir()}
+    assert "predictions.parquet" in finished
+    assert not (runs / "seed-0" / "predictions.parquet").exists()
+
+    split.write_text(whole, encoding="utf-8")
+    assert project.planned("--configfile", config)["train_run"] == 1
+    ended = project.snakemake(*QUICK, config)
+    assert f"The report is at {results / 'report.html'}" in ended.output
+    del finished["resume.ckpt"]
+    assert {path.name: path.stat().st_mtime_ns for path in (runs / "seed-1").iterdir()} == finished
+
+
+@pytest.mark.parametrize("name", ["it's mine", "a $(touch x)", "a `touch x`"])
+def test_a_folder_whose_name_would_break_the_jobs_command_lines_is_refused(cluster, tmp_path, name):
+    (tmp_path / name).mkdir()
+    other = Project(tmp_path / name, cluster.environment)
+    failed = other.snakemake(*QUICK, other.write_config(TINY), check=False)
+    assert failed.returncode != 0
+    assert f"cannot be started from {tmp_path / name}" in failed.output
+    assert "FAILED" not in failed.output
+    assert not list((tmp_path / name).rglob("x"))
