@@ -47,7 +47,7 @@ class World:
     blocks: int = 0
     features: int = 24
     separation: float = 3.0
-    shifts: Mapping[str, float] = field(default_factory=lambda: {"a": 0.0, "b": 0.0, "c": 0.35})
+    shifts: Mapping[str, float] = field(default_factory=lambda: {"a": 0.0, "b": 0.0, "c": 0.8})
     fresh: int = 40
 
     @property

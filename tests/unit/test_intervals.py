@@ -84,3 +84,9 @@ def test_wilson_against_scipy(successes, n):
 
 def test_wilson_without_chips():
     assert np.isnan(wilson(0, 0, 0.95)).all()
+
+
+def test_no_scores_have_no_interval():
+    interval = corrected_t(np.array([]), 0.3, 0.95)
+    assert interval.n == 0
+    assert np.isnan([interval.mean, interval.low, interval.p_value]).all()

@@ -50,7 +50,7 @@ def test_scores_beside_those_of_a_run(case):
 
 
 def test_classwise_calibration_by_its_definition(case):
-    """Kull et al. (2019), eq. 4: bins of each class's probability, mean probability beside share of the class."""
+    """Kull et al. (2019): in bins of each class's probability, mean probability beside share of the class."""
     labels, logits = case
     probabilities = softmax(logits, axis=1)
     total = 0.0

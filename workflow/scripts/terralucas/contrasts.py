@@ -176,7 +176,7 @@ def _rows(
     draws = crossed(design, scores, seed)
     limits, corrected = percentile(draws, level), bca(draws, level)
     seeds = [column[np.isfinite(column)] for column in scores.seeds.T]
-    by_seed = [corrected_t(column, design.test_to_train, level) if len(column) else None for column in seeds]
+    by_seed = [corrected_t(column, design.test_to_train, level) for column in seeds]
     margin = np.array([margins.get(name, np.nan) for name in design.names])
     table = pd.DataFrame({
         "metric": design.names,
@@ -188,15 +188,15 @@ def _rows(
         "bca_high": corrected[1],
         "p_value": two_sided_p(draws),
         "p_greater": probability_greater(draws),
-        "seeds_difference": [each.mean if each else np.nan for each in by_seed],
-        "seeds_low": [each.low if each else np.nan for each in by_seed],
-        "seeds_high": [each.high if each else np.nan for each in by_seed],
-        "seeds_p_value": [each.p_value if each else np.nan for each in by_seed],
+        "seeds_difference": [each.mean for each in by_seed],
+        "seeds_low": [each.low for each in by_seed],
+        "seeds_high": [each.high for each in by_seed],
+        "seeds_p_value": [each.p_value for each in by_seed],
         "n_seeds": [len(column) for column in seeds],
         "margin": margin,
         "p_equivalence": equivalence_p(draws, margin),
         "seeds_p_equivalence": [
-            equivalence_t(column, design.test_to_train, bound) if len(column) and np.isfinite(bound) else np.nan
+            equivalence_t(column, design.test_to_train, bound) if np.isfinite(bound) else np.nan
             for column, bound in zip(seeds, margin, strict=True)
         ],
     })  # fmt: skip

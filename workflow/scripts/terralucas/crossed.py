@@ -7,6 +7,7 @@ under k folds every chip belongs to one seed, so that resampled seeds bring the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,8 @@ from terralucas.randomness import Stream, generator
 from terralucas.resampling import Design, Scores
 from terralucas.variance import seed_spread
 
-CROSSED = "crossed_percentile"
-CROSSED_BCA = "crossed_bca"
-# One seed says nothing about training: its interval is over chips alone and is called so.
-CHIPS = "chips_percentile"
-CHIPS_BCA = "chips_bca"
+# Scores whose draws lie off the estimate in the way the estimate lies off the truth: the basic interval takes it off.
+BASIC = frozenset({"geometric_mean", "ece", "classwise_ece"})
 
 
 @dataclass(frozen=True)
@@ -92,12 +90,25 @@ def bca(crossed: Crossed, level: float) -> np.ndarray:
 
 
 def basic(crossed: Crossed, level: float) -> np.ndarray:
-    """(2, M) basic limits: the percentile limits reflected at the estimate (Davison & Hinkley 1997, §5.2.1).
+    """(2, M) basic limits: the percentile limits reflected at the estimate (Davison & Hinkley 1997, ch. 5).
 
     A calibration error of few chips is too large, and that of their draws is again too large by about as much; the
     reflection takes off what the draws add.
     """
     return 2.0 * crossed.estimate - percentile(crossed, level)[::-1]
+
+
+def limits(crossed: Crossed, names: Sequence[str], level: float) -> np.ndarray:
+    """(2, M) the interval that is shown: basic for the scores in `BASIC`, percentile for the others."""
+    return np.where([name in BASIC for name in names], basic(crossed, level), percentile(crossed, level))
+
+
+def method(crossed: Crossed, names: Sequence[str]) -> list[str]:
+    """Name of each interval of `limits`. One seed says nothing about training: its interval is over chips alone."""
+    return [
+        ("crossed" if seeds else "chips") + ("_basic" if name in BASIC else "_percentile")
+        for name, seeds in zip(names, crossed.with_seeds, strict=True)
+    ]
 
 
 def two_sided_p(crossed: Crossed) -> np.ndarray:
@@ -134,7 +145,7 @@ def _share(crossed: Crossed, those: np.ndarray) -> np.ndarray:
 
 
 def _tail(crossed: Crossed, bound: float | np.ndarray, above: bool) -> np.ndarray:
-    """(M,) share of draws at or beyond the bound, never 0 (Davison & Hinkley 1997, §4.2.3)."""
+    """(M,) share of draws at or beyond the bound, never 0 (Davison & Hinkley 1997, ch. 4)."""
     beyond = crossed.draws >= bound if above else crossed.draws <= bound
     share = (beyond.sum(axis=0) + 1.0) / (np.isfinite(crossed.draws).sum(axis=0) + 1.0)
     return np.where(crossed.varies & np.isfinite(bound), share, np.nan)

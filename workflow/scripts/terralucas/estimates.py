@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from terralucas.crossed import CHIPS, CHIPS_BCA, CROSSED, CROSSED_BCA, bca, crossed, percentile
-from terralucas.intervals import FIXED_SPLIT, NADEAU_BENGIO, MeanInterval, corrected_t, wilson
+from terralucas.crossed import bca, crossed, limits, method
+from terralucas.intervals import FIXED_SPLIT, NADEAU_BENGIO, corrected_t, wilson
 from terralucas.resampling import Design, Scores
 from terralucas.variance import seed_spread
 
@@ -26,25 +26,26 @@ def scores_table(design: Design, scores: Scores, level: float, seed: int) -> pd.
 
     Returns:
         Columns: metric (`recall:3` for that of class index 3), n (test chips; of the class for its scores); pooled,
-        crossed_low, crossed_high, crossed_interval (percentile), bca_low, bca_high, bca_interval; mean, sd, n_seeds,
+        crossed_low, crossed_high, crossed_interval (how it is made), bca_low, bca_high; mean, sd, n_seeds,
         seeds_low, seeds_high, seeds_interval; wilson_low, wilson_high (recalls alone); level.
     """
     draws = crossed(design, scores, seed)
     lowest = np.array([_LOWEST.get(name, 0.0) for name in design.names])
     highest = np.array([_HIGHEST.get(name, 1.0) for name in design.names])
-    limits, corrected = (np.clip(each, lowest, highest) for each in (percentile(draws, level), bca(draws, level)))
-    by_seed = [_over_seeds(column, design.test_to_train, level) for column in scores.seeds.T]
+    shown, corrected = (
+        np.clip(each, lowest, highest) for each in (limits(draws, design.names, level), bca(draws, level))
+    )
+    by_seed = [corrected_t(column[np.isfinite(column)], design.test_to_train, level) for column in scores.seeds.T]
     shares = _recall_limits(design, scores, level)
     return pd.DataFrame({
         "metric": design.names,
         "n": _chips(design),
         "pooled": scores.pooled,
-        "crossed_low": limits[0],
-        "crossed_high": limits[1],
-        "crossed_interval": np.where(draws.with_seeds, CROSSED, CHIPS),
+        "crossed_low": shown[0],
+        "crossed_high": shown[1],
+        "crossed_interval": method(draws, design.names),
         "bca_low": corrected[0],
         "bca_high": corrected[1],
-        "bca_interval": np.where(draws.with_seeds, CROSSED_BCA, CHIPS_BCA),
         "mean": [each.mean for each in by_seed],
         "sd": [each.sd for each in by_seed],
         "n_seeds": [each.n for each in by_seed],
@@ -55,13 +56,6 @@ def scores_table(design: Design, scores: Scores, level: float, seed: int) -> pd.
         "wilson_high": shares[1],
         "level": level,
     })  # fmt: skip
-
-
-def _over_seeds(values: np.ndarray, ratio: float, level: float) -> MeanInterval:
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return MeanInterval(np.nan, np.nan, 0, np.nan, np.nan, np.nan)
-    return corrected_t(values, ratio, level)
 
 
 def _chips(design: Design) -> np.ndarray:

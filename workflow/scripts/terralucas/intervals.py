@@ -39,13 +39,13 @@ def corrected_t(scores: np.ndarray, test_to_train: float, level: float) -> MeanI
     the folds of a cross-validation it is the usual, somewhat conservative approximation.
 
     Args:
-        scores: (J,) one score, or paired difference, for each replicate.
+        scores: (J,) one score, or paired difference, for each replicate; of none all but n is NaN.
         test_to_train: n_test / n_train; 0 gives the ordinary t interval.
         level: e.g. 0.95.
     """
     scores = np.asarray(scores, dtype=np.float64)
     n = len(scores)
-    mean = float(scores.mean())
+    mean = float(scores.mean()) if n else np.nan
     if n < 2 or not np.isfinite(mean):
         return MeanInterval(mean, np.nan, n, np.nan, np.nan, np.nan)
     sd = float(scores.std(ddof=1))

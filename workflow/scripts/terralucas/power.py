@@ -79,7 +79,7 @@ def planned_spreads(
 def observed_spreads(design: Design, scores: Scores) -> list[Spreads]:
     """Spreads of a contrast after the run, for each score in the order of `design.names`."""
     spread = seed_spread(design, scores)
-    chips = np.nanvar(scores.drawn, axis=0, ddof=1, dtype=np.float64)
+    chips = scores.drawn.var(axis=0, ddof=1, dtype=np.float64)
     return [
         Spreads(len(design.seeds), design.test_to_train, float(a), float(b), float(c))
         for a, b, c in zip(chips, spread.from_chips, spread.seeds, strict=True)
