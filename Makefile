@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drill overhead lint format manual lock bench clean
+.PHONY: help setup demo test drill overhead lint format manual lock bench coverage clean
 
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
@@ -52,6 +52,9 @@ manual: .venv/ready ## rewrite the tables of config/README.md from the schema
 bench: .venv/ready ## the training loop beside the barest loop; memory of the feature pass
 	@PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/training_loop.py
 	@PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/feature_memory.py
+
+coverage: .venv/ready ## coverage of the intervals and errors of the tests, on simulated studies with a known truth
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.coverage
 
 lock: .venv/ready ## pin the dependencies of pyproject.toml anew
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --group dev --no-annotate --no-header --no-emit-index-url \

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.weightstats import ttost_paired
 
-from terralucas.intervals import corrected_t
+from terralucas.intervals import corrected_t, equivalence_t, wilson
 
 SCORES = np.array([0.40, 0.43, 0.37, 0.41, 0.44])
 
@@ -56,3 +57,36 @@ def test_coverage_for_overlapping_training_sets(ratio, low, high):
         interval = corrected_t(np.sqrt(rho) * shared + np.sqrt(1 - rho) * own, ratio, 0.95)
         covered += interval.low <= 0 <= interval.high
     assert low <= covered / 2000 <= high
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.03, 0.06])
+@pytest.mark.parametrize("shift", [-0.05, -0.01, 0.0, 0.02])
+def test_equivalence_without_correction_is_statsmodels_paired_tost(margin, shift):
+    other = SCORES + shift + np.array([0.01, -0.02, 0.015, 0.0, -0.01])
+    theirs = ttost_paired(SCORES, other, -margin, margin)[0]
+    assert equivalence_t(SCORES - other, 0.0, margin) == pytest.approx(theirs)
+
+
+def test_equivalence_is_the_corrected_interval_within_the_margin():
+    differences = np.array([0.004, -0.003, 0.001, 0.002, -0.005])
+    for ratio in (0.0, 0.3):
+        interval = corrected_t(differences, ratio, 0.90)
+        bound = max(-interval.low, interval.high)
+        assert equivalence_t(differences, ratio, bound * 1.01) < 0.05 < equivalence_t(differences, ratio, bound * 0.99)
+    assert np.isnan(equivalence_t(np.zeros(5), 0.3, 0.02))
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 4), (3, 4), (4, 4), (11, 141)])
+def test_wilson_against_scipy(successes, n):
+    theirs = stats.binomtest(successes, n).proportion_ci(0.95, method="wilson")
+    assert wilson(successes, n, 0.95) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_wilson_without_chips():
+    assert np.isnan(wilson(0, 0, 0.95)).all()
+
+
+def test_no_scores_have_no_interval():
+    interval = corrected_t(np.array([]), 0.3, 0.95)
+    assert interval.n == 0
+    assert np.isnan([interval.mean, interval.low, interval.p_value]).all()

@@ -1,4 +1,4 @@
-"""The independent random streams of a run, all derived from its one seed."""
+"""The independent random streams of a run or a report, all derived from one seed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ class Stream(IntEnum):
     INITIALISATION = 0
     BATCH_ORDER = 1
     DROPOUT = 2
+    RESAMPLING = 3
+    SEED_EFFECT = 4
 
 
-def generator(seed: int, stream: Stream, epoch: int = 0) -> np.random.Generator:
-    """A numpy generator for one stream and epoch."""
-    return np.random.default_rng([seed, stream, epoch])
+def generator(seed: int, stream: Stream, part: int = 0) -> np.random.Generator:
+    """A numpy generator for one stream and part of it: an epoch, or a chunk of draws."""
+    return np.random.default_rng([seed, stream, part])
 
 
 def torch_seed(seed: int, stream: Stream, epoch: int = 0) -> int:
