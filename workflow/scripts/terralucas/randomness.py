@@ -13,6 +13,7 @@ class Stream(IntEnum):
     INITIALISATION = 0
     BATCH_ORDER = 1
     DROPOUT = 2
+    FOREST = 5
 
 
 def generator(seed: int, stream: Stream, epoch: int = 0) -> np.random.Generator:
