@@ -21,6 +21,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/controls.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/session.smk"
 
@@ -32,4 +33,5 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report.html",
+        of_all_controls("predictions.parquet"),
     localrule: True

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from terralucas import figures
+from terralucas.drawing import palette
 
 METRICS = ("macro_accuracy", "micro_accuracy", "macro_f1", "mcc", "cohen_kappa", "nll", "brier", "ece")
 LUCAS = {
@@ -193,12 +194,12 @@ def test_scores_that_could_not_be_computed_are_left_out(study, tmp_path):
 
 
 def test_a_loss_keeps_its_colour_in_every_figure(study, drawn):
-    colours = figures.palette(study["summary"]["loss"])
+    colours = palette(study["summary"]["loss"])
     assert list(colours) == ["weighted_ce", "focal"]
     for name in ("accuracy", "per_class", "curves"):
         content = drawn[name].read_text(encoding="utf-8").lower()
         assert all(colour.lower() in content for colour in colours.values()), name
-    assert len(set(figures.palette(f"loss {number}" for number in range(12)).values())) == 12
+    assert len(set(palette(f"loss {number}" for number in range(12)).values())) == 12
 
 
 def test_figures_load_nothing_from_outside(drawn):

@@ -59,7 +59,7 @@ def run(inputs, folder, tensorboard=False, **training):
 def test_scores_are_those_of_the_saved_logits_and_the_saved_model(inputs, tmp_path):
     folder = tmp_path / "run"
     run(inputs, folder)
-    result = read_run(folder, CLASSES)
+    result = read_run(folder)
     assert json.loads((folder / "metrics.json").read_text())["test"] == result.scores
 
     table = pq.read_table(folder / "predictions.parquet").to_pandas()
@@ -111,4 +111,4 @@ def test_predictions_that_are_not_the_runs_are_refused(inputs, tmp_path):
     run(inputs, tmp_path / "b", learning_rate=0.02)
     (tmp_path / "a" / "predictions.parquet").write_bytes((tmp_path / "b" / "predictions.parquet").read_bytes())
     with pytest.raises(StudyError, match=r"not those its run\.yaml describes"):
-        read_run(tmp_path / "a", CLASSES)
+        read_run(tmp_path / "a")

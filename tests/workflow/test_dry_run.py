@@ -5,10 +5,11 @@ import pytest
 pytestmark = pytest.mark.workflow
 
 
-@pytest.mark.parametrize(("config", "runs"), [("config", 80), ("demo", 40), ("notebook", 20)])
-def test_every_shipped_config_is_planned(project, config, runs):
+@pytest.mark.parametrize(("config", "runs", "controls"), [("config", 80, 35), ("demo", 40, 35), ("notebook", 20, 25)])
+def test_every_shipped_config_is_planned(project, config, runs, controls):
     planned = project.planned("--configfile", f"config/{config}.yaml")
     assert planned["train_run"] == runs
+    assert planned["fit_control"] == controls, "three of chips and two of each backbone, five seeds"
     assert planned["build_report"] == 1
 
 

@@ -136,6 +136,24 @@ def test_an_edited_module_reruns_exactly_what_runs_it(study, module, rules):
     assert study.planned("--configfile", "config/small.yaml") == {}
 
 
+def test_controls_join_a_finished_study_on_its_splits_and_features(study):
+    wanted = ("--configfile", "config/small.yaml", "--config", "report={controls: true}")
+    assert study.planned(*wanted) == {"describe_chips": 1, "fit_control": 10}
+    folders = [
+        results(study) / "controls" / control / "seed-1"
+        for control in ("majority", "band_statistics", "centre_spectrum", "knn/tiny", "logistic/tiny")
+    ]
+    targets = [(folder / "predictions.parquet").relative_to(study.folder) for folder in folders]
+    study.snakemake("--cores", 2, *wanted, "--", *targets)
+    run = pq.read_table(results(study) / RUN / "seed-1" / "predictions.parquet")
+    for folder in folders:
+        control = pq.read_table(folder / "predictions.parquet")
+        assert control.schema.equals(run.schema)
+        assert control.drop_columns("logits").equals(run.drop_columns("logits")), "the same chips in the same order"
+        assert read(folder / "control.json")["chosen_on"] == "validation"
+    assert study.planned("--configfile", "config/small.yaml") == {}
+
+
 def test_snakemakes_own_report_carries_the_items(study):
     study.snakemake("--configfile", "config/small.yaml", "--report", "report.zip")
     import zipfile

@@ -4,7 +4,15 @@ import re
 from snakemake.exceptions import WorkflowError
 
 from terralucas.codebase import modules_of
-from terralucas.config import BOOKKEEPING, kind_of_features, min_chips_per_class, recipes, resolve, without_secrets
+from terralucas.config import (
+    BOOKKEEPING,
+    control_names,
+    kind_of_features,
+    min_chips_per_class,
+    recipes,
+    resolve,
+    without_secrets,
+)
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 from terralucas.requirements import (
@@ -25,6 +33,7 @@ GRID = config["grid"]
 DATASET = config["dataset"]
 RESULTS = f"results/{config['study']}"
 RUN = f"{RESULTS}/runs/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}"
+CONTROL = f"{RESULTS}/controls/{{control}}/seed-{{seed}}"
 FEATURES = f"{RESULTS}/features/{{backbone}}/{{scope}}"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Used under `--software-deployment-method conda`; otherwise jobs run in the environment Snakemake runs in.
@@ -45,6 +54,7 @@ wildcard_constraints:
     loss=one_of(GRID["losses"]),
     decoder=one_of(GRID["decoders"]),
     seed=one_of(GRID["seeds"]),
+    control=one_of(control_names(config)),
     scope=r"all|seed-\d+",
     kind="pooled|tokens",
 
@@ -123,6 +133,23 @@ def of_all_runs(name):
         for seed in GRID["seeds"]
     ]
     return [f"{folder}/{name}" for folder in folders]
+
+
+def source_of_control(wildcards):
+    """What a control reads of the chips: nothing, their descriptions, or a backbone's pooled features."""
+    if wildcards.control == "majority":
+        return []
+    if "/" not in wildcards.control:
+        return [f"{RESULTS}/data/descriptions.parquet"]
+    backbone = wildcards.control.partition("/")[2]
+    folder = FEATURES.format(backbone=backbone, scope=scope_of_seed(wildcards.seed))
+    return [f"{folder}/pooled.npy", f"{folder}/pooled.json"]
+
+
+def of_all_controls(name):
+    """A file of every control and seed, where the study wants controls."""
+    controls = control_names(config) if config["report"]["controls"] else []
+    return [f"{CONTROL.format(control=control, seed=seed)}/{name}" for control in controls for seed in GRID["seeds"]]
 
 
 def feature_records():

@@ -57,7 +57,7 @@ rule index_chips:
         mem_mb=2000,
         runtime=60,
     params:
-        dataset={key: value for key, value in DATASET.items() if key != "sources"},
+        dataset={key: value for key, value in DATASET.items() if key not in ("sources", "pixel_size_m")},
         # Only to fail early: the split itself checks every class in every part.
         min_chips_per_class=untracked(min_chips_per_class(config["split"])),
     message:

@@ -11,7 +11,7 @@ from terralucas.tidy import write_table
 with job(snakemake):
     params, output = snakemake.params, snakemake.output
     # Scores come from the predictions again, so that the tables depend on nothing else.
-    runs = [tables.read_run(Path(record).parent, len(params.classes)) for record in snakemake.input.records]
+    runs = [tables.read_run(Path(record).parent) for record in snakemake.input.records]
     table = tables.runs_table(runs)
     design = (params.strategy, params.level)
     labels = pq.read_table(snakemake.input.chips, columns=["label"])["label"].to_numpy()

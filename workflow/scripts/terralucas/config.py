@@ -86,6 +86,12 @@ def recipes(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return list(itertools.product(grid["backbones"], grid["losses"], grid["decoders"]))
 
 
+def control_names(config: Mapping[str, Any]) -> list[str]:
+    """The controls of a resolved configuration: those that read chips, then those that read a backbone's features."""
+    on_features = [f"{kind}/{backbone}" for backbone in config["grid"]["backbones"] for kind in ("knn", "logistic")]
+    return ["majority", "band_statistics", "centre_spectrum", *on_features]
+
+
 def kind_of_features(decoder: Mapping[str, Any]) -> str:
     """The kind of features an entry of `decoders` reads: `pooled` vectors or `tokens`."""
     return "tokens" if decoder["pooling"] == "tokens" else "pooled"

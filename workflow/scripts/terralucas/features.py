@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from tqdm import tqdm
 from terralucas.backbone import Backbone
 from terralucas.device import autocast, peak_memory_mib, pick_device
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, sha256_of_file
+from terralucas.files import atomic_path, read_unchanged, sha256_of_file
 from terralucas.normalisation import Normaliser
 
 logger = logging.getLogger(__name__)
@@ -58,18 +57,7 @@ class ChipDataset(Dataset):
             return error
 
     def _read(self, index: int) -> torch.Tensor:
-        path = self.root / self.files[index]
-        if not path.is_file():
-            raise StudyError(
-                f"The chip {path} is gone since the chips were indexed.",
-                remedy="restore it, or delete the study's data/ folder to retrieve and index the chips again",
-            )
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != self.checksums[index]:
-            raise StudyError(
-                f"The chip {path} changed since the chips were indexed.",
-                remedy="delete the study's data/chips.parquet so that they are checked and indexed again",
-            )
+        data = read_unchanged(self.root / self.files[index], self.checksums[index])
         return torch.from_numpy(self.normaliser(self.decode(data)))
 
 

@@ -56,6 +56,26 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_unchanged(path: Path, sha256: str) -> bytes:
+    """The bytes of a chip's file, which must be those that were indexed.
+
+    Raises:
+        StudyError: the file is gone or has changed.
+    """
+    if not path.is_file():
+        raise StudyError(
+            f"The chip {path} is gone since the chips were indexed.",
+            remedy="restore it, or delete the study's data/ folder to retrieve and index the chips again",
+        )
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise StudyError(
+            f"The chip {path} changed since the chips were indexed.",
+            remedy="delete the study's data/chips.parquet so that they are checked and indexed again",
+        )
+    return data
+
+
 def sha256_of_json(value: Any) -> str:
     """Hex SHA-256 digest of a JSON-serialisable value, independent of key order."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -15,6 +15,7 @@ class Stream(IntEnum):
     DROPOUT = 2
     RESAMPLING = 3
     SEED_EFFECT = 4
+    FOREST = 5
 
 
 def generator(seed: int, stream: Stream, part: int = 0) -> np.random.Generator:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import logging
 import os
 import platform
@@ -18,19 +17,19 @@ from typing import Any
 
 import numpy as np
 import psutil
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import yaml
 
 from terralucas.decoders import DecoderModel
 from terralucas.device import autocast, peak_memory_mib, pick_device
-from terralucas.errors import StudyError
 from terralucas.files import atomic_path, sha256_of_file, sha256_of_json, write_json, write_text
 from terralucas.losses import build_loss, class_weights
+from terralucas.predictions import PredictionTable, write_predictions
 from terralucas.randomness import Stream, torch_seed
 from terralucas.sidecar import Sidecar
 from terralucas.splits import read_split
+from terralucas.stored_features import open_features
 from terralucas.training import Progress, TrainingData, TrainingOptions, predict, train
 
 logger = logging.getLogger(__name__)
@@ -166,18 +165,9 @@ def execute(
 
 
 def _load_features(inputs: Inputs, n_chips: int, device: torch.device) -> tuple[torch.Tensor, dict[str, Any]]:
-    record = json.loads(inputs.features_record.read_text(encoding="utf-8"))
-    # Training on a damaged array would give numbers nobody could explain; a checksum costs a second per gigabyte.
-    found, expected = sha256_of_file(inputs.features), record["sha256"]
-    if found != expected or record["shape"][0] != n_chips:
-        raise StudyError(
-            f"The features {inputs.features} are not what was written, or not of these chips.",
-            found=f"sha256 {found}, {n_chips} chips",
-            expected=f"sha256 {expected}, {record['shape'][0]} chips",
-            remedy=f"delete {inputs.features}; it is made again",
-        )
-    # Copy-on-write, because torch wants memory it may write to; nothing here does.
-    features = torch.from_numpy(np.load(inputs.features, mmap_mode="c", allow_pickle=False))
+    array, record = open_features(inputs.features, inputs.features_record, n_chips)
+    # torch wants memory it may write to; nothing here does.
+    features = torch.from_numpy(array)
     if device.type == "cuda" and features.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
         features = features.to(device)
     return features, record
@@ -238,14 +228,7 @@ def _write_results(
 ) -> dict[str, Any]:
     from terralucas.metrics import evaluate
 
-    table = pa.table({
-        "point_id": pa.array(point_ids, pa.string()),
-        "split": pa.array(parts.tolist(), pa.string()),
-        "label": pa.array(labels, pa.int64()),
-        "logits": pa.FixedSizeListArray.from_arrays(pa.array(logits.reshape(-1), pa.float32()), recipe.n_classes),
-    })  # fmt: skip
-    with atomic_path(outputs["predictions"]) as path:
-        pq.write_table(table, path)
+    write_predictions(outputs["predictions"], PredictionTable(point_ids, parts, labels, logits))
     scores = {part: evaluate(labels[parts == part], logits[parts == part]) for part in np.unique(parts).tolist()}
     write_json(outputs["metrics"], {"schema_version": SCHEMA_VERSION, "run": recipe.run, **scores})
     with atomic_path(outputs["history"]) as path, path.open("w", encoding="utf-8", newline="") as file:

@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import yaml
 
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 from terralucas.intervals import FIXED_SPLIT, NADEAU_BENGIO, MeanInterval, corrected_t
 from terralucas.metrics import METRICS, evaluate
-from terralucas.tidy import RECIPE
+from terralucas.predictions import read_predictions
+from terralucas.tidy import RECIPE, tidy_table
 
-SCHEMA_VERSION = 1
 PER_CLASS_METRICS = ("recall", "precision", "f1")
 
 
@@ -41,7 +40,7 @@ class RunResult:
     history: pd.DataFrame
 
 
-def read_run(folder: Path, n_classes: int) -> RunResult:
+def read_run(folder: Path) -> RunResult:
     """Read one run's folder and score its test chips.
 
     Raises:
@@ -54,19 +53,17 @@ def read_run(folder: Path, n_classes: int) -> RunResult:
             expected=f"sha256 {record['predictions_sha256']}",
             remedy="delete the folder; the run is made again",
         )
-    table = pq.read_table(folder / "predictions.parquet")
-    labels = table["label"].to_numpy()
-    logits = np.asarray(table["logits"].combine_chunks().flatten()).reshape(len(labels), n_classes)
-    test = np.array(table["split"].to_pylist()) == "test"
+    table = read_predictions(folder / "predictions.parquet")
+    test = table.parts == "test"
     history = pd.read_csv(folder / "history.csv")
     kept = history.loc[history["epoch"] == record["best_epoch"], "validation_macro_accuracy"]
     names = {key: record["settings"][key] for key in (*RECIPE, "seed")}
-    return RunResult(names, record, evaluate(labels[test], logits[test]), float(kept.iloc[0]), history)
+    return RunResult(names, record, evaluate(table.labels[test], table.logits[test]), float(kept.iloc[0]), history)
 
 
 def runs_table(runs: Sequence[RunResult]) -> pd.DataFrame:
     """One row for each run: names, sizes and scores."""
-    return _table(
+    return tidy_table(
         {
             "run": result.record["run"],
             **result.names,
@@ -82,7 +79,7 @@ def runs_table(runs: Sequence[RunResult]) -> pd.DataFrame:
 
 def durations_table(runs: Sequence[RunResult]) -> pd.DataFrame:
     """One row for each run: what it cost. Apart from the other tables, because it differs from machine to machine."""
-    return _table(
+    return tidy_table(
         {
             "run": result.record["run"],
             "seconds": result.record["seconds"],
@@ -104,7 +101,7 @@ def summary_table(runs: pd.DataFrame, strategy: str, level: float) -> pd.DataFra
         for metric in METRICS:
             interval = corrected_t(group[metric].to_numpy(), ratio, level)
             rows.append({**names, "metric": metric, **_interval_columns(interval, strategy, level)})
-    return _table(rows)
+    return tidy_table(rows)
 
 
 def per_class_table(
@@ -129,7 +126,7 @@ def per_class_table(
                 )
                 columns = _interval_columns(interval, strategy, level)
                 rows.append({**names, **_class_columns(entry), "metric": metric, "n_test": n_test, **columns})
-    return _table(rows)
+    return tidy_table(rows)
 
 
 def contrasts_table(
@@ -161,7 +158,7 @@ def contrasts_table(
                 values["p_value"] = interval.p_value
                 values["n_cells"] = int(len(cells) // max(len(by_seed), 1))
                 rows.append({"contrast": f"{a} − {b}", **contrast, "scope": scope, "metric": metric, **values})
-    return _table(rows, columns)
+    return tidy_table(rows, columns)
 
 
 def confusion_table(
@@ -176,7 +173,7 @@ def confusion_table(
                 pair = {"true_code": true["code"], "true_name": true["name"]}
                 pair |= {"predicted_code": predicted["code"], "predicted_name": predicted["name"]}
                 rows.append({**names, **pair, "count": int(counts[i, j])})
-    return _table(rows)
+    return tidy_table(rows)
 
 
 def curves_table(runs: Sequence[RunResult], table: pd.DataFrame) -> pd.DataFrame:
@@ -195,22 +192,16 @@ def curves_table(runs: Sequence[RunResult], table: pd.DataFrame) -> pd.DataFrame
                 "validation_macro_accuracy_min": score.min(),
                 "validation_macro_accuracy_max": score.max(),
             })  # fmt: skip
-    return _table(rows)
+    return tidy_table(rows)
 
 
 def classes_table(labels: np.ndarray, classes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """One row for each class: its chips and their share."""
     counts = np.bincount(labels, minlength=len(classes))
-    return _table(
+    return tidy_table(
         {**_class_columns(entry), "n": int(n), "share": n / counts.sum()}
         for entry, n in zip(classes, counts, strict=True)
     )
-
-
-def _table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
-    table = pd.DataFrame(list(rows), columns=columns)
-    table.insert(0, "schema_version", SCHEMA_VERSION)
-    return table
 
 
 def _by_recipe(runs: pd.DataFrame) -> Iterable[tuple[dict[str, str], pd.DataFrame]]:

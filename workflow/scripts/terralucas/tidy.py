@@ -1,15 +1,25 @@
-"""Reading and writing of tidy CSV tables."""
+"""Making, reading and writing of tidy tables."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from terralucas.files import atomic_path
 
+SCHEMA_VERSION = 1
 # The columns that name a recipe, in every table.
 RECIPE = ["backbone", "loss", "decoder"]
+
+
+def tidy_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table that begins with its schema version; `columns` are those of a table that may have no rows."""
+    table = pd.DataFrame(list(rows), columns=columns)
+    table.insert(0, "schema_version", SCHEMA_VERSION)
+    return table
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:

@@ -1,0 +1,53 @@
+"""Predictions on disk: what is written is read again, and what does not belong is refused."""
+
+import numpy as np
+import pytest
+
+from terralucas.errors import StudyError
+from terralucas.predictions import PredictionTable, class_shares, load_run, read_predictions, write_predictions
+
+NAMES = {"backbone": "tiny", "loss": "ce", "decoder": "mlp", "seed": 0}
+ROWS = {"b": 0, "a": 1, "d": 2, "c": 3}
+
+
+def table(parts=("validation", "test", "test"), worst=0.5):
+    logits = np.array([[1.0, 2.0], [3.0, -1.0], [0.0, worst]], dtype=np.float32)
+    return PredictionTable(["a", "b", "c"], np.array(parts), np.array([1, 0, 1]), logits)
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    write_predictions(tmp_path / "p.parquet", table())
+    again = read_predictions(tmp_path / "p.parquet")
+    assert again.point_ids == ["a", "b", "c"]
+    assert again.parts.tolist() == ["validation", "test", "test"]
+    assert np.array_equal(again.logits, table().logits)
+
+
+def test_chips_are_rows_of_the_index(tmp_path):
+    write_predictions(tmp_path / "p.parquet", table())
+    run = load_run(tmp_path / "p.parquet", NAMES, ROWS)
+    assert (run.test.chips.tolist(), run.test.labels.tolist()) == ([0, 3], [0, 1])
+    assert run.choosing.chips.tolist() == [1]
+    assert run.chosen_on == "validation"
+
+
+def test_without_validation_chips_the_test_chips_choose(tmp_path):
+    write_predictions(tmp_path / "p.parquet", table(parts=("test",) * 3))
+    run = load_run(tmp_path / "p.parquet", NAMES, ROWS)
+    assert run.choosing is run.test
+    assert run.chosen_on == "test"
+
+
+def test_other_chips_and_diverged_runs_are_refused(tmp_path):
+    write_predictions(tmp_path / "p.parquet", table())
+    with pytest.raises(StudyError, match="other chips"):
+        load_run(tmp_path / "p.parquet", NAMES, {"a": 0, "b": 1})
+    write_predictions(tmp_path / "p.parquet", table(worst=np.nan))
+    with pytest.raises(StudyError, match="not finite"):
+        load_run(tmp_path / "p.parquet", NAMES, ROWS)
+
+
+def test_shares_of_classes():
+    assert class_shares(np.array([0, 2, 2, 1]), 3).tolist() == [0.25, 0.25, 0.5]
+    with pytest.raises(StudyError, match="lacks a class"):
+        class_shares(np.array([0, 2]), 3)

@@ -1,0 +1,168 @@
+"""What all figures share: colours that stay with their names, style, panels, legends and captions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from terralucas.files import atomic_path
+
+# Okabe & Ito (2008) without yellow, which vanishes on white, then five colours of Paul Tol's "muted" set.
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#000000", "#882255", "#999933", "#332288", "#7F7F7F", "#AA6644"),
+)
+# Past this many colours hue alone is no longer safe: later names are drawn hollow or dashed as well.
+SAFE_COLOURS = 6
+# A figure of more inches than this does not fit a screen: its legend is drawn at both ends.
+TALL = 9.0
+MARKERS = ("o", "s", "^", "D", "v", "P")
+INTERVAL_NAMES = {"nadeau_bengio_t": "Nadeau–Bengio t interval", "t_fixed_split": "t interval, one fixed split"}
+
+STYLE = {
+    **sns.axes_style("ticks"),
+    "font.family": ["sans-serif"],
+    # Shipped with matplotlib: the layout, and so the bytes, do not depend on the fonts of the machine.
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.8,
+    "grid.color": "#E3E3E3",
+    "grid.linewidth": 0.8,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "terralucas",
+    # A class or loss may be named with a dollar sign.
+    "text.parse_math": False,
+}
+
+
+def palette(names: Iterable[str]) -> dict[str, str]:
+    """Colour-blind-safe hex colour of each name, in the order the names first appear (the study's order)."""
+    return dict(zip(dict.fromkeys(names), itertools.cycle(COLOURS), strict=False))
+
+
+@contextmanager
+def drawing(path: Path, title: str, width: float, height: float) -> Iterator[Figure]:
+    """Yield an empty figure of `width` by `height` inches; write it to `path` as SVG when the block ends well."""
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # Text stays text in the SVG, so a letter that is missing here is drawn with a font of the reader.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = Figure(figsize=(width, height), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+        yield figure
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Title": title, "Date": None})
+
+
+def panels(figure: Figure, count: int, columns: int) -> list[Axes]:
+    """`count` axes with shared scales in rows of `columns`; only outer axes carry tick labels."""
+    rows = math.ceil(count / columns)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes in grid[count:]:
+        axes.remove()
+    for axes in grid[max(0, count - columns) : count]:
+        axes.tick_params(labelbottom=True)
+    return list(grid[:count])
+
+
+def decorate(axes: Axes, title: str) -> None:
+    """Title, grid and spines of a panel."""
+    # Left-aligned: a long title then runs into free space and not over its neighbour's.
+    axes.set_title(title, loc="left")
+    axes.grid(visible=True)
+    axes.set_axisbelow(True)
+    sns.despine(ax=axes)
+
+
+def caption(figure: Figure, label: str, note: str) -> None:
+    """The shared label of the horizontal axes and, below it, what the marks stand for."""
+    lines = textwrap.fill(note, int(11 * figure.get_figwidth()))
+    figure.supxlabel(f"{label}\n{lines}", fontsize=10)
+
+
+def fills_of(names: Sequence[str]) -> dict[str, bool]:
+    """Whether the marks of each name are filled (lines solid); hollow (dashed) past the safe colours."""
+    return {name: index < SAFE_COLOURS for index, name in enumerate(names)}
+
+
+def marker_style(colour: str, filled: bool) -> dict[str, object]:
+    """Keyword arguments of `plot` for a filled or hollow marker."""
+    return {"color": colour, "markerfacecolor": colour if filled else "white", "markeredgecolor": colour}
+
+
+def recipe_legend(figure: Figure, losses: Sequence[str], decoders: Sequence[str]) -> None:
+    """Losses by colour and decoders by marker, to the right of the panels."""
+    colours, fills = palette(losses), fills_of(losses)
+    entries: list[tuple[Line2D | None, str]] = [(None, "Loss (colour)")]
+    entries += [
+        (Line2D([], [], marker="o", linewidth=1.6, markersize=6, **marker_style(colours[name], fills[name])), name)
+        for name in losses
+    ]
+    entries += [(None, ""), (None, "Decoder (marker)")]
+    markers = dict(zip(decoders, itertools.cycle(MARKERS), strict=False))
+    entries += [
+        (Line2D([], [], linestyle="none", marker=markers[name], markersize=6.5, color="#555555"), name)
+        for name in decoders
+    ]
+    _place_legend(figure, entries)
+
+
+def loss_legend(figure: Figure, losses: Sequence[str]) -> None:
+    """Losses by colour and, past the safe colours, by dashes, to the right of the panels."""
+    colours, fills = palette(losses), fills_of(losses)
+    entries: list[tuple[Line2D | None, str]] = [(None, "Loss (colour)")]
+    entries += [
+        (Line2D([], [], linewidth=2.2, color=colours[name], linestyle="-" if fills[name] else "--"), name)
+        for name in losses
+    ]
+    _place_legend(figure, entries)
+
+
+def _place_legend(figure: Figure, entries: list[tuple[Line2D | None, str]]) -> None:
+    """Draw (handle, label) entries; one without a handle is a heading."""
+    handles = [handle or Line2D([], [], linestyle="none") for handle, _ in entries]
+    legends = [figure.legend(handles, [""] * len(entries), loc="outside right upper")]
+    if figure.get_figheight() > TALL:
+        above_caption = (1, 0.9 / figure.get_figheight())
+        legends.append(figure.legend(handles, [""] * len(entries), loc="lower right", bbox_to_anchor=above_caption))
+        legends[-1].set_in_layout(False)
+    for legend, (number, (handle, label)) in itertools.product(legends, enumerate(entries)):
+        # Set afterwards: matplotlib drops a legend entry whose label starts with an underscore.
+        text = legend.get_texts()[number]
+        text.set_text(textwrap.fill(label, 26))
+        text.set_fontweight("bold" if handle is None else "normal")
+
+
+def _seeds(table: pd.DataFrame) -> str:
+    fewest, most = int(table["n_seeds"].min()), int(table["n_seeds"].max())
+    if fewest != most:
+        return f"{fewest}–{most} seeds"
+    return "1 seed" if most == 1 else f"{most} seeds"
+
+
+def interval_note(table: pd.DataFrame) -> str:
+    """What the points and whiskers of a figure stand for, from the table's own columns."""
+    known = table.dropna(subset=["ci_low", "ci_high"])
+    if known.empty:
+        return f"Points: {_seeds(table)}. No intervals: they need at least two seeds."
+    kinds = " and ".join(INTERVAL_NAMES.get(kind, kind) for kind in dict.fromkeys(known["interval"]))
+    level = f"{100 * known['level'].iloc[0]:g} %"
+    return f"Points: mean over {_seeds(table)}. Whiskers: {level} interval of that mean ({kinds})."
