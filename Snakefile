@@ -33,5 +33,4 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report.html",
-        of_all_controls("predictions.parquet"),
     localrule: True

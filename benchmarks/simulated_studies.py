@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from terralucas import splits, tallies
-from terralucas.resampling import Predictions
+from terralucas.predictions import Part
 
 LUCAS = (511, 178, 205, 704, 126, 57, 125, 43, 20, 25)
 VALIDATION_SHARE = 0.15
@@ -66,7 +66,7 @@ class Study:
         population: recipe → mean cells of each class's fresh chips, (K, cells).
     """
 
-    recipes: dict[str, dict[int, Predictions]]
+    recipes: dict[str, dict[int, Part]]
     groups: np.ndarray | None
     population: dict[str, np.ndarray]
 
@@ -92,7 +92,7 @@ def simulate(world: World, number: int) -> Study:
     fresh_labels = np.repeat(np.arange(n_classes), fresh)
     # Fresh chips lie in blocks of their own.
     _, fresh_chips = _draw(world, centres, fresh_labels, random)
-    recipes: dict[str, dict[int, Predictions]] = {name: {} for name in world.shifts}
+    recipes: dict[str, dict[int, Part]] = {name: {} for name in world.shifts}
     population = {name: [] for name in world.shifts}
     for seed in range(20 if world.holdout else world.seeds):
         repetition, number_of_fold = (0, 0) if world.holdout else divmod(seed, world.folds)
@@ -104,7 +104,7 @@ def simulate(world: World, number: int) -> Study:
             classify = _train(world, chips[train], labels[train], shift, random)
             # A holdout's truth is that of its one training set, over more initialisations than are tested.
             if seed < world.seeds:
-                recipes[name][seed] = Predictions(tested, labels[tested], classify(chips[tested]))
+                recipes[name][seed] = Part(tested, labels[tested], classify(chips[tested]))
             cells = tallies.cells(fresh_labels, classify(fresh_chips))
             population[name].append(cells.reshape(n_classes, fresh, -1).mean(axis=1))
     return Study(recipes, groups, {name: np.mean(each, axis=0) for name, each in population.items()})

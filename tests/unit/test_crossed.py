@@ -8,7 +8,8 @@ from scipy import stats
 
 from small_study import HOLDOUT, SMALL, scored
 from terralucas.crossed import bca, crossed, equivalence_p, percentile, probability_greater, two_sided_p
-from terralucas.resampling import Predictions, combine, make_design, score_recipe
+from terralucas.predictions import Part
+from terralucas.resampling import combine, make_design, score_recipe
 
 DRAWS = 20_000
 
@@ -21,7 +22,7 @@ def one_seed(recall, counts, seed=0):
     logits = random.normal(size=(len(labels), len(counts)))
     best = np.where(right, labels, (labels + 1) % len(counts))
     logits[np.arange(len(labels)), best] = 10.0
-    return {0: Predictions(np.arange(len(labels)), labels, logits)}, right, labels
+    return {0: Part(np.arange(len(labels)), labels, logits)}, right, labels
 
 
 def macro(*hits, axis=-1):
@@ -81,7 +82,7 @@ def test_where_training_is_all_that_varies_it_is_the_t_interval():
         logits = np.zeros((len(labels), 2))
         right = random.random(len(labels)) < share
         logits[np.arange(len(labels)), np.where(right, labels, 1 - labels)] = 3.0
-        runs[seed] = Predictions(np.arange(len(labels)), labels, logits)
+        runs[seed] = Part(np.arange(len(labels)), labels, logits)
     design = make_design(runs, 2, 0.0)
     scores = score_recipe(design, runs, DRAWS, 1)
     place = design.names.index("macro_accuracy")

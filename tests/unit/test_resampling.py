@@ -8,7 +8,8 @@ import pytest
 from small_study import HOLDOUT, SMALL, scored
 from terralucas.errors import StudyError
 from terralucas.metrics import METRICS, evaluate
-from terralucas.resampling import Predictions, Scores, combine, draw_weights, make_design, score_recipe
+from terralucas.predictions import Part
+from terralucas.resampling import Scores, combine, draw_weights, make_design, score_recipe
 
 
 def pooled(runs):
@@ -38,7 +39,7 @@ def test_every_class_keeps_its_chips_in_every_draw():
 def test_draws_repeat_with_their_seed_and_do_not_hang_on_the_order_of_rows():
     study, design, scores = scored(draws=50)
     runs = study.recipes["a"]
-    turned = {seed: Predictions(*(np.asarray(x)[::-1] for x in vars(run).values())) for seed, run in runs.items()}
+    turned = {seed: Part(*(np.asarray(x)[::-1] for x in vars(run).values())) for seed, run in runs.items()}
     again = score_recipe(design, turned, 50, 1)
     assert np.array_equal(again.drawn, scores["a"].drawn)
     assert np.allclose(again.deviations, scores["a"].deviations)
@@ -133,11 +134,11 @@ def test_runs_that_can_not_be_compared_are_refused(change, words):
 
 
 def test_runs_that_are_no_study_are_refused():
-    run = Predictions(np.array([4, 5, 5]), np.array([0, 1, 1]), np.zeros((3, 2)))
+    run = Part(np.array([4, 5, 5]), np.array([0, 1, 1]), np.zeros((3, 2)))
     with pytest.raises(StudyError, match="a chip twice in the test part of seed 0"):
         make_design({0: run}, 2, 0.25)
-    other = Predictions(np.array([4, 6]), np.array([1, 0]), np.zeros((2, 2)))
-    first = Predictions(np.array([4, 5]), np.array([0, 1]), np.zeros((2, 2)))
+    other = Part(np.array([4, 6]), np.array([1, 0]), np.zeros((2, 2)))
+    first = Part(np.array([4, 5]), np.array([0, 1]), np.zeros((2, 2)))
     with pytest.raises(StudyError, match="a chip with two labels"):
         make_design({0: first, 1: other}, 2, 0.25)
     with pytest.raises(StudyError, match="No test chips remain"):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from small_study import HOLDOUT, SMALL, scored
-from terralucas.resampling import Predictions, make_design, score_recipe
+from terralucas.predictions import Part
+from terralucas.resampling import make_design, score_recipe
 from terralucas.variance import CHIPS, INITIALISATION, SPLIT, SPLIT_AND_INITIALISATION, seed_spread, variance_table
 
 
@@ -18,7 +19,7 @@ def drawn_runs(random, training_sd, n=60, n_seeds=5, same_chips=False, chip_sd=0
         right = random.random(n) < np.clip(0.6 + training_sd * random.normal() + ease[chips], 0, 1)
         logits = np.zeros((n, 2))
         logits[np.arange(n), np.where(right, labels, 1 - labels)] = 1.0
-        runs[seed] = Predictions(chips, labels, logits)
+        runs[seed] = Part(chips, labels, logits)
     return runs
 
 

@@ -1,6 +1,51 @@
 # Aggregation: tidy tables, figures and one self-contained report, all a function of the runs' files.
-TABLES = ["runs", "summary", "per_class", "contrasts", "confusion", "curves", "classes"]
-FIGURES = ["accuracy", "per_class", "confusion", "curves"]
+# What each table has in a row, for Snakemake's own report.
+TABLES = {
+    "runs": "one per run",
+    "summary": "one per recipe and score",
+    "per_class": "one per recipe, class and score",
+    "controls": "one per control and score",
+    "contrasts": "one per contrast, scope and score",
+    "mixed_model": "one per contrast and scope",
+    "power": "one per contrast and scope",
+    "variance": "one per recipe and component",
+    "confusion": "one per recipe, true and predicted class",
+    "curves": "one per recipe and epoch",
+    "classes": "one per class",
+}
+EVIDENCE = {
+    "fronts": "one per recipe, shift and score",
+    "fronts_runs": "one per run",
+    "fronts_summary": "one per recipe and score",
+    "fronts_contrasts": "one per contrast, scope and quantity",
+    "calibration": "one per recipe, score and stage",
+    "reliability": "one per recipe, stage and bin",
+    "overlap": "one per seed",
+    "distance": "one per recipe, distance and score",
+}
+FIGURES = {
+    "accuracy": "macro against micro accuracy",
+    "per_class": "recall per class",
+    "fronts": "what a shift of the prior buys",
+    "reliability": "confidence against accuracy",
+    "distance": "scores by distance to the nearest training chip",
+    "map": "where chips are right",
+    "confusion": "confusion matrices",
+    "curves": "training curves",
+}
+
+
+def tables_of(names):
+    """Paths of tables, as items of Snakemake's report."""
+    return {
+        name: report(
+            f"{RESULTS}/tables/{name}.csv",
+            caption=f"../report/{name}.rst",
+            category="Tables",
+            labels={"table": name.replace("_", " "), "rows": rows},
+        )
+        for name, rows in names.items()
+    }
 
 
 rule make_tables:
@@ -8,36 +53,11 @@ rule make_tables:
         predictions=of_all_runs("predictions.parquet"),
         records=of_all_runs("run.yaml"),
         histories=of_all_runs("history.csv"),
+        controls=of_all_controls("predictions.parquet"),
         chips=f"{RESULTS}/data/chips.parquet",
         code=code_of("make_tables"),
     output:
-        runs=report(
-            f"{RESULTS}/tables/runs.csv",
-            caption="../report/runs.rst",
-            category="Tables",
-            labels={"table": "runs", "rows": "one per run"},
-        ),
-        summary=report(
-            f"{RESULTS}/tables/summary.csv",
-            caption="../report/summary.rst",
-            category="Tables",
-            labels={"table": "summary", "rows": "one per recipe and metric"},
-        ),
-        per_class=report(
-            f"{RESULTS}/tables/per_class.csv",
-            caption="../report/per_class_table.rst",
-            category="Tables",
-            labels={"table": "per class", "rows": "one per recipe, class and metric"},
-        ),
-        contrasts=report(
-            f"{RESULTS}/tables/contrasts.csv",
-            caption="../report/contrasts.rst",
-            category="Tables",
-            labels={"table": "contrasts", "rows": "one per contrast, scope and metric"},
-        ),
-        confusion=f"{RESULTS}/tables/confusion.csv",
-        curves=f"{RESULTS}/tables/curves.csv",
-        classes=f"{RESULTS}/tables/classes.csv",
+        **tables_of(TABLES),
         durations=f"{RESULTS}/durations.csv",
     log:
         f"{RESULTS}/logs/make_tables.log",
@@ -52,47 +72,77 @@ rule make_tables:
         runtime=30,
     params:
         classes=DATASET["classes"],
-        strategy=config["split"]["strategy"],
-        level=config["report"]["confidence_level"],
-        contrasts=config["report"]["contrasts"],
+        split=split_settings(),
+        report={key: value for key, value in config["report"].items() if key not in ("controls", "planning")},
+        controls=f"{RESULTS}/controls",
     message:
         "Computing the tables of {config[study]}"
     script:
         script_of("make_tables")
 
 
+rule make_evidence:
+    input:
+        predictions=of_all_runs("predictions.parquet"),
+        records=of_all_runs("run.yaml"),
+        splits=expand(f"{RESULTS}/splits/seed-{{seed}}.csv", seed=GRID["seeds"]),
+        chips=f"{RESULTS}/data/chips.parquet",
+        code=code_of("make_evidence"),
+    output:
+        **tables_of(EVIDENCE),
+        points=f"{RESULTS}/map/points.parquet",
+        geojson=f"{RESULTS}/map/points.geojson",
+    log:
+        f"{RESULTS}/logs/make_evidence.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_evidence.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        classes=DATASET["classes"],
+        strategy=config["split"]["strategy"],
+        monitor=config["training"]["monitor"],
+        level=config["report"]["confidence_level"],
+        contrasts=config["report"]["contrasts"],
+        pixel_size_m=DATASET["pixel_size_m"],
+    message:
+        "Looking behind the scores: fronts, calibration, distances, map"
+    script:
+        script_of("make_evidence")
+
+
 rule draw_figures:
     input:
-        summary=f"{RESULTS}/tables/summary.csv",
-        per_class=f"{RESULTS}/tables/per_class.csv",
-        confusion=f"{RESULTS}/tables/confusion.csv",
-        curves=f"{RESULTS}/tables/curves.csv",
+        **{
+            name: f"{RESULTS}/tables/{name}.csv"
+            for name in (
+                "summary",
+                "per_class",
+                "confusion",
+                "curves",
+                "fronts",
+                "fronts_runs",
+                "reliability",
+                "distance",
+            )
+        },
+        points=f"{RESULTS}/map/points.parquet",
         code=code_of("draw_figures"),
     output:
-        accuracy=report(
-            f"{RESULTS}/figures/accuracy.svg",
-            caption="../report/accuracy.rst",
-            category="Figures",
-            labels={"figure": "macro against micro accuracy"},
-        ),
-        per_class=report(
-            f"{RESULTS}/figures/per_class.svg",
-            caption="../report/per_class.rst",
-            category="Figures",
-            labels={"figure": "recall per class"},
-        ),
-        confusion=report(
-            f"{RESULTS}/figures/confusion.svg",
-            caption="../report/confusion.rst",
-            category="Figures",
-            labels={"figure": "confusion matrices"},
-        ),
-        curves=report(
-            f"{RESULTS}/figures/curves.svg",
-            caption="../report/curves.rst",
-            category="Figures",
-            labels={"figure": "training curves"},
-        ),
+        **{
+            name: report(
+                f"{RESULTS}/figures/{name}.svg",
+                caption=f"../report/{name}_figure.rst",
+                category="Figures",
+                labels={"figure": title},
+            )
+            for name, title in FIGURES.items()
+        },
     log:
         f"{RESULTS}/logs/draw_figures.log",
     benchmark:
@@ -112,7 +162,7 @@ rule draw_figures:
 
 rule build_report:
     input:
-        **{f"table_{name}": f"{RESULTS}/tables/{name}.csv" for name in TABLES},
+        **{f"table_{name}": f"{RESULTS}/tables/{name}.csv" for name in [*TABLES, *EVIDENCE]},
         **{f"figure_{name}": f"{RESULTS}/figures/{name}.svg" for name in FIGURES},
         durations=f"{RESULTS}/durations.csv",
         features=feature_records(),
@@ -140,8 +190,9 @@ rule build_report:
         runtime=30,
     params:
         config=without_secrets(config),
-        tables=TABLES,
-        figures=FIGURES,
+        registration=f"{RESULTS}/registration.json",
+        tables=[*TABLES, *EVIDENCE],
+        figures=list(FIGURES),
     message:
         "Writing the report of {config[study]}"
     script:

@@ -3,6 +3,7 @@ from snakemake.spawn_jobs import SpawnedJobArgsFactory
 
 from _terminal import Terminal
 from terralucas.files import check_writable, remove_leftovers
+from terralucas.registration import plan_of, register
 
 
 def insist_on_writing(folder):
@@ -32,6 +33,8 @@ def insist_on_plain_paths():
 
 onstart:
     insist_on_writing(RESULTS)
+    finished = sum(Path(path).is_file() for path in of_all_runs("run.yaml"))
+    register(Path(RESULTS, "registration.json"), plan_of(config), finished)
     if not workflow.local_exec:
         insist_on_plain_paths()
     # `--verbose` shows everything, as does the log file.

@@ -2,16 +2,20 @@
 
 from pathlib import Path
 
+import geopandas as gpd
+
 from _job import job
-from terralucas import figures
+from terralucas import evidence_figures, figures
 from terralucas.tidy import read_table
 
 with job(snakemake):
-    draw = {
-        "accuracy": (figures.accuracy_figure, "summary"),
-        "per_class": (figures.per_class_figure, "per_class"),
-        "confusion": (figures.confusion_figure, "confusion"),
-        "curves": (figures.curves_figure, "curves"),
-    }
-    for name, (function, table) in draw.items():
-        function(read_table(snakemake.input[table]), Path(snakemake.output[name]))
+    read = lambda name: read_table(snakemake.input[name])  # noqa: E731
+    path = {name: Path(value) for name, value in snakemake.output.items()}
+    figures.accuracy_figure(read("summary"), path["accuracy"])
+    figures.per_class_figure(read("per_class"), path["per_class"])
+    figures.confusion_figure(read("confusion"), path["confusion"])
+    figures.curves_figure(read("curves"), path["curves"])
+    evidence_figures.fronts_figure(read("fronts"), read("fronts_runs"), path["fronts"])
+    evidence_figures.reliability_figure(read("reliability"), path["reliability"])
+    evidence_figures.distance_figure(read("distance"), path["distance"])
+    evidence_figures.map_figure(gpd.read_parquet(snakemake.input.points), path["map"])

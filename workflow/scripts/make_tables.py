@@ -1,25 +1,53 @@
 """Rule make_tables: the tidy tables of the study."""
 
+import tempfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from _job import job
 from terralucas import tables
-from terralucas.tidy import write_table
+from terralucas.comparison import Question, compare
+from terralucas.control_runs import recipe_names
+from terralucas.predictions import Part, load_run
+from terralucas.splits import spatial_blocks
+from terralucas.tidy import RECIPE, write_table
 
 with job(snakemake):
-    params, output = snakemake.params, snakemake.output
+    params, source, output = snakemake.params, snakemake.input, snakemake.output
+    index = pq.read_table(source.chips, columns=["point_id", "label", "easting_m", "northing_m"]).to_pandas()
+    rows = {point_id: row for row, point_id in enumerate(index["point_id"])}
     # Scores come from the predictions again, so that the tables depend on nothing else.
-    runs = [tables.read_run(Path(record).parent) for record in snakemake.input.records]
+    runs = [tables.read_run(Path(record).parent) for record in source.records]
     table = tables.runs_table(runs)
-    design = (params.strategy, params.level)
-    labels = pq.read_table(snakemake.input.chips, columns=["label"])["label"].to_numpy()
-    write_table(table, Path(output.runs))
-    write_table(tables.summary_table(table, *design), Path(output.summary))
-    write_table(tables.per_class_table(runs, table, params.classes, *design), Path(output.per_class))
-    write_table(tables.contrasts_table(table, params.contrasts, *design), Path(output.contrasts))
-    write_table(tables.confusion_table(runs, table, params.classes), Path(output.confusion))
-    write_table(tables.curves_table(runs, table), Path(output.curves))
-    write_table(tables.classes_table(labels, params.classes), Path(output.classes))
-    write_table(tables.durations_table(runs), Path(output.durations))
+    files = {}
+    for result, path in zip(runs, source.predictions, strict=True):
+        files.setdefault(tuple(result.names[name] for name in RECIPE), {})[result.names["seed"]] = Path(path)
+    recipes = list(files)
+    for path in map(Path, source.controls):
+        control = path.parent.relative_to(params.controls).parent.as_posix()
+        names = tuple(recipe_names(control)[name] for name in RECIPE)
+        files.setdefault(names, {})[int(path.parent.name.removeprefix("seed-"))] = path
+
+    def load(recipe: tuple[str, str, str]) -> dict[int, Part]:
+        return {seed: load_run(path, {}, rows).test for seed, path in files[recipe].items()}
+
+    split = params.split
+    places = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
+    groups = None if split["block_km"] is None else spatial_blocks(*places, split["block_km"])
+    holdout = split["strategy"] == "holdout"
+    ratio = 0.0 if holdout else float((table["n_test"] / table["n_train"]).mean())
+    question = Question.from_config(params.report, params.classes, 1 if holdout else split["folds"])
+    with tempfile.TemporaryDirectory() as folder:
+        compared = compare(
+            recipes, [names for names in files if names not in recipes], load, ratio, groups, question, Path(folder)
+        )
+    compared |= {
+        "runs": table,
+        "confusion": tables.confusion_table(runs, table, params.classes),
+        "curves": tables.curves_table(runs, table),
+        "classes": tables.classes_table(index["label"].to_numpy(), params.classes),
+        "durations": tables.durations_table(runs),
+    }
+    for name, content in compared.items():
+        write_table(content, Path(output[name]))

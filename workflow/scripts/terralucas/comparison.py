@@ -18,13 +18,14 @@ from terralucas.contrasts import Contrast, Difference, Recipe, contrasts_table, 
 from terralucas.estimates import scores_table
 from terralucas.mixed_model import mixed_model_table
 from terralucas.power import Spreads, chips_needed, observed_spreads, seeds_needed, smallest_difference, with_seeds
-from terralucas.resampling import Design, Predictions, Scores, combine, make_design, score_recipe
+from terralucas.predictions import Part
+from terralucas.resampling import Design, Scores, combine, make_design, score_recipe
 from terralucas.tidy import RECIPE, SCHEMA_VERSION
 from terralucas.variance import variance_table
 
 # Scores whose contrasts a study is about; the others have no margin, mixed model or power.
 MAIN = ("macro_accuracy", "micro_accuracy")
-TABLES = ("summary", "per_class", "contrasts", "mixed_model", "power", "variance")
+TABLES = ("summary", "per_class", "controls", "contrasts", "mixed_model", "power", "variance")
 POWER = 0.8
 # Of tables that have no rows where a study names no contrasts.
 COLUMNS = {
@@ -61,6 +62,23 @@ class Question:
     draws: int
     seed: int
 
+    @classmethod
+    def from_config(cls, report: Mapping[str, Any], classes: Sequence[Mapping[str, Any]], folds: int) -> Question:
+        """The question of a configuration's `report` section."""
+        codes = [str(entry["code"]) for entry in classes]
+        difference = lambda entry: (entry["factor"], entry["a"], entry["b"])  # noqa: E731
+        return cls(
+            classes=classes,
+            excluded=tuple(codes.index(str(code)) for code in report["excluded_classes"]),
+            contrasts=[difference(entry) for entry in report["contrasts"]],
+            interactions=[(difference(first), difference(second)) for first, second in report["interactions"]],
+            margins=report["margins"],
+            folds=folds,
+            level=report["confidence_level"],
+            draws=report["draws"],
+            seed=report["seed"],
+        )
+
     @property
     def scopes(self) -> dict[str, tuple[int, ...]]:
         """Name of each set of classes → indices of those left out."""
@@ -85,7 +103,8 @@ class Question:
 
 def compare(
     recipes: Sequence[Recipe],
-    load: Callable[[Recipe], Mapping[int, Predictions]],
+    controls: Sequence[Recipe],
+    load: Callable[[Recipe], Mapping[int, Part]],
     test_to_train: float,
     groups: np.ndarray | None,
     question: Question,
@@ -95,7 +114,8 @@ def compare(
 
     Args:
         recipes: of the study.
-        load: gives a recipe's test predictions by seed.
+        controls: names of its controls, in the form of recipes; scored alike, and in no contrast.
+        load: gives the test predictions of a recipe or control by seed.
         test_to_train: n_test / n_train, or 0 where all seeds share one split.
         groups: block of each chip, or None.
         question: of the study.
@@ -111,7 +131,7 @@ def compare(
     for scope, excluded in question.scopes.items():
         design, n_classes = None, len(question.classes)
         rows, runs = [], []
-        for number, recipe in enumerate(recipes):
+        for number, recipe in enumerate([*recipes, *controls]):
             predictions = load(recipe)
             if design is None:
                 design = make_design(predictions, n_classes, test_to_train, groups, excluded)
@@ -119,6 +139,8 @@ def compare(
             scores.save(folder / f"{number}.npz")
             names = dict(zip(RECIPE, recipe, strict=True))
             rows.append(scores_table(design, scores, question.level, question.seed).assign(**names))
+            if recipe in controls:
+                continue
             variance = variance_table(design, scores, question.level)
             parts["variance"].append(_first(variance[variance["metric"].isin(MAIN)], classes=scope, **names))
             runs.append(pd.DataFrame(scores.seeds, columns=design.names).assign(seed=design.seeds, **names))
@@ -126,8 +148,11 @@ def compare(
         load_scores = _loader(recipes, folder)
         table = _first(pd.concat(rows, ignore_index=True), classes=scope)
         of_class = table["metric"].str.contains(":")
-        parts["summary"].append(table[~of_class].drop(columns=["wilson_low", "wilson_high"]))
-        parts["per_class"].append(_by_class(table[of_class], question.classes))
+        of_control = pd.Series(list(zip(*(table[name] for name in RECIPE), strict=True))).isin(list(controls))
+        overall = table[~of_class].drop(columns=["wilson_low", "wilson_high"])
+        parts["summary"].append(overall[~of_control])
+        parts["controls"].append(overall[of_control])
+        parts["per_class"].append(_by_class(table[of_class & ~of_control], question.classes))
         asked = question.contrasts_of(recipes)
         if asked:
             answers = contrasts_table(design, asked, load_scores, question.margins, question.level, question.seed)

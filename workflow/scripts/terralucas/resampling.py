@@ -17,25 +17,11 @@ import numpy as np
 
 from terralucas import tallies
 from terralucas.errors import StudyError
+from terralucas.predictions import Part
 from terralucas.randomness import Stream, generator
 
 _CHUNK = 500
 Key = TypeVar("Key")
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Test chips of one run.
-
-    Attributes:
-        chips: (m,) numbers of the chips, the same in all runs of a study.
-        labels: (m,) class indices.
-        logits: (m, K).
-    """
-
-    chips: np.ndarray
-    labels: np.ndarray
-    logits: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -111,7 +97,7 @@ class Scores:
 
 
 def make_design(
-    runs: Mapping[int, Predictions],
+    runs: Mapping[int, Part],
     n_classes: int,
     test_to_train: float,
     groups: np.ndarray | None = None,
@@ -181,7 +167,7 @@ def draw_weights(design: Design, draws: int, seed: int) -> Iterator[np.ndarray]:
         yield np.concatenate(counts, axis=1).astype(np.float32)[:, design.units]
 
 
-def score_recipe(design: Design, runs: Mapping[int, Predictions], draws: int, seed: int) -> Scores:
+def score_recipe(design: Design, runs: Mapping[int, Part], draws: int, seed: int) -> Scores:
     """Score a recipe's runs, resampled and whole.
 
     Args:
@@ -246,7 +232,7 @@ def combine(coefficients: Mapping[Key, float], load: Callable[[Key], Scores]) ->
     return Scores(**total)
 
 
-def _rows_of(design: Design, position: int, runs: Mapping[int, Predictions]) -> tuple[Predictions, np.ndarray]:
+def _rows_of(design: Design, position: int, runs: Mapping[int, Part]) -> tuple[Part, np.ndarray]:
     """The run of a seed, and which of its rows are the design's test chips, in the design's order."""
     seed = design.seeds[position]
     if set(runs) != set(design.seeds):

@@ -13,7 +13,6 @@ import yaml
 
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
-from terralucas.intervals import FIXED_SPLIT, NADEAU_BENGIO, MeanInterval, corrected_t
 from terralucas.metrics import METRICS, evaluate
 from terralucas.predictions import read_predictions
 from terralucas.tidy import RECIPE, tidy_table
@@ -93,74 +92,6 @@ def durations_table(runs: Sequence[RunResult]) -> pd.DataFrame:
     )
 
 
-def summary_table(runs: pd.DataFrame, strategy: str, level: float) -> pd.DataFrame:
-    """One row for each recipe and metric: mean over seeds with its interval."""
-    rows = []
-    for names, group in _by_recipe(runs):
-        ratio = _test_to_train(group, strategy)
-        for metric in METRICS:
-            interval = corrected_t(group[metric].to_numpy(), ratio, level)
-            rows.append({**names, "metric": metric, **_interval_columns(interval, strategy, level)})
-    return tidy_table(rows)
-
-
-def per_class_table(
-    runs: Sequence[RunResult], table: pd.DataFrame, classes: Sequence[Mapping[str, Any]], strategy: str, level: float
-) -> pd.DataFrame:
-    """One row for each recipe, class and metric (recall, precision, F1), with the test chips of the class over seeds.
-
-    A precision without predictions is left out of its mean; n_seeds counts the seeds that have one.
-    """
-    rows = []
-    for names, group in _by_recipe(table):
-        ratio = _test_to_train(group, strategy)
-        members = [runs[index].scores["per_class"] for index in group.index]
-        for index, entry in enumerate(classes):
-            n_test = sum(member["n"][index] for member in members)
-            for metric in PER_CLASS_METRICS:
-                values = np.array([member[metric][index] for member in members if member[metric][index] is not None])
-                interval = (
-                    corrected_t(values, ratio, level)
-                    if len(values)
-                    else MeanInterval(np.nan, np.nan, 0, np.nan, np.nan, np.nan)
-                )
-                columns = _interval_columns(interval, strategy, level)
-                rows.append({**names, **_class_columns(entry), "metric": metric, "n_test": n_test, **columns})
-    return tidy_table(rows)
-
-
-def contrasts_table(
-    runs: pd.DataFrame, contrasts: Iterable[Mapping[str, str]], strategy: str, level: float
-) -> pd.DataFrame:
-    """One row for each contrast a − b, scope and metric: paired over seeds, averaged over the other factors.
-
-    The scope is `all` for the average over all cells that differ in the contrast's factor alone, or names one backbone.
-    """
-    rows = []
-    columns = ["contrast", "factor", "a", "b", "scope", "metric", "difference", "sd", "n_seeds", "n_cells"]
-    columns += ["ci_low", "ci_high", "p_value", "interval", "level"]
-    for contrast in contrasts:
-        factor, a, b = contrast["factor"], contrast["a"], contrast["b"]
-        others = [name for name in RECIPE if name != factor]
-        scopes = {"all": runs}
-        if factor != "backbone" and runs["backbone"].nunique() > 1:
-            scopes |= {name: runs[runs["backbone"] == name] for name in runs["backbone"].unique()}
-        for scope, table in scopes.items():
-            sides = [table[table[factor] == name].set_index([*others, "seed"]) for name in (a, b)]
-            if any(side.empty for side in sides):
-                continue
-            for metric in METRICS:
-                cells = (sides[0][metric] - sides[1][metric]).dropna()
-                by_seed = cells.groupby(level="seed").mean()
-                interval = corrected_t(by_seed.to_numpy(), _test_to_train(table, strategy), level)
-                values = _interval_columns(interval, strategy, level)
-                values["difference"] = values.pop("mean")
-                values["p_value"] = interval.p_value
-                values["n_cells"] = int(len(cells) // max(len(by_seed), 1))
-                rows.append({"contrast": f"{a} − {b}", **contrast, "scope": scope, "metric": metric, **values})
-    return tidy_table(rows, columns)
-
-
 def confusion_table(
     runs: Sequence[RunResult], table: pd.DataFrame, classes: Sequence[Mapping[str, Any]]
 ) -> pd.DataFrame:
@@ -207,23 +138,6 @@ def classes_table(labels: np.ndarray, classes: Sequence[Mapping[str, Any]]) -> p
 def _by_recipe(runs: pd.DataFrame) -> Iterable[tuple[dict[str, str], pd.DataFrame]]:
     for names, group in runs.groupby(RECIPE, sort=False):
         yield dict(zip(RECIPE, names, strict=True)), group
-
-
-def _test_to_train(group: pd.DataFrame, strategy: str) -> float:
-    """Nadeau and Bengio's n_test / n_train, or 0 where all seeds share one split."""
-    return 0.0 if strategy == "holdout" else float((group["n_test"] / group["n_train"]).mean())
-
-
-def _interval_columns(interval: MeanInterval, strategy: str, level: float) -> dict[str, Any]:
-    return {
-        "mean": interval.mean,
-        "sd": interval.sd,
-        "n_seeds": interval.n,
-        "ci_low": interval.low,
-        "ci_high": interval.high,
-        "interval": FIXED_SPLIT if strategy == "holdout" else NADEAU_BENGIO,
-        "level": level,
-    }
 
 
 def _class_columns(entry: Mapping[str, Any]) -> dict[str, Any]:
