@@ -116,6 +116,34 @@ rule make_evidence:
         script_of("make_evidence")
 
 
+rule power:
+    output:
+        f"{RESULTS}/power.csv",
+    log:
+        f"{RESULTS}/logs/power.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/power.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        split=config["split"],
+        seeds=len(GRID["seeds"]),
+        n_classes=len(DATASET["classes"]),
+        margins=config["report"]["margins"],
+        level=config["report"]["confidence_level"],
+        planning=config["report"]["planning"],
+        index=f"{RESULTS}/data/chips.parquet",
+    message:
+        "What {config[study]} can decide"
+    script:
+        script_of("power")
+
+
 rule draw_figures:
     input:
         **{

@@ -236,12 +236,24 @@ def _contradictions(config: Mapping[str, Any]) -> list[str]:
         for name in grid[plural]:
             if name not in config[plural]:
                 problems.append(f"grid.{plural} names {name!r}; {plural} defines: {', '.join(config[plural])}")
-    for contrast in config["report"]["contrasts"]:
+    report = config["report"]
+    named = [("contrasts", contrast) for contrast in report["contrasts"]]
+    named += [("interactions", contrast) for pair in report["interactions"] for contrast in pair]
+    for key, contrast in named:
         defined = config[FACTORS[contrast["factor"]]]
-        for name in {contrast["a"], contrast["b"]} - defined.keys():
-            problems.append(f"report.contrasts names the {contrast['factor']} {name!r}; defined: {', '.join(defined)}")
+        for name in sorted({contrast["a"], contrast["b"]} - defined.keys()):
+            problems.append(f"report.{key} names the {contrast['factor']} {name!r}; defined: {', '.join(defined)}")
         if contrast["a"] == contrast["b"]:
-            problems.append(f"report.contrasts compares {contrast['a']!r} with itself")
+            problems.append(f"report.{key} compares {contrast['a']!r} with itself")
+    known = [str(entry["code"]) for entry in dataset["classes"]]
+    for code in report["excluded_classes"]:
+        if str(code) not in known:
+            problems.append(f"report.excluded_classes names {code!r}; codes: {', '.join(known)}")
+    if len(known) - len(report["excluded_classes"]) < 2:
+        problems.append("report.excluded_classes leaves fewer than two classes")
+    counts = report["planning"]["class_counts"]
+    if counts is not None and len(counts) != len(known):
+        problems.append(f"report.planning.class_counts has {len(counts)} numbers for {len(known)} classes")
     for attribute in ("code", "name"):
         values = [str(entry[attribute]) for entry in dataset["classes"]]
         for value in sorted({value for value in values if values.count(value) > 1}):

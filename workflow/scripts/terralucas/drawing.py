@@ -6,11 +6,12 @@ import itertools
 import math
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -29,7 +30,12 @@ SAFE_COLOURS = 6
 # A figure of more inches than this does not fit a screen: its legend is drawn at both ends.
 TALL = 9.0
 MARKERS = ("o", "s", "^", "D", "v", "P")
-INTERVAL_NAMES = {"nadeau_bengio_t": "Nadeau–Bengio t interval", "t_fixed_split": "t interval, one fixed split"}
+# By the names of `crossed.method` without the kind of quantiles, and of `intervals`.
+CROSSED_NAMES = {"crossed": "crossed, for new seeds and new chips", "chips": "for new chips alone, one seed"}
+SEEDS_NAMES = {
+    "nadeau_bengio_t": "seeds, Nadeau–Bengio t for new seeds",
+    "t_fixed_split": "seeds, t for new seeds on the same split",
+}
 
 STYLE = {
     **sns.axes_style("ticks"),
@@ -136,6 +142,16 @@ def loss_legend(figure: Figure, losses: Sequence[str]) -> None:
     _place_legend(figure, entries)
 
 
+def verdict_legend(figure: Figure, styles: Mapping[str, tuple[str, str, bool]]) -> None:
+    """Verdicts by colour and marker, to the right of the panels."""
+    entries: list[tuple[Line2D | None, str]] = [(None, "Verdict")]
+    entries += [
+        (Line2D([], [], linestyle="none", marker=marker, markersize=7, **marker_style(colour, filled)), name)
+        for name, (colour, marker, filled) in styles.items()
+    ]
+    _place_legend(figure, entries)
+
+
 def _place_legend(figure: Figure, entries: list[tuple[Line2D | None, str]]) -> None:
     """Draw (handle, label) entries; one without a handle is a heading."""
     handles = [handle or Line2D([], [], linestyle="none") for handle, _ in entries]
@@ -159,10 +175,36 @@ def _seeds(table: pd.DataFrame) -> str:
 
 
 def interval_note(table: pd.DataFrame) -> str:
-    """What the points and whiskers of a figure stand for, from the table's own columns."""
-    known = table.dropna(subset=["ci_low", "ci_high"])
-    if known.empty:
-        return f"Points: {_seeds(table)}. No intervals: they need at least two seeds."
-    kinds = " and ".join(INTERVAL_NAMES.get(kind, kind) for kind in dict.fromkeys(known["interval"]))
-    level = f"{100 * known['level'].iloc[0]:g} %"
-    return f"Points: mean over {_seeds(table)}. Whiskers: {level} interval of that mean ({kinds})."
+    """What the points and whiskers of a figure of pooled scores stand for, from the table's own columns."""
+    known = [table.dropna(subset=[f"{kind}_low", f"{kind}_high"]) for kind in ("crossed", "seeds")]
+    note = f"Points: all test chips of {_seeds(table)} pooled."
+    if known[0].empty and known[1].empty:
+        return f"{note} No intervals: they need at least two seeds, or scores that vary."
+    level = f"{100 * table['level'].iloc[0]:g} %"
+    kinds = []
+    if len(known[0]):
+        methods = (name.partition("_")[0] for name in known[0]["crossed_interval"])
+        kinds.append(f"thick {_joined(CROSSED_NAMES[name] for name in methods)}")
+    if len(known[1]):
+        kinds.append(f"thin {_joined(SEEDS_NAMES[name] for name in known[1]['seeds_interval'])}")
+    missing = "" if len(known[1]) else " No seeds interval: it needs at least two seeds."
+    return f"{note} Whiskers: {level} intervals, {'; '.join(kinds)}.{missing}"
+
+
+def _joined(names: Iterable[str]) -> str:
+    return " or ".join(dict.fromkeys(names))
+
+
+def whisker(axes: Axes, place: float, limits: Sequence[float], colour: str, *, thick: bool, upright: bool) -> None:
+    """An interval (in the axis' units) at a place: thick for the crossed one, thin for that over seeds."""
+    if not np.isfinite(limits).all():
+        return
+    along, across = list(limits), [place, place]
+    style = {"linewidth": 3.2, "alpha": 0.45} if thick else {"linewidth": 1.0, "alpha": 0.9}
+    axes.plot(*((across, along) if upright else (along, across)), color=colour, solid_capstyle="butt", **style)
+
+
+def blank_figure(path: Path, title: str, sentence: str) -> None:
+    """A figure that says why there is nothing to draw."""
+    with drawing(path, title, 6.5, 1.0) as figure:
+        figure.text(0.5, 0.5, sentence, ha="center", va="center", fontsize=10)

@@ -13,6 +13,7 @@ import pandas as pd
 from terralucas.calibration import STAGES
 from terralucas.drawing import (
     MARKERS,
+    blank_figure,
     caption,
     decorate,
     drawing,
@@ -24,6 +25,7 @@ from terralucas.drawing import (
     recipe_legend,
 )
 from terralucas.fronts import SCORES
+from terralucas.leakage import NO_PLACES
 from terralucas.lucas import ASSETS, EPSG
 from terralucas.over_seeds import by_recipe
 
@@ -65,7 +67,7 @@ def fronts_figure(points: pd.DataFrame, runs: pd.DataFrame, path: Path) -> None:
             decorate(axes, " · ".join(head))
         note = (
             "Lines: the best means over seeds when τ · log prior is subtracted from the logits, τ from −2 to 2; bands: "
-            "interval of macro accuracy over seeds. Dots: the runs as they are. Stars: τ chosen on validation chips."
+            "interval of macro accuracy over seeds. Dots: the runs as they are. Stars: τ chosen on {chosen_on} chips."
         )
         caption(figure, "Macro accuracy (%)", note)
         figure.supylabel("Micro accuracy (%)", fontsize=10)
@@ -118,10 +120,14 @@ def distance_figure(distances: pd.DataFrame, path: Path) -> None:
     """Micro accuracy (percent) of every recipe by the distance to the nearest training chip, a panel per backbone.
 
     Args:
-        distances: of `leakage.distance_table`, with rows.
+        distances: of `leakage.distance_table`.
         path: SVG file to write.
     """
+    title = "Micro accuracy by distance to the nearest training chip"
     micro = distances[(distances["metric"] == "micro_accuracy") & (distances["n"] > 0)]
+    if micro.empty:
+        blank_figure(path, title, NO_PLACES)
+        return
     losses, decoders, backbones = (list(dict.fromkeys(micro[name])) for name in ("loss", "decoder", "backbone"))
     recipes = list(itertools.product(losses, decoders))
     colours, fills = palette(losses), fills_of(losses)
@@ -130,7 +136,7 @@ def distance_figure(distances: pd.DataFrame, path: Path) -> None:
     positions = {low: place for place, low in enumerate(bins.index)}
     columns = min(2, len(backbones))
     width, height = max(7.5, 5.2 * columns + 1.6), 3.9 * np.ceil(len(backbones) / columns) + 0.8
-    with drawing(path, "Micro accuracy by distance to the nearest training chip", width, height) as figure:
+    with drawing(path, title, width, height) as figure:
         for backbone, axes in zip(backbones, panels(figure, len(backbones), columns), strict=True):
             for names, group in by_recipe(micro[micro["backbone"] == backbone]):
                 loss, decoder = names["loss"], names["decoder"]
@@ -158,9 +164,12 @@ def map_figure(points: gpd.GeoDataFrame, path: Path) -> None:
     """Share of the test predictions of every point that are right (percent), over the outline of Italy.
 
     Args:
-        points: of `maps.correctness_table`, with rows.
+        points: of `maps.correctness_table`.
         path: SVG file to write.
     """
+    if points.empty:
+        blank_figure(path, "Errors on the map", "The chips have no coordinates, so that there is no map.")
+        return
     italy = gpd.read_file(ASSETS / "italy_outline.geojson", engine="pyogrio").to_crs(EPSG)
     west, south, east, north = points.total_bounds
     with drawing(path, "Errors on the map", 7.2, 7.0) as figure:

@@ -15,8 +15,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from terralucas.contrasts import AVERAGED, EQUIVALENT, SHOWN, UNDECIDED
 from terralucas.drawing import (
+    CROSSED_NAMES,
     MARKERS,
+    blank_figure,
     caption,
     decorate,
     drawing,
@@ -27,20 +30,97 @@ from terralucas.drawing import (
     palette,
     panels,
     recipe_legend,
+    verdict_legend,
+    whisker,
 )
 from terralucas.tidy import RECIPE
+from terralucas.wording import PERCENT
 
+ALL_CLASSES = "all"
+_RECALL_ENDS = ["wilson_low", "wilson_high", "seeds_low", "seeds_high"]
+# What a contrast shows, by colour and marker.
+_VERDICT_STYLES = {
+    SHOWN: ("#0072B2", "o", True),
+    EQUIVALENT: ("#009E73", "s", True),
+    UNDECIDED: ("#555555", "o", False),
+}
 # With more classes than this, the numbers in a confusion matrix would touch.
 MOST_NUMBERED_CLASSES = 12
+
+
+def answer_figure(contrasts: pd.DataFrame, level: float, path: Path) -> None:
+    """The averaged contrasts in macro and in micro accuracy (points) with both intervals and the margin's band.
+
+    Args:
+        contrasts: tidy table with one row per contrast, scope and metric; drawn are those averaged over all cells.
+        level: of the intervals.
+        path: SVG file to write.
+    """
+    averaged = contrasts[(contrasts["family"] == AVERAGED) & (contrasts["classes"] == ALL_CLASSES)]
+    metrics = {"macro_accuracy": "Macro accuracy", "micro_accuracy": "Micro accuracy"}
+    averaged = averaged[averaged["metric"].isin(metrics)]
+    title = "Averaged contrasts and the margin within which a difference would not matter"
+    if averaged.empty:
+        blank_figure(path, title, "The configuration names no contrasts (report.contrasts).")
+        return
+    names = list(dict.fromkeys(averaged["contrast"]))
+    with drawing(path, title, 11.2, 0.62 * len(names) + 1.9) as figure:
+        grid = panels(figure, 2, 2)
+        for (metric, label), axes in zip(metrics.items(), grid, strict=True):
+            _forest_panel(axes, averaged[averaged["metric"] == metric].set_index("contrast").loc[names])
+            decorate(axes, label)
+            axes.grid(visible=False, axis="y")
+        grid[0].set_yticks(range(len(names)), [name.replace(" − ", "\n− ") for name in names])
+        grid[0].set_ylim(len(names) - 0.45, -0.65)
+        caption(figure, "Difference (percentage points)", _contrast_note(averaged, level))
+        verdict_legend(figure, {name: _VERDICT_STYLES[name] for name in _VERDICT_STYLES})
+
+
+def _forest_panel(axes: Axes, rows: pd.DataFrame) -> None:
+    """Differences of one metric from top to bottom, each with its numbers above."""
+    margin = 100 * rows["margin"].max()
+    if np.isfinite(margin):
+        axes.axvspan(-margin, margin, color="#EFEFEF", linewidth=0, zorder=0)
+    axes.axvline(0, color="#555555", linewidth=0.9, linestyle=":")
+    axes.tick_params(axis="y", length=0)
+    for place, row in enumerate(rows.to_dict("records")):
+        colour, marker, filled = _VERDICT_STYLES[row["verdict"]]
+        for kind in ("crossed", "seeds"):
+            limits = [100 * row[f"{kind}_{end}"] for end in ("low", "high")]
+            whisker(axes, place, limits, colour, thick=kind == "crossed", upright=False)
+        style = marker_style(colour, filled) | {"markersize": 8, "zorder": 3}
+        axes.plot(100 * row["difference"], place, marker=marker, **style)
+        text = PERCENT.signed(row["difference"])
+        if np.isfinite(row["crossed_low"]):
+            text += f" [{PERCENT.signed(row['crossed_low'])}, {PERCENT.signed(row['crossed_high'])}]"
+        if np.isfinite(row["difference"]):
+            axes.annotate(
+                text, (100 * row["difference"], place), (0, 8), textcoords="offset points", ha="center", fontsize=8.5
+            )
+
+
+def _contrast_note(contrasts: pd.DataFrame, level: float) -> str:
+    """What the marks of the contrasts stand for."""
+    if contrasts["crossed_low"].isna().all():
+        return "Points: pooled differences. No intervals: nothing varies."
+    both = contrasts["seeds_low"].notna().any()
+    crossed = CROSSED_NAMES["crossed" if contrasts["n_seeds"].max() > 1 else "chips"]
+    seeds = "; thin seeds, for new seeds" if both else ". No seeds interval: it needs at least two seeds"
+    band = " Grey band: the margin." if contrasts["margin"].notna().any() else ""
+    return (
+        f"Points and numbers: pooled differences, averaged over all other settings. Whiskers: {100 * level:g} % "
+        f"intervals, thick {crossed}{seeds}.{band} The verdicts are Holm-adjusted."
+    )
 
 
 def accuracy_figure(summary: pd.DataFrame, path: Path) -> None:
     """Macro against micro accuracy (percent) of every recipe, a panel per backbone, with both intervals as a cross.
 
     Args:
-        summary: tidy table with one row per recipe and metric.
+        summary: tidy table with one row per recipe, set of classes and metric; only all classes are drawn.
         path: SVG file to write.
     """
+    summary = summary[summary["classes"] == ALL_CLASSES]
     losses, decoders = list(dict.fromkeys(summary["loss"])), list(dict.fromkeys(summary["decoder"]))
     backbones = list(dict.fromkeys(summary["backbone"]))
     colours, fills = palette(losses), fills_of(losses)
@@ -48,7 +128,8 @@ def accuracy_figure(summary: pd.DataFrame, path: Path) -> None:
     columns = min(3, len(backbones))
     width = {1: 8.2, 2: 11.2, 3: 13.0}[columns]
     height = max(4.6 * math.ceil(len(backbones) / columns), 0.24 * (len(losses) + len(decoders) + 4))
-    scores = summary.set_index("metric")[[*RECIPE, "mean", "ci_low", "ci_high"]]
+    ends = ["crossed_low", "crossed_high", "seeds_low", "seeds_high"]
+    scores = summary.set_index("metric")[[*RECIPE, "pooled", *ends]]
     both = scores.loc[["macro_accuracy"]].merge(
         scores.loc[["micro_accuracy"]], on=RECIPE, suffixes=("_macro", "_micro")
     )
@@ -57,12 +138,14 @@ def accuracy_figure(summary: pd.DataFrame, path: Path) -> None:
         for backbone, axes in zip(backbones, panels(figure, len(backbones), columns), strict=True):
             for row in both[both["backbone"] == backbone].to_dict("records"):
                 colour = colours[row["loss"]]
-                low, high = np.clip([100 * row["ci_low_macro"], 100 * row["ci_high_macro"]], 0, 100)
-                axes.plot([low, high], [100 * row["mean_micro"]] * 2, color=colour, linewidth=1.6, alpha=0.55)
-                low, high = np.clip([100 * row["ci_low_micro"], 100 * row["ci_high_micro"]], 0, 100)
-                axes.plot([100 * row["mean_macro"]] * 2, [low, high], color=colour, linewidth=1.6, alpha=0.55)
+                macro, micro = 100 * row["pooled_macro"], 100 * row["pooled_micro"]
+                for kind in ("crossed", "seeds"):
+                    for score, place in (("macro", micro), ("micro", macro)):
+                        limits = [100 * row[f"{kind}_{end}_{score}"] for end in ("low", "high")]
+                        style = {"thick": kind == "crossed", "upright": score == "micro"}
+                        whisker(axes, place, limits, colour, **style)
                 style = marker_style(colour, fills[row["loss"]]) | {"zorder": 3, "markersize": 7.5}
-                axes.plot(100 * row["mean_macro"], 100 * row["mean_micro"], marker=markers[row["decoder"]], **style)
+                axes.plot(macro, micro, marker=markers[row["decoder"]], **style)
             decorate(axes, f"Backbone: {backbone}")
         caption(figure, "Macro accuracy (%)", interval_note(chosen))
         figure.supylabel("Micro accuracy (%)", fontsize=10)
@@ -77,15 +160,16 @@ def per_class_figure(per_class: pd.DataFrame, path: Path) -> None:
     """Recall (percent) of every class and recipe as dot and whisker, a panel per backbone, commonest class on top.
 
     Args:
-        per_class: tidy table with one row per recipe, class and metric; only `recall` is drawn.
+        per_class: tidy table with one row per recipe, set of classes, class and metric; only `recall` is drawn, with
+            all classes. Its thick whiskers are Wilson's, which hold where a rare class leaves few distinct draws.
         path: SVG file to write.
     """
-    recall = per_class[per_class["metric"] == "recall"]
+    recall = per_class[(per_class["metric"] == "recall") & (per_class["classes"] == ALL_CLASSES)]
     losses, decoders = list(dict.fromkeys(recall["loss"])), list(dict.fromkeys(recall["decoder"]))
     backbones = list(dict.fromkeys(recall["backbone"]))
     recipes = list(itertools.product(losses, decoders))
-    counts = recall.groupby(["class_code", "class_name"])["n_test"].max().reset_index()
-    counts = counts.sort_values(["n_test", "class_code"], ascending=[False, True])
+    counts = recall.groupby(["class_code", "class_name"])["n"].max().reset_index()
+    counts = counts.sort_values(["n", "class_code"], ascending=[False, True])
     columns = min(3, len(backbones))
     rows = math.ceil(len(backbones) / columns)
     pitch = 9.5 if len(recipes) <= 12 else max(3.5, 114 / len(recipes))
@@ -100,15 +184,14 @@ def per_class_figure(per_class: pd.DataFrame, path: Path) -> None:
             decorate(axes, f"Backbone: {backbone}")
             axes.grid(visible=False, axis="y")
             if number == 0:
-                labels = [f"{_wrapped(row.class_name)}\nn = {row.n_test:,.0f}" for row in counts.itertuples()]
+                labels = [f"{_wrapped(row.class_name)}\nn = {row.n:,.0f}" for row in counts.itertuples()]
                 axes.set_yticks(range(len(counts)), labels)
                 axes.set_ylim(len(counts) - 0.5, -0.5)
                 axes.set_xlim(-2, 102)
             axes.tick_params(axis="y", length=0)
             # The panel is taller than a screen: the scale must be in sight from both ends.
             axes.tick_params(axis="x", top=True, labeltop=True)
-        cut = " Whiskers are cut at 0 and 100 %." if recall["ci_low"].notna().any() else ""
-        caption(figure, "Recall (%)", f"{interval_note(recall)}{cut} n: test chips, all seeds together.")
+        caption(figure, "Recall (%)", f"{_recall_note(recall)} n: test chips, all seeds together.")
         recipe_legend(figure, losses, decoders)
 
 
@@ -123,15 +206,22 @@ def _recall_panel(
         axes.axhspan(row - 0.5, row + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
     for place, (loss, decoder) in enumerate(recipes):
         chosen = recall[(recall["loss"] == loss) & (recall["decoder"] == decoder)]
-        values = chosen.set_index("class_code")[["mean", "ci_low", "ci_high"]].reindex(codes)
-        values = (100 * values).clip(0, 100)
+        values = 100 * chosen.set_index("class_code")[["pooled", *_RECALL_ENDS]].reindex(codes)
         heights = np.arange(len(codes)) + (place - (len(recipes) - 1) / 2) * pitch
-        shown = values["ci_low"].notna().to_numpy()
-        if shown.any():
-            limits = values[["ci_low", "ci_high"]].to_numpy()[shown]
-            axes.hlines(heights[shown], limits[:, 0], limits[:, 1], color=colours[loss], linewidth=1.5, alpha=0.6)
+        for height, limits in zip(heights, values[_RECALL_ENDS].to_numpy(), strict=True):
+            for ends, thick in ((limits[:2], True), (limits[2:], False)):
+                whisker(axes, height, ends, colours[loss], thick=thick, upright=False)
         style = marker_style(colours[loss], fills[loss]) | {"linestyle": "none", "markersize": 4.8, "zorder": 3}
-        axes.plot(values["mean"], heights, marker=markers[decoder], clip_on=False, **style)
+        axes.plot(values["pooled"], heights, marker=markers[decoder], clip_on=False, **style)
+
+
+def _recall_note(recall: pd.DataFrame) -> str:
+    """The note of `interval_note` with Wilson's interval in the place of the crossed one."""
+    wilson = recall.assign(crossed_low=recall["wilson_low"], crossed_high=recall["wilson_high"])
+    note = interval_note(wilson)
+    for name in CROSSED_NAMES.values():
+        note = note.replace(f"thick {name}", f"thick Wilson, {name.removeprefix('crossed, ')}")
+    return note
 
 
 def confusion_figure(confusion: pd.DataFrame, path: Path) -> None:

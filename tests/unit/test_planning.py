@@ -1,0 +1,46 @@
+"""The power of a study before its first run."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from terralucas.planning import Assumptions, Plan, planned_power, sentences
+
+LUCAS = [511, 178, 205, 704, 126, 57, 125, 43, 20, 25]
+SPLIT = {"strategy": "kfold", "folds": 5, "validation_share": 0.15, "test_share": 0.2}
+ASSUMED = Assumptions(recall=0.5, paired_correlation=0.5, training_sd=0.01)
+
+
+def test_without_spread_of_training_it_is_the_textbook_power_of_a_paired_difference():
+    """Chow, Shao & Wang (2008), sample size of a paired difference: (z_0.975 + z_0.8) standard errors."""
+    plan = Plan.from_config(SPLIT, 5, [400] * 10, 0.02, 0.95)
+    table = planned_power(plan, Assumptions(0.5, 0.5, 0.0))
+    error = np.sqrt(2 * 0.25 * 0.5 / 4000)
+    smallest = table.loc[table["seeds"] == 5, "smallest_difference"].item()
+    assert smallest == pytest.approx((norm.ppf(0.975) + norm.ppf(0.8)) * error, rel=0.25)
+    assert smallest >= 0.99 * (norm.ppf(0.975) + norm.ppf(0.8)) * error, "five seeds cannot do better"
+
+
+def test_more_repetitions_and_more_chips_show_less():
+    table = planned_power(Plan.from_config(SPLIT, 5, LUCAS, 0.02, 0.95), ASSUMED)
+    assert list(table["seeds"]) == [5, 10, 20, 50]
+    assert table["smallest_difference"].is_monotonic_decreasing
+    larger = planned_power(Plan.from_config(SPLIT, 5, [10 * n for n in LUCAS], 0.02, 0.95), ASSUMED)
+    assert larger["smallest_difference"].iloc[0] < table["smallest_difference"].iloc[0]
+
+
+def test_a_holdout_has_its_test_chips_alone():
+    plan = Plan.from_config(SPLIT | {"strategy": "holdout"}, 3, [100] * 10, 0.02, 0.95)
+    assert plan.class_counts == [20.0] * 10
+    assert (plan.folds, plan.test_to_train) == (1, 0.0)
+
+
+def test_the_sentences_are_the_tables():
+    plan = Plan.from_config(SPLIT, 5, LUCAS, 0.02, 0.95)
+    table = planned_power(plan, ASSUMED)
+    smallest = 100 * table["smallest_difference"].iloc[0]
+    assert f"must differ by {smallest:.1f} points" in sentences(table, plan, ASSUMED)[1]
+    single = Plan.from_config(SPLIT, 1, LUCAS, 0.02, 0.95)
+    assert "One seed tells nothing" in sentences(planned_power(single, ASSUMED), single, ASSUMED)[1]
+    easy = Plan.from_config(SPLIT, 5, [100_000] * 10, 0.05, 0.95)
+    assert "Deciding 5 points takes" in sentences(planned_power(easy, ASSUMED), easy, ASSUMED)[2]

@@ -1,0 +1,31 @@
+"""Rule power: what the design can decide, before there are any runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from _job import job, progress
+from terralucas.errors import StudyError
+from terralucas.planning import Assumptions, Plan, planned_power, sentences
+from terralucas.tidy import write_table
+
+with job(snakemake):
+    params = snakemake.params
+    counts = params.planning["class_counts"]
+    if counts is None:
+        index = Path(params.index)
+        if not index.is_file():
+            raise StudyError(
+                "The power of a design needs the number of chips of each class.",
+                found=f"no report.planning.class_counts and no {index}",
+                remedy="set report.planning.class_counts, or index the chips first (snakemake --until index_chips)",
+            )
+        labels = pq.read_table(index, columns=["label"])["label"].to_numpy()
+        counts = np.bincount(labels, minlength=params.n_classes).tolist()
+    plan = Plan.from_config(params.split, params.seeds, counts, params.margins["macro_accuracy"], params.level)
+    assumptions = Assumptions(**{key: params.planning[key] for key in Assumptions.__dataclass_fields__})
+    table = planned_power(plan, assumptions)
+    write_table(table, Path(snakemake.output[0]))
+    for sentence in sentences(table, plan, assumptions):
+        progress.info("%s", sentence)
