@@ -65,9 +65,12 @@ def fronts_figure(points: pd.DataFrame, runs: pd.DataFrame, path: Path) -> None:
                     style = marker_style(colours[names["loss"]], True) | {"markersize": 7 if marker == "o" else 11}
                     axes.plot(macro, micro, marker=marker, markeredgewidth=0.5, zorder=3, **style)
             decorate(axes, " · ".join(head))
+        known = points["ci_low"].notna().any()
+        level = f"{100 * points['level'].iloc[0]:g} %"
+        band = f"{level} seeds interval of macro accuracy" if known else "none, one seed has no interval"
         note = (
             "Lines: the best means over seeds when τ · log prior is subtracted from the logits, τ from −2 to 2; bands: "
-            "interval of macro accuracy over seeds. Dots: the runs as they are. Stars: τ chosen on {chosen_on} chips."
+            f"{band}. Dots: the runs as they are. Stars: τ chosen on {' and '.join(runs['chosen_on'].unique())} chips."
         )
         caption(figure, "Macro accuracy (%)", note)
         figure.supylabel("Micro accuracy (%)", fontsize=10)

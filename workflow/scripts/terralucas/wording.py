@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,15 @@ class Metric:
         """`[low, high]`, or nothing where there is no interval."""
         return "" if pd.isna(low) or pd.isna(high) else f"[{self.text(low)}, {self.text(high)}]"
 
+    def gap(self, low: float, high: float) -> str:
+        """`[low, high]` of a difference, with signs, or nothing where there is no interval."""
+        return "" if pd.isna(low) or pd.isna(high) else f"[{self.signed(low)}, {self.signed(high)}]"
+
+    @property
+    def unit(self) -> str:
+        """What a difference is counted in, with a space before it; nothing for scores without a unit."""
+        return " points" if self.percent else ""
+
     def signed(self, value: float) -> str:
         """A difference with its sign; what would round to zero keeps its first digit."""
         if pd.isna(value):
@@ -53,11 +62,14 @@ METRICS = {
     "macro_accuracy": Metric("Macro accuracy", percent=True),
     "micro_accuracy": Metric("Micro accuracy", percent=True),
     "macro_f1": Metric("Macro F1", percent=True),
+    "geometric_mean": Metric("Geometric mean of recalls", percent=True),
+    "worst_class_recall": Metric("Worst class recall", percent=True),
     "mcc": Metric("MCC", percent=False),
     "cohen_kappa": Metric("Cohen’s kappa", percent=False),
     "nll": Metric("NLL", percent=False, higher_is_better=False),
     "brier": Metric("Brier", percent=False, higher_is_better=False),
     "ece": Metric("ECE", percent=False, higher_is_better=False),
+    "classwise_ece": Metric("Classwise ECE", percent=False, higher_is_better=False),
 }
 CLASS_METRICS = {
     "recall": Metric("Recall", percent=True),
@@ -80,6 +92,32 @@ def plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(plain(item) for item in value) or "none"
     return str(value)
+
+
+def p_text(p_value: float) -> str:
+    """A p value as `< 0.001` or with three decimals."""
+    return "—" if pd.isna(p_value) else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def p_sentence(p_value: float) -> str:
+    """A p value inside a sentence."""
+    return "" if pd.isna(p_value) else f"p {p_text(p_value)}" if p_value < 0.001 else f"p = {p_text(p_value)}"
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 recipe`, `3 recipes`, `no recipes`."""
+    word = noun if number == 1 else plural or f"{noun}s"
+    return f"{number:,} {word}" if number else f"no {word}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 2 else names)
+
+
+def between(texts: Sequence[str]) -> str:
+    """`a`, or `a to b`, of the first and the last."""
+    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
 
 
 def pairs(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
