@@ -18,6 +18,7 @@ EVIDENCE = {
     "fronts_runs": "one per run",
     "fronts_summary": "one per recipe and score",
     "fronts_contrasts": "one per contrast, scope and quantity",
+    "calibration_runs": "one per run",
     "calibration": "one per recipe, score and stage",
     "reliability": "one per recipe, stage and bin",
     "overlap": "one per seed",
@@ -90,8 +91,8 @@ rule make_evidence:
         code=code_of("make_evidence"),
     output:
         **tables_of(EVIDENCE),
-        points=f"{RESULTS}/map/points.parquet",
-        geojson=f"{RESULTS}/map/points.geojson",
+        points=f"{RESULTS}/maps/points.parquet",
+        geojson=f"{RESULTS}/maps/points.geojson",
     log:
         f"{RESULTS}/logs/make_evidence.log",
     benchmark:
@@ -159,7 +160,7 @@ rule draw_figures:
                 "distance",
             )
         },
-        points=f"{RESULTS}/map/points.parquet",
+        points=f"{RESULTS}/maps/points.parquet",
         code=code_of("draw_figures"),
     output:
         **{

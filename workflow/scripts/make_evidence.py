@@ -37,6 +37,7 @@ with job(snakemake):
         "fronts_runs": fronts.runs_table(traced),
         "fronts_summary": fronts.summary_table(traced, design),
         "fronts_contrasts": fronts.contrasts_table(traced, params.contrasts, design),
+        "calibration_runs": temperatures,
         "calibration": calibration.summary_table(temperatures, design),
         "reliability": calibration.reliability_table(runs),
         "overlap": leakage.overlap_table(places, parts, side),

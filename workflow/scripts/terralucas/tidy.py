@@ -10,7 +10,7 @@ import pandas as pd
 
 from terralucas.files import atomic_path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # The columns that name a recipe, in every table.
 RECIPE = ["backbone", "loss", "decoder"]
 
