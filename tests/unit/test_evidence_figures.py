@@ -50,7 +50,7 @@ def words(path):
 @pytest.mark.parametrize(
     ("name", "phrases"),
     [
-        ("fronts", ("Macro accuracy (%)", "Micro accuracy (%)", "τ from −2 to 2", "interval of macro accuracy")),
+        ("fronts", ("Macro accuracy (%)", "Micro accuracy (%)", "τ from −2 to 2", "95 % seeds interval of macro accuracy")),
         ("reliability", ("Confidence (%)", "Share of hits (%)", "tiny · identity: before", "tiny · identity: after")),
         ("distance", ("nearest training chip (km)", "95 % Wilson interval", "n = ")),
         ("map", ("Predictions that are right (%)", "Each of 100 points", "2 test predictions", "EPSG:3035")),
@@ -90,3 +90,9 @@ def test_chips_outside_italy_are_drawn_without_its_outline(drawn, tmp_path):
     for path, drawn_there in ((drawn["map"], True), (outside, False)):
         assert ("Natural Earth" in words(path)) == drawn_there
         assert ("fill: #f4f4f4" in path.read_text(encoding="utf-8")) == drawn_there
+
+
+def test_chips_without_places_have_neither_distances_nor_a_map(tmp_path):
+    nowhere = draw_all(tmp_path, places=np.full((100, 2), np.nan))
+    assert "no coordinates" in words(nowhere["distance"])
+    assert "no coordinates" in words(nowhere["map"])

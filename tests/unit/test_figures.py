@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -11,120 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from synthetic import LEVEL, LUCAS, draw_all, make_study
 from terralucas import figures
 from terralucas.drawing import palette
 
-METRICS = ("macro_accuracy", "micro_accuracy", "macro_f1", "mcc", "cohen_kappa", "nll", "brier", "ece")
-LUCAS = {
-    "Arable lands": 511,
-    "Permanent crops": 178,
-    "Grass": 205,
-    "Wooded areas": 704,
-    "Shrubs": 126,
-    "Bare surface, low or rare vegetation": 57,
-    "Artificial, constructions and sealed areas": 125,
-    "Inland water": 43,
-    "Transitional and coastal waters": 20,
-    "Impossible to photo-interpret": 25,
-}
-
-
-def synthetic_tables(
-    backbones=("tiny", "base"),
-    losses=("weighted_ce", "weighted_focal", "ce", "focal"),
-    decoders=("identity", "mlp"),
-    seeds=5,
-    classes=LUCAS,
-    epochs=30,
-):
-    """Every table of a study, filled with plausible random numbers."""
-    random = np.random.default_rng(7)
-    recipes = list(itertools.product(backbones, losses, decoders))
-    names, total = list(classes), sum(classes.values())
-    kind = {"interval": "nadeau_bengio_t", "level": 0.95}
-
-    def estimate(mean, sd):
-        half = 1.7 * sd if seeds > 1 else np.nan
-        spread = {"mean": mean, "sd": sd if seeds > 1 else np.nan, "n_seeds": seeds}
-        return spread | {"ci_low": mean - half, "ci_high": mean + half} | kind
-
-    rows = {name: [] for name in ("runs", "summary", "per_class", "contrasts", "confusion", "curves")}
-    for number, recipe in enumerate(recipes):
-        keys = dict(zip(("backbone", "loss", "decoder"), recipe, strict=True))
-        centre = dict(zip(METRICS, random.uniform(0.3, 0.55, len(METRICS)), strict=True))
-        centre["nll"] = random.uniform(1.2, 1.9)
-        for metric in METRICS:
-            rows["summary"].append(keys | {"metric": metric} | estimate(centre[metric], random.uniform(0.008, 0.03)))
-        for seed in range(seeds):
-            scores = {metric: centre[metric] + random.normal(0, 0.02) for metric in METRICS}
-            sizes = {"n_train": round(0.64 * total), "n_validation": round(0.16 * total), "n_test": round(0.2 * total)}
-            best = int(random.integers(epochs // 2, epochs + 1))
-            run = {"run": "/".join([*recipe, f"seed-{seed}"])} | keys | {"seed": seed} | sizes
-            run |= {
-                "epochs": epochs,
-                "best_epoch": best,
-                "validation_macro_accuracy": scores["macro_accuracy"],
-            } | scores
-            run |= {"seconds": random.uniform(20, 90), "seconds_to_first_step": 1.5, "peak_memory_mib": 812.4}
-            rows["runs"].append(run | {"device": "cpu", "threads": 2, "resumed": number == 0 and seed == 0})
-        for (code, name), metric in itertools.product(enumerate(names, 1), ("recall", "precision", "f1")):
-            score = estimate(random.uniform(0.02, 0.85), 0.05 + 0.6 / np.sqrt(classes[name]))
-            label = {"class_code": code, "class_name": name, "metric": metric, "n_test": classes[name]}
-            rows["per_class"].append(keys | label | score)
-        for (true, name), (other, other_name) in itertools.product(enumerate(names, 1), repeat=2):
-            count = int(random.poisson(classes[name] * (0.5 if true == other else 0.5 / len(names))))
-            cell = {"true_code": true, "true_name": name, "predicted_code": other, "predicted_name": other_name}
-            rows["confusion"].append(keys | cell | {"count": count})
-        for epoch in range(1, epochs + 1):
-            level = centre["macro_accuracy"] * (1 - np.exp(-epoch / 6)) + random.normal(0, 0.006)
-            curve = {"epoch": epoch, "train_loss_mean": 2 / epoch, "validation_macro_accuracy_mean": level}
-            curve |= {f"validation_macro_accuracy_{end}": level + gap for end, gap in (("min", -0.03), ("max", 0.03))}
-            rows["curves"].append(keys | curve)
-    factors = {"loss": losses, "decoder": decoders, "backbone": backbones}
-    for factor, settings in factors.items():
-        for (a, b), metric in itertools.product(itertools.combinations(settings, 2), METRICS):
-            score = estimate(random.normal(0, 0.03), 0.01)
-            score = {"difference": score.pop("mean"), "n_cells": len(recipes) // 2} | score
-            p_value = math.erfc(abs(score["difference"]) / 0.017 * 1.96 / math.sqrt(2)) if seeds > 1 else np.nan
-            pair = {"contrast": f"{a} − {b}", "factor": factor, "a": a, "b": b, "scope": "all", "metric": metric}
-            rows["contrasts"].append(pair | score | {"p_value": p_value})
-    tables = {name: pd.DataFrame(content) for name, content in rows.items()}
-    cost = ["seconds", "seconds_to_first_step", "peak_memory_mib", "device", "threads", "resumed"]
-    tables["durations"] = tables["runs"][["run", *cost]]
-    tables["runs"] = tables["runs"].drop(columns=cost)
-    if tables["contrasts"].empty:
-        columns = "contrast factor a b scope metric difference sd n_seeds n_cells ci_low ci_high p_value interval level"
-        tables["contrasts"] = pd.DataFrame(columns=columns.split())
-    tables["classes"] = pd.DataFrame(
-        {"class_code": code, "class_name": name, "n": n, "share": n / total}
-        for code, (name, n) in enumerate(classes.items(), 1)
-    )
-    for table in tables.values():
-        table.insert(0, "schema_version", 1)
-    return tables
-
-
-DRAW = {
-    "accuracy": (figures.accuracy_figure, "summary"),
-    "per_class": (figures.per_class_figure, "per_class"),
-    "confusion": (figures.confusion_figure, "confusion"),
-    "curves": (figures.curves_figure, "curves"),
-}
-
-
-def draw_all(tables, folder):
-    paths = {}
-    for name, (draw, table) in DRAW.items():
-        paths[name] = folder / f"{name}.svg"
-        draw(tables[table], paths[name])
-    return paths
-
 
 @pytest.fixture(scope="module")
-def study():
-    return synthetic_tables(
-        losses=("weighted_ce", "focal"), decoders=("identity", "mlp"), classes=dict(list(LUCAS.items())[:4]), epochs=4
-    )
+def study(tmp_path_factory):
+    four = dict(list(LUCAS.items())[:4])
+    return make_study(tmp_path_factory.mktemp("study"), backbones=("tiny", "base"), classes=four, excluded=(3,))
 
 
 @pytest.fixture(scope="module")
@@ -137,28 +30,50 @@ def texts(path):
     return ["".join(node.itertext()).strip() for node in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
-def test_same_tables_give_the_same_bytes_whatever_the_order_of_drawing(study, drawn, tmp_path):
-    for name, (draw, table) in reversed(DRAW.items()):
-        draw(study[table], tmp_path / f"{name}.svg")
-        assert (tmp_path / f"{name}.svg").read_bytes() == drawn[name].read_bytes()
+def words(path):
+    return " ".join(texts(path))
 
 
-def test_every_axis_names_its_quantity_and_unit(drawn):
+def test_same_tables_give_the_same_bytes(study, drawn, tmp_path):
+    for name, path in draw_all(study, tmp_path).items():
+        assert path.read_bytes() == drawn[name].read_bytes(), name
+
+
+def test_every_axis_names_its_quantity_and_unit_and_both_intervals(drawn):
     wanted = {
-        "accuracy": ("Macro accuracy (%)", "Micro accuracy (%)", "95 % interval"),
-        "per_class": ("Recall (%)", "95 % interval", "n = 704"),
+        "answer": ("Difference (percentage points)", "95 % intervals", "thick crossed", "thin seeds", "Grey band"),
+        "accuracy": ("Macro accuracy (%)", "Micro accuracy (%)", "95 % intervals", "thick crossed", "thin seeds"),
+        "per_class": ("Recall (%)", "95 % intervals", "thick Wilson", "thin seeds", "n = 704"),
         "confusion": ("Predicted class (code)", "True class", "percent of the true class"),
         "curves": ("Epoch", "Validation macro accuracy (%)", "Band: lowest to highest seed"),
     }
     for name, phrases in wanted.items():
-        words = " ".join(texts(drawn[name]))
         for phrase in phrases:
-            assert phrase in words, (name, phrase)
+            assert phrase in words(drawn[name]), (name, phrase)
+
+
+def test_the_answer_shows_each_averaged_contrast_with_its_numbers_and_verdict(study, tmp_path):
+    contrasts = study.tables["contrasts"].copy()
+    chosen = (contrasts["contrast"] == "focal − weighted_ce") & (contrasts["scope"] == "all")
+    chosen &= (contrasts["metric"] == "macro_accuracy") & (contrasts["classes"] == "all")
+    assert chosen.sum() == 1
+    contrasts.loc[chosen, ["difference", "crossed_low", "crossed_high"]] = [0.0123, 0.0046, 0.0201]
+    contrasts.loc[chosen, "verdict"] = "difference shown"
+    figures.answer_figure(contrasts, LEVEL, tmp_path / "answer.svg")
+    seen = texts(tmp_path / "answer.svg")
+    assert "+1.2 [+0.5, +2.0]" in seen
+    assert {"difference shown", "equivalent within margin", "undecided"} <= set(seen)
+    # Three contrasts (loss, decoder, backbone) in two panels; cells and interactions are left to the tables.
+    assert len([text for text in seen if re.fullmatch(r"[+−]?[\d.]+ \[.*\]", text)]) == 6
+
+
+def test_a_study_without_contrasts_says_so(study, tmp_path):
+    figures.answer_figure(study.tables["contrasts"].head(0), LEVEL, tmp_path / "answer.svg")
+    assert "names no contrasts" in words(tmp_path / "answer.svg")
 
 
 def test_classes_are_ordered_by_their_number_of_chips(drawn):
-    words = texts(drawn["per_class"])
-    counts = [int(word.removeprefix("n = ")) for word in words if word.startswith("n = ")]
+    counts = [int(word.removeprefix("n = ")) for word in texts(drawn["per_class"]) if word.startswith("n = ")]
     assert counts == sorted(counts, reverse=True)
 
 
@@ -171,30 +86,33 @@ def test_confusion_rows_show_percent_of_the_true_class(tmp_path):
         for true, other, count in cells
     )  # fmt: skip
     figures.confusion_figure(table, tmp_path / "confusion.svg")
-    words = texts(tmp_path / "confusion.svg")
-    assert {"75", "25", "100"} <= set(words)
-    assert "0" not in words
+    seen = texts(tmp_path / "confusion.svg")
+    assert {"75", "25", "100"} <= set(seen)
+    assert "0" not in seen
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_one_recipe_with_hostile_names_is_drawn(tmp_path, seeds):
     name = 'a <b> & "c" $x_1$ 水'
-    tables = synthetic_tables(("_t",), ("_ce$",), ("i<&",), seeds=seeds, classes={name: 10, "_b": 5}, epochs=1)
-    paths = draw_all(tables, tmp_path)
+    options = {"losses": ("_ce$",), "decoders": ("i<&",), "classes": {name: 20, "_b": 10}, "controls": False}
+    study = make_study(tmp_path / "study", ("_t",), seeds=seeds, epochs=1, **options)
+    paths = draw_all(study, tmp_path)
     assert any(name in word for word in texts(paths["confusion"]))
     assert "_ce$" in texts(paths["accuracy"])
-    assert ("No intervals" in " ".join(texts(paths["accuracy"]))) == (seeds == 1)
+    assert ("No seeds interval" in words(paths["accuracy"])) == (seeds == 1)
+    assert ("for new chips alone" in words(paths["accuracy"])) == (seeds == 1)
 
 
 def test_scores_that_could_not_be_computed_are_left_out(study, tmp_path):
-    summary = study["summary"].copy()
-    summary.loc[summary["metric"] == "macro_accuracy", ["mean", "ci_low", "ci_high"]] = np.nan
+    summary = study.tables["summary"].copy()
+    columns = ["pooled", "crossed_low", "crossed_high", "seeds_low", "seeds_high"]
+    summary.loc[summary["metric"] == "macro_accuracy", columns] = np.nan
     figures.accuracy_figure(summary, tmp_path / "accuracy.svg")
-    assert "Macro accuracy (%)" in " ".join(texts(tmp_path / "accuracy.svg"))
+    assert "Macro accuracy (%)" in words(tmp_path / "accuracy.svg")
 
 
 def test_a_loss_keeps_its_colour_in_every_figure(study, drawn):
-    colours = palette(study["summary"]["loss"])
+    colours = palette(study.tables["summary"]["loss"])
     assert list(colours) == ["weighted_ce", "focal"]
     for name in ("accuracy", "per_class", "curves"):
         content = drawn[name].read_text(encoding="utf-8").lower()

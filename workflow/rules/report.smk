@@ -25,6 +25,7 @@ EVIDENCE = {
     "distance": "one per recipe, distance and score",
 }
 FIGURES = {
+    "answer": "the contrasts of the question",
     "accuracy": "macro against micro accuracy",
     "per_class": "recall per class",
     "fronts": "what a shift of the prior buys",
@@ -151,6 +152,7 @@ rule draw_figures:
             name: f"{RESULTS}/tables/{name}.csv"
             for name in (
                 "summary",
+                "contrasts",
                 "per_class",
                 "confusion",
                 "curves",
@@ -197,8 +199,9 @@ rule build_report:
         features=feature_records(),
         retrieval=f"{RESULTS}/data/retrieval.json",
         data_report=f"{RESULTS}/data/report.json",
+        geojson=f"{RESULTS}/maps/points.geojson",
         code=code_of("build_report"),
-        template=[SCRIPTS / "terralucas" / "assets" / name for name in ("report.html.j2", "report.css")],
+        template=sorted((SCRIPTS / "terralucas" / "assets").glob("report*")),
     output:
         report(
             f"{RESULTS}/report.html",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from _job import job
 from terralucas.provenance import report_context
+from terralucas.registration import read_registrations
 from terralucas.report import build_report
 from terralucas.tidy import read_table
 
@@ -19,6 +20,8 @@ with job(snakemake):
         read(source.data_report),
         [read(path) for path in source.features],
         durations,
+        read_registrations(Path(params.registration)),
     )
     tables["durations"] = durations
-    build_report(tables, {name: Path(source[f"figure_{name}"]) for name in params.figures}, context, output)
+    figures = {name: Path(source[f"figure_{name}"]) for name in params.figures}
+    build_report(tables, figures, Path(source.geojson), context, output)

@@ -11,7 +11,9 @@ from terralucas.tidy import read_table
 with job(snakemake):
     read = lambda name: read_table(snakemake.input[name])  # noqa: E731
     path = {name: Path(value) for name, value in snakemake.output.items()}
-    figures.accuracy_figure(read("summary"), path["accuracy"])
+    summary = read("summary")
+    figures.answer_figure(read("contrasts"), float(summary["level"].iloc[0]), path["answer"])
+    figures.accuracy_figure(summary, path["accuracy"])
     figures.per_class_figure(read("per_class"), path["per_class"])
     figures.confusion_figure(read("confusion"), path["confusion"])
     figures.curves_figure(read("curves"), path["curves"])

@@ -10,7 +10,7 @@ import pandas as pd
 
 from terralucas.contrasts import AVERAGED, CELL, EQUIVALENT, SHOWN
 from terralucas.page import ALL_CLASSES, Cell, Column, PageTable, Row, scale
-from terralucas.wording import METRICS, PERCENT, Metric, counted, listed, p_sentence, p_text
+from terralucas.wording import METRICS, PERCENT, PERCENT_SIGN, Metric, counted, listed, p_sentence, p_text
 
 MAIN = ("macro_accuracy", "micro_accuracy")
 # Beyond this a number of times more chips is no plan.
@@ -55,7 +55,9 @@ def _clause(row: Mapping[str, Any], need: Mapping[str, Any] | None, alpha: float
     a, _, b = row["contrast"].partition(" − ")
     if pd.isna(row["difference"]):
         return f"{metric.prose} could not be compared"
-    gap = f"{metric.signed(row['difference'])}{metric.unit} {metric.gap(row['crossed_low'], row['crossed_high'])}".strip()
+    gap = (
+        f"{metric.signed(row['difference'])}{metric.unit} {metric.gap(row['crossed_low'], row['crossed_high'])}".strip()
+    )
     one_seed = ", for new chips alone: one seed says nothing of new training" if row["n_seeds"] < 2 else ""
     what = state(row)
     if what == "none":
@@ -63,10 +65,12 @@ def _clause(row: Mapping[str, Any], need: Mapping[str, Any] | None, alpha: float
     if what in ("higher", "lower"):
         small = row["p_equivalence_holm"] < alpha
         within = f", which is less than the margin of {margin_text(row)}" if small else ""
-        return f"{a} is {what} than {b} in {metric.prose}: {gap}, {p_sentence(row['p_holm'])}{within}{one_seed}"
+        return f"in {metric.prose} {a} is {what} than {b}: {gap}, {p_sentence(row['p_holm'])}{within}{one_seed}"
     if what == "same":
         probability = p_sentence(row["p_equivalence_holm"])
-        return f"{a} and {b} are equivalent in {metric.prose} within ± {margin_text(row)}: {gap}, {probability}{one_seed}"
+        return (
+            f"in {metric.prose} {a} and {b} are equivalent within ± {margin_text(row)}: {gap}, {probability}{one_seed}"
+        )
     return f"{metric.prose} is {_undecided(row, gap, need)}"
 
 
@@ -84,27 +88,21 @@ def _undecided(row: Mapping[str, Any], gap: str, need: Mapping[str, Any] | None)
     seeds, chips = need["seeds_needed"], need["chips_factor_needed"]
     if seeds <= row["n_seeds"] or chips == 1:
         return (
-            f"undecided: {gap}, though at least {100 * need['power']:.0f}{PERCENT_OF} such studies would decide "
-            f"{margin_text(row)}"
+            f"undecided: {gap}, though at least {100 * need['power']:.0f}{PERCENT_SIGN} of such studies would "
+            f"decide {margin_text(row)}"
         )
-    return f"undecidable with this design: {gap}; to decide {margin_text(row)} it {needed_text(seeds, chips)}"
+    return f"undecidable with this design: {gap}; {needed_text(margin_text(row), seeds, chips)}"
 
 
-PERCENT_OF = "\u00a0% of"
-
-
-def needed_text(seeds: float, chips: float) -> str:
+def needed_text(margin: str, seeds: float, chips: float) -> str:
     """What would decide a margin: seeds, or more chips of every class."""
-    ways = []
-    if not pd.isna(seeds):
-        ways.append(f"{seeds:.0f} seeds")
+    ways = [f"{seeds:.0f} seeds"] if not pd.isna(seeds) else []
     if not pd.isna(chips) and chips <= _MOST_CHIPS:
         ways.append(f"{factor_text(chips)} times the chips")
     if not ways:
-        return "would need more than seeds or chips of this kind can give"
-    alone = "" if len(ways) == 2 else " (more chips alone would not do)" if "seeds" in ways[0] else \
-        " (more seeds alone would not do)"  # fmt: skip
-    return f"would need {' or '.join(ways)}{alone}"
+        return f"neither more seeds nor more chips alone would decide {margin}"
+    alone = "" if len(ways) == 2 else f" (more {'chips' if 'seeds' in ways[0] else 'seeds'} alone would not do)"
+    return f"to decide {margin} it would need {' or '.join(ways)}{alone}"
 
 
 def factor_text(factor: float) -> str:
@@ -139,16 +137,13 @@ def contrast_table(contrasts: pd.DataFrame, name: str, classes: str, level: floa
         Column("Over", is_text=True),
         Column("Difference", "points" if metric.percent else ""),
         Column("Picture", "crossed; dashed: zero", is_text=True),
-        Column("Verdict", "Holm-adjusted", is_text=True),
-        Column("p", "unadjusted"),
-        Column("p Holm"),
+        Column("Verdict", is_text=True),
+        Column("p", "Holm-adjusted"),
         Column("P(A > B)"),
     ]
-    columns += [Column("p equivalence", "Holm")] if not pd.isna(margin) else []
+    columns += [Column("p, equivalence", "Holm-adjusted")] if not pd.isna(margin) else []
     columns += [Column("McNemar", "mid-p")] if mcnemar else []
-    body = [
-        Row((row["contrast"],), _contrast_cells(row, metric, place, not pd.isna(margin), mcnemar)) for row in rows
-    ]
+    body = [Row((row["contrast"],), _contrast_cells(row, metric, place, not pd.isna(margin), mcnemar)) for row in rows]
     higher = "Higher is better" if metric.higher_is_better else "Lower is better, so that a negative one favours A"
     within = f" Margin: {margin_text(rows[0])}." if not pd.isna(margin) else ""
     seeds = "seeds: mean over seeds and its interval for new seeds" if any(
@@ -172,17 +167,15 @@ def _contrast_cells(row: dict[str, Any], metric: Metric, place: Any, has_margin:
     small += [f"seeds {metric.signed(row['seeds_difference'])} {seeds}"] if seeds else []
     marks = (row["crossed_low"], row["difference"], row["crossed_high"], 0.0)
     over = {AVERAGED: "all other settings", CELL: row["scope"]}.get(row["family"], "interaction")
-    a, _, _ = row["contrast"].partition(" − ")
-    verdicts = {"higher": f"{a} higher", "lower": f"{a} lower", "same": "equivalent", "none": "no interval"}
+    verdicts = {"higher": "A higher", "lower": "A lower", "same": "equivalent", "none": "no interval"}
     if row["family"] not in (AVERAGED, CELL):
-        verdicts |= {"higher": "shown, positive", "lower": "shown, negative"}
+        verdicts |= {"higher": "above zero", "lower": "below zero"}
     cells = [
         Cell(over),
         Cell(metric.signed(row["difference"]), tuple(small), row["difference"]),
         Cell("", whisker=tuple(map(place, marks)) if crossed else None, shown=what in ("higher", "lower")),
         Cell(verdicts.get(what, "undecided")),
-        Cell(p_text(row["p_value"]), order=row["p_value"]),
-        Cell(p_text(row["p_holm"]), order=row["p_holm"]),
+        Cell(p_text(row["p_holm"]), (f"alone {p_text(row['p_value'])}",), row["p_holm"]),
         Cell("—" if pd.isna(row["p_greater"]) else f"{row['p_greater']:.3f}", order=row["p_greater"]),
     ]
     if has_margin:
@@ -202,8 +195,8 @@ def mcnemar_sentence(contrasts: pd.DataFrame, level: float) -> str:
     shown = int((tests["mcnemar_mid"] < 1 - level).sum())
     return (
         f"McNemar’s test finds {counted(shown, 'pair')} of recipes in {len(tests)} that differ in micro accuracy "
-        f"(mid-p below {1 - level:.2g}, unadjusted). It takes the runs as they are, so it speaks of these trained models "
-        "and not of the recipes. Beside its p: chips right for A alone and for B alone."
+        f"(mid-p below {1 - level:.2g}, unadjusted). It takes the runs as they are, so it speaks of these trained "
+        "models and not of the recipes. Beside its p: chips right for A alone and for B alone."
     )
 
 
@@ -214,8 +207,8 @@ def mixed_model_sentences(mixed: pd.DataFrame) -> list[str]:
     apart = mixed[mixed["discrepancy"].notna() & (mixed["discrepancy"] != "")]
     unsettled = mixed[~mixed["converged"].astype(bool)]
     sentences = [
-        f"A mixed model (recipes fixed, seeds random; it knows no chips and no overlap of training sets) agrees with "
-        f"{len(mixed) - len(apart)} of {counted(len(mixed), 'contrast')}."
+        f"A mixed model (recipes fixed, seeds random; it knows no chips and no overlap of training sets) agrees in "
+        f"{len(mixed) - len(apart)} of {counted(len(mixed), 'comparison')}."
     ]
     for row in apart.to_dict("records"):
         metric = METRICS[row["metric"]]
@@ -259,8 +252,8 @@ def power_table(power: pd.DataFrame, contrasts: pd.DataFrame) -> PageTable | Non
         ]
     margins = listed([f"{margin_text(by_metric[metric])} of {METRICS[metric].prose}" for metric in MAIN])
     caption = (
-        f"What this design can tell: the smallest true difference it shows in {share} of studies, and what would decide "
-        f"the margin ({margins}), from the spread that was observed."
+        f"What this design can tell: the smallest true difference it shows in {share} of studies, and what would "
+        f"decide the margin ({margins}), from the spread that was observed."
     )
     return PageTable(caption, columns, body, Column("Contrast", is_text=True))
 
@@ -294,7 +287,7 @@ def power_sentences(power: pd.DataFrame, n_seeds: int) -> list[str]:
         span = low if low == high else f"{low} to {high}"
         sentences.append(
             f"Averaged over all other settings, the smallest difference in {METRICS[metric].prose} that this design "
-            f"shows with a power of {100 * chosen['power'].iloc[0]:.0f}\u00a0% is {span} points; it decides the margin of "
-            f"{margin_text(chosen.iloc[0])} for {decided} of {counted(len(chosen), 'contrast')}."
+            f"shows with a power of {100 * chosen['power'].iloc[0]:.0f}\u00a0% is {span} points; it decides the margin "
+            f"of {margin_text(chosen.iloc[0])} for {decided} of {counted(len(chosen), 'contrast')}."
         )
     return sentences

@@ -90,6 +90,8 @@ def score_cell(row: pd.Series, metric: Metric, best: bool = False) -> Cell:
     seeds = metric.interval(row["seeds_low"], row["seeds_high"])
     if seeds:
         small.append(f"seeds {metric.text(row['mean'])} {seeds}")
+    if not small and pd.notna(row["pooled"]):
+        small.append("no interval")
     return Cell(metric.text(row["pooled"]), tuple(small), row["pooled"], best)
 
 

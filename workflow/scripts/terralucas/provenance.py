@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from terralucas.registration import changes
 from terralucas.report import ReportContext
 
 PACKAGES = ("torch", "terratorch", "snakemake", "numpy", "pandas", "scikit-learn", "rasterio")
@@ -66,6 +67,7 @@ def report_context(
     data_report: Mapping[str, Any],
     features: Sequence[Mapping[str, Any]],
     durations: pd.DataFrame,
+    registrations: list[dict[str, Any]],
 ) -> ReportContext:
     """Gather what the report tells beside its tables.
 
@@ -75,6 +77,7 @@ def report_context(
         data_report: data/report.json.
         features: the features.json of every pass.
         durations: durations.csv.
+        registrations: the entries of registration.json.
     """
     split = config["split"]
     own = {"kfold": ("folds",), "holdout": ("test_share", "validation_is_test")}[split["strategy"]]
@@ -119,6 +122,8 @@ def report_context(
         git_dirty=dirty,
         durations=stages,
         chance_macro_accuracy=1.0 / len(config["dataset"]["classes"]),
+        registrations=registrations,
+        plan_changes=changes(registrations),
     )
 
 

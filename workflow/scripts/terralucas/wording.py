@@ -12,6 +12,8 @@ from markupsafe import Markup, escape
 
 # A line must not break between a number and its percent sign.
 PERCENT_SIGN = "\u00a0%"
+# Abbreviations and names of persons.
+_KEEP_CAPITAL = ("MCC", "Cohen", "NLL", "Brier", "ECE", "F1")
 LABELS = {"n_chips": "Chips", "sha256": "SHA-256", "lr": "Learning rate", "unit": "Unit of the values"}
 
 
@@ -26,7 +28,7 @@ class Metric:
     @property
     def prose(self) -> str:
         """The label inside a sentence."""
-        return self.label[0].lower() + self.label[1:] if self.label.startswith("M") and self.percent else self.label
+        return self.label if self.label.startswith(_KEEP_CAPITAL) else self.label[0].lower() + self.label[1:]
 
     def text(self, value: float) -> str:
         """The value as the report shows it, without its unit."""
@@ -105,9 +107,9 @@ def p_sentence(p_value: float) -> str:
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 recipe`, `3 recipes`, `no recipes`."""
+    """`1 recipe`, `3 recipes`, `0 recipes`."""
     word = noun if number == 1 else plural or f"{noun}s"
-    return f"{number:,} {word}" if number else f"no {word}"
+    return f"{number:,} {word}"
 
 
 def listed(names: Sequence[str]) -> str:
