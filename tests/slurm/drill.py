@@ -215,7 +215,7 @@ def controller_restart(trial: Trial) -> None:
 def controller_outage(trial: Trial) -> None:
     process = trial.start()
     trial.until_struck(process)
-    trial.drill.cluster.stop_controller()
+    trial.drill.cluster.kill_controller()
     time.sleep(60)
     trial.drill.cluster.start_controller()
     trial.must_end_well(process)
