@@ -33,4 +33,7 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report.html",
+        # Named too, because what is deleted below a report that is there would not be missed.
+        rules.make_tables.output,
+        of_all_runs("predictions.parquet"),
     localrule: True

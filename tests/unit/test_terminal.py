@@ -155,11 +155,11 @@ def test_a_job_of_this_machine_has_spoken_for_itself(runs, tmp_path):
     local = {7: job(tmp_path, "index_chips", local=True)}
     write_log(local[7], "2026-01-01 10:00:00,000 ERROR index_chips: Bad chips.\n")
     logger, shown = terminal(local)
-    assert shown.getvalue() == "No run to train\n"
+    assert shown.getvalue() == ""
     logger.error("Error", extra={
         "event": LogEvent.JOB_ERROR, "jobid": 7, "indent": False, "rule_msg": None, "log": local[7].log,
     })  # fmt: skip
-    assert shown.getvalue().splitlines()[1:] == [f"FAILED  index_chips  (log: {local[7].log[0]})"]
+    assert shown.getvalue().splitlines() == [f"FAILED  index_chips  (log: {local[7].log[0]})"]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,21 @@ def test_finishing_again_has_nothing_to_do_and_touching_reruns_nothing(study):
     assert study.planned("--configfile", "config/small.yaml") == {}
 
 
+@pytest.mark.parametrize(
+    ("deleted", "planned"),
+    [("tables/summary.csv", {"make_tables"}), (RUN / "seed-0", {"train_run", "make_tables"})],
+    ids=["a table", "a run"],
+)
+def test_what_is_deleted_is_made_again_though_the_report_is_there(study, tmp_path, deleted, planned):
+    path = results(study) / deleted
+    path.rename(tmp_path / "kept")
+    try:
+        assert set(study.planned("--configfile", "config/small.yaml")) >= planned
+    finally:
+        (tmp_path / "kept").rename(path)
+    assert study.planned("--configfile", "config/small.yaml") == {}
+
+
 def test_a_new_loss_or_seed_runs_only_its_own_cells(study):
     loss = study.planned(
         "--configfile", "config/small.yaml", "--config", "grid={losses: [weighted_ce, weighted_focal]}"

@@ -37,6 +37,13 @@ onstart:
     register(Path(RESULTS, "registration.json"), plan_of(config), finished)
     if not workflow.local_exec:
         insist_on_plain_paths()
+    if getattr(workflow.executor_settings, "status_command", None) == "squeue":
+        from _slurm import keep_to_squeue
+
+        try:
+            keep_to_squeue(workflow.executor_settings.init_seconds_before_status_checks)
+        except StudyError as error:
+            raise WorkflowError(str(error)) from None
     # `--verbose` shows everything, as does the log file.
     if not workflow.output_settings.verbose:
         for handler in list(workflow.logger_manager.logger.handlers):

@@ -51,7 +51,7 @@ class Terminal(logging.Handler):
         self.finished: set[int] = set()
         self._lines: list[str] = []
         self._started: float | None = None
-        self._show(f"{total} runs, {total - self.runs} of them finished before" if self.runs else "No run to train")
+        self._show(f"{total} runs, {total - self.runs} of them finished before" if self.runs else "")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show what a record means to a user, if anything."""

@@ -25,7 +25,7 @@ _PROCESS_MB = 3000
 
 
 # LUCAS Italy, for a study whose chips are not indexed yet.
-_USUAL = (1994, 64)
+_USUAL = (1994, 224)
 
 
 def size_of(index: Path) -> tuple[int, int]:
