@@ -64,14 +64,15 @@ def test_the_numbers_are_those_of_this_machine(study):
     there, here = (each.folder / "results" / "small" for each in (study, study.here))
     patterns = ("tables/*.csv", *(f"runs/*/*/*/*/{name}" for name in ("predictions.parquet", "metrics.json")))
     paths = sorted(path.relative_to(here) for pattern in patterns for path in here.glob(pattern))
-    assert len(paths) == 7 + 2 * 2
+    assert len(paths) == 20 + 2 * 2
     for path in paths:
         assert (there / path).read_bytes() == (here / path).read_bytes(), path
 
 
 def test_features_and_runs_are_jobs_of_one_gpu_each_and_the_rest_stays_here(cluster, study):
     assert {each["rule"] for each in heard(study) if each["job"] is None} == {
-        "retrieve_chips", "index_chips", "split_chips", "fetch_weights", "make_tables", "draw_figures", "build_report",
+        "retrieve_chips", "index_chips", "split_chips", "fetch_weights", "make_tables",
+        "make_evidence", "draw_figures", "build_report",
     }  # fmt: skip
     scripts = of_jobs(study)
     assert [each["rule"] for each in scripts] == ["extract_features", "train_run", "train_run"]

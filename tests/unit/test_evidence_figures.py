@@ -50,7 +50,10 @@ def words(path):
 @pytest.mark.parametrize(
     ("name", "phrases"),
     [
-        ("fronts", ("Macro accuracy (%)", "Micro accuracy (%)", "τ from −2 to 2", "95 % seeds interval of macro accuracy")),
+        (
+            "fronts",
+            ("Macro accuracy (%)", "Micro accuracy (%)", "τ from −2 to 2", "95 % seeds interval of macro accuracy"),
+        ),
         ("reliability", ("Confidence (%)", "Share of hits (%)", "tiny · identity: before", "tiny · identity: after")),
         ("distance", ("nearest training chip (km)", "95 % Wilson interval", "n = ")),
         ("map", ("Predictions that are right (%)", "Each of 100 points", "2 test predictions", "EPSG:3035")),

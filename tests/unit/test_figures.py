@@ -94,7 +94,7 @@ def test_confusion_rows_show_percent_of_the_true_class(tmp_path):
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_one_recipe_with_hostile_names_is_drawn(tmp_path, seeds):
     name = 'a <b> & "c" $x_1$ 水'
-    options = {"losses": ("_ce$",), "decoders": ("i<&",), "classes": {name: 20, "_b": 10}, "controls": False}
+    options = {"losses": ("_ce$",), "decoders": ("i<&",), "classes": {name: 60, "_b": 30}, "controls": False}
     study = make_study(tmp_path / "study", ("_t",), seeds=seeds, epochs=1, **options)
     paths = draw_all(study, tmp_path)
     assert any(name in word for word in texts(paths["confusion"]))

@@ -19,6 +19,8 @@ from tiny_study import TINY
 
 pytestmark = pytest.mark.workflow
 
+# What follows from any new prediction.
+REPORTING = {"make_tables": 1, "make_evidence": 1, "draw_figures": 1, "build_report": 1}
 RUN = Path("runs/tiny/weighted_ce/identity")
 
 
@@ -105,19 +107,19 @@ def test_a_new_loss_or_seed_runs_only_its_own_cells(study):
     loss = study.planned(
         "--configfile", "config/small.yaml", "--config", "grid={losses: [weighted_ce, weighted_focal]}"
     )
-    assert loss == {"train_run": 2, "make_tables": 1, "draw_figures": 1, "build_report": 1}
+    assert loss == {"train_run": 2, **REPORTING}
     seed = study.planned("--configfile", "config/small.yaml", "--config", "grid={seeds: [0, 1, 2]}")
-    assert seed == {"split_chips": 1, "train_run": 1, "make_tables": 1, "draw_figures": 1, "build_report": 1}
+    assert seed == {"split_chips": 1, "train_run": 1, **REPORTING}
 
 
 def test_a_decoder_that_needs_tokens_runs_the_pass_again_but_no_finished_run(study):
     planned = study.planned("--configfile", "config/small.yaml", "--config", "grid={decoders: [identity, mlp]}")
-    assert planned == {"extract_features": 1, "train_run": 2, "make_tables": 1, "draw_figures": 1, "build_report": 1}
+    assert planned == {"extract_features": 1, "train_run": 2, **REPORTING}
 
 
 def test_changed_settings_rerun_what_depends_on_them(study):
     epochs = study.planned("--configfile", "config/small.yaml", "--config", "training={epochs: 4}")
-    assert epochs == {"train_run": 2, "make_tables": 1, "draw_figures": 1, "build_report": 1}
+    assert epochs == {"train_run": 2, **REPORTING}
     normalisation = study.planned("--configfile", "config/small.yaml", "--config", "normalisation=pretraining")
     assert normalisation["extract_features"] == 1
     assert normalisation["train_run"] == 2
@@ -136,8 +138,8 @@ def test_settings_that_change_no_result_rerun_no_run(study, setting):
     [
         ("report", {"build_report"}),
         ("figures", {"draw_figures", "build_report"}),
-        ("intervals", {"make_tables", "draw_figures", "build_report"}),
-        ("training", {"train_run", "make_tables", "draw_figures", "build_report"}),
+        ("intervals", {"make_tables", "make_evidence", "draw_figures", "build_report"}),
+        ("training", {"train_run", "make_tables", "make_evidence", "draw_figures", "build_report"}),
     ],
 )
 def test_an_edited_module_reruns_exactly_what_runs_it(study, module, rules):

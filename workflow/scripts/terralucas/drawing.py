@@ -179,7 +179,7 @@ def interval_note(table: pd.DataFrame) -> str:
     known = [table.dropna(subset=[f"{kind}_low", f"{kind}_high"]) for kind in ("crossed", "seeds")]
     note = f"Points: all test chips of {_seeds(table)} pooled."
     if known[0].empty and known[1].empty:
-        return f"{note} No intervals: they need at least two seeds, or scores that vary."
+        return f"{note} No intervals: nothing varies."
     level = f"{100 * table['level'].iloc[0]:g} %"
     kinds = []
     if len(known[0]):
@@ -187,8 +187,14 @@ def interval_note(table: pd.DataFrame) -> str:
         kinds.append(f"thick {_joined(CROSSED_NAMES[name] for name in methods)}")
     if len(known[1]):
         kinds.append(f"thin {_joined(SEEDS_NAMES[name] for name in known[1]['seeds_interval'])}")
-    missing = "" if len(known[1]) else " No seeds interval: it needs at least two seeds."
+    missing = "" if len(known[1]) else f" {no_seeds_interval(table)}."
     return f"{note} Whiskers: {level} intervals, {'; '.join(kinds)}.{missing}"
+
+
+def no_seeds_interval(table: pd.DataFrame) -> str:
+    """Why a table has no interval over seeds."""
+    why = "it needs at least two seeds" if table["n_seeds"].max() < 2 else "the seeds do not differ"
+    return f"No seeds interval: {why}"
 
 
 def _joined(names: Iterable[str]) -> str:

@@ -27,6 +27,7 @@ from terralucas.drawing import (
     interval_note,
     loss_legend,
     marker_style,
+    no_seeds_interval,
     palette,
     panels,
     recipe_legend,
@@ -105,7 +106,7 @@ def _contrast_note(contrasts: pd.DataFrame, level: float) -> str:
         return "Points: pooled differences. No intervals: nothing varies."
     both = contrasts["seeds_low"].notna().any()
     crossed = CROSSED_NAMES["crossed" if contrasts["n_seeds"].max() > 1 else "chips"]
-    seeds = "; thin seeds, for new seeds" if both else ". No seeds interval: it needs at least two seeds"
+    seeds = "; thin seeds, for new seeds" if both else f". {no_seeds_interval(contrasts)}"
     band = " Grey band: the margin." if contrasts["margin"].notna().any() else ""
     return (
         f"Points and numbers: pooled differences, averaged over all other settings. Whiskers: {100 * level:g} % "

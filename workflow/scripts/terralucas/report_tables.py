@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from terralucas.calibration import METRICS as CALIBRATION_METRICS
+from terralucas.drawing import no_seeds_interval
 from terralucas.page import (
     ALL_CLASSES,
     Cell,
@@ -60,7 +61,7 @@ def interval_words(table: pd.DataFrame) -> str:
     chips = table["crossed_interval"].astype(str).str.startswith("chips").all()
     first = "chips: for new chips alone" if chips else "crossed: for new seeds and new chips"
     if table["seeds_low"].isna().all():
-        return f"Pooled score with its {level} interval ({first}); no seeds interval, which needs two seeds"
+        return f"Pooled score with its {level} interval ({first}). {no_seeds_interval(table)}"
     return f"Pooled score with two {level} intervals ({first}; seeds: mean over seeds and its interval for new seeds)"
 
 
