@@ -172,7 +172,8 @@ def test_tables_have_captions_and_scoped_headers(study, render):
 
 def test_hostile_names_are_text_and_not_markup(tmp_path, render):
     name = "<img src=x onerror=alert(1)> & \"quoted\" 'class' 水"
-    study = make_study(tmp_path / "study", losses=("<b>ce", "focal"), decoders=("mlp",), classes={name: 40, "b": 25})
+    options = {"losses": ("<b>ce", "focal"), "decoders": ("mlp",), "classes": {name: 40, "b": 25}}
+    study = as_written(make_study(tmp_path / "study", **options), tmp_path)
     page = Page(render(study, title="</title><script>", config_yaml="a: <script>alert(1)</script>"))
     assert name in page.text
     assert "a: <script>alert(1)</script>" in page.text
@@ -221,8 +222,8 @@ def test_a_large_map_is_named_and_not_embedded(study, render, tmp_path):
         (
             {"difference": -0.012, "crossed_low": -0.018, "crossed_high": -0.006, "verdict": "difference shown",
              "p_equivalence_holm": 0.01, "p_holm": 0.0002},
-            "In macro accuracy focal is lower than weighted_ce: −1.2 points [−1.8, −0.6], p < 0.001, which is less than "
-            "the margin of 2 points;",
+            "In macro accuracy focal is lower than weighted_ce: −1.2 points [−1.8, −0.6], p < 0.001, which is less "
+            "than the margin of 2 points;",
         ),
         (
             {"difference": 0.001, "crossed_low": -0.009, "crossed_high": 0.011, "verdict": "equivalent within margin",
@@ -232,8 +233,8 @@ def test_a_large_map_is_named_and_not_embedded(study, render, tmp_path):
         ),
         (
             {"difference": 0.012, "crossed_low": -0.006, "crossed_high": 0.03, "verdict": "undecided"},
-            "Macro accuracy is undecidable with this design: +1.2 points [−0.6, +3.0]; to decide 2 points it would need "
-            "20 seeds or 3.2 times the chips;",
+            "Macro accuracy is undecidable with this design: +1.2 points [−0.6, +3.0]; to decide 2 points it would "
+            "need 20 seeds or 3.2 times the chips;",
         ),
         (
             {"difference": 0.012, "crossed_low": np.nan, "crossed_high": np.nan, "verdict": "undecided"},
