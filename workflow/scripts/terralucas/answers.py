@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from terralucas.contrasts import AVERAGED, CELL, EQUIVALENT, SHOWN
 from terralucas.page import ALL_CLASSES, Cell, Column, PageTable, Row, scale
-from terralucas.wording import METRICS, PERCENT, PERCENT_SIGN, Metric, counted, listed, p_sentence, p_text
+from terralucas.wording import METRICS, PERCENT, Metric, counted, listed, p_sentence, p_text
 
 MAIN = ("macro_accuracy", "micro_accuracy")
 # Beyond this a number of times more chips is no plan.
@@ -31,8 +31,7 @@ def answers(contrasts: pd.DataFrame, power: pd.DataFrame, level: float) -> list[
         chosen = [by_metric[metric] for metric in MAIN if metric in by_metric]
         if not chosen:
             continue
-        clauses = [_clause(row, needs.get(_key(row)), 1.0 - level) for row in chosen]
-        text = "; ".join(clauses)
+        text = _sentence(chosen, [_need(row, needs.get(_key(row))) for row in chosen], 1.0 - level)
         found.append({"contrast": str(name), "state": state(chosen[0]), "sentence": text[0].upper() + text[1:] + "."})
     return found
 
@@ -50,16 +49,27 @@ def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return row["contrast"], row["scope"], row["metric"]
 
 
-def _clause(row: Mapping[str, Any], need: Mapping[str, Any] | None, alpha: float) -> str:
+def _sentence(rows: Sequence[Mapping[str, Any]], needs: Sequence[str], alpha: float) -> str:
+    """The clauses of a contrast's scores; what both lack is said once."""
+    if len(rows) > 1 and needs[0] and len(set(needs)) == 1 and {state(row) for row in rows} == {"open"}:
+        first, second = (f"{METRICS[row['metric']].prose} ({_gap(row)})" for row in rows)
+        return f"{first} is undecidable with this design, and so is {second}; {needs[0]}"
+    return "; ".join(_clause(row, need, alpha) for row, need in zip(rows, needs, strict=True))
+
+
+def _gap(row: Mapping[str, Any]) -> str:
     metric = METRICS[row["metric"]]
+    return (
+        f"{metric.signed(row['difference'])}{metric.unit} {metric.gap(row['crossed_low'], row['crossed_high'])}".strip()
+    )
+
+
+def _clause(row: Mapping[str, Any], need: str, alpha: float) -> str:
+    metric, gap, what = METRICS[row["metric"]], _gap(row), state(row)
     a, _, b = row["contrast"].partition(" − ")
     if pd.isna(row["difference"]):
         return f"{metric.prose} could not be compared"
-    gap = (
-        f"{metric.signed(row['difference'])}{metric.unit} {metric.gap(row['crossed_low'], row['crossed_high'])}".strip()
-    )
     one_seed = ", for new chips alone: one seed says nothing of new training" if row["n_seeds"] < 2 else ""
-    what = state(row)
     if what == "none":
         return f"{metric.prose} differs by {gap} without an interval, so that nothing is shown"
     if what in ("higher", "lower"):
@@ -71,27 +81,25 @@ def _clause(row: Mapping[str, Any], need: Mapping[str, Any] | None, alpha: float
         return (
             f"in {metric.prose} {a} and {b} are equivalent within ± {margin_text(row)}: {gap}, {probability}{one_seed}"
         )
-    return f"{metric.prose} is {_undecided(row, gap, need)}"
+    if row["n_seeds"] < 2:
+        return f"{metric.prose} is undecidable with one seed: {gap} for new chips alone"
+    if not need:
+        return f"{metric.prose} is undecided: {gap}"
+    return f"{metric.prose} is undecidable with this design: {gap}; {need}"
+
+
+def _need(row: Mapping[str, Any], need: Mapping[str, Any] | None) -> str:
+    """What would decide an open contrast; nothing where one seed can't tell, or where this design mostly would."""
+    if need is None or row["n_seeds"] < 2:
+        return ""
+    seeds, chips = need["seeds_needed"], need["chips_factor_needed"]
+    return "" if seeds <= row["n_seeds"] or chips == 1 else needed_text(margin_text(row), seeds, chips)
 
 
 def margin_text(row: Mapping[str, Any]) -> str:
     """The margin of a contrast, in points."""
     number = f"{100 * row['margin']:g}"
     return f"{number} point{'' if number == '1' else 's'}"
-
-
-def _undecided(row: Mapping[str, Any], gap: str, need: Mapping[str, Any] | None) -> str:
-    if row["n_seeds"] < 2:
-        return f"undecidable with one seed: {gap} for new chips alone"
-    if need is None:
-        return f"undecided: {gap}"
-    seeds, chips = need["seeds_needed"], need["chips_factor_needed"]
-    if seeds <= row["n_seeds"] or chips == 1:
-        return (
-            f"undecided: {gap}, though at least {100 * need['power']:.0f}{PERCENT_SIGN} of such studies would "
-            f"decide {margin_text(row)}"
-        )
-    return f"undecidable with this design: {gap}; {needed_text(margin_text(row), seeds, chips)}"
 
 
 def needed_text(margin: str, seeds: float, chips: float) -> str:

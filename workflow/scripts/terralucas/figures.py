@@ -96,7 +96,13 @@ def _forest_panel(axes: Axes, rows: pd.DataFrame) -> None:
             text += f" [{PERCENT.signed(row['crossed_low'])}, {PERCENT.signed(row['crossed_high'])}]"
         if np.isfinite(row["difference"]):
             axes.annotate(
-                text, (100 * row["difference"], place), (0, 8), textcoords="offset points", ha="center", fontsize=8.5
+                text,
+                (100 * row["difference"], place),
+                (0, 8),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8.5,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.8},
             )
 
 
