@@ -32,9 +32,7 @@ def scores_table(design: Design, scores: Scores, level: float, seed: int) -> pd.
     draws = crossed(design, scores, seed)
     lowest = np.array([_LOWEST.get(name, 0.0) for name in design.names])
     highest = np.array([_HIGHEST.get(name, 1.0) for name in design.names])
-    shown, corrected = (
-        np.clip(each, lowest, highest) for each in (limits(draws, design.names, level), bca(draws, level))
-    )
+    shown, corrected = (np.clip(each, lowest, highest) for each in (limits(draws, level), bca(draws, level)))
     by_seed = [corrected_t(column[np.isfinite(column)], design.test_to_train, level) for column in scores.seeds.T]
     shares = _recall_limits(design, scores, level)
     return pd.DataFrame({
@@ -43,7 +41,7 @@ def scores_table(design: Design, scores: Scores, level: float, seed: int) -> pd.
         "pooled": scores.pooled,
         "crossed_low": shown[0],
         "crossed_high": shown[1],
-        "crossed_interval": method(draws, design.names),
+        "crossed_interval": method(draws),
         "bca_low": corrected[0],
         "bca_high": corrected[1],
         "mean": [each.mean for each in by_seed],
