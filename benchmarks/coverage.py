@@ -20,7 +20,7 @@ import pandas as pd
 from benchmarks.simulated_studies import Study, World, simulate, true_scores
 from terralucas import power, tallies
 from terralucas.contrasts import Contrast, contrasts_table, simple_contrasts
-from terralucas.crossed import crossed, limits
+from terralucas.crossed import BASIC_FOR_CONTRASTS, BASIC_FOR_RECIPES, crossed, limits
 from terralucas.estimates import scores_table
 from terralucas.intervals import corrected_t
 from terralucas.mixed_model import mixed_model_table
@@ -114,7 +114,7 @@ def _one(world: World, number: int, draws: int) -> dict:
         "p_values": _p_values(design, table, mixed, null, combine(null.coefficients, scores.__getitem__)),
         "difference_p": _p_values(design, table, mixed, real, difference),
         "wide": {
-            "crossed": limits(crossed(design, difference, number), 1 - 2 * ALPHA),
+            "crossed": limits(crossed(design, difference, number, BASIC_FOR_CONTRASTS), 1 - 2 * ALPHA),
             "seeds": _t(difference.seeds, design.test_to_train, 1 - 2 * ALPHA),
         },
         "limits": {name: rows[[f"{name}_low", f"{name}_high"]].to_numpy().T for name in ("crossed", "bca", "seeds")},
@@ -124,7 +124,7 @@ def _one(world: World, number: int, draws: int) -> dict:
 
 def _intervals(design: Design, study: Study, scores: Scores, draws: int, number: int) -> dict[str, np.ndarray]:
     table = scores_table(design, scores, LEVEL, number)
-    both = crossed(design, scores, number)
+    both = crossed(design, scores, number, BASIC_FOR_RECIPES)
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     return {
         **{name: table[[f"{name}_low", f"{name}_high"]].to_numpy().T for name in INTERVALS[:4]},

@@ -11,7 +11,15 @@ import pandas as pd
 from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 
-from terralucas.crossed import bca, crossed, equivalence_p, limits, probability_greater, two_sided_p
+from terralucas.crossed import (
+    BASIC_FOR_CONTRASTS,
+    bca,
+    crossed,
+    equivalence_p,
+    limits,
+    probability_greater,
+    two_sided_p,
+)
 from terralucas.errors import StudyError
 from terralucas.intervals import corrected_t, equivalence_t
 from terralucas.resampling import Design, Scores, combine
@@ -173,7 +181,7 @@ def mcnemar_test(design: Design, scores: Scores) -> tuple[int, int, float, float
 def _rows(
     design: Design, contrast: Contrast, scores: Scores, margins: Mapping[str, float], level: float, seed: int
 ) -> pd.DataFrame:
-    draws = crossed(design, scores, seed)
+    draws = crossed(design, scores, seed, BASIC_FOR_CONTRASTS)
     shown, corrected = limits(draws, level), bca(draws, level)
     seeds = [column[np.isfinite(column)] for column in scores.seeds.T]
     by_seed = [corrected_t(column, design.test_to_train, level) for column in seeds]
