@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ import pandas as pd
 from benchmarks.simulated_studies import Study, World, simulate, true_scores
 from terralucas import power, tallies
 from terralucas.contrasts import Contrast, contrasts_table, simple_contrasts
-from terralucas.crossed import basic, crossed, percentile
+from terralucas.crossed import BASIC_FOR_CONTRASTS, BASIC_FOR_RECIPES, crossed, limits
 from terralucas.estimates import scores_table
 from terralucas.intervals import corrected_t
 from terralucas.mixed_model import mixed_model_table
@@ -114,7 +114,7 @@ def _one(world: World, number: int, draws: int) -> dict:
         "p_values": _p_values(design, table, mixed, null, combine(null.coefficients, scores.__getitem__)),
         "difference_p": _p_values(design, table, mixed, real, difference),
         "wide": {
-            "crossed": percentile(crossed(design, difference, number), 1 - 2 * ALPHA),
+            "crossed": limits(crossed(design, difference, number, BASIC_FOR_CONTRASTS), 1 - 2 * ALPHA),
             "seeds": _t(difference.seeds, design.test_to_train, 1 - 2 * ALPHA),
         },
         "limits": {name: rows[[f"{name}_low", f"{name}_high"]].to_numpy().T for name in ("crossed", "bca", "seeds")},
@@ -124,11 +124,14 @@ def _one(world: World, number: int, draws: int) -> dict:
 
 def _intervals(design: Design, study: Study, scores: Scores, draws: int, number: int) -> dict[str, np.ndarray]:
     table = scores_table(design, scores, LEVEL, number)
+    both = crossed(design, scores, number, BASIC_FOR_RECIPES)
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     return {
         **{name: table[[f"{name}_low", f"{name}_high"]].to_numpy().T for name in INTERVALS[:4]},
-        "percentile": percentile(crossed(design, scores, number), LEVEL),
-        "basic": basic(crossed(design, scores, number), LEVEL),
+        **{
+            name: limits(replace(both, basic=np.full(len(design.names), reflected)), LEVEL)
+            for name, reflected in (("percentile", False), ("basic", True))
+        },
         "chips": np.nanquantile(scores.drawn, tails, axis=0),
         "naive": np.nanquantile(_naive(design, study, draws, number), tails, axis=0),
         "t": _t(scores.seeds, 0.0, LEVEL),
@@ -213,9 +216,8 @@ def error_lines(measured: Measured) -> list[str]:
         index = measured.names.index(name)
         truth = measured.difference[:, index]
         values = []
-        for limits in measured.limits.values():
-            held = np.mean((limits[:, 0, index] <= truth) & (truth <= limits[:, 1, index]))
-            values.append(_marked(held, COVERAGE_GOAL, limits[:, 0, index]))
+        for low, high in (each[:, :, index].T for each in measured.limits.values()):
+            values.append(_marked(np.mean((low <= truth) & (truth <= high)), COVERAGE_GOAL, low))
         lines.append(_line(name, f"{truth.mean():.3f}", values))
     lines += ["", _line("power, a − c", "", TESTS)]
     for name in tallies.SCORES:
@@ -223,8 +225,8 @@ def error_lines(measured: Measured) -> list[str]:
         lines.append(_line(name, "", [_marked(np.mean(p < ALPHA), (0.0, 1.0), p) for p in p_values]))
     index = measured.names.index(MAIN)
     margin = np.abs(measured.difference[:, index])
-    for method, limits in measured.wide.items():
-        inside = np.mean((np.abs(limits[:, :, index]) < margin[:, None]).all(axis=1))
+    for method, wide in measured.wide.items():
+        inside = np.mean((np.abs(wide[:, :, index]) < margin[:, None]).all(axis=1))
         lines.append(f"equivalence in {MAIN} shown where the true difference is the margin, {method}: {inside:.3f}")
     size = float(measured.difference[:, index].mean())
     predicted = np.mean([power.power(each, size, ALPHA) for each in measured.spreads])
@@ -245,8 +247,8 @@ def _marked(share: float, goal: tuple[float, float], values: np.ndarray) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=1000)
-    parser.add_argument("--draws", type=int, default=2000)
+    parser.add_argument("--studies", type=int, default=400)
+    parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--worlds", nargs="+", choices=[world.name for world in WORLDS], default=None)
     arguments = parser.parse_args()
     for world in WORLDS:

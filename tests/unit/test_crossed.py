@@ -7,7 +7,17 @@ import pytest
 from scipy import stats
 
 from small_study import HOLDOUT, SMALL, scored
-from terralucas.crossed import bca, crossed, equivalence_p, percentile, probability_greater, two_sided_p
+from terralucas.crossed import (
+    BASIC_FOR_CONTRASTS,
+    BASIC_FOR_RECIPES,
+    bca,
+    crossed,
+    equivalence_p,
+    limits,
+    method,
+    probability_greater,
+    two_sided_p,
+)
 from terralucas.predictions import Part
 from terralucas.resampling import combine, make_design, score_recipe
 
@@ -29,18 +39,37 @@ def macro(*hits, axis=-1):
     return np.mean([each.mean(axis=axis) for each in hits], axis=0)
 
 
-@pytest.mark.parametrize(("method", "ours"), [("percentile", percentile), ("BCa", bca)])
-def test_chips_within_classes_against_scipy(method, ours):
+@pytest.mark.parametrize(("name", "ours"), [("percentile", limits), ("BCa", bca)])
+def test_chips_within_classes_against_scipy(name, ours):
     counts = (40, 25, 12)
     runs, right, labels = one_seed((0.9, 0.6, 0.25), counts)
     design = make_design(runs, 3, 0.25)
-    draws = crossed(design, score_recipe(design, runs, DRAWS, 1), 1)
+    draws = crossed(design, score_recipe(design, runs, DRAWS, 1), 1, BASIC_FOR_RECIPES)
     place = design.names.index("macro_accuracy")
     samples = [right[labels == label].astype(float) for label in range(3)]
-    theirs = stats.bootstrap(samples, macro, method=method, n_resamples=DRAWS, rng=np.random.default_rng(2), axis=-1)
-    limits = (theirs.confidence_interval.low, theirs.confidence_interval.high)
+    theirs = stats.bootstrap(samples, macro, method=name, n_resamples=DRAWS, rng=np.random.default_rng(2), axis=-1)
+    expected = (theirs.confidence_interval.low, theirs.confidence_interval.high)
     # Two Monte Carlo quantiles of 20,000 draws, whose standard error is about 0.0008 and whose grid is 1/120.
-    assert ours(draws, 0.95)[:, place] == pytest.approx(limits, abs=0.006)
+    assert ours(draws, 0.95)[:, place] == pytest.approx(expected, abs=0.006)
+
+
+def test_the_geometric_mean_has_scipys_basic_interval():
+    counts = (40, 25, 20)
+    runs, right, labels = one_seed((0.9, 0.6, 0.4), counts)
+    design = make_design(runs, 3, 0.25)
+    draws = crossed(design, score_recipe(design, runs, DRAWS, 1), 1, BASIC_FOR_RECIPES)
+    place = design.names.index("geometric_mean")
+    samples = [right[labels == label].astype(float) for label in range(3)]
+
+    def geometric(*hits, axis=-1):
+        return np.prod([each.mean(axis=axis) for each in hits], axis=0) ** (1 / 3)
+
+    theirs = stats.bootstrap(
+        samples, geometric, method="basic", n_resamples=DRAWS, rng=np.random.default_rng(2), axis=-1
+    )
+    expected = (theirs.confidence_interval.low, theirs.confidence_interval.high)
+    assert limits(draws, 0.95)[:, place] == pytest.approx(expected, abs=0.006)
+    assert method(draws)[place] == "chips_basic"
 
 
 def test_bca_of_a_skewed_score_against_scipy():
@@ -58,17 +87,17 @@ def test_bca_of_a_skewed_score_against_scipy():
 
     samples = [loss[labels == label] for label in range(2)]
     theirs = stats.bootstrap(samples, pooled, method="BCa", n_resamples=DRAWS, rng=np.random.default_rng(2), axis=-1)
-    limits = theirs.confidence_interval
-    draws = crossed(design, scores, 1)
-    tolerance = 0.02 * (limits.high - limits.low)
-    assert bca(draws, 0.95)[:, place] == pytest.approx((limits.low, limits.high), abs=tolerance)
-    assert abs(percentile(draws, 0.95)[1, place] - limits.high) > 0.05, "no skew, nothing shown"
+    expected = theirs.confidence_interval
+    draws = crossed(design, scores, 1, BASIC_FOR_RECIPES)
+    tolerance = 0.02 * (expected.high - expected.low)
+    assert bca(draws, 0.95)[:, place] == pytest.approx((expected.low, expected.high), abs=tolerance)
+    assert abs(limits(draws, 0.95)[1, place] - expected.high) > 0.05, "no skew, nothing shown"
 
 
 def test_one_seed_has_chips_alone_and_says_so():
     runs, _, _ = one_seed((0.5, 0.5), (20, 20))
     design = make_design(runs, 2, 0.25)
-    draws = crossed(design, score_recipe(design, runs, 100, 1), 1)
+    draws = crossed(design, score_recipe(design, runs, 100, 1), 1, BASIC_FOR_RECIPES)
     assert not draws.with_seeds.any()
     assert (draws.seed_variance == 0).all()
 
@@ -88,14 +117,14 @@ def test_where_training_is_all_that_varies_it_is_the_t_interval():
     place = design.names.index("macro_accuracy")
     seeds = scores.seeds[:, place]
     theirs = stats.ttest_1samp(seeds, 0.0).confidence_interval(0.95)
-    ours = percentile(crossed(design, scores, 1), 0.95)[:, place]
+    ours = limits(crossed(design, scores, 1, BASIC_FOR_RECIPES), 0.95)[:, place]
     assert ours == pytest.approx((theirs.low, theirs.high), rel=0.05)
 
 
 def test_overlapping_training_sets_widen_the_part_of_training():
     _, design, scores = scored(SMALL)
-    narrow = crossed(replace(design, test_to_train=0.0), scores["a"], 1)
-    wide = crossed(design, scores["a"], 1)
+    narrow = crossed(replace(design, test_to_train=0.0), scores["a"], 1, BASIC_FOR_RECIPES)
+    wide = crossed(design, scores["a"], 1, BASIC_FOR_RECIPES)
     known = narrow.seed_variance > 0
     assert known.any()
     ratio = 1 / ((5 - 1) * 0.85)
@@ -105,8 +134,8 @@ def test_overlapping_training_sets_widen_the_part_of_training():
 def test_identical_recipes_show_neither_a_difference_nor_equivalence():
     _, design, scores = scored()
     none = combine({"a": 1.0, "same": -1.0}, lambda name: scores["a"])
-    draws = crossed(design, none, 1)
-    assert np.isnan(percentile(draws, 0.95)).all()
+    draws = crossed(design, none, 1, BASIC_FOR_CONTRASTS)
+    assert np.isnan(limits(draws, 0.95)).all()
     assert np.isnan(bca(draws, 0.95)).all()
     assert np.isnan([two_sided_p(draws), equivalence_p(draws, np.full(len(design.names), 0.02))]).all()
 
@@ -116,8 +145,8 @@ def test_p_values_and_intervals_agree(world):
     """Zero outside the 95 % interval where p < 0.05; the 90 % interval within the margin where equivalence is shown."""
     for number in range(12):
         _, design, scores = scored(world, number)
-        draws = crossed(design, combine({"a": 1.0, "c": -1.0}, scores.__getitem__), 1)
-        wide, narrow = percentile(draws, 0.95), percentile(draws, 0.90)
+        draws = crossed(design, combine({"a": 1.0, "c": -1.0}, scores.__getitem__), 1, BASIC_FOR_CONTRASTS)
+        wide, narrow = limits(draws, 0.95), limits(draws, 0.90)
         p, shown = two_sided_p(draws), equivalence_p(draws, np.full(len(design.names), 0.08))
         clear = draws.varies & (np.abs(p - 0.05) > 0.01) & (np.abs(shown - 0.05) > 0.01)
         assert np.array_equal((p < 0.05)[clear], ((wide[0] > 0) | (wide[1] < 0))[clear])

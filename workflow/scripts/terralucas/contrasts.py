@@ -11,7 +11,15 @@ import pandas as pd
 from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 
-from terralucas.crossed import bca, crossed, equivalence_p, percentile, probability_greater, two_sided_p
+from terralucas.crossed import (
+    BASIC_FOR_CONTRASTS,
+    bca,
+    crossed,
+    equivalence_p,
+    limits,
+    probability_greater,
+    two_sided_p,
+)
 from terralucas.errors import StudyError
 from terralucas.intervals import corrected_t, equivalence_t
 from terralucas.resampling import Design, Scores, combine
@@ -111,7 +119,7 @@ def contrasts_table(
         seed: of the random numbers.
 
     Returns:
-        The columns of `COLUMNS`: difference of pooled scores with the crossed interval (percentile and BCa), its p
+        The columns of `COLUMNS`: difference of pooled scores with the crossed interval (as shown, and BCa), its p
         value, the same adjusted within the family, and P(A > B); the difference over seeds with Nadeau and Bengio's t;
         margin and p values of the equivalence tests; verdict; McNemar's test (of micro accuracy, for two recipes whose
         chips are tested once).
@@ -173,8 +181,8 @@ def mcnemar_test(design: Design, scores: Scores) -> tuple[int, int, float, float
 def _rows(
     design: Design, contrast: Contrast, scores: Scores, margins: Mapping[str, float], level: float, seed: int
 ) -> pd.DataFrame:
-    draws = crossed(design, scores, seed)
-    limits, corrected = percentile(draws, level), bca(draws, level)
+    draws = crossed(design, scores, seed, BASIC_FOR_CONTRASTS)
+    shown, corrected = limits(draws, level), bca(draws, level)
     seeds = [column[np.isfinite(column)] for column in scores.seeds.T]
     by_seed = [corrected_t(column, design.test_to_train, level) for column in seeds]
     margin = np.array([margins.get(name, np.nan) for name in design.names])
@@ -182,8 +190,8 @@ def _rows(
         "metric": design.names,
         "n_recipes": len(contrast.coefficients),
         "difference": scores.pooled,
-        "crossed_low": limits[0],
-        "crossed_high": limits[1],
+        "crossed_low": shown[0],
+        "crossed_high": shown[1],
         "bca_low": corrected[0],
         "bca_high": corrected[1],
         "p_value": two_sided_p(draws),

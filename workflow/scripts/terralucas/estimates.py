@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from terralucas.crossed import bca, crossed, limits, method
+from terralucas.crossed import BASIC_FOR_RECIPES, bca, crossed, limits, method
 from terralucas.intervals import FIXED_SPLIT, NADEAU_BENGIO, corrected_t, wilson
 from terralucas.resampling import Design, Scores
 from terralucas.variance import seed_spread
@@ -29,12 +29,10 @@ def scores_table(design: Design, scores: Scores, level: float, seed: int) -> pd.
         crossed_low, crossed_high, crossed_interval (how it is made), bca_low, bca_high; mean, sd, n_seeds,
         seeds_low, seeds_high, seeds_interval; wilson_low, wilson_high (recalls alone); level.
     """
-    draws = crossed(design, scores, seed)
+    draws = crossed(design, scores, seed, BASIC_FOR_RECIPES)
     lowest = np.array([_LOWEST.get(name, 0.0) for name in design.names])
     highest = np.array([_HIGHEST.get(name, 1.0) for name in design.names])
-    shown, corrected = (
-        np.clip(each, lowest, highest) for each in (limits(draws, design.names, level), bca(draws, level))
-    )
+    shown, corrected = (np.clip(each, lowest, highest) for each in (limits(draws, level), bca(draws, level)))
     by_seed = [corrected_t(column[np.isfinite(column)], design.test_to_train, level) for column in scores.seeds.T]
     shares = _recall_limits(design, scores, level)
     return pd.DataFrame({
@@ -43,7 +41,7 @@ def scores_table(design: Design, scores: Scores, level: float, seed: int) -> pd.
         "pooled": scores.pooled,
         "crossed_low": shown[0],
         "crossed_high": shown[1],
-        "crossed_interval": method(draws, design.names),
+        "crossed_interval": method(draws),
         "bca_low": corrected[0],
         "bca_high": corrected[1],
         "mean": [each.mean for each in by_seed],
