@@ -13,7 +13,9 @@ def drill(cluster, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("number", "kind"),
-    enumerate(["sigkill_job", "scancel", "requeue", "node_down", "head_killed", "two_heads", "features_corrupted"]),
+    list(
+        enumerate(["sigkill_job", "scancel", "requeue", "node_down", "head_killed", "two_heads", "features_corrupted"])
+    ),
 )
 def test_a_fault_costs_time_but_no_numbers(drill, number, kind):
     assert drill.trial(number, kind).problem == ""
