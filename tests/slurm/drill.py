@@ -381,7 +381,6 @@ class Drill:
 
     def __init__(self, folder: Path, cluster: Cluster, seed: int) -> None:
         self.cluster, self.seed = cluster, seed
-        folder.mkdir(parents=True, exist_ok=True)
         self.project = Project(folder, cluster.environment)
         self._configure("calm")
         self.project.snakemake("--cores", 2, "--configfile", "config/calm.yaml")
