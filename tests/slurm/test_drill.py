@@ -1,7 +1,8 @@
 """A short form of the drill: some faults, each of another kind. `make drill` does all kinds, 50 times."""
 
 import pytest
-from drill import FAULTS, Drill
+from drill import Drill
+from faults import FAULTS
 
 pytestmark = pytest.mark.slurm
 
