@@ -25,7 +25,7 @@ GROUP = "runs-{backbone}-{decoder}"
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="overhead-") as folder, Cluster(Path(folder) / "slurm", gpus=1) as cluster:
         project = Project(Path(folder) / "project", cluster.environment)
-        losses = {f"focal_{number}": {"type": "focal", "gamma": number} for number in range(RUNS // 2)}
+        losses = {f"focal_{number}": {"type": "focal", "gamma": number + 1} for number in range(RUNS // 2)}
         study = TINY | {"losses": losses, "grid": TINY["grid"] | {"losses": list(losses)}, "report": {"contrasts": []}}
         config = ("--configfile", project.write_config(study))
 

@@ -22,6 +22,7 @@ class Project:
 
     def __init__(self, folder, environment=None):
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.environment = dict(environment or {})
         for name in PARTS:
             source = ROOT / name

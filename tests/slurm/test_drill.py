@@ -1,7 +1,8 @@
 """A short form of the drill: some faults, each of another kind. `make drill` does all kinds, 50 times."""
 
 import pytest
-from drill import FAULTS, Drill
+from drill import Drill
+from faults import FAULTS
 
 pytestmark = pytest.mark.slurm
 
@@ -13,7 +14,9 @@ def drill(cluster, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("number", "kind"),
-    enumerate(["sigkill_job", "scancel", "requeue", "node_down", "head_killed", "two_heads", "features_corrupted"]),
+    list(
+        enumerate(["sigkill_job", "scancel", "requeue", "node_down", "head_killed", "two_heads", "features_corrupted"])
+    ),
 )
 def test_a_fault_costs_time_but_no_numbers(drill, number, kind):
     assert drill.trial(number, kind).problem == ""

@@ -44,7 +44,6 @@ def test_a_failure_inside_a_pack_loses_only_that_run(project):
 
 @pytest.mark.parametrize("name", ["it's mine", "a $(touch x)", "a `touch x`"])
 def test_a_folder_whose_name_would_break_the_jobs_command_lines_is_refused(cluster, tmp_path, name):
-    (tmp_path / name).mkdir()
     other = Project(tmp_path / name, cluster.environment)
     failed = other.snakemake(*QUICK, other.write_config(TINY), check=False)
     assert failed.returncode != 0

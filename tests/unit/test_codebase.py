@@ -35,4 +35,6 @@ def test_fingerprint_follows_content_not_place_or_time(tmp_path):
 def test_every_module_is_run_by_some_rule():
     used = {module for script in SCRIPTS.glob("*.py") for module in names(script.stem)}
     # Run by the Snakefile and by make, not by a rule.
-    assert {path.stem for path in PACKAGE.glob("*.py")} - used == {"__init__", "codebase", "config", "manual"} - used
+    assert {path.stem for path in PACKAGE.glob("*.py")} - used == {
+        "__init__", "codebase", "config", "manual", "requirements",
+    } - used  # fmt: skip

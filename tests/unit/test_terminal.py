@@ -48,7 +48,7 @@ def clock(monkeypatch):
 
 def terminal(jobs, is_remote=True):
     shown = io.StringIO()
-    handler = Terminal(jobs, total=10, is_remote=is_remote, stream=shown)
+    handler = Terminal(jobs, total=10, finished=6, is_remote=is_remote, stream=shown)
     logger = logging.Logger("snakemake")
     logger.addHandler(handler)
     return logger, shown
@@ -79,7 +79,7 @@ def test_one_line_for_each_finished_run_with_score_and_time_left(runs, clock):
     score = "macro accuracy 0.412, micro accuracy 0.660"
     # One run in 120 s leaves three of 120 s each; three in 300 s leave one of 100 s.
     assert shown.getvalue().splitlines() == [
-        "10 runs, 6 of them finished before",
+        "4 runs to do; 6 of the study's 10 were there",
         f"1 of 4  tiny · focal · mlp · seed 2: {score}  (about 6 min left)",
         f"2 of 4  tiny · focal · mlp · seed 0: {score}",
         f"3 of 4  tiny · focal · mlp · seed 1: {score}  (about 2 min left)",
@@ -96,8 +96,8 @@ def test_stages_are_named_once_and_snakemakes_bookkeeping_is_not_shown(runs):
     assert shown.getvalue().splitlines()[1:] == ["Computing the tables", "Exiting because a job execution failed."]
 
 
-def fail(logger, jobs, ids, logs=()):
-    logger.error("Error", extra={
+def fail(logger, jobs, ids, logs=(), said=None):
+    logger.error("Error", extra={ "said": said,
         "event": LogEvent.GROUP_ERROR, "job_error_info": [{"jobid": i} for i in ids], "aux_logs": list(logs),
     })  # fmt: skip
     for job_id in ids:
@@ -142,13 +142,17 @@ def test_a_pack_shows_what_finished_and_what_the_others_said(runs, clock):
 
 def test_what_slurm_says_of_a_job_it_ended_is_found(runs, tmp_path):
     slurm = tmp_path / "5.log"
-    slurm.write_text("srun: Job step aborted\nslurmstepd: error: *** STEP 5.0 CANCELLED DUE TO TIME LIMIT ***\n")
+    slurm.write_text(
+        "srun: Job step aborted\nslurmstepd-node1: error: *** STEP 5.0 ON node1 CANCELLED DUE TO TIME LIMIT ***\n"
+    )
     write_log(runs[1], "2026-01-01 10:00:00,000 INFO terralucas.training: epoch 1\n")
     logger, shown = terminal(runs)
     fail(logger, runs, [1], [str(slurm)])
     assert "DUE TO TIME LIMIT" in shown.getvalue()
     fail(logger, runs, [2])
     assert "it ended without saying why" in shown.getvalue()
+    fail(logger, runs, [2], said="sbatch: error: invalid partition\n    sbatch call:\n sbatch --parsable …")
+    assert shown.getvalue().splitlines()[-1] == "        sbatch: error: invalid partition"
 
 
 def test_a_job_of_this_machine_has_spoken_for_itself(runs, tmp_path):

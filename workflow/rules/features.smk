@@ -47,7 +47,7 @@ rule extract_features:
     threads: config["features"]["threads"]
     resources:
         mem_mb=features_resource(features_memory_mb),
-        runtime=features_resource(features_minutes, config["features"]["threads"]),
+        runtime=features_resource(features_minutes, config["features"]["threads"], wants_gpu("features")),
         gpu=wants_gpu("features"),
     params:
         settings=lambda wildcards: feature_settings(wildcards.backbone),

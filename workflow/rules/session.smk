@@ -37,11 +37,12 @@ onstart:
     register(Path(RESULTS, "registration.json"), plan_of(config), finished)
     if not workflow.local_exec:
         insist_on_plain_paths()
-    if getattr(workflow.executor_settings, "status_command", None) == "squeue":
-        from _slurm import keep_to_squeue
+    # The plugin is only there, and its settings only known, where it is the executor.
+    if hasattr(workflow.executor_settings, "status_command"):
+        from _slurm import mend_plugin
 
         try:
-            keep_to_squeue(workflow.executor_settings.init_seconds_before_status_checks)
+            mend_plugin(workflow.executor_settings)
         except StudyError as error:
             raise WorkflowError(str(error)) from None
     # `--verbose` shows everything, as does the log file.
@@ -53,6 +54,7 @@ onstart:
                     Terminal(
                         {workflow.dag.jobid(job): job for job in workflow.dag.needrun_jobs()},
                         total=len(of_all_runs("run.yaml")),
+                        finished=sum(Path(path).is_file() for path in of_all_runs("run.yaml")),
                         is_remote=not workflow.local_exec,
                     )
                 )

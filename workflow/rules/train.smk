@@ -23,7 +23,12 @@ rule train_run:
     threads: config["training"]["threads"]
     resources:
         mem_mb=training_resource(training_memory_mb),
-        runtime=training_resource(training_minutes, config["training"]["epochs"], config["training"]["batch_size"]),
+        runtime=training_resource(
+            training_minutes,
+            config["training"]["epochs"],
+            config["training"]["batch_size"],
+            wants_gpu("training"),
+        ),
         gpu=wants_gpu("training"),
         # A profile that packs runs lets so many of a pack train at once.
         pack_slot=1,

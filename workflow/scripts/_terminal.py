@@ -18,10 +18,18 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 # An error in a rule's log ("… ERROR name: message") or in SLURM's ("ERROR: message"), with its indented lines; or what
 # SLURM itself says of a job it ended.
-_ERROR = re.compile(r"^(?:(?:[\d-]+ [\d:,]+ )?ERROR(?: [\w.]+)?: |slurmstepd: error: )(.*(?:\n  .*)*)", re.MULTILINE)
+_ERROR = re.compile(
+    r"^(?:(?:[\d-]+ [\d:,]+ )?ERROR(?: [\w.]+)?: |slurmstepd(?:-\S+)?: error: )(.*(?:\n  .*)*)", re.MULTILINE
+)
 
 # Lines without an event that a user waits for or has to act on; all others are in the log file.
-_KEPT = ("Nothing to be done", "Complete log(s):", "Terminating processes on user request", "Will exit after finishing")
+_KEPT = (
+    "Nothing to be done",
+    "Complete log(s):",
+    "Terminating processes on user request",
+    "Will exit after finishing",
+    "No suitable partition found",
+)
 
 
 class Job(Protocol):
@@ -39,19 +47,21 @@ class Terminal(logging.Handler):
 
     Args:
         jobs: of this session, by Snakemake's job id.
-        total: runs of the study.
+        total, finished: runs of the study, and those of them that were there before.
         is_remote: whether jobs that are not local run where their lines cannot be seen.
         stream: where lines go.
     """
 
-    def __init__(self, jobs: Mapping[int, Job], total: int, is_remote: bool, stream: TextIO = sys.stderr) -> None:
+    def __init__(
+        self, jobs: Mapping[int, Job], total: int, finished: int, is_remote: bool, stream: TextIO = sys.stderr
+    ) -> None:
         super().__init__(logging.INFO)
         self.jobs, self.is_remote, self.stream = jobs, is_remote, stream
         self.runs = sum(job.rule.name == "train_run" for job in jobs.values())
         self.finished: set[int] = set()
         self._lines: list[str] = []
         self._started: float | None = None
-        self._show(f"{total} runs, {total - self.runs} of them finished before" if self.runs else "")
+        self._show(f"{self.runs} runs to do; {finished} of the study's {total} were there" if self.runs else "")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show what a record means to a user, if anything."""
@@ -66,7 +76,8 @@ class Terminal(logging.Handler):
             elif event == LogEvent.JOB_ERROR and not record.indent:
                 self._fail([record.jobid], record.rule_msg, record.log)
             elif event == LogEvent.GROUP_ERROR:
-                self._fail([info["jobid"] for info in record.job_error_info], None, record.aux_logs)
+                ids = [info["jobid"] for info in record.job_error_info]
+                self._fail(ids, getattr(record, "said", None), record.aux_logs)
             elif event is None and record.getMessage().startswith("Trying to restart job"):
                 self._show(_indent("it is started again"))
             elif event is None and (record.levelno >= logging.ERROR or record.getMessage().startswith(_KEPT)):
@@ -113,7 +124,9 @@ class Terminal(logging.Handler):
         reasons: dict[str, list[Job]] = {}
         for job in (self.jobs[i] for i in ids if i not in finished):
             unseen = self.is_remote and not job.is_local
-            reason = _said([*job.log, *logs]) or message or "it ended without saying why" if unseen else ""
+            # The plugin adds its whole command line to a refused submission.
+            slurm = (message or "").partition("\n    sbatch call:")[0]
+            reason = _said([*job.log, *logs]) or slurm or "it ended without saying why" if unseen else ""
             reasons.setdefault(reason, []).append(job)
         for reason, failed in reasons.items():
             for job in failed:

@@ -1,7 +1,7 @@
 """What a job asks a cluster for, from the work it does: memory in MB, time limits in minutes.
 
 Limits, not predictions: a job that asks for too little is killed and starts again with more, one that asks for far too
-much waits longer in the queue. They hold for one CPU core; a GPU is faster, and at least as fast in small steps.
+much waits longer in the queue.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ _WIDTH = {"tiny": 192, "small": 384, "base": 768, "large": 1024}
 _PARAMETERS_M = {"tiny": 6, "small": 22, "base": 86, "large": 303}
 _PATCH_PX = 16
 
-# A third of what a core of a recent server does in float32 matrix products (measured: 60 × 10⁹ per second).
-_OPERATIONS_PER_S = 20e9
+# Operations per second. A third of what a core of a recent server does in float32 matrix products (measured: 60 × 10⁹),
+# and less than a tenth of what data sheets promise of any GPU with 16-bit arithmetic (not measured).
+_CORE, _GPU = 20e9, 1e12
 # A step of the smallest head takes half a millisecond on a CPU; starting its kernels on a GPU takes several.
 _STEP_S = 0.005
 # A process with PyTorch, and on a GPU with its CUDA context, before it holds any data.
@@ -83,10 +84,10 @@ def features_memory_mb(work: Workload) -> int:
     return _PROCESS_MB + 2 * 4 * _PARAMETERS_M[work.size]
 
 
-def features_minutes(work: Workload, threads: int) -> int:
+def features_minutes(work: Workload, threads: int, gpus: int) -> int:
     """Time limit of a feature pass: two operations for each parameter and token; and its imports."""
     operations = 2e6 * _PARAMETERS_M[work.size] * work.tokens * work.chips
-    return math.ceil(10 + operations / (_OPERATIONS_PER_S * threads) / 60)
+    return math.ceil(10 + operations / (_GPU if gpus else _CORE * threads) / 60)
 
 
 def training_memory_mb(work: Workload) -> int:
@@ -94,9 +95,9 @@ def training_memory_mb(work: Workload) -> int:
     return math.ceil(_PROCESS_MB + 2 * work.features_mb)
 
 
-def training_minutes(work: Workload, epochs: int, batch_size: int) -> int:
+def training_minutes(work: Workload, epochs: int, batch_size: int, gpus: int) -> int:
     """Time limit of a run: each step costs its start and, for an MLP, six operations for each weight and vector."""
     per_step = _STEP_S
     if work.kind == "tokens":
-        per_step += 6 * batch_size * work.vectors * _WIDTH[work.size] ** 2 / _OPERATIONS_PER_S
+        per_step += 6 * batch_size * work.vectors * _WIDTH[work.size] ** 2 / (_GPU if gpus else _CORE)
     return math.ceil(3 + epochs * math.ceil(work.chips / batch_size) * per_step / 60)
