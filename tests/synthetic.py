@@ -166,7 +166,8 @@ def _records(runs, entries, epochs):
         sizes = {"n_train": 3 * len(run.test.labels), "n_validation": len(run.validation.labels)}
         best = {"n_test": len(run.test.labels), "epochs": epochs, "best_epoch": max(1, epochs - number % 2)}
         macro = scores["macro_accuracy"]
-        rows.append({"run": name, **run.names, **sizes, **best, "validation_macro_accuracy": macro} | scores)
+        state = {"status": "finished", "reason": ""}
+        rows.append({"run": name, **run.names, **state, **sizes, **best, "validation_macro_accuracy": macro} | scores)
         costs.append({"run": name, "seconds": 20.0 + number, "seconds_to_first_step": 1.5, "peak_memory_mib": 812.4,
                       "device": "cpu", "threads": 2, "resumed": number == 0})  # fmt: skip
         if run.names["seed"] == 0:

@@ -212,8 +212,14 @@ def test_plans_made_after_results_are_told(study, render):
     assert "There is no record of what was planned" in Page(render(study, registrations=[])).text
 
 
-def test_runs_that_failed_are_named(study, render):
+def test_runs_that_are_lost_are_named_first_with_what_is_compared_without_them(study, render):
     runs = study.tables["runs"]
-    runs["status"] = "ok"
-    runs.loc[3, "status"] = "diverged"
-    assert f"1 run diverged: {runs.loc[3, 'run']}." in Page(render(study)).text
+    runs["reason"] = runs["reason"].astype(object)
+    runs.loc[3, ["status", "reason"]] = ["diverged", "training loss nan in epoch 2"]
+    runs.loc[7:8, "status"] = "missing"
+    study.tables["fronts_runs"] = study.tables["fronts_runs"].query("seed not in (2, 3)")
+    text = Page(render(study)).text
+    assert f"1 of 20 runs diverged: {runs.loc[3, 'run']} (training loss nan in epoch 2)." in text
+    assert f"2 of 20 runs are missing: {runs.loc[7, 'run']} and {runs.loc[8, 'run']}." in text
+    assert "All comparisons are of 4 of 4 recipes on the seeds they all have (0, 1 and 4)." in text
+    assert text.index("diverged") < text.index("The answer")

@@ -112,3 +112,18 @@ def test_predictions_that_are_not_the_runs_are_refused(inputs, tmp_path):
     (tmp_path / "a" / "predictions.parquet").write_bytes((tmp_path / "b" / "predictions.parquet").read_bytes())
     with pytest.raises(StudyError, match=r"not those its run\.yaml describes"):
         read_run(tmp_path / "a")
+
+
+def test_a_run_that_diverges_leaves_a_record_that_says_so_and_no_predictions(inputs, tmp_path):
+    features = np.load(inputs.features)
+    features[0] = np.inf
+    np.save(inputs.features, features)
+    record = json.loads(inputs.features_record.read_text())
+    inputs.features_record.write_text(json.dumps(record | {"sha256": sha256_of_file(inputs.features)}))
+    run(inputs, tmp_path / "run")
+    found = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    assert found["status"] == "diverged"
+    assert "in epoch 1, step" in found["diverged"]
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["status"] == "diverged"
+    assert pq.read_table(tmp_path / "run" / "predictions.parquet").num_rows == 0
+    assert (tmp_path / "run" / "history.csv").read_text().startswith("epoch,train_loss")

@@ -39,6 +39,16 @@ def runs(tmp_path):
     }
 
 
+def test_a_run_that_diverged_is_told_with_its_log(runs, clock):
+    logger, shown = terminal(runs)
+    start(logger)
+    path = runs[1].output.metrics
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"status": "diverged"}))
+    end(logger, 1)
+    assert f"tiny · focal · mlp · seed 1: diverged (log: {runs[1].log[0]})" in shown.getvalue()
+
+
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(seconds=0.0)

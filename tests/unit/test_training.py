@@ -9,6 +9,7 @@ import torch
 from terralucas.decoders import DecoderModel
 from terralucas.errors import StudyError, Terminated
 from terralucas.losses import build_loss
+from terralucas.randomness import Stream, generator
 from terralucas.sidecar import Sidecar
 from terralucas.training import Progress, TrainingData, TrainingOptions, _keep_best, accuracies, predict, train
 
@@ -157,13 +158,32 @@ def test_drop_last_leaves_out_the_incomplete_batch(tmp_path):
     assert kept.history != dropped.history
 
 
-def test_divergence_is_an_error_that_names_epoch_and_learning_rate(tmp_path):
+def test_divergence_names_step_chips_and_learning_rate_and_keeps_what_was_before(tmp_path):
     data = data_of()
-    data.features[data.train[0]] = float("inf")
+    spoilt = int(data.train[0])
+    data.features[spoilt] = float("inf")
     model = DecoderModel(IDENTITY, 8, 3)
     loss = build_loss({"type": "ce", "reduction": "weighted_mean"}, np.ones(3), torch.device("cpu"))
-    with pytest.raises(StudyError, match=r"not finite in epoch 1[\s\S]*learning_rate \(0.03\)"):
-        train(model, loss, data, replace(OPTIONS), 0, Sidecar(tmp_path / "r", "f", 0))
+    progress = train(model, loss, data, OPTIONS, 0, Sidecar(tmp_path / "r", "f", 0))
+    order = generator(0, Stream.BATCH_ORDER, 1).permutation(data.train)
+    step, place = divmod(order.tolist().index(spoilt), OPTIONS.batch_size)
+    chips = order[step * OPTIONS.batch_size :][: OPTIONS.batch_size]
+    assert chips[place] == spoilt
+    assert (
+        f"in epoch 1, step {step + 1} of {-(-len(order) // OPTIONS.batch_size)}, learning rate 0.03"
+        in progress.diverged
+    )
+    assert progress.diverged.endswith(f"chips in rows {', '.join(map(str, chips))} of the index")
+    assert (progress.epoch, progress.history) == (0, [])
+
+
+def test_weights_that_diverge_in_the_last_step_are_noticed(tmp_path):
+    data = data_of()
+    data.features[data.validation[0]] = float("nan")
+    model = DecoderModel(IDENTITY, 8, 3)
+    loss = build_loss({"type": "ce", "reduction": "weighted_mean"}, np.ones(3), torch.device("cpu"))
+    progress = train(model, loss, data, OPTIONS, 0, Sidecar(tmp_path / "r", "f", 0))
+    assert progress.diverged == "validation NLL nan after epoch 1, learning rate 0.03"
 
 
 def test_predictions_are_the_models_without_dropout(tmp_path):

@@ -135,6 +135,14 @@ def of_all_runs(name):
     return [f"{folder}/{name}" for folder in folders]
 
 
+def of_reported_runs(name):
+    """A file of every run the report is of: all, or those there are where the study says that others may lack."""
+    files = of_all_runs(name)
+    if config["report"]["unfinished_runs"] == "refuse":
+        return files
+    return [file for file, record in zip(files, of_all_runs("run.yaml")) if Path(record).is_file()]
+
+
 def source_of_control(wildcards):
     """What a control reads of the chips: nothing, their descriptions, or a backbone's pooled features."""
     if wildcards.control == "majority":

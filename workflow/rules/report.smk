@@ -35,6 +35,13 @@ FIGURES = {
     "confusion": "confusion matrices",
     "curves": "training curves",
 }
+# What the roll of runs is taken from.
+ROLL = {
+    "runs": f"{RESULTS}/runs",
+    "logs": f"{RESULTS}/logs/train_run",
+    "recipes": recipes(config),
+    "seeds": GRID["seeds"],
+}
 
 
 def tables_of(names):
@@ -52,9 +59,9 @@ def tables_of(names):
 
 rule make_tables:
     input:
-        predictions=of_all_runs("predictions.parquet"),
-        records=of_all_runs("run.yaml"),
-        histories=of_all_runs("history.csv"),
+        predictions=of_reported_runs("predictions.parquet"),
+        records=of_reported_runs("run.yaml"),
+        histories=of_reported_runs("history.csv"),
         controls=of_all_controls("predictions.parquet"),
         chips=f"{RESULTS}/data/chips.parquet",
         code=code_of("make_tables"),
@@ -75,7 +82,12 @@ rule make_tables:
     params:
         classes=DATASET["classes"],
         split=split_settings(),
-        report={key: value for key, value in config["report"].items() if key not in ("controls", "planning")},
+        report={
+            key: value
+            for key, value in config["report"].items()
+            if key not in ("controls", "planning", "unfinished_runs")
+        },
+        **ROLL,
         controls=f"{RESULTS}/controls",
     message:
         "Computing the tables of {config[study]}"
@@ -85,8 +97,8 @@ rule make_tables:
 
 rule make_evidence:
     input:
-        predictions=of_all_runs("predictions.parquet"),
-        records=of_all_runs("run.yaml"),
+        predictions=of_reported_runs("predictions.parquet"),
+        records=of_reported_runs("run.yaml"),
         splits=expand(f"{RESULTS}/splits/seed-{{seed}}.csv", seed=GRID["seeds"]),
         chips=f"{RESULTS}/data/chips.parquet",
         code=code_of("make_evidence"),
@@ -106,6 +118,7 @@ rule make_evidence:
         mem_mb=2000,
         runtime=30,
     params:
+        **ROLL,
         classes=DATASET["classes"],
         strategy=config["split"]["strategy"],
         monitor=config["training"]["monitor"],

@@ -97,11 +97,14 @@ class Terminal(logging.Handler):
         if job.rule.name != "train_run" or job_id in self.finished:
             return
         self.finished.add(job_id)
-        scores = json.loads(Path(job.output.metrics).read_text(encoding="utf-8"))["test"]
-        self._lines.append(
-            f"{len(self.finished):>{len(str(self.runs))}} of {self.runs}  {_name(job)}: macro accuracy "
-            f"{scores['macro_accuracy']:.3f}, micro accuracy {scores['micro_accuracy']:.3f}"
+        metrics = json.loads(Path(job.output.metrics).read_text(encoding="utf-8"))
+        scores = metrics.get("test")
+        said = (
+            f"macro accuracy {scores['macro_accuracy']:.3f}, micro accuracy {scores['micro_accuracy']:.3f}"
+            if scores
+            else f"{metrics['status']} (log: {job.log[0]})"
         )
+        self._lines.append(f"{len(self.finished):>{len(str(self.runs))}} of {self.runs}  {_name(job)}: {said}")
 
     def _show_finished(self) -> None:
         """Show the runs that finished together, of a pack, and how long the others will take."""

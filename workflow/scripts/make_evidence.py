@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-import yaml
 
 from _job import job
 from terralucas import calibration, fronts, leakage, maps
 from terralucas.over_seeds import SeedDesign
 from terralucas.predictions import class_shares, load_run
+from terralucas.roster import compared, take_roll
 from terralucas.splits import read_split
-from terralucas.tidy import RECIPE, write_table
+from terralucas.tidy import write_table
 
 with job(snakemake):
     params, source, output = snakemake.params, snakemake.input, snakemake.output
@@ -20,10 +20,12 @@ with job(snakemake):
     labels = index["label"].to_numpy()
     parts = {int(Path(path).stem.removeprefix("seed-")): read_split(Path(path), list(rows)) for path in source.splits}
 
-    runs = []
-    for path, record in zip(source.predictions, source.records, strict=True):
-        settings = yaml.load(Path(record).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["settings"]
-        runs.append(load_run(Path(path), {key: settings[key] for key in (*RECIPE, "seed")}, rows))
+    entries = take_roll(Path(params.runs), Path(params.logs), params.recipes, params.seeds)
+    chosen = compared(entries)
+    runs = [
+        load_run(entry.folder / "predictions.parquet", entry.names, rows) for entry in entries if chosen.includes(entry)
+    ]
+    parts = {seed: parts[seed] for seed in chosen.seeds}
     ratios = [np.sum(split == "test") / np.sum(split == "train") for split in parts.values()]
     design = SeedDesign(0.0 if params.strategy == "holdout" else float(np.mean(ratios)), params.level)
 

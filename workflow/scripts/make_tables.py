@@ -9,7 +9,8 @@ from _job import job
 from terralucas import tables
 from terralucas.comparison import Question, compare
 from terralucas.control_runs import recipe_names
-from terralucas.predictions import Part, load_run
+from terralucas.predictions import FINISHED, Part, load_run
+from terralucas.roster import compared, take_roll
 from terralucas.splits import spatial_blocks
 from terralucas.tidy import RECIPE, write_table
 
@@ -18,19 +19,22 @@ with job(snakemake):
     index = pq.read_table(source.chips, columns=["point_id", "label", "easting_m", "northing_m"]).to_pandas()
     rows = {point_id: row for row, point_id in enumerate(index["point_id"])}
     # Scores come from the predictions again, so that the tables depend on nothing else.
-    runs = [tables.read_run(Path(record).parent) for record in source.records]
-    table = tables.runs_table(runs)
-    files = {}
-    for result, path in zip(runs, source.predictions, strict=True):
-        files.setdefault(tuple(result.names[name] for name in RECIPE), {})[result.names["seed"]] = Path(path)
-    recipes = list(files)
+    entries = take_roll(Path(params.runs), Path(params.logs), params.recipes, params.seeds)
+    results = {entry.run: tables.read_run(entry.folder) for entry in entries if entry.status == FINISHED}
+    table = tables.runs_table(entries, results)
+    chosen = compared(entries)
+    runs = [results[entry.run] for entry in entries if chosen.includes(entry)]
+    files = {
+        recipe: {entry.seed: entry.folder / "predictions.parquet" for entry in entries if entry.recipe == recipe}
+        for recipe in chosen.recipes
+    }
     for path in map(Path, source.controls):
         control = path.parent.relative_to(params.controls).parent.as_posix()
         names = tuple(recipe_names(control)[name] for name in RECIPE)
         files.setdefault(names, {})[int(path.parent.name.removeprefix("seed-"))] = path
 
     def load(recipe: tuple[str, str, str]) -> dict[int, Part]:
-        return {seed: load_run(path, {}, rows).test for seed, path in files[recipe].items()}
+        return {seed: load_run(files[recipe][seed], {}, rows).test for seed in chosen.seeds}
 
     split = params.split
     places = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
@@ -40,14 +44,20 @@ with job(snakemake):
     question = Question.from_config(params.report, params.classes, 1 if holdout else split["folds"])
     with tempfile.TemporaryDirectory() as folder:
         compared = compare(
-            recipes, [names for names in files if names not in recipes], load, ratio, groups, question, Path(folder)
+            chosen.recipes,
+            [names for names in files if names not in chosen.recipes],
+            load,
+            ratio,
+            groups,
+            question,
+            Path(folder),
         )
     compared |= {
         "runs": table,
-        "confusion": tables.confusion_table(runs, table, params.classes),
-        "curves": tables.curves_table(runs, table),
+        "confusion": tables.confusion_table(runs, params.classes),
+        "curves": tables.curves_table(runs),
         "classes": tables.classes_table(index["label"].to_numpy(), params.classes),
-        "durations": tables.durations_table(runs),
+        "durations": tables.durations_table(list(results.values())),
     }
     for name, content in compared.items():
         write_table(content, Path(output[name]))

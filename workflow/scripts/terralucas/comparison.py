@@ -149,9 +149,9 @@ def compare(
         table = _first(pd.concat(rows, ignore_index=True), classes=scope)
         of_class = table["metric"].str.contains(":")
         of_control = pd.Series(list(zip(*(table[name] for name in RECIPE), strict=True))).isin(list(controls))
-        overall = table[~of_class].drop(columns=["wilson_low", "wilson_high"])
-        parts["summary"].append(overall[~of_control])
-        parts["controls"].append(overall[of_control])
+        overall = table.drop(columns=["wilson_low", "wilson_high"])
+        parts["summary"].append(overall[~of_class & ~of_control])
+        parts["controls"].append(overall[~of_class & of_control])
         parts["per_class"].append(_by_class(table[of_class & ~of_control], question.classes))
         asked = question.contrasts_of(recipes)
         if asked:

@@ -12,12 +12,16 @@ from terralucas.answers import MAIN, state
 from terralucas.fronts import EQUAL_MICRO
 from terralucas.leakage import NO_PLACES
 from terralucas.page import ALL_CLASSES, recipe_name
+from terralucas.predictions import DIVERGED, FINISHED
+from terralucas.roster import FAILED
 from terralucas.tidy import RECIPE
 from terralucas.variance import CHIPS
 from terralucas.wording import METRICS, PERCENT, PERCENT_SIGN, between, counted, listed, p_sentence
 
 # Above this share of overlapping chips a reader must be told that scores are of seen ground.
 _MUCH = 0.5
+# Lost runs beyond so many are counted; all are in the table of runs.
+_MOST_NAMED = 12
 
 
 def leader_sentences(summary: pd.DataFrame, classes: pd.DataFrame, chance: float) -> list[str]:
@@ -214,12 +218,40 @@ def rarest(per_class: pd.DataFrame) -> str:
     )
 
 
-def run_sentences(runs: pd.DataFrame) -> list[str]:
-    """Runs that were still improving, and those that diverged, failed or are missing, by name."""
+def lost_runs(runs: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
+    """Runs of the grid that diverged, failed or are missing, by name, and what is compared without them.
+
+    Args:
+        runs: runs.csv.
+        compared: one row for each run that is compared.
+    """
+    lost = runs[runs["status"] != FINISHED]
+    if lost.empty:
+        return []
     sentences = []
-    if "status" in runs:
-        for status, group in runs[runs["status"] != "ok"].groupby("status", sort=False):
-            sentences.append(f"{counted(len(group), 'run')} {status}: {listed(list(group['run']))}.")
+    for status, group in lost.groupby("status", sort=False):
+        verb = status if status in (DIVERGED, FAILED) else f"{'is' if len(group) == 1 else 'are'} {status}"
+        names = [row["run"] + (f" ({row['reason']})" if status == DIVERGED else "") for row in group.to_dict("records")]
+        shown = listed(names[:_MOST_NAMED]) + (
+            f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        )
+        sentences.append(f"{len(group)} of {counted(len(runs), 'run')} {verb}: {shown}.")
+    seeds = listed([str(seed) for seed in sorted(compared["seed"].unique())])
+    kept, grid = (len(table[RECIPE].drop_duplicates()) for table in (compared, runs))
+    marked = runs[RECIPE].drop_duplicates().merge(compared[RECIPE].drop_duplicates(), how="left", indicator=True)
+    gone = [recipe_name(row) for _, row in marked[marked["_merge"] == "left_only"].iterrows()]
+    left_out = f"; left out, with fewer than half of their seeds: {listed(gone)}" if gone else ""
+    sentences.append(
+        f"All comparisons are of {kept} of {counted(grid, 'recipe')} on the seeds they all have ({seeds})"
+        f"{left_out}. Runs are not lost at random, so the comparisons favour what lost some."
+    )
+    return sentences
+
+
+def run_sentences(runs: pd.DataFrame) -> list[str]:
+    """Runs that were still improving."""
+    runs = runs[runs["status"] == FINISHED]
+    sentences = []
     last = int(((runs["best_epoch"] >= runs["epochs"]) & (runs["epochs"] > 1)).sum())
     if last:
         verb = "was" if last == 1 else "were"

@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 
+# What became of a run that has ended.
+FINISHED, DIVERGED = "finished", "diverged"
+
 
 @dataclass(frozen=True)
 class PredictionTable:

@@ -123,7 +123,7 @@ def _environment() -> jinja2.Environment:
 def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: ReportContext) -> dict[str, Any]:
     """What the template shows, by section."""
     summary, contrasts, power = tables["summary"], tables["contrasts"], tables["power"]
-    basis = _basis(summary, tables["runs"])
+    basis = _basis(summary, tables["runs"], tables["fronts_runs"]["seed"])
     level = basis["level"]
     found = answers.answers(contrasts, power, level)
     runs = tables["runs"].merge(tables["durations"].drop(columns="schema_version"), on="run", how="left")
@@ -157,6 +157,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "variance_sentences": findings.variance_sentences(tables["variance"]),
         "run_table": report_tables.run_table(runs),
         "n_runs": len(runs),
+        "lost_runs": findings.lost_runs(tables["runs"], tables["fronts_runs"]),
         "run_sentences": findings.run_sentences(tables["runs"]),
         "alternatives": findings.alternatives(tables, found)
         | {"map": f"Map of the share of right test predictions at each point. {findings.map_sentences(shares)[0]}"},
@@ -207,24 +208,24 @@ def _require(kind: str, names: Iterable[str], given: Mapping[str, Any]) -> None:
         )
 
 
-def _basis(summary: pd.DataFrame, runs: pd.DataFrame) -> dict[str, Any]:
+def _basis(summary: pd.DataFrame, runs: pd.DataFrame, seeds: pd.Series) -> dict[str, Any]:
     """Seeds, level and kinds of interval of the study."""
-    fewest, most = int(runs.groupby(RECIPE).size().min()), int(summary["n_seeds"].max())
+    numbers = sorted(seeds.unique())
     sizes = {name: summary[name].nunique() for name in RECIPE}
     plurals = {"backbone": "backbones", "loss": "losses", "decoder": "decoders"}
     level = float(summary["level"].iloc[0])
     return {
         "recipes": len(summary[RECIPE].drop_duplicates()),
         "factors": listed([counted(count, name, plurals[name]) for name, count in sizes.items()]),
-        "seeds": counted(most, "seed") if fewest >= most else f"{fewest} to {most} seeds",
-        "seed_numbers": ", ".join(str(seed) for seed in sorted(runs["seed"].unique())),
+        "seeds": counted(len(numbers), "seed"),
+        "seed_numbers": ", ".join(map(str, numbers)),
         "level": level,
         "level_text": f"{100 * level:g}{PERCENT_SIGN}",
         "alpha": f"{1 - level:.2g}",
         "kinds": list(dict.fromkeys(summary["seeds_interval"])),
         "n_train": f"{runs['n_train'].median():,.0f}",
         "n_test": f"{runs['n_test'].median():,.0f}",
-        "most": most,
+        "most": len(numbers),
     }
 
 

@@ -242,7 +242,7 @@ def run_table(runs: pd.DataFrame) -> PageTable:
         Column("Macro acc.", "validation, %"), Column("Macro acc.", "%"), Column("Micro acc.", "%"), Column("NLL"),
         Column("Time"), Column("Peak memory"), Column("Device", is_text=True), Column("Resumed", is_text=True),
     ]  # fmt: skip
-    columns += [Column("Status", is_text=True)] if "status" in runs else []
+    columns.append(Column("Status", is_text=True))
     rows = [recipe_row(run, _run_cells(run)) for run in runs.head(MOST_RUN_ROWS).to_dict("records")]
     caption = "Runs. Scores are of the test chips unless they are called validation; accuracies in percent."
     return PageTable(caption, columns, rows)
@@ -261,7 +261,7 @@ def _run_cells(run: Mapping[str, Any]) -> list[Cell]:
         Cell("—" if pd.isna(memory) else f"{memory:.0f} MiB", order=memory),
         Cell("—" if pd.isna(run["device"]) else str(run["device"])),
         Cell("—" if pd.isna(run["resumed"]) else plain(bool(run["resumed"]))),
-        *([Cell(str(run["status"]))] if "status" in run else []),
+        Cell(str(run["status"])),
     ]
 
 

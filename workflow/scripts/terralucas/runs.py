@@ -25,7 +25,7 @@ from terralucas.decoders import DecoderModel
 from terralucas.device import autocast, peak_memory_mib, pick_device
 from terralucas.files import atomic_path, sha256_of_file, sha256_of_json, write_json, write_text
 from terralucas.losses import build_loss, class_weights
-from terralucas.predictions import PredictionTable, write_predictions
+from terralucas.predictions import DIVERGED, FINISHED, PredictionTable, write_predictions
 from terralucas.randomness import Stream, torch_seed
 from terralucas.sidecar import Sidecar
 from terralucas.splits import read_split
@@ -34,7 +34,11 @@ from terralucas.training import Progress, TrainingData, TrainingOptions, predict
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+HISTORY = (
+    *("epoch", "train_loss", "validation_loss", "validation_nll"),
+    *("validation_macro_accuracy", "validation_micro_accuracy"),
+)
 PACKAGES = ("torch", "numpy", "terratorch", "lightning", "snakemake")
 
 
@@ -94,6 +98,8 @@ def execute(
 ) -> None:
     """Train, predict validation and test chips with the best epoch's weights, and write the five outputs.
 
+    A run that diverges has a record that says so, and no predictions: that is its result, and the report names it.
+
     Args:
         recipe: settings and seed.
         inputs: files to read.
@@ -101,7 +107,7 @@ def execute(
         bookkeeping: `checkpoint_interval_s` and `tensorboard`, which change no result.
 
     Raises:
-        StudyError: an input does not belong to the others, or training diverged.
+        StudyError: an input does not belong to the others.
     """
     # scikit-learn takes over a second to import and is not needed before the end.
     started = time.monotonic()
@@ -141,14 +147,15 @@ def execute(
     events = _event_writer(outputs["record"].parent, bookkeeping["tensorboard"])
     outcome = _train(recipe, model, weights, data, options, sidecar, events, started)
 
-    model.load_state_dict(outcome.progress.best_state)
-    shown = (
-        np.concatenate([rows["validation"], rows["test"]]) if rows["validation"] is not rows["test"] else rows["test"]
-    )
-    logits = predict(model, features, shown, device, options.precision).cpu().numpy()
-    scores = _write_results(
-        recipe, outputs, outcome, [point_ids[i] for i in shown], parts[shown], labels[shown], logits
-    )
+    if outcome.progress.diverged:
+        shown, logits = rows["test"][:0], np.empty((0, recipe.n_classes))
+    else:
+        shown = rows["test"]
+        if rows["validation"] is not shown:
+            shown = np.concatenate([rows["validation"], shown])
+        model.load_state_dict(outcome.progress.best_state)
+        logits = predict(model, features, shown, device, options.precision).cpu().numpy()
+    _write_results(recipe, outputs, outcome, [point_ids[i] for i in shown], parts[shown], labels[shown], logits)
     precision, _ = autocast(options.precision, device)
     _write_record(outputs, identity, fingerprint, record, outcome, {
         "chips": {part: int((parts == part).sum()) for part in rows},
@@ -157,11 +164,8 @@ def execute(
         "precision": precision,
         "peak_memory_mib": peak_memory_mib(device),
     })  # fmt: skip
-    logger.info(
-        "%s: macro accuracy %.3f, micro accuracy %.3f (epoch %d of %d, %.0f s)",
-        recipe.run, scores["macro_accuracy"], scores["micro_accuracy"],
-        outcome.progress.best_epoch, options.epochs, outcome.seconds,
-    )  # fmt: skip
+    if outcome.progress.diverged:
+        logger.warning("%s diverged: %s", recipe.run, outcome.progress.diverged)
 
 
 def _load_features(inputs: Inputs, n_chips: int, device: torch.device) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -225,14 +229,15 @@ def _write_results(
     parts: np.ndarray,
     labels: np.ndarray,
     logits: np.ndarray,
-) -> dict[str, Any]:
+) -> None:
     from terralucas.metrics import evaluate
 
     write_predictions(outputs["predictions"], PredictionTable(point_ids, parts, labels, logits))
     scores = {part: evaluate(labels[parts == part], logits[parts == part]) for part in np.unique(parts).tolist()}
-    write_json(outputs["metrics"], {"schema_version": SCHEMA_VERSION, "run": recipe.run, **scores})
+    status = {"status": DIVERGED if outcome.progress.diverged else FINISHED}
+    write_json(outputs["metrics"], {"schema_version": SCHEMA_VERSION, "run": recipe.run, **status, **scores})
     with atomic_path(outputs["history"]) as path, path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, outcome.progress.history[0], lineterminator="\n")
+        writer = csv.DictWriter(file, HISTORY, lineterminator="\n")
         writer.writeheader()
         writer.writerows(outcome.progress.history)
     with atomic_path(outputs["model"]) as path:
@@ -250,7 +255,6 @@ def _write_results(
             content,
         )
         path.write_bytes(content.getvalue())
-    return scores["test"]
 
 
 def _write_record(
@@ -265,6 +269,8 @@ def _write_record(
         "schema_version": SCHEMA_VERSION,
         **identity,
         "fingerprint": fingerprint,
+        "status": DIVERGED if outcome.progress.diverged else FINISHED,
+        "diverged": outcome.progress.diverged,
         "predictions_sha256": sha256_of_file(outputs["predictions"]),
         "features": {key: features[key] for key in ("model", "weights", "normalisation", "precision", "sha256")},
         **extra,

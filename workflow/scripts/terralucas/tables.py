@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 from terralucas.metrics import METRICS, evaluate
 from terralucas.predictions import read_predictions
+from terralucas.roster import Entry
 from terralucas.tidy import RECIPE, tidy_table
 
 PER_CLASS_METRICS = ("recall", "precision", "f1")
@@ -60,20 +61,20 @@ def read_run(folder: Path) -> RunResult:
     return RunResult(names, record, evaluate(table.labels[test], table.logits[test]), float(kept.iloc[0]), history)
 
 
-def runs_table(runs: Sequence[RunResult]) -> pd.DataFrame:
-    """One row for each run: names, sizes and scores."""
-    return tidy_table(
-        {
-            "run": result.record["run"],
-            **result.names,
-            **{f"n_{part}": result.record["chips"][part] for part in ("train", "validation", "test")},
-            "epochs": result.record["epochs"],
-            "best_epoch": result.record["best_epoch"],
-            "validation_macro_accuracy": result.validation_macro_accuracy,
-            **{metric: result.scores[metric] for metric in METRICS},
-        }
-        for result in runs
-    )
+def runs_table(entries: Sequence[Entry], results: Mapping[str, RunResult]) -> pd.DataFrame:
+    """One row for each run of the grid: names and what became of it; sizes and scores of those that finished."""
+    rows = []
+    for entry in entries:
+        row = {"run": entry.run, **entry.names, "status": entry.status, "reason": entry.reason}
+        if result := results.get(entry.run):
+            row |= {f"n_{part}": result.record["chips"][part] for part in ("train", "validation", "test")}
+            row |= {key: result.record[key] for key in ("epochs", "best_epoch")}
+            row["validation_macro_accuracy"] = result.validation_macro_accuracy
+            row |= {metric: result.scores[metric] for metric in METRICS}
+        rows.append(row)
+    table = tidy_table(rows)
+    counts = ["n_train", "n_validation", "n_test", "epochs", "best_epoch"]
+    return table.astype(dict.fromkeys(counts, "Int64"))
 
 
 def durations_table(runs: Sequence[RunResult]) -> pd.DataFrame:
@@ -92,13 +93,11 @@ def durations_table(runs: Sequence[RunResult]) -> pd.DataFrame:
     )
 
 
-def confusion_table(
-    runs: Sequence[RunResult], table: pd.DataFrame, classes: Sequence[Mapping[str, Any]]
-) -> pd.DataFrame:
+def confusion_table(runs: Sequence[RunResult], classes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Confusion counts of each recipe, pooled over the test chips of all seeds."""
     rows = []
-    for names, group in _by_recipe(table):
-        counts = sum(np.array(runs[index].scores["confusion"]) for index in group.index)
+    for names, group in _by_recipe(runs):
+        counts = sum(np.array(result.scores["confusion"]) for result in group)
         for i, true in enumerate(classes):
             for j, predicted in enumerate(classes):
                 pair = {"true_code": true["code"], "true_name": true["name"]}
@@ -107,11 +106,11 @@ def confusion_table(
     return tidy_table(rows)
 
 
-def curves_table(runs: Sequence[RunResult], table: pd.DataFrame) -> pd.DataFrame:
+def curves_table(runs: Sequence[RunResult]) -> pd.DataFrame:
     """Training curves of each recipe over epochs: mean over seeds, and the range of the validation score."""
     rows = []
-    for names, group in _by_recipe(table):
-        histories = pd.concat([runs[index].history for index in group.index])
+    for names, group in _by_recipe(runs):
+        histories = pd.concat([result.history for result in group])
         for epoch, values in histories.groupby("epoch"):
             score = values["validation_macro_accuracy"]
             rows.append({
@@ -135,9 +134,11 @@ def classes_table(labels: np.ndarray, classes: Sequence[Mapping[str, Any]]) -> p
     )
 
 
-def _by_recipe(runs: pd.DataFrame) -> Iterable[tuple[dict[str, str], pd.DataFrame]]:
-    for names, group in runs.groupby(RECIPE, sort=False):
-        yield dict(zip(RECIPE, names, strict=True)), group
+def _by_recipe(runs: Sequence[RunResult]) -> Iterator[tuple[dict[str, str], list[RunResult]]]:
+    recipes = dict.fromkeys(tuple(result.names[name] for name in RECIPE) for result in runs)
+    for recipe in recipes:
+        names = dict(zip(RECIPE, recipe, strict=True))
+        yield names, [result for result in runs if names.items() <= result.names.items()]
 
 
 def _class_columns(entry: Mapping[str, Any]) -> dict[str, Any]:

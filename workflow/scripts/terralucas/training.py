@@ -69,6 +69,8 @@ class Progress:
         best_epoch: epoch (from 1) with the best validation score; of equal ones the earliest.
         best_score: its score.
         best_state: its state dict.
+        diverged: where and how training left the finite numbers; empty if it did not. It would again, so that this is
+            a result of the run and no error.
     """
 
     epoch: int = 0
@@ -76,6 +78,7 @@ class Progress:
     best_epoch: int = 0
     best_score: float = -1.0
     best_state: dict[str, Tensor] = field(default_factory=dict)
+    diverged: str = ""
 
 
 def train(
@@ -101,10 +104,11 @@ def train(
         on_epoch: called with each new row of the history.
 
     Returns:
-        The progress after the last epoch; the model is left with the last epoch's weights.
+        The progress after the last epoch, or after the last before training diverged; the model is left with the last
+        weights.
 
     Raises:
-        StudyError: the loss is not finite, or `drop_last` leaves no batch.
+        StudyError: `drop_last` leaves no batch.
         Terminated, KeyboardInterrupt: as they came, after the end of the last whole epoch was saved.
     """
     device = data.labels.device
@@ -140,14 +144,11 @@ def train(
             order = generator(seed, Stream.BATCH_ORDER, epoch).permutation(data.train)[:last]
             torch.manual_seed(torch_seed(seed, Stream.DROPOUT, epoch))
             model.train()
-            train_loss = _pass(step, data, order, batch, on_first_step if epoch == 1 else lambda: None)
-            if not np.isfinite(train_loss):
-                raise StudyError(
-                    f"The training loss is not finite in epoch {epoch}.",
-                    found=f"{train_loss}",
-                    remedy=f"lower training.learning_rate ({options.learning_rate}) or set training.precision to 32",
-                )
-            row = {"epoch": epoch, "train_loss": train_loss, **_validate(model, loss, data, context)}
+            losses = _pass(step, data, order, batch, on_first_step if epoch == 1 else lambda: None)
+            row = {"epoch": epoch, "train_loss": float(losses.mean()), **_validate(model, loss, data, context)}
+            progress.diverged = _not_finite(losses, row, order, options)
+            if progress.diverged:
+                return progress
             _keep_best(progress, row, model, options.monitor)
             on_epoch(row)
             boundary = _state(progress, model, optimiser, scaler)
@@ -167,17 +168,33 @@ def _pass(
     order: np.ndarray,
     batch: int,
     on_first_step: Callable[[], None],
-) -> float:
-    """One pass over the rows in `order`; returns the mean of the batches' losses."""
+) -> np.ndarray:
+    """One pass over the rows in `order`; returns the (batches,) losses."""
     device = data.labels.device
     rows = torch.from_numpy(order).to(data.features.device)
     labels = data.labels[rows.to(device)]
-    total = torch.zeros((), device=device)
+    losses = []
     for start in range(0, len(order), batch):
-        total += step(data.features[rows[start : start + batch]].to(device), labels[start : start + batch])
+        losses.append(step(data.features[rows[start : start + batch]].to(device), labels[start : start + batch]))
         if start == 0:
             on_first_step()
-    return float(total) / -(-len(order) // batch)
+    return torch.stack(losses).cpu().numpy().astype(np.float64)
+
+
+def _not_finite(losses: np.ndarray, row: dict[str, float], order: np.ndarray, options: TrainingOptions) -> str:
+    """Where an epoch left the finite numbers, in words; empty where it did not."""
+    epoch, rate = row["epoch"], f"learning rate {options.learning_rate:g}"
+    steps = np.flatnonzero(~np.isfinite(losses))
+    if len(steps):
+        first = int(steps[0])
+        chips = order[first * options.batch_size : (first + 1) * options.batch_size]
+        return (
+            f"training loss {losses[first]} in epoch {epoch}, step {first + 1} of {len(losses)}, {rate}, "
+            f"chips in rows {', '.join(map(str, chips))} of the index"
+        )
+    if not np.isfinite(row["validation_nll"]):
+        return f"validation NLL {row['validation_nll']} after epoch {epoch}, {rate}"
+    return ""
 
 
 @torch.inference_mode()
