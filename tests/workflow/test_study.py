@@ -103,6 +103,16 @@ def test_what_is_deleted_is_made_again_though_the_report_is_there(study, tmp_pat
     assert study.planned("--configfile", "config/small.yaml") == {}
 
 
+def test_a_report_of_what_is_there_starts_no_run(study, tmp_path):
+    run = results(study) / RUN / "seed-0"
+    run.rename(tmp_path / "kept")
+    try:
+        planned = study.planned("--configfile", "config/small.yaml", "--config", "report={unfinished_runs: name}")
+        assert planned == REPORTING
+    finally:
+        (tmp_path / "kept").rename(run)
+
+
 def test_a_new_loss_or_seed_runs_only_its_own_cells(study):
     loss = study.planned(
         "--configfile", "config/small.yaml", "--config", "grid={losses: [weighted_ce, weighted_focal]}"
