@@ -5,11 +5,11 @@ import pytest
 pytestmark = pytest.mark.workflow
 
 
-@pytest.mark.parametrize(("config", "runs", "controls"), [("config", 80, 35), ("demo", 40, 35), ("notebook", 20, 25)])
+@pytest.mark.parametrize(("config", "runs", "controls"), [("config", 80, 7), ("demo", 40, 7), ("notebook", 20, 5)])
 def test_every_shipped_config_is_planned(project, config, runs, controls):
     planned = project.planned("--configfile", f"config/{config}.yaml")
     assert planned["train_run"] == runs
-    assert planned["fit_control"] == controls, "three of chips and two of each backbone, five seeds"
+    assert planned["fit_control"] == controls, "three of chips and two of each backbone"
     assert planned["build_report"] == 1
 
 

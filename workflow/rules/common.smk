@@ -1,4 +1,5 @@
 # The study's names and paths, and the functions rules ask for their inputs and resources.
+import itertools
 import re
 
 from snakemake.exceptions import WorkflowError
@@ -143,15 +144,16 @@ def of_reported_runs(name):
     return [file for file, record in zip(files, of_all_runs("run.yaml")) if Path(record).is_file()]
 
 
-def source_of_control(wildcards):
-    """What a control reads of the chips: nothing, their descriptions, or a backbone's pooled features."""
+def sources_of_control(wildcards):
+    """What a control reads of the chips with each seed: nothing, their descriptions, or a backbone's pooled features."""
+    seeds = GRID["seeds"]
     if wildcards.control == "majority":
-        return []
+        return [[] for seed in seeds]
     if "/" not in wildcards.control:
-        return [f"{RESULTS}/data/descriptions.parquet"]
+        return [[f"{RESULTS}/data/descriptions.parquet"] for seed in seeds]
     backbone = wildcards.control.partition("/")[2]
-    folder = FEATURES.format(backbone=backbone, scope=scope_of_seed(wildcards.seed))
-    return [f"{folder}/pooled.npy", f"{folder}/pooled.json"]
+    folders = [FEATURES.format(backbone=backbone, scope=scope_of_seed(seed)) for seed in seeds]
+    return [[f"{folder}/pooled.npy", f"{folder}/pooled.json"] for folder in folders]
 
 
 def of_all_controls(name):

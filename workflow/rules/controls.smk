@@ -30,16 +30,16 @@ rule describe_chips:
 rule fit_control:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
-        split=f"{RESULTS}/splits/seed-{{seed}}.csv",
-        source=source_of_control,
+        splits=expand(f"{RESULTS}/splits/seed-{{seed}}.csv", seed=GRID["seeds"]),
+        sources=lambda wildcards: list(dict.fromkeys(itertools.chain(*sources_of_control(wildcards)))),
         code=code_of("fit_control"),
     output:
-        predictions=f"{CONTROL}/predictions.parquet",
-        record=f"{CONTROL}/control.json",
+        predictions=expand(f"{CONTROL}/predictions.parquet", seed=GRID["seeds"], allow_missing=True),
+        records=expand(f"{CONTROL}/control.json", seed=GRID["seeds"], allow_missing=True),
     log:
-        f"{RESULTS}/logs/fit_control/{{control}}/seed-{{seed}}.log",
+        f"{RESULTS}/logs/fit_control/{{control}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/fit_control/{{control}}/seed-{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/fit_control/{{control}}.tsv"
     localrule: True
     conda:
         ENVIRONMENT
@@ -50,7 +50,9 @@ rule fit_control:
     params:
         monitor=config["training"]["monitor"],
         n_classes=len(DATASET["classes"]),
+        seeds=GRID["seeds"],
+        sources=sources_of_control,
     message:
-        "Fitting the control {wildcards.control}, seed {wildcards.seed}"
+        "Fitting the control {wildcards.control}"
     script:
         script_of("fit_control")

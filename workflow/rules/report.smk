@@ -80,6 +80,7 @@ rule make_tables:
         mem_mb=2000,
         runtime=30,
     params:
+        **ROLL,
         classes=DATASET["classes"],
         split=split_settings(),
         report={
@@ -87,7 +88,6 @@ rule make_tables:
             for key, value in config["report"].items()
             if key not in ("controls", "planning", "unfinished_runs")
         },
-        **ROLL,
         controls=f"{RESULTS}/controls",
     message:
         "Computing the tables of {config[study]}"
