@@ -29,7 +29,7 @@ demo: .venv/ready ## the whole study on simulated chips: results/demo/report.htm
 test: .venv/ready ## all tests
 	@$(BIN)/pytest -n 2 --dist loadfile
 
-drill: .venv/ready ## 50 faults on a Slurm of one's own (root, Debian's slurm packages; about 40 minutes)
+drill: .venv/ready ## 50 faults on a Slurm of one's own (root, Debian's slurm packages; about 25 to 40 minutes)
 	@PYTHONPATH=workflow/scripts:tests $(BIN)/python tests/slurm/drill.py $(OPTIONS)
 
 overhead: .venv/ready ## what SLURM costs a run, packed and not (likewise)
