@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drill overhead lint format manual lock bench coverage clean
+.PHONY: help setup demo test drill overhead lint format manual lock bench against coverage clean
 
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
@@ -52,6 +52,9 @@ manual: .venv/ready ## rewrite the tables of config/README.md from the schema
 bench: .venv/ready ## the training loop beside the barest loop; memory of the feature pass
 	@PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/training_loop.py
 	@PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/feature_memory.py
+
+against: .venv/ready ## CPU time of the grid through TerraTorch's own pipeline and on stored features (minutes)
+	@PYTHONPATH=workflow/scripts OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.against_terratorch
 
 coverage: .venv/ready ## coverage of the intervals and errors of the tests, on simulated studies with a known truth
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.coverage

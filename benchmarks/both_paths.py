@@ -41,6 +41,10 @@ from terralucas.sidecar import Sidecar
 from terralucas.simulate import PIXEL_M, Landscape, draw_points, load_covers
 from terralucas.training import TrainingData, TrainingOptions, predict, train
 
+# Importing TerraTorch 1.2 (its clay_v15) sets this to "medium" for the whole process, which on CPUs with AMX multiplies
+# float32 in bfloat16. Equality needs float32.
+torch.set_float32_matmul_precision("highest")
+
 LAST_LAYER = 11
 DRAWN_POINTS = 400
 DECODERS = {
@@ -75,7 +79,7 @@ class ChipSet:
         spec: what the chips look like; classes in the order in which TerraTorch sorts the folders.
         index: of `terralucas.chips.index_chips`.
         train: (n_train,) rows of the index.
-        validation: (n_validation,) rows of the index; the last quarter of each class.
+        validation: (n_validation,) rows of the index; the last third of each class.
     """
 
     root: Path
@@ -172,7 +176,7 @@ def read_chips(root: Path, bands: Sequence[str], unit: str) -> ChipSet:
     )
     index, _ = index_chips(root, spec, min_chips_per_class=2, threads=1, progress=False)
     rows = [np.flatnonzero(index["label"] == label) for label in range(len(classes))]
-    cuts = [len(of_class) - max(1, len(of_class) // 4) for of_class in rows]
+    cuts = [len(of_class) - max(1, len(of_class) // 3) for of_class in rows]
     train_rows, validation_rows = zip(*(np.split(r, [cut]) for r, cut in zip(rows, cuts, strict=True)), strict=True)
     return ChipSet(root, spec, index, np.concatenate(train_rows), np.concatenate(validation_rows))
 

@@ -1,0 +1,161 @@
+"""CPU time of the study's grid through TerraTorch's own pipeline and on stored features.
+
+The grid is that of one backbone: two decoders × four losses × five seeds, 100 epochs each, on 1,994 chips of 224 px.
+Nobody waits for the stock pipeline: its steady batches (reading, backbone, decoder, step, metrics) are timed on some
+simulated chips and multiplied out, and so is the feature pass; runs on stored features are timed by the epoch at full
+size and multiplied out. Weights of the backbone are random, which costs the same. What TerraTorch and Lightning spend
+beside the batches is left out; what the project's 42 jobs spend on starting is counted. All in one thread.
+
+    make against
+"""
+
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from benchmarks.both_paths import (
+    DECODERS,
+    ChipSet,
+    Training,
+    original_options,
+    simulated_chips,
+    store_features,
+    train_stock,
+    train_stored,
+)
+from terralucas.backbone import Backbone, build_backbone
+from terralucas.config import kind_of_features
+from terralucas.lucas import ITALY_BANDS
+
+SIZE_PX, N_CHIPS, N_TRAIN, N_VALIDATION = 224, 1994, 1356, 239
+LOSSES, SEEDS, EPOCHS = ("weighted_ce", "weighted_focal", "ce", "focal"), 5, 100
+MODELS = ("terramind_v1_tiny", "terramind_v1_base")
+# LUCAS's shares, but enough of the rare classes for both parts: 77 training chips and 37 validation chips.
+SAMPLE = {1: 28, 2: 10, 3: 12, 4: 39, 5: 7, 6: 4, 7: 7, 8: 3, 9: 2, 10: 2}
+# The stock pipeline multiplies in "medium" once TerraTorch is imported: bfloat16 on CPUs that have instructions for it.
+MULTIPLICATION = {"float32": "highest", "as imported": "medium"}
+TIMED_EPOCHS = {"identity": 5, "mlp": 1}
+STARTS = {
+    "feature pass": "import terralucas.features, terralucas.chips; from terratorch.registry import BACKBONE_REGISTRY",
+    "run": "import terralucas.runs, terralucas.metrics",
+}
+
+
+@dataclass
+class Clock(Callback):
+    """CPU time at the end of each full batch."""
+
+    train: list[float] = field(default_factory=list)
+    validation: list[float] = field(default_factory=list)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stamp a training batch."""
+        self.train.append(time.process_time())
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stamp a validation batch, unless it is the last, smaller one."""
+        if len(batch["label"]) == trainer.datamodule.batch_size:
+            self.validation.append(time.process_time())
+
+
+def cpu_seconds(work: Callable, *arguments: Any) -> tuple[float, Any]:
+    """CPU time of a call, and its result."""
+    started = time.process_time()
+    result = work(*arguments)
+    return time.process_time() - started, result
+
+
+def start_seconds(imports: str) -> float:
+    """CPU time of a Python process that only imports what a job needs."""
+    spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # noqa: E731
+    before = spent()
+    subprocess.run([sys.executable, "-c", imports], check=True)
+    return spent() - before
+
+
+def stock_epoch(training: Training, chips: ChipSet, backbone: Backbone) -> tuple[float, Any]:
+    """CPU time of an epoch at study size through the stock pipeline, and what the timed epoch ended with."""
+    clock = Clock()
+    ended = train_stock(training, chips, backbone.encoder.state_dict(), [clock])
+    per_batch = [statistics.median(np.diff(stamps)) for stamps in (clock.train, clock.validation)]
+    batches = np.array([N_TRAIN, N_VALIDATION]) / training.options.batch_size
+    return float(batches @ per_batch), ended
+
+
+def at_study_size(chips: ChipSet, features: torch.Tensor, path: Path) -> tuple[ChipSet, torch.Tensor]:
+    """The sample's chips and features again and again, as many as a run of the study reads, mapped from a file."""
+    rows = np.resize(np.arange(len(features)), N_TRAIN + N_VALIDATION)
+    np.save(path, features.numpy()[rows])
+    everything = np.arange(len(rows))
+    chips = replace(chips, index=chips.index.iloc[rows], train=everything[:N_TRAIN], validation=everything[N_TRAIN:])
+    return chips, torch.from_numpy(np.load(path, mmap_mode="c"))
+
+
+def measure(model: str, chips: ChipSet, starts: dict[str, float], folder: Path) -> list[tuple[str, Any, Any]]:
+    """Rows of the table of a backbone: what, seconds through TerraTorch, seconds on stored features."""
+    backbone = build_backbone(model, ITALY_BANDS, {"source": "random", "seed": 0})
+    rows, differences = [], []
+    stock_grid, stored_grid = dict.fromkeys(MULTIPLICATION, 0.0), 0.0
+    for decoder, setting in DECODERS.items():
+        torch.set_float32_matmul_precision("highest")
+        kind = kind_of_features(setting)
+        seconds, features = cpu_seconds(store_features, backbone, chips, kind, folder / "features.npy")
+        seconds_pass = seconds / len(features) * N_CHIPS + starts["feature pass"]
+        training = Training(model, decoder, LOSSES[0], 0, original_options(1))
+        own = train_stored(training, chips, features)
+        large, mapped = at_study_size(chips, features, folder / "mapped.npy")
+        timed = original_options(TIMED_EPOCHS[decoder])
+        epochs = [
+            cpu_seconds(train_stored, replace(training, loss=loss, options=timed), large, mapped)[0] / timed.epochs
+            for loss in LOSSES
+        ]
+        runs = SEEDS * (EPOCHS * sum(epochs) + len(LOSSES) * starts["run"])
+        stored_grid += seconds_pass + runs
+        rows.append((f"{kind} features of {N_CHIPS:,} chips, once", None, seconds_pass))
+        for name, precision in MULTIPLICATION.items():
+            torch.set_float32_matmul_precision(precision)
+            epoch, ended = stock_epoch(training, chips, backbone)
+            stock_grid[name] += SEEDS * EPOCHS * len(LOSSES) * epoch
+            rows.append((f"one epoch, {decoder}, TerraTorch {name}", epoch, statistics.mean(epochs)))
+            if name == "float32":
+                differences.append(float((ended.logits - own.logits).abs().max()))
+    for name, seconds in stock_grid.items():
+        rows.append((f"**the grid of 40 runs**, TerraTorch {name}", seconds, stored_grid))
+    print(f"{model}: after one epoch on {len(chips.train)} chips the logits of {len(chips.validation)} others differ "
+          f"by at most {max(differences):.1e} (float32)\n", flush=True)  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    """Print a table for each backbone, in Markdown."""
+    torch.set_num_threads(1)
+    starts = {name: start_seconds(imports) for name, imports in STARTS.items()}
+    print("CPU time of starting a job: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in starts.items()))
+    with tempfile.TemporaryDirectory(prefix="against-") as folder:
+        chips = simulated_chips(Path(folder) / "chips", SAMPLE, SIZE_PX)
+        for model in MODELS:
+            rows = measure(model, chips, starts, Path(folder))
+            print(f"| {model} | TerraTorch, CPU s | stored features, CPU s | ratio |\n| --- | --- | --- | --- |")
+            for what, stock, stored in rows:
+                numbers = ("", "") if stock is None else (f"{stock:,.1f}", f"{stock / stored:,.0f}")
+                print(f"| {what} | {numbers[0]} | {stored:,.2f} | {numbers[1]} |")
+            print(flush=True)
+
+
+if __name__ == "__main__":
+    main()
