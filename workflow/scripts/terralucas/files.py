@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.errors import StudyError
+
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -48,6 +52,23 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with a final newline; NaN is refused because JSON has none."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder of downloads alone; wait if another process holds it. The system frees it when a process dies."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.info("Another process downloads into %s: waiting for it", folder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            # Some cluster file systems are mounted without locks; that must not keep anyone from the data.
+            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+                raise
+            logger.warning("The file system of %s has no locks: do not start two downloads into it at once", folder)
+        yield
 
 
 def sha256_of_file(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import glob
 import hashlib
 import json
@@ -22,7 +21,7 @@ import requests
 from tqdm import tqdm
 
 from terralucas.errors import StudyError
-from terralucas.files import sha256_of_file
+from terralucas.files import locked, sha256_of_file
 from terralucas.unpack import ARCHIVE_KINDS, LocalError, is_litter, page_summary, plain_text, require_archive, unpack
 
 log = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ def retrieve(sources: list[Source], folder: Path, *, simulate: Callable[[Source,
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     errors: list[tuple[Source, StudyError]] = []
-    with _locked(folder):
+    with locked(folder):
         for source in sources:
             try:
                 retrieval = _retrieve_one(source, folder, simulate)
@@ -331,23 +330,6 @@ def _no_secrets_logged() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(secrets_filter)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder alone; wait if another process holds it. The system frees it when a process dies."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("Another process retrieves data into %s: waiting for it", folder)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            # Some cluster file systems are mounted without locks; that must not keep anyone from the data.
-            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-                raise
-            log.warning("The file system of %s has no locks: do not start two retrievals into it at once", folder)
-        yield
 
 
 def _origin(source: Source) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from terralucas.errors import StudyError
-from terralucas.files import sha256_of_file
+from terralucas.files import locked, sha256_of_file
+from terralucas.hub import HubFile, ask, download, is_sha256, repo_folder, require_no_page
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
         Record {source, path, sha256, …}; `path` is None for random weights.
 
     Raises:
-        StudyError: the file is missing, can't be fetched or is not the expected one.
+        StudyError: the file is missing, can't be fetched, is a web page or is not the expected one.
     """
     if weights["source"] == "random":
         return {"source": "random", "seed": weights["seed"], "path": None, "sha256": None}
@@ -39,6 +39,7 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
                 expected="a checkpoint in TerraMind's format",
                 remedy="correct backbones.<name>.weights.path",
             )
+        require_no_page(path)
     else:
         path, origin = _fetch(weights, cache)
     sha256 = sha256_of_file(path)
@@ -61,22 +62,34 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
 
 
 def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any]]:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    """A file of the hub, in the layout of its library's cache; one that is there serves without a network."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    repo, filename, revision = weights["repo"], weights["filename"], weights["revision"]
-    logger.info("Fetching %s of %s at %s", filename, repo, revision)
-    try:
-        downloaded = Path(hf_hub_download(repo, filename, revision=revision, cache_dir=cache / "huggingface"))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise StudyError(
-            f"The weights {filename} could not be fetched from the Hugging Face hub.",
-            found=": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]]),
-            expected=f"{repo} at revision {revision}",
-            remedy="check the network and the names; or get the file by hand and use weights: {source: file, path: …}",
-        ) from error
+    file = HubFile(weights["repo"], weights["filename"], weights["revision"])
+    folder = cache / "huggingface"
+    folder.mkdir(parents=True, exist_ok=True)
+    where = {"repo_id": file.repo, "filename": file.filename, "revision": file.revision, "cache_dir": folder}
+    with locked(folder):
+        kept = try_to_load_from_cache(**where)
+        is_kept = isinstance(kept, str)
+        if not (is_kept and re.fullmatch("[0-9a-f]{40}", file.revision)):
+            try:
+                state = ask(file, is_patient=not is_kept)
+            except StudyError as error:
+                if not is_kept:
+                    raise
+                logger.warning("%s The file that was fetched before is used. Found: %s", error.problem, error.found)
+            else:
+                blob = folder / repo_folder(file.repo) / "blobs" / state.etag
+                if not blob.exists():
+                    download(file, state, blob)
+                kept = hf_hub_download(**where)
     # The cache names a large file's blob by the SHA-256 the hub records for it, and its snapshot by the commit.
-    blob = Path(os.path.realpath(downloaded)).name
-    hub_sha256 = blob if re.fullmatch("[0-9a-f]{64}", blob) else None
-    commit = downloaded.parts[downloaded.parts.index("snapshots") + 1]
-    return downloaded, {"repo": repo, "filename": filename, "commit": commit, "hub_sha256": hub_sha256}
+    path = Path(kept)
+    blob_name = path.readlink().name if path.is_symlink() else ""
+    return path, {
+        "repo": file.repo,
+        "filename": file.filename,
+        "commit": path.parts[path.parts.index("snapshots") + 1],
+        "hub_sha256": blob_name if is_sha256(blob_name) else None,
+    }
