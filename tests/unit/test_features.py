@@ -1,11 +1,14 @@
 """The backbone and the feature pass, with TerraTorch's real encoder at random weights."""
 
 import hashlib
+import json
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+from hub_server import fetch, serving
 from terralucas.backbone import MODALITY, build_backbone
 from terralucas.errors import StudyError
 from terralucas.features import ChipDataset, FeatureOptions, extract
@@ -22,15 +25,42 @@ def tiny():
     return build_backbone("terramind_v1_tiny", BANDS, RANDOM)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A state dict in TerraMind's format: the all-bands S2L2A encoder among keys of other modalities."""
+def published(model):
+    """A state dict as the TerraMind checkpoints hold it: encoder and decoder of many modalities, pixels and tokens.
+
+    TerraTorch's own full model, built as its generation does, with the encoder's settings of `model`. Left out are
+    blocks of the decoder and tokens of some modalities, which only take time.
+    """
+    from terratorch.models.backbones.terramind.model.modality_info import MODALITY_INFO
+    from terratorch.models.backbones.terramind.model.terramind import (
+        TerraMind,
+        build_modality_embeddings,
+        build_output_modality_embeddings,
+    )
     from terratorch.registry import BACKBONE_REGISTRY
 
+    encoder = BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False)
+    block, dim = encoder.encoder[0], int(encoder.out_channels[-1])
+    tokens = ["tok_sen2l2a@224", "tok_lulc@224"]
+    pixels = ["S2L2A", "S2L1C", "RGB", "S1GRD", "S1RTC", "DEM"]
+    sizes = {"img_size": 224, "dim": dim, "patch_size": 16}
+    inputs, _ = build_modality_embeddings(MODALITY_INFO, [*pixels, *tokens, "coords"], **sizes)
+    outputs, _ = build_output_modality_embeddings(MODALITY_INFO, [*tokens, "coords"], **sizes)
     torch.manual_seed(11)
-    model = BACKBONE_REGISTRY.build("terramind_v1_tiny", modalities=[MODALITY, "S1GRD"], pretrained=False)
+    full = TerraMind(
+        encoder_embeddings=inputs, decoder_embeddings=outputs, modality_info=MODALITY_INFO, dim=dim,
+        encoder_depth=len(encoder.encoder), decoder_depth=1, num_heads=block.attn.num_heads,
+        qkv_bias=block.attn.qkv.bias is not None, proj_bias=block.attn.proj.bias is not None,
+        mlp_bias=block.mlp.fc1.bias is not None, gated_mlp=hasattr(block.mlp, "fc3"),
+        norm_layer=partial(type(encoder.encoder_norm), bias=False),
+    )  # fmt: skip
+    return full.state_dict()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "TerraMind_v1_tiny.pt"
-    torch.save(model.state_dict(), path)
+    torch.save(published("terramind_v1_tiny"), path)
     return path
 
 
@@ -94,6 +124,11 @@ def test_features_that_are_not_finite_are_refused(tiny, tmp_path):
         extract(tiny, dataset, options(), "pooled", tmp_path / "p.npy")
 
 
+def test_float32_is_float32(tiny):
+    """Importing TerraTorch makes products of float32 matrices bfloat16, which has three digits."""
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_another_seed_gives_other_random_weights(tiny):
     other = build_backbone("terramind_v1_tiny", BANDS, RANDOM | {"seed": 6})
     x = torch.randn(1, 6, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -138,6 +173,28 @@ def test_a_checkpoint_that_leaves_weights_random_is_an_error(checkpoint, tmp_pat
     with pytest.raises(StudyError, match="would stay random") as raised:
         build_backbone("terramind_v1_tiny", BANDS, record_of(tmp_path / "bad.pt"))
     assert said in str(raised.value)
+
+
+def test_the_small_model_takes_its_encoder_from_its_checkpoint(tmp_path):
+    state = published("terramind_v1_small")
+    torch.save(state, tmp_path / "small.pt")
+    backbone = build_backbone("terramind_v1_small", BANDS, record_of(tmp_path / "small.pt"))
+    assert backbone.embedding == 384
+    assert torch.equal(backbone.encoder.encoder[11].mlp.fc2.weight, state["encoder.11.mlp.fc2.weight"])
+
+
+def test_a_checkpoint_of_another_size_is_an_error(checkpoint):
+    with pytest.raises(StudyError, match="would stay random") as raised:
+        build_backbone("terramind_v1_small", BANDS, record_of(checkpoint))
+    assert "instead of (384," in str(raised.value)
+
+
+def test_a_checkpoint_of_the_hub_fills_the_encoder(checkpoint, tmp_path):
+    with serving(checkpoint.read_bytes()) as hub:
+        record = json.loads(fetch(hub.endpoint, tmp_path)[0].strip().splitlines()[-1])
+    encoder = build_backbone("terramind_v1_tiny", BANDS, record).encoder
+    saved = torch.load(checkpoint, weights_only=True)
+    assert torch.equal(encoder.encoder[0].attn.qkv.weight, saved["encoder.0.attn.qkv.weight"])
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>sign in</html>", b"PK\x03\x04 broken"])

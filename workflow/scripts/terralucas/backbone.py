@@ -47,6 +47,8 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
     # TerraTorch takes 15 to 20 s to import; only the feature pass pays it.
     from terratorch.registry import BACKBONE_REGISTRY
 
+    # One of TerraTorch's modules lowers it for the whole process: float32 would be bfloat16 where a machine has it.
+    torch.set_float32_matmul_precision("highest")
     arguments: dict[str, Any] = {"modalities": [MODALITY], "bands": {MODALITY: list(bands)}, "pretrained": False}
     if weights["source"] == "random":
         torch.manual_seed(weights["seed"])
