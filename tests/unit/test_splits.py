@@ -1,14 +1,24 @@
 """Splits, by their properties: every chip tested once, rare classes in every part, groups never divided."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
+import rasterio
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
+from terralucas.chips import index_chips
+from terralucas.config import resolve
 from terralucas.errors import StudyError
+from terralucas.layout import DatasetSpec
 from terralucas.splits import PARTS, make_split, overlap, read_split, spatial_blocks, write_split
 
+ROOT = Path(__file__).parents[2]
 LUCAS_COUNTS = [511, 178, 205, 704, 126, 57, 125, 43, 20, 25]
 NAMES = [f"class {index}" for index in range(30)]
 KFOLD = {
@@ -122,6 +132,35 @@ def test_holdout_is_scikit_learns_split_on_the_row_order():
     _, test = train_test_split(np.arange(1994), test_size=0.2, stratify=labels, random_state=42)
     assert sorted(np.flatnonzero(parts == "test")) == sorted(test)
     assert [int(np.sum(parts == part)) for part in PARTS] == [1595, 0, 399], "the original's 1,595 and 399 chips"
+
+
+def test_the_notebooks_own_split(tmp_path):
+    """From files to parts as a study does it, against scikit-learn on the table as pandas reads it, in its order."""
+    config = resolve(yaml.safe_load((ROOT / "config" / "notebook.yaml").read_text(encoding="utf-8")))
+    random = np.random.default_rng(3)
+    codes = 1 + labels_of([count // 8 + 3 for count in LUCAS_COUNTS])
+    ids = random.permutation([f"{4500 + 2 * (k % 50)}{2200 + 2 * (k // 50)}" for k in range(len(codes))])
+    pixels = random.uniform(0.02, 0.5, (6, 16, 16)).astype(np.float32)
+    profile = {"driver": "GTiff", "count": 6, "height": 16, "width": 16, "dtype": "float32"}
+    with rasterio.open(tmp_path / "chip.tif", "w", **profile, transform=rasterio.Affine(30, 0, 0, 0, -30, 0)) as target:
+        target.write(pixels)
+    for point, code in zip(ids, codes, strict=True):
+        (tmp_path / "Chips" / str(code)).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tmp_path / "chip.tif", tmp_path / "Chips" / str(code) / f"{point}.tif")
+    (tmp_path / "chip.tif").unlink()
+    table = tmp_path / "Chips" / config["dataset"]["layout"]["table"]
+    pd.DataFrame({"Point_ID": ids, "STR18": codes}).to_csv(table, index=False)
+
+    index, _ = index_chips(
+        tmp_path, DatasetSpec.from_config(config["dataset"]), min_chips_per_class=2, threads=1, progress=False
+    )
+    parts = make_split(index["label"].to_numpy(), None, config["split"], 0, NAMES)
+
+    read = pd.read_csv(table)
+    train, test = train_test_split(read, test_size=0.2, stratify=read["STR18"], random_state=42)
+    points = index["point_id"].to_numpy()
+    assert set(points[parts == "test"]) == set(test["Point_ID"].astype(str))
+    assert set(points[parts == "train"]) == set(train["Point_ID"].astype(str))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.995])
