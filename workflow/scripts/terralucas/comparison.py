@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terralucas import contrasts
+from terralucas import claims, contrasts
+from terralucas.claims import Claim, with_claims
 from terralucas.contrasts import Contrast, Difference, Recipe, contrasts_table, interaction, simple_contrasts
+from terralucas.crossed import BASIC_FOR_CONTRASTS, crossed, equivalence_p, exceeding_p
 from terralucas.estimates import scores_table
 from terralucas.mixed_model import mixed_model_table
 from terralucas.power import Spreads, chips_needed, observed_spreads, seeds_needed, smallest_difference, with_seeds
@@ -25,7 +27,7 @@ from terralucas.variance import variance_table
 
 # Scores whose contrasts a study is about; the others have no margin, mixed model or power.
 MAIN = ("macro_accuracy", "micro_accuracy")
-TABLES = ("summary", "per_class", "controls", "contrasts", "mixed_model", "power", "variance")
+TABLES = ("summary", "per_class", "controls", "contrasts", "mixed_model", "power", "claims", "variance")
 POWER = 0.8
 # Of tables that have no rows where a study names no contrasts.
 COLUMNS = {
@@ -34,6 +36,7 @@ COLUMNS = {
                     "mixed_difference", "mixed_low", "mixed_high", "mixed_p_value", "converged", "discrepancy"),
     "power": ("classes", "contrast", "scope", "family", "metric", "power", "smallest_difference", "margin",
               "seeds_needed", "chips_factor_needed"),
+    "claims": ("classes", *claims.COLUMNS),
 }  # fmt: skip
 
 
@@ -50,6 +53,7 @@ class Question:
         folds: K of the k folds; 1 for a holdout.
         level: of the intervals.
         draws, seed: of the bootstrap.
+        claims: of an earlier study; their contrasts are among `contrasts`.
     """
 
     classes: Sequence[Mapping[str, Any]]
@@ -61,22 +65,25 @@ class Question:
     level: float
     draws: int
     seed: int
+    claims: Sequence[Claim] = ()
 
     @classmethod
     def from_config(cls, report: Mapping[str, Any], classes: Sequence[Mapping[str, Any]], folds: int) -> Question:
         """The question of a configuration's `report` section."""
         codes = [str(entry["code"]) for entry in classes]
         difference = lambda entry: (entry["factor"], entry["a"], entry["b"])  # noqa: E731
+        claimed = [Claim.from_config(entry) for entry in report["claims"]]
         return cls(
             classes=classes,
             excluded=tuple(codes.index(str(code)) for code in report["excluded_classes"]),
-            contrasts=[difference(entry) for entry in report["contrasts"]],
+            contrasts=with_claims([difference(entry) for entry in report["contrasts"]], claimed),
             interactions=[(difference(first), difference(second)) for first, second in report["interactions"]],
             margins=report["margins"],
             folds=folds,
             level=report["confidence_level"],
             draws=report["draws"],
             seed=report["seed"],
+            claims=claimed,
         )
 
     @property
@@ -161,7 +168,12 @@ def compare(
             for metric in MAIN:
                 mixed = mixed_model_table(pd.concat(runs), asked, answers, metric, question.level)
                 parts["mixed_model"].append(_first(mixed, classes=scope))
-            parts["power"].append(_first(_power(design, asked, load_scores, question), classes=scope))
+            power = _power(design, asked, load_scores, question)
+            parts["power"].append(_first(power, classes=scope))
+            if question.claims:
+                tests = _margin_tests(design, asked, load_scores, question)
+                judged = claims.judge(question.claims, answers, power, tests, 1.0 - question.level)
+                parts["claims"].append(_first(judged, classes=scope))
     return {name: _whole(tables, COLUMNS.get(name, ())) for name, tables in parts.items()}
 
 
@@ -181,6 +193,27 @@ def _power(
                 **_needed(spreads[metric], margin, alpha, question.folds),
             })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _margin_tests(
+    design: Design, asked: Sequence[Contrast], load: Callable[[Recipe], Scores], question: Question
+) -> pd.DataFrame:
+    """Tests of claims that two settings are equivalent, and what would decide their margins."""
+    alpha, rows = 1.0 - question.level, []
+    for claim in question.claims:
+        contrast = next((each for each in asked if claim.is_about(each)), None)
+        if contrast is None or claim.relation != claims.EQUIVALENT:
+            continue
+        scores, place = combine(contrast.coefficients, load), design.names.index(claim.metric)
+        margin = question.margins[claim.metric] if claim.margin is None else claim.margin
+        draws, bounds = crossed(design, scores, question.seed, BASIC_FOR_CONTRASTS), np.full(len(design.names), margin)
+        rows.append({
+            "claim": claim.name,
+            "p_equivalence": equivalence_p(draws, bounds)[place],
+            "p_exceeding": exceeding_p(draws, bounds)[place],
+            **_needed(observed_spreads(design, scores)[place], margin, alpha, question.folds),
+        })  # fmt: skip
+    return pd.DataFrame(rows, columns=["claim", "p_equivalence", "p_exceeding", "seeds_needed", "chips_factor_needed"])
 
 
 def _needed(spreads: Spreads, margin: float, alpha: float, folds: int) -> dict[str, float | None]:

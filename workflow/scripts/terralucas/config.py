@@ -239,12 +239,16 @@ def _contradictions(config: Mapping[str, Any]) -> list[str]:
     report = config["report"]
     named = [("contrasts", contrast) for contrast in report["contrasts"]]
     named += [("interactions", contrast) for pair in report["interactions"] for contrast in pair]
+    named += [("claims", claim["contrast"]) for claim in report["claims"]]
     for key, contrast in named:
         defined = config[FACTORS[contrast["factor"]]]
         for name in sorted({contrast["a"], contrast["b"]} - defined.keys()):
             problems.append(f"report.{key} names the {contrast['factor']} {name!r}; defined: {', '.join(defined)}")
         if contrast["a"] == contrast["b"]:
             problems.append(f"report.{key} compares {contrast['a']!r} with itself")
+    problems += _wrong_claims(report)
+    if config["study"] in report["beside"]:
+        problems.append("report.beside names this study itself")
     known = [str(entry["code"]) for entry in dataset["classes"]]
     for code in report["excluded_classes"]:
         if str(code) not in known:
@@ -272,6 +276,20 @@ def _contradictions(config: Mapping[str, Any]) -> list[str]:
             "split.block_km needs coordinates: dataset.point_ids lucas, or dataset.layout.x_column and y_column"
         )
     return problems + _same_treatments(config)
+
+
+def _wrong_claims(report: Mapping[str, Any]) -> list[str]:
+    problems = []
+    names = [claim["name"] for claim in report["claims"]]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(f"report.claims: the name {name!r} is given twice")
+    for claim in report["claims"]:
+        if claim["relation"] == "equivalent":
+            if claim["margin"] is None and claim["metric"] not in report["margins"]:
+                problems.append(f"report.claims: {claim['name']!r} needs a margin: {claim['metric']} has no other")
+        elif claim["margin"] is not None:
+            problems.append(f"report.claims: {claim['name']!r} has a margin, which only `equivalent` takes")
+    return problems
 
 
 def _same_treatments(config: Mapping[str, Any]) -> list[str]:

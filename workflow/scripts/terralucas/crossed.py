@@ -125,6 +125,14 @@ def equivalence_p(crossed: Crossed, margin: np.ndarray) -> np.ndarray:
     return np.maximum(_tail(crossed, margin, True), _tail(crossed, -margin, False))
 
 
+def exceeding_p(crossed: Crossed, margin: np.ndarray) -> np.ndarray:
+    """(M,) p value of a difference within ± margin, two-sided.
+
+    p < 1 − level where the interval lies beyond the margin, on either side.
+    """
+    return np.minimum(2.0 * np.minimum(_tail(crossed, margin, False), _tail(crossed, -margin, True)), 1.0)
+
+
 def probability_greater(crossed: Crossed) -> np.ndarray:
     """(M,) share of draws above zero, ties counted half: P(A > B) of a difference A − B."""
     share = _share(crossed, crossed.shown > 0) + _share(crossed, crossed.shown == 0) / 2.0

@@ -14,9 +14,11 @@ _REGISTERED = ("contrasts", "interactions", "margins", "excluded_classes", "conf
 
 
 def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What is registered: contrasts, margins, classes left out, level, metrics that decide, seeds and the split."""
+    """What is registered: contrasts, claims, margins, classes left out, level, deciding metrics, seeds and split."""
     return {
         **{name: config["report"][name] for name in _REGISTERED},
+        # Left out where there are none, so that plans recorded before there were claims are still the same.
+        **({"claims": config["report"]["claims"]} if config["report"]["claims"] else {}),
         "metrics": ["macro_accuracy", "micro_accuracy"],
         "grid": config["grid"],
         "split": config["split"],
@@ -59,8 +61,8 @@ def changes(entries: list[dict[str, Any]]) -> list[str]:
         if number == 0:
             sentences.append(f"The plan was first recorded on {entry['registered_at']}, when {runs} had results.")
             continue
-        before = entries[number - 1]["plan"]
-        names = [name for name in entry["plan"] if entry["plan"][name] != before.get(name)]
+        before, plan = entries[number - 1]["plan"], entry["plan"]
+        names = [name for name in dict.fromkeys([*plan, *before]) if plan.get(name) != before.get(name)]
         sentences.append(f"On {entry['registered_at']}, when {runs} had results, {_listed(names)} changed.")
     return sentences
 
