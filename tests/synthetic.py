@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from terralucas import calibration, evidence_figures, figures, fronts, leakage, maps
+from terralucas.beside import beside_table
 from terralucas.comparison import Question, compare
 from terralucas.lucas import italy_grid_points
 from terralucas.metrics import evaluate
@@ -87,6 +88,7 @@ def make_study(
     places = chips[["easting_m", "northing_m"]].to_numpy()
     tables["overlap"] = leakage.overlap_table(places, parts, 6720.0)
     tables["distance"] = leakage.distance_table(every, places, parts, 6720.0, LEVEL)
+    tables["beside"] = beside_table({"synthetic": tables["summary"]})
     points = maps.correctness_table(every, chips, entries)
     maps.write_maps(points, folder / "points.parquet", folder / "points.geojson")
     return Study(tables, points, folder / "points.geojson")

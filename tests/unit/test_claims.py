@@ -58,7 +58,7 @@ def judged(tmp_path_factory):
         claim("not here", "good", "other", "higher"),
     ]
     asked = with_claims([("loss", "good", "bad"), ("decoder", "mlp", "identity")], claims)
-    question = Question(CLASSES, (2,), asked, [], MARGINS, 5, 0.95, 1000, 0, claims)
+    question = Question(CLASSES, (2,), asked, [], MARGINS, 5, 0.95, 500, 0, claims)
     return compare(RECIPES, [], load, 0.3, None, question, tmp_path_factory.mktemp("scores"))
 
 

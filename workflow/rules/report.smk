@@ -8,6 +8,7 @@ TABLES = {
     "contrasts": "one per contrast, scope and score",
     "mixed_model": "one per contrast and scope",
     "power": "one per contrast and scope",
+    "claims": "one per claim",
     "variance": "one per recipe and component",
     "confusion": "one per recipe, true and predicted class",
     "curves": "one per recipe and epoch",
@@ -24,6 +25,7 @@ EVIDENCE = {
     "overlap": "one per seed",
     "distance": "one per recipe, distance and score",
 }
+BESIDE = {"beside": "one per study, recipe and score"}
 FIGURES = {
     "answer": "the contrasts of the question",
     "accuracy": "macro against micro accuracy",
@@ -86,7 +88,7 @@ rule make_tables:
         report={
             key: value
             for key, value in config["report"].items()
-            if key not in ("controls", "planning", "unfinished_runs")
+            if key not in ("beside", "controls", "planning", "unfinished_runs")
         },
         controls=f"{RESULTS}/controls",
     message:
@@ -129,6 +131,36 @@ rule make_evidence:
         "Looking behind the scores: fronts, calibration, distances, map"
     script:
         script_of("make_evidence")
+
+
+def summaries_beside():
+    """The scores of other studies that are there."""
+    paths = [Path("results", study, "tables", "summary.csv") for study in config["report"]["beside"]]
+    return [str(path) for path in paths if path.is_file()]
+
+
+rule put_beside:
+    input:
+        own=f"{RESULTS}/tables/summary.csv",
+        others=summaries_beside(),
+        code=code_of("put_beside"),
+    output:
+        **tables_of(BESIDE),
+    log:
+        f"{RESULTS}/logs/put_beside.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/put_beside.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    message:
+        "Looking for other studies to stand beside {config[study]}"
+    script:
+        script_of("put_beside")
 
 
 rule power:
@@ -206,7 +238,7 @@ rule draw_figures:
 
 rule build_report:
     input:
-        **{f"table_{name}": f"{RESULTS}/tables/{name}.csv" for name in [*TABLES, *EVIDENCE]},
+        **{f"table_{name}": f"{RESULTS}/tables/{name}.csv" for name in [*TABLES, *EVIDENCE, *BESIDE]},
         **{f"figure_{name}": f"{RESULTS}/figures/{name}.svg" for name in FIGURES},
         durations=f"{RESULTS}/durations.csv",
         features=feature_records(),
@@ -236,7 +268,7 @@ rule build_report:
     params:
         config=without_secrets(config),
         registration=f"{RESULTS}/registration.json",
-        tables=[*TABLES, *EVIDENCE],
+        tables=[*TABLES, *EVIDENCE, *BESIDE],
         figures=list(FIGURES),
     message:
         "Writing the report of {config[study]}"

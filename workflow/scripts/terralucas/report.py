@@ -18,7 +18,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from terralucas import answers, findings, report_tables
+from terralucas import answers, findings, report_tables, verdicts
 from terralucas.control_runs import CONTROL
 from terralucas.drawing import palette
 from terralucas.errors import StudyError
@@ -31,7 +31,7 @@ ASSETS = Path(__file__).parent / "assets"
 TABLES = (
     *("summary", "contrasts", "per_class", "controls", "mixed_model", "power", "variance", "confusion", "curves"),
     *("runs", "classes", "fronts", "fronts_runs", "fronts_summary", "fronts_contrasts"),
-    *("calibration_runs", "calibration", "reliability", "overlap", "distance", "durations"),
+    *("calibration_runs", "calibration", "reliability", "overlap", "distance", "durations", "claims", "beside"),
 )
 FIGURES = ("answer", "accuracy", "per_class", "fronts", "reliability", "distance", "map", "confusion", "curves")
 # A map of more bytes than this is named by its path and not embedded.
@@ -131,6 +131,8 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "basis": basis,
         "colours": palette(summary["loss"]) | {CONTROL: "#9AA3AD"},
         "answers": found,
+        "claims": verdicts.claim_items(tables["claims"], level),
+        "beside_table": verdicts.beside_page_table(tables["beside"]),
         "leaders": report_tables.leader_cards(summary),
         "leader_sentences": findings.leader_sentences(summary, tables["classes"], context.chance_macro_accuracy),
         "recipe_tables": _recipe_tables(summary),
