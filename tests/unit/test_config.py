@@ -9,6 +9,7 @@ import yaml
 from terralucas.config import default_configfile, load_schema, min_chips_per_class, recipes, resolve
 from terralucas.errors import StudyError
 from terralucas.manual import with_tables
+from terralucas.wording import METRICS
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
@@ -83,6 +84,8 @@ def test_text_that_stands_for_a_number_is_read_as_one(keys, text, meant):
     assert type(config) is type(meant)
 
 
+LOSSES = {"factor": "loss", "a": "weighted_focal", "b": "weighted_ce"}
+CLAIM = {"name": "C1", "says": "Focal wins.", "contrast": LOSSES, "metric": "micro_accuracy", "relation": "higher"}
 # One bad configuration each: path, value, and what the message must say.
 BAD = [
     ("training.epoch", 3, ["unknown key training.epoch", "did you mean epochs?"]),
@@ -121,7 +124,18 @@ BAD = [
     ("backbones.tiny.model", "resnet50", ["backbones.tiny.model", "terramind_v1_tiny"]),
     ("report.contrasts.0.a", "hinge", ["report.contrasts names the loss 'hinge'"]),
     ("dataset.layout", {"x_column": "lon"}, ["x_column and y_column belong together"]),
+    ("report.beside", ["demo"], ["report.beside names this study itself"]),
+    ("report.claims", [CLAIM | {"margin": 0.01}], ["'C1' has a margin, which only `equivalent` takes"]),
+    ("report.claims", [CLAIM, CLAIM], ["the name 'C1' is given twice"]),
+    ("report.claims", [CLAIM | {"metric": "nll", "relation": "equivalent"}], ["'C1' needs a margin: nll has no other"]),
+    ("report.claims", [CLAIM | {"relation": "better"}], ["report.claims[0].relation", '"equivalent"']),
+    ("report.claims", [CLAIM | {"contrast": {**LOSSES, "a": "hinge"}}], ["report.claims names the loss 'hinge'"]),
 ]
+
+
+def test_claims_are_about_the_scores_the_report_names():
+    claim = load_schema()["properties"]["report"]["properties"]["claims"]["items"]
+    assert set(claim["properties"]["metric"]["enum"]) == set(METRICS)
 
 
 @pytest.mark.parametrize(("keys", "value", "said"), BAD, ids=[f"{keys}={value}"[:60] for keys, value, _ in BAD])

@@ -1,8 +1,14 @@
 """What a study says beforehand, and how changes of it show."""
 
 import json
+from pathlib import Path
 
-from terralucas.registration import changes, read_registrations, register
+import yaml
+
+from terralucas.config import resolve
+from terralucas.registration import changes, plan_of, read_registrations, register
+
+ROOT = Path(__file__).parents[2]
 
 PLAN = {
     "contrasts": [{"factor": "loss", "a": "focal", "b": "ce"}],
@@ -30,6 +36,17 @@ def test_a_change_after_results_is_told_and_one_before_is_not(tmp_path):
     assert len({entry["sha256"] for entry in entries}) == 3
     (sentence,) = changes(entries)
     assert "when 37 runs had results, contrasts, margins and metrics changed" in sentence
+
+
+def test_claims_are_part_of_the_plan_and_a_plan_without_them_is_what_it_was(tmp_path):
+    config = resolve(yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8")))
+    with_claims = plan_of(config)
+    assert [claim["name"] for claim in with_claims["claims"]][:2] == ["C1", "C1, as run"]
+    config["report"]["claims"] = []
+    assert "claims" not in plan_of(config)
+    register(tmp_path / "r.json", with_claims, 0)
+    register(tmp_path / "r.json", plan_of(config), 4)
+    assert "when 4 runs had results, claims changed" in changes(read_registrations(tmp_path / "r.json"))[0]
 
 
 def test_a_plan_first_recorded_after_results_is_told(tmp_path):
