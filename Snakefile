@@ -34,10 +34,5 @@ rule all:
     input:
         f"{RESULTS}/report.html",
         # Named too, because what is deleted below a report that is there would not be missed.
-        [
-            *rules.make_tables.output,
-            *rules.put_beside.output,
-            *rules.make_evidence.output,
-            *of_reported_runs("predictions.parquet"),
-        ],
+        [*rules.make_tables.output, *rules.make_evidence.output, *of_reported_runs("predictions.parquet")],
     localrule: True

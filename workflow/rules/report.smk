@@ -133,36 +133,6 @@ rule make_evidence:
         script_of("make_evidence")
 
 
-def summaries_beside():
-    """The scores of other studies that are there."""
-    paths = [Path("results", study, "tables", "summary.csv") for study in config["report"]["beside"]]
-    return [str(path) for path in paths if path.is_file()]
-
-
-rule put_beside:
-    input:
-        own=f"{RESULTS}/tables/summary.csv",
-        others=summaries_beside(),
-        code=code_of("put_beside"),
-    output:
-        **tables_of(BESIDE),
-    log:
-        f"{RESULTS}/logs/put_beside.log",
-    benchmark:
-        f"{RESULTS}/benchmarks/put_beside.tsv"
-    localrule: True
-    conda:
-        ENVIRONMENT
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
-    message:
-        "Looking for other studies to stand beside {config[study]}"
-    script:
-        script_of("put_beside")
-
-
 rule power:
     output:
         f"{RESULTS}/power.csv",
@@ -236,19 +206,27 @@ rule draw_figures:
         script_of("draw_figures")
 
 
+def summaries_beside():
+    """The scores of other studies that are there."""
+    paths = [Path("results", study, "tables", "summary.csv") for study in config["report"]["beside"]]
+    return [str(path) for path in paths if path.is_file()]
+
+
 rule build_report:
     input:
-        **{f"table_{name}": f"{RESULTS}/tables/{name}.csv" for name in [*TABLES, *EVIDENCE, *BESIDE]},
+        **{f"table_{name}": f"{RESULTS}/tables/{name}.csv" for name in [*TABLES, *EVIDENCE]},
         **{f"figure_{name}": f"{RESULTS}/figures/{name}.svg" for name in FIGURES},
         durations=f"{RESULTS}/durations.csv",
         features=feature_records(),
         retrieval=f"{RESULTS}/data/retrieval.json",
         data_report=f"{RESULTS}/data/report.json",
         geojson=f"{RESULTS}/maps/points.geojson",
+        beside=summaries_beside(),
         code=code_of("build_report"),
         template=sorted((SCRIPTS / "terralucas" / "assets").glob("report*")),
     output:
-        report(
+        **tables_of(BESIDE),
+        page=report(
             f"{RESULTS}/report.html",
             caption="../report/report.rst",
             category="Report",
@@ -268,7 +246,7 @@ rule build_report:
     params:
         config=without_secrets(config),
         registration=f"{RESULTS}/registration.json",
-        tables=[*TABLES, *EVIDENCE, *BESIDE],
+        tables=[*TABLES, *EVIDENCE],
         figures=list(FIGURES),
     message:
         "Writing the report of {config[study]}"

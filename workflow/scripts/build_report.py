@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 
 from _job import job
+from terralucas.beside import beside_table
 from terralucas.provenance import report_context
 from terralucas.registration import read_registrations
 from terralucas.report import build_report
-from terralucas.tidy import read_table
+from terralucas.tidy import read_table, write_table
 
 with job(snakemake):
-    source, params, output = snakemake.input, snakemake.params, Path(snakemake.output[0])
+    source, params, output = snakemake.input, snakemake.params, snakemake.output
     tables = {name: read_table(source[f"table_{name}"]) for name in params.tables}
     durations = read_table(source.durations)
     read = lambda path: json.loads(Path(path).read_text(encoding="utf-8"))  # noqa: E731
@@ -23,5 +24,9 @@ with job(snakemake):
         read_registrations(Path(params.registration)),
     )
     tables["durations"] = durations
+    # results/<study>/tables/summary.csv
+    others = {Path(path).parts[-3]: read_table(path) for path in source.beside}
+    tables["beside"] = beside_table({context.study: tables["summary"], **others})
+    write_table(tables["beside"], Path(output.beside))
     figures = {name: Path(source[f"figure_{name}"]) for name in params.figures}
-    build_report(tables, figures, Path(source.geojson), context, output)
+    build_report(tables, figures, Path(source.geojson), context, Path(output.page))
