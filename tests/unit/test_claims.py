@@ -151,6 +151,15 @@ def test_a_difference_that_is_shown_supports_though_it_is_within_the_margin():
     assert verdict_of(claim("C", "a", "b", "lower"), p_equivalence_holm=0.01) == "refuted"
 
 
+def test_a_study_that_lacks_every_contrast_can_judge_nothing():
+    claims = [claim("C1", "good", "bad", "higher"), claim("C2", "good", "bad", "equivalent", margin=0.01)]
+    nothing = pd.DataFrame(columns=list(COLUMNS))
+    tests = pd.DataFrame(columns=["claim"])
+    table = judge(claims, nothing, nothing, tests, 0.05)
+    assert list(table["verdict"]) == ["undecidable", "undecidable"]
+    assert table["difference"].isna().all()
+
+
 def test_one_seed_decides_nothing():
     assert verdict_of(claim("C", "a", "b", "higher"), n_seeds=1) == "undecidable"
 

@@ -48,6 +48,22 @@ def test_the_study_has_the_originals_hyper_parameters():
     assert (training["batch_size"], training["epochs"], training["monitor"]) == (8, 100, "macro_accuracy")
 
 
+def test_the_faithful_arm_has_the_originals_faults_and_settings():
+    """Bands misnamed, checkpoints chosen on the test chips, statistics of all chips, a loss without its weights."""
+    config = resolve(load("notebook"))
+    assert config["dataset"]["bands"] == ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
+    split = {key: config["split"][key] for key in ("strategy", "test_share", "validation_is_test", "random_state")}
+    assert split == {"strategy": "holdout", "test_share": 0.2, "validation_is_test": True, "random_state": 42}
+    assert config["normalisation"] == "dataset"
+    assert config["grid"]["losses"] == ["weighted_ce", "terratorch_focal"]
+    assert config["losses"]["weighted_ce"]["class_weights"] == "balanced"
+    assert config["decoders"]["mlp"]["hidden"] == "embedding"
+    training = config["training"]
+    assert (training["learning_rate"], training["weight_decay"]) == (1e-4, 0.05)
+    assert (training["batch_size"], training["epochs"], training["drop_last"]) == (8, 100, True)
+    assert training["monitor"] == "macro_accuracy"
+
+
 def test_resolving_twice_changes_nothing_and_leaves_its_input_alone():
     raw = load("demo")
     before = copy.deepcopy(raw)

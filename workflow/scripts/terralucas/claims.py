@@ -142,7 +142,7 @@ def _adjust(table: pd.DataFrame, has_own_margin: np.ndarray, contrasts: pd.DataF
         own = table.index[has_own_margin & (table["metric"] == metric)]
         family = contrasts[(contrasts["family"] == AVERAGED) & (contrasts["metric"] == metric)]
         joined = pd.concat([table.loc[own, "p_equivalence_holm"], family["p_equivalence"]], ignore_index=True)
-        table.loc[own, "p_equivalence_holm"] = holm(joined)[: len(own)]
+        table.loc[own, "p_equivalence_holm"] = holm(joined.astype(float))[: len(own)]
 
 
 def _verdict(row: Mapping[str, Any], alpha: float) -> str:

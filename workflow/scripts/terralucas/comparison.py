@@ -161,6 +161,7 @@ def compare(
         parts["controls"].append(overall[~of_class & of_control])
         parts["per_class"].append(_by_class(table[of_class & ~of_control], question.classes))
         asked = question.contrasts_of(recipes)
+        answers, power = (pd.DataFrame(columns=list(COLUMNS[name])) for name in ("contrasts", "power"))
         if asked:
             answers = contrasts_table(design, asked, load_scores, question.margins, question.level, question.seed)
             answers = answers[~answers["metric"].str.contains(":")]
@@ -170,10 +171,10 @@ def compare(
                 parts["mixed_model"].append(_first(mixed, classes=scope))
             power = _power(design, asked, load_scores, question)
             parts["power"].append(_first(power, classes=scope))
-            if question.claims:
-                tests = _margin_tests(design, asked, load_scores, question)
-                judged = claims.judge(question.claims, answers, power, tests, 1.0 - question.level)
-                parts["claims"].append(_first(judged, classes=scope))
+        if question.claims:
+            tests = _margin_tests(design, asked, load_scores, question)
+            judged = claims.judge(question.claims, answers, power, tests, 1.0 - question.level)
+            parts["claims"].append(_first(judged, classes=scope))
     return {name: _whole(tables, COLUMNS.get(name, ())) for name, tables in parts.items()}
 
 
