@@ -147,7 +147,8 @@ def _receive(file: HubFile, state: HubState, part: Path) -> bool:
                 expected_size=state.size_bytes, displayed_filename=file.filename,
             )  # fmt: skip
     except (HTTPError, OSError) as error:
-        _drop_page(file, part)
+        if part.is_file():
+            _drop_page(file, part)
         full = explain(error) if isinstance(error, OSError) else None
         raise full or _in_words(file, error, part) from error
     _drop_page(file, part)
