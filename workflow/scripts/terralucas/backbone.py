@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.serialization import config as serialization
 
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
@@ -57,7 +58,9 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
         _check_file(Path(weights["path"]), weights["sha256"])
         _check_checkpoint(BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False), weights["path"])
         arguments["ckpt_path"] = weights["path"]
-    encoder = BACKBONE_REGISTRY.build(model, **arguments).eval().requires_grad_(False)
+    # A checkpoint holds several times the encoder; mapped, only what is taken is read.
+    with serialization.patch("load.mmap", True):
+        encoder = BACKBONE_REGISTRY.build(model, **arguments).eval().requires_grad_(False)
     return Backbone(encoder, int(encoder.out_channels[-1]))
 
 
