@@ -19,5 +19,18 @@ TINY = {
     "grid": {"backbones": ["tiny"], "losses": ["weighted_ce"], "decoders": ["identity"], "seeds": [0, 1]},
     "training": {"epochs": 3, "learning_rate": 0.001},
     # Tests of controls ask for them; the others need not wait.
-    "report": {"controls": False, "contrasts": [{"factor": "loss", "a": "weighted_focal", "b": "weighted_ce"}]},
+    "report": {
+        "controls": False,
+        "contrasts": [{"factor": "loss", "a": "weighted_focal", "b": "weighted_ce"}],
+        "claims": [
+            {
+                "name": "C1",
+                "says": "MLP wins.",
+                "metric": "micro_accuracy",
+                "relation": "higher",
+                "contrast": {"factor": "decoder", "a": "mlp", "b": "identity"},
+            },
+        ],
+        "beside": ["absent"],
+    },
 }

@@ -64,6 +64,14 @@ def test_the_terminal_shows_stages_a_line_for_each_run_and_where_the_report_is(s
     assert "Select jobs to execute..." not in lines
 
 
+def test_claims_on_recipes_that_lack_are_told_and_studies_that_lack_are_not_asked_for(study):
+    tables = results(study) / "tables"
+    assert list(pd.read_csv(tables / "claims.csv")["verdict"]) == ["undecidable"]
+    assert pd.read_csv(tables / "beside.csv").empty
+    page = (results(study) / "report.html").read_text(encoding="utf-8")
+    assert "No two recipes of this study differ in mlp and identity alone." in page
+
+
 def test_the_two_folds_test_every_chip_once(study):
     tested = []
     for seed in (0, 1):

@@ -170,6 +170,12 @@ def feature_records():
     return [f"{folder}/{kind}.json" for folder in folders for kind in kinds]
 
 
+def summaries_beside():
+    """The scores of other studies that are there."""
+    paths = [Path("results", study, "tables", "summary.csv") for study in config["report"]["beside"]]
+    return [str(path) for path in paths if path.is_file()]
+
+
 def workload(backbone, kind):
     """How much a job of a backbone has to do."""
     chips, side_px = size_of(Path(RESULTS, "data", "chips.parquet"))

@@ -206,12 +206,6 @@ rule draw_figures:
         script_of("draw_figures")
 
 
-def summaries_beside():
-    """The scores of other studies that are there."""
-    paths = [Path("results", study, "tables", "summary.csv") for study in config["report"]["beside"]]
-    return [str(path) for path in paths if path.is_file()]
-
-
 rule build_report:
     input:
         **{f"table_{name}": f"{RESULTS}/tables/{name}.csv" for name in [*TABLES, *EVIDENCE]},
