@@ -8,7 +8,6 @@ from terralucas.codebase import modules_of
 from terralucas.config import (
     BOOKKEEPING,
     control_names,
-    kind_of_features,
     min_chips_per_class,
     recipes,
     resolve,
@@ -16,6 +15,7 @@ from terralucas.config import (
 )
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
+from terralucas.kinds import kind_of_features
 from terralucas.requirements import (
     Workload,
     features_memory_mb,
@@ -57,7 +57,7 @@ wildcard_constraints:
     seed=one_of(GRID["seeds"]),
     control=one_of(control_names(config)),
     scope=r"all|seed-\d+",
-    kind="pooled|tokens",
+    kind=r"(pooled|tokens)(-\d+)*",
 
 
 def untracked(value):

@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 
-from terralucas.decoders import DecoderModel
+from terralucas.decoders import DecoderModel, read_by
 from terralucas.device import autocast, peak_memory_mib, pick_device
 from terralucas.files import atomic_path, sha256_of_file, sha256_of_json, write_json, write_text
-from terralucas.losses import build_loss, class_weights
+from terralucas.losses import Loss, build_loss, class_weights, head_scale
 from terralucas.predictions import DIVERGED, FINISHED, PredictionTable, write_predictions
 from terralucas.randomness import Stream, torch_seed
 from terralucas.sidecar import Sidecar
@@ -125,12 +125,14 @@ def execute(
     rows = {part: np.flatnonzero(parts == part) for part in ("train", "validation", "test")}
     if not len(rows["validation"]):
         rows["validation"] = rows["test"]
-    features, record = _load_features(inputs, len(labels), device)
+    features, record = _load_features(recipe, inputs, len(labels), device)
 
     torch.manual_seed(torch_seed(recipe.seed, Stream.INITIALISATION))
-    model = DecoderModel(recipe.decoder_setting, features.shape[-1], recipe.n_classes).to(device)
     setting = recipe.loss_setting
-    weights = class_weights(setting.get("class_weights", "none"), labels[rows["train"]], recipe.n_classes)
+    model = DecoderModel(recipe.decoder_setting, features.shape[-1], recipe.n_classes, head_scale(setting)).to(device)
+    train_labels = labels[rows["train"]]
+    weights = class_weights(setting.get("class_weights", "none"), train_labels, recipe.n_classes, setting.get("beta"))
+    loss = build_loss(setting, weights, device, np.bincount(train_labels, minlength=recipe.n_classes))
     options = TrainingOptions(**{name: training[name] for name in TrainingOptions.__dataclass_fields__})
     identity = {
         "run": recipe.run,
@@ -145,7 +147,7 @@ def execute(
     sidecar = Sidecar(outputs["record"].parent / "resume.ckpt", fingerprint, bookkeeping["checkpoint_interval_s"])
     data = TrainingData(features, torch.from_numpy(labels).to(device), rows["train"], rows["validation"])
     events = _event_writer(outputs["record"].parent, bookkeeping["tensorboard"])
-    outcome = _train(recipe, model, weights, data, options, sidecar, events, started)
+    outcome = _train(recipe, model, loss, data, options, sidecar, events, started)
 
     if outcome.progress.diverged:
         shown, logits = rows["test"][:0], np.empty((0, recipe.n_classes))
@@ -168,10 +170,14 @@ def execute(
         logger.warning("%s diverged: %s", recipe.run, outcome.progress.diverged)
 
 
-def _load_features(inputs: Inputs, n_chips: int, device: torch.device) -> tuple[torch.Tensor, dict[str, Any]]:
+def _load_features(
+    recipe: Recipe, inputs: Inputs, n_chips: int, device: torch.device
+) -> tuple[torch.Tensor, dict[str, Any]]:
     array, record = open_features(inputs.features, inputs.features_record, n_chips)
     # torch wants memory it may write to; nothing here does.
     features = torch.from_numpy(array)
+    if features.dim() == 3:
+        features = read_by(recipe.decoder_setting, features)
     if device.type == "cuda" and features.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
         features = features.to(device)
     return features, record
@@ -180,14 +186,13 @@ def _load_features(inputs: Inputs, n_chips: int, device: torch.device) -> tuple[
 def _train(
     recipe: Recipe,
     model: torch.nn.Module,
-    weights: np.ndarray,
+    loss: Loss,
     data: TrainingData,
     options: TrainingOptions,
     sidecar: Sidecar,
     event_writer: AbstractContextManager[Any],
     started: float,
 ) -> Outcome:
-    device = data.labels.device
     first_step: list[float] = []
     rows: list[int] = []
     with event_writer as events:
@@ -201,7 +206,7 @@ def _train(
 
         progress = train(
             model,
-            build_loss(recipe.loss_setting, weights, device),
+            loss,
             data,
             options,
             recipe.seed,
@@ -250,6 +255,7 @@ def _write_results(
                 "epoch": outcome.progress.best_epoch,
                 "decoder": dict(recipe.decoder_setting),
                 "n_classes": recipe.n_classes,
+                "cosine_scale": head_scale(recipe.loss_setting),
                 "state_dict": outcome.progress.best_state,
             },
             content,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from terralucas.device import autocast
 from terralucas.errors import StudyError, Terminated
-from terralucas.losses import Loss
+from terralucas.losses import Loss, start_epoch
 from terralucas.randomness import Stream, generator, torch_seed
 from terralucas.sidecar import Sidecar
 
@@ -144,6 +144,7 @@ def train(
             order = generator(seed, Stream.BATCH_ORDER, epoch).permutation(data.train)[:last]
             torch.manual_seed(torch_seed(seed, Stream.DROPOUT, epoch))
             model.train()
+            start_epoch(loss, epoch)
             losses = _pass(step, data, order, batch, on_first_step if epoch == 1 else lambda: None)
             row = {"epoch": epoch, "train_loss": float(losses.mean()), **_validate(model, loss, data, context)}
             progress.diverged = _not_finite(losses, row, order, options)
