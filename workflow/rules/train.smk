@@ -7,6 +7,7 @@ rule train_run:
         split=f"{RESULTS}/splits/seed-{{seed}}.csv",
         features=lambda wildcards: f"{features_of_run(wildcards)}.npy",
         features_record=lambda wildcards: f"{features_of_run(wildcards)}.json",
+        audits=audits_of_run,
         code=code_of("train_run"),
     output:
         predictions=f"{RUN}/predictions.parquet",
