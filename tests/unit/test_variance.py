@@ -35,20 +35,19 @@ def spreads(same_chips, training_sd, chip_sd=0.0, studies=200):
     return np.mean(found, axis=0)
 
 
-def test_chips_of_a_run_are_the_binomial_variance_within_classes():
+@pytest.mark.parametrize("metric", ["macro_accuracy", "micro_accuracy"])
+def test_chips_of_a_run_are_the_binomial_variance_within_classes(metric):
+    """The variance of a stratified mean, Σ w² s² / n, where w is 1 / 4 or a class's share (Cochran 1977, eq. 5.12)."""
     _, design, scores = scored()
-    place = design.names.index("macro_accuracy")
-    expected = []
-    for test in design.tests:
-        labels = design.labels[test]
-        hits = dict(enumerate(np.split(scores["a"].hits, np.cumsum([len(t) for t in design.tests])[:-1])))[
-            len(expected)
-        ]
-        # Variance of the mean of four class means: Σ s² / n / 4².
+    expected, hits = [], np.split(scores["a"].hits, np.cumsum([len(test) for test in design.tests])[:-1])
+    for test, right in zip(design.tests, hits, strict=True):
+        classes = [right[design.labels[test] == k] for k in range(4)]
+        weights = [1 / 4 if metric == "macro_accuracy" else len(each) / len(test) for each in classes]
         expected.append(
-            sum(hits[labels == k].var(ddof=1) / (labels == k).sum() for k in range(4) if (labels == k).sum() > 1) / 16
+            sum(w**2 * each.var(ddof=1) / len(each) for w, each in zip(weights, classes, strict=True) if len(each) > 1)
         )
     spread = seed_spread(design, scores["a"])
+    place = design.names.index(metric)
     assert spread.chips[place] == pytest.approx(np.mean(expected))
     assert spread.from_chips[place] == pytest.approx(np.mean(expected)), "folds share no chips"
 

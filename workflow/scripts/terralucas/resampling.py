@@ -72,7 +72,7 @@ class Scores:
         pooled: (M,) scores of the test chips of all seeds together.
         seeds: (J, M) scores of each run.
         drawn: (B, M) pooled scores of resampled chips, the runs as they are.
-        left_out: (U, M) pooled scores without one unit.
+        left_out: (U, M) pooled scores without one unit, the others of its stratum standing in.
         deviations: (R, M) change of a run's score without one of its own units, times √((m − 1) / m) for the m units of
             the run in that unit's stratum, so that their squares sum to the jackknife variance.
         hits: (Q,) 1 where a test chip of a run is right, seed by seed.
@@ -266,11 +266,19 @@ def _rows_of(design: Design, position: int, runs: Mapping[int, Part]) -> tuple[P
 def _left_out(
     design: Design, units: np.ndarray, labels: np.ndarray, cells: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores without each of these units (U, M), and how many of these units its stratum has (U,)."""
+    """Scores without each of these units (U, M), and how many of these units its stratum has (U,).
+
+    The others of the stratum stand in for the unit that is left out, so that strata keep their weight (the stratified
+    jackknife: Jones 1974, Biometrika 61).
+    """
     numbers = np.unique(units)
+    strata = np.searchsorted(np.cumsum(design.strata), numbers, side="right")
+    sizes = np.bincount(strata)[strata]
+    stratum = strata[np.searchsorted(numbers, units)]
     parts = []
     for start in range(0, len(numbers), _CHUNK):
-        weights = (units != numbers[start : start + _CHUNK, None]).astype(np.float64)
+        chunk = slice(start, start + _CHUNK)
+        stand_in = (stratum == strata[chunk, None]) / np.maximum(sizes[chunk, None] - 1.0, 1.0)
+        weights = (units != numbers[chunk, None]) * (1.0 + stand_in)
         parts.append(tallies.scores(weights, labels, cells, len(design.classes)))
-    stratum = np.searchsorted(np.cumsum(design.strata), numbers, side="right")
-    return np.concatenate(parts), np.bincount(stratum)[stratum]
+    return np.concatenate(parts), sizes
