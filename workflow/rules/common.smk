@@ -189,6 +189,19 @@ def of_all_controls(name):
     return [f"{CONTROL.format(control=control, seed=seed)}/{name}" for control in controls for seed in GRID["seeds"]]
 
 
+def tables_of(names):
+    """Paths of tables, as items of Snakemake's report."""
+    return {
+        name: report(
+            f"{RESULTS}/tables/{name}.csv",
+            caption=f"../report/{name}.rst",
+            category="Tables",
+            labels={"table": name.replace("_", " "), "rows": rows},
+        )
+        for name, rows in names.items()
+    }
+
+
 def feature_records():
     """The records of all feature passes of the study."""
     scopes = dict.fromkeys(scope_of_seed(seed) for seed in GRID["seeds"])

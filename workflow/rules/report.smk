@@ -39,24 +39,10 @@ FIGURES = {
 }
 # What the roll of runs is taken from.
 ROLL = {
-    "runs": f"{RESULTS}/runs",
-    "logs": f"{RESULTS}/logs/train_run",
+    "folders": untracked({"runs": f"{RESULTS}/runs", "logs": f"{RESULTS}/logs/train_run"}),
     "recipes": recipes(config),
     "seeds": GRID["seeds"],
 }
-
-
-def tables_of(names):
-    """Paths of tables, as items of Snakemake's report."""
-    return {
-        name: report(
-            f"{RESULTS}/tables/{name}.csv",
-            caption=f"../report/{name}.rst",
-            category="Tables",
-            labels={"table": name.replace("_", " "), "rows": rows},
-        )
-        for name, rows in names.items()
-    }
 
 
 rule make_tables:
@@ -90,7 +76,7 @@ rule make_tables:
             for key, value in config["report"].items()
             if key not in ("beside", "controls", "planning", "unfinished_runs")
         },
-        controls=f"{RESULTS}/controls",
+        controls=untracked(f"{RESULTS}/controls"),
     message:
         "Computing the tables of {config[study]}"
     script:

@@ -20,7 +20,7 @@ with job(snakemake):
     labels = index["label"].to_numpy()
     parts = {int(Path(path).stem.removeprefix("seed-")): read_split(Path(path), list(rows)) for path in source.splits}
 
-    entries = take_roll(Path(params.runs), Path(params.logs), params.recipes, params.seeds)
+    entries = take_roll(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds)
     chosen = compared(entries)
     runs = [
         load_run(entry.folder / "predictions.parquet", entry.names, rows) for entry in entries if chosen.includes(entry)

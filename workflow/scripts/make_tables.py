@@ -19,7 +19,7 @@ with job(snakemake):
     index = pq.read_table(source.chips, columns=["point_id", "label", "easting_m", "northing_m"]).to_pandas()
     rows = {point_id: row for row, point_id in enumerate(index["point_id"])}
     # Scores come from the predictions again, so that the tables depend on nothing else.
-    entries = take_roll(Path(params.runs), Path(params.logs), params.recipes, params.seeds)
+    entries = take_roll(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds)
     results = {entry.run: tables.read_run(entry.folder) for entry in entries if entry.status == FINISHED}
     table = tables.runs_table(entries, results)
     chosen = compared(entries)
