@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-# Embedding width and millions of parameters of TerraMind's encoders, and the side of a patch in pixels.
+# Embedding width, millions of parameters and blocks of TerraMind's encoders, and the side of a patch in pixels.
 _WIDTH = {"tiny": 192, "small": 384, "base": 768, "large": 1024}
 _PARAMETERS_M = {"tiny": 6, "small": 22, "base": 86, "large": 303}
+_DEPTH = {"tiny": 12, "small": 12, "base": 12, "large": 24}
 _PATCH_PX = 16
 
 # Operations per second. A third of what a core of a recent server does in float32 matrix products (measured: 60 × 10⁹),
@@ -101,3 +102,30 @@ def training_minutes(work: Workload, epochs: int, batch_size: int, gpus: int) ->
     if work.kind == "tokens":
         per_step += 6 * batch_size * work.vectors * _WIDTH[work.size] ** 2 / (_GPU if gpus else _CORE)
     return math.ceil(3 + epochs * math.ceil(work.chips / batch_size) * per_step / 60)
+
+
+def tuning_memory_mb(work: Workload, tuning: str, batch_size: int, gpus: int) -> int:
+    """Memory of a tuned run: weights, gradients and moments; what is saved of them; on a CPU a batch's activations too.
+
+    Sixteen copies of what is trained: weights, gradients and AdamW's two moments, the last epoch's weights and moments,
+    the best weights, and twice what is saved of them. Chips are mapped from disk and need not be in memory.
+    """
+    weights_mb = 4 * _PARAMETERS_M[work.size]
+    # Adapters are a few per cent of the weights they stand beside.
+    trained_mb = weights_mb if tuning == "full" else 0.1 * weights_mb
+    # Of each token a block keeps some 20 vectors for the gradients (four times as wide in its hidden layer), and its
+    # attention to all others.
+    vectors = 20 * _WIDTH[work.size] + 2 * work.tokens * _WIDTH[work.size] / 64
+    activations_mb = 0 if gpus else 4 * vectors * work.tokens * batch_size * _DEPTH[work.size] / 1e6
+    return math.ceil(_PROCESS_MB + 2 * weights_mb + 16 * trained_mb + activations_mb)
+
+
+def tuning_minutes(work: Workload, tuning: str, batch_size: int, epochs: int, threads: int, gpus: int) -> int:
+    """Time limit of a tuned run: its imports, and in each epoch eight operations for each parameter and token.
+
+    Two forwards, four backwards (of LoRA little less, for gradients go through the whole encoder all the same), and
+    validation.
+    """
+    operations = epochs * 8e6 * _PARAMETERS_M[work.size] * work.tokens * work.chips
+    start_s = epochs * math.ceil(work.chips / batch_size) * 10 * _STEP_S
+    return math.ceil(10 + (operations / (5 * _GPU if gpus else _CORE * threads) + start_s) / 60)
