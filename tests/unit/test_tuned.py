@@ -1,4 +1,4 @@
-"""Tuned runs, with TerraTorch's real tiny encoder at random weights on small chips."""
+"""Tuned runs, with the first two blocks of TerraTorch's real tiny encoder at random weights on small chips."""
 
 import hashlib
 from dataclasses import replace
@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from terralucas import end_to_end
+from terralucas import end_to_end, tuned
 from terralucas.backbone import build_backbone
 from terralucas.errors import StudyError, Terminated
 from terralucas.files import write_json
@@ -41,6 +41,20 @@ TRAINING = {
 }  # fmt: skip
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1}
+
+
+def shallow(*arguments):
+    """`build_backbone` without all but two blocks, for tests that do not wait."""
+    backbone = build_backbone(*arguments)
+    backbone.encoder.encoder = backbone.encoder.encoder[:2]
+    return backbone
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow_backbones():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuned, "build_backbone", shallow)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +181,7 @@ def test_a_full_model_moves_to_terratorch_and_predicts_the_same(study, tmp_path,
         necks=[{"name": "SelectIndices", "indices": [-1]}, {"name": "ReshapeTokensToImage", "remove_cls_token": False}],
         decoder="IdentityDecoder" if decoder is IDENTITY else "MLPDecoder", head_dropout=0.1, num_classes=CLASSES,
     )  # fmt: skip
+    model.encoder.encoder = model.encoder.encoder[:2]
     model.load_state_dict(weights(folder), strict=True)
     statistics = record(folder)["features"]["normalisation"]
     chips = np.load(study / "chips.npy")
@@ -185,11 +200,10 @@ def test_lora_trains_adapters_and_decoder_and_leaves_the_backbone_as_it_was(stud
     adapters = {name for name in state if "lora_" in name}
     assert adapters == {name for name in state if name.startswith("encoder.")}
     assert all(state[name].abs().max() > 0 for name in adapters if "lora_B" in name), "B is zero at the start"
-    # 12 layers of width 192, rank 4: q and v of 192 to 192, fc1 of 192 to 768; and a head of 192 to 3.
-    assert record(lora)["trained_parameters"] == 12 * 4 * (2 * (192 + 192) + 192 + 768) + 193 * CLASSES
+    # Two blocks of width 192, rank 4: q and v of 192 to 192, fc1 of 192 to 768; and a head of 192 to 3.
+    assert record(lora)["trained_parameters"] == 2 * 4 * (2 * (192 + 192) + 192 + 768) + 193 * CLASSES
 
-    untouched = build_backbone("terramind_v1_tiny", BANDS, RANDOM).encoder
-    merged = build_backbone("terramind_v1_tiny", BANDS, RANDOM).encoder
+    untouched, merged = (shallow("terramind_v1_tiny", BANDS, RANDOM).encoder for _ in range(2))
     with torch.no_grad():
         for number, block in enumerate(merged.encoder):
             prefix = f"encoder.base_model.model.encoder.{number}"
@@ -323,12 +337,14 @@ def interrupt(monkeypatch, call, ending):
 
 
 @pytest.mark.parametrize(
-    ("tuning", "ending", "interval"),
-    [("full", Terminated, 3600), ("full", KeyboardInterrupt, 3600), ("lora", KilledError, 0)],
+    ("tuning", "precision", "ending", "interval"),
+    [("full", "32", Terminated, 3600), ("full", "32", KeyboardInterrupt, 3600), ("lora", "16-mixed", KilledError, 0)],
 )
-def test_an_interrupted_run_goes_on_to_the_same_numbers(study, tmp_path, monkeypatch, tuning, ending, interval):
+def test_an_interrupted_run_goes_on_to_the_same_numbers(
+    study, tmp_path, monkeypatch, tuning, precision, ending, interval
+):
     recipe = recipe_of(
-        training={"tuning": tuning}, schedule="cosine", ema_decay=0.9, accumulate=2,
+        training={"tuning": tuning, "precision": precision}, schedule="cosine", ema_decay=0.9, accumulate=2,
         augmentation={"flips": True, "brightness": 0.2},
     )  # fmt: skip
     with monkeypatch.context() as patch, pytest.raises(ending):
