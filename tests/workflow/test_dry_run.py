@@ -73,10 +73,10 @@ def test_tuned_backbones_stand_beside_frozen_ones_and_pack_their_chips_once(proj
         TINY | {"study": "tuned", "backbones": backbones, "grid": grid, "report": report}, "tuned"
     )
     planned = project.planned("--configfile", path)
-    expected = {"extract_features": 1, "pack_chips": 1, "train_run": 2, "tune_run": 4, "fit_control": 10}
+    expected = {"extract_features": 1, "pack_chips": 1, "train_run": 2, "tune_run": 4, "fit_control": 5}
     assert {name: planned[name] for name in expected} == expected
     alone = project.planned(
         "--configfile", path, "--config", "grid={backbones: [tiny_lora, tiny_full]}", "report={contrasts: []}"
     )
-    assert (alone["tune_run"], alone["fit_control"]) == (4, 6)
+    assert (alone["tune_run"], alone["fit_control"]) == (4, 3)
     assert {"extract_features", "train_run"}.isdisjoint(alone)
