@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from terralucas.config import kind_of_features
 from terralucas.decoders import DecoderModel
+from terralucas.kinds import kind_of_features
 from terralucas.losses import Loss, build_loss
 from terralucas.sidecar import Sidecar
 from terralucas.training import TrainingData, TrainingOptions, train

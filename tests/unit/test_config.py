@@ -67,7 +67,7 @@ def test_resolving_twice_changes_nothing_and_leaves_its_input_alone():
 def test_defaults_reach_named_settings_and_sources():
     config = resolve(changed("dataset.sources", [{"type": "simulated"}]))
     assert config["dataset"]["sources"][0] == {"type": "simulated", "chips": 600, "size_px": 64, "seed": 0}
-    assert config["decoders"]["identity"] == {"pooling": "mean", "hidden": None, "dropout": 0.1}
+    assert config["decoders"]["identity"] == {"pooling": "mean", "layers": None, "hidden": None, "dropout": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,12 @@ BAD = [
     ("losses.bad name", {"type": "ce"}, ["losses", "bad name"]),
     ("losses.weighted_ce.gamma", 2.0, ["unknown key losses.weighted_ce.gamma"]),
     ("losses.weighted_focal.gamma", 0, ["gamma is 0", "above 0"]),
+    ("losses.weighted_ce.beta", 0.9, ["unknown key losses.weighted_ce.beta"]),
+    ("losses.weighted_ce", {"type": "ce", "class_weights": "effective_number", "beta": 1}, ["beta is 1", "below 1"]),
+    ("losses.weighted_ce.label_smoothing", 1, ["label_smoothing is 1", "below 1"]),
+    ("decoders.mlp.window", 2, ["unknown key decoders.mlp.window", "allowed: pooling"]),
+    ("decoders.mlp.layers", [6, 13], ["decoders.mlp.layers names layer 13", "tiny has 12"]),
+    ("decoders.mlp.layers", [], ["decoders.mlp.layers", "at least 1"]),
     ("decoders.mlp.hidden", "wide", ["decoders.mlp.hidden", "integer", "embedding"]),
     ("decoders.mlp.hidden", 0, ["decoders.mlp.hidden"]),
     ("training.epochs", True, ["training.epochs is true", "no integer"]),
@@ -161,11 +167,13 @@ def test_two_names_of_one_setting_are_refused():
         resolve(config)
 
 
-def test_unweighted_losses_that_differ_only_in_reduction_are_the_same_setting():
-    config = changed("losses", {"a": {"type": "ce"}, "b": {"type": "ce", "reduction": "mean"}})
-    config["grid"]["losses"], config["report"]["contrasts"] = ["a", "b"], []
-    with pytest.raises(StudyError, match="the same setting"):
-        resolve(config)
+def test_a_key_that_belongs_to_another_choice_is_unknown_and_one_that_belongs_has_its_default():
+    losses = resolve(changed("losses.ce", {"type": "ce", "class_weights": "effective_number"}))["losses"]
+    assert losses["ce"]["beta"] == 0.999
+    assert "beta" not in losses["weighted_ce"]
+    decoders = resolve(changed("decoders.point", {"pooling": "center"}))["decoders"]
+    assert decoders["point"]["window"] == 2
+    assert "window" not in decoders["mlp"]
 
 
 def tuned(**training):

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from terralucas.config import kind_of_features
-from terralucas.decoders import DecoderModel
+from terralucas.decoders import DecoderModel, central_tokens, read_by
+from terralucas.errors import StudyError
+from terralucas.kinds import kind_of_features
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1}
@@ -55,3 +56,48 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(model(features), model(features))
     model.eval()
     assert torch.equal(model(features), model(features))
+
+
+@pytest.mark.parametrize(
+    ("side", "window", "expected"),
+    [
+        (14, 2, [6 * 14 + 6, 6 * 14 + 7, 7 * 14 + 6, 7 * 14 + 7]),
+        (15, 1, [7 * 15 + 7]),
+        (4, 1, [1 * 4 + 1]),
+        (3, 3, list(range(9))),
+    ],
+    ids=["even in even", "odd in odd", "odd in even: upper left", "the whole grid"],
+)
+def test_the_window_lies_around_the_middle(side, window, expected):
+    assert central_tokens(side * side, window) == expected
+
+
+def test_center_sees_the_windows_tokens_alone():
+    tokens = torch.randn(3, 16, EMBEDDING, generator=torch.Generator().manual_seed(0))
+    setting = {"pooling": "center", "window": 2, "hidden": None, "dropout": 0.0}
+    four = tokens[:, 5] + tokens[:, 6] + tokens[:, 9] + tokens[:, 10]
+    torch.testing.assert_close(read_by(setting, tokens), four / 4)
+    with pytest.raises(StudyError, match="window is larger"):
+        read_by(setting | {"window": 5}, tokens)
+
+
+def test_attention_is_torchs_with_one_query_and_starts_from_the_mean():
+    setting = {"pooling": "attention", "hidden": None, "dropout": 0.0}
+    model = DecoderModel(setting, EMBEDDING, CLASSES)
+    tokens = torch.randn(4, TOKENS, EMBEDDING, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(model(tokens), model.head(tokens.mean(dim=1)))
+    query = torch.randn(EMBEDDING, generator=torch.Generator().manual_seed(1))
+    model.attention.query.data.copy_(query)
+    theirs = torch.nn.functional.scaled_dot_product_attention(query.expand(4, 1, EMBEDDING), tokens, tokens)[:, 0]
+    torch.testing.assert_close(model(tokens), model.head(theirs))
+    model(tokens).sum().backward()
+    assert model.attention.query.grad.abs().sum() > 0
+
+
+def test_a_normalised_head_gives_scaled_cosines():
+    model = DecoderModel(IDENTITY | {"dropout": 0.0}, EMBEDDING, CLASSES, cosine_scale=30.0)
+    features = 100 * torch.randn(4, EMBEDDING, generator=torch.Generator().manual_seed(0))
+    weight = model.state_dict()["head.head.2.weight"]
+    expected = 30 * torch.nn.functional.cosine_similarity(features[:, None], weight[None], dim=-1)
+    torch.testing.assert_close(model(features), expected)
+    assert "head.head.2.bias" not in model.state_dict()

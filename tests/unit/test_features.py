@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from terralucas.backbone import MODALITY, build_backbone
+from terralucas.encoders import DEPTH, WIDTH
 from terralucas.errors import StudyError
 from terralucas.features import ChipDataset, FeatureOptions, extract
 from terralucas.files import sha256_of_file
@@ -65,6 +66,28 @@ def test_features_are_the_encoders_last_tokens_and_their_mean(tiny, tmp_path):
         expected = tiny.encoder(torch.from_numpy(chips))[-1].numpy()
     np.testing.assert_allclose(tokens, expected, atol=1e-5)
     np.testing.assert_allclose(pooled, expected.mean(axis=1), atol=1e-5)
+
+
+def test_several_layers_lie_side_by_side_as_the_encoder_gives_them(tiny, tmp_path):
+    chips, dataset = dataset_of(tmp_path)
+    with torch.inference_mode():
+        layers = [layer.numpy() for layer in tiny.encoder(torch.from_numpy(chips))]
+    assert len(layers) == 12
+    expected = np.concatenate([layers[5], layers[11]], axis=-1)
+    for kind, values in (("tokens-6-12", expected), ("pooled-6-12", expected.mean(axis=1))):
+        assert extract(tiny, dataset, options(), kind, tmp_path / f"{kind}.npy")["shape"] == list(values.shape)
+        np.testing.assert_allclose(np.load(tmp_path / f"{kind}.npy"), values, atol=1e-4)
+
+
+def test_the_width_and_depth_of_encoders_are_terratorchs(tiny, monkeypatch):
+    from terratorch.models.backbones.terramind.model import terramind_register
+
+    assert list(tiny.encoder.out_channels) == [WIDTH["tiny"]] * DEPTH["tiny"]
+    # The large ones are not built here: it is enough what they would be built with.
+    monkeypatch.setattr(terramind_register, "build_terrammind_vit", lambda *args, **given: given)
+    for size in WIDTH:
+        given = getattr(terramind_register, f"terramind_v1_{size}")(pretrained=False)
+        assert (given["dim"], given["encoder_depth"]) == (WIDTH[size], DEPTH[size])
 
 
 def test_repeats_bit_for_bit_whoever_decodes(tiny, tmp_path):

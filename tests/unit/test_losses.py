@@ -1,4 +1,4 @@
-"""Losses against kornia, torch, Segmentation Models PyTorch and a hand-computed case."""
+"""Losses against kornia, torch, scipy, Segmentation Models PyTorch, their papers and a hand-computed case."""
 
 import math
 
@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from kornia.losses import focal_loss
+from scipy.special import log_softmax
 from sklearn.utils.class_weight import compute_class_weight
 
-from terralucas.losses import build_loss, class_weights, focal_terms
+from terralucas.losses import build_loss, class_weights, focal_terms, start_epoch
 
 CPU = torch.device("cpu")
 WEIGHTS = np.array([0.39, 1.12, 4.69, 9.97])
+COUNTS = np.array([409, 142, 34, 16])
+LABELS = np.repeat(np.arange(4), COUNTS)
 
 
 @pytest.fixture
@@ -105,3 +108,73 @@ def test_terratorchs_focal_is_smps_and_ignores_class_weights(batch):
     ours = build_loss({"type": "terratorch_focal"}, WEIGHTS, CPU)
     for mine, theirs in zip(value_and_gradient(ours, *batch), value_and_gradient(smp, *batch), strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_square_roots_of_balanced_weights():
+    theirs = compute_class_weight("balanced", classes=np.arange(4), y=LABELS)
+    assert np.allclose(class_weights("sqrt_balanced", LABELS, 4), np.sqrt(theirs))
+
+
+@pytest.mark.parametrize("beta", [0.9, 0.999, 0.9999])
+def test_weights_by_effective_number_are_those_of_the_authors_code(beta):
+    """Cui et al. (2019), class_balanced_loss.py of their repository."""
+    effective = 1.0 - np.power(beta, COUNTS)
+    weights = (1.0 - beta) / np.array(effective)
+    assert np.allclose(class_weights("effective_number", LABELS, 4, beta), weights / np.sum(weights) * 4)
+
+
+@pytest.mark.parametrize("reduction", ["weighted_mean", "mean"])
+def test_label_smoothing_mixes_the_target_with_all_classes(batch, reduction):
+    logits, labels = batch
+    smoothing = 0.2
+    log_p = log_softmax(logits.detach().double().numpy(), axis=1)
+    target = np.full((16, 4), smoothing / 4)
+    target[np.arange(16), labels] += 1 - smoothing
+    terms = -(WEIGHTS * target * log_p).sum(axis=1)
+    divisor = WEIGHTS[labels].sum() if reduction == "weighted_mean" else 16
+    ours = build_loss(setting("ce", reduction) | {"label_smoothing": smoothing}, WEIGHTS, CPU)
+    assert float(ours(*batch).detach()) == pytest.approx(terms.sum() / divisor, rel=1e-5)
+
+
+@pytest.mark.parametrize("tau", [0.5, 1.0, 2.0])
+def test_logit_adjustment_is_the_papers_pairwise_form(batch, tau):
+    """Menon et al. (2021), eq. 10: log(1 + Σ over other classes c of (π_c / π_y)^τ exp(f_c − f_y))."""
+    logits, labels = batch
+    prior, terms = COUNTS / COUNTS.sum(), []
+    for scores, label in zip(logits.detach().double().numpy(), labels.numpy(), strict=True):
+        ratios = (prior / prior[label]) ** tau * np.exp(scores - scores[label])
+        terms.append(math.log1p(np.delete(ratios, label).sum()))
+    ours = build_loss({"type": "logit_adjusted", "tau": tau}, np.ones(4), CPU, COUNTS)
+    assert float(ours(*batch).detach()) == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_balanced_softmax_is_the_papers(batch):
+    """Ren et al. (2020): −log of n_y e^{z_y} / Σ n_c e^{z_c}."""
+    logits, labels = batch
+    masses = COUNTS * np.exp(logits.detach().double().numpy())
+    expected = -np.log(masses[np.arange(16), labels] / masses.sum(axis=1)).mean()
+    ours = build_loss({"type": "balanced_softmax"}, np.ones(4), CPU, COUNTS)
+    assert float(ours(*batch).detach()) == pytest.approx(expected, rel=1e-5)
+
+
+LDAM = {"type": "ldam", "max_margin": 0.5, "scale": 30.0, "drw_epoch": 3}
+
+
+def authors_ldam(cosines, labels, weight):
+    """Cao et al. (2019), losses.py of their repository, in numpy."""
+    margins = 1.0 / np.sqrt(np.sqrt(COUNTS))
+    margins = margins * (0.5 / np.max(margins))
+    lowered = cosines.copy()
+    lowered[np.arange(len(labels)), labels] -= margins[labels]
+    terms = -log_softmax(30 * lowered, axis=1)[np.arange(len(labels)), labels]
+    return (weight[labels] * terms).sum() / weight[labels].sum()
+
+
+@pytest.mark.parametrize(("epoch", "weight"), [(1, np.ones(4)), (2, np.ones(4)), (3, WEIGHTS), (9, WEIGHTS)])
+def test_ldam_is_the_authors_and_its_weights_are_deferred(batch, epoch, weight):
+    cosines = torch.tanh(batch[0]).detach()
+    loss = build_loss(LDAM, WEIGHTS, CPU, COUNTS)
+    start_epoch(loss, epoch)
+    expected = authors_ldam(cosines.double().numpy(), batch[1].numpy(), weight)
+    # Runs hand over what their normalised head gives: scale times cosine.
+    assert float(loss(30 * cosines, batch[1])) == pytest.approx(expected, rel=1e-5)

@@ -15,6 +15,9 @@ from terralucas.training import Progress, TrainingData, TrainingOptions, accurac
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": 6, "dropout": 0.1}
+ATTENTION = {"pooling": "attention", "hidden": None, "dropout": 0.1}
+CE = {"type": "ce", "reduction": "weighted_mean"}
+LDAM = {"type": "ldam", "max_margin": 0.5, "scale": 30.0, "drw_epoch": 4}
 OPTIONS = TrainingOptions(
     learning_rate=0.03,
     weight_decay=0.05,
@@ -29,17 +32,27 @@ OPTIONS = TrainingOptions(
 def data_of(decoder=IDENTITY, n=90, classes=3):
     random = np.random.default_rng(0)
     labels = np.arange(n) % classes
-    shape = (n, 4, 8) if decoder["pooling"] == "tokens" else (n, 8)
+    shape = (n, 8) if decoder["pooling"] == "mean" else (n, 4, 8)
     features = random.normal(size=shape).astype(np.float32)
     features[..., 0] += 2.0 * labels.reshape(-1, *[1] * (features.ndim - 2))
     rows = random.permutation(n)
     return TrainingData(torch.from_numpy(features), torch.from_numpy(labels), rows[:60], rows[60:])
 
 
-def run(tmp_path, decoder=IDENTITY, seed=1, options=OPTIONS, fingerprint="f", on_epoch=lambda row: None, interval=0.0):
+def run(
+    tmp_path,
+    decoder=IDENTITY,
+    seed=1,
+    options=OPTIONS,
+    fingerprint="f",
+    on_epoch=lambda row: None,
+    interval=0.0,
+    loss=CE,
+    weights=(1, 1, 1),
+):
     torch.manual_seed(seed)
-    model = DecoderModel(decoder, 8, 3)
-    loss = build_loss({"type": "ce", "reduction": "weighted_mean"}, np.ones(3), torch.device("cpu"))
+    model = DecoderModel(decoder, 8, 3, loss.get("scale"))
+    loss = build_loss(loss, np.array(weights), torch.device("cpu"), np.array([20, 10, 5]))
     sidecar = Sidecar(tmp_path / "resume.ckpt", fingerprint, interval)
     return train(model, loss, data_of(decoder), options, seed, sidecar, on_epoch=on_epoch), model
 
@@ -62,7 +75,7 @@ def kill_at(epoch):
     return on_epoch
 
 
-@pytest.mark.parametrize("decoder", [IDENTITY, MLP], ids=["identity", "mlp"])
+@pytest.mark.parametrize("decoder", [IDENTITY, MLP, ATTENTION], ids=["identity", "mlp", "attention"])
 def test_learns_and_repeats_bit_for_bit(tmp_path, decoder):
     first, _ = run(tmp_path / "a", decoder)
     second, _ = run(tmp_path / "b", decoder)
@@ -86,6 +99,17 @@ def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, decoder, epoch):
     resumed, _ = run(tmp_path / "b", decoder, on_epoch=lambda row: epochs.append(row["epoch"]))
     assert epochs == list(range(epoch + 1, OPTIONS.epochs + 1)), "goes on where it was"
     assert_same(undisturbed, resumed)
+
+
+def test_deferred_weights_act_from_their_epoch_on_also_in_a_run_that_was_killed(tmp_path):
+    ldam = {"loss": LDAM, "weights": (0.2, 1.0, 1.8)}
+    deferred, _ = run(tmp_path / "a", **ldam)
+    never, _ = run(tmp_path / "b", **ldam | {"loss": LDAM | {"drw_epoch": 7}})
+    assert deferred.history[:3] == never.history[:3]
+    assert deferred.history[3] != never.history[3]
+    with pytest.raises(KilledError):
+        run(tmp_path / "c", **ldam, on_epoch=kill_at(6))
+    assert_same(deferred, run(tmp_path / "c", **ldam)[0])
 
 
 @pytest.mark.parametrize("ending", [Terminated, KeyboardInterrupt])

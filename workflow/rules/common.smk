@@ -10,7 +10,6 @@ from terralucas.config import (
     END_TO_END_BOOKKEEPING,
     backbones_tuned,
     control_names,
-    kind_of_features,
     min_chips_per_class,
     recipes,
     resolve,
@@ -19,6 +18,7 @@ from terralucas.config import (
 )
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
+from terralucas.kinds import kind_of_features
 from terralucas.requirements import (
     Workload,
     features_memory_mb,
@@ -64,7 +64,7 @@ wildcard_constraints:
     seed=one_of(GRID["seeds"]),
     control=one_of(control_names(config)),
     scope=r"all|seed-\d+",
-    kind="pooled|tokens",
+    kind=r"(pooled|tokens)(-\d+)*",
 
 
 def untracked(value):

@@ -1,5 +1,6 @@
-# Features: a pass of all chips through each frozen backbone. Pooled vectors and token grids are passes of their own, so
-# that a decoder that needs tokens can join a study without making what it already has again.
+# Features: a pass of all chips through each frozen backbone. Each kind (pooled vectors or token grids, of the last layer or
+# of several) is a pass of its own, so that a decoder that needs another one can join a study without making what it
+# already has again.
 
 
 rule fetch_weights:

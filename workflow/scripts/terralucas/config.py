@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import jsonschema
 import yaml
 
+from terralucas.encoders import DEPTH, size_of
 from terralucas.errors import StudyError
 
 SCHEMA_PATH = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
@@ -24,6 +26,7 @@ END_TO_END_BOOKKEEPING = ("workers", "lower_batch_on_oom")
 FACTORS = {"backbone": "backbones", "loss": "losses", "decoder": "decoders"}
 
 
+@cache
 def load_schema() -> dict[str, Any]:
     """The JSON schema of a configuration."""
     return yaml.safe_load(SCHEMA_PATH.read_text(encoding="utf-8"))
@@ -56,7 +59,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
             every problem of the configuration is listed.
     """
     schema = load_schema()
-    resolved = _complete(copy.deepcopy(dict(config)), schema, schema)
+    resolved = complete(copy.deepcopy(dict(config)), schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
     problems = [
         _in_words(error) for error in sorted(validator.iter_errors(resolved), key=lambda e: list(map(str, e.path)))
@@ -113,11 +116,6 @@ def control_names(config: Mapping[str, Any]) -> list[str]:
     return ["majority", "band_statistics", "centre_spectrum", *on_features]
 
 
-def kind_of_features(decoder: Mapping[str, Any]) -> str:
-    """The kind of features an entry of `decoders` reads: `pooled` vectors or `tokens`."""
-    return "tokens" if decoder["pooling"] == "tokens" else "pooled"
-
-
 def min_chips_per_class(split: Mapping[str, Any]) -> int:
     """The fewest chips a class must have for every part of the split to hold one."""
     if split["strategy"] == "kfold":
@@ -136,7 +134,7 @@ def dereference(schema: Any, root: Mapping[str, Any]) -> Any:
     return schema
 
 
-def _complete(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
+def complete(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
     """A value with the schema's defaults where keys are missing, and numbers where text stands for them.
 
     Snakemake hands nested `--config` values over as text, and YAML reads `1e-4` as text.
@@ -145,25 +143,25 @@ def _complete(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
     if not isinstance(schema, dict):
         return value
     if isinstance(value, list):
-        return [_complete(item, schema.get("items", {}), root) for item in value]
+        return [complete(item, schema.get("items", {}), root) for item in value]
     if not isinstance(value, dict):
         return _as_meant(value, schema)
     value = dict(value)
     for branch in schema.get("allOf", []):
         (key, condition), *_ = branch["if"]["properties"].items()
         if value.get(key) == condition["const"]:
-            value = _complete(value, branch["then"], root)
+            value = complete(value, branch["then"], root)
     properties = schema.get("properties", {})
     for key, subschema in properties.items():
         subschema = dereference(subschema, root)
         if isinstance(subschema, dict) and "default" in subschema:
             value.setdefault(key, copy.deepcopy(subschema["default"]))
         if key in value:
-            value[key] = _complete(value[key], subschema, root)
+            value[key] = complete(value[key], subschema, root)
     others = schema.get("additionalProperties")
     if isinstance(others, dict):
         for key in value.keys() - properties.keys():
-            value[key] = _complete(value[key], others, root)
+            value[key] = complete(value[key], others, root)
     return value
 
 
@@ -292,25 +290,31 @@ def _contradictions(config: Mapping[str, Any]) -> list[str]:
         problems.append(
             "split.block_km needs coordinates: dataset.point_ids lucas, or dataset.layout.x_column and y_column"
         )
-    return problems + _same_treatments(config)
+    return problems + _missing_layers(config) + _same_treatments(config)
+
+
+def _missing_layers(config: Mapping[str, Any]) -> list[str]:
+    """Layers that a decoder of the grid wants and a backbone of the grid does not have."""
+    return [
+        f"decoders.{decoder}.layers names layer {layer}; the encoder of {backbone} has {depth}"
+        for backbone in config["grid"]["backbones"]
+        if backbone in config["backbones"]
+        for depth in [DEPTH[size_of(config["backbones"][backbone]["model"])]]
+        for decoder in config["grid"]["decoders"]
+        if decoder in config["decoders"]
+        for layer in config["decoders"][decoder]["layers"] or []
+        if layer > depth
+    ]
 
 
 def _same_treatments(config: Mapping[str, Any]) -> list[str]:
-    """Two names of the grid that mean one and the same setting: such a comparison measures noise."""
+    """Two names of the grid with one and the same text; `terralucas.audit` finds those that differ in text alone."""
     problems = []
     for plural in FACTORS.values():
         names = [name for name in config["grid"][plural] if name in config[plural]]
         for a, b in itertools.combinations(names, 2):
-            if _effective(config[plural][a]) == _effective(config[plural][b]):
+            if config[plural][a] == config[plural][b]:
                 problems.append(
                     f"{plural}: {a!r} and {b!r} are the same setting {_shown(config[plural][a])}; give them one name"
                 )
     return problems
-
-
-def _effective(setting: Mapping[str, Any]) -> dict[str, Any]:
-    effective = dict(setting)
-    if effective.get("class_weights") == "none":
-        # Without class weights both reductions divide by the batch size.
-        del effective["reduction"]
-    return effective

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from terralucas.device import autocast
-from terralucas.losses import Loss
+from terralucas.losses import Loss, start_epoch
 from terralucas.packed_chips import Batch, EpochBatches, PackedChips, TimedLoader
 from terralucas.randomness import Stream, torch_seed
 from terralucas.sidecar import Boundary, Sidecar, boundaries
@@ -174,6 +174,7 @@ class EndToEnd(lightning.LightningModule):
         self._started, self._waited_before = time.monotonic(), self.trainer.train_dataloader.waited_s
         torch.manual_seed(torch_seed(self.seed, Stream.DROPOUT, self.batches.epoch))
         self.model.train()
+        start_epoch(self.loss, self.batches.epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor, float], number: int) -> Tensor:
         """The weighted loss of one piece of a step."""

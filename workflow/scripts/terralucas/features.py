@@ -19,6 +19,7 @@ from terralucas.backbone import Backbone
 from terralucas.device import autocast, peak_memory_mib, pick_device
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, read_unchanged, sha256_of_file
+from terralucas.kinds import is_pooled, read_layers
 from terralucas.normalisation import Normaliser
 
 logger = logging.getLogger(__name__)
@@ -94,13 +95,16 @@ class _ArrayWriter:
 
 
 def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kind: str, output: Path) -> dict[str, Any]:
-    """Write the last layer's tokens, or their mean, for every chip.
+    """Write the tokens of the encoder's layers, or their mean, for every chip.
+
+    Several layers' tokens lie side by side: L layers of width D give vectors of L × D. As in TerraTorch, the encoder's
+    final normalisation is part of the last layer alone.
 
     Args:
         backbone: frozen encoder.
         chips: n chips of one size.
         options: batch size, workers, threads, precision, device.
-        kind: `pooled` for an array (n, D), `tokens` for (n, tokens, D).
+        kind: `pooled` for an array (n, D), `tokens` for (n, tokens, D); see `terralucas.kinds`.
         output: path of the float32 .npy array.
 
     Returns:
@@ -130,14 +134,15 @@ def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kin
             if isinstance(batch, StudyError):
                 raise batch
             with context():
-                features = encoder(batch.to(device, non_blocking=True))[-1].float()
+                outputs = encoder(batch.to(device, non_blocking=True))
+                features = torch.cat(read_layers(kind, outputs), dim=-1).float()
             if not torch.isfinite(features).all():
                 raise StudyError(
                     f"The features of chips {bar.n} to {bar.n + len(batch) - 1} are not finite.",
                     expected="finite numbers",
                     remedy="set features.precision to 32 or bf16-mixed",
                 )
-            rows = (features.mean(dim=1) if kind == "pooled" else features).cpu().numpy()
+            rows = (features.mean(dim=1) if is_pooled(kind) else features).cpu().numpy()
             if writer is None:
                 writer = _ArrayWriter(path, (len(chips), *rows.shape[1:]))
                 stack.callback(writer.close)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from terralucas.decoders import DecoderModel
-from terralucas.losses import Loss
+from terralucas.decoders import DecoderModel, read_by
+from terralucas.losses import Loss, head_scale
 from terralucas.randomness import Stream, torch_seed
 from terralucas.runs import Chips, Recipe
 from terralucas.sidecar import Sidecar
@@ -38,13 +38,16 @@ class FrozenLearner:
         self.fingerprint: str = self.source["sha256"]
         # torch wants memory it may write to; nothing here does.
         inputs = torch.from_numpy(array)
+        if inputs.dim() == 3:
+            inputs = read_by(recipe.decoder_setting, inputs)
         if device.type == "cuda" and inputs.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
             inputs = inputs.to(device)
         labels = torch.from_numpy(chips.labels).to(device)
         self.data = TrainingData(inputs, labels, chips.rows["train"], chips.rows["validation"])
         self.options = TrainingOptions.of(recipe.training)
         torch.manual_seed(torch_seed(recipe.seed, Stream.INITIALISATION))
-        self.model = DecoderModel(recipe.decoder_setting, inputs.shape[-1], recipe.n_classes).to(device)
+        scale = head_scale(recipe.loss_setting)
+        self.model = DecoderModel(recipe.decoder_setting, inputs.shape[-1], recipe.n_classes, scale).to(device)
 
     def train(
         self,

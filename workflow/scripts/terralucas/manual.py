@@ -55,16 +55,21 @@ def _rows(key: str, schema: Any, root: Mapping[str, Any], required: bool) -> Ite
     needed = schema.get("required", [])
     for name, child in schema.get("properties", {}).items():
         yield from _rows(f"{key}.{name}", child, root, name in needed)
-    for branch in schema.get("allOf", []):
-        ((name, condition),) = branch["if"]["properties"].items()
-        variant = dereference(branch["then"], root)
-        for child_name, child in variant["properties"].items():
-            label = f"{key}.{child_name} ({name}: {condition['const']})"
-            yield from _rows(label, child, root, child_name in variant.get("required", []))
+    yield from _rows_of_branches(key, schema, root)
     if isinstance(schema.get("additionalProperties"), dict):
         yield from _rows(f"{key}.<name>", schema["additionalProperties"], root, False)
     if isinstance(schema.get("items"), dict) and "properties" in schema["items"]:
         yield from _rows(f"{key}[]", schema["items"], root, False)
+
+
+def _rows_of_branches(key: str, schema: Mapping[str, Any], root: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Rows of the keys that exist only where other keys have certain values."""
+    for branch in schema.get("allOf", []):
+        ((name, condition),) = branch["if"]["properties"].items()
+        variant, chosen = dereference(branch["then"], root), f"{path}{name}: {condition['const']}"
+        for child_name, child in variant["properties"].items():
+            yield from _rows(f"{key}.{child_name} ({chosen})", child, root, child_name in variant.get("required", []))
+        yield from _rows_of_branches(key, variant, root, f"{chosen}, ")
 
 
 if __name__ == "__main__":

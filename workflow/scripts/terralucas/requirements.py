@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-# Embedding width, millions of parameters and blocks of TerraMind's encoders, and the side of a patch in pixels.
-_WIDTH = {"tiny": 192, "small": 384, "base": 768, "large": 1024}
-_PARAMETERS_M = {"tiny": 6, "small": 22, "base": 86, "large": 303}
-_DEPTH = {"tiny": 12, "small": 12, "base": 12, "large": 24}
-_PATCH_PX = 16
+from terralucas.encoders import DEPTH, PARAMETERS_M, WIDTH, tokens_of
+from terralucas.encoders import size_of as size_of_model
+from terralucas.kinds import is_pooled, layers_of
 
 # Operations per second. A third of what a core of a recent server does in float32 matrix products (measured: 60 × 10⁹),
 # and less than a tenth of what data sheets promise of any GPU with 16-bit arithmetic (not measured).
@@ -51,7 +49,7 @@ class Workload:
         model: name of the model, e.g. terramind_v1_base.
         chips: number of chips.
         side_px: their height and width.
-        kind: `pooled` (one vector for each chip) or `tokens`.
+        kind: of features; see `terralucas.kinds`.
     """
 
     model: str
@@ -62,32 +60,37 @@ class Workload:
     @property
     def size(self) -> str:
         """tiny, small, base or large."""
-        return self.model.rsplit("_", 1)[-1]
+        return size_of_model(self.model)
 
     @property
     def tokens(self) -> int:
         """Tokens of a chip."""
-        return math.ceil(self.side_px / _PATCH_PX) ** 2
+        return tokens_of(self.side_px) ** 2
 
     @property
     def vectors(self) -> int:
         """Vectors a decoder reads for each chip."""
-        return 1 if self.kind == "pooled" else self.tokens
+        return 1 if is_pooled(self.kind) else self.tokens
+
+    @property
+    def width(self) -> int:
+        """Numbers in a vector."""
+        return WIDTH[self.size] * max(1, len(layers_of(self.kind)))
 
     @property
     def features_mb(self) -> float:
         """Size of the features, float32."""
-        return self.chips * self.vectors * _WIDTH[self.size] * 4 / 1e6
+        return self.chips * self.vectors * self.width * 4 / 1e6
 
 
 def features_memory_mb(work: Workload) -> int:
     """Memory of a feature pass: the encoder, twice while its weights are read; rows go to disk as they are made."""
-    return _PROCESS_MB + 2 * 4 * _PARAMETERS_M[work.size]
+    return _PROCESS_MB + 2 * 4 * PARAMETERS_M[work.size]
 
 
 def features_minutes(work: Workload, threads: int, gpus: int) -> int:
     """Time limit of a feature pass: two operations for each parameter and token; and its imports."""
-    operations = 2e6 * _PARAMETERS_M[work.size] * work.tokens * work.chips
+    operations = 2e6 * PARAMETERS_M[work.size] * work.tokens * work.chips
     return math.ceil(10 + operations / (_GPU if gpus else _CORE * threads) / 60)
 
 
@@ -99,8 +102,8 @@ def training_memory_mb(work: Workload) -> int:
 def training_minutes(work: Workload, epochs: int, batch_size: int, gpus: int) -> int:
     """Time limit of a run: each step costs its start and, for an MLP, six operations for each weight and vector."""
     per_step = _STEP_S
-    if work.kind == "tokens":
-        per_step += 6 * batch_size * work.vectors * _WIDTH[work.size] ** 2 / (_GPU if gpus else _CORE)
+    if not is_pooled(work.kind):
+        per_step += 6 * batch_size * work.vectors * work.width**2 / (_GPU if gpus else _CORE)
     return math.ceil(3 + epochs * math.ceil(work.chips / batch_size) * per_step / 60)
 
 
@@ -110,13 +113,13 @@ def tuning_memory_mb(work: Workload, tuning: str, batch_size: int, gpus: int) ->
     Sixteen copies of what is trained: weights, gradients and AdamW's two moments, the last epoch's weights and moments,
     the best weights, and twice what is saved of them. Chips are mapped from disk and need not be in memory.
     """
-    weights_mb = 4 * _PARAMETERS_M[work.size]
+    weights_mb = 4 * PARAMETERS_M[work.size]
     # Adapters are a few per cent of the weights they stand beside.
     trained_mb = weights_mb if tuning == "full" else 0.1 * weights_mb
     # Of each token a block keeps some 20 vectors for the gradients (four times as wide in its hidden layer), and its
     # attention to all others.
-    vectors = 20 * _WIDTH[work.size] + 2 * work.tokens * _WIDTH[work.size] / 64
-    activations_mb = 0 if gpus else 4 * vectors * work.tokens * batch_size * _DEPTH[work.size] / 1e6
+    vectors = 20 * WIDTH[work.size] + 2 * work.tokens * WIDTH[work.size] / 64
+    activations_mb = 0 if gpus else 4 * vectors * work.tokens * batch_size * DEPTH[work.size] / 1e6
     return math.ceil(_PROCESS_MB + 2 * weights_mb + 16 * trained_mb + activations_mb)
 
 
@@ -126,6 +129,6 @@ def tuning_minutes(work: Workload, tuning: str, batch_size: int, epochs: int, th
     Two forwards, four backwards (of LoRA little less, for gradients go through the whole encoder all the same), and
     validation.
     """
-    operations = epochs * 8e6 * _PARAMETERS_M[work.size] * work.tokens * work.chips
+    operations = epochs * 8e6 * PARAMETERS_M[work.size] * work.tokens * work.chips
     start_s = epochs * math.ceil(work.chips / batch_size) * 10 * _STEP_S
     return math.ceil(10 + (operations / (5 * _GPU if gpus else _CORE * threads) + start_s) / 60)

@@ -27,7 +27,7 @@ import yaml
 
 from terralucas.device import autocast, peak_memory_mib, pick_device
 from terralucas.files import atomic_path, sha256_of_file, sha256_of_json, write_json, write_text
-from terralucas.losses import Loss, build_loss, class_weights
+from terralucas.losses import Loss, build_loss, class_weights, head_scale
 from terralucas.predictions import DIVERGED, FINISHED, PredictionTable, write_predictions
 from terralucas.sidecar import Sidecar
 from terralucas.splits import read_split
@@ -160,7 +160,8 @@ def execute(
     learner = make_learner(recipe, chips, device)
     setting = recipe.loss_setting
     labels = chips.labels[chips.rows["train"]]
-    weights = class_weights(setting.get("class_weights", "none"), labels, recipe.n_classes)
+    weights = class_weights(setting.get("class_weights", "none"), labels, recipe.n_classes, setting.get("beta"))
+    loss = build_loss(setting, weights, device, np.bincount(labels, minlength=recipe.n_classes))
     identity = {
         "run": recipe.run,
         "settings": asdict(recipe),
@@ -173,7 +174,7 @@ def execute(
     fingerprint = sha256_of_json(identity)
     sidecar = Sidecar(outputs["record"].parent / "resume.ckpt", fingerprint, bookkeeping["checkpoint_interval_s"])
     events = _event_writer(outputs["record"].parent, bookkeeping["tensorboard"])
-    outcome = _train(learner, build_loss(setting, weights, device), sidecar, events, started)
+    outcome = _train(learner, loss, sidecar, events, started)
 
     shown, logits = _predict(learner, outcome.progress, chips.rows, recipe.n_classes)
     point_ids = [chips.point_ids[i] for i in shown]
@@ -285,6 +286,7 @@ def _write_results(
                 "epoch": outcome.progress.best_epoch,
                 "decoder": dict(recipe.decoder_setting),
                 "n_classes": recipe.n_classes,
+                "cosine_scale": head_scale(recipe.loss_setting),
                 "state_dict": outcome.progress.best_state,
             },
             content,

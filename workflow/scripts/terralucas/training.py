@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from terralucas.device import autocast
 from terralucas.errors import StudyError
-from terralucas.losses import Loss
+from terralucas.losses import Loss, start_epoch
 from terralucas.randomness import Stream, generator, torch_seed
 from terralucas.sidecar import Sidecar, boundaries
 
@@ -141,6 +141,7 @@ def train(
             order = epoch_order(seed, epoch, data.train, options)
             torch.manual_seed(torch_seed(seed, Stream.DROPOUT, epoch))
             model.train()
+            start_epoch(loss, epoch)
             losses = _pass(step, data, order, batch, on_first_step if epoch == 1 else lambda: None)
             row = {"epoch": epoch, "train_loss": float(losses.mean()), **_validate(model, loss, data, context)}
             rate, batches = f"learning rate {options.learning_rate:g}", np.split(order, range(batch, len(order), batch))

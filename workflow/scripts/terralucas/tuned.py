@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from terralucas.backbone import build_backbone
-from terralucas.decoders import DecoderModel
+from terralucas.decoders import DecoderModel, read_by
 from terralucas.device import autocast
 from terralucas.end_to_end import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit, predict
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
-from terralucas.losses import Loss
+from terralucas.kinds import kind_of_features, layers_of, read_layers
+from terralucas.losses import Loss, head_scale
 from terralucas.normalisation import normaliser_of_index
 from terralucas.packed_chips import Augmentation, PackedChips, open_packed_chips
 from terralucas.randomness import Stream, torch_seed
@@ -60,22 +61,30 @@ class TunedModel(DecoderModel):
     """An encoder and its decoder, with the names of TerraTorch's `ScalarOutputModel`.
 
     Args:
-        encoder: maps chips to a list of token grids (n, tokens, D).
+        encoder: maps chips to a list of token grids (n, tokens, D), one for each layer.
         setting: an entry of `decoders`.
         embedding: width D.
         n_classes: number of classes K.
+        cosine_scale: of a normalised head; None for a linear one.
 
     `forward` maps chips (n, bands, height, width) to logits (n, K).
     """
 
-    def __init__(self, encoder: nn.Module, setting: Mapping[str, Any], embedding: int, n_classes: int) -> None:
-        super().__init__(setting, embedding, n_classes)
-        self.encoder = encoder
-        self.is_pooled = setting["pooling"] == "mean"
+    def __init__(
+        self,
+        encoder: nn.Module,
+        setting: Mapping[str, Any],
+        embedding: int,
+        n_classes: int,
+        cosine_scale: float | None = None,
+    ) -> None:
+        self.kind = kind_of_features(setting)
+        super().__init__(setting, embedding * max(1, len(layers_of(self.kind))), n_classes, cosine_scale)
+        self.encoder, self.setting = encoder, setting
 
     def forward(self, chips: Tensor) -> Tensor:
-        tokens = self.encoder(chips)[-1]
-        return super().forward(tokens.mean(dim=1) if self.is_pooled else tokens)
+        tokens = torch.cat(read_layers(self.kind, self.encoder(chips)), dim=-1)
+        return super().forward(read_by(self.setting, tokens))
 
 
 class TunedLearner:
@@ -177,8 +186,15 @@ class TunedLearner:
         # Importing TerraTorch lets float32 products be computed in bfloat16 or TF32; precision 32 is to be 32.
         torch.set_float32_matmul_precision("highest")
         torch.manual_seed(torch_seed(self.recipe.seed, Stream.INITIALISATION))
-        model = TunedModel(backbone.encoder, self.recipe.decoder_setting, backbone.embedding, self.recipe.n_classes)
-        if self.recipe.training["tuning"] == "full":
+        recipe = self.recipe
+        model = TunedModel(
+            backbone.encoder,
+            recipe.decoder_setting,
+            backbone.embedding,
+            recipe.n_classes,
+            head_scale(recipe.loss_setting),
+        )
+        if recipe.training["tuning"] == "full":
             model.encoder.requires_grad_(True)
         else:
             model.encoder = with_adapters(model.encoder, self.settings["lora"])
