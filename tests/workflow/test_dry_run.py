@@ -7,12 +7,16 @@ from tiny_study import TINY
 pytestmark = pytest.mark.workflow
 
 
-@pytest.mark.parametrize(("config", "runs", "controls"), [("config", 80, 7), ("demo", 40, 7), ("notebook", 20, 5)])
-def test_every_shipped_config_is_planned(project, config, runs, controls):
+@pytest.mark.parametrize(
+    ("config", "runs", "controls", "audits"),
+    [("config", 80, 7, 6), ("demo", 40, 7, 4), ("notebook", 20, 5, 4)],
+)
+def test_every_shipped_config_is_planned(project, config, runs, controls, audits):
     planned = project.planned("--configfile", f"config/{config}.yaml")
     assert planned["train_run"] == runs
     assert planned["fit_control"] == controls, "three of chips and two of each backbone"
     assert planned["build_report"] == 1
+    assert planned["audit_treatment"] == audits
 
 
 def test_without_a_configfile_it_is_the_study(project):
@@ -24,6 +28,7 @@ def test_a_target_names_its_study(project):
     single = project.planned("results/demo/runs/tiny/weighted_ce/mlp/seed-3/metrics.json")
     assert (single["train_run"], single["split_chips"], single["extract_features"]) == (1, 1, 1)
     assert "build_report" not in single
+    assert single["audit_treatment"] == 2, "of its loss and its decoder"
 
 
 def test_overlays(project, tmp_path):

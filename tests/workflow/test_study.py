@@ -45,7 +45,7 @@ def test_a_run_leaves_what_the_design_promises(study):
     record = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
     assert record["settings"]["training"]["epochs"] == 3
     assert record["settings"]["loss_setting"] == {
-        "type": "ce", "class_weights": "balanced", "reduction": "weighted_mean",
+        "type": "ce", "class_weights": "balanced", "reduction": "weighted_mean", "label_smoothing": 0.0,
     }  # fmt: skip
     assert record["features"]["weights"]["source"] == "random"
     assert record["settings"]["training"]["threads"] == 1
@@ -117,19 +117,64 @@ def test_a_new_loss_or_seed_runs_only_its_own_cells(study):
     loss = study.planned(
         "--configfile", "config/small.yaml", "--config", "grid={losses: [weighted_ce, weighted_focal]}"
     )
-    assert loss == {"train_run": 2, **REPORTING}
+    assert loss == {"audit_treatment": 1, "train_run": 2, **REPORTING}
     seed = study.planned("--configfile", "config/small.yaml", "--config", "grid={seeds: [0, 1, 2]}")
     assert seed == {"split_chips": 1, "train_run": 1, **REPORTING}
 
 
 def test_a_decoder_that_needs_tokens_runs_the_pass_again_but_no_finished_run(study):
     planned = study.planned("--configfile", "config/small.yaml", "--config", "grid={decoders: [identity, mlp]}")
-    assert planned == {"extract_features": 1, "train_run": 2, **REPORTING}
+    assert planned == {"audit_treatment": 1, "extract_features": 1, "train_run": 2, **REPORTING}
+
+
+def test_a_decoder_on_several_layers_is_a_pass_and_runs_of_its_own(study):
+    overlay = "decoders={deep: {pooling: center, layers: [6, 12]}}", "grid={decoders: [identity, deep]}"
+    planned = study.planned("--configfile", "config/small.yaml", "--config", *overlay)
+    assert planned == {"audit_treatment": 1, "extract_features": 1, "train_run": 2, **REPORTING}
+
+
+def test_a_changed_loss_is_audited_and_trained_again_beside_one_that_joins(study):
+    """Snakemake asks no job for its own reasons to run that lies below a job that runs."""
+    changed = "losses={weighted_ce: {reduction: mean}}"
+    planned = study.planned("--configfile", "config/small.yaml", "--config", changed)
+    assert planned == {"audit_treatment": 1, "train_run": 2, **REPORTING}
+    joined = "grid={losses: [weighted_focal, weighted_ce]}"
+    planned = study.planned("--configfile", "config/small.yaml", "--config", changed, joined)
+    assert planned == {"audit_treatment": 2, "train_run": 4, **REPORTING}
+
+
+def test_class_weights_that_a_loss_drops_stop_the_study_before_training(study):
+    """The original experiment compared two such losses; see docs/treatments.md."""
+    overlay = (
+        "losses={balanced: {type: terratorch_focal, class_weights: balanced}, soft: {type: terratorch_focal}}",
+        "grid={losses: [weighted_ce, balanced, soft]}",
+    )
+    done = study.snakemake("--cores", 2, "--configfile", "config/small.yaml", "--config", *overlay, check=False)
+    assert done.returncode != 0
+    assert "losses.balanced.class_weights is balanced and changes nothing" in done.output
+    assert "losses.soft" in done.output
+    assert not list(results(study).glob("runs/tiny/balanced/**/model.ckpt"))
+    assert study.planned("--configfile", "config/small.yaml") == {}
+
+
+def test_a_decoder_of_several_layers_runs_with_a_loss_that_has_its_own_head(study):
+    overlay = (
+        "decoders={deep: {pooling: center, window: 1, layers: [6, 12], hidden: 16}}",
+        "losses={ldam: {type: ldam, class_weights: effective_number, drw_epoch: 2}}",
+        "grid={losses: [ldam], decoders: [deep]}",
+    )
+    run = Path("results/small/runs/tiny/ldam/deep/seed-0")
+    study.snakemake("--cores", 2, "--configfile", "config/small.yaml", "--config", *overlay, "--", run / "metrics.json")
+    assert read(results(study) / "features/tiny/all/tokens-6-12.json")["shape"] == [400, 4, 2 * 192]
+    checkpoint = torch.load(study.folder / run / "model.ckpt", weights_only=True)
+    assert checkpoint["state_dict"]["decoder.hidden_layer.weight"].shape == (16, 2 * 192)
+    assert checkpoint["cosine_scale"] == 30
+    assert read(results(study) / "data/audit/losses/ldam.json")["keys_with_effect"] == ["class_weights", "drw_epoch"]
 
 
 def test_changed_settings_rerun_what_depends_on_them(study):
     epochs = study.planned("--configfile", "config/small.yaml", "--config", "training={epochs: 4}")
-    assert epochs == {"train_run": 2, **REPORTING}
+    assert epochs == {"audit_treatment": 2, "train_run": 2, **REPORTING}
     normalisation = study.planned("--configfile", "config/small.yaml", "--config", "normalisation=pretraining")
     assert normalisation["extract_features"] == 1
     assert normalisation["train_run"] == 2
@@ -149,7 +194,9 @@ def test_settings_that_change_no_result_rerun_no_run(study, setting):
         ("report", {"build_report"}),
         ("figures", {"draw_figures", "build_report"}),
         ("intervals", {"make_tables", "make_evidence", "draw_figures", "build_report"}),
-        ("training", {"train_run", "make_tables", "make_evidence", "draw_figures", "build_report"}),
+        ("training", {"train_run", *REPORTING}),
+        ("losses", {"audit_treatment", "train_run", *REPORTING}),
+        ("audit", set()),
     ],
 )
 def test_an_edited_module_reruns_exactly_what_runs_it(study, module, rules):

@@ -1,4 +1,5 @@
 # The study's names and paths, and the functions rules ask for their inputs and resources.
+import copy
 import itertools
 import re
 
@@ -30,6 +31,8 @@ from terralucas.requirements import (
     tuning_minutes,
 )
 
+# Before the defaults are filled in: what the study says itself.
+WRITTEN = copy.deepcopy(config)
 try:
     config.update(resolve(config))
 except StudyError as error:
@@ -131,6 +134,30 @@ def features_of_run(wildcards):
     folder = FEATURES.format(backbone=wildcards.backbone, scope=scope_of_seed(wildcards.seed))
     kind = kind_of_features(config["decoders"][wildcards.decoder])
     return f"{folder}/{kind}"
+
+
+def study_of_setting(wildcards, input):
+    """What a loss or decoder is audited beside. Not tracked, being a function of the input."""
+    names = GRID[wildcards.section]
+    return {
+        "settings": {name: config[wildcards.section][name] for name in names},
+        "written": list(WRITTEN[wildcards.section][wildcards.setting]),
+        "models": [config["backbones"][name]["model"] for name in GRID["backbones"]],
+        "n_classes": len(DATASET["classes"]),
+    }
+
+
+def audits_of_run(wildcards):
+    """The audits a run waits for: of its loss and of its decoder."""
+    folder = f"{RESULTS}/data/audit"
+    return [f"{folder}/losses/{wildcards.loss}.json", f"{folder}/decoders/{wildcards.decoder}.json"]
+
+
+def twins_of(backbone):
+    """Weights records of the backbones of the grid that differ from this one in nothing but their weights, by name."""
+    rest = lambda name: {key: value for key, value in config["backbones"][name].items() if key != "weights"}
+    names = [name for name in GRID["backbones"] if name != backbone and rest(name) == rest(backbone)]
+    return {name: f"{RESULTS}/weights/{name}.json" for name in names}
 
 
 def of_all_runs(name):

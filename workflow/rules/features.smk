@@ -23,6 +23,7 @@ rule fetch_weights:
     params:
         weights=lambda wildcards: config["backbones"][wildcards.backbone]["weights"],
         cache=DOWNLOADS,
+        twins=lambda wildcards, input: twins_of(wildcards.backbone),
     message:
         "Making sure the weights of {wildcards.backbone} are here"
     script:

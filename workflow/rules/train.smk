@@ -8,6 +8,7 @@ rule train_run:
         split=f"{RESULTS}/splits/seed-{{seed}}.csv",
         features=lambda wildcards: f"{features_of_run(wildcards)}.npy",
         features_record=lambda wildcards: f"{features_of_run(wildcards)}.json",
+        audits=audits_of_run,
         code=code_of("train_run"),
     output:
         predictions=f"{RUN}/predictions.parquet",
@@ -54,6 +55,7 @@ rule tune_run:
         packed=f"{RESULTS}/data/packed.npy",
         packed_record=f"{RESULTS}/data/packed.json",
         weights=f"{RESULTS}/weights/{{backbone}}.json",
+        audits=audits_of_run,
         code=code_of("tune_run"),
     output:
         predictions=f"{RUN}/predictions.parquet",

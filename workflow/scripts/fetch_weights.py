@@ -4,7 +4,10 @@ from pathlib import Path
 
 from _job import job
 from terralucas.files import write_json
+from terralucas.twins import refuse_twins
 from terralucas.weights import obtain
 
 with job(snakemake):
-    write_json(Path(snakemake.output[0]), obtain(snakemake.params.weights, Path(snakemake.params.cache)))
+    record, others = Path(snakemake.output[0]), snakemake.params.twins
+    write_json(record, obtain(snakemake.params.weights, Path(snakemake.params.cache)))
+    refuse_twins(snakemake.wildcards.backbone, record, {name: Path(path) for name, path in others.items()})

@@ -78,9 +78,9 @@ class TunedModel(DecoderModel):
         n_classes: int,
         cosine_scale: float | None = None,
     ) -> None:
-        self.kind = kind_of_features(setting)
-        super().__init__(setting, embedding * max(1, len(layers_of(self.kind))), n_classes, cosine_scale)
-        self.encoder, self.setting = encoder, setting
+        kind = kind_of_features(setting)
+        super().__init__(setting, embedding * max(1, len(layers_of(kind))), n_classes, cosine_scale)
+        self.encoder, self.setting, self.kind = encoder, setting, kind
 
     def forward(self, chips: Tensor) -> Tensor:
         tokens = torch.cat(read_layers(self.kind, self.encoder(chips)), dim=-1)

@@ -1,0 +1,144 @@
+"""The audit of treatments: what is the same under two names, and keys that change nothing."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from terralucas.audit import Probe, audit
+from terralucas.config import resolve
+from terralucas.errors import StudyError
+
+ROOT = Path(__file__).parents[2]
+# Chips of each class of LUCAS Italy; chips of 32 px have 2 × 2 tokens.
+LUCAS = np.repeat(np.arange(10), [511, 178, 205, 704, 126, 57, 125, 43, 20, 25])
+MODELS = ("terramind_v1_tiny", "terramind_v1_base")
+
+
+def audited(section, written, name=None, labels=LUCAS, models=MODELS, side_px=32, epochs=10):
+    """Audit one of the named settings, or all of them, as the workflow does."""
+    config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
+    config |= {section: written, "report": {}}
+    config["grid"][section] = list(written)
+    settings = resolve(copy.deepcopy(config))[section]
+    probe = Probe(labels, int(labels.max()) + 1, side_px, models, epochs)
+    return [audit(section, each, settings, written[each], probe) for each in ([name] if name is not None else settings)]
+
+
+@pytest.mark.parametrize("study", ["config", "demo", "notebook"])
+def test_the_shipped_studies_pass(study):
+    config = yaml.safe_load((ROOT / "config" / f"{study}.yaml").read_text(encoding="utf-8"))
+    for section in ("losses", "decoders"):
+        found = audited(section, config[section])
+        assert len(found) == len(config[section])
+
+
+EVERY_LOSS = {
+    "ce": {"type": "ce", "class_weights": "none"},
+    "smooth": {"type": "ce", "label_smoothing": 0.1},
+    "weighted": {"type": "ce", "class_weights": "balanced", "reduction": "weighted_mean", "label_smoothing": 0.0},
+    "mean": {"type": "ce", "class_weights": "balanced", "reduction": "mean"},
+    "soft": {"type": "ce", "class_weights": "sqrt_balanced"},
+    "effective": {"type": "ce", "class_weights": "effective_number", "beta": 0.999},
+    "focal": {"type": "focal", "gamma": 2.0},
+    "weighted_focal": {"type": "focal", "gamma": 2.0, "class_weights": "balanced", "reduction": "mean"},
+    "adjusted": {"type": "logit_adjusted", "tau": 0.5},
+    "balanced_softmax": {"type": "balanced_softmax"},
+    "ldam": {"type": "ldam", "max_margin": 0.5, "scale": 30},
+    "ldam_drw": {"type": "ldam", "class_weights": "effective_number", "beta": 0.9999, "drw_epoch": 8},
+    "terratorch_focal": {"type": "terratorch_focal"},
+}  # fmt: skip
+EVERY_DECODER = {
+    "identity": {"pooling": "mean", "hidden": None, "dropout": 0.1, "layers": None},
+    "plain": {"pooling": "mean", "dropout": 0.0},
+    "wide": {"pooling": "mean", "hidden": 512},
+    "mlp": {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1},
+    "point": {"pooling": "center", "window": 1},
+    "near": {"pooling": "center", "window": 2, "dropout": 0.2},
+    "attention": {"pooling": "attention", "hidden": 64},
+    "layers": {"pooling": "mean", "layers": [6, 12]},
+    "one_layer": {"pooling": "mean", "layers": [6]},
+}
+
+
+def test_every_kind_of_loss_and_decoder_with_all_its_keys_passes():
+    tiny = {"models": MODELS[:1], "side_px": 64}
+    found = audited("losses", EVERY_LOSS, "ldam_drw")
+    assert found == [
+        {
+            "differs_from": [name for name in EVERY_LOSS if name != "ldam_drw"],
+            "keys_with_effect": ["class_weights", "beta", "drw_epoch"],
+        }
+    ]
+    audited("losses", EVERY_LOSS, **tiny)
+    audited("decoders", EVERY_DECODER, **tiny)
+
+
+def test_the_notebooks_differently_weighted_focal_losses_are_caught():
+    """Its runs 3 and 4 gave TerraTorch's focal loss balanced and softened weights, which TerraTorch drops."""
+    written = {
+        "weighted_focal": {"type": "terratorch_focal", "class_weights": "balanced"},
+        "softly_weighted_focal": {"type": "terratorch_focal", "class_weights": "sqrt_balanced"},
+    }
+    for name in written:
+        with pytest.raises(StudyError) as raised:
+            audited("losses", written, name)
+        assert f"losses.{name}.class_weights" in str(raised.value)
+        assert "changes nothing" in str(raised.value)
+        (other,) = set(written) - {name}
+        assert f"the same as losses.{other}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "written", "said"),
+    [
+        ("losses", {"a": {"type": "ce", "reduction": "mean"}}, "losses.a.reduction is mean and changes nothing"),
+        ("losses", {"a": {"type": "ldam", "drw_epoch": 5}}, "losses.a.drw_epoch is 5 and changes nothing"),
+        (
+            "losses",
+            {"a": {"type": "ldam", "class_weights": "balanced", "drw_epoch": 11}},
+            "losses.a.class_weights is balanced and changes nothing",
+        ),
+        (
+            "losses",
+            {"a": {"type": "logit_adjusted", "tau": 1.0}, "b": {"type": "balanced_softmax"}},
+            "the same as losses.b",
+        ),
+        ("losses", {"a": {"type": "ce", "label_smoothing": 0.0}, "b": {"type": "ce", "reduction": "mean"}}, "losses.b"),
+        ("decoders", {"a": {"pooling": "mean", "layers": [12]}, "b": {"pooling": "mean"}}, "the same as decoders.b"),
+        (
+            "decoders",
+            {"a": {"pooling": "center", "window": 2}, "b": {"pooling": "mean"}},
+            "the same as decoders.b",
+        ),
+        (
+            "decoders",
+            {"a": {"pooling": "tokens", "dropout": 0.0}, "b": {"pooling": "mean", "dropout": 0.0}},
+            "the same as decoders.b",
+        ),
+        ("decoders", {"a": {"pooling": "center", "window": 3}}, "chips of 2 × 2 tokens"),
+    ],
+    ids=[
+        "reduction without weights", "deferring no weights", "weights deferred beyond the last epoch",
+        "balanced softmax is logit adjustment", "unweighted reductions", "the last layer by number",
+        "a window as large as the grid", "a linear head on tokens or on their mean", "a window larger than the grid",
+    ],
+)  # fmt: skip
+def test_what_is_caught(section, written, said):
+    with pytest.raises(StudyError) as raised:
+        audited(section, written, "a")
+    assert said in str(raised.value)
+
+
+def test_class_weights_of_classes_of_one_size_change_nothing():
+    with pytest.raises(StudyError, match=r"losses\.a\.class_weights is balanced and changes nothing"):
+        audited("losses", {"a": {"type": "ce", "class_weights": "balanced"}}, labels=np.arange(100) % 10)
+
+
+def test_a_width_is_another_treatment_on_a_wider_backbone_alone():
+    written = {"a": {"pooling": "mean", "hidden": 192}, "b": {"pooling": "mean", "hidden": "embedding"}}
+    audited("decoders", written)
+    with pytest.raises(StudyError, match=r"the same as decoders\.b"):
+        audited("decoders", written, "a", models=("terramind_v1_tiny",))

@@ -1,0 +1,67 @@
+"""What else a key of a setting could be, as the configuration's schema allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+
+from terralucas.config import complete, dereference, load_schema
+
+# Keys that say which setting it is; all others are knobs of it.
+CHOICES = ("type", "pooling")
+
+
+def alternatives(section: str, setting: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
+    """The setting with one key changed: every other choice, or other numbers of its range.
+
+    Args:
+        section: `losses` or `decoders`.
+        setting: a complete entry of it.
+        key: the one to change.
+
+    Yields:
+        Complete, valid settings. Keys that the changed one rules out are left out.
+    """
+    root = load_schema()
+    schema = root["properties"][section]["additionalProperties"]
+    validator = jsonschema.Draft202012Validator({**schema, "$defs": root["$defs"]})
+    for value in _other_values(setting[key], _keys(schema, setting, root)[key]):
+        changed = {**setting, key: value}
+        allowed = _keys(schema, changed, root)
+        changed = complete({name: changed[name] for name in changed if name in allowed}, schema, root)
+        if validator.is_valid(changed):
+            yield changed
+
+
+def _keys(schema: Any, setting: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """Schemas of the keys a setting may have, given its choices."""
+    schema = dereference(schema, root)
+    keys = {name: dereference(child, root) for name, child in schema.get("properties", {}).items() if child is not True}
+    for branch in schema.get("allOf", []):
+        ((name, condition),) = branch["if"]["properties"].items()
+        if setting.get(name) == condition["const"]:
+            keys |= _keys(branch["then"], setting, root)
+    return keys
+
+
+def _other_values(value: Any, schema: Mapping[str, Any]) -> list[Any]:
+    """Values of a key other than its own; some may be out of range."""
+    options = [schema, *schema.get("anyOf", [])]
+    values = [choice for option in options for choice in option.get("enum", [])]
+    kinds = {kind for option in options for kind in _listed(option.get("type"))}
+    number = value if isinstance(value, int | float) else 1
+    if "null" in kinds:
+        values.append(None)
+    if "integer" in kinds:
+        values += [2 * number, number + 1, number - 1, 1]
+    if "number" in kinds:
+        values += [2 * number, number / 2, (number + schema.get("exclusiveMaximum", number + 1)) / 2]
+    if "array" in kinds:
+        values += [[1], [2]]
+    return [other for other in values if other != value]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
