@@ -14,8 +14,11 @@ import yaml
 
 from terralucas import end_to_end, tuned
 from terralucas.backbone import build_backbone
+from terralucas.decoders import DecoderModel, read_by
 from terralucas.errors import StudyError, Terminated
+from terralucas.features import FeatureOptions, extract
 from terralucas.files import write_json
+from terralucas.kinds import kind_of_features
 from terralucas.normalisation import PRETRAINING_STATISTICS_DN, Normaliser
 from terralucas.packed_chips import Augmentation, Batch, PackedChips, pack_chips
 from terralucas.runs import Inputs, Recipe, execute
@@ -39,8 +42,8 @@ TRAINING = {
     "learning_rate": 0.001, "weight_decay": 0.05, "batch_size": 4, "epochs": 3, "drop_last": False,
     "monitor": "macro_accuracy", "precision": "32", "device": "cpu", "threads": 1, "tuning": "full",
 }  # fmt: skip
-IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
-MLP = {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1}
+IDENTITY = {"pooling": "mean", "layers": None, "hidden": None, "dropout": 0.1}
+MLP = IDENTITY | {"pooling": "tokens", "hidden": "embedding"}
 
 
 def shallow(*arguments):
@@ -88,11 +91,11 @@ def study(tmp_path_factory):
     return folder
 
 
-def recipe_of(decoder=IDENTITY, seed=0, training=None, **changes):
+def recipe_of(decoder=IDENTITY, seed=0, training=None, loss=None, **changes):
     settings = END_TO_END | changes
     return Recipe(
         backbone="tiny", loss="ce", decoder="identity", seed=seed, n_classes=CLASSES,
-        loss_setting={"type": "ce", "class_weights": "balanced", "reduction": "weighted_mean"},
+        loss_setting=loss or {"type": "ce", "class_weights": "balanced", "reduction": "weighted_mean"},
         decoder_setting=decoder, training=TRAINING | (training or {}) | {"end_to_end": settings},
     )  # fmt: skip
 
@@ -221,6 +224,39 @@ def test_lora_trains_adapters_and_decoder_and_leaves_the_backbone_as_it_was(stud
     with torch.inference_mode():
         np.testing.assert_allclose(logits(lora), head(merged(chips)[-1].mean(dim=1)).numpy(), atol=1e-4)
         assert not np.allclose(logits(lora), head(untouched(chips)[-1].mean(dim=1)).numpy(), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "decoder",
+    [
+        IDENTITY, MLP, IDENTITY | {"layers": [1, 2]}, MLP | {"layers": [1, 2]}, IDENTITY | {"pooling": "attention"},
+        IDENTITY | {"pooling": "center", "window": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("scale", [None, 30.0], ids=["linear", "cosine"])
+def test_a_model_scores_chips_as_the_decoder_of_a_frozen_run_scores_features(tmp_path, decoder, scale):
+    backbone = shallow("terramind_v1_tiny", BANDS, RANDOM)
+    model = tuned.TunedModel(backbone.encoder, decoder, backbone.embedding, CLASSES, scale).eval()
+    chips = torch.randn(4, 6, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    kind = kind_of_features(decoder)
+    dataset = [chip for chip in chips]
+    options = FeatureOptions(batch_size=4, workers=0, threads=1, precision="32", device="cpu")
+    extract(backbone, dataset, options, kind, tmp_path / "features.npy")
+    features = torch.from_numpy(np.load(tmp_path / "features.npy"))
+    if features.dim() == 3:
+        features = read_by(decoder, features)
+    alone = DecoderModel(decoder, features.shape[-1], CLASSES, scale).eval()
+    alone.load_state_dict({name: v for name, v in model.state_dict().items() if not name.startswith("encoder.")})
+    with torch.inference_mode():
+        torch.testing.assert_close(model(chips), alone(features), rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_that_changes_with_the_epoch_is_told_of_it(study, tmp_path):
+    ldam = {"type": "ldam", "max_margin": 0.5, "scale": 30.0, "class_weights": "balanced", "drw_epoch": 2}
+    spread = {row: np.flatnonzero(np.arange(N) % 5 < 3)[row] for row in range(3)}
+    assert len(spread) == 3
+    run(study, tmp_path, recipe_of(loss=ldam))
 
 
 def normalised(study, folder):
