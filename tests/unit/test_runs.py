@@ -111,10 +111,10 @@ def test_damaged_features_are_refused(inputs, tmp_path):
     content = bytearray(inputs.features.read_bytes())
     content[-1] ^= 1
     inputs.features.write_bytes(content)
-    with pytest.raises(StudyError, match="are not what was written"):
+    with pytest.raises(StudyError, match="is not what was written"):
         run(inputs, tmp_path / "run")
     inputs.features.write_bytes(content[:100])
-    with pytest.raises(StudyError, match="are not what was written"):
+    with pytest.raises(StudyError, match="is not what was written"):
         run(inputs, tmp_path / "run")
 
 
