@@ -18,8 +18,9 @@ from terralucas.decoders import DecoderModel, read_by
 from terralucas.errors import StudyError, Terminated
 from terralucas.features import FeatureOptions, extract
 from terralucas.files import write_json
+from terralucas.frozen import FrozenLearner
 from terralucas.kinds import kind_of_features
-from terralucas.normalisation import PRETRAINING_STATISTICS_DN, Normaliser
+from terralucas.normalisation import PRETRAINING_STATISTICS_DN, Normaliser, normaliser_of_index
 from terralucas.packed_chips import Augmentation, Batch, PackedChips, pack_chips
 from terralucas.runs import Inputs, Recipe, execute
 from terralucas.splits import write_split
@@ -195,6 +196,29 @@ def test_a_full_model_moves_to_terratorch_and_predicts_the_same(study, tmp_path,
     with torch.inference_mode():
         expected = model.eval()(torch.from_numpy(((chips - mean) / std)[shown].astype(np.float32))).output
     np.testing.assert_allclose(logits(folder), expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("decoder", "kind"), [(IDENTITY, "pooled"), (MLP, "tokens")], ids=["identity", "mlp"])
+def test_a_backbone_that_does_not_move_gives_the_numbers_of_a_frozen_run(study, tmp_path, decoder, kind):
+    """The same batches, initial weights, dropout and optimiser, through stored features and the plain loop."""
+    training = {"weight_decay": 0.0, "epochs": 2}
+    ours = run(study, tmp_path / "tuned", recipe_of(decoder, training=training, backbone_learning_rate=1e-30))
+    index = pq.read_table(study / "chips.parquet")
+    normaliser, _ = normaliser_of_index(index, "dataset", BANDS, None)
+    chips = [torch.from_numpy(normaliser(chip)) for chip in np.load(study / "packed.npy")]
+    backbone = shallow("terramind_v1_tiny", BANDS, RANDOM)
+    options = FeatureOptions(batch_size=5, workers=0, threads=1, precision="32", device="cpu")
+    torch.set_float32_matmul_precision("highest")
+    done = extract(backbone, chips, options, kind, tmp_path / "features.npy")
+    made_of = dict.fromkeys(("model", "weights", "normalisation"), "")
+    write_json(tmp_path / "features.json", done | made_of)
+    learner = partial(FrozenLearner, features=tmp_path / "features.npy", record=tmp_path / "features.json")
+    outputs = {key: tmp_path / name for key, name in NAMES.items()}
+    inputs = Inputs(study / "chips.parquet", study / "split.csv", "code")
+    bookkeeping = {"checkpoint_interval_s": 0, "tensorboard": False}
+    execute(recipe_of(decoder, training=training), inputs, learner, outputs, bookkeeping)
+    np.testing.assert_allclose(history(ours), history(tmp_path), rtol=1e-3)
+    np.testing.assert_allclose(logits(ours), logits(tmp_path), atol=1e-3)
 
 
 def test_lora_trains_adapters_and_decoder_and_leaves_the_backbone_as_it_was(study, lora):
