@@ -287,7 +287,7 @@ def features_corrupted(trial: Trial) -> None:
     state = features.stat()
     features.write_bytes(content)
     os.utime(features, ns=(state.st_atime_ns, state.st_mtime_ns))
-    trial.must_fail_saying("are not what was written", f"delete results/{trial.name}/features")
+    trial.must_fail_saying("is not what was written", f"delete results/{trial.name}/features")
     features.unlink()
     trial.must_end_well()
 

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from terralucas.config import default_configfile, load_schema, min_chips_per_class, recipes, resolve
+from terralucas.config import (
+    backbones_tuned,
+    control_names,
+    default_configfile,
+    load_schema,
+    min_chips_per_class,
+    recipes,
+    resolve,
+    training_settings,
+)
 from terralucas.errors import StudyError
 from terralucas.manual import with_tables
 from terralucas.wording import METRICS
@@ -143,6 +152,10 @@ BAD = [
     ("split.validation_is_test", True, ["validation_is_test needs split.strategy holdout"]),
     ("study", "a/b", ["study", "must match"]),
     ("backbones.tiny.weights", {"source": "random", "repo": "a/b"}, ["unknown key backbones.tiny.weights.repo"]),
+    ("backbones.tiny.tuning", "partial", ["backbones.tiny.tuning", '"lora"']),
+    ("training.end_to_end", {"clip": 1}, ["unknown key training.end_to_end.clip"]),
+    ("training.end_to_end.lora", {"target_modules": ["qkv"]}, ["target_modules[0]", '"qkv.q_linear"']),
+    ("training.end_to_end", {"ema_decay": 1}, ["training.end_to_end.ema_decay is 1", "below 1"]),
     ("backbones.tiny.model", "resnet50", ["backbones.tiny.model", "terramind_v1_tiny"]),
     ("report.contrasts.0.a", "hinge", ["report.contrasts names the loss 'hinge'"]),
     ("dataset.layout", {"x_column": "lon"}, ["x_column and y_column belong together"]),
@@ -191,6 +204,42 @@ def test_a_key_that_belongs_to_another_choice_is_unknown_and_one_that_belongs_ha
     decoders = resolve(changed("decoders.point", {"pooling": "center"}))["decoders"]
     assert decoders["point"]["window"] == 2
     assert "window" not in decoders["mlp"]
+
+
+def tuned(**training):
+    """The demo with a second and third name of its tiny backbone."""
+    config = load("demo")
+    tiny = config["backbones"]["tiny"]
+    config["backbones"] = {"tiny": tiny, "tiny_lora": tiny | {"tuning": "lora"}, "tiny_full": tiny | {"tuning": "full"}}
+    config["grid"]["backbones"] = list(config["backbones"])
+    config["report"]["contrasts"] = [{"factor": "backbone", "a": "tiny_lora", "b": "tiny"}]
+    config["training"] |= training
+    return config
+
+
+def test_tuning_is_a_level_of_the_backbone_and_has_a_default():
+    config = resolve(tuned())
+    assert {name: entry["tuning"] for name, entry in config["backbones"].items()} == {
+        "tiny": "frozen", "tiny_lora": "lora", "tiny_full": "full",
+    }  # fmt: skip
+    assert backbones_tuned(config, "full", "lora") == ["tiny_lora", "tiny_full"]
+    assert [name for name in control_names(config) if "/" in name] == ["knn/tiny", "logistic/tiny"]
+    with pytest.raises(StudyError, match="'tiny' and 'tiny_lora' are the same setting"):
+        resolve(tuned(tuning="lora"))
+
+
+def test_runs_are_given_the_keys_of_training_that_decide_their_numbers():
+    config = resolve(tuned(end_to_end={"clip_norm": 1.0}))
+    names = {name: training_settings(config, name) for name in config["backbones"]}
+    assert "tuning" not in names["tiny"]
+    assert "end_to_end" not in names["tiny"], "the record of a frozen run stays as it was"
+    assert names["tiny_lora"] | {"tuning": 0, "end_to_end": 0} == names["tiny"] | {"tuning": 0, "end_to_end": 0}
+    assert set(names["tiny_lora"]["end_to_end"]) - set(names["tiny_full"]["end_to_end"]) == {"lora"}
+    for name in ("tiny_lora", "tiny_full"):
+        assert names[name]["end_to_end"]["clip_norm"] == 1.0
+        assert {"workers", "lower_batch_on_oom", "checkpoint_interval_s"}.isdisjoint(
+            {*names[name], *names[name]["end_to_end"]}
+        )
 
 
 def test_blocks_need_coordinates():

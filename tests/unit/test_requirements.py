@@ -10,6 +10,8 @@ from terralucas.requirements import (
     size_of,
     training_memory_mb,
     training_minutes,
+    tuning_memory_mb,
+    tuning_minutes,
 )
 
 
@@ -45,6 +47,18 @@ def test_the_studys_requests_leave_room_over_what_was_measured():
     assert 60 * training_minutes(work(side_px=224), 100, 8, 0) > 2 * steps * 0.048
     assert features_memory_mb(work()) > 2 * 1200
     assert 10 * training_minutes(work("large", side_px=224), 100, 8, 1) < 4 * 60, "a pack on a GPU fits usual limits"
+
+
+def test_more_tuning_asks_for_more():
+    for more, less in [
+        (work("base"), work("tiny")), (work("large"), work("base")), (work(side_px=224), work()),
+    ]:  # fmt: skip
+        assert tuning_memory_mb(more, "full", 8, 0) > tuning_memory_mb(less, "full", 8, 0)
+        assert tuning_minutes(more, "full", 8, 10, 1, 0) > tuning_minutes(less, "full", 8, 10, 1, 0)
+    assert tuning_memory_mb(work(), "full", 8, 1) > tuning_memory_mb(work(), "lora", 8, 1)
+    assert tuning_memory_mb(work(), "lora", 16, 0) > tuning_memory_mb(work(), "lora", 8, 0)
+    assert tuning_minutes(work(), "full", 8, 10, 4, 0) < tuning_minutes(work(), "full", 8, 10, 1, 0)
+    assert tuning_minutes(work(), "full", 8, 20, 1, 1) > tuning_minutes(work(), "full", 8, 10, 1, 1)
 
 
 def test_the_size_of_an_index_is_read_and_a_new_one_noticed(tmp_path):

@@ -1,6 +1,9 @@
 """One run, from stored features to its five outputs."""
 
 import json
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +14,7 @@ import yaml
 
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
+from terralucas.frozen import FrozenLearner
 from terralucas.metrics import evaluate
 from terralucas.runs import Inputs, Recipe, execute
 from terralucas.splits import write_split
@@ -25,6 +29,13 @@ TRAINING = {
     "learning_rate": 0.01, "weight_decay": 0.05, "batch_size": 8, "epochs": 4, "drop_last": False,
     "monitor": "macro_accuracy", "precision": "auto", "device": "cpu", "threads": 1,
 }  # fmt: skip
+
+
+class Files(NamedTuple):
+    chips: Path
+    split: Path
+    features: Path
+    features_record: Path
 
 
 @pytest.fixture
@@ -42,8 +53,7 @@ def inputs(tmp_path):
         "normalisation": {}, "precision": "32",
     }  # fmt: skip
     (tmp_path / "pooled.json").write_text(json.dumps(record))
-    names = ("chips.parquet", "split.csv", "pooled.npy", "pooled.json")
-    return Inputs(*(tmp_path / name for name in names), code="code")
+    return Files(*(tmp_path / name for name in ("chips.parquet", "split.csv", "pooled.npy", "pooled.json")))
 
 
 def run(inputs, folder, tensorboard=False, **training):
@@ -53,7 +63,9 @@ def run(inputs, folder, tensorboard=False, **training):
         decoder_setting={"pooling": "mean", "hidden": None, "dropout": 0.1}, training=TRAINING | training,
     )  # fmt: skip
     bookkeeping = {"checkpoint_interval_s": 0, "tensorboard": tensorboard}
-    execute(recipe, inputs, {key: folder / name for key, name in NAMES.items()}, bookkeeping)
+    learner = partial(FrozenLearner, features=inputs.features, record=inputs.features_record)
+    outputs = {key: folder / name for key, name in NAMES.items()}
+    execute(recipe, Inputs(inputs.chips, inputs.split, "code"), learner, outputs, bookkeeping)
 
 
 def test_scores_are_those_of_the_saved_logits_and_the_saved_model(inputs, tmp_path):
@@ -99,10 +111,10 @@ def test_damaged_features_are_refused(inputs, tmp_path):
     content = bytearray(inputs.features.read_bytes())
     content[-1] ^= 1
     inputs.features.write_bytes(content)
-    with pytest.raises(StudyError, match="are not what was written"):
+    with pytest.raises(StudyError, match="is not what was written"):
         run(inputs, tmp_path / "run")
     inputs.features.write_bytes(content[:100])
-    with pytest.raises(StudyError, match="are not what was written"):
+    with pytest.raises(StudyError, match="is not what was written"):
         run(inputs, tmp_path / "run")
 
 

@@ -11,7 +11,7 @@ from terralucas.errors import StudyError, Terminated
 from terralucas.losses import build_loss
 from terralucas.randomness import Stream, generator
 from terralucas.sidecar import Sidecar
-from terralucas.training import Progress, TrainingData, TrainingOptions, _keep_best, accuracies, predict, train
+from terralucas.training import Progress, TrainingData, TrainingOptions, accuracies, keep_best, predict, train
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": 6, "dropout": 0.1}
@@ -242,7 +242,7 @@ def test_the_earlier_of_two_equal_epochs_is_kept():
     for epoch, score in enumerate([0.2, 0.5, 0.5, 0.4], start=1):
         with torch.no_grad():
             model.weight.fill_(epoch)
-        _keep_best(progress, {"epoch": epoch, "validation_macro_accuracy": score}, model, "macro_accuracy")
+        keep_best(progress, {"epoch": epoch, "validation_macro_accuracy": score}, model.state_dict(), "macro_accuracy")
     assert (progress.best_epoch, progress.best_score, float(progress.best_state["weight"])) == (2, 0.5, 2.0)
 
 

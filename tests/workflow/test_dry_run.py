@@ -2,6 +2,8 @@
 
 import pytest
 
+from tiny_study import TINY
+
 pytestmark = pytest.mark.workflow
 
 
@@ -60,3 +62,26 @@ def test_a_bad_configuration_stops_before_any_job(project, overlay, said):
 def test_normalising_by_training_chips_makes_features_for_each_seed(project):
     planned = project.planned("--configfile", "config/demo.yaml", "--config", "normalisation=train")
     assert planned["extract_features"] == 20, "two backbones, two kinds, five seeds"
+
+
+def test_tuned_backbones_stand_beside_frozen_ones_and_pack_their_chips_once(project):
+    weights = {"source": "random"}
+    backbones = {
+        "tiny": {"model": "terramind_v1_tiny", "weights": weights},
+        "tiny_lora": {"model": "terramind_v1_tiny", "weights": weights, "tuning": "lora"},
+        "tiny_full": {"model": "terramind_v1_tiny", "weights": weights, "tuning": "full"},
+    }
+    contrasts = [{"factor": "backbone", "a": "tiny_lora", "b": "tiny"}]
+    report = TINY["report"] | {"controls": True, "contrasts": contrasts}
+    grid = TINY["grid"] | {"backbones": list(backbones)}
+    path = project.write_config(
+        TINY | {"study": "tuned", "backbones": backbones, "grid": grid, "report": report}, "tuned"
+    )
+    planned = project.planned("--configfile", path)
+    expected = {"extract_features": 1, "pack_chips": 1, "train_run": 2, "tune_run": 4, "fit_control": 5}
+    assert {name: planned[name] for name in expected} == expected
+    alone = project.planned(
+        "--configfile", path, "--config", "grid={backbones: [tiny_lora, tiny_full]}", "report={contrasts: []}"
+    )
+    assert (alone["tune_run"], alone["fit_control"]) == (4, 3)
+    assert {"extract_features", "train_run"}.isdisjoint(alone)

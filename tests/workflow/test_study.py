@@ -238,6 +238,32 @@ def test_controls_join_a_finished_study_on_its_splits_and_features(study):
     assert study.planned("--configfile", "config/small.yaml") == {}
 
 
+def test_a_tuned_backbone_joins_a_finished_study_and_leaves_what_a_run_leaves(study, tmp_path):
+    lora = {"model": "terramind_v1_tiny", "weights": {"source": "random"}, "tuning": "lora"}
+    overlay = tmp_path / "lora.yaml"
+    grid = TINY["grid"] | {"backbones": ["tiny", "tiny_lora"]}
+    overlay.write_text(yaml.safe_dump({"backbones": {"tiny_lora": lora}, "grid": grid}))
+    wanted = ("--configfile", "config/small.yaml", overlay)
+    planned = study.planned(*wanted)
+    assert {name: planned.get(name) for name in ("pack_chips", "tune_run", "train_run", "extract_features")} == {
+        "pack_chips": 1, "tune_run": 2, "train_run": None, "extract_features": None,
+    }  # fmt: skip
+    folder = results(study) / "runs/tiny_lora/weighted_ce/identity/seed-1"
+    record = folder / "run.yaml"
+    done = study.snakemake("--cores", 2, *wanted, "--", record.relative_to(study.folder))
+    assert " of 1  tiny_lora · weighted_ce · identity · seed 1: macro accuracy" in done.output
+    frozen = results(study) / RUN / "seed-1"
+    assert {path.name for path in folder.iterdir()} - {"resume.ckpt"} == {path.name for path in frozen.iterdir()}
+    tables = [pq.read_table(path / "predictions.parquet") for path in (folder, frozen)]
+    assert tables[0].schema.equals(tables[1].schema)
+    assert tables[0].drop_columns("logits").equals(tables[1].drop_columns("logits")), "the same chips in the same order"
+    ours, theirs = (yaml.safe_load((path / "run.yaml").read_text(encoding="utf-8")) for path in (folder, frozen))
+    assert theirs.keys() < ours.keys()
+    assert ours["features"].keys() == theirs["features"].keys()
+    assert (folder / "history.csv").read_text().splitlines()[0] == (frozen / "history.csv").read_text().splitlines()[0]
+    assert study.planned("--configfile", "config/small.yaml") == {}
+
+
 def test_snakemakes_own_report_carries_the_items(study):
     study.snakemake("--configfile", "config/small.yaml", "--report", "report.zip")
     import zipfile

@@ -8,10 +8,13 @@ from snakemake.exceptions import WorkflowError
 from terralucas.codebase import modules_of
 from terralucas.config import (
     BOOKKEEPING,
+    END_TO_END_BOOKKEEPING,
+    backbones_tuned,
     control_names,
     min_chips_per_class,
     recipes,
     resolve,
+    training_settings,
     without_secrets,
 )
 from terralucas.errors import StudyError
@@ -24,6 +27,8 @@ from terralucas.requirements import (
     size_of,
     training_memory_mb,
     training_minutes,
+    tuning_memory_mb,
+    tuning_minutes,
 )
 
 # Before the defaults are filled in: what the study says itself.
@@ -34,6 +39,7 @@ except StudyError as error:
     raise WorkflowError(str(error)) from None
 
 GRID = config["grid"]
+FROZEN, TUNED = backbones_tuned(config, "frozen"), backbones_tuned(config, "full", "lora")
 DATASET = config["dataset"]
 RESULTS = f"results/{config['study']}"
 RUN = f"{RESULTS}/runs/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}"
@@ -50,7 +56,8 @@ DATASET_KEY = "-".join((re.sub(r"[^\w.-]+", "_", DATASET["name"]), SOURCES[:8]))
 
 def one_of(names):
     """Wildcard constraint: exactly one of these names."""
-    return "|".join(re.escape(str(name)) for name in names)
+    # No name at all matches nothing; an empty constraint would match anything.
+    return "|".join(re.escape(str(name)) for name in names) or "(?!)"
 
 
 wildcard_constraints:
@@ -203,10 +210,10 @@ def tables_of(names):
 
 
 def feature_records():
-    """The records of all feature passes of the study."""
+    """The records of all feature passes of the study, which only frozen backbones have."""
     scopes = dict.fromkeys(scope_of_seed(seed) for seed in GRID["seeds"])
     kinds = dict.fromkeys(kind_of_features(config["decoders"][name]) for name in GRID["decoders"])
-    folders = [FEATURES.format(backbone=name, scope=scope) for name in GRID["backbones"] for scope in scopes]
+    folders = [FEATURES.format(backbone=name, scope=scope) for name in FROZEN for scope in scopes]
     return [f"{folder}/{kind}.json" for folder in folders for kind in kinds]
 
 
@@ -231,6 +238,15 @@ def training_resource(function, *arguments):
     """Resource of a run; more with each attempt."""
     kind = lambda wildcards: kind_of_features(config["decoders"][wildcards.decoder])
     return lambda wildcards, attempt: attempt * function(workload(wildcards.backbone, kind(wildcards)), *arguments)
+
+
+def tuning_resource(function, *arguments):
+    """Resource of a tuned run; more with each attempt."""
+    training = config["training"]
+    tuning = lambda wildcards: config["backbones"][wildcards.backbone]["tuning"]
+    return lambda wildcards, attempt: attempt * function(
+        workload(wildcards.backbone, "tokens"), tuning(wildcards), training["batch_size"], *arguments
+    )
 
 
 def wants_gpu(section):

@@ -66,6 +66,33 @@ rule index_chips:
         script_of("index_chips")
 
 
+rule pack_chips:
+    input:
+        chips=f"{RESULTS}/data/chips.parquet",
+        retrieval=f"{RESULTS}/data/retrieval.json",
+        code=code_of("pack_chips"),
+    output:
+        packed=f"{RESULTS}/data/packed.npy",
+        record=f"{RESULTS}/data/packed.json",
+    log:
+        f"{RESULTS}/logs/pack_chips.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pack_chips.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        dataset=untracked({key: value for key, value in DATASET.items() if key != "sources"}),
+    message:
+        "Packing the chips into one array"
+    script:
+        script_of("pack_chips")
+
+
 rule split_chips:
     input:
         chips=f"{RESULTS}/data/chips.parquet",

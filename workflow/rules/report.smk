@@ -198,6 +198,7 @@ rule build_report:
         **{f"figure_{name}": f"{RESULTS}/figures/{name}.svg" for name in FIGURES},
         durations=f"{RESULTS}/durations.csv",
         features=feature_records(),
+        tuned=[f"{RESULTS}/weights/{name}.json" for name in TUNED],
         retrieval=f"{RESULTS}/data/retrieval.json",
         data_report=f"{RESULTS}/data/report.json",
         geojson=f"{RESULTS}/maps/points.geojson",

@@ -1,4 +1,5 @@
-# Runs: a decoder and its head trained on frozen features, one job for each backbone × loss × decoder × seed.
+# Runs, one job for each backbone × loss × decoder × seed: of a frozen backbone a decoder and its head are trained on stored
+# features, a tuned one is trained with them on chips. Both leave the same files in the same places.
 
 
 rule train_run:
@@ -19,6 +20,8 @@ rule train_run:
         f"{RESULTS}/logs/train_run/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_run/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}.tsv"
+    wildcard_constraints:
+        backbone=one_of(FROZEN),
     conda:
         ENVIRONMENT
     threads: config["training"]["threads"]
@@ -36,10 +39,60 @@ rule train_run:
     params:
         loss=lambda wildcards: config["losses"][wildcards.loss],
         decoder=lambda wildcards: config["decoders"][wildcards.decoder],
-        training={key: value for key, value in config["training"].items() if key not in BOOKKEEPING},
+        training=lambda wildcards: training_settings(config, wildcards.backbone),
         bookkeeping=untracked({key: config["training"][key] for key in BOOKKEEPING}),
         n_classes=len(DATASET["classes"]),
     message:
         "Training {wildcards.backbone} × {wildcards.loss} × {wildcards.decoder}, seed {wildcards.seed}"
     script:
         script_of("train_run")
+
+
+rule tune_run:
+    input:
+        chips=f"{RESULTS}/data/chips.parquet",
+        split=f"{RESULTS}/splits/seed-{{seed}}.csv",
+        packed=f"{RESULTS}/data/packed.npy",
+        packed_record=f"{RESULTS}/data/packed.json",
+        weights=f"{RESULTS}/weights/{{backbone}}.json",
+        audits=audits_of_run,
+        code=code_of("tune_run"),
+    output:
+        predictions=f"{RUN}/predictions.parquet",
+        metrics=f"{RUN}/metrics.json",
+        history=f"{RUN}/history.csv",
+        model=f"{RUN}/model.ckpt",
+        record=f"{RUN}/run.yaml",
+    log:
+        f"{RESULTS}/logs/train_run/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train_run/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}.tsv"
+    wildcard_constraints:
+        backbone=one_of(TUNED),
+    conda:
+        ENVIRONMENT
+    threads: config["training"]["threads"]
+    resources:
+        # A job of its own each: no profile packs what takes hours.
+        mem_mb=tuning_resource(tuning_memory_mb, wants_gpu("training")),
+        runtime=tuning_resource(
+            tuning_minutes,
+            config["training"]["epochs"],
+            config["training"]["threads"],
+            wants_gpu("training"),
+        ),
+        gpu=wants_gpu("training"),
+    params:
+        loss=lambda wildcards: config["losses"][wildcards.loss],
+        decoder=lambda wildcards: config["decoders"][wildcards.decoder],
+        training=lambda wildcards: training_settings(config, wildcards.backbone),
+        model=lambda wildcards: config["backbones"][wildcards.backbone]["model"],
+        bands=DATASET["bands"],
+        normalisation=config["normalisation"],
+        bookkeeping=untracked({key: config["training"][key] for key in BOOKKEEPING}),
+        tuning_bookkeeping=untracked({key: config["training"]["end_to_end"][key] for key in END_TO_END_BOOKKEEPING}),
+        n_classes=len(DATASET["classes"]),
+    message:
+        "Tuning {wildcards.backbone} × {wildcards.loss} × {wildcards.decoder}, seed {wildcards.seed}"
+    script:
+        script_of("tune_run")

@@ -32,6 +32,10 @@ _KEPT = (
 )
 
 
+# Rules of which each job is one run of the study.
+_RUNS = ("train_run", "tune_run")
+
+
 class Job(Protocol):
     """What is read of a Snakemake job."""
 
@@ -57,7 +61,7 @@ class Terminal(logging.Handler):
     ) -> None:
         super().__init__(logging.INFO)
         self.jobs, self.is_remote, self.stream = jobs, is_remote, stream
-        self.runs = sum(job.rule.name == "train_run" for job in jobs.values())
+        self.runs = sum(job.rule.name in _RUNS for job in jobs.values())
         self.finished: set[int] = set()
         self._lines: list[str] = []
         self._started: float | None = None
@@ -86,7 +90,7 @@ class Terminal(logging.Handler):
             self.handleError(record)
 
     def _begin(self, record: logging.LogRecord) -> None:
-        if record.rule_name == "train_run":
+        if record.rule_name in _RUNS:
             if self._started is None:
                 self._started = time.monotonic()
         elif record.rule_msg:
@@ -94,7 +98,7 @@ class Terminal(logging.Handler):
 
     def _finish(self, job_id: int) -> None:
         job = self.jobs[job_id]
-        if job.rule.name != "train_run" or job_id in self.finished:
+        if job.rule.name not in _RUNS or job_id in self.finished:
             return
         self.finished.add(job_id)
         metrics = json.loads(Path(job.output.metrics).read_text(encoding="utf-8"))
@@ -152,7 +156,7 @@ def duration(seconds: float) -> str:
 
 def _name(job: Job) -> str:
     values = [f"seed {value}" if name == "seed" else str(value) for name, value in job.wildcards.items()]
-    return " · ".join(values if job.rule.name == "train_run" else [job.rule.name, *values])
+    return " · ".join(values if job.rule.name in _RUNS else [job.rule.name, *values])
 
 
 def _said(logs: Sequence[str]) -> str | None:

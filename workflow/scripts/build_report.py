@@ -20,6 +20,7 @@ with job(snakemake):
         read(source.retrieval),
         read(source.data_report),
         [read(path) for path in source.features],
+        {Path(path).stem: read(path) for path in source.tuned},
         durations,
         read_registrations(Path(params.registration)),
     )

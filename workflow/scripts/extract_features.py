@@ -13,7 +13,7 @@ from terralucas.backbone import build_backbone
 from terralucas.chips import DatasetSpec, read_chip
 from terralucas.features import ChipDataset, FeatureOptions, extract
 from terralucas.files import write_json
-from terralucas.normalisation import make_normaliser, merge
+from terralucas.normalisation import normaliser_of_index
 from terralucas.splits import read_split
 
 # Weights were fetched on the head node; a compute node may have no network, and must not wait for one. A library that
@@ -28,10 +28,8 @@ with job(snakemake):
     chips = pq.read_table(source.chips)
     point_ids = chips["point_id"].to_pylist()
 
-    # The statistics of the chips come from their moments in the index; no chip is read for them.
-    chosen = read_split(Path(source.split), point_ids) == "train" if source.split else np.ones(len(point_ids), bool)
-    moments = (np.array(chips[name].to_pylist())[chosen] for name in ("valid_pixels", "band_mean", "band_m2"))
-    normaliser = make_normaliser(settings["normalisation"], merge(*moments), settings["bands"])
+    train = np.flatnonzero(read_split(Path(source.split), point_ids) == "train") if source.split else None
+    normaliser, normalisation = normaliser_of_index(chips, settings["normalisation"], settings["bands"], train)
 
     backbone = build_backbone(settings["model"], settings["bands"], weights)
     dataset = ChipDataset(
@@ -45,9 +43,6 @@ with job(snakemake):
         workers=snakemake.params.workers, **{k: settings[k] for k in ("batch_size", "threads", "precision", "device")}
     )
     done = extract(backbone, dataset, options, snakemake.wildcards.kind, Path(snakemake.output.features))
-    normalisation = {"kind": normaliser.kind, "scope": snakemake.wildcards.scope, "chips": int(chosen.sum())}
-    for name in ("mean", "std", "fill"):
-        normalisation[name] = dict(zip(settings["bands"], map(float, getattr(normaliser, name)), strict=True))
     write_json(
         Path(snakemake.output.record),
         {
@@ -55,7 +50,7 @@ with job(snakemake):
             "backbone": snakemake.wildcards.backbone,
             "model": settings["model"],
             "weights": weights,
-            "normalisation": normalisation,
+            "normalisation": {"kind": normalisation["kind"], "scope": snakemake.wildcards.scope, **normalisation},
             **done,
         },
     )

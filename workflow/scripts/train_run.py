@@ -1,9 +1,11 @@
-"""Rule train_run: one backbone × loss × decoder × seed."""
+"""Rule train_run: one backbone × loss × decoder × seed, of a frozen backbone."""
 
+from functools import partial
 from pathlib import Path
 
 from _job import job
 from terralucas.codebase import fingerprint
+from terralucas.frozen import FrozenLearner
 from terralucas.runs import Inputs, Recipe, execute
 
 with job(snakemake):
@@ -19,13 +21,8 @@ with job(snakemake):
             training=params.training,
             n_classes=params.n_classes,
         ),
-        Inputs(
-            chips=Path(source.chips),
-            split=Path(source.split),
-            features=Path(source.features),
-            features_record=Path(source.features_record),
-            code=fingerprint(source.code),
-        ),
+        Inputs(chips=Path(source.chips), split=Path(source.split), code=fingerprint(source.code)),
+        partial(FrozenLearner, features=Path(source.features), record=Path(source.features_record)),
         {name: Path(path) for name, path in snakemake.output.items()},
         bookkeeping=params.bookkeeping,
     )

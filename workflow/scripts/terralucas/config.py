@@ -22,6 +22,7 @@ from terralucas.errors import StudyError
 SCHEMA_PATH = Path(__file__).resolve().parents[2] / "schemas" / "config.schema.yaml"
 # Keys of `training` that change what is written on the way, but no result.
 BOOKKEEPING = ("checkpoint_interval_s", "tensorboard")
+END_TO_END_BOOKKEEPING = ("workers", "lower_batch_on_oom")
 FACTORS = {"backbone": "backbones", "loss": "losses", "decoder": "decoders"}
 
 
@@ -64,6 +65,8 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
         _in_words(error) for error in sorted(validator.iter_errors(resolved), key=lambda e: list(map(str, e.path)))
     ]
     if not problems:
+        for backbone in resolved["backbones"].values():
+            backbone["tuning"] = backbone["tuning"] or resolved["training"]["tuning"]
         problems = _contradictions(resolved)
     if problems:
         raise StudyError(
@@ -89,9 +92,27 @@ def recipes(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return list(itertools.product(grid["backbones"], grid["losses"], grid["decoders"]))
 
 
+def backbones_tuned(config: Mapping[str, Any], *tunings: str) -> list[str]:
+    """The backbones of a resolved configuration's grid that are tuned in one of these ways, in its order."""
+    return [name for name in config["grid"]["backbones"] if config["backbones"][name]["tuning"] in tunings]
+
+
+def training_settings(config: Mapping[str, Any], backbone: str) -> dict[str, Any]:
+    """The keys of `training` that decide the numbers of a backbone's runs, and no others."""
+    training, tuning = dict(config["training"]), config["backbones"][backbone]["tuning"]
+    settings = {key: value for key, value in training.items() if key not in (*BOOKKEEPING, "tuning", "end_to_end")}
+    if tuning == "frozen":
+        return settings
+    unused = END_TO_END_BOOKKEEPING if tuning == "lora" else (*END_TO_END_BOOKKEEPING, "lora")
+    end_to_end = {key: value for key, value in training["end_to_end"].items() if key not in unused}
+    return {**settings, "tuning": tuning, "end_to_end": end_to_end}
+
+
 def control_names(config: Mapping[str, Any]) -> list[str]:
     """The controls of a resolved configuration: those that read chips, then those that read a backbone's features."""
-    on_features = [f"{kind}/{backbone}" for backbone in config["grid"]["backbones"] for kind in ("knn", "logistic")]
+    on_features = [
+        f"{kind}/{backbone}" for backbone in backbones_tuned(config, "frozen") for kind in ("knn", "logistic")
+    ]
     return ["majority", "band_statistics", "centre_spectrum", *on_features]
 
 

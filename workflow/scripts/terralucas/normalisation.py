@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from terralucas.errors import StudyError
 
@@ -131,6 +133,29 @@ def make_normaliser(kind: str, statistics: BandStatistics, bands: Sequence[str])
         mean, std = statistics.mean, statistics.std
     guard_scale(statistics, bands)
     return Normaliser(kind, mean, std, statistics.mean)
+
+
+def normaliser_of_index(
+    index: pa.Table, kind: str, bands: Sequence[str], rows: np.ndarray | None
+) -> tuple[Normaliser, dict[str, Any]]:
+    """The normaliser from the moments in the index, for which no chip is read, and its record.
+
+    Args:
+        index: chips.parquet.
+        kind: `dataset`, `train` or `pretraining`.
+        bands: names in their order on disk.
+        rows: of the chips whose statistics count; None for all.
+
+    Raises:
+        StudyError: as `make_normaliser`.
+    """
+    chosen = np.arange(len(index)) if rows is None else rows
+    moments = (np.array(index[name].to_pylist())[chosen] for name in ("valid_pixels", "band_mean", "band_m2"))
+    normaliser = make_normaliser(kind, merge(*moments), bands)
+    record: dict[str, Any] = {"kind": kind, "chips": len(chosen)}
+    for name in ("mean", "std", "fill"):
+        record[name] = dict(zip(bands, map(float, getattr(normaliser, name)), strict=True))
+    return normaliser, record
 
 
 def guard_scale(statistics: BandStatistics, bands: Sequence[str]) -> None:

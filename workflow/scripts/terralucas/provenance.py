@@ -28,13 +28,17 @@ def git_state(folder: Path) -> tuple[str | None, bool]:
 
 
 def notices(
-    config: Mapping[str, Any], retrieval: Mapping[str, Any], features: Sequence[Mapping[str, Any]]
+    config: Mapping[str, Any],
+    retrieval: Mapping[str, Any],
+    features: Sequence[Mapping[str, Any]],
+    tuned: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
     """What a reader must know before any number: simulated chips, random weights, scores chosen on the test chips."""
     lines = []
     if retrieval["source"] == "simulated":
         lines.append("The chips are simulated: the scores say nothing about real land cover.")
-    untrained = list(dict.fromkeys(r["backbone"] for r in features if r["weights"]["source"] == "random"))
+    weights = {record["backbone"]: record["weights"] for record in features} | dict(tuned)
+    untrained = [name for name, record in weights.items() if record["source"] == "random"]
     if untrained:
         names = " and ".join(untrained)
         lines.append(f"The weights of {names} are random, never trained: the scores say nothing about TerraMind.")
@@ -66,6 +70,7 @@ def report_context(
     retrieval: Mapping[str, Any],
     data_report: Mapping[str, Any],
     features: Sequence[Mapping[str, Any]],
+    tuned: Mapping[str, Mapping[str, Any]],
     durations: pd.DataFrame,
     registrations: list[dict[str, Any]],
 ) -> ReportContext:
@@ -76,6 +81,7 @@ def report_context(
         retrieval: data/retrieval.json.
         data_report: data/report.json.
         features: the features.json of every pass.
+        tuned: the weights.json of every backbone that is tuned, by its name.
         durations: durations.csv.
         registrations: the entries of registration.json.
     """
@@ -94,7 +100,7 @@ def report_context(
         study=config["study"],
         title=config["title"],
         question=config["question"],
-        notices=notices(config, retrieval, features),
+        notices=notices(config, retrieval, features, tuned),
         dataset={
             "name": config["dataset"]["name"],
             "source": f"{retrieval['source']}: {retrieval['origin']}",
@@ -109,6 +115,7 @@ def report_context(
         training={
             **{key: config["training"][key] for key in ("learning_rate", "weight_decay", "batch_size", "epochs")},
             "optimiser": "AdamW",
+            **{f"tuning of {name}": config["backbones"][name]["tuning"] for name in tuned},
             "checkpoint": f"best validation {config['training']['monitor'].replace('_', ' ')}",
             "normalisation": config["normalisation"],
             "precision": _precision(config["training"]["precision"], durations),

@@ -16,6 +16,7 @@ class Stream(IntEnum):
     RESAMPLING = 3
     SEED_EFFECT = 4
     FOREST = 5
+    AUGMENTATION = 6
 
 
 def generator(seed: int, stream: Stream, part: int = 0) -> np.random.Generator:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from terralucas.encoders import PARAMETERS_M, WIDTH, tokens_of
+from terralucas.encoders import DEPTH, PARAMETERS_M, WIDTH, tokens_of
 from terralucas.encoders import size_of as size_of_model
 from terralucas.kinds import is_pooled, layers_of
 
@@ -105,3 +105,30 @@ def training_minutes(work: Workload, epochs: int, batch_size: int, gpus: int) ->
     if not is_pooled(work.kind):
         per_step += 6 * batch_size * work.vectors * work.width**2 / (_GPU if gpus else _CORE)
     return math.ceil(3 + epochs * math.ceil(work.chips / batch_size) * per_step / 60)
+
+
+def tuning_memory_mb(work: Workload, tuning: str, batch_size: int, gpus: int) -> int:
+    """Memory of a tuned run: weights, gradients and moments; what is saved of them; on a CPU a batch's activations too.
+
+    Sixteen copies of what is trained: weights, gradients and AdamW's two moments, the last epoch's weights and moments,
+    the best weights, and twice what is saved of them. Chips are mapped from disk and need not be in memory.
+    """
+    weights_mb = 4 * PARAMETERS_M[work.size]
+    # Adapters are a few per cent of the weights they stand beside.
+    trained_mb = weights_mb if tuning == "full" else 0.1 * weights_mb
+    # Of each token a block keeps some 20 vectors for the gradients (four times as wide in its hidden layer), and its
+    # attention to all others.
+    vectors = 20 * WIDTH[work.size] + 2 * work.tokens * WIDTH[work.size] / 64
+    activations_mb = 0 if gpus else 4 * vectors * work.tokens * batch_size * DEPTH[work.size] / 1e6
+    return math.ceil(_PROCESS_MB + 2 * weights_mb + 16 * trained_mb + activations_mb)
+
+
+def tuning_minutes(work: Workload, tuning: str, batch_size: int, epochs: int, threads: int, gpus: int) -> int:
+    """Time limit of a tuned run: its imports, and in each epoch eight operations for each parameter and token.
+
+    Two forwards, four backwards (of LoRA little less, for gradients go through the whole encoder all the same), and
+    validation.
+    """
+    operations = epochs * 8e6 * PARAMETERS_M[work.size] * work.tokens * work.chips
+    start_s = epochs * math.ceil(work.chips / batch_size) * 10 * _STEP_S
+    return math.ceil(10 + (operations / (5 * _GPU if gpus else _CORE * threads) + start_s) / 60)

@@ -1,4 +1,8 @@
-"""One run: train a recipe for one seed on stored features and write its outputs."""
+"""One run: train a recipe for one seed and write its outputs, whatever is trained.
+
+What trains and predicts is a learner: a decoder on a frozen backbone's features (`frozen`), or a backbone together with
+its decoder, on chips (`tuned`).
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,12 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import psutil
@@ -21,16 +25,13 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 
-from terralucas.decoders import DecoderModel, read_by
 from terralucas.device import autocast, peak_memory_mib, pick_device
 from terralucas.files import atomic_path, sha256_of_file, sha256_of_json, write_json, write_text
 from terralucas.losses import Loss, build_loss, class_weights, head_scale
 from terralucas.predictions import DIVERGED, FINISHED, PredictionTable, write_predictions
-from terralucas.randomness import Stream, torch_seed
 from terralucas.sidecar import Sidecar
 from terralucas.splits import read_split
-from terralucas.stored_features import open_features
-from terralucas.training import Progress, TrainingData, TrainingOptions, predict, train
+from terralucas.training import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -68,16 +69,57 @@ class Inputs:
     Attributes:
         chips: the index (chips.parquet).
         split: the seed's split.
-        features: the array the decoder reads, rows in the index's order.
-        features_record: what the array was made of, beside it.
         code: fingerprint of the code that trains.
     """
 
     chips: Path
     split: Path
-    features: Path
-    features_record: Path
     code: str
+
+
+@dataclass(frozen=True)
+class Chips:
+    """The chips of a study as a run divides them.
+
+    Attributes:
+        point_ids: (n,) ids, in the index's order.
+        labels: (n,) int64 class indices.
+        rows: row numbers of each part: train, validation, test; of validation the test chips where it has none.
+    """
+
+    point_ids: list[str]
+    labels: np.ndarray
+    rows: Mapping[str, np.ndarray]
+
+
+class Learner(Protocol):
+    """What is trained.
+
+    Attributes:
+        source: what its inputs are made of: model, weights, normalisation, precision and sha256.
+        fingerprint: of everything beside recipe, split and code that decides its numbers.
+    """
+
+    source: Mapping[str, Any]
+    fingerprint: str
+
+    def train(
+        self,
+        loss: Loss,
+        sidecar: Sidecar,
+        on_first_step: Callable[[], None],
+        on_epoch: Callable[[dict[str, float]], None],
+    ) -> Progress:
+        """Train to the end, going on from the sidecar's state if there is one."""
+
+    def predict(self, state: Mapping[str, torch.Tensor], rows: np.ndarray) -> np.ndarray:
+        """Logits (len(rows), K) float32 with the weights of a state."""
+
+    def remarks(self) -> Mapping[str, Any]:
+        """What the run's record says beside what all runs say."""
+
+
+MakeLearner = Callable[[Recipe, Chips, torch.device], Learner]
 
 
 @dataclass
@@ -93,6 +135,7 @@ class Outcome:
 def execute(
     recipe: Recipe,
     inputs: Inputs,
+    make_learner: MakeLearner,
     outputs: Mapping[str, Path],
     bookkeeping: Mapping[str, Any],
 ) -> None:
@@ -103,6 +146,7 @@ def execute(
     Args:
         recipe: settings and seed.
         inputs: files to read.
+        make_learner: makes what is trained, for a recipe, chips and device.
         outputs: paths by name: predictions, metrics, history, model, record.
         bookkeeping: `checkpoint_interval_s` and `tensorboard`, which change no result.
 
@@ -111,87 +155,78 @@ def execute(
     """
     # scikit-learn takes over a second to import and is not needed before the end.
     started = time.monotonic()
-    training = recipe.training
-    torch.set_num_threads(training["threads"])
-    # The same switch as torch.use_deterministic_algorithms(warn_only=True), which imports its compiler for 4 s.
-    torch.set_deterministic_debug_mode("warn")
-    # cuBLAS repeats its sums only with a workspace of fixed size, which it reads when it starts.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    device = pick_device(training["device"])
-    # A plain ParquetFile: pyarrow's read_table imports its dataset module and pandas for a second.
-    chips = pq.ParquetFile(inputs.chips).read(columns=["point_id", "label"])
-    point_ids, labels = chips["point_id"].to_pylist(), np.array(chips["label"].to_pylist(), dtype=np.int64)
-    parts = read_split(inputs.split, point_ids)
-    rows = {part: np.flatnonzero(parts == part) for part in ("train", "validation", "test")}
-    if not len(rows["validation"]):
-        rows["validation"] = rows["test"]
-    features, record = _load_features(recipe, inputs, len(labels), device)
-
-    torch.manual_seed(torch_seed(recipe.seed, Stream.INITIALISATION))
+    device = _prepare_torch(recipe.training)
+    chips, parts = _read_chips(inputs)
+    learner = make_learner(recipe, chips, device)
     setting = recipe.loss_setting
-    model = DecoderModel(recipe.decoder_setting, features.shape[-1], recipe.n_classes, head_scale(setting)).to(device)
-    train_labels = labels[rows["train"]]
-    weights = class_weights(setting.get("class_weights", "none"), train_labels, recipe.n_classes, setting.get("beta"))
-    loss = build_loss(setting, weights, device, np.bincount(train_labels, minlength=recipe.n_classes))
-    options = TrainingOptions(**{name: training[name] for name in TrainingOptions.__dataclass_fields__})
+    labels = chips.labels[chips.rows["train"]]
+    weights = class_weights(setting.get("class_weights", "none"), labels, recipe.n_classes, setting.get("beta"))
+    loss = build_loss(setting, weights, device, np.bincount(labels, minlength=recipe.n_classes))
     identity = {
         "run": recipe.run,
         "settings": asdict(recipe),
-        "features": record["sha256"],
-        "split": sha256_of_json([point_ids, parts.tolist(), labels.tolist()]),
+        "features": learner.fingerprint,
+        "split": sha256_of_json([chips.point_ids, parts.tolist(), chips.labels.tolist()]),
         "code": inputs.code,
         "torch": str(torch.__version__),
         "device": device.type,
     }
     fingerprint = sha256_of_json(identity)
     sidecar = Sidecar(outputs["record"].parent / "resume.ckpt", fingerprint, bookkeeping["checkpoint_interval_s"])
-    data = TrainingData(features, torch.from_numpy(labels).to(device), rows["train"], rows["validation"])
     events = _event_writer(outputs["record"].parent, bookkeeping["tensorboard"])
-    outcome = _train(recipe, model, loss, data, options, sidecar, events, started)
+    outcome = _train(learner, loss, sidecar, events, started)
 
-    if outcome.progress.diverged:
-        shown, logits = rows["test"][:0], np.empty((0, recipe.n_classes))
-    else:
-        shown = rows["test"]
-        if rows["validation"] is not shown:
-            shown = np.concatenate([rows["validation"], shown])
-        model.load_state_dict(outcome.progress.best_state)
-        logits = predict(model, features, shown, device, options.precision).cpu().numpy()
-    _write_results(recipe, outputs, outcome, [point_ids[i] for i in shown], parts[shown], labels[shown], logits)
-    precision, _ = autocast(options.precision, device)
-    _write_record(outputs, identity, fingerprint, record, outcome, {
-        "chips": {part: int((parts == part).sum()) for part in rows},
+    shown, logits = _predict(learner, outcome.progress, chips.rows, recipe.n_classes)
+    point_ids = [chips.point_ids[i] for i in shown]
+    _write_results(recipe, outputs, outcome, point_ids, parts[shown], chips.labels[shown], logits)
+    precision, _ = autocast(recipe.training["precision"], device)
+    _write_record(outputs, identity, fingerprint, learner.source, outcome, {
+        "chips": {part: int((parts == part).sum()) for part in chips.rows},
         "class_weights": [float(weight) for weight in weights],
         "device": _device_name(device),
         "precision": precision,
         "peak_memory_mib": peak_memory_mib(device),
+        **learner.remarks(),
     })  # fmt: skip
     if outcome.progress.diverged:
         logger.warning("%s diverged: %s", recipe.run, outcome.progress.diverged)
 
 
-def _load_features(
-    recipe: Recipe, inputs: Inputs, n_chips: int, device: torch.device
-) -> tuple[torch.Tensor, dict[str, Any]]:
-    array, record = open_features(inputs.features, inputs.features_record, n_chips)
-    # torch wants memory it may write to; nothing here does.
-    features = torch.from_numpy(array)
-    if features.dim() == 3:
-        features = read_by(recipe.decoder_setting, features)
-    if device.type == "cuda" and features.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
-        features = features.to(device)
-    return features, record
+def _prepare_torch(training: Mapping[str, Any]) -> torch.device:
+    torch.set_num_threads(training["threads"])
+    # The same switch as torch.use_deterministic_algorithms(warn_only=True), which imports its compiler for 4 s.
+    torch.set_deterministic_debug_mode("warn")
+    # cuBLAS repeats its sums only with a workspace of fixed size, which it reads when it starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return pick_device(training["device"])
+
+
+def _read_chips(inputs: Inputs) -> tuple[Chips, np.ndarray]:
+    """The chips and the (n,) part of each."""
+    # A plain ParquetFile: pyarrow's read_table imports its dataset module and pandas for a second.
+    index = pq.ParquetFile(inputs.chips).read(columns=["point_id", "label"])
+    point_ids, labels = index["point_id"].to_pylist(), np.array(index["label"].to_pylist(), dtype=np.int64)
+    parts = read_split(inputs.split, point_ids)
+    rows = {part: np.flatnonzero(parts == part) for part in ("train", "validation", "test")}
+    if not len(rows["validation"]):
+        rows["validation"] = rows["test"]
+    return Chips(point_ids, labels, rows), parts
+
+
+def _predict(
+    learner: Learner, progress: Progress, rows: Mapping[str, np.ndarray], n_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the validation and test chips, and their logits; none of a run that diverged."""
+    if progress.diverged:
+        return rows["test"][:0], np.empty((0, n_classes))
+    shown = rows["test"]
+    if rows["validation"] is not shown:
+        shown = np.concatenate([rows["validation"], shown])
+    return shown, learner.predict(progress.best_state, shown)
 
 
 def _train(
-    recipe: Recipe,
-    model: torch.nn.Module,
-    loss: Loss,
-    data: TrainingData,
-    options: TrainingOptions,
-    sidecar: Sidecar,
-    event_writer: AbstractContextManager[Any],
-    started: float,
+    learner: Learner, loss: Loss, sidecar: Sidecar, event_writer: AbstractContextManager[Any], started: float
 ) -> Outcome:
     first_step: list[float] = []
     rows: list[int] = []
@@ -204,12 +239,8 @@ def _train(
                 for name, value in row.items():
                     events.add_scalar(name, value, int(row["epoch"]))
 
-        progress = train(
-            model,
+        progress = learner.train(
             loss,
-            data,
-            options,
-            recipe.seed,
             sidecar,
             on_first_step=lambda: first_step.append(time.time() - psutil.Process().create_time()),
             on_epoch=on_epoch,
@@ -267,7 +298,7 @@ def _write_record(
     outputs: Mapping[str, Path],
     identity: Mapping[str, Any],
     fingerprint: str,
-    features: Mapping[str, Any],
+    source: Mapping[str, Any],
     outcome: Outcome,
     extra: Mapping[str, Any],
 ) -> None:
@@ -278,7 +309,7 @@ def _write_record(
         "status": DIVERGED if outcome.progress.diverged else FINISHED,
         "diverged": outcome.progress.diverged,
         "predictions_sha256": sha256_of_file(outputs["predictions"]),
-        "features": {key: features[key] for key in ("model", "weights", "normalisation", "precision", "sha256")},
+        "features": {key: source[key] for key in ("model", "weights", "normalisation", "precision", "sha256")},
         **extra,
         "best_epoch": outcome.progress.best_epoch,
         "epochs": outcome.progress.epoch,

@@ -6,12 +6,14 @@ import hashlib
 import io
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from terralucas.errors import Terminated
 from terralucas.files import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -43,9 +45,11 @@ class Sidecar:
         """Save a state, whole or not at all."""
         buffer = io.BytesIO()
         torch.save({"fingerprint": self.fingerprint, "state": dict(state)}, buffer)
-        payload = buffer.getvalue()
-        with atomic_path(self.path) as temporary:
-            temporary.write_bytes(hashlib.sha256(payload).hexdigest().encode() + payload)
+        # A view: the state of a tuned backbone takes gigabytes, of which one copy is enough.
+        payload = buffer.getbuffer()
+        with atomic_path(self.path) as temporary, temporary.open("wb") as file:
+            file.write(hashlib.sha256(payload).hexdigest().encode())
+            file.write(payload)
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -62,3 +66,32 @@ class Sidecar:
             logger.warning("%s is of another configuration, data or code; starting afresh", self.path)
             return None
         return saved["state"]
+
+
+class Boundary:
+    """The end of the last whole epoch, from which alone a run can go on."""
+
+    def __init__(self, sidecar: Sidecar) -> None:
+        self.sidecar = sidecar
+        self.state: Mapping[str, Any] | None = None
+
+    def reached(self, state: Mapping[str, Any], last: bool) -> None:
+        """Remember a state, and save it if that is due.
+
+        The end is always saved: a run that is started again with its pack, or that could not write, has its training.
+        """
+        self.state = state
+        if last or self.sidecar.is_due():
+            self.sidecar.save(state)
+
+
+@contextmanager
+def boundaries(sidecar: Sidecar) -> Iterator[Boundary]:
+    """Training, in which an ending by a signal saves the end of the last whole epoch."""
+    boundary = Boundary(sidecar)
+    try:
+        yield boundary
+    except (Terminated, KeyboardInterrupt):
+        if boundary.state is not None:
+            sidecar.save(boundary.state)
+        raise

@@ -31,7 +31,7 @@ def open_features(path: Path, record: Path, n_chips: int) -> tuple[np.ndarray, d
     found, expected = sha256_of_file(path), description["sha256"]
     if found != expected or description["shape"][0] != n_chips:
         raise StudyError(
-            f"The features {path} are not what was written, or not of these chips.",
+            f"{path} is not what was written, or not of these chips.",
             found=f"sha256 {found}, {n_chips} chips",
             expected=f"sha256 {expected}, {description['shape'][0]} chips",
             remedy=f"delete {path}; it is made again",

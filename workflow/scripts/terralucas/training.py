@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from terralucas.device import autocast
-from terralucas.errors import StudyError, Terminated
+from terralucas.errors import StudyError
 from terralucas.losses import Loss, start_epoch
 from terralucas.randomness import Stream, generator, torch_seed
-from terralucas.sidecar import Sidecar
+from terralucas.sidecar import Sidecar, boundaries
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,11 @@ class TrainingOptions:
     drop_last: bool
     monitor: str
     precision: str
+
+    @classmethod
+    def of(cls, training: Mapping[str, Any]) -> TrainingOptions:
+        """The options among all keys of the configuration's section."""
+        return cls(**{name: training[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
@@ -119,14 +124,7 @@ def train(
     # float16 gradients underflow without loss scaling; the scaler does nothing under other precisions.
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
     progress = _restore(sidecar, model, optimiser, scaler)
-    batch, n_train = options.batch_size, len(data.train)
-    last = n_train - n_train % batch if options.drop_last else n_train
-    if last == 0:
-        raise StudyError(
-            "No batch is left to train on.",
-            found=f"{n_train} training chips and training.drop_last with batches of {batch}",
-            remedy="set training.drop_last to false, or lower training.batch_size",
-        )
+    batch = options.batch_size
 
     def step(features: Tensor, labels: Tensor) -> Tensor:
         with context():
@@ -138,29 +136,40 @@ def train(
         scaler.update()
         return value.detach()
 
-    boundary: dict[str, Any] | None = None
-    try:
+    with boundaries(sidecar) as boundary:
         for epoch in range(progress.epoch + 1, options.epochs + 1):
-            order = generator(seed, Stream.BATCH_ORDER, epoch).permutation(data.train)[:last]
+            order = epoch_order(seed, epoch, data.train, options)
             torch.manual_seed(torch_seed(seed, Stream.DROPOUT, epoch))
             model.train()
             start_epoch(loss, epoch)
             losses = _pass(step, data, order, batch, on_first_step if epoch == 1 else lambda: None)
             row = {"epoch": epoch, "train_loss": float(losses.mean()), **_validate(model, loss, data, context)}
-            progress.diverged = _not_finite(losses, row, order, options)
+            rate, batches = f"learning rate {options.learning_rate:g}", np.split(order, range(batch, len(order), batch))
+            progress.diverged = not_finite(losses, row, rate, batches, "in rows {} of the index")
             if progress.diverged:
                 return progress
-            _keep_best(progress, row, model, options.monitor)
+            keep_best(progress, row, model.state_dict(), options.monitor)
             on_epoch(row)
-            boundary = _state(progress, model, optimiser, scaler)
-            # The end is kept too: a run that is started again with its pack, or that could not write, has its training.
-            if sidecar.is_due() or epoch == options.epochs:
-                sidecar.save(boundary)
-    except (Terminated, KeyboardInterrupt):
-        if boundary is not None:
-            sidecar.save(boundary)
-        raise
+            boundary.reached(_state(progress, model, optimiser, scaler), last=epoch == options.epochs)
     return progress
+
+
+def epoch_order(seed: int, epoch: int, train: np.ndarray, options: TrainingOptions) -> np.ndarray:
+    """The rows of the training chips in the order of an epoch, without the last incomplete batch if it is dropped.
+
+    All recipes of a seed see the same batches in the same order.
+
+    Raises:
+        StudyError: `drop_last` leaves no batch.
+    """
+    last = len(train) - len(train) % options.batch_size if options.drop_last else len(train)
+    if last == 0:
+        raise StudyError(
+            "No batch is left to train on.",
+            found=f"{len(train)} training chips and training.drop_last with batches of {options.batch_size}",
+            remedy="set training.drop_last to false, or lower training.batch_size",
+        )
+    return generator(seed, Stream.BATCH_ORDER, epoch).permutation(train)[:last]
 
 
 def _pass(
@@ -182,19 +191,26 @@ def _pass(
     return torch.stack(losses).cpu().numpy().astype(np.float64)
 
 
-def _not_finite(losses: np.ndarray, row: dict[str, float], order: np.ndarray, options: TrainingOptions) -> str:
-    """Where an epoch left the finite numbers, in words; empty where it did not."""
-    epoch, rate = row["epoch"], f"learning rate {options.learning_rate:g}"
-    steps = np.flatnonzero(~np.isfinite(losses))
-    if len(steps):
-        first = int(steps[0])
-        chips = order[first * options.batch_size : (first + 1) * options.batch_size]
-        return (
-            f"training loss {losses[first]} in epoch {epoch}, step {first + 1} of {len(losses)}, {rate}, "
-            f"chips in rows {', '.join(map(str, chips))} of the index"
-        )
+def not_finite(
+    losses: np.ndarray, row: Mapping[str, float], rate: str, batches: Sequence[Sequence[Any]], words: str
+) -> str:
+    """Where an epoch left the finite numbers, in words; empty where it did not.
+
+    Args:
+        losses: (batches,) of the epoch.
+        row: of the history.
+        rate: the learning rate, in words.
+        batches: what the chips of each batch are called.
+        words: how to say of a batch that these are its chips.
+    """
+    wrong = np.flatnonzero(~np.isfinite(losses))
+    if len(wrong):
+        first = int(wrong[0])
+        place = f"in epoch {row['epoch']}, step {first + 1} of {len(losses)}"
+        chips = words.format(", ".join(map(str, batches[first])))
+        return f"training loss {losses[first]} {place}, {rate}, chips {chips}"
     if not np.isfinite(row["validation_nll"]):
-        return f"validation NLL {row['validation_nll']} after epoch {epoch}, {rate}"
+        return f"validation NLL {row['validation_nll']} after epoch {row['epoch']}, {rate}"
     return ""
 
 
@@ -217,33 +233,37 @@ def accuracies(labels: np.ndarray, predictions: np.ndarray) -> tuple[float, floa
 
 
 def _validate(model: nn.Module, loss: Loss, data: TrainingData, context: Callable) -> dict[str, float]:
-    device = data.labels.device
-    labels = data.labels[torch.from_numpy(data.validation).to(device)]
+    labels = data.labels[torch.from_numpy(data.validation).to(data.labels.device)]
     with torch.inference_mode():
         model.eval()
         index = torch.from_numpy(data.validation).to(data.features.device)
         with context():
             logits = torch.cat(
-                [model(data.features[part].to(device)).float() for part in index.split(_EVALUATION_BATCH)]
+                [model(data.features[part].to(labels.device)).float() for part in index.split(_EVALUATION_BATCH)]
             )
             value = float(loss(logits, labels))
-        nll = float(nn.functional.cross_entropy(logits, labels))
+        return validation_row(value, logits, labels)
+
+
+def validation_row(value: float, logits: Tensor, labels: Tensor) -> dict[str, float]:
+    """What the history says of the validation chips: the loss (`value`), NLL, macro and micro accuracy."""
     macro, micro = accuracies(labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy())
     return {
         "validation_loss": value,
-        "validation_nll": nll,
+        "validation_nll": float(nn.functional.cross_entropy(logits, labels)),
         "validation_macro_accuracy": macro,
         "validation_micro_accuracy": micro,
     }
 
 
-def _keep_best(progress: Progress, row: dict[str, float], model: nn.Module, monitor: str) -> None:
+def keep_best(progress: Progress, row: dict[str, float], state: Mapping[str, Tensor], monitor: str) -> None:
+    """Count an epoch in, and keep its weights if its validation score is the best so far."""
     progress.epoch = int(row["epoch"])
     progress.history.append(row)
     score = row[f"validation_{monitor}"]
     if score > progress.best_score:
         progress.best_epoch, progress.best_score = progress.epoch, score
-        progress.best_state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+        progress.best_state = {name: value.detach().cpu().clone() for name, value in state.items()}
 
 
 def _state(

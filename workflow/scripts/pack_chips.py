@@ -1,0 +1,25 @@
+"""Rule pack_chips: all chips in one array, for tuned runs."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from _job import job
+from terralucas.chips import DatasetSpec, read_chip
+from terralucas.files import write_json
+from terralucas.packed_chips import pack_chips
+
+with job(snakemake):
+    retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))
+    index = pq.read_table(snakemake.input.chips, columns=["file", "sha256"])
+    record = pack_chips(
+        Path(retrieval["root"]),
+        index["file"].to_pylist(),
+        index["sha256"].to_pylist(),
+        partial(read_chip, spec=DatasetSpec.from_config(snakemake.params.dataset)),
+        snakemake.threads,
+        Path(snakemake.output.packed),
+    )
+    write_json(Path(snakemake.output.record), record)
