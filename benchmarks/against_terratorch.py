@@ -35,7 +35,7 @@ from benchmarks.both_paths import (
     train_stored,
 )
 from terralucas.backbone import Backbone, build_backbone
-from terralucas.config import kind_of_features
+from terralucas.kinds import kind_of_features
 from terralucas.lucas import ITALY_BANDS
 
 SIZE_PX, N_CHIPS, N_TRAIN, N_VALIDATION = 224, 1994, 1356, 239
