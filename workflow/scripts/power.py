@@ -19,7 +19,8 @@ with job(snakemake):
             raise StudyError(
                 "The power of a design needs the number of chips of each class.",
                 found=f"no report.planning.class_counts and no {index}",
-                remedy="set report.planning.class_counts, or index the chips first (snakemake --cores 2 --until index_chips)",
+                remedy="set report.planning.class_counts, or index the chips first:"
+                " snakemake --cores 2 --until index_chips",
             )
         labels = pq.read_table(index, columns=["label"])["label"].to_numpy()
         counts = np.bincount(labels, minlength=params.n_classes).tolist()

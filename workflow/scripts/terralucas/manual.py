@@ -49,7 +49,8 @@ def _rows(key: str, schema: Any, root: Mapping[str, Any], required: bool) -> Ite
         default = default or ("required" if required else "")
         meaning = " ".join(schema["description"].split())
         if "enum" in schema:
-            meaning += " One of " + ", ".join(f"`{'null' if value is None else value}`" for value in schema["enum"]) + "."
+            choices = ["null" if value is None else value for value in schema["enum"]]
+            meaning += " One of " + ", ".join(f"`{choice}`" for choice in choices) + "."
         cells = (f"`{key}`", meaning, schema.get("unit", ""), default)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
     needed = schema.get("required", [])
