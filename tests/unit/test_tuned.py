@@ -418,13 +418,13 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
 
 
 def test_divergence_names_step_chips_and_learning_rates_and_is_a_result(study, tmp_path):
-    run(study, tmp_path, recipe_of(training={"learning_rate": 1e30}, backbone_learning_rate=1e20))
+    run(study, tmp_path, recipe_of(training={"learning_rate": 1e30}, backbone_learning_rate=1e20, warmup_epochs=1))
     found = record(tmp_path)
     order = np.random.default_rng([0, 1, 1]).permutation(np.flatnonzero(np.arange(N) % 5 < 3))
     chips = ", ".join(f"chip {row}" for row in order[4:8])
     assert found["status"] == "diverged"
     assert found["diverged"] == (
-        f"training loss nan in epoch 1, step 2 of 5, learning rate 1e+30 (backbone 1e+20), chips {chips}"
+        f"training loss nan in epoch 1, step 2 of 5, learning rate 4e+29 (backbone 4e+19), chips {chips}"
     )
     assert pq.read_table(tmp_path / "predictions.parquet").num_rows == 0
 

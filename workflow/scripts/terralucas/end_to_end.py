@@ -126,6 +126,7 @@ class EndToEnd(lightning.LightningModule):
         self.largest_batch = 0
         self.waited_s = self.trained_s = 0.0
         self._losses: list[Tensor] = []
+        self._rates: list[list[float]] = []
         self._restored: Mapping[str, Any] | None = None
 
     @property
@@ -171,6 +172,7 @@ class EndToEnd(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Start the epoch's own streams; Lightning leaves the mode to us."""
         self._losses.clear()
+        self._rates.clear()
         self._started, self._waited_before = time.monotonic(), self.trainer.train_dataloader.waited_s
         torch.manual_seed(torch_seed(self.seed, Stream.DROPOUT, self.batches.epoch))
         self.model.train()
@@ -181,6 +183,7 @@ class EndToEnd(lightning.LightningModule):
         chips, labels, weight = batch
         value = self.loss(self.model(chips).float(), labels)
         self._losses.append(value.detach())
+        self._rates.append(self.lr_schedulers().get_last_lr())
         return value * weight
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
@@ -209,8 +212,9 @@ class EndToEnd(lightning.LightningModule):
             "train_loss": float((losses * weights).sum() / self.batches.steps),
             **validation_row(float(self.loss(logits.to(self.device), labels.to(self.device))), logits, labels),
         }
-        rates = self.lr_schedulers().get_last_lr()
-        rate = f"learning rate {rates[1]:g} (backbone {rates[0]:g})"
+        # Of the first piece whose loss is no number, or of the last of all.
+        backbone, others = self._rates[next(iter(np.flatnonzero(~np.isfinite(losses))), -1)]
+        rate = f"learning rate {others:g} (backbone {backbone:g})"
         chips = [[self.data.point_ids[i] for i in batch.rows] for batch in batches]
         progress.diverged = not_finite(losses, row, rate, chips, "{}")
         if progress.diverged:

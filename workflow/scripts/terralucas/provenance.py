@@ -14,6 +14,7 @@ import yaml
 
 from terralucas.registration import changes
 from terralucas.report import ReportContext
+from terralucas.wording import listed
 
 PACKAGES = ("torch", "terratorch", "snakemake", "numpy", "pandas", "scikit-learn", "rasterio")
 
@@ -40,7 +41,7 @@ def notices(
     weights = {record["backbone"]: record["weights"] for record in features} | dict(tuned)
     untrained = [name for name, record in weights.items() if record["source"] == "random"]
     if untrained:
-        names = " and ".join(untrained)
+        names = listed(untrained)
         lines.append(f"The weights of {names} are random, never trained: the scores say nothing about TerraMind.")
     if config["split"]["validation_is_test"]:
         lines.append("Checkpoints were chosen on the test chips: the scores are optimistic.")
@@ -53,6 +54,11 @@ def notices(
     if retrieval["failures"]:
         lines.append("Sources of the chips failed before one was used: " + "; ".join(retrieval["failures"]))
     return lines
+
+
+def _tuned_backbones(config: Mapping[str, Any], tuned: Sequence[str]) -> dict[str, str]:
+    said = [f"{name} ({config['backbones'][name]['tuning']})" for name in tuned]
+    return {"tuned_backbones": listed(said)} if said else {}
 
 
 def _precision(setting: str, durations: pd.DataFrame) -> str:
@@ -115,7 +121,7 @@ def report_context(
         training={
             **{key: config["training"][key] for key in ("learning_rate", "weight_decay", "batch_size", "epochs")},
             "optimiser": "AdamW",
-            **{f"tuning of {name}": config["backbones"][name]["tuning"] for name in tuned},
+            **_tuned_backbones(config, list(tuned)),
             "checkpoint": f"best validation {config['training']['monitor'].replace('_', ' ')}",
             "normalisation": config["normalisation"],
             "precision": _precision(config["training"]["precision"], durations),
