@@ -83,7 +83,7 @@ def test_the_two_folds_test_every_chip_once(study):
 def test_the_report_says_what_was_simulated_and_links_nothing(study):
     page = (results(study) / "report.html").read_text(encoding="utf-8")
     assert "The chips are simulated" in page
-    assert "random, never trained" in page
+    assert "random, never pre-trained" in page
     runs = pd.read_csv(results(study) / "tables" / "runs.csv")
     metrics = read(results(study) / RUN / "seed-1" / "metrics.json")["test"]
     assert runs.loc[runs["seed"] == 1, "macro_accuracy"].item() == pytest.approx(metrics["macro_accuracy"], abs=1e-12)

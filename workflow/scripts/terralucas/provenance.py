@@ -42,7 +42,7 @@ def notices(
     untrained = [name for name, record in weights.items() if record["source"] == "random"]
     if untrained:
         names = listed(untrained)
-        lines.append(f"The weights of {names} are random, never trained: the scores say nothing about TerraMind.")
+        lines.append(f"The weights of {names} are random, never pre-trained: the scores say nothing about TerraMind.")
     if config["split"]["validation_is_test"]:
         lines.append("Checkpoints were chosen on the test chips: the scores are optimistic.")
     if config["split"]["strategy"] == "kfold" and not _whole_repetitions(
