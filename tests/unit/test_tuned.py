@@ -1,6 +1,7 @@
 """Tuned runs, with the first two blocks of TerraTorch's real tiny encoder at random weights on small chips."""
 
 import hashlib
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -450,15 +451,45 @@ def test_a_batch_that_does_not_fit_is_an_error_that_says_what_was_tried(study, t
     assert "lower_batch_on_oom" in str(raised.value)
 
 
-def test_a_batch_that_does_not_fit_is_cut_where_that_is_allowed(study, tmp_path, plain_descent, request):
-    training = {"batch_size": 8, "epochs": 2, "learning_rate": 0.01}
-    recipe = recipe_of(IDENTITY | {"dropout": 0.0}, training=training)
-    whole = run(study, tmp_path / "whole", recipe)
+@pytest.fixture(scope="module")
+def uneven(study, tmp_path_factory):
+    """The same chips, most of them of one class."""
+    folder = shutil.copytree(study, tmp_path_factory.mktemp("uneven"), dirs_exist_ok=True)
+    index = pq.read_table(folder / "chips.parquet")
+    labels = pa.array((np.arange(N) % 6 // 3 * (1 + np.arange(N) % 2)).astype(np.int64))
+    pq.write_table(index.set_column(index.column_names.index("label"), "label", labels), folder / "chips.parquet")
+    return folder
+
+
+WEIGHTED = {"type": "ce", "class_weights": "balanced", "reduction": "weighted_mean"}
+LDAM = {"type": "ldam", "max_margin": 0.5, "scale": 3.0, "class_weights": "balanced", "drw_epoch": 2}
+
+
+@pytest.mark.parametrize(
+    ("loss", "accumulate"),
+    [
+        (WEIGHTED, 1), (WEIGHTED, 2), (WEIGHTED | {"label_smoothing": 0.1}, 1), (WEIGHTED | {"reduction": "mean"}, 2),
+        (WEIGHTED | {"type": "focal", "gamma": 2.0}, 1), (LDAM, 2), ({"type": "logit_adjusted", "tau": 1.0}, 1),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_batch_that_does_not_fit_is_cut_where_that_is_allowed(
+    uneven, tmp_path, plain_descent, request, loss, accumulate
+):
+    # 18 chips are batches of 5, 5, 5 and 3, of which pieces are of 2, 2, 1 and 2, 1.
+    training = {"batch_size": 5, "epochs": 2, "learning_rate": 0.01}
+    recipe = recipe_of(IDENTITY | {"dropout": 0.0}, training=training, loss=loss, accumulate=accumulate)
+    whole = run(uneven, tmp_path / "whole", recipe)
     request.getfixturevalue("small_memory")
-    cut = run(study, tmp_path / "cut", recipe, lower_batch_on_oom=True)
-    assert (record(whole)["chips_in_memory"], record(cut)["chips_in_memory"]) == (8, 2)
+    cut = run(uneven, tmp_path / "cut", recipe, lower_batch_on_oom=True)
+    assert (record(whole)["chips_in_memory"], record(cut)["chips_in_memory"]) == (5, 2)
     assert record(cut)["fingerprint"] == record(whole)["fingerprint"]
     assert_same_to_rounding(cut, whole)
+
+
+def test_a_loss_that_needs_its_whole_batch_is_not_cut(study, tmp_path, small_memory):
+    with pytest.raises(StudyError, match="a batch of 4 chips was tried.*\n.*lower_batch_on_oom cannot cut"):
+        run(study, tmp_path, recipe_of(loss={"type": "terratorch_focal"}), lower_batch_on_oom=True)
 
 
 def test_compile_compiles_the_model(study, tmp_path, monkeypatch):

@@ -64,6 +64,7 @@ class ChipData:
         point_ids: (n,) ids.
         train: (n_train,) row numbers.
         validation: (n_validation,) row numbers.
+        mass: maps an epoch to what each chip (n,) adds to the denominator of the loss.
         workers: processes that read ahead.
     """
 
@@ -71,6 +72,7 @@ class ChipData:
     point_ids: list[str]
     train: np.ndarray
     validation: np.ndarray
+    mass: Callable[[int], np.ndarray]
     workers: int
 
 
@@ -115,7 +117,7 @@ class EndToEnd(lightning.LightningModule):
         super().__init__()
         self.model, self.loss, self.data = model, loss, data
         self.options, self.tuning, self.seed, self.callbacks = options, tuning, seed, callbacks
-        self.batches = EpochBatches(seed, data.train, options, tuning.accumulate, parts)
+        self.batches = EpochBatches(seed, data.train, options, tuning.accumulate, data.mass, parts)
         self.averaged = (
             None
             if tuning.ema_decay is None

@@ -99,6 +99,30 @@ class LdamLoss:
         return functional.cross_entropy(lowered, labels, weight=weight)
 
 
+def denominator_terms(setting: Mapping[str, Any], weights: np.ndarray, labels: np.ndarray, epoch: int) -> np.ndarray:
+    """What each chip adds to the denominator of the mean that a loss takes over a batch.
+
+    The loss of a batch is the mean of the losses of its pieces, each weighted by its share of the batch's denominator.
+    That of `terratorch_focal` depends on the logits, so that its batches cannot be cut; see `can_be_cut`.
+
+    Args:
+        setting: an entry of `losses`.
+        weights: (K,) class weights.
+        labels: (n,) class indices.
+        epoch: from 1; from its `drw_epoch` on LDAM divides by class weights.
+
+    Returns:
+        (n,) the chips' class weights, or ones.
+    """
+    reweighted = setting["type"] == "ldam" and epoch >= setting["drw_epoch"]
+    return weights[labels] if reweighted or setting.get("reduction") == "weighted_mean" else np.ones(len(labels))
+
+
+def can_be_cut(setting: Mapping[str, Any]) -> bool:
+    """Whether the loss of a batch follows from those of its pieces."""
+    return setting["type"] != "terratorch_focal"
+
+
 def start_epoch(loss: Loss, epoch: int) -> None:
     """Tell a loss that changes during training which epoch, from 1, begins."""
     if isinstance(loss, LdamLoss):

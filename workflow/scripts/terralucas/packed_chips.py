@@ -101,7 +101,7 @@ class Batch(NamedTuple):
     Attributes:
         rows: row numbers of the chips.
         epoch: whose augmentation they get; 0 for none.
-        weight: what the batch's loss is multiplied by, so that a step's gradient is the mean over its chips.
+        weight: what the loss is multiplied by, so that a step's gradient is that of its whole batches.
     """
 
     rows: np.ndarray
@@ -162,21 +162,31 @@ class EpochBatches(Sampler[Batch]):
     """The batches of an epoch, in the order all recipes of a seed share.
 
     A step takes `accumulate` batches of `batch_size` chips; where a batch does not fit into memory, it is cut in
-    `parts`. Every step but an epoch's last is of `per_step` pieces.
+    `parts`. A piece is of one batch, in which it has its share of the loss's denominator, so that cutting changes no
+    gradient. Every step but an epoch's last is of `per_step` pieces.
 
     Args:
         seed: of the run.
         train: rows of the training chips.
         options: batch size and `drop_last`.
         accumulate: batches of a step.
+        mass: maps an epoch to what each chip of the study (n,) adds to the denominator of the loss.
         parts: pieces of a batch.
     """
 
-    def __init__(self, seed: int, train: np.ndarray, options: TrainingOptions, accumulate: int, parts: int = 1) -> None:
-        self.seed, self.train, self.options = seed, train, options
+    def __init__(
+        self,
+        seed: int,
+        train: np.ndarray,
+        options: TrainingOptions,
+        accumulate: int,
+        mass: Callable[[int], np.ndarray],
+        parts: int = 1,
+    ) -> None:
+        self.seed, self.train, self.options, self.mass = seed, train, options, mass
         self.chips_per_step = options.batch_size * accumulate
         self.chips_per_piece = math.ceil(options.batch_size / parts)
-        self.per_step = math.ceil(self.chips_per_step / self.chips_per_piece)
+        self.per_step = accumulate * math.ceil(options.batch_size / self.chips_per_piece)
         self.epoch = 1
 
     @property
@@ -192,16 +202,20 @@ class EpochBatches(Sampler[Batch]):
 
     def batches(self) -> list[Batch]:
         """The batches of the epoch `epoch`."""
-        order, found = self._order(), []
-        for start in range(0, len(order), self.chips_per_step):
-            step = order[start : start + self.chips_per_step]
-            for first in range(0, len(step), self.chips_per_piece):
-                rows = step[first : first + self.chips_per_piece]
-                found.append(Batch(rows, self.epoch, len(rows) / len(step) * self.per_step))
+        mass, found = self.mass(self.epoch), []
+        for step in _pieces(self._order(), self.chips_per_step):
+            for batch in _pieces(step, self.options.batch_size):
+                for rows in _pieces(batch, self.chips_per_piece):
+                    share = float(mass[rows].sum() / mass[batch].sum())
+                    found.append(Batch(rows, self.epoch, share * (len(batch) / len(step)) * self.per_step))
         return found
 
     def _order(self) -> np.ndarray:
         return epoch_order(self.seed, self.epoch, self.train, self.options)
+
+
+def _pieces(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return np.split(rows, range(size, len(rows), size))
 
 
 class TimedLoader:

@@ -20,7 +20,7 @@ from terralucas.end_to_end import Callbacks, ChipData, EndToEnd, EndToEndOptions
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 from terralucas.kinds import kind_of_features, layers_of, read_layers
-from terralucas.losses import Loss, head_scale
+from terralucas.losses import Loss, can_be_cut, class_weights, denominator_terms, head_scale
 from terralucas.normalisation import normaliser_of_index
 from terralucas.packed_chips import Augmentation, PackedChips, open_packed_chips
 from terralucas.randomness import Stream, torch_seed
@@ -145,7 +145,7 @@ class TunedLearner:
             StudyError: memory does not suffice, or `drop_last` leaves no batch.
         """
         rows, parts = self.chips.rows, 1
-        data = ChipData(self.packed, self.chips.point_ids, rows["train"], rows["validation"], self.workers)
+        data = ChipData(self.packed, self.chips.point_ids, rows["train"], rows["validation"], self._mass, self.workers)
         tuning, callbacks = EndToEndOptions.of(self.settings), Callbacks(on_first_step, on_epoch)
         while True:
             self.module = EndToEnd(
@@ -180,6 +180,13 @@ class TunedLearner:
             "share_of_time_waiting_for_chips": waited and round(waited, 4),
         }
 
+    def _mass(self, epoch: int) -> np.ndarray:
+        """What each chip (n,) adds to the denominator of the loss in an epoch."""
+        setting, labels = self.recipe.loss_setting, self.chips.labels
+        scheme, beta = setting.get("class_weights", "none"), setting.get("beta")
+        weights = class_weights(scheme, labels[self.chips.rows["train"]], self.recipe.n_classes, beta)
+        return denominator_terms(setting, weights, labels, epoch)
+
     def _build(self) -> TunedModel:
         """The model with the initial weights of the seed; decoder and head start as those of a frozen run do."""
         backbone = build_backbone(self.inputs.model, self.inputs.bands, self.inputs.weights)
@@ -204,14 +211,17 @@ class TunedLearner:
         """None if a smaller batch is to be tried."""
         assert self.module is not None, "it did not fit"
         tried, fitted = self.module.batches.chips_per_piece, self.module.largest_batch
-        if self.lower_batch_on_oom and tried > 1:
+        is_cut = can_be_cut(self.recipe.loss_setting)
+        if self.lower_batch_on_oom and is_cut and tried > 1:
             logger.warning("A batch of %d chips does not fit into memory; the next try takes half of it", tried)
             return None
+        cutting = "set training.end_to_end.lower_batch_on_oom (the same chips for a step, in smaller pieces), "
+        if not is_cut:
+            cutting = "its loss is of a whole batch, which lower_batch_on_oom cannot cut: "
         return StudyError(
             f"{self.recipe.run} does not fit into the memory of the GPU.",
             found=f"a batch of {tried} chips was tried, the largest that fitted had {fitted}: {found.splitlines()[0]}",
-            remedy="set training.end_to_end.lower_batch_on_oom (the same chips for a step, in smaller pieces), lower "
-            "training.batch_size, tune with lora instead of full, or ask for a larger GPU",
+            remedy=f"{cutting}lower training.batch_size, tune with lora instead of full, or ask for a larger GPU",
         )
 
 
