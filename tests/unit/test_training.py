@@ -10,7 +10,7 @@ from terralucas.decoders import DecoderModel
 from terralucas.errors import StudyError, Terminated
 from terralucas.losses import build_loss
 from terralucas.randomness import Stream, generator
-from terralucas.sidecar import Sidecar
+from terralucas.sidecar import Sidecar, boundaries
 from terralucas.training import Progress, TrainingData, TrainingOptions, accuracies, keep_best, predict, train
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
@@ -112,8 +112,8 @@ def test_deferred_weights_act_from_their_epoch_on_also_in_a_run_that_was_killed(
     assert_same(deferred, run(tmp_path / "c", **ldam)[0])
 
 
-@pytest.mark.parametrize("ending", [Terminated, KeyboardInterrupt])
-def test_a_terminated_run_saves_the_last_whole_epoch_at_once(tmp_path, ending):
+@pytest.mark.parametrize("ending", [Terminated, KeyboardInterrupt, RuntimeError])
+def test_a_run_that_ends_early_saves_the_last_whole_epoch_at_once(tmp_path, ending):
     """The interval has not passed, and the ending comes between two steps of epoch 4."""
     undisturbed, _ = run(tmp_path / "a")
     torch.manual_seed(1)
@@ -136,6 +136,15 @@ def test_a_terminated_run_saves_the_last_whole_epoch_at_once(tmp_path, ending):
     assert_same(undisturbed, resumed)
 
 
+@pytest.mark.parametrize("ending", [Terminated, KilledError])
+def test_an_ending_is_told_also_where_it_cannot_be_saved(tmp_path, ending):
+    (tmp_path / "file").touch()
+    sidecar = Sidecar(tmp_path / "file" / "resume.ckpt", "f", 3600.0)
+    with pytest.raises(ending), boundaries(sidecar) as boundary:
+        boundary.reached({"epoch": 1}, last=False)
+        raise ending
+
+
 def test_a_sidecar_of_other_settings_is_ignored(tmp_path):
     with pytest.raises(KilledError):
         run(tmp_path, fingerprint="old", on_epoch=kill_at(4))
@@ -156,10 +165,9 @@ def test_a_damaged_sidecar_is_ignored(tmp_path, damage):
 
 
 def test_within_the_interval_only_the_end_is_saved(tmp_path):
-    with pytest.raises(KilledError):
-        run(tmp_path, interval=3600.0, on_epoch=kill_at(6))
-    assert not (tmp_path / "resume.ckpt").exists()
-    finished, _ = run(tmp_path, interval=3600.0)
+    saved = []
+    finished, _ = run(tmp_path, interval=3600.0, on_epoch=lambda row: saved.append((tmp_path / "resume.ckpt").exists()))
+    assert saved == [False] * OPTIONS.epochs, "told of an epoch before it is saved"
     again = []
     repeated, _ = run(tmp_path, interval=3600.0, on_epoch=lambda row: again.append(row["epoch"]))
     assert again == [], "a finished run that is started again has its training"

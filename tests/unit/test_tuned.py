@@ -1,9 +1,15 @@
 """Tuned runs, with the first two blocks of TerraTorch's real tiny encoder at random weights on small chips."""
 
 import hashlib
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +30,7 @@ from terralucas.kinds import kind_of_features
 from terralucas.normalisation import PRETRAINING_STATISTICS_DN, Normaliser, normaliser_of_index
 from terralucas.packed_chips import Augmentation, Batch, PackedChips, pack_chips
 from terralucas.runs import Inputs, Recipe, execute
+from terralucas.sidecar import Sidecar
 from terralucas.splits import write_split
 from terralucas.tuned import TunedInputs, TunedLearner
 
@@ -418,6 +425,64 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
     assert_same_files(undisturbed, tmp_path / "b")
 
 
+# An endless run without TerraTorch, whose import takes long. After its third epoch a step computes, deaf to signals, for so
+# long that the death of the terminated loader is reported together with the run's own signal.
+ENDLESS = """
+import hashlib
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from _job import job
+
+with job(SimpleNamespace(log=[sys.argv[1] + "/log"], rule="tune_run")):
+    import numpy as np
+    import torch
+    from terralucas.device import pick_device
+    from terralucas.end_to_end import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit
+    from terralucas.normalisation import Normaliser
+    from terralucas.packed_chips import Augmentation, PackedChips
+    from terralucas.sidecar import Sidecar
+    from terralucas.training import TrainingOptions
+
+    normaliser = Normaliser("dataset", np.zeros(1), np.ones(1), np.zeros(1))
+    array, labels = np.random.default_rng(0).random((12, 1, 64, 64), dtype=np.float32), np.arange(12) % 2
+    chips = PackedChips(array, labels, normaliser, Augmentation(True, 0), 0)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64 * 64, 2))
+    rounds = [1]
+    model.register_forward_pre_hook(lambda *_: hashlib.pbkdf2_hmac("sha256", b"", b"", rounds[0]) and None)
+
+    def told(row):
+        if row["epoch"] == 3:
+            rounds[0] = 2_000_000
+            print("now", flush=True)
+
+    data = ChipData(chips, list("abcdefghijkl"), np.arange(8), np.arange(8, 12), lambda epoch: np.ones(12), workers=1)
+    options = TrainingOptions(1e-6, 0.0, 4, 10**6, False, "macro_accuracy", "32")
+    tuning = EndToEndOptions(None, 0, "none", None, 1, None, None, False)
+    callbacks = Callbacks(lambda: None, told)
+    module = EndToEnd(model, torch.nn.functional.cross_entropy, data, options, tuning, 0, callbacks)
+    fit(module, pick_device("cpu"), Sidecar(Path(sys.argv[1], "resume.ckpt"), "f", 3600.0))
+"""
+
+
+def test_a_run_whose_loader_is_terminated_too_saves_its_last_epoch(tmp_path):
+    """SLURM and `kill` of a process group signal every process, also the one that reads ahead."""
+    scripts = Path(end_to_end.__file__).parents[1]
+    run = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS, tmp_path], stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(scripts)},
+    )  # fmt: skip
+    try:
+        assert run.stdout.readline() == "now\n"
+        time.sleep(0.3)
+        os.killpg(run.pid, signal.SIGTERM)
+        assert run.wait() == 128 + signal.SIGTERM, (tmp_path / "log").read_text(encoding="utf-8")
+    finally:
+        run.kill()
+    assert Sidecar(tmp_path / "resume.ckpt", "f", 0).load()["progress"]["epoch"] >= 2
+
+
 def test_divergence_names_step_chips_and_learning_rates_and_is_a_result(study, tmp_path):
     run(study, tmp_path, recipe_of(training={"learning_rate": 1e30}, backbone_learning_rate=1e20, warmup_epochs=1))
     found = record(tmp_path)
@@ -488,7 +553,7 @@ def test_a_batch_that_does_not_fit_is_cut_where_that_is_allowed(
 
 
 def test_a_loss_that_needs_its_whole_batch_is_not_cut(study, tmp_path, small_memory):
-    with pytest.raises(StudyError, match="a batch of 4 chips was tried.*\n.*lower_batch_on_oom cannot cut"):
+    with pytest.raises(StudyError, match=r"a batch of 4 chips was tried.*\n.*lower_batch_on_oom cannot cut"):
         run(study, tmp_path, recipe_of(loss={"type": "terratorch_focal"}), lower_batch_on_oom=True)
 
 

@@ -64,4 +64,6 @@ class _TerminalFormatter(logging.Formatter):
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
+    # Whoever signals a whole job ends a loader's workers too; torch would raise an error of its own.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     raise Terminated

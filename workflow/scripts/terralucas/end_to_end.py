@@ -262,8 +262,8 @@ def fit(module: EndToEnd, device: torch.device, sidecar: Sidecar) -> Progress:
 
     Raises:
         StudyError: `drop_last` leaves no batch.
-        torch.OutOfMemoryError: as it came; the end of the last whole epoch was saved.
-        Terminated, KeyboardInterrupt: likewise.
+        torch.OutOfMemoryError, Terminated, KeyboardInterrupt: as they came, after the end of the last whole epoch was
+            saved.
     """
     if (state := sidecar.load()) is not None:
         module.restore(state)
@@ -300,10 +300,6 @@ def fit(module: EndToEnd, device: torch.device, sidecar: Sidecar) -> Progress:
         except SystemExit as ending:
             # What Lightning makes of Ctrl-C.
             raise KeyboardInterrupt from ending
-        except torch.OutOfMemoryError:
-            if module.boundary.state is not None:
-                sidecar.save(module.boundary.state)
-            raise
     return module.progress
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from terralucas.errors import Terminated
 from terralucas.files import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -87,11 +86,15 @@ class Boundary:
 
 @contextmanager
 def boundaries(sidecar: Sidecar) -> Iterator[Boundary]:
-    """Training, in which an ending by a signal saves the end of the last whole epoch."""
+    """Training, in which whatever ends it early, a signal or an error, saves the end of the last whole epoch first."""
     boundary = Boundary(sidecar)
     try:
         yield boundary
-    except (Terminated, KeyboardInterrupt):
+    except BaseException:
         if boundary.state is not None:
-            sidecar.save(boundary.state)
+            try:
+                sidecar.save(boundary.state)
+            except OSError as error:
+                # What ended training is to be told, and not this.
+                logger.warning("%s cannot be saved: %s", sidecar.path, error)
         raise
