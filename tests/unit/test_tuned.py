@@ -19,7 +19,7 @@ import pytest
 import torch
 import yaml
 
-from terralucas import end_to_end, tuned
+from terralucas import end_to_end, runs, tuned
 from terralucas.backbone import build_backbone
 from terralucas.decoders import DecoderModel, read_by
 from terralucas.errors import StudyError, Terminated
@@ -425,8 +425,8 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
     assert_same_files(undisturbed, tmp_path / "b")
 
 
-# An endless run without TerraTorch, whose import takes long. After its third epoch a step computes, deaf to signals, for so
-# long that the death of the terminated loader is reported together with the run's own signal.
+# An endless run without TerraTorch, whose import takes long. After its third epoch a step computes, deaf to signals, for
+# so long that the death of the terminated loader is reported together with the run's own signal.
 ENDLESS = """
 import hashlib
 import sys
@@ -493,6 +493,23 @@ def test_divergence_names_step_chips_and_learning_rates_and_is_a_result(study, t
         f"training loss nan in epoch 1, step 2 of 5, learning rate 4e+29 (backbone 4e+19), chips {chips}"
     )
     assert pq.read_table(tmp_path / "predictions.parquet").num_rows == 0
+
+
+def test_divergence_counts_steps_and_not_their_batches(study, tmp_path, monkeypatch):
+    """In the second batch of the second step, which are 4 chips each; the cosine is SGDR's (its eq. 5)."""
+    calls = []
+
+    def loss(logits, labels):
+        calls.append(len(labels))
+        return torch.nn.functional.cross_entropy(logits, labels) * (float("nan") if len(calls) == 4 else 1.0)
+
+    monkeypatch.setattr(runs, "build_loss", lambda *arguments: loss)
+    run(study, tmp_path, recipe_of(accumulate=2, schedule="cosine"))
+    # 18 chips are 3 steps in each of 3 epochs.
+    rate = 0.0005 * (1 + np.cos(np.pi / 9))
+    expected = f"training loss nan in epoch 1, step 2 of 3, learning rate {rate:g} (backbone {rate:g}), chips chip "
+    assert record(tmp_path)["diverged"].startswith(expected)
+    assert record(tmp_path)["diverged"].count("chip ") == 4
 
 
 @pytest.fixture

@@ -218,7 +218,7 @@ class EndToEnd(lightning.LightningModule):
         backbone, others = self._rates[next(iter(np.flatnonzero(~np.isfinite(losses))), -1)]
         rate = f"learning rate {others:g} (backbone {backbone:g})"
         chips = [[self.data.point_ids[i] for i in batch.rows] for batch in batches]
-        progress.diverged = not_finite(losses, row, rate, chips, "{}")
+        progress.diverged = not_finite(losses, row, rate, chips, "{}", self.batches.per_step)
         if progress.diverged:
             self.trainer.should_stop = True
             return

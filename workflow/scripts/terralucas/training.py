@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -192,7 +193,12 @@ def _pass(
 
 
 def not_finite(
-    losses: np.ndarray, row: Mapping[str, float], rate: str, batches: Sequence[Sequence[Any]], words: str
+    losses: np.ndarray,
+    row: Mapping[str, float],
+    rate: str,
+    batches: Sequence[Sequence[Any]],
+    words: str,
+    per_step: int = 1,
 ) -> str:
     """Where an epoch left the finite numbers, in words; empty where it did not.
 
@@ -202,11 +208,13 @@ def not_finite(
         rate: the learning rate, in words.
         batches: what the chips of each batch are called.
         words: how to say of a batch that these are its chips.
+        per_step: batches of an optimiser step.
     """
     wrong = np.flatnonzero(~np.isfinite(losses))
     if len(wrong):
         first = int(wrong[0])
-        place = f"in epoch {row['epoch']}, step {first + 1} of {len(losses)}"
+        steps = math.ceil(len(losses) / per_step)
+        place = f"in epoch {row['epoch']}, step {first // per_step + 1} of {steps}"
         chips = words.format(", ".join(map(str, batches[first])))
         return f"training loss {losses[first]} {place}, {rate}, chips {chips}"
     if not np.isfinite(row["validation_nll"]):
