@@ -425,8 +425,8 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
     assert_same_files(undisturbed, tmp_path / "b")
 
 
-# An endless run without TerraTorch, whose import takes long. After its third epoch a step computes, deaf to signals, for
-# so long that the death of the terminated loader is reported together with the run's own signal.
+# An endless run without TerraTorch, whose import takes long. After its third epoch a step computes, deaf to signals,
+# for so long that the death of the terminated loader is reported together with the run's own signal.
 ENDLESS = """
 import hashlib
 import sys
@@ -483,11 +483,23 @@ def test_a_run_whose_loader_is_terminated_too_saves_its_last_epoch(tmp_path):
     assert Sidecar(tmp_path / "resume.ckpt", "f", 0).load()["progress"]["epoch"] >= 2
 
 
+@pytest.mark.parametrize("library", ["terratorch", "peft", "lightning"])
+def test_a_run_does_not_go_on_under_another_version_of_what_computes_it(study, monkeypatch, library):
+    chips, _ = runs._read_chips(Inputs(study / "chips.parquet", study / "split.csv", "code"))
+    learner = partial(TunedLearner, recipe_of(), chips, torch.device("cpu"), inputs_of(study), 0, False)
+    before = learner().fingerprint
+    assert learner().fingerprint == before
+    real = tuned.version
+    monkeypatch.setattr(tuned, "version", lambda name: "0.0.1" if name == library else real(name))
+    assert learner().fingerprint != before
+
+
 def test_divergence_names_step_chips_and_learning_rates_and_is_a_result(study, tmp_path):
     run(study, tmp_path, recipe_of(training={"learning_rate": 1e30}, backbone_learning_rate=1e20, warmup_epochs=1))
     found = record(tmp_path)
     order = np.random.default_rng([0, 1, 1]).permutation(np.flatnonzero(np.arange(N) % 5 < 3))
     chips = ", ".join(f"chip {row}" for row in order[4:8])
+    assert found["versions"].keys() >= {"torch", "terratorch", "peft", "lightning"}
     assert found["status"] == "diverged"
     assert found["diverged"] == (
         f"training loss nan in epoch 1, step 2 of 5, learning rate 4e+29 (backbone 4e+19), chips {chips}"

@@ -40,7 +40,7 @@ HISTORY = (
     *("epoch", "train_loss", "validation_loss", "validation_nll"),
     *("validation_macro_accuracy", "validation_micro_accuracy"),
 )
-PACKAGES = ("torch", "numpy", "terratorch", "lightning", "snakemake")
+PACKAGES = ("torch", "numpy", "terratorch", "peft", "lightning", "snakemake")
 
 
 @dataclass(frozen=True)

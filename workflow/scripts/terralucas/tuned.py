@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 # The attention's queries, keys and values are one layer in TerraMind; adapters take them apart by this name.
 _QKV = "qkv"
+# Beside torch, which every run's fingerprint names.
+_LIBRARIES = ("terratorch", "peft", "lightning")
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,8 @@ class TunedLearner:
             "sha256": record["sha256"],
         }
         decisive = {key: value for key, value in inputs.weights.items() if key != "path"}
-        self.fingerprint = sha256_of_json([self.source | {"weights": decisive}, list(inputs.bands)])
+        versions = {name: version(name) for name in _LIBRARIES}
+        self.fingerprint = sha256_of_json([self.source | {"weights": decisive}, list(inputs.bands), versions])
         self.options = TrainingOptions.of(recipe.training)
         self.module: EndToEnd | None = None
 
