@@ -12,6 +12,7 @@ from terralucas.requirements import (
     training_minutes,
     tuning_memory_mb,
     tuning_minutes,
+    tuning_threads,
 )
 
 
@@ -59,6 +60,11 @@ def test_more_tuning_asks_for_more():
     assert tuning_memory_mb(work(), "lora", 16, 0) > tuning_memory_mb(work(), "lora", 8, 0)
     assert tuning_minutes(work(), "full", 8, 10, 4, 0) < tuning_minutes(work(), "full", 8, 10, 1, 0)
     assert tuning_minutes(work(), "full", 8, 20, 1, 1) > tuning_minutes(work(), "full", 8, 10, 1, 1)
+
+
+def test_a_tuned_run_has_processors_for_those_that_read_chips_ahead():
+    assert tuning_threads({"threads": 2, "end_to_end": {"workers": 3}}) == 5
+    assert tuning_threads({"threads": 2, "end_to_end": {"workers": 0}}) == 2
 
 
 def test_the_size_of_an_index_is_read_and_a_new_one_noticed(tmp_path):

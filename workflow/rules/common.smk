@@ -29,6 +29,7 @@ from terralucas.requirements import (
     training_minutes,
     tuning_memory_mb,
     tuning_minutes,
+    tuning_threads,
 )
 
 # Before the defaults are filled in: what the study says itself.

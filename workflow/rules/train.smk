@@ -71,7 +71,7 @@ rule tune_run:
         backbone=one_of(TUNED),
     conda:
         ENVIRONMENT
-    threads: config["training"]["threads"]
+    threads: tuning_threads(config["training"])
     resources:
         # A job of its own each: no profile packs what takes hours.
         mem_mb=tuning_resource(tuning_memory_mb, wants_gpu("training")),

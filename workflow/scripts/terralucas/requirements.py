@@ -7,9 +7,11 @@ much waits longer in the queue.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from terralucas.encoders import DEPTH, PARAMETERS_M, WIDTH, tokens_of
 from terralucas.encoders import size_of as size_of_model
@@ -121,6 +123,15 @@ def tuning_memory_mb(work: Workload, tuning: str, batch_size: int, gpus: int) ->
     vectors = 20 * WIDTH[work.size] + 2 * work.tokens * WIDTH[work.size] / 64
     activations_mb = 0 if gpus else 4 * vectors * work.tokens * batch_size * DEPTH[work.size] / 1e6
     return math.ceil(_PROCESS_MB + 2 * weights_mb + 16 * trained_mb + activations_mb)
+
+
+def tuning_threads(training: Mapping[str, Any]) -> int:
+    """Processors of a tuned run: its own threads, and one for each process that reads chips ahead.
+
+    Args:
+        training: that section of a resolved configuration.
+    """
+    return training["threads"] + training["end_to_end"]["workers"]
 
 
 def tuning_minutes(work: Workload, tuning: str, batch_size: int, epochs: int, threads: int, gpus: int) -> int:
