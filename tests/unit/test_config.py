@@ -1,6 +1,7 @@
 """Configuration: defaults, and errors that name the key and what is allowed."""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
@@ -226,6 +227,21 @@ def test_tuning_is_a_level_of_the_backbone_and_has_a_default():
     assert [name for name in control_names(config) if "/" in name] == ["knn/tiny", "logistic/tiny"]
     with pytest.raises(StudyError, match="'tiny' and 'tiny_lora' are the same setting"):
         resolve(tuned(tuning="lora"))
+
+
+def test_options_of_a_tuning_that_no_backbone_has_are_refused():
+    frozen = "training.end_to_end is written (clip_norm), but no backbone of the grid has the `tuning` `lora` or `full`"
+    with pytest.raises(StudyError, match=re.escape(frozen)):
+        resolve(changed("training.end_to_end", {"clip_norm": 1.0}))
+    config = tuned(end_to_end={"lora": {"rank": 4}})
+    assert resolve(config)["training"]["end_to_end"]["lora"]["rank"] == 4
+    config["grid"]["backbones"] = ["tiny", "tiny_full"]
+    with pytest.raises(
+        StudyError, match=r"training\.end_to_end\.lora is written \(rank\), but no backbone .* `tuning` `lora`;"
+    ):
+        resolve(config)
+    del config["training"]["end_to_end"]["lora"]
+    assert resolve(resolve(config)) == resolve(config), "defaults that were filled in are not written"
 
 
 def test_runs_are_given_the_keys_of_training_that_decide_their_numbers():

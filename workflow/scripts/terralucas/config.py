@@ -67,7 +67,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     if not problems:
         for backbone in resolved["backbones"].values():
             backbone["tuning"] = backbone["tuning"] or resolved["training"]["tuning"]
-        problems = _contradictions(resolved)
+        problems = _contradictions(resolved) + _unused_options(config, resolved)
     if problems:
         raise StudyError(
             "The configuration of the study is not valid:\n  - " + "\n  - ".join(dict.fromkeys(problems)),
@@ -295,6 +295,30 @@ def _contradictions(config: Mapping[str, Any]) -> list[str]:
             "split.block_km needs coordinates: dataset.point_ids lucas, or dataset.layout.x_column and y_column"
         )
     return problems + _missing_layers(config) + _same_treatments(config)
+
+
+def _unused_options(written: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:
+    """Sections for tuned backbones that are written though no backbone of the grid reads them.
+
+    One that holds every default and nothing else was filled in, and says nothing.
+    """
+    schema = load_schema()
+    section = schema["properties"]["training"]["properties"]["end_to_end"]
+    end_to_end = written.get("training", {}).get("end_to_end", {})
+    tunings = {
+        setting["tuning"] for name, setting in resolved["backbones"].items() if name in resolved["grid"]["backbones"]
+    }
+    for key, options, defaults, readers in (
+        ("training.end_to_end", end_to_end, section, ("lora", "full")),
+        ("training.end_to_end.lora", end_to_end.get("lora", {}), section["properties"]["lora"], ("lora",)),
+    ):
+        if options and options != complete({}, defaults, schema) and tunings.isdisjoint(readers):
+            wanted = " or ".join(f"`{reader}`" for reader in readers)
+            return [
+                f"{key} is written ({', '.join(options)}), but no backbone of the grid has the `tuning` {wanted}; "
+                "leave it out, or tune one"
+            ]
+    return []
 
 
 def _missing_layers(config: Mapping[str, Any]) -> list[str]:
