@@ -581,6 +581,29 @@ def test_a_batch_that_does_not_fit_is_cut_where_that_is_allowed(
     assert_same_to_rounding(cut, whole)
 
 
+def test_evaluation_takes_no_more_chips_than_training(study, tmp_path, small_memory, monkeypatch):
+    seen = []
+    forward = tuned.TunedModel.forward
+    monkeypatch.setattr(
+        tuned.TunedModel, "forward", lambda self, chips: seen.append(len(chips)) or forward(self, chips)
+    )
+    run(study, tmp_path, recipe_of(training={"epochs": 1}), lower_batch_on_oom=True)
+    assert max(seen) == 2
+
+
+def test_a_model_that_does_not_fit_is_an_error_and_not_tried_again(study, tmp_path, monkeypatch):
+    built = []
+
+    def averaged(model, **options):
+        built.append(model)
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(end_to_end, "AveragedModel", averaged)
+    with pytest.raises(StudyError, match=r"does not fit into the memory of the GPU\.\n.*no room for its weights"):
+        run(study, tmp_path, recipe_of(ema_decay=0.9), lower_batch_on_oom=True)
+    assert len(built) == 1
+
+
 def test_a_loss_that_needs_its_whole_batch_is_not_cut(study, tmp_path, small_memory):
     with pytest.raises(StudyError, match=r"a batch of 4 chips was tried.*\n.*lower_batch_on_oom cannot cut"):
         run(study, tmp_path, recipe_of(loss={"type": "terratorch_focal"}), lower_batch_on_oom=True)

@@ -132,6 +132,11 @@ class EndToEnd(lightning.LightningModule):
         self._restored: Mapping[str, Any] | None = None
 
     @property
+    def evaluation_batch(self) -> int:
+        """Chips evaluated at a time: no more than training has in memory at once."""
+        return min(_EVALUATION_BATCH, self.batches.chips_per_piece)
+
+    @property
     def is_finished(self) -> bool:
         """Whether nothing is left to train: all epochs are done, or validation has not improved for long enough."""
         patience, progress = self.tuning.early_stopping_patience, self.progress
@@ -208,7 +213,8 @@ class EndToEnd(lightning.LightningModule):
         weights = np.array([batch.weight for batch in batches]) / self.batches.per_step
         evaluated = self.model if self.averaged is None else self.averaged.module
         labels = self.data.chips.labels[self.data.validation]
-        logits = predict(evaluated, self.data.chips, self.data.validation, self.device, self.options.precision).cpu()
+        rows, precision = self.data.validation, self.options.precision
+        logits = predict(evaluated, self.data.chips, rows, self.device, precision, self.evaluation_batch).cpu()
         row = {
             "epoch": self.batches.epoch,
             "train_loss": float((losses * weights).sum() / self.batches.steps),
@@ -230,6 +236,7 @@ class EndToEnd(lightning.LightningModule):
         self.boundary.reached(self._state(), last=self.is_finished)
 
     def _log_waiting(self) -> None:
+        """Log how long the epoch waited for its training batches; a run that goes on counts anew."""
         seconds = time.monotonic() - self._started
         waited = self.trainer.train_dataloader.waited_s - self._waited_before
         self.trained_s, self.waited_s = self.trained_s + seconds, self.waited_s + waited
@@ -321,11 +328,13 @@ def schedule(tuning: EndToEndOptions, steps_per_epoch: int, epochs: int) -> Call
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, chips: PackedChips, rows: np.ndarray, device: torch.device, precision: str) -> Tensor:
-    """Logits (len(rows), K) in float32 on the device, without dropout and augmentation."""
+def predict(
+    model: nn.Module, chips: PackedChips, rows: np.ndarray, device: torch.device, precision: str, batch: int
+) -> Tensor:
+    """Logits (len(rows), K) in float32 on the device, `batch` chips at a time, without dropout and augmentation."""
     _, context = autocast(precision, device)
     model.eval()
-    parts = np.split(rows, range(_EVALUATION_BATCH, len(rows), _EVALUATION_BATCH))
+    parts = np.split(rows, range(batch, len(rows), batch))
     with context():
         return torch.cat([model(chips[Batch(part)][0].to(device)).float() for part in parts])
 

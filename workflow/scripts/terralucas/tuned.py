@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -152,17 +153,18 @@ class TunedLearner:
         data = ChipData(self.packed, self.chips.point_ids, rows["train"], rows["validation"], self._mass, self.workers)
         tuning, callbacks = EndToEndOptions.of(self.settings), Callbacks(on_first_step, on_epoch)
         while True:
-            self.module = EndToEnd(
-                self._build().to(self.device), loss, data, self.options, tuning, self.recipe.seed, callbacks, parts
-            )
             try:
+                self.module = EndToEnd(
+                    self._build().to(self.device), loss, data, self.options, tuning, self.recipe.seed, callbacks, parts
+                )
                 return fit(self.module, self.device, sidecar)
             except torch.OutOfMemoryError as error:
                 problem = self._out_of_memory(str(error))
             if problem is not None:
                 raise problem
-            # Outside the handler, which holds on to the model that did not fit.
+            # Outside the handler, which holds on to the model that did not fit; it and its trainer refer to each other.
             self.module = None
+            gc.collect()
             torch.cuda.empty_cache()
             parts *= 2
 
@@ -171,10 +173,14 @@ class TunedLearner:
         assert self.module is not None, "trained before"
         model = self.module.model.to(self.device)
         model.load_state_dict(state, strict=False)
-        return predict(model, self.packed, rows, self.device, self.options.precision).cpu().numpy()
+        size = self.module.evaluation_batch
+        return predict(model, self.packed, rows, self.device, self.options.precision, size).cpu().numpy()
 
     def remarks(self) -> dict[str, Any]:
-        """Pieces of a batch, number of weights that were trained, and the share of time spent waiting for chips."""
+        """Pieces of a batch, number of weights that were trained, and the share of time spent waiting for chips.
+
+        The share is of training batches since the run last went on, or the batch was last cut.
+        """
         assert self.module is not None, "trained before"
         module = self.module
         waited = module.waited_s / module.trained_s if module.trained_s else None
@@ -213,7 +219,12 @@ class TunedLearner:
 
     def _out_of_memory(self, found: str) -> StudyError | None:
         """None if a smaller batch is to be tried."""
-        assert self.module is not None, "it did not fit"
+        if self.module is None:
+            return StudyError(
+                f"{self.recipe.run} does not fit into the memory of the GPU.",
+                found=f"there is no room for its weights, before any batch: {found.splitlines()[0]}",
+                remedy="ask for a larger GPU, or one that no other job uses",
+            )
         tried, fitted = self.module.batches.chips_per_piece, self.module.largest_batch
         is_cut = can_be_cut(self.recipe.loss_setting)
         if self.lower_batch_on_oom and is_cut and tried > 1:
