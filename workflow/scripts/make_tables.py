@@ -40,7 +40,8 @@ with job(snakemake):
     places = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
     groups = None if split["block_km"] is None else spatial_blocks(*places, split["block_km"])
     holdout = split["strategy"] == "holdout"
-    ratio = 0.0 if holdout else float((table["n_test"] / table["n_train"]).mean())
+    sizes = table[table["run"].isin([entry.run for entry in entries if chosen.includes(entry)])]
+    ratio = 0.0 if holdout else float((sizes["n_test"] / sizes["n_train"]).mean())
     question = Question.from_config(params.report, params.classes, 1 if holdout else split["folds"])
     with tempfile.TemporaryDirectory() as folder:
         compared = compare(
