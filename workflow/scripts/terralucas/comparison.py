@@ -159,7 +159,7 @@ def compare(
         overall = table.drop(columns=["wilson_low", "wilson_high"])
         parts["summary"].append(overall[~of_class & ~of_control])
         parts["controls"].append(overall[~of_class & of_control])
-        parts["per_class"].append(_by_class(table[of_class & ~of_control], question.classes))
+        parts["per_class"].append(_by_class(table[of_class], question.classes))
         asked = question.contrasts_of(recipes)
         answers, power = (pd.DataFrame(columns=list(COLUMNS[name])) for name in ("contrasts", "power"))
         if asked:

@@ -18,12 +18,11 @@ from terralucas.metrics import evaluate
 from terralucas.predictions import PredictionTable, write_predictions
 from terralucas.splits import read_split
 from terralucas.stored_features import open_features
+from terralucas.tidy import CONTROL
 
 logger = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
-# In the column `loss` of tables, where a recipe has the name of its loss.
-CONTROL = "control"
 
 
 @dataclass(frozen=True)

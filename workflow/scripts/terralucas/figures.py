@@ -34,7 +34,7 @@ from terralucas.drawing import (
     verdict_legend,
     whisker,
 )
-from terralucas.tidy import RECIPE
+from terralucas.tidy import CONTROL, RECIPE
 from terralucas.wording import PERCENT
 
 ALL_CLASSES = "all"
@@ -172,6 +172,7 @@ def per_class_figure(per_class: pd.DataFrame, path: Path) -> None:
         path: SVG file to write.
     """
     recall = per_class[(per_class["metric"] == "recall") & (per_class["classes"] == ALL_CLASSES)]
+    recall = recall[recall["loss"] != CONTROL]
     losses, decoders = list(dict.fromkeys(recall["loss"])), list(dict.fromkeys(recall["decoder"]))
     backbones = list(dict.fromkeys(recall["backbone"]))
     recipes = list(itertools.product(losses, decoders))

@@ -14,7 +14,7 @@ from terralucas.leakage import NO_PLACES
 from terralucas.page import ALL_CLASSES, recipe_name
 from terralucas.predictions import DIVERGED, FINISHED
 from terralucas.roster import FAILED
-from terralucas.tidy import RECIPE
+from terralucas.tidy import CONTROL, RECIPE
 from terralucas.variance import CHIPS
 from terralucas.wording import METRICS, PERCENT, PERCENT_SIGN, between, counted, listed, p_sentence
 
@@ -274,7 +274,7 @@ def alternatives(tables: Mapping[str, pd.DataFrame], answers: list[dict[str, str
             words = " to ".join(f"{PERCENT.text(end['pooled'])} % ({recipe_name(end)})" for end in ends)
             ranges.append(f"{METRICS[name].label} runs from {words}.")
     recall = tables["per_class"]
-    recall = recall[(recall["metric"] == "recall") & (recall["classes"] == ALL_CLASSES)]
+    recall = recall[(recall["metric"] == "recall") & (recall["classes"] == ALL_CLASSES) & (recall["loss"] != CONTROL)]
     ends = recall.groupby("class_name", sort=False)["pooled"].agg(["min", "max"])
     recalls = "; ".join(
         f"{name} {PERCENT.text(row['min'])} to {PERCENT.text(row['max'])} %" for name, row in ends.iterrows()

@@ -19,12 +19,11 @@ import pandas as pd
 from markupsafe import Markup
 
 from terralucas import answers, findings, report_tables, verdicts
-from terralucas.control_runs import CONTROL
 from terralucas.drawing import palette
 from terralucas.errors import StudyError
 from terralucas.files import write_text
 from terralucas.page import ALL_CLASSES
-from terralucas.tidy import RECIPE
+from terralucas.tidy import CONTROL, RECIPE
 from terralucas.wording import METRICS, PERCENT, PERCENT_SIGN, breakable, counted, duration, listed, pairs, plain
 
 ASSETS = Path(__file__).parent / "assets"
@@ -135,7 +134,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "beside_table": verdicts.beside_page_table(tables["beside"]),
         "leaders": report_tables.leader_cards(summary),
         "leader_sentences": findings.leader_sentences(summary, tables["classes"], context.chance_macro_accuracy),
-        "recipe_tables": _recipe_tables(summary),
+        "recipe_tables": _recipe_tables(pd.concat([summary, tables["controls"]], ignore_index=True)),
         "verdicts": [text for name in answers.MAIN if (text := answers.verdict_counts(contrasts, name))],
         "contrast_tables": _contrast_tables(contrasts, level),
         "mcnemar": answers.mcnemar_sentence(contrasts, level),
@@ -167,12 +166,13 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
 
 
 def _recipe_tables(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each set of classes the two tables of scores; only the first is open."""
+    """For each set of classes the two tables of scores of recipes and controls; only the first is open."""
     found = []
     for classes, table in summary.groupby("classes", sort=False):
         which = "of all classes" if classes == ALL_CLASSES else f"{classes} (class code)"
         star = " ★ marks the best of a column, which is not a tested difference." if len(
             table[RECIPE].drop_duplicates()) > 1 else ""  # fmt: skip
+        star += " Controls are grey." if (table["loss"] == CONTROL).any() else ""
         captions = [f"{kind}, {which}. {report_tables.interval_words(table)}.{star}" for kind in
                     ("How often recipes are right", "Agreement and probabilities")]  # fmt: skip
         parts = [

@@ -21,7 +21,7 @@ from terralucas.page import (
     recipe_row,
     score_cell,
 )
-from terralucas.tidy import RECIPE
+from terralucas.tidy import CONTROL, RECIPE
 from terralucas.wording import CLASS_METRICS, METRICS, PERCENT, PERCENT_SIGN, Metric, between, counted, duration, plain
 
 # Two tables that fit a screen rather than one that does not.
@@ -79,7 +79,8 @@ def class_groups(per_class: pd.DataFrame) -> list[dict[str, Any]]:
             scores = recipe.set_index("metric")
             cells = [_class_cell(scores.loc[metric], CLASS_METRICS[metric], best[metric]) for metric in CLASS_METRICS]
             rows.append(recipe_row(dict(zip(RECIPE, key, strict=True)), cells))
-        low, high = (PERCENT.text(end) for end in (recall["pooled"].min(), recall["pooled"].max()))
+        own = recall.loc[recall["loss"] != CONTROL, "pooled"]
+        low, high = (PERCENT.text(end) for end in (own.min(), own.max()))
         n = f"{recall['n'].max():,.0f}"
         caption = (
             f"{name} (n = {n} test chips). {interval_words(table)}; Wilson: of recall, the one to quote for few chips"

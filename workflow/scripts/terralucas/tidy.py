@@ -13,6 +13,8 @@ from terralucas.files import atomic_path
 SCHEMA_VERSION = 2
 # The columns that name a recipe, in every table.
 RECIPE = ["backbone", "loss", "decoder"]
+# A control has this in the column `loss`, where a recipe has the name of its loss.
+CONTROL = "control"
 
 
 def tidy_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
