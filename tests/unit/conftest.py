@@ -46,3 +46,11 @@ def study(whole_study):
 def render(tmp_path):
     """Writes the page of a study, and gives its HTML."""
     return lambda study, **changes: report_page.render(study, tmp_path, **changes)
+
+
+@pytest.fixture
+def plain_descent(monkeypatch):
+    """Steps in proportion to gradients; AdamW's first ones only follow signs, which rounding turns near zero."""
+    import torch
+
+    monkeypatch.setattr(torch.optim, "AdamW", lambda groups, weight_decay: torch.optim.SGD(groups))
