@@ -45,7 +45,7 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
         StudyError: the checkpoint is not the file that was recorded, leaves weights of the encoder at their random
             initialisation, or does not fit.
     """
-    # TerraTorch takes 15 to 20 s to import; only the feature pass pays it.
+    # TerraTorch takes seconds to import, which frozen runs need not pay.
     from terratorch.registry import BACKBONE_REGISTRY
 
     # One of TerraTorch's modules lowers it for the whole process: float32 would be bfloat16 where a machine has it.
@@ -53,7 +53,7 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
     arguments: dict[str, Any] = {"modalities": [MODALITY], "bands": {MODALITY: list(bands)}, "pretrained": False}
     if weights["source"] == "random":
         torch.manual_seed(weights["seed"])
-        logger.warning("%s has random weights (seed %d): it was never trained", model, weights["seed"])
+        logger.warning("%s has random weights (seed %d): it was never pre-trained", model, weights["seed"])
     else:
         _check_file(Path(weights["path"]), weights["sha256"])
         _check_checkpoint(BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False), weights["path"])

@@ -200,8 +200,6 @@ class TunedLearner:
     def _build(self) -> TunedModel:
         """The model with the initial weights of the seed; decoder and head start as those of a frozen run do."""
         backbone = build_backbone(self.inputs.model, self.inputs.bands, self.inputs.weights)
-        # Importing TerraTorch lets float32 products be computed in bfloat16 or TF32; precision 32 is to be 32.
-        torch.set_float32_matmul_precision("highest")
         torch.manual_seed(torch_seed(self.recipe.seed, Stream.INITIALISATION))
         recipe = self.recipe
         model = TunedModel(
