@@ -13,7 +13,6 @@ from terralucas.lucas import (
     italy_class_counts,
     italy_grid_points,
     parse_point_id,
-    parse_point_ids,
 )
 
 
@@ -32,12 +31,6 @@ def test_what_is_no_point_id_has_no_place(text):
 
 def test_digits_of_other_scripts_are_no_point_id():
     assert parse_point_id("٤٥٩٢٢٢٥٤") is None
-
-
-def test_many_point_ids_keep_their_order_and_mark_the_others():
-    places = parse_point_ids(["45922254", "scene-7", "40502324"])
-    np.testing.assert_array_equal(places, [[4_592_000, 2_254_000], [np.nan, np.nan], [4_050_000, 2_324_000]])
-    assert parse_point_ids([]).shape == (0, 2)
 
 
 def test_formatting_inverts_parsing():

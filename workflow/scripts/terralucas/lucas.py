@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,16 +88,6 @@ def parse_point_id(text: str) -> tuple[float, float] | None:
         and NORTHING_RANGE_KM[0] <= northing_km <= NORTHING_RANGE_KM[1]
     )
     return (easting_km * 1000.0, northing_km * 1000.0) if on_grid and in_europe else None
-
-
-def parse_point_ids(texts: Iterable[str]) -> np.ndarray:
-    """Places of many points.
-
-    Returns:
-        (n, 2) float64 array of easting and northing in metres in EPSG:3035; a row is NaN where the text is no LUCAS id.
-    """
-    places = [parse_point_id(text) or (np.nan, np.nan) for text in texts]
-    return np.array(places, dtype=np.float64).reshape(-1, 2)
 
 
 def format_point_id(easting_km: int, northing_km: int) -> str:
