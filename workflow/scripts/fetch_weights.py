@@ -1,13 +1,21 @@
 """Rule fetch_weights: get a backbone's weights onto the disk and check them."""
 
+import os
 from pathlib import Path
 
 from _job import job
 from terralucas.files import write_json
-from terralucas.twins import refuse_twins
 from terralucas.weights import obtain
 
+# One of the libraries TerraTorch imports asks for its own version otherwise.
+os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
+
 with job(snakemake):
-    record, others = Path(snakemake.output[0]), snakemake.params.twins
-    write_json(record, obtain(snakemake.params.weights, Path(snakemake.params.cache)))
-    refuse_twins(snakemake.wildcards.backbone, record, {name: Path(path) for name, path in others.items()})
+    params, record = snakemake.params, Path(snakemake.output[0])
+    write_json(record, obtain(params.weights, Path(params.cache)))
+    if params.twins["records"]:
+        # It loads PyTorch, which most studies need not wait for here.
+        from terralucas.twins import refuse_twins
+
+        others = {name: Path(path) for name, path in params.twins["records"].items()}
+        refuse_twins(snakemake.wildcards.backbone, record, others, params.twins["model"], params.twins["bands"])
