@@ -4,10 +4,13 @@ import copy
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import yaml
 
-from terralucas.audit import Probe, audit
+from terralucas.audit import audit
+from terralucas.audit_heads import Probe, of_entries
+from terralucas.audit_inputs import of_normalisations
 from terralucas.config import resolve
 from terralucas.errors import StudyError
 
@@ -24,7 +27,8 @@ def audited(section, written, name=None, labels=LUCAS, models=MODELS, side_px=32
     config["grid"][section] = list(written)
     settings = resolve(copy.deepcopy(config))[section]
     probe = Probe(labels, int(labels.max()) + 1, side_px, models, epochs)
-    return [audit(section, each, settings, written[each], probe) for each in ([name] if name is not None else settings)]
+    names = [name] if name is not None else settings
+    return [audit(each, of_entries(section, each, settings, probe), written[each]) for each in names]
 
 
 @pytest.mark.parametrize("study", ["config", "demo", "notebook"])
@@ -142,3 +146,29 @@ def test_a_width_is_another_treatment_on_a_wider_backbone_alone():
     audited("decoders", written)
     with pytest.raises(StudyError, match=r"the same as decoders\.b"):
         audited("decoders", written, "a", models=("terramind_v1_tiny",))
+
+
+def moments(mean, spread):
+    """An index of chips of one band, with these means and one spread of pixels."""
+    pixels = 1024
+    return pa.table({
+        "valid_pixels": [[pixels]] * len(mean), "band_mean": [[value] for value in mean],
+        "band_m2": [[pixels * spread**2]] * len(mean),
+    })  # fmt: skip
+
+
+def test_each_normalisation_gives_other_inputs():
+    index = moments(np.linspace(0.1, 0.3, 40) ** 1.5, 0.05)
+    for kind in ("dataset", "train", "pretraining"):
+        found = audit(kind, of_normalisations(index, ["RED"]), [])
+        assert sorted([kind, *found["differs_from"]]) == ["dataset", "pretraining", "train"]
+
+
+def test_a_normalisation_by_equal_statistics_is_caught():
+    """Every chip is alike, so that those of all chips are those of the training chips."""
+    index = moments(np.full(40, 0.2), 0.05)
+    with pytest.raises(StudyError) as raised:
+        audit("train", of_normalisations(index, ["RED"]), [])
+    assert "The setting normalisation: train is not what it says" in str(raised.value)
+    assert "it does the same as normalisation: dataset: equal the inputs of the backbone" in str(raised.value)
+    audit("pretraining", of_normalisations(index, ["RED"]), [])

@@ -16,6 +16,7 @@ from terralucas.config import (
     recipes,
     resolve,
     training_settings,
+    written_options,
 )
 from terralucas.errors import StudyError
 from terralucas.manual import with_tables
@@ -246,16 +247,38 @@ def test_options_of_a_tuning_that_no_backbone_has_are_refused():
 
 def test_runs_are_given_the_keys_of_training_that_decide_their_numbers():
     config = resolve(tuned(end_to_end={"clip_norm": 1.0}))
-    names = {name: training_settings(config, name) for name in config["backbones"]}
-    assert "tuning" not in names["tiny"]
-    assert "end_to_end" not in names["tiny"], "the record of a frozen run stays as it was"
-    assert names["tiny_lora"] | {"tuning": 0, "end_to_end": 0} == names["tiny"] | {"tuning": 0, "end_to_end": 0}
-    assert set(names["tiny_lora"]["end_to_end"]) - set(names["tiny_full"]["end_to_end"]) == {"lora"}
-    for name in ("tiny_lora", "tiny_full"):
+    names = {tuning: training_settings(config, tuning) for tuning in ("frozen", "lora", "full")}
+    frozen = names["frozen"]
+    assert "tuning" not in frozen
+    assert "end_to_end" not in frozen, "the record of a frozen run stays as it was"
+    assert names["lora"] | {"tuning": 0, "end_to_end": 0} == frozen | {"tuning": 0, "end_to_end": 0}
+    assert set(names["lora"]["end_to_end"]) - set(names["full"]["end_to_end"]) == {"lora"}
+    for name in ("lora", "full"):
         assert names[name]["end_to_end"]["clip_norm"] == 1.0
         assert {"workers", "lower_batch_on_oom", "checkpoint_interval_s"}.isdisjoint(
             {*names[name], *names[name]["end_to_end"]}
         )
+
+
+def test_the_options_a_configuration_writes_itself():
+    written = {"lora": {"rank": 4}, "clip_norm": None, "augmentation": {"flips": False}, "workers": 2, "compile": True}
+    config = tuned(end_to_end=written)
+    assert written_options(config, "full") == ["end_to_end.clip_norm", "end_to_end.augmentation.flips"]
+    assert written_options(config, "lora") == ["end_to_end.lora.rank", *written_options(config, "full")]
+    assert written_options(load("demo"), "full") == []
+
+
+@pytest.mark.parametrize(
+    ("option", "largest", "said"),
+    [
+        ("warmup_epochs", 9, "warmup_epochs is {} of 10 epochs; it must be below"),
+        ("early_stopping_patience", 8, "early_stopping_patience is {}, with which no run of 10 epochs stops"),
+    ],
+)
+def test_options_that_no_run_is_long_enough_for_are_refused(option, largest, said):
+    resolve(tuned(epochs=10, end_to_end={option: largest}))
+    with pytest.raises(StudyError, match=re.escape(said.format(largest + 1))):
+        resolve(tuned(epochs=10, end_to_end={option: largest + 1}))
 
 
 def test_blocks_need_coordinates():

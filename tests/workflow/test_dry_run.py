@@ -9,7 +9,7 @@ pytestmark = pytest.mark.workflow
 
 @pytest.mark.parametrize(
     ("config", "runs", "controls", "audits"),
-    [("config", 80, 7, 6), ("demo", 40, 7, 4), ("notebook", 20, 5, 4)],
+    [("config", 80, 7, 7), ("demo", 40, 7, 5), ("notebook", 20, 5, 5)],
 )
 def test_every_shipped_config_is_planned(project, config, runs, controls, audits):
     planned = project.planned("--configfile", f"config/{config}.yaml")
@@ -28,7 +28,7 @@ def test_a_target_names_its_study(project):
     single = project.planned("results/demo/runs/tiny/weighted_ce/mlp/seed-3/metrics.json")
     assert (single["train_run"], single["split_chips"], single["extract_features"]) == (1, 1, 1)
     assert "build_report" not in single
-    assert single["audit_treatment"] == 2, "of its loss and its decoder"
+    assert single["audit_treatment"] == 3, "of its loss, its decoder and its normalisation"
 
 
 def test_overlays(project, tmp_path):
@@ -78,10 +78,19 @@ def test_tuned_backbones_stand_beside_frozen_ones_and_pack_their_chips_once(proj
         TINY | {"study": "tuned", "backbones": backbones, "grid": grid, "report": report}, "tuned"
     )
     planned = project.planned("--configfile", path)
-    expected = {"extract_features": 1, "pack_chips": 1, "train_run": 2, "tune_run": 4, "fit_control": 5}
+    expected = {
+        "extract_features": 1,
+        "pack_chips": 1,
+        "train_run": 2,
+        "tune_run": 4,
+        "fit_control": 5,
+        "audit_tuning": 2,
+    }
     assert {name: planned[name] for name in expected} == expected
     alone = project.planned(
         "--configfile", path, "--config", "grid={backbones: [tiny_lora, tiny_full]}", "report={contrasts: []}"
     )
     assert (alone["tune_run"], alone["fit_control"]) == (4, 3)
     assert {"extract_features", "train_run"}.isdisjoint(alone)
+    lora = project.planned("--configfile", path, "--config", "grid={backbones: [tiny, tiny_lora]}")
+    assert lora["audit_tuning"] == 1

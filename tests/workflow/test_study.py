@@ -182,7 +182,7 @@ def test_a_decoder_of_several_layers_runs_with_a_loss_that_has_its_own_head(stud
 
 def test_changed_settings_rerun_what_depends_on_them(study):
     epochs = study.planned("--configfile", "config/small.yaml", "--config", "training={epochs: 4}")
-    assert epochs == {"audit_treatment": 2, "train_run": 2, **REPORTING}
+    assert epochs == {"audit_treatment": 3, "train_run": 2, **REPORTING}
     normalisation = study.planned("--configfile", "config/small.yaml", "--config", "normalisation=pretraining")
     assert normalisation["extract_features"] == 1
     assert normalisation["train_run"] == 2

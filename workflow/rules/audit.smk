@@ -1,4 +1,5 @@
-# Audit: before anything is trained, every loss and decoder is tried beside the others of the study, on random features.
+# Audits: before anything is trained, every loss, decoder and tuning is tried beside the others of the study, on random
+# features or chips, and the normalisation beside all there are, with the statistics of the chips.
 
 
 rule audit_treatment:
@@ -13,8 +14,8 @@ rule audit_treatment:
     benchmark:
         f"{RESULTS}/benchmarks/audit_treatment/{{section}}/{{setting}}.tsv"
     wildcard_constraints:
-        section="losses|decoders",
-        setting=one_of([*GRID["losses"], *GRID["decoders"]]),
+        section="losses|decoders|normalisation",
+        setting=one_of([*GRID["losses"], *GRID["decoders"], config["normalisation"]]),
     localrule: True
     conda:
         ENVIRONMENT
@@ -23,12 +24,40 @@ rule audit_treatment:
         mem_mb=2000,
         runtime=30,
     params:
-        # Runs depend on the audit of their own loss and decoder. Only what makes them run again makes that again: not a
+        # Runs depend on the audits of what they are made of. Only what makes them run again makes that again: not a
         # name that joins the grid, which has an audit of its own beside all others.
-        setting=lambda wildcards: config[wildcards.section][wildcards.setting],
+        setting=lambda wildcards: setting_of(wildcards.section, wildcards.setting),
         epochs=config["training"]["epochs"],
         study=study_of_setting,
     message:
         "Auditing {wildcards.section}.{wildcards.setting}"
     script:
         script_of("audit_treatment")
+
+
+rule audit_tuning:
+    input:
+        code=[path for path in code_of("audit_tuning") if path in code_of("tune_run")],
+    output:
+        f"{RESULTS}/data/audit/tuning/{{tuning}}.json",
+    log:
+        f"{RESULTS}/logs/audit_tuning/{{tuning}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/audit_tuning/{{tuning}}.tsv"
+    wildcard_constraints:
+        tuning="lora|full",
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        training=lambda wildcards: training_settings(config, wildcards.tuning),
+        bands=DATASET["bands"],
+        study=study_of_tuning,
+    message:
+        "Auditing training.tuning {wildcards.tuning}"
+    script:
+        script_of("audit_tuning")

@@ -16,6 +16,7 @@ from terralucas.config import (
     resolve,
     training_settings,
     without_secrets,
+    written_options,
 )
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
@@ -137,28 +138,54 @@ def features_of_run(wildcards):
     return f"{folder}/{kind}"
 
 
+def tuning_of(wildcards):
+    """How a run's backbone is tuned."""
+    return config["backbones"][wildcards.backbone]["tuning"]
+
+
+def setting_of(section, name):
+    """A named setting of the study; a normalisation is its name."""
+    return name if section == "normalisation" else config[section][name]
+
+
 def study_of_setting(wildcards, input):
-    """What a loss or decoder is audited beside. Not tracked, being a function of the input."""
-    names = GRID[wildcards.section]
+    """What a loss, decoder or normalisation is audited beside. Not tracked, being a function of the input."""
+    names = GRID.get(wildcards.section, [])
     return {
         "settings": {name: config[wildcards.section][name] for name in names},
-        "written": list(WRITTEN[wildcards.section][wildcards.setting]),
+        "written": list(WRITTEN[wildcards.section][wildcards.setting]) if names else [],
         "models": [config["backbones"][name]["model"] for name in GRID["backbones"]],
         "n_classes": len(DATASET["classes"]),
+        "bands": DATASET["bands"],
+    }
+
+
+def study_of_tuning(wildcards, input):
+    """What a tuning is audited beside, and the options that are written. Not tracked, being a function of the input."""
+    return {
+        "training": config["training"],
+        "tunings": sorted({config["backbones"][name]["tuning"] for name in TUNED}),
+        "written": written_options(WRITTEN, wildcards.tuning),
     }
 
 
 def audits_of_run(wildcards):
-    """The audits a run waits for: of its loss and of its decoder."""
-    folder = f"{RESULTS}/data/audit"
-    return [f"{folder}/losses/{wildcards.loss}.json", f"{folder}/decoders/{wildcards.decoder}.json"]
+    """The audits a run waits for: of what it is made of."""
+    made_of = [("losses", wildcards.loss), ("decoders", wildcards.decoder), ("normalisation", config["normalisation"])]
+    if wildcards.backbone in TUNED:
+        made_of.append(("tuning", tuning_of(wildcards)))
+    return [f"{RESULTS}/data/audit/{section}/{name}.json" for section, name in made_of]
 
 
 def twins_of(backbone):
-    """Weights records of the backbones of the grid that differ from this one in nothing but their weights, by name."""
+    """The backbones of the grid that differ from this one in nothing but their weights."""
     rest = lambda name: {key: value for key, value in config["backbones"][name].items() if key != "weights"}
     names = [name for name in GRID["backbones"] if name != backbone and rest(name) == rest(backbone)]
-    return {name: f"{RESULTS}/weights/{name}.json" for name in names}
+    return {
+        "records": {name: f"{RESULTS}/weights/{name}.json" for name in names},
+        "model": config["backbones"][backbone]["model"],
+        "bands": DATASET["bands"],
+    }
 
 
 def of_all_runs(name):
@@ -244,9 +271,8 @@ def training_resource(function, *arguments):
 def tuning_resource(function, *arguments):
     """Resource of a tuned run; more with each attempt."""
     training = config["training"]
-    tuning = lambda wildcards: config["backbones"][wildcards.backbone]["tuning"]
     return lambda wildcards, attempt: attempt * function(
-        workload(wildcards.backbone, "tokens"), tuning(wildcards), training["batch_size"], *arguments
+        workload(wildcards.backbone, "tokens"), tuning_of(wildcards), training["batch_size"], *arguments
     )
 
 

@@ -39,7 +39,7 @@ rule train_run:
     params:
         loss=lambda wildcards: config["losses"][wildcards.loss],
         decoder=lambda wildcards: config["decoders"][wildcards.decoder],
-        training=lambda wildcards: training_settings(config, wildcards.backbone),
+        training=lambda wildcards: training_settings(config, tuning_of(wildcards)),
         bookkeeping=untracked({key: config["training"][key] for key in BOOKKEEPING}),
         n_classes=len(DATASET["classes"]),
     message:
@@ -85,7 +85,7 @@ rule tune_run:
     params:
         loss=lambda wildcards: config["losses"][wildcards.loss],
         decoder=lambda wildcards: config["decoders"][wildcards.decoder],
-        training=lambda wildcards: training_settings(config, wildcards.backbone),
+        training=lambda wildcards: training_settings(config, tuning_of(wildcards)),
         model=lambda wildcards: config["backbones"][wildcards.backbone]["model"],
         bands=DATASET["bands"],
         normalisation=config["normalisation"],

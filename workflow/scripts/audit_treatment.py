@@ -1,24 +1,34 @@
-"""Rule audit_treatment: a named loss or decoder beside the others of the study."""
+"""Rule audit_treatment: a named loss or decoder beside the others of the study, or its normalisation beside all."""
 
 from pathlib import Path
 
-import numpy as np
-from pyarrow.parquet import ParquetFile
+import pyarrow.parquet as pq
+import torch
 
 from _job import job
-from terralucas.audit import Probe, audit
+from terralucas.audit import audit
+from terralucas.audit_heads import Probe, of_entries
+from terralucas.audit_inputs import of_normalisations
 from terralucas.files import write_json
 
+# The sums are small: threads would only wait for each other.
+torch.set_num_threads(1)
+
 with job(snakemake):
-    params, names = snakemake.params, snakemake.wildcards
-    chips = ParquetFile(snakemake.input.chips).read(columns=["label", "height"])
-    probe = Probe(
-        labels=np.array(chips["label"].to_pylist()),
-        n_classes=params.study["n_classes"],
-        side_px=chips["height"][0].as_py(),
-        models=tuple(params.study["models"]),
-        epochs=params.epochs,
-    )
-    settings = {**params.study["settings"], names.setting: params.setting}
-    found = audit(names.section, names.setting, settings, params.study["written"], probe)
+    source, params, names = snakemake.input, snakemake.params, snakemake.wildcards
+    if names.section == "normalisation":
+        moments = pq.read_table(source.chips, columns=["valid_pixels", "band_mean", "band_m2"])
+        treatments = of_normalisations(moments, params.study["bands"])
+    else:
+        chips = pq.read_table(source.chips, columns=["label", "height"])
+        probe = Probe(
+            labels=chips["label"].to_numpy(),
+            n_classes=params.study["n_classes"],
+            side_px=chips["height"][0].as_py(),
+            models=tuple(params.study["models"]),
+            epochs=params.epochs,
+        )
+        settings = {**params.study["settings"], names.setting: params.setting}
+        treatments = of_entries(names.section, names.setting, settings, probe)
+    found = audit(names.setting, treatments, params.study["written"])
     write_json(Path(snakemake.output[0]), {"schema_version": 1, "setting": params.setting, **found})

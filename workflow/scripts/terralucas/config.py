@@ -97,15 +97,28 @@ def backbones_tuned(config: Mapping[str, Any], *tunings: str) -> list[str]:
     return [name for name in config["grid"]["backbones"] if config["backbones"][name]["tuning"] in tunings]
 
 
-def training_settings(config: Mapping[str, Any], backbone: str) -> dict[str, Any]:
-    """The keys of `training` that decide the numbers of a backbone's runs, and no others."""
-    training, tuning = dict(config["training"]), config["backbones"][backbone]["tuning"]
+def training_settings(config: Mapping[str, Any], tuning: str) -> dict[str, Any]:
+    """The keys of `training` that decide the numbers of the runs of a tuning, and no others."""
+    training = config["training"]
     settings = {key: value for key, value in training.items() if key not in (*BOOKKEEPING, "tuning", "end_to_end")}
     if tuning == "frozen":
         return settings
     unused = END_TO_END_BOOKKEEPING if tuning == "lora" else (*END_TO_END_BOOKKEEPING, "lora")
     end_to_end = {key: value for key, value in training["end_to_end"].items() if key not in unused}
     return {**settings, "tuning": tuning, "end_to_end": end_to_end}
+
+
+def written_options(config: Mapping[str, Any], tuning: str) -> list[str]:
+    """The options of a tuning that a configuration writes down itself, as `end_to_end.lora.rank`.
+
+    Those that are to change no result are left out: bookkeeping and `compile`.
+    """
+    found = []
+    for key, value in config.get("training", {}).get("end_to_end", {}).items():
+        if key in (*END_TO_END_BOOKKEEPING, "compile") or (key == "lora" and tuning != "lora"):
+            continue
+        found += [f"end_to_end.{key}.{part}" for part in value] if isinstance(value, dict) else [f"end_to_end.{key}"]
+    return found
 
 
 def control_names(config: Mapping[str, Any]) -> list[str]:
@@ -294,7 +307,22 @@ def _contradictions(config: Mapping[str, Any]) -> list[str]:
         problems.append(
             "split.block_km needs coordinates: dataset.point_ids lucas, or dataset.layout.x_column and y_column"
         )
-    return problems + _missing_layers(config) + _same_treatments(config)
+    return problems + _options_beyond_the_end(config["training"]) + _missing_layers(config) + _same_treatments(config)
+
+
+def _options_beyond_the_end(training: Mapping[str, Any]) -> list[str]:
+    """Options for tuned backbones that no run is long enough for."""
+    epochs, end_to_end, problems = training["epochs"], training["end_to_end"], []
+    warmup, patience = end_to_end["warmup_epochs"], end_to_end["early_stopping_patience"]
+    if warmup > 0 and warmup >= epochs:
+        problems.append(f"training.end_to_end.warmup_epochs is {warmup} of {epochs} epochs; it must be below that")
+    # The first epoch is the best at first: after one more than the patience, a run may stop.
+    if patience is not None and patience + 1 >= epochs:
+        problems.append(
+            f"training.end_to_end.early_stopping_patience is {patience}, with which no run of {epochs} epochs stops "
+            f"before its end; it must be below {epochs - 1}, or null"
+        )
+    return problems
 
 
 def _unused_options(written: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:

@@ -13,26 +13,36 @@ from terralucas.config import complete, dereference, load_schema
 CHOICES = ("type", "pooling")
 
 
-def alternatives(section: str, setting: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
+def alternatives(schema: Mapping[str, Any], setting: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
     """The setting with one key changed: every other choice, or other numbers of its range.
 
     Args:
-        section: `losses` or `decoders`.
-        setting: a complete entry of it.
-        key: the one to change.
+        schema: of the setting.
+        setting: complete and valid.
+        key: the one to change; that of a part of the setting is `part.key`.
 
     Yields:
         Complete, valid settings. Keys that the changed one rules out are left out.
     """
     root = load_schema()
-    schema = root["properties"][section]["additionalProperties"]
+    outer, _, inner = key.partition(".")
+    own = _keys(schema, setting, root)[outer]
+    if inner:
+        yield from ({**setting, outer: changed} for changed in alternatives(own, setting[outer], inner))
+        return
     validator = jsonschema.Draft202012Validator({**schema, "$defs": root["$defs"]})
-    for value in _other_values(setting[key], _keys(schema, setting, root)[key]):
+    for value in _other_values(setting[key], own):
         changed = {**setting, key: value}
         allowed = _keys(schema, changed, root)
         changed = complete({name: changed[name] for name in changed if name in allowed}, schema, root)
         if validator.is_valid(changed):
             yield changed
+
+
+def value_of(setting: Mapping[str, Any], key: str) -> Any:
+    """The value of a key; that of a part of the setting is `part.key`."""
+    outer, _, inner = key.partition(".")
+    return value_of(setting[outer], inner) if inner else setting[outer]
 
 
 def _keys(schema: Any, setting: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,15 +61,19 @@ def _other_values(value: Any, schema: Mapping[str, Any]) -> list[Any]:
     options = [schema, *schema.get("anyOf", [])]
     values = [choice for option in options for choice in option.get("enum", [])]
     kinds = {kind for option in options for kind in _listed(option.get("type"))}
+    if "boolean" in kinds:
+        values += [True, False]
     number = value if isinstance(value, int | float) else 1
     if "null" in kinds:
         values.append(None)
     if "integer" in kinds:
         values += [2 * number, number + 1, number - 1, 1]
     if "number" in kinds:
+        # The last ones for limits and spans that nothing on a small probe reaches.
         values += [2 * number, number / 2, (number + schema.get("exclusiveMaximum", number + 1)) / 2]
+        values += [number / 1000, 1000 * number]
     if "array" in kinds:
-        values += [[1], [2]]
+        values += [[choice] for choice in schema["items"].get("enum", [1, 2])]
     return [other for other in values if other != value]
 
 

@@ -209,10 +209,7 @@ class TunedLearner:
             recipe.n_classes,
             head_scale(recipe.loss_setting),
         )
-        if recipe.training["tuning"] == "full":
-            model.encoder.requires_grad_(True)
-        else:
-            model.encoder = with_adapters(model.encoder, self.settings["lora"])
+        make_trainable(model, recipe.training["tuning"], self.settings.get("lora"))
         return model
 
     def _out_of_memory(self, found: str) -> StudyError | None:
@@ -236,6 +233,21 @@ class TunedLearner:
             found=f"a batch of {tried} chips was tried, the largest that fitted had {fitted}: {found.splitlines()[0]}",
             remedy=f"{cutting}lower training.batch_size, tune with lora instead of full, or ask for a larger GPU",
         )
+
+
+def make_trainable(model: TunedModel, tuning: str, lora: Mapping[str, Any] | None) -> None:
+    """Let a frozen encoder learn.
+
+    Args:
+        model: changed in place.
+        tuning: `frozen` leaves the encoder as it is, `full` trains all its weights, `lora` adapters in it.
+        lora: their settings.
+    """
+    if tuning == "full":
+        model.encoder.requires_grad_(True)
+    elif tuning == "lora":
+        assert lora is not None, "with this tuning the configuration has them"
+        model.encoder = with_adapters(model.encoder, lora)
 
 
 def with_adapters(encoder: nn.Module, lora: Mapping[str, Any]) -> nn.Module:

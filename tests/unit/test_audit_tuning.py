@@ -1,0 +1,108 @@
+"""The audit of tunings and their options, on TerraTorch's real encoder cut to its first blocks."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from terralucas import audit_tuning, end_to_end
+from terralucas.audit import audit
+from terralucas.audit_tuning import of_tunings
+from terralucas.config import load_schema, resolve, written_options
+from terralucas.errors import StudyError
+
+ROOT = Path(__file__).parents[2]
+EVERY_OPTION = {
+    "backbone_learning_rate": 0.00001, "warmup_epochs": 2, "schedule": "cosine", "clip_norm": 1.0, "accumulate": 2,
+    "early_stopping_patience": 4, "ema_decay": 0.99, "augmentation": {"flips": True, "brightness": 0.05},
+}  # fmt: skip
+LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["qkv.q_linear", "mlp.fc1"]}
+# As fill-in, no key does anything, but another value of each would.
+DEFAULTS = {
+    "backbone_learning_rate": None, "warmup_epochs": 0, "schedule": "none", "clip_norm": None, "accumulate": 1,
+    "early_stopping_patience": None, "ema_decay": None, "augmentation": {"flips": False, "brightness": 0.0},
+}  # fmt: skip
+
+
+def audited(tuning, options, tunings=("lora", "full"), **training):
+    """Audit a tuning of the demo's chips with these options, as the workflow does."""
+    config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
+    for entry, each in zip(config["backbones"].values(), tunings, strict=False):
+        entry["tuning"] = each
+    config["training"] |= {"end_to_end": options, **training}
+    resolved = resolve(copy.deepcopy(config))
+    treatments = of_tunings(tunings, resolved["training"], resolved["dataset"]["bands"])
+    return audit(tuning, treatments, written_options(config, tuning))
+
+
+def test_every_option_is_written_here():
+    section = load_schema()["properties"]["training"]["properties"]["end_to_end"]["properties"]
+    assert set(section) - set(EVERY_OPTION) == {"lora", "workers", "compile", "lower_batch_on_oom"}
+    assert set(EVERY_OPTION) == set(DEFAULTS)
+    for part, written in (("augmentation", EVERY_OPTION["augmentation"]), ("lora", LORA)):
+        assert set(section[part]["properties"]) == set(written)
+
+
+@pytest.mark.parametrize(
+    ("tuning", "options", "training"),
+    [
+        ("full", EVERY_OPTION, {"epochs": 100}),
+        ("lora", EVERY_OPTION | {"lora": LORA}, {"epochs": 100}),
+        ("lora", DEFAULTS | {"lora": LORA | {"dropout": 0.0}}, {"epochs": 12, "learning_rate": 0.00001}),
+        ("full", {"accumulate": 3, "augmentation": {"flips": True}}, {"epochs": 1}),
+        ("full", {"workers": 0, "compile": False, "lower_batch_on_oom": True}, {"epochs": 2}),
+    ],
+    ids=["full", "lora", "defaults written, small steps", "one epoch", "what is to change nothing"],
+)
+def test_what_does_something_passes(tuning, options, training):
+    found = audited(tuning, options, **training)
+    assert found["differs_from"] == ["frozen", "full" if tuning == "lora" else "lora"]
+    keys = {key for key in options if key not in ("lora", "augmentation", "workers", "compile", "lower_batch_on_oom")}
+    keys |= {f"augmentation.{key}" for key in options.get("augmentation", {})}
+    keys |= {f"lora.{key}" for key in options.get("lora", {})}
+    assert set(found["keys_with_effect"]) == {f"end_to_end.{key}" for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("tuning", "options", "said"),
+    [
+        (
+            "full",
+            {"clip_norm": 1e9},
+            "end_to_end.clip_norm is 1000000000.0 and changes nothing: no other value changes losses and logits",
+        ),
+        ("full", {"backbone_learning_rate": 1e-14}, "it does the same as training.tuning frozen"),
+        ("lora", {"lora": {"alpha": 1e-9}}, "it does the same as training.tuning frozen"),
+    ],
+    ids=["a limit that no gradient reaches", "a backbone that does not move", "adapters that add nothing"],
+)
+def test_what_does_nothing_is_caught(tuning, options, said):
+    with pytest.raises(StudyError) as raised:
+        audited(tuning, options, tunings=(tuning,), epochs=10)
+    assert f"The setting training.tuning {tuning} is not what it says" in str(raised.value)
+    assert said in str(raised.value)
+
+
+def test_options_that_the_code_drops_are_caught(monkeypatch):
+    """What the audit is for: each of these would train, report and be believed."""
+    original = end_to_end.EndToEndOptions.of.__func__
+
+    def forgetful(cls, settings):
+        return replace(original(cls, settings), ema_decay=None, schedule="none")
+
+    monkeypatch.setattr(end_to_end.EndToEndOptions, "of", classmethod(forgetful))
+    with pytest.raises(StudyError) as raised:
+        audited("full", {"ema_decay": 0.99, "schedule": "cosine", "warmup_epochs": 1})
+    for key, value in (("ema_decay", 0.99), ("schedule", "cosine")):
+        assert f"training.end_to_end.{key} is {value} and changes nothing" in str(raised.value)
+    assert "warmup_epochs is" not in str(raised.value)
+
+
+def test_a_tuning_that_is_not_carried_out_is_caught(monkeypatch):
+    monkeypatch.setattr(audit_tuning, "make_trainable", lambda model, tuning, lora: None)
+    with pytest.raises(StudyError) as raised:
+        audited("full", {})
+    assert "the same as training.tuning frozen" in str(raised.value)
+    assert "the same as training.tuning lora" in str(raised.value)

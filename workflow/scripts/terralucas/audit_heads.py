@@ -1,0 +1,121 @@
+"""What losses and decoders do, on random features of the study's widths with labels in the proportions of its chips."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from terralucas.audit import Effect, Treatments
+from terralucas.config import load_schema
+from terralucas.decoders import DecoderModel, read_by
+from terralucas.encoders import DEPTH, PATCH_PX, WIDTH, size_of, tokens_of
+from terralucas.kinds import kind_of_features, layers_of
+from terralucas.losses import Loss, build_loss, class_weights, head_scale, start_epoch
+
+_PLAIN_LOSS = {"type": "ce", "class_weights": "none", "reduction": "weighted_mean", "label_smoothing": 0.0}
+_PLAIN_DECODER = {"pooling": "mean", "layers": None, "hidden": None, "dropout": 0.0}
+# Chips that decoders are tried on, with all their tokens.
+_FEW = 4
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What settings are tried on.
+
+    Attributes:
+        labels: (n,) class indices of all chips of the study.
+        n_classes: K.
+        side_px: side of a chip.
+        models: names of the backbones' models.
+        epochs: epochs of a run.
+    """
+
+    labels: np.ndarray
+    n_classes: int
+    side_px: int
+    models: tuple[str, ...]
+    epochs: int
+
+    @property
+    def batch(self) -> np.ndarray:
+        """Labels (3 K,): one chip of each class, and others in the proportions of the study."""
+        drawn = np.random.default_rng(0).choice(self.labels, 2 * self.n_classes)
+        return np.concatenate([np.arange(self.n_classes), drawn])
+
+    def tokens(self, n: int, model: str, decoder: Mapping[str, Any]) -> torch.Tensor:
+        """Random tokens (n, tokens, D) of the layers a decoder reads; a layer is the same for every decoder."""
+        size = size_of(model)
+        shape = (n, tokens_of(self.side_px) ** 2, WIDTH[size])
+        layers = layers_of(kind_of_features(decoder)) or [DEPTH[size]]
+        drawn = [np.random.default_rng([1, layer]).standard_normal(shape, dtype=np.float32) for layer in layers]
+        return torch.from_numpy(np.concatenate(drawn, axis=-1))
+
+
+def effect_of_loss(probe: Probe, setting: Mapping[str, Any]) -> Effect:
+    """What a loss does to a plain head, in a run's first epoch and in its last; arrays as `_effect` gives them."""
+    counts = np.bincount(probe.labels, minlength=probe.n_classes)
+    weights = class_weights(setting.get("class_weights", "none"), probe.labels, probe.n_classes, setting.get("beta"))
+    loss = build_loss(setting, weights, torch.device("cpu"), counts)
+    # Chips of one token: the mean of many random ones would be close to zero.
+    small = replace(probe, side_px=PATCH_PX)
+    return [
+        array
+        for epoch in (1, probe.epochs)
+        for array in _effect(small, loss, epoch, _PLAIN_DECODER, probe.models[0], probe.batch, head_scale(setting))
+    ]
+
+
+def effect_of_decoder(probe: Probe, setting: Mapping[str, Any]) -> Effect:
+    """What a decoder does with the features of every model, under plain cross-entropy."""
+    loss = build_loss(_PLAIN_LOSS, np.ones(probe.n_classes), torch.device("cpu"))
+    return [
+        array
+        for model in dict.fromkeys(probe.models)
+        for array in _effect(probe, loss, 1, setting, model, probe.batch[:_FEW], None)
+    ]
+
+
+def _effect(
+    probe: Probe,
+    loss: Loss,
+    epoch: int,
+    decoder: Mapping[str, Any],
+    model: str,
+    labels: np.ndarray,
+    cosine_scale: float | None,
+) -> Effect:
+    """The initial parameters, the value of the loss on a batch, and its gradients."""
+    features = read_by(decoder, probe.tokens(len(labels), model, decoder))
+    # The same initial weights and the same dropout for all, as far as shapes allow. torch.manual_seed would also note
+    # the whole stack for a GPU that is not used, which takes longer than all the rest.
+    torch.default_generator.manual_seed(0)
+    head = DecoderModel(decoder, features.shape[-1], probe.n_classes, cosine_scale).train()
+    start_epoch(loss, epoch)
+    torch.default_generator.manual_seed(0)
+    value = loss(head(features), torch.from_numpy(labels))
+    parameters = list(head.parameters())
+    return [tensor.detach().numpy() for tensor in (*parameters, value, *torch.autograd.grad(value, parameters))]
+
+
+def of_entries(section: str, name: str, settings: Mapping[str, Mapping[str, Any]], probe: Probe) -> Treatments:
+    """The losses or decoders of a grid.
+
+    Args:
+        section: `losses` or `decoders`.
+        name: of the one to be audited.
+        settings: all of the grid's section, by name.
+        probe: what they are tried on.
+    """
+    return Treatments(
+        settings,
+        load_schema()["properties"][section]["additionalProperties"],
+        partial({"losses": effect_of_loss, "decoders": effect_of_decoder}[section], probe),
+        "loss, gradients and parameters",
+        f"{section}.{{}}",
+        f"{section}.{name}.{{}}",
+    )
