@@ -30,7 +30,7 @@ LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["qkv.q_linear"
 END_TO_END = {
     "backbone_learning_rate": None, "warmup_epochs": 0, "schedule": "none", "clip_norm": None, "accumulate": 1,
     "early_stopping_patience": None, "ema_decay": None, "compile": False,
-    "augmentation": {"flips": False, "brightness": 0.0}, "lora": LORA,
+    "augmentation": {"flips_and_rotations": False, "brightness": 0.0}, "lora": LORA,
 }  # fmt: skip
 TRAINING = {
     "learning_rate": 0.001, "weight_decay": 0.05, "batch_size": 4, "epochs": 3, "drop_last": False,

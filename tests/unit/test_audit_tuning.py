@@ -16,13 +16,14 @@ from terralucas.errors import StudyError
 ROOT = Path(__file__).parents[2]
 EVERY_OPTION = {
     "backbone_learning_rate": 0.00001, "warmup_epochs": 2, "schedule": "cosine", "clip_norm": 1.0, "accumulate": 2,
-    "early_stopping_patience": 4, "ema_decay": 0.99, "augmentation": {"flips": True, "brightness": 0.05},
+    "early_stopping_patience": 4, "ema_decay": 0.99, "augmentation": {"flips_and_rotations": True, "brightness": 0.05},
 }  # fmt: skip
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["qkv.q_linear", "mlp.fc1"]}
 # As fill-in, no key does anything, but another value of each would.
 DEFAULTS = {
     "backbone_learning_rate": None, "warmup_epochs": 0, "schedule": "none", "clip_norm": None, "accumulate": 1,
-    "early_stopping_patience": None, "ema_decay": None, "augmentation": {"flips": False, "brightness": 0.0},
+    "early_stopping_patience": None, "ema_decay": None,
+    "augmentation": {"flips_and_rotations": False, "brightness": 0.0},
 }  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def test_every_option_is_written_here():
         ("full", EVERY_OPTION, {"epochs": 100}),
         ("lora", EVERY_OPTION | {"lora": LORA}, {"epochs": 100}),
         ("lora", DEFAULTS | {"lora": LORA | {"dropout": 0.0}}, {"epochs": 12, "learning_rate": 0.00001}),
-        ("full", {"accumulate": 3, "augmentation": {"flips": True}}, {"epochs": 1}),
+        ("full", {"accumulate": 3, "augmentation": {"flips_and_rotations": True}}, {"epochs": 1}),
         ("full", {"workers": 0, "compile": False, "lower_batch_on_oom": True}, {"epochs": 2}),
     ],
     ids=["full", "lora", "defaults written, small steps", "one epoch", "what is to change nothing"],

@@ -261,9 +261,15 @@ def test_runs_are_given_the_keys_of_training_that_decide_their_numbers():
 
 
 def test_the_options_a_configuration_writes_itself():
-    written = {"lora": {"rank": 4}, "clip_norm": None, "augmentation": {"flips": False}, "workers": 2, "compile": True}
+    written = {
+        "lora": {"rank": 4},
+        "clip_norm": None,
+        "augmentation": {"flips_and_rotations": False},
+        "workers": 2,
+        "compile": True,
+    }
     config = tuned(end_to_end=written)
-    assert written_options(config, "full") == ["end_to_end.clip_norm", "end_to_end.augmentation.flips"]
+    assert written_options(config, "full") == ["end_to_end.clip_norm", "end_to_end.augmentation.flips_and_rotations"]
     assert written_options(config, "lora") == ["end_to_end.lora.rank", *written_options(config, "full")]
     assert written_options(load("demo"), "full") == []
 

@@ -1,11 +1,13 @@
 """What tuned runs learn, and from what."""
 
+from collections import Counter
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.stats
 import torch
 
 from terralucas import end_to_end, tuned
@@ -200,8 +202,8 @@ def normalised(study, folder):
 
 OPTIONS = [
     {"backbone_learning_rate": 1e-5}, {"warmup_epochs": 1}, {"schedule": "cosine"}, {"clip_norm": 0.01},
-    {"accumulate": 2}, {"ema_decay": 0.9}, {"augmentation": {"flips": True, "brightness": 0.0}},
-    {"augmentation": {"flips": False, "brightness": 0.3}},
+    {"accumulate": 2}, {"ema_decay": 0.9}, {"augmentation": {"flips_and_rotations": True, "brightness": 0.0}},
+    {"augmentation": {"flips_and_rotations": False, "brightness": 0.3}},
     *({"lora": LORA | change} for change in (
         {"rank": 2}, {"alpha": 16}, {"dropout": 0.0}, {"target_modules": ["attn.proj"]},
     )),
@@ -319,7 +321,21 @@ def test_a_chip_is_augmented_alike_whatever_batch_it_is_in(study):
     assert torch.equal(together, alone)
     assert not torch.equal(together, chips[Batch(np.arange(N), 4)][0])
     for row in range(1, N):
-        variants = [np.flip(array[row], axes) for axes in ((), (1,), (2,), (1, 2))]
-        factors = [np.unique((together[row].numpy() / variant).round(4)) for variant in variants]
+        factors = [np.unique((together[row].numpy() / way).round(4)) for way in eight_ways(array[row])]
         (factor,) = [found for found in factors if len(found) == 1]
         assert 0.5 <= factor <= 1.5
+
+
+def eight_ways(chip):
+    """A chip (bands, side, side) and its mirror image, each turned by 0, 90, 180 and 270°."""
+    return [np.rot90(side, turns, axes=(1, 2)) for side in (chip, np.flip(chip, 2)) for turns in range(4)]
+
+
+def test_a_chip_is_laid_in_each_of_the_eight_ways_as_often():
+    chip, n = np.arange(2 * 3 * 3, dtype=np.float32).reshape(2, 3, 3), 4000
+    ways = [way.tobytes() for way in map(np.ascontiguousarray, eight_ways(chip))]
+    draws = np.random.default_rng(0).random((n, 4))
+    laid = Augmentation(True, 0.0)(np.repeat(chip[None], n, axis=0), draws)
+    counts = Counter(ways.index(each.tobytes()) for each in laid)
+    assert len(set(ways)) == len(counts) == 8
+    assert scipy.stats.chisquare(list(counts.values())).pvalue > 0.001

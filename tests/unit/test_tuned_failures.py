@@ -72,7 +72,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
 ):
     recipe = recipe_of(
         training={"tuning": tuning, "precision": precision}, schedule="cosine", ema_decay=0.9, accumulate=2,
-        augmentation={"flips": True, "brightness": 0.2},
+        augmentation={"flips_and_rotations": True, "brightness": 0.2},
     )  # fmt: skip
     with monkeypatch.context() as patch, pytest.raises(ending):
         interrupt(patch, 13, ending)

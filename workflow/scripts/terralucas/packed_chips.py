@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ from terralucas.training import TrainingOptions, epoch_order
 
 # Chips in memory while the array is written.
 _CHUNK = 64
+# From left to right, from top to bottom, and along the diagonal: each or not gives all eight ways to lay a square.
+_MIRRORS = (partial(np.flip, axis=-1), partial(np.flip, axis=-2), partial(np.swapaxes, axis1=-1, axis2=-2))
 
 
 def pack_chips(
@@ -114,21 +117,21 @@ class Augmentation:
     """Random changes of a training chip, drawn anew in every epoch.
 
     Attributes:
-        flips: mirror it from left to right and from top to bottom, each with probability ½.
+        flips_and_rotations: one of the eight ways to lay a square on itself, each with probability ⅛.
         brightness: multiply its reflectance by a factor drawn evenly from 1 − b to 1 + b.
     """
 
-    flips: bool
+    flips_and_rotations: bool
     brightness: float
 
     def __call__(self, chips: np.ndarray, draws: np.ndarray) -> np.ndarray:
-        """Change chips (n, bands, height, width) by numbers (n, 3) between 0 and 1."""
+        """Change square chips (n, bands, side, side) by numbers (n, 4) between 0 and 1."""
         chips = chips.copy()
-        if self.flips:
-            for column, axis in ((0, 2), (1, 1)):
+        if self.flips_and_rotations:
+            for column, mirrored in enumerate(_MIRRORS):
                 chosen = draws[:, column] < 0.5
-                chips[chosen] = np.flip(chips[chosen], axis=axis + 1)
-        factors = 1.0 + self.brightness * (2.0 * draws[:, 2] - 1.0)
+                chips[chosen] = mirrored(chips[chosen])
+        factors = 1.0 + self.brightness * (2.0 * draws[:, 3] - 1.0)
         return chips * factors.astype(np.float32)[:, None, None, None]
 
 
@@ -153,7 +156,7 @@ class PackedChips(Dataset):
         """Chips (rows, bands, height, width) float32, their labels, and the batch's weight."""
         chips = self.array[batch.rows]
         if batch.epoch:
-            draws = generator(self.seed, Stream.AUGMENTATION, batch.epoch).random((len(self.array), 3))
+            draws = generator(self.seed, Stream.AUGMENTATION, batch.epoch).random((len(self.array), 4))
             chips = self.augmentation(chips, draws[batch.rows])
         return torch.from_numpy(self.normaliser(chips)), self.labels[batch.rows], batch.weight
 
