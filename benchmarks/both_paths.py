@@ -4,8 +4,8 @@ The stock path is TerraTorch's data module and classification task with Lightnin
 notebook: in every epoch every chip goes from its file through the frozen backbone. The stored path is the project's:
 one pass through the backbone, then `terralucas.training.train`.
 
-Both start from the same weights. The stock sampler is made to follow the project's batch order, and the stock dropout
-to draw from the project's stream; so the two must end with the same numbers, up to rounding.
+Both start from the same weights. The stock sampler is made to follow the project's batch order, and its dropout to have
+the project's masks; so the two must end with the same numbers, up to rounding.
 """
 
 from __future__ import annotations
@@ -274,8 +274,10 @@ def stock_task(training: Training, chips: ChipSet, encoder: Mapping[str, Tensor]
         optimizer_hparams={"weight_decay": training.options.weight_decay},
         freeze_backbone=True,
     )
-    initial = training.initial(task.model.encoder.out_channels[-1], n_classes).state_dict()
-    task.model.load_state_dict({f"encoder.{name}": value for name, value in encoder.items()} | initial)
+    initial = training.initial(task.model.encoder.out_channels[-1], n_classes)
+    task.model.load_state_dict({f"encoder.{name}": value for name, value in encoder.items()} | initial.state_dict())
+    # PyTorch's dropout makes other masks of the same stream.
+    task.model.head.head[1] = initial.head.head[1]
     return task
 
 

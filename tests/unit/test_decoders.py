@@ -58,6 +58,40 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(model(features), model(features))
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.999999])
+def test_dropout_keeps_as_many_as_it_says_each_by_chance(rate):
+    model = DecoderModel(IDENTITY | {"dropout": rate}, EMBEDDING, CLASSES).train()
+    dropout, n = model.head.head[1], 1_000_001
+    torch.manual_seed(0)
+    twice = torch.stack([dropout(torch.ones(n)), dropout(torch.ones(n))])
+    assert twice.unique().tolist() == pytest.approx([0.0, 1 / (1 - rate)], rel=2e-5 / (1 - rate))
+    kept = (twice > 0).double()
+    # Five standard deviations of a binomial share, and of the correlation of independent draws.
+    assert kept.mean(dim=1).tolist() == pytest.approx([1 - rate] * 2, abs=5 * (rate * (1 - rate) / n) ** 0.5 + 2**-16)
+    # Of neighbours, up to those of the next number drawn, and of the next call.
+    for other in [*(kept[0].roll(lag) for lag in range(1, 9)), kept[1]]:
+        assert abs(torch.corrcoef(torch.stack([kept[0], other]))[0, 1]) < 5 / n**0.5
+
+
+def test_dropout_repeats_with_its_stream_and_passes_gradients_of_what_it_kept():
+    dropout = DecoderModel(MLP | {"dropout": 0.3}, EMBEDDING, CLASSES).train().head.head[1]
+    tokens = torch.randn(2, TOKENS, EMBEDDING, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    torch.manual_seed(1)
+    first = dropout(tokens)
+    torch.manual_seed(1)
+    assert torch.equal(dropout(tokens), first)
+    first.sum().backward()
+    torch.testing.assert_close(tokens.grad * tokens, first)
+
+
+@pytest.mark.parametrize("cosine_scale", [None, 30.0])
+def test_class_scores_are_averaged_over_tokens(cosine_scale):
+    model = DecoderModel(MLP | {"dropout": 0.0}, EMBEDDING, CLASSES, cosine_scale)
+    tokens = torch.randn(4, TOKENS, EMBEDDING, generator=torch.Generator().manual_seed(0))
+    alone = torch.stack([model(tokens[:, [token]]) for token in range(TOKENS)])
+    torch.testing.assert_close(model(tokens), alone.mean(dim=0))
+
+
 @pytest.mark.parametrize(
     ("side", "window", "expected"),
     [
