@@ -287,6 +287,16 @@ def test_options_that_no_run_is_long_enough_for_are_refused(option, largest, sai
         resolve(tuned(epochs=10, end_to_end={option: largest + 1}))
 
 
+def test_the_studies_weights_are_pinned_and_the_manual_says_to_what():
+    manual = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    for study in ("config", "notebook"):
+        for name, backbone in load(study)["backbones"].items():
+            weights = backbone["weights"]
+            assert re.fullmatch("[0-9a-f]{40}", weights["revision"])
+            assert re.fullmatch("[0-9a-f]{64}", weights["sha256"])
+            assert f"| {name} | `{weights['revision']}` | `{weights['sha256']}` |" in manual
+
+
 def test_blocks_need_coordinates():
     config = changed("split.block_km", 50)
     config["dataset"]["point_ids"] = "none"
