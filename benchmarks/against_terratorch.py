@@ -1,10 +1,11 @@
-"""CPU time of the study's grid through TerraTorch's own pipeline and on stored features.
+"""CPU time of a study's grid through TerraTorch's own pipeline and on stored features.
 
-The grid is that of one backbone: two decoders × four losses × five seeds, 100 epochs each, on 1,994 chips of 224 px.
-Nobody waits for the stock pipeline: its steady batches (reading, backbone, decoder, step, metrics) are timed on some
-simulated chips and multiplied out, and so is the feature pass; runs on stored features are timed by the epoch at full
-size and multiplied out. Weights of the backbone are random, which costs the same. What TerraTorch and Lightning spend
-beside the batches is left out; what the project's 42 jobs spend on starting is counted. All in one thread.
+Grids are of two decoders and five seeds, 100 epochs each, on 1,994 chips of 224 px: those of one backbone with the
+study's four losses, of both with them, and of both with the two weighted losses, as in the demo. Nobody waits for the
+stock pipeline: its steady batches (reading, backbone, decoder, step, metrics) are timed on some simulated chips and
+multiplied out, and so is the feature pass; runs on stored features are timed by the epoch at full size and multiplied
+out. Weights of the backbone are random, which costs the same. What TerraTorch and Lightning spend beside the batches is
+left out; what the project's jobs spend on starting is counted. All in one thread.
 
     make against
 """
@@ -40,7 +41,13 @@ from terralucas.lucas import ITALY_BANDS
 
 SIZE_PX, N_CHIPS, N_TRAIN, N_VALIDATION = 224, 1994, 1356, 239
 LOSSES, SEEDS, EPOCHS = ("weighted_ce", "weighted_focal", "ce", "focal"), 5, 100
-MODELS = ("terramind_v1_tiny", "terramind_v1_base")
+TINY, BASE = "terramind_v1_tiny", "terramind_v1_base"
+GRIDS = {
+    "40 runs: tiny × 4 losses × 2 decoders × 5 seeds": ((TINY,), LOSSES),
+    "40 runs: base × 4 losses × 2 decoders × 5 seeds": ((BASE,), LOSSES),
+    "80 runs: both × 4 losses × 2 decoders × 5 seeds": ((TINY, BASE), LOSSES),
+    "40 runs: both × 2 losses × 2 decoders × 5 seeds": ((TINY, BASE), LOSSES[:2]),
+}
 # LUCAS's shares, but enough of the rare classes for both parts: 77 training chips and 37 validation chips.
 SAMPLE = {1: 28, 2: 10, 3: 12, 4: 39, 5: 7, 6: 4, 7: 7, 8: 3, 9: 2, 10: 2}
 # The stock pipeline multiplies in "medium" once TerraTorch is imported: bfloat16 on CPUs that have instructions for it.
@@ -106,55 +113,89 @@ def at_study_size(chips: ChipSet, features: torch.Tensor, path: Path) -> tuple[C
     return chips, torch.from_numpy(np.load(path, mmap_mode="c"))
 
 
-def measure(model: str, chips: ChipSet, starts: dict[str, float], folder: Path) -> list[tuple[str, Any, Any]]:
-    """Rows of the table of a backbone: what, seconds through TerraTorch, seconds on stored features."""
-    backbone = build_backbone(model, ITALY_BANDS, {"source": "random", "seed": 0})
-    rows, differences = [], []
-    stock_grid, stored_grid = dict.fromkeys(MULTIPLICATION, 0.0), 0.0
-    for decoder, setting in DECODERS.items():
-        torch.set_float32_matmul_precision("highest")
-        kind = kind_of_features(setting)
-        seconds, features = cpu_seconds(store_features, backbone, chips, kind, folder / "features.npy")
-        seconds_pass = seconds / len(features) * N_CHIPS + starts["feature pass"]
-        training = Training(model, decoder, LOSSES[0], 0, original_options(1))
-        own = train_stored(training, chips, features)
-        large, mapped = at_study_size(chips, features, folder / "mapped.npy")
-        timed = original_options(TIMED_EPOCHS[decoder])
-        epochs = [
-            cpu_seconds(train_stored, replace(training, loss=loss, options=timed), large, mapped)[0] / timed.epochs
-            for loss in LOSSES
-        ]
-        runs = SEEDS * (EPOCHS * sum(epochs) + len(LOSSES) * starts["run"])
-        stored_grid += seconds_pass + runs
-        rows.append((f"{kind} features of {N_CHIPS:,} chips, once", None, seconds_pass))
-        for name, precision in MULTIPLICATION.items():
-            torch.set_float32_matmul_precision(precision)
-            epoch, ended = stock_epoch(training, chips, backbone)
-            stock_grid[name] += SEEDS * EPOCHS * len(LOSSES) * epoch
-            rows.append((f"one epoch, {decoder}, TerraTorch {name}", epoch, statistics.mean(epochs)))
-            if name == "float32":
-                differences.append(float((ended.logits - own.logits).abs().max()))
-    for name, seconds in stock_grid.items():
-        rows.append((f"**the grid of 40 runs**, TerraTorch {name}", seconds, stored_grid))
-    print(f"{model}: after one epoch on {len(chips.train)} chips the logits of {len(chips.validation)} others differ "
-          f"by at most {max(differences):.1e} (float32)\n", flush=True)  # fmt: skip
-    return rows
+@dataclass(frozen=True)
+class Measured:
+    """CPU seconds of a backbone and a decoder at study size.
+
+    Attributes:
+        kind: of the features.
+        feature_pass: of all chips, with the start of its job.
+        stock: of an epoch through TerraTorch, by how it multiplies.
+        stored: of an epoch on stored features, by loss.
+        difference: largest difference of the two paths' logits after one epoch on the sample, multiplying in float32.
+    """
+
+    kind: str
+    feature_pass: float
+    stock: dict[str, float]
+    stored: dict[str, float]
+    difference: float
+
+
+def measure(backbone: Backbone, training: Training, chips: ChipSet, start: float, folder: Path) -> Measured:
+    """Time a recipe's backbone and decoder along both paths; `start` is the CPU time of starting a feature pass."""
+    torch.set_float32_matmul_precision("highest")
+    kind = kind_of_features(DECODERS[training.decoder])
+    seconds, features = cpu_seconds(store_features, backbone, chips, kind, folder / "features.npy")
+    own = train_stored(training, chips, features)
+    large, mapped = at_study_size(chips, features, folder / "mapped.npy")
+    timed = original_options(TIMED_EPOCHS[training.decoder])
+    stored = {
+        loss: cpu_seconds(train_stored, replace(training, loss=loss, options=timed), large, mapped)[0] / timed.epochs
+        for loss in LOSSES
+    }
+    stock = {}
+    for name, precision in MULTIPLICATION.items():
+        torch.set_float32_matmul_precision(precision)
+        stock[name], ended = stock_epoch(training, chips, backbone)
+        if name == "float32":
+            difference = float((ended.logits - own.logits).abs().max())
+    return Measured(kind, seconds / len(features) * N_CHIPS + start, stock, stored, difference)
+
+
+def print_table(rows: list[tuple[str, float | None, float]]) -> None:
+    """Print what was measured, the CPU seconds of both paths and their ratio, in Markdown."""
+    print("| | TerraTorch, CPU s | stored features, CPU s | ratio |\n| --- | --- | --- | --- |")
+    for what, stock, stored in rows:
+        numbers = ("", "") if stock is None else (f"{stock:,.1f}", f"{stock / stored:,.0f}")
+        print(f"| {what} | {numbers[0]} | {stored:,.2f} | {numbers[1]} |")
+    print(flush=True)
 
 
 def main() -> None:
-    """Print a table for each backbone, in Markdown."""
+    """Print a table of each backbone, and one of the grids."""
     torch.set_num_threads(1)
     starts = {name: start_seconds(imports) for name, imports in STARTS.items()}
     print("CPU time of starting a job: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in starts.items()))
+    measured: dict[str, list[Measured]] = {}
     with tempfile.TemporaryDirectory(prefix="against-") as folder:
         chips = simulated_chips(Path(folder) / "chips", SAMPLE, SIZE_PX)
-        for model in MODELS:
-            rows = measure(model, chips, starts, Path(folder))
-            print(f"| {model} | TerraTorch, CPU s | stored features, CPU s | ratio |\n| --- | --- | --- | --- |")
-            for what, stock, stored in rows:
-                numbers = ("", "") if stock is None else (f"{stock:,.1f}", f"{stock / stored:,.0f}")
-                print(f"| {what} | {numbers[0]} | {stored:,.2f} | {numbers[1]} |")
-            print(flush=True)
+        for model in (TINY, BASE):
+            backbone = build_backbone(model, ITALY_BANDS, {"source": "random", "seed": 0})
+            trainings = [Training(model, decoder, LOSSES[0], 0, original_options(1)) for decoder in DECODERS]
+            found = [measure(backbone, each, chips, starts["feature pass"], Path(folder)) for each in trainings]
+            measured[model] = found
+            print(f"{model}: after one epoch on {len(chips.train)} chips the logits of {len(chips.validation)} others "
+                  f"differ by at most {max(each.difference for each in found):.1e} (float32)\n")  # fmt: skip
+            rows: list[tuple[str, float | None, float]] = []
+            for decoder, each in zip(DECODERS, found, strict=True):
+                rows.append((f"{each.kind} features of {N_CHIPS:,} chips, once", None, each.feature_pass))
+                epoch = statistics.mean(each.stored.values())
+                rows += [
+                    (f"one epoch, {decoder}, TerraTorch {name}", stock, epoch) for name, stock in each.stock.items()
+                ]
+            print_table(rows)
+    rows = []
+    for grid, (models, losses) in GRIDS.items():
+        parts = [each for model in models for each in measured[model]]
+        stored = sum(
+            each.feature_pass + SEEDS * sum(EPOCHS * each.stored[loss] + starts["run"] for loss in losses)
+            for each in parts
+        )
+        for name in MULTIPLICATION:
+            stock = sum(SEEDS * len(losses) * EPOCHS * each.stock[name] for each in parts)
+            rows.append((f"{grid}, TerraTorch {name}", stock, stored))
+    print_table(rows)
 
 
 if __name__ == "__main__":
