@@ -105,8 +105,13 @@ def test_a_file_that_is_not_what_the_hub_records_is_refused_and_not_kept(hub, tm
     assert blobs_in(tmp_path) == []
 
 
-def test_a_file_that_is_not_what_the_study_expects_is_refused(hub, tmp_path):
-    assert f"sha256 {'c' * 64}" in fetch(hub.endpoint, tmp_path, sha256="c" * 64)[1]
+def test_a_file_that_is_not_what_the_study_expects_is_refused_before_it_is_downloaded(hub, tmp_path):
+    said = fetch(hub.endpoint, tmp_path, sha256="c" * 64)[1]
+    assert "it was not downloaded" in said
+    assert f"sha256 {'c' * 64}" in said
+    assert hub.downloads() == []
+    fetch(hub.endpoint, tmp_path)
+    assert f"sha256 {'c' * 64}" in fetch(hub.endpoint, tmp_path, sha256="c" * 64)[1], "nor is one that was there"
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,14 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
                     raise
                 logger.warning("%s The file that was fetched before is used. Found: %s", error.problem, error.found)
             else:
+                expected = weights["sha256"]
+                if expected is not None and is_sha256(state.etag) and state.etag != expected:
+                    raise StudyError(
+                        f"The hub's {file.filename} is not the expected one; it was not downloaded.",
+                        found=f"sha256 {state.etag} at revision {file.revision} of {file.repo}",
+                        expected=f"sha256 {expected}",
+                        remedy="set backbones.<name>.weights.revision to the commit that has it, or correct sha256",
+                    )
                 blob = folder / repo_folder(file.repo) / "blobs" / state.etag
                 if not blob.exists():
                     download(file, state, blob)
