@@ -2,14 +2,14 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drill overhead lint format manual lock bench against coverage clean
+.PHONY: help setup demo test drill overhead lint format manual lock bench against throughput coverage clean
 
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # uv comes from the same lock as everything else; pip only bootstraps it. Compiled modules load in a third of the time,
 # which every job pays, also where nodes may not write into a shared .venv.
@@ -55,6 +55,9 @@ bench: .venv/ready ## the training loop beside the barest loop; memory of the fe
 
 against: .venv/ready ## CPU time of the grid through TerraTorch's own pipeline and on stored features (minutes)
 	@PYTHONPATH=workflow/scripts OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.against_terratorch
+
+throughput: .venv/ready ## chips per second of tuned runs, and the share of time they wait for chips (on a GPU if there is one)
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.tuning_throughput
 
 coverage: .venv/ready ## coverage of the intervals and errors of the tests, on simulated studies with a known truth
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.coverage

@@ -15,6 +15,10 @@ import numpy as np
 from terralucas.errors import StudyError
 from terralucas.knobs import CHOICES, alternatives, value_of
 
+# What stands beside a setting that is tried: cross-entropy, and a linear head on the mean of all tokens.
+PLAIN_LOSS = {"type": "ce", "class_weights": "none", "reduction": "weighted_mean", "label_smoothing": 0.0}
+PLAIN_DECODER = {"pooling": "mean", "layers": None, "hidden": None, "dropout": 0.0}
+
 # What a setting does, in arrays of any shapes.
 Effect = list[np.ndarray]
 

@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from terralucas.audit import Effect, Treatments
+from terralucas.audit import PLAIN_DECODER, PLAIN_LOSS, Effect, Treatments
 from terralucas.config import load_schema
 from terralucas.decoders import DecoderModel, read_by
 from terralucas.encoders import DEPTH, PATCH_PX, WIDTH, size_of, tokens_of
 from terralucas.kinds import kind_of_features, layers_of
 from terralucas.losses import Loss, build_loss, class_weights, head_scale, start_epoch
 
-_PLAIN_LOSS = {"type": "ce", "class_weights": "none", "reduction": "weighted_mean", "label_smoothing": 0.0}
-_PLAIN_DECODER = {"pooling": "mean", "layers": None, "hidden": None, "dropout": 0.0}
 # Chips that decoders are tried on, with all their tokens.
 _FEW = 4
 
@@ -66,13 +64,13 @@ def effect_of_loss(probe: Probe, setting: Mapping[str, Any]) -> Effect:
     return [
         array
         for epoch in (1, probe.epochs)
-        for array in _effect(small, loss, epoch, _PLAIN_DECODER, probe.models[0], probe.batch, head_scale(setting))
+        for array in _effect(small, loss, epoch, PLAIN_DECODER, probe.models[0], probe.batch, head_scale(setting))
     ]
 
 
 def effect_of_decoder(probe: Probe, setting: Mapping[str, Any]) -> Effect:
     """What a decoder does with the features of every model, under plain cross-entropy."""
-    loss = build_loss(_PLAIN_LOSS, np.ones(probe.n_classes), torch.device("cpu"))
+    loss = build_loss(PLAIN_LOSS, np.ones(probe.n_classes), torch.device("cpu"))
     return [
         array
         for model in dict.fromkeys(probe.models)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from terralucas.audit import Effect, Treatments
+from terralucas.audit import PLAIN_DECODER, PLAIN_LOSS, Effect, Treatments
 from terralucas.backbone import build_backbone
 from terralucas.config import load_schema
 from terralucas.end_to_end import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit, predict
@@ -27,8 +27,6 @@ from terralucas.tuned import TunedModel, make_trainable
 # The smallest encoder there is, cut to its first blocks: the options are the same code for all.
 _MODEL, _BLOCKS = "terramind_v1_tiny", 2
 _WEIGHTS = {"source": "random", "seed": 0}
-_PLAIN_LOSS = {"type": "ce", "class_weights": "none", "reduction": "weighted_mean", "label_smoothing": 0.0}
-_PLAIN_DECODER = {"pooling": "mean", "layers": None, "hidden": None, "dropout": 0.0}
 # Chips of 2 × 2 tokens, so that attention has something to choose from.
 _SIDE_PX = 32
 _CLASSES = 5
@@ -93,7 +91,7 @@ def effect_of_tuning(probe: TuningProbe, training: Mapping[str, Any]) -> Effect:
     backbone = build_backbone(_MODEL, probe.bands, _WEIGHTS)
     backbone.encoder.encoder = backbone.encoder.encoder[:_BLOCKS]
     torch.manual_seed(0)
-    model = TunedModel(backbone.encoder, _PLAIN_DECODER, backbone.embedding, _CLASSES)
+    model = TunedModel(backbone.encoder, PLAIN_DECODER, backbone.embedding, _CLASSES)
     make_trainable(model, training["tuning"], settings["lora"])
     as_they_are = Normaliser("none", 0 * one, one, 0 * one)
     packed = PackedChips(chips, labels, as_they_are, Augmentation(**settings["augmentation"]), seed=0)
@@ -102,7 +100,7 @@ def effect_of_tuning(probe: TuningProbe, training: Mapping[str, Any]) -> Effect:
     data = ChipData(packed, [str(row) for row in rows], train, validation, lambda epoch: ones, workers=0)
     fixed = {"epochs": probe.shown_epochs, "batch_size": _BATCH, "drop_last": False, "precision": "32"}
     options, tuning = TrainingOptions.of({**training, **fixed}), EndToEndOptions.of(settings)
-    loss = build_loss(_PLAIN_LOSS, np.ones(_CLASSES), _CPU)
+    loss = build_loss(PLAIN_LOSS, np.ones(_CLASSES), _CPU)
     module = EndToEnd(model, loss, data, options, tuning, 0, Callbacks(lambda: None, lambda row: None))
     with tempfile.TemporaryDirectory() as folder:
         progress = fit(module, _CPU, Sidecar(Path(folder) / "state", "", math.inf))

@@ -1,0 +1,159 @@
+"""Chips per second of tuned runs, the share of the time they wait for chips, and their memory.
+
+Trains through the project's own loop (`terralucas.end_to_end`) on the GPU if there is one, otherwise on a CPU in one
+thread. The chips are random numbers in a packed array on disk, the weights of the backbone are random: neither changes
+the work. Each case is a process of its own, because memory is measured by its peak; of its epochs the first, in which
+memory is set up and a model may be compiled, is left out. Of a model and tuning, cases differ in one option each from
+the first, and the ratio is that of their speeds.
+
+    make throughput
+"""
+
+import argparse
+import json
+import logging
+import math
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from terralucas.audit import PLAIN_DECODER, PLAIN_LOSS
+from terralucas.backbone import build_backbone
+from terralucas.config import complete, load_schema
+from terralucas.device import peak_memory_mib
+from terralucas.end_to_end import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit
+from terralucas.losses import build_loss
+from terralucas.lucas import ITALY_BANDS
+from terralucas.normalisation import Normaliser
+from terralucas.packed_chips import Augmentation, PackedChips
+from terralucas.sidecar import Sidecar
+from terralucas.training import TrainingOptions
+from terralucas.tuned import TunedModel, make_trainable
+
+SIDE_PX, N_CLASSES, BATCH, EPOCHS = 224, 10, 8, 2
+# Chips of an epoch: enough for seconds of work.
+CHIPS = {"cpu": 32, "cuda": 1356}
+MODELS = ("terramind_v1_tiny", "terramind_v1_base")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is timed: a model, how it is tuned, and the options that decide its speed."""
+
+    model: str
+    tuning: str
+    precision: str
+    workers: int = 0
+    compile: bool = False
+
+
+def cases(device: str) -> list[list[Case]]:
+    """Groups of cases, each with the one first that the others are compared with."""
+    groups = []
+    for model in MODELS:
+        for tuning in ("full", "lora"):
+            first = Case(model, tuning, "32" if device == "cpu" else "16-mixed")
+            others = [replace(first, workers=1), replace(first, compile=True)]
+            if device == "cuda":
+                others += [replace(first, workers=4), replace(first, precision="bf16-mixed")]
+            groups.append([first, *others])
+    return groups
+
+
+def measure(case: Case, device: torch.device) -> dict[str, Any]:
+    """Train, and say how fast it went after the first epoch."""
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    schema = load_schema()
+    written = {
+        "batch_size": BATCH,
+        "epochs": EPOCHS,
+        "precision": case.precision,
+        "end_to_end": {"compile": case.compile},
+    }
+    training = complete(written, schema["properties"]["training"], schema)
+    settings = training["end_to_end"]
+    n = CHIPS[device.type] + BATCH
+    with tempfile.TemporaryDirectory() as folder:
+        path, random = Path(folder) / "packed.npy", np.random.default_rng(0)
+        array = np.lib.format.open_memmap(path, "w+", np.float32, (n, len(ITALY_BANDS), SIDE_PX, SIDE_PX))
+        for chip in array:
+            chip[:] = random.random(chip.shape, dtype=np.float32)
+        array.flush()
+        labels, rows = random.integers(0, N_CLASSES, n), np.arange(n)
+        as_they_are = Normaliser("none", np.zeros(6), np.ones(6), np.zeros(6))
+        packed = PackedChips(
+            np.asarray(np.load(path, mmap_mode="r")), labels, as_they_are, Augmentation(**settings["augmentation"]), 0
+        )
+        train, validation = np.split(rows, [-BATCH])
+        ones = np.ones(n)
+        data = ChipData(packed, [str(row) for row in rows], train, validation, lambda epoch: ones, case.workers)
+        backbone = build_backbone(case.model, ITALY_BANDS, {"source": "random", "seed": 0})
+        model = TunedModel(backbone.encoder, PLAIN_DECODER, backbone.embedding, N_CLASSES)
+        make_trainable(model, case.tuning, settings["lora"])
+        loss = build_loss(PLAIN_LOSS, np.ones(N_CLASSES), device)
+        first_epoch: list[tuple[float, float]] = []
+
+        def on_epoch(row: dict[str, float]) -> None:
+            if not first_epoch:
+                first_epoch.append((module.trained_s, module.waited_s))
+
+        module = EndToEnd(
+            model.to(device), loss, data, TrainingOptions.of(training), EndToEndOptions.of(settings), 0,
+            Callbacks(lambda: None, on_epoch),
+        )  # fmt: skip
+        fit(module, device, Sidecar(Path(folder) / "state", "", math.inf))
+    ((trained_s, waited_s),) = first_epoch
+    trained_s, waited_s = module.trained_s - trained_s, module.waited_s - waited_s
+    return {
+        "chips_per_s": len(train) * (EPOCHS - 1) / trained_s,
+        "waiting": waited_s / trained_s,
+        "peak_mib": peak_memory_mib(device),
+    }
+
+
+def in_a_process(case: Case) -> dict[str, Any]:
+    """What `measure` says of a case, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.tuning_throughput", "--case", json.dumps(asdict(case))]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Print the table, in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    chosen = parser.parse_args().case
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if chosen is not None:
+        print(json.dumps(measure(Case(**json.loads(chosen)), device)))
+        return
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "one CPU thread"
+    print(f"{name}; chips of {SIDE_PX} px, batches of {BATCH}, random weights\n")
+    print("| | precision | workers | compiled | chips/s | ratio | waiting for chips | peak memory, MiB |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for group in cases(device.type):
+        first = None
+        for case in group:
+            found = in_a_process(case)
+            first = first or found
+            cells = [
+                f"{case.model} {case.tuning}",
+                case.precision,
+                str(case.workers),
+                "yes" if case.compile else "no",
+                f"{found['chips_per_s']:.1f}",
+                f"{found['chips_per_s'] / first['chips_per_s']:.2f}",
+                f"{found['waiting']:.1%}",
+                ", ".join(f"{what} {mib:,.0f}" for what, mib in found["peak_mib"].items()),
+            ]
+            print(f"| {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
