@@ -1,22 +1,48 @@
 """Two backbones under two names that have the same weights."""
 
-from functools import partial
+import shutil
 
 import pytest
 import torch
 
 from terralucas.backbone import MODALITY
 from terralucas.errors import StudyError
-from terralucas.files import sha256_of_file, write_json
-from terralucas.twins import refuse_twins as refuse
+from terralucas.files import write_json
+from terralucas.twins import refuse_twins
+from terralucas.weights import obtain
 
 BANDS = ["RED", "GREEN", "BLUE"]
-refuse_twins = partial(refuse, model="terramind_v1_tiny", bands=BANDS)
 
 
-def record(folder, name, **content):
-    write_json(folder / f"{name}.json", {"path": f"/weights/{name}.pt", "source": "file", **content})
-    return folder / f"{name}.json"
+class Study:
+    """Backbones of one model, their weights in the configuration and in records."""
+
+    def __init__(self, folder):
+        self.folder, self.weights = folder, {}
+
+    def record(self, name):
+        return self.folder / f"{name}.json"
+
+    def random(self, name, seed):
+        self.weights[name] = {"source": "random", "seed": seed}
+        self.fetch(name)
+
+    def file(self, name, state):
+        torch.save(state, self.folder / f"{name}.pt")
+        self.weights[name] = {"source": "file", "path": str(self.folder / f"{name}.pt"), "sha256": None}
+        self.fetch(name)
+
+    def fetch(self, name):
+        write_json(self.record(name), obtain(self.weights[name], self.folder))
+
+    def check(self, name, *others):
+        others = {other: (self.record(other), self.weights[other]) for other in others}
+        refuse_twins(name, self.record(name), others, "terramind_v1_tiny", BANDS)
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -28,35 +54,50 @@ def encoder():
     return BACKBONE_REGISTRY.build("terramind_v1_tiny", modalities=[MODALITY], pretrained=False).state_dict()
 
 
-def saved(folder, name, state):
-    """A checkpoint and its record."""
-    torch.save(state, folder / f"{name}.pt")
-    sha256 = sha256_of_file(folder / f"{name}.pt")
-    return record(folder, name, path=str(folder / f"{name}.pt"), sha256=sha256)
-
-
-def test_the_same_file_in_another_place_is_refused(tmp_path):
-    own, other = record(tmp_path, "a", sha256="12"), record(tmp_path, "b", sha256="12")
+def test_the_same_file_in_another_place_is_refused_and_does_not_count_as_fetched(study):
+    study.file("a", {"x": torch.ones(3)})
+    study.file("b", {"x": torch.zeros(3)})
+    shutil.copy(study.folder / "b.pt", study.folder / "a.pt")
+    study.fetch("a")
     with pytest.raises(StudyError, match="'a' and 'b' are one treatment"):
-        refuse_twins("a", own, {"b": other})
+        study.check("a", "b")
+    assert not study.record("a").exists(), "or the next start would go on with it"
+    assert study.record("b").exists()
 
 
-def test_another_file_with_the_same_encoder_is_refused(tmp_path, encoder):
-    own = saved(tmp_path, "a", encoder)
-    other = saved(tmp_path, "b", {**encoder, "decoder.0.weight": torch.zeros(3)})
+def test_another_file_with_the_same_encoder_is_refused(study, encoder):
+    study.file("a", encoder)
+    study.file("b", {**encoder, "decoder.0.weight": torch.zeros(3)})
     with pytest.raises(StudyError, match=r"'a' and 'b' are one treatment(.|\n)*hold the same encoder"):
-        refuse_twins("a", own, {"b": other})
+        study.check("a", "b")
 
 
-def test_other_weights_and_weights_not_yet_there_pass(tmp_path, encoder):
-    changed = {**encoder, "encoder.11.mlp.fc2.weight": encoder["encoder.11.mlp.fc2.weight"] + 1e-6}
-    own, others = saved(tmp_path, "a", encoder), {"b": saved(tmp_path, "b", changed), "c": tmp_path / "c.json"}
-    refuse_twins("a", own, others | {"random": record(tmp_path, "random", source="random", seed=4, sha256=None)})
+def test_other_weights_and_weights_not_yet_there_pass(study, encoder):
+    study.file("a", encoder)
+    study.file("b", {**encoder, "encoder.11.mlp.fc2.weight": encoder["encoder.11.mlp.fc2.weight"] + 1e-6})
+    study.random("c", 4)
+    study.random("d", 5)
+    study.record("d").unlink()
+    study.check("a", "b", "c", "d")
 
 
-def test_random_weights_are_the_same_for_the_same_seed(tmp_path):
-    names = {"a": 1, "b": 2, "c": 1}
-    paths = {name: record(tmp_path, name, source="random", seed=seed, sha256=None) for name, seed in names.items()}
-    refuse_twins("a", paths["a"], {"b": paths["b"]})
+def test_random_weights_are_the_same_for_the_same_seed(study):
+    for name, seed in {"a": 1, "b": 2, "c": 1}.items():
+        study.random(name, seed)
+    study.check("a", "b")
     with pytest.raises(StudyError, match="'a' and 'c'"):
-        refuse_twins("a", paths["a"], {"c": paths["c"]})
+        study.check("a", "b", "c")
+
+
+def test_records_of_what_the_configuration_said_before_are_passed_over(study, encoder):
+    study.random("a", 2)
+    study.random("b", 2)
+    study.weights["b"]["seed"] = 1
+    study.check("a", "b")
+    study.file("c", encoder)
+    study.file("d", encoder)
+    torch.save({**encoder, "more": torch.ones(1)}, study.folder / "d.pt")
+    study.check("c", "d")
+    study.fetch("d")
+    with pytest.raises(StudyError, match="'d' and 'c'"):
+        study.check("d", "c")

@@ -52,6 +52,24 @@ def test_a_pinned_commit_that_is_there_asks_nobody(hub, tmp_path):
     assert hub.seen == []
 
 
+def test_the_file_that_is_expected_is_kept_though_its_branch_moved_on(hub, tmp_path):
+    first = record_of(fetch(hub.endpoint, tmp_path, sha256=DIGEST)[0])
+    hub.etag = "b" * 64
+    hub.seen.clear()
+    assert record_of(fetch(hub.endpoint, tmp_path, sha256=DIGEST)[0]) == first
+    assert hub.seen == []
+
+
+def test_a_damaged_file_comes_anew_where_the_one_that_is_named_is_deleted(hub, tmp_path):
+    path = Path(record_of(fetch(hub.endpoint, tmp_path, revision=COMMIT, sha256=DIGEST)[0])["path"]).resolve()
+    path.write_bytes(b"x" + CONTENT[1:])
+    assert (
+        f"weights {path} are not the expected ones" in fetch(hub.endpoint, tmp_path, revision=COMMIT, sha256=DIGEST)[1]
+    )
+    path.unlink()
+    assert record_of(fetch(hub.endpoint, tmp_path, revision=COMMIT, sha256=DIGEST)[0])["sha256"] == DIGEST
+
+
 def test_a_download_that_stopped_goes_on_in_the_next_process(hub, tmp_path):
     hub.cut = 0
     (blobs := tmp_path / "huggingface" / "models--org--model" / "blobs").mkdir(parents=True)

@@ -17,5 +17,5 @@ with job(snakemake):
         # It loads PyTorch, which most studies need not wait for here.
         from terralucas.twins import refuse_twins
 
-        others = {name: Path(path) for name, path in params.twins["records"].items()}
+        others = {name: (Path(path), params.twins["weights"][name]) for name, path in params.twins["records"].items()}
         refuse_twins(snakemake.wildcards.backbone, record, others, params.twins["model"], params.twins["bands"])

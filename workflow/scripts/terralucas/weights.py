@@ -46,7 +46,7 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
     expected = weights["sha256"] or origin.pop("hub_sha256", None)
     if expected is not None and sha256 != expected:
         raise StudyError(
-            f"The backbone's weights {path} are not the expected ones.",
+            f"The backbone's weights {path.resolve()} are not the expected ones.",
             found=f"sha256 {sha256}",
             expected=f"sha256 {expected}",
             remedy="delete the file and start again; if it comes back the same, correct backbones.<name>.weights",
@@ -61,6 +61,23 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
     }
 
 
+def is_of(record: Mapping[str, Any], weights: Mapping[str, Any]) -> bool:
+    """Whether a record of `obtain` is of these weights, and not of what the configuration said before."""
+    if record["source"] != weights["source"]:
+        return False
+    if record["source"] == "random":
+        return record["seed"] == weights["seed"]
+    if record["source"] == "file":
+        return record["path"] == str(Path(weights["path"]).expanduser().resolve())
+    return (record["repo"], record["filename"]) == (weights["repo"], weights["filename"]) and (
+        record["commit"] == weights["revision"] or not _is_commit(weights["revision"])
+    )
+
+
+def _is_commit(revision: str) -> bool:
+    return re.fullmatch("[0-9a-f]{40}", revision) is not None
+
+
 def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any]]:
     """A file of the hub, in the layout of its library's cache; one that is there serves without a network."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
@@ -69,10 +86,13 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
     folder = cache / "huggingface"
     folder.mkdir(parents=True, exist_ok=True)
     where = {"repo_id": file.repo, "filename": file.filename, "revision": file.revision, "cache_dir": folder}
+    expected = weights["sha256"]
     with locked(folder):
         kept = try_to_load_from_cache(**where)
         is_kept = isinstance(kept, str)
-        if not (is_kept and re.fullmatch("[0-9a-f]{40}", file.revision)):
+        # The cache names a large file's blob by its SHA-256.
+        is_pinned = is_kept and (_is_commit(file.revision) or Path(kept).resolve().name == expected)
+        if not is_pinned:
             try:
                 state = ask(file, is_patient=not is_kept)
             except StudyError as error:
@@ -80,7 +100,6 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
                     raise
                 logger.warning("%s The file that was fetched before is used. Found: %s", error.problem, error.found)
             else:
-                expected = weights["sha256"]
                 if expected is not None and is_sha256(state.etag) and state.etag != expected:
                     raise StudyError(
                         f"The hub's {file.filename} is not the expected one; it was not downloaded.",
@@ -92,7 +111,7 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
                 if not blob.exists():
                     download(file, state, blob)
                 kept = hf_hub_download(**where)
-    # The cache names a large file's blob by the SHA-256 the hub records for it, and its snapshot by the commit.
+    # The snapshot is named by the commit.
     path = Path(kept)
     blob_name = path.readlink().name if path.is_symlink() else ""
     return path, {
