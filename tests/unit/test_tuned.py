@@ -18,7 +18,7 @@ from terralucas.files import write_json
 from terralucas.frozen import FrozenLearner
 from terralucas.kinds import kind_of_features
 from terralucas.normalisation import Normaliser, normaliser_of_index
-from terralucas.packed_chips import Augmentation, Batch, PackedChips, pack_chips
+from terralucas.packed_chips import Augmentation, Batch, EpochBatches, PackedChips, pack_chips
 from terralucas.runs import Inputs, execute
 from tuned_runs import (
     BANDS,
@@ -273,6 +273,19 @@ def test_the_schedule_is_that_of_torch(warmup, kind):
         assert factor(step) == pytest.approx(optimiser.param_groups[0]["lr"], abs=1e-9), step
         optimiser.step()
         expected.step()
+
+
+def test_an_epochs_batches_are_made_a_few_times_and_not_for_each_of_them(study, tmp_path, monkeypatch):
+    sizes, original = [], EpochBatches.batches
+
+    def counted(self):
+        sizes.append(len(original(self)))
+        return original(self)
+
+    monkeypatch.setattr(EpochBatches, "batches", counted)
+    for batch_size in (1, 6):
+        run(study, tmp_path / str(batch_size), recipe_of(training={"epochs": 1, "batch_size": batch_size}))
+    assert sizes.count(18) == sizes.count(3) == len(sizes) / 2 > 0
 
 
 def test_compile_compiles_the_model(study, tmp_path, monkeypatch):

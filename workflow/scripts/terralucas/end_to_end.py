@@ -202,7 +202,7 @@ class EndToEnd(lightning.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor, float], number: int) -> None:
         """Tell of the first step; remember what fits into memory."""
         self.largest_batch = max(self.largest_batch, len(batch[1]))
-        if self.progress.epoch == 0 and number + 1 == min(self.batches.per_step, len(self.batches)):
+        if self.progress.epoch == 0 and number + 1 == min(self.batches.per_step, self.trainer.num_training_batches):
             self.callbacks.on_first_step()
 
     def on_train_epoch_end(self) -> None:

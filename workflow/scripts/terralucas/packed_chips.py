@@ -124,6 +124,11 @@ class Augmentation:
     flips_and_rotations: bool
     brightness: float
 
+    @property
+    def changes_chips(self) -> bool:
+        """Whether there is anything to draw for."""
+        return self.flips_and_rotations or self.brightness > 0
+
     def __call__(self, chips: np.ndarray, draws: np.ndarray) -> np.ndarray:
         """Change square chips (n, bands, side, side) by numbers (n, 4) between 0 and 1."""
         chips = chips.copy()
@@ -151,13 +156,16 @@ class PackedChips(Dataset):
     ) -> None:
         self.array, self.labels, self.normaliser = array, torch.from_numpy(labels), normaliser
         self.augmentation, self.seed = augmentation, seed
+        self._drawn_for, self._draws = 0, np.empty((0, 4))
 
     def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor, float]:
         """Chips (rows, bands, height, width) float32, their labels, and the batch's weight."""
         chips = self.array[batch.rows]
-        if batch.epoch:
-            draws = generator(self.seed, Stream.AUGMENTATION, batch.epoch).random((len(self.array), 4))
-            chips = self.augmentation(chips, draws[batch.rows])
+        if batch.epoch and self.augmentation.changes_chips:
+            if self._drawn_for != batch.epoch:
+                self._draws = generator(self.seed, Stream.AUGMENTATION, batch.epoch).random((len(self.array), 4))
+                self._drawn_for = batch.epoch
+            chips = self.augmentation(chips, self._draws[batch.rows])
         return torch.from_numpy(self.normaliser(chips)), self.labels[batch.rows], batch.weight
 
 
