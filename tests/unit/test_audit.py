@@ -20,13 +20,17 @@ LUCAS = np.repeat(np.arange(10), [511, 178, 205, 704, 126, 57, 125, 43, 20, 25])
 MODELS = ("terramind_v1_tiny", "terramind_v1_base")
 
 
-def audited(section, written, name=None, labels=LUCAS, models=MODELS, side_px=32, epochs=10):
+def audited(section, written, name=None, labels=LUCAS, models=MODELS, side_px=32, epochs=10, losses=None):
     """Audit one of the named settings, or all of them, as the workflow does."""
     config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
-    config |= {section: written, "report": {}}
-    config["grid"][section] = list(written)
-    settings = resolve(copy.deepcopy(config))[section]
-    probe = Probe(labels, int(labels.max()) + 1, side_px, models, epochs)
+    for key, entries in ((section, written), ("losses", losses)):
+        if entries is not None:
+            config[key] = entries
+            config["grid"][key] = list(entries)
+    config["report"] = {}
+    resolved = resolve(copy.deepcopy(config))
+    settings, losses = resolved[section], tuple(resolved["losses"].values())
+    probe = Probe(labels, int(labels.max()) + 1, side_px, models, epochs, losses)
     names = [name] if name is not None else settings
     return [audit(each, of_entries(section, each, settings, probe), written[each]) for each in names]
 
@@ -139,6 +143,27 @@ def test_what_is_caught(section, written, said):
 def test_class_weights_of_classes_of_one_size_change_nothing():
     with pytest.raises(StudyError, match=r"losses\.a\.class_weights is balanced and changes nothing"):
         audited("losses", {"a": {"type": "ce", "class_weights": "balanced"}}, labels=np.arange(100) % 10)
+
+
+def test_margins_whose_weights_set_in_at_other_epochs_differ():
+    ldam = {"type": "ldam", "class_weights": "effective_number", "beta": 0.9999}
+    written = {name: ldam | {"drw_epoch": epoch} for name, epoch in (("early", 60), ("late", 80), ("soon", 2))}
+    audited("losses", written, epochs=100)
+    with pytest.raises(StudyError, match=r"the same as losses\.late"):
+        audited("losses", {"never": ldam | {"drw_epoch": 101}, "late": ldam | {"drw_epoch": 102}}, "never", epochs=100)
+
+
+def test_decoders_are_tried_with_the_heads_of_the_studys_losses():
+    written = {"a": {"pooling": "tokens", "dropout": 0.0}, "b": {"pooling": "mean", "dropout": 0.0}}
+    # A normalised head takes each token's length away before it averages.
+    audited("decoders", written, losses={"ldam": {"type": "ldam"}})
+    audited("decoders", written, losses={"ldam": {"type": "ldam"}, "ce": {"type": "ce"}})
+
+
+def test_keys_that_are_switched_off_are_not_asked_to_do_anything():
+    off = {"class_weights": "none", "label_smoothing": 0.0}
+    (found,) = audited("losses", {"a": {"type": "ce"} | off}, labels=np.arange(100) % 10)
+    assert found["keys_with_effect"] == []
 
 
 def test_a_width_is_another_treatment_on_a_wider_backbone_alone():

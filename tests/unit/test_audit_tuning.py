@@ -19,12 +19,13 @@ EVERY_OPTION = {
     "early_stopping_patience": 4, "ema_decay": 0.99, "augmentation": {"flips_and_rotations": True, "brightness": 0.05},
 }  # fmt: skip
 LORA = {"rank": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["qkv.q_linear", "mlp.fc1"]}
-# As fill-in, no key does anything, but another value of each would.
+# None of these keys is to do anything, but for `accumulate`: another value of it would.
 DEFAULTS = {
     "backbone_learning_rate": None, "warmup_epochs": 0, "schedule": "none", "clip_norm": None, "accumulate": 1,
     "early_stopping_patience": None, "ema_decay": None,
     "augmentation": {"flips_and_rotations": False, "brightness": 0.0},
 }  # fmt: skip
+DEFAULTS_OF_LORA = DEFAULTS | {"lora": LORA | {"dropout": 0.0}}
 
 
 def audited(tuning, options, tunings=("lora", "full"), **training):
@@ -51,11 +52,19 @@ def test_every_option_is_written_here():
     [
         ("full", EVERY_OPTION, {"epochs": 100}),
         ("lora", EVERY_OPTION | {"lora": LORA}, {"epochs": 100}),
-        ("lora", DEFAULTS | {"lora": LORA | {"dropout": 0.0}}, {"epochs": 12, "learning_rate": 0.00001}),
+        ("lora", DEFAULTS_OF_LORA, {"epochs": 1000, "learning_rate": 0.000001}),
+        ("full", {"accumulate": 64}, {"epochs": 1}),
         ("full", {"accumulate": 3, "augmentation": {"flips_and_rotations": True}}, {"epochs": 1}),
         ("full", {"workers": 0, "compile": False, "lower_batch_on_oom": True}, {"epochs": 2}),
     ],
-    ids=["full", "lora", "defaults written, small steps", "one epoch", "what is to change nothing"],
+    ids=[
+        "full",
+        "lora",
+        "what is off, and small steps",
+        "many batches in a step",
+        "one epoch",
+        "what is to change nothing",
+    ],
 )
 def test_what_does_something_passes(tuning, options, training):
     found = audited(tuning, options, **training)
@@ -63,6 +72,8 @@ def test_what_does_something_passes(tuning, options, training):
     keys = {key for key in options if key not in ("lora", "augmentation", "workers", "compile", "lower_batch_on_oom")}
     keys |= {f"augmentation.{key}" for key in options.get("augmentation", {})}
     keys |= {f"lora.{key}" for key in options.get("lora", {})}
+    if options is DEFAULTS_OF_LORA:
+        keys = {"accumulate", *(f"lora.{key}" for key in LORA)} - {"lora.dropout"}
     assert set(found["keys_with_effect"]) == {f"end_to_end.{key}" for key in keys}
 
 
@@ -99,6 +110,12 @@ def test_options_that_the_code_drops_are_caught(monkeypatch):
     for key, value in (("ema_decay", 0.99), ("schedule", "cosine")):
         assert f"training.end_to_end.{key} is {value} and changes nothing" in str(raised.value)
     assert "warmup_epochs is" not in str(raised.value)
+
+
+def test_nothing_is_told_of_a_tuning_that_diverges(caplog):
+    found = audited("full", {"clip_norm": 1e9}, learning_rate=1.0, weight_decay=10.0, epochs=100)
+    assert found == {"differs_from": [], "keys_with_effect": []}
+    assert "can tell nothing of training.tuning full: it diverges" in caplog.text
 
 
 def test_a_tuning_that_is_not_carried_out_is_caught(monkeypatch):

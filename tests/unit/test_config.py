@@ -144,6 +144,7 @@ BAD = [
     ("losses.weighted_ce.label_smoothing", 1, ["label_smoothing is 1", "below 1"]),
     ("decoders.mlp.window", 2, ["unknown key decoders.mlp.window", "allowed: pooling"]),
     ("decoders.mlp.layers", [6, 13], ["decoders.mlp.layers names layer 13", "tiny has 12"]),
+    ("decoders.mlp.layers", [12, 6], ["decoders.mlp.layers is [12, 6]", "ascending order"]),
     ("decoders.mlp.layers", [], ["decoders.mlp.layers", "at least 1"]),
     ("decoders.mlp.hidden", "wide", ["decoders.mlp.hidden", "integer", "embedding"]),
     ("decoders.mlp.hidden", 0, ["decoders.mlp.hidden"]),

@@ -155,6 +155,7 @@ def study_of_setting(wildcards, input):
         "settings": {name: config[wildcards.section][name] for name in names},
         "written": list(WRITTEN[wildcards.section][wildcards.setting]) if names else [],
         "models": [config["backbones"][name]["model"] for name in GRID["backbones"]],
+        "losses": [config["losses"][name] for name in GRID["losses"]],
         "n_classes": len(DATASET["classes"]),
         "bands": DATASET["bands"],
     }
@@ -183,6 +184,7 @@ def twins_of(backbone):
     names = [name for name in GRID["backbones"] if name != backbone and rest(name) == rest(backbone)]
     return {
         "records": {name: f"{RESULTS}/weights/{name}.json" for name in names},
+        "weights": {name: config["backbones"][name]["weights"] for name in names},
         "model": config["backbones"][backbone]["model"],
         "bands": DATASET["bands"],
     }

@@ -27,6 +27,7 @@ with job(snakemake):
             side_px=chips["height"][0].as_py(),
             models=tuple(params.study["models"]),
             epochs=params.epochs,
+            losses=tuple(params.study["losses"]),
         )
         settings = {**params.study["settings"], names.setting: params.setting}
         treatments = of_entries(names.section, names.setting, settings, probe)

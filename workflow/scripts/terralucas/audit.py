@@ -6,6 +6,7 @@ treatments cannot tell from its scores: such as class weights that a loss accept
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from terralucas.errors import StudyError
-from terralucas.knobs import CHOICES, alternatives, value_of
+from terralucas.knobs import alternatives, is_knob, value_of
+
+logger = logging.getLogger(__name__)
 
 # What stands beside a setting that is tried: cross-entropy, and a linear head on the mean of all tokens.
 PLAIN_LOSS = {"type": "ce", "class_weights": "none", "reduction": "weighted_mean", "label_smoothing": 0.0}
@@ -31,6 +34,10 @@ def same(a: Effect, b: Effect, tolerance: float) -> bool:
     )
 
 
+def _is_finite(effect: Effect) -> bool:
+    return all(np.isfinite(array).all() for array in effect)
+
+
 @dataclass(frozen=True)
 class Treatments:
     """Settings of a study that must differ, and how to try one.
@@ -42,7 +49,8 @@ class Treatments:
         measured: what the arrays of an effect are, in words.
         place: what the configuration calls a setting, with {} for its name.
         key_place: what it calls a key of the audited setting, with {} for the key.
-        tolerance: relative difference below which effects are equal.
+        tolerance: relative difference below which the effects of two settings are equal.
+        key_tolerance: the same of a setting and itself with one key changed.
     """
 
     settings: Mapping[str, Mapping[str, Any]]
@@ -53,11 +61,12 @@ class Treatments:
     key_place: str
     # Far above the rounding of float32, far below what another setting does.
     tolerance: float = 1e-4
+    key_tolerance: float = 1e-4
 
     def differ(self, a: Effect, b: Mapping[str, Any]) -> bool:
         """Whether an effect is not that of a setting."""
         try:
-            return not same(a, self.effect(b), self.tolerance)
+            return not same(a, self.effect(b), self.key_tolerance)
         except StudyError:
             # It does not fit the study's chips, such as a window larger than the grid.
             return False
@@ -69,18 +78,23 @@ def audit(name: str, treatments: Treatments, written: Iterable[str]) -> dict[str
     Args:
         name: of the setting.
         treatments: it and the others.
-        written: keys of the setting that the configuration writes down; defaults are not asked to do anything.
+        written: keys of the setting that the configuration writes down; what is left out, or switched off, is not
+            asked to do anything.
 
     Returns:
-        A record: the names it differs from, and the keys that were found to change something.
+        A record: the names it differs from, and the keys that were found to change something. Both are empty where the
+        setting diverged on the probe, from which nothing can be told.
 
     Raises:
         StudyError: the setting is the same treatment as another, or a key changes nothing.
     """
     settings, place, measured = treatments.settings, treatments.place, treatments.measured
     setting, own = settings[name], treatments.effect(settings[name])
+    if not _is_finite(own):
+        logger.warning("The audit can tell nothing of %s: it diverges on its probe", place.format(name))
+        return {"differs_from": [], "keys_with_effect": []}
     others = [other for other in settings if other != name]
-    keys = [key for key in written if key not in CHOICES]
+    keys = [key for key in written if is_knob(setting, key)]
     problems = [
         f"it does the same as {place.format(other)}: equal {measured}"
         for other in others

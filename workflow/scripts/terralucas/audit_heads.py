@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ class Probe:
         side_px: side of a chip.
         models: names of the backbones' models.
         epochs: epochs of a run.
+        losses: all of the grid, whose heads decoders are tried with.
     """
 
     labels: np.ndarray
@@ -38,6 +39,7 @@ class Probe:
     side_px: int
     models: tuple[str, ...]
     epochs: int
+    losses: tuple[Mapping[str, Any], ...]
 
     @property
     def batch(self) -> np.ndarray:
@@ -46,35 +48,42 @@ class Probe:
         return np.concatenate([np.arange(self.n_classes), drawn])
 
     def tokens(self, n: int, model: str, decoder: Mapping[str, Any]) -> torch.Tensor:
-        """Random tokens (n, tokens, D) of the layers a decoder reads; a layer is the same for every decoder."""
+        """Random tokens (n, tokens, D) of the layers a decoder reads; a layer is the same for every decoder.
+
+        Tokens of a chip have something in common, or their means would be close to zero.
+        """
         size = size_of(model)
         shape = (n, tokens_of(self.side_px) ** 2, WIDTH[size])
         layers = layers_of(kind_of_features(decoder)) or [DEPTH[size]]
-        drawn = [np.random.default_rng([1, layer]).standard_normal(shape, dtype=np.float32) for layer in layers]
+        drawn = []
+        for layer in layers:
+            random = np.random.default_rng([1, layer])
+            drawn.append(sum(random.standard_normal(each, dtype=np.float32) for each in (shape, (n, 1, shape[-1]))))
         return torch.from_numpy(np.concatenate(drawn, axis=-1))
 
 
-def effect_of_loss(probe: Probe, setting: Mapping[str, Any]) -> Effect:
-    """What a loss does to a plain head, in a run's first epoch and in its last; arrays as `_effect` gives them."""
+def effect_of_loss(probe: Probe, epochs: Sequence[int], setting: Mapping[str, Any]) -> Effect:
+    """What a loss does to a plain head in some epochs of a run; arrays as `_effect` gives them."""
     counts = np.bincount(probe.labels, minlength=probe.n_classes)
     weights = class_weights(setting.get("class_weights", "none"), probe.labels, probe.n_classes, setting.get("beta"))
     loss = build_loss(setting, weights, torch.device("cpu"), counts)
-    # Chips of one token: the mean of many random ones would be close to zero.
+    # Chips of one token: a plain head reads no more.
     small = replace(probe, side_px=PATCH_PX)
     return [
         array
-        for epoch in (1, probe.epochs)
+        for epoch in epochs
         for array in _effect(small, loss, epoch, PLAIN_DECODER, probe.models[0], probe.batch, head_scale(setting))
     ]
 
 
 def effect_of_decoder(probe: Probe, setting: Mapping[str, Any]) -> Effect:
-    """What a decoder does with the features of every model, under plain cross-entropy."""
+    """What a decoder does with the features of every model and the heads of all losses, under plain cross-entropy."""
     loss = build_loss(PLAIN_LOSS, np.ones(probe.n_classes), torch.device("cpu"))
     return [
         array
         for model in dict.fromkeys(probe.models)
-        for array in _effect(probe, loss, 1, setting, model, probe.batch[:_FEW], None)
+        for scale in dict.fromkeys(head_scale(each) for each in probe.losses)
+        for array in _effect(probe, loss, 1, setting, model, probe.batch[:_FEW], scale)
     ]
 
 
@@ -109,10 +118,17 @@ def of_entries(section: str, name: str, settings: Mapping[str, Mapping[str, Any]
         settings: all of the grid's section, by name.
         probe: what they are tried on.
     """
+    effect = partial(effect_of_decoder, probe)
+    if section == "losses":
+        # Beside the first epoch and the last, those in which a loss of the grid changes.
+        changes = {setting["drw_epoch"] for setting in settings.values() if "drw_epoch" in setting}
+        effect = partial(
+            effect_of_loss, probe, sorted({min(each, probe.epochs) for each in {1, probe.epochs, *changes}})
+        )
     return Treatments(
         settings,
         load_schema()["properties"][section]["additionalProperties"],
-        partial({"losses": effect_of_loss, "decoders": effect_of_decoder}[section], probe),
+        effect,
         "loss, gradients and parameters",
         f"{section}.{{}}",
         f"{section}.{name}.{{}}",

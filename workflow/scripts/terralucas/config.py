@@ -307,7 +307,7 @@ def _contradictions(config: Mapping[str, Any]) -> list[str]:
         problems.append(
             "split.block_km needs coordinates: dataset.point_ids lucas, or dataset.layout.x_column and y_column"
         )
-    return problems + _options_beyond_the_end(config["training"]) + _missing_layers(config) + _same_treatments(config)
+    return problems + _options_beyond_the_end(config["training"]) + _wrong_layers(config) + _same_treatments(config)
 
 
 def _options_beyond_the_end(training: Mapping[str, Any]) -> list[str]:
@@ -349,9 +349,14 @@ def _unused_options(written: Mapping[str, Any], resolved: Mapping[str, Any]) -> 
     return []
 
 
-def _missing_layers(config: Mapping[str, Any]) -> list[str]:
-    """Layers that a decoder of the grid wants and a backbone of the grid does not have."""
-    return [
+def _wrong_layers(config: Mapping[str, Any]) -> list[str]:
+    """Layers that a decoder of the grid wants and a backbone of the grid does not have; or in another order."""
+    problems = [
+        f"decoders.{name}.layers is {layers}; name them in ascending order: another order is the same treatment"
+        for name, layers in ((name, decoder["layers"] or []) for name, decoder in config["decoders"].items())
+        if layers != sorted(layers)
+    ]
+    return problems + [
         f"decoders.{decoder}.layers names layer {layer}; the encoder of {backbone} has {depth}"
         for backbone in config["grid"]["backbones"]
         if backbone in config["backbones"]

@@ -10,7 +10,14 @@ import jsonschema
 from terralucas.config import complete, dereference, load_schema
 
 # Keys that say which setting it is; all others are knobs of it.
-CHOICES = ("type", "pooling")
+_CHOICES = ("type", "pooling")
+# Values of a knob that is switched off; False, 0 and 0.0 are equal.
+_OFF = (None, False, "none")
+
+
+def is_knob(setting: Mapping[str, Any], key: str) -> bool:
+    """Whether a key is to have an effect: it does not say which setting it is, and is not switched off."""
+    return key not in _CHOICES and value_of(setting, key) not in _OFF
 
 
 def alternatives(schema: Mapping[str, Any], setting: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
