@@ -16,22 +16,10 @@ from terralucas.config import (
     resolve,
     training_settings,
     without_secrets,
-    written_options,
 )
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 from terralucas.kinds import kind_of_features
-from terralucas.requirements import (
-    Workload,
-    features_memory_mb,
-    features_minutes,
-    size_of,
-    training_memory_mb,
-    training_minutes,
-    tuning_memory_mb,
-    tuning_minutes,
-    tuning_threads,
-)
 
 # Before the defaults are filled in: what the study says itself.
 WRITTEN = copy.deepcopy(config)
@@ -143,53 +131,6 @@ def tuning_of(wildcards):
     return config["backbones"][wildcards.backbone]["tuning"]
 
 
-def setting_of(section, name):
-    """A named setting of the study; a normalisation is its name."""
-    return name if section == "normalisation" else config[section][name]
-
-
-def study_of_setting(wildcards, input):
-    """What a loss, decoder or normalisation is audited beside. Not tracked, being a function of the input."""
-    names = GRID.get(wildcards.section, [])
-    return {
-        "settings": {name: config[wildcards.section][name] for name in names},
-        "written": list(WRITTEN[wildcards.section][wildcards.setting]) if names else [],
-        "models": [config["backbones"][name]["model"] for name in GRID["backbones"]],
-        "losses": [config["losses"][name] for name in GRID["losses"]],
-        "n_classes": len(DATASET["classes"]),
-        "bands": DATASET["bands"],
-    }
-
-
-def study_of_tuning(wildcards, input):
-    """What a tuning is audited beside, and the options that are written. Not tracked, being a function of the input."""
-    return {
-        "training": config["training"],
-        "tunings": sorted({config["backbones"][name]["tuning"] for name in TUNED}),
-        "written": written_options(WRITTEN, wildcards.tuning),
-    }
-
-
-def audits_of_run(wildcards):
-    """The audits a run waits for: of what it is made of."""
-    made_of = [("losses", wildcards.loss), ("decoders", wildcards.decoder), ("normalisation", config["normalisation"])]
-    if wildcards.backbone in TUNED:
-        made_of.append(("tuning", tuning_of(wildcards)))
-    return [f"{RESULTS}/data/audit/{section}/{name}.json" for section, name in made_of]
-
-
-def twins_of(backbone):
-    """The backbones of the grid that differ from this one in nothing but their weights."""
-    rest = lambda name: {key: value for key, value in config["backbones"][name].items() if key != "weights"}
-    names = [name for name in GRID["backbones"] if name != backbone and rest(name) == rest(backbone)]
-    return {
-        "records": {name: f"{RESULTS}/weights/{name}.json" for name in names},
-        "weights": {name: config["backbones"][name]["weights"] for name in names},
-        "model": config["backbones"][backbone]["model"],
-        "bands": DATASET["bands"],
-    }
-
-
 def of_all_runs(name):
     """A file of every run of the grid."""
     folders = [
@@ -253,31 +194,5 @@ def summaries_beside():
     return [str(path) for path in paths if path.is_file()]
 
 
-def workload(backbone, kind):
-    """How much a job of a backbone has to do."""
-    chips, side_px = size_of(Path(RESULTS, "data", "chips.parquet"))
-    return Workload(config["backbones"][backbone]["model"], chips, side_px, kind)
-
-
-def features_resource(function, *arguments):
-    """Resource of a feature pass; more with each attempt."""
-    return lambda wildcards, attempt: attempt * function(workload(wildcards.backbone, wildcards.kind), *arguments)
-
-
-def training_resource(function, *arguments):
-    """Resource of a run; more with each attempt."""
-    kind = lambda wildcards: kind_of_features(config["decoders"][wildcards.decoder])
-    return lambda wildcards, attempt: attempt * function(workload(wildcards.backbone, kind(wildcards)), *arguments)
-
-
-def tuning_resource(function, *arguments):
-    """Resource of a tuned run; more with each attempt."""
-    training = config["training"]
-    return lambda wildcards, attempt: attempt * function(
-        workload(wildcards.backbone, "tokens"), tuning_of(wildcards), training["batch_size"], *arguments
-    )
-
-
-def wants_gpu(section):
-    """GPUs a job of this configuration section asks for."""
-    return 0 if config[section]["device"] == "cpu" else 1
+include: "resources.smk"
+include: "treatments.smk"
