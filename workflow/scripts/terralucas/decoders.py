@@ -105,10 +105,10 @@ class _Cosine(nn.Linear):
 
 
 class _Dropout(nn.Dropout):
-    """Dropout that on a CPU takes four elements of its mask from each random number, the same on every CPU.
+    """Dropout that on a CPU takes four elements of its mask from each random number.
 
-    PyTorch's own draws a number for each element, which is a sixth to a quarter of an MLP's step, and on Intel's CPUs
-    others. The rate is rounded to a multiple of 2⁻¹⁶.
+    PyTorch's own draws a number for each, which is a sixth to a quarter of an MLP's step, and other masks on CPUs of
+    another maker. The rate is rounded to a multiple of 2⁻¹⁶.
     """
 
     def forward(self, x: Tensor) -> Tensor:
