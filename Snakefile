@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
-from terralucas.config import default_configfile
+from terralucas.study.validation import default_configfile
 
 if not workflow.overwrite_configfiles:
     # A target results/<study>/… names its study; Snakemake itself tells the targets only after it has read this file.

@@ -2,7 +2,7 @@
 
 The stock path is TerraTorch's data module and classification task with Lightning's trainer, set up as in the original
 notebook: in every epoch every chip goes from its file through the frozen backbone. The stored path is the project's:
-one pass through the backbone, then `terralucas.training.train`.
+one pass through the backbone, then `terralucas.training.frozen_loop.train`.
 
 Both start from the same weights. The stock sampler is made to follow the project's batch order, and its dropout to have
 the project's masks; so the two must end with the same numbers, up to rounding.
@@ -28,18 +28,18 @@ from terratorch.tasks import ClassificationTask
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from terralucas.backbone import MODALITY, Backbone
-from terralucas.chips import DatasetSpec, index_chips, read_chip
-from terralucas.decoders import DecoderModel
-from terralucas.features import ChipDataset, FeatureOptions, extract
-from terralucas.layout import ClassSpec, LayoutSpec
-from terralucas.losses import build_loss, class_weights
-from terralucas.lucas import ITALY_BANDS
-from terralucas.normalisation import DN_PER_REFLECTANCE, make_normaliser, merge
+from terralucas.backbones.encoder import MODALITY, Backbone
+from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
+from terralucas.data.discovery import ClassSpec, LayoutSpec
+from terralucas.data.index import DatasetSpec, index_chips, read_chip
+from terralucas.data.lucas import ITALY_BANDS
+from terralucas.data.normalisation import DN_PER_REFLECTANCE, make_normaliser, merge
+from terralucas.data.simulation import PIXEL_M, Landscape, draw_points, load_covers
 from terralucas.randomness import Stream, generator, torch_seed
-from terralucas.sidecar import Sidecar
-from terralucas.simulate import PIXEL_M, Landscape, draw_points, load_covers
-from terralucas.training import TrainingData, TrainingOptions, predict, train
+from terralucas.training.decoders import DecoderModel
+from terralucas.training.frozen_loop import TrainingData, TrainingOptions, predict, train
+from terralucas.training.losses import build_loss, class_weights
+from terralucas.training.resume import Sidecar
 
 # Importing TerraTorch 1.2 (its clay_v15) sets this to "medium" for the whole process, which on CPUs with AMX multiplies
 # float32 in bfloat16. Equality needs float32.
@@ -77,7 +77,7 @@ class ChipSet:
     Attributes:
         root: the folder of the class folders.
         spec: what the chips look like; classes in the order in which TerraTorch sorts the folders.
-        index: of `terralucas.chips.index_chips`.
+        index: of `terralucas.data.index.index_chips`.
         train: (n_train,) rows of the index.
         validation: (n_validation,) rows of the index; the last third of each class.
     """

@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.simulated_studies import Study, World, simulate, true_scores
-from terralucas import power, tallies
-from terralucas.contrasts import Contrast, contrasts_table, simple_contrasts
-from terralucas.crossed import BASIC_FOR_CONTRASTS, BASIC_FOR_RECIPES, crossed, limits
-from terralucas.estimates import scores_table
-from terralucas.intervals import corrected_t
-from terralucas.mixed_model import mixed_model_table
-from terralucas.resampling import Design, Scores, combine, draw_weights, make_design, score_recipe
+from terralucas.statistics import power, weighted_scores
+from terralucas.statistics.contrasts import Contrast, contrasts_table, simple_contrasts
+from terralucas.statistics.crossed_interval import BASIC_FOR_CONTRASTS, BASIC_FOR_RECIPES, crossed, limits
+from terralucas.statistics.intervals import corrected_t
+from terralucas.statistics.mixed_model import mixed_model_table
+from terralucas.statistics.recipe_scores import scores_table
+from terralucas.statistics.resampling import Design, Scores, combine, draw_weights, make_design, score_recipe
 
 LEVEL, ALPHA = 0.95, 0.05
 COVERAGE_GOAL = (0.93, 0.97)
@@ -87,7 +87,7 @@ def measure(world: World, studies: int, draws: int) -> Measured:
         return {method: np.array([each[key][method] for each in gathered]) for method in gathered[0][key]}
 
     return Measured(
-        tallies.score_names(range(len(world.counts))),
+        weighted_scores.score_names(range(len(world.counts))),
         stacked("intervals"),
         scored["a"],
         stacked("p_values"),
@@ -147,14 +147,14 @@ def _naive(design: Design, study: Study, draws: int, number: int) -> np.ndarray:
     for test, run in zip(design.tests, runs.values(), strict=True):
         place = {chip: index for index, chip in enumerate(run.chips)}
         order = [place[chip] for chip in design.chips[test]]
-        by_run.append(tallies.cells(design.labels[test], run.logits[order]))
+        by_run.append(weighted_scores.cells(design.labels[test], run.logits[order]))
     cells = np.concatenate(by_run).astype(np.float32)
     order = np.argsort(design.labels[rows], kind="stable")
     random, drawn = np.random.default_rng([22, number]), []
     for weights in draw_weights(design, draws, number):
         times = random.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=len(weights))
         product = weights[:, rows] * times[:, seed].astype(np.float32)
-        drawn.append(tallies.scores(product[:, order], design.labels[rows][order], cells[order], n_classes))
+        drawn.append(weighted_scores.scores(product[:, order], design.labels[rows][order], cells[order], n_classes))
     return np.concatenate(drawn)
 
 
@@ -190,7 +190,7 @@ def _p_values(
 def coverage_lines(measured: Measured) -> list[str]:
     """Coverage of each score's intervals of recipe a, and their mean width for macro accuracy."""
     lines = [_line("coverage, recipe a", "truth", INTERVALS)]
-    shown = [*tallies.SCORES, *(name for name in measured.names if name.startswith("recall"))]
+    shown = [*weighted_scores.SCORES, *(name for name in measured.names if name.startswith("recall"))]
     share = {name: measured.coverage(name) for name in INTERVALS}
     for name in shown:
         index = measured.names.index(name)
@@ -207,12 +207,12 @@ def coverage_lines(measured: Measured) -> list[str]:
 def error_lines(measured: Measured) -> list[str]:
     """Type-I error for a − b, coverage and power for a − c, and the equivalence tests at a true margin."""
     lines = [_line("type-I error, a − b", "", TESTS)]
-    for name in tallies.SCORES:
+    for name in weighted_scores.SCORES:
         index = measured.names.index(name)
         p_values = [measured.p_values[method][:, index] for method in TESTS]
         lines.append(_line(name, "", [_marked(np.mean(p < ALPHA), (0.0, ALPHA), p) for p in p_values]))
     lines += ["", _line("coverage, a − c", "truth", tuple(measured.limits))]
-    for name in tallies.SCORES:
+    for name in weighted_scores.SCORES:
         index = measured.names.index(name)
         truth = measured.difference[:, index]
         values = []
@@ -220,7 +220,7 @@ def error_lines(measured: Measured) -> list[str]:
             values.append(_marked(np.mean((low <= truth) & (truth <= high)), COVERAGE_GOAL, low))
         lines.append(_line(name, f"{truth.mean():.3f}", values))
     lines += ["", _line("power, a − c", "", TESTS)]
-    for name in tallies.SCORES:
+    for name in weighted_scores.SCORES:
         p_values = [measured.difference_p[method][:, measured.names.index(name)] for method in TESTS]
         lines.append(_line(name, "", [_marked(np.mean(p < ALPHA), (0.0, 1.0), p) for p in p_values]))
     index = measured.names.index(MAIN)

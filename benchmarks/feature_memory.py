@@ -25,9 +25,9 @@ def decode(data: bytes) -> np.ndarray:
 
 def measure(number: int, folder: str, answers: multiprocessing.SimpleQueue) -> None:
     """Put (size of the array in MiB, peak memory in MiB) of one pass into the queue."""
-    from terralucas.backbone import build_backbone
-    from terralucas.features import ChipDataset, FeatureOptions, extract
-    from terralucas.normalisation import Normaliser
+    from terralucas.backbones.encoder import build_backbone
+    from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
+    from terralucas.data.normalisation import Normaliser
 
     data = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32).tobytes()
     (Path(folder) / "chip").write_bytes(data)

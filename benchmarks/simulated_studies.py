@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from terralucas import splits, tallies
+from terralucas.data import splits
 from terralucas.predictions import Part
+from terralucas.statistics import weighted_scores
 
 LUCAS = (511, 178, 205, 704, 126, 57, 125, 43, 20, 25)
 VALIDATION_SHARE = 0.15
@@ -74,7 +75,7 @@ class Study:
 def true_scores(world: World, population: np.ndarray) -> np.ndarray:
     """Scores of a population whose classes have the world's shares, from mean cells of each class."""
     labels = np.arange(len(world.counts))
-    return tallies.scores(np.array([world.counts], dtype=float), labels, population, len(labels))[0]
+    return weighted_scores.scores(np.array([world.counts], dtype=float), labels, population, len(labels))[0]
 
 
 def simulate(world: World, number: int) -> Study:
@@ -105,7 +106,7 @@ def simulate(world: World, number: int) -> Study:
             # A holdout's truth is that of its one training set, over more initialisations than are tested.
             if seed < world.seeds:
                 recipes[name][seed] = Part(tested, labels[tested], classify(chips[tested]))
-            cells = tallies.cells(fresh_labels, classify(fresh_chips))
+            cells = weighted_scores.cells(fresh_labels, classify(fresh_chips))
             population[name].append(cells.reshape(n_classes, fresh, -1).mean(axis=1))
     return Study(recipes, groups, {name: np.mean(each, axis=0) for name, each in population.items()})
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from terralucas.decoders import DecoderModel
-from terralucas.kinds import kind_of_features
-from terralucas.losses import Loss, build_loss
-from terralucas.sidecar import Sidecar
-from terralucas.training import TrainingData, TrainingOptions, train
+from terralucas.backbones.feature_kinds import kind_of_features
+from terralucas.training.decoders import DecoderModel
+from terralucas.training.frozen_loop import TrainingData, TrainingOptions, train
+from terralucas.training.losses import Loss, build_loss
+from terralucas.training.resume import Sidecar
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1}

@@ -1,7 +1,7 @@
 """Chips per second of tuned runs, the share of the time they wait for chips, and their memory.
 
-Trains through the project's own loop (`terralucas.end_to_end`) on the GPU if there is one, otherwise on a CPU in one
-thread. The chips are random numbers in a packed array on disk, the weights of the backbone are random: neither changes
+Trains through the project's own loop (`terralucas.training.tuned_loop`) on the GPU if there is one, otherwise on a
+CPU in one thread. The chips are random numbers in a packed array on disk, the weights of the backbone are random: neither changes
 the work. Each case is a process of its own, because memory is measured by its peak; of its epochs the first, in which
 memory is set up and a model may be compiled, is left out. Of a model and tuning, cases differ in one option each from
 the first, and the ratio is that of their speeds.
@@ -23,18 +23,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from terralucas.audit import PLAIN_DECODER, PLAIN_LOSS
-from terralucas.backbone import build_backbone
-from terralucas.config import complete, load_schema
+from terralucas.audit.treatments import PLAIN_DECODER, PLAIN_LOSS
+from terralucas.backbones.encoder import build_backbone
+from terralucas.data.lucas import ITALY_BANDS
+from terralucas.data.normalisation import Normaliser
+from terralucas.data.packed_chips import Augmentation, PackedChips
 from terralucas.device import peak_memory_mib
-from terralucas.end_to_end import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit
-from terralucas.losses import build_loss
-from terralucas.lucas import ITALY_BANDS
-from terralucas.normalisation import Normaliser
-from terralucas.packed_chips import Augmentation, PackedChips
-from terralucas.sidecar import Sidecar
-from terralucas.training import TrainingOptions
-from terralucas.tuned import TunedModel, make_trainable
+from terralucas.study.validation import complete, load_schema
+from terralucas.training.frozen_loop import TrainingOptions
+from terralucas.training.losses import build_loss
+from terralucas.training.resume import Sidecar
+from terralucas.training.tuned import TunedModel, make_trainable
+from terralucas.training.tuned_loop import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit
 
 SIDE_PX, N_CLASSES, BATCH, EPOCHS = 224, 10, 8, 2
 # Chips of an epoch: enough for seconds of work.

@@ -122,7 +122,7 @@ def start(endpoint: str, cache: Path, *, sha256=None, revision="main", prelude="
         "source": "huggingface", "repo": "org/model", "filename": "model.pt", "revision": revision, "sha256": sha256,
     }  # fmt: skip
     code = (
-        "import json, time\nfrom pathlib import Path\nfrom terralucas.weights import obtain\n"
+        "import json, time\nfrom pathlib import Path\nfrom terralucas.backbones.weights import obtain\n"
         "time.sleep = lambda seconds: None  # no waiting between attempts\n"
         f"{prelude}\nprint(json.dumps(obtain({weights!r}, Path({str(cache)!r}))))"
     )

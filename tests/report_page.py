@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 
 import pandas as pd
 
-from terralucas.report import FIGURES, ReportContext, build_report
-from terralucas.tidy import read_table, write_table
+from terralucas.report.build import FIGURES, ReportContext, build_report
+from terralucas.tables.tidy_csv import read_table, write_table
 
 PLAN = {"sha256": "ab" * 32, "registered_at": "2026-01-01T00:00:00+00:00", "finished_runs": 0, "plan": {"margins": 1}}
 CONTEXT = ReportContext(

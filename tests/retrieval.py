@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from terralucas.data.retrieval import retrieve
 from terralucas.errors import StudyError
-from terralucas.retrieve import retrieve
 
 DRIVE_ID = "1oaY9U-AnsDpepIuEQy5P9V8lfm_j5q7m"
 TREE = {"Chips/1/45922254.tif": b"one", "Chips/2/44282510.tif": random.Random(0).randbytes(1_500_000)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.simulated_studies import World, simulate
-from terralucas.resampling import make_design, score_recipe
+from terralucas.statistics.resampling import make_design, score_recipe
 
 SMALL = World("small", counts=(60, 34, 17, 12), features=6, separation=2.5, units=10, fresh=10)
 HOLDOUT = replace(SMALL, name="small holdout", holdout=True)

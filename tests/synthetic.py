@@ -10,14 +10,15 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from terralucas import calibration, evidence_figures, figures, fronts, leakage, maps
-from terralucas.beside import beside_table
-from terralucas.comparison import Question, compare
-from terralucas.lucas import italy_grid_points
-from terralucas.metrics import evaluate
-from terralucas.over_seeds import SeedDesign
+from terralucas.data.lucas import italy_grid_points
+from terralucas.evidence import calibration, fronts, leakage, maps
 from terralucas.predictions import Part, RunPredictions
-from terralucas.tidy import RECIPE, SCHEMA_VERSION
+from terralucas.report.figures import evidence, results
+from terralucas.report.sections.other_studies import beside_table
+from terralucas.statistics.comparison import Question, compare
+from terralucas.statistics.run_scores import evaluate
+from terralucas.statistics.seed_means import SeedDesign
+from terralucas.tables.tidy_csv import RECIPE, SCHEMA_VERSION
 
 LUCAS = {
     "Arable lands": 511,
@@ -99,15 +100,15 @@ def draw_all(study: Study, folder: Path) -> dict[str, Path]:
     tables = study.tables
     names = ("answer", "accuracy", "per_class", "confusion", "curves", "fronts", "reliability", "distance", "map")
     paths = {name: folder / f"{name}.svg" for name in names}
-    figures.answer_figure(tables["contrasts"], LEVEL, paths["answer"])
-    figures.accuracy_figure(tables["summary"], paths["accuracy"])
-    figures.per_class_figure(tables["per_class"], paths["per_class"])
-    figures.confusion_figure(tables["confusion"], paths["confusion"])
-    figures.curves_figure(tables["curves"], paths["curves"])
-    evidence_figures.fronts_figure(tables["fronts"], tables["fronts_runs"], paths["fronts"])
-    evidence_figures.reliability_figure(tables["reliability"], paths["reliability"])
-    evidence_figures.distance_figure(tables["distance"], paths["distance"])
-    evidence_figures.map_figure(study.points, paths["map"])
+    results.answer_figure(tables["contrasts"], LEVEL, paths["answer"])
+    results.accuracy_figure(tables["summary"], paths["accuracy"])
+    results.per_class_figure(tables["per_class"], paths["per_class"])
+    results.confusion_figure(tables["confusion"], paths["confusion"])
+    results.curves_figure(tables["curves"], paths["curves"])
+    evidence.fronts_figure(tables["fronts"], tables["fronts_runs"], paths["fronts"])
+    evidence.reliability_figure(tables["reliability"], paths["reliability"])
+    evidence.distance_figure(tables["distance"], paths["distance"])
+    evidence.map_figure(study.points, paths["map"])
     return paths
 
 

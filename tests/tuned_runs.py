@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 
-from terralucas.backbone import build_backbone
+from terralucas.backbones.encoder import build_backbone
+from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN
+from terralucas.data.packed_chips import pack_chips
+from terralucas.data.splits import write_split
 from terralucas.files import write_json
-from terralucas.normalisation import PRETRAINING_STATISTICS_DN
-from terralucas.packed_chips import pack_chips
-from terralucas.runs import Inputs, Recipe, execute
-from terralucas.splits import write_split
-from terralucas.tuned import TunedInputs, TunedLearner
+from terralucas.training.run import Inputs, Recipe, execute
+from terralucas.training.tuned import TunedInputs, TunedLearner
 
 N, CLASSES, SIDE = 30, 3, 32
 BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]

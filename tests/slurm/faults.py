@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
-from terralucas.sidecar import Sidecar
+from terralucas.training.resume import Sidecar
 
 if TYPE_CHECKING:
     from drill import Drill

@@ -10,7 +10,7 @@ import pytest
 import report_page
 from drive_server import redirect_google, running_server
 from synthetic import make_study
-from terralucas import retrieve as retrieve_module
+from terralucas.data import retrieval as retrieve_module
 
 
 @pytest.fixture

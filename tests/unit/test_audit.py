@@ -8,11 +8,11 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from terralucas.audit import audit
-from terralucas.audit_heads import Probe, of_entries
-from terralucas.audit_inputs import of_normalisations
-from terralucas.config import resolve
+from terralucas.audit.losses_and_decoders import Probe, of_entries
+from terralucas.audit.normalisations import of_normalisations
+from terralucas.audit.treatments import audit
 from terralucas.errors import StudyError
+from terralucas.study.validation import resolve
 
 ROOT = Path(__file__).parents[2]
 # Chips of each class of LUCAS Italy; chips of 32 px have 2 × 2 tokens.

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from terralucas import audit_tuning, end_to_end
-from terralucas.audit import audit
-from terralucas.audit_tuning import of_tunings
-from terralucas.config import load_schema, resolve, written_options
+from terralucas.audit import tunings as audit_tuning
+from terralucas.audit.treatments import audit
+from terralucas.audit.tunings import of_tunings
 from terralucas.errors import StudyError
+from terralucas.study.validation import load_schema, resolve, written_options
+from terralucas.training import tuned_loop
 
 ROOT = Path(__file__).parents[2]
 EVERY_OPTION = {
@@ -98,12 +99,12 @@ def test_what_does_nothing_is_caught(tuning, options, said):
 
 def test_options_that_the_code_drops_are_caught(monkeypatch):
     """What the audit is for: each of these would train, report and be believed."""
-    original = end_to_end.EndToEndOptions.of.__func__
+    original = tuned_loop.EndToEndOptions.of.__func__
 
     def forgetful(cls, settings):
         return replace(original(cls, settings), ema_decay=None, schedule="none")
 
-    monkeypatch.setattr(end_to_end.EndToEndOptions, "of", classmethod(forgetful))
+    monkeypatch.setattr(tuned_loop.EndToEndOptions, "of", classmethod(forgetful))
     with pytest.raises(StudyError) as raised:
         audited("full", {"ema_decay": 0.99, "schedule": "cosine", "warmup_epochs": 1})
     for key, value in (("ema_decay", 0.99), ("schedule", "cosine")):

@@ -8,9 +8,9 @@ from sklearn.calibration import CalibratedClassifierCV, calibration_curve
 from sklearn.frozen import FrozenEstimator
 
 from predicted import study
-from terralucas import calibration
-from terralucas.metrics import evaluate, expected_calibration_error
-from terralucas.over_seeds import SeedDesign
+from terralucas.evidence import calibration
+from terralucas.statistics.run_scores import evaluate, expected_calibration_error
+from terralucas.statistics.seed_means import SeedDesign
 
 DESIGN = SeedDesign(0.5, 0.95)
 

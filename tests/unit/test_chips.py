@@ -14,9 +14,9 @@ import pytest
 import rasterio
 from rasterio.warp import transform
 
-from terralucas.chips import ChipError, index_chips, read_chip, read_index, write_index
+from terralucas.data.discovery import DatasetSpec
+from terralucas.data.index import ChipError, index_chips, read_chip, read_index, write_index
 from terralucas.errors import StudyError
-from terralucas.layout import DatasetSpec
 
 # Some chips are written without a place on Earth on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -1,41 +1,114 @@
-"""Which modules a script runs."""
+"""Which code a rule runs, and when two states of it count as the same."""
 
-from pathlib import Path
+import pytest
 
-from terralucas.codebase import PACKAGE, fingerprint, modules_of
+from terralucas.codebase import PACKAGE, SCRIPTS, code_of, fingerprint
 
-SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
+# Run by the Snakefile and by make, not by a rule.
+OUTSIDE_RULES = {"codebase", "study/job_limits", "study/manual", "study/validation"}
 
 
-def names(script):
-    return {path.stem for path in modules_of(SCRIPTS / f"{script}.py")}
+def modules(script):
+    """Names such as `training/run` of the core's modules that a script runs."""
+    found = code_of(SCRIPTS / f"{script}.py")
+    return {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in found if path.is_relative_to(PACKAGE)}
 
 
 def test_follows_imports_through_modules_and_into_functions():
-    train = names("train_run")
-    assert {"runs", "training", "losses", "decoders", "sidecar", "files", "errors"} <= train
-    assert "metrics" in train, "imported inside a function"
+    train = modules("train_run")
+    assert {"training/run", "training/frozen_loop", "training/losses", "training/resume", "files", "errors"} <= train
+    assert {"__init__", "training/__init__"} <= train, "the packages on the way are run too"
+    assert "backbones/duplicates" in modules("fetch_weights"), "imported inside a function"
 
 
 def test_leaves_out_what_a_script_does_not_run():
-    assert "backbone" not in names("train_run")
-    assert {"end_to_end", "tuned", "packed_chips"}.isdisjoint(names("train_run")), "frozen runs go on without them"
-    assert "training" not in names("extract_features")
-    assert {"report", "figures"}.isdisjoint(names("make_tables"))
+    assert "backbones/encoder" not in modules("train_run")
+    assert {"training/tuned_loop", "training/tuned", "data/packed_chips"}.isdisjoint(modules("train_run"))
+    assert "training/frozen_loop" not in modules("extract_features")
 
 
-def test_fingerprint_follows_content_not_place_or_time(tmp_path):
-    (tmp_path / "a.py").write_text("x = 1\n")
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "a.py").write_text("x = 1\n")
-    assert fingerprint([tmp_path / "a.py"]) == fingerprint([tmp_path / "sub" / "a.py"])
-    (tmp_path / "a.py").write_text("x = 2\n")
-    assert fingerprint([tmp_path / "a.py"]) != fingerprint([tmp_path / "sub" / "a.py"])
+def test_names_the_files_that_modules_read():
+    assert {"assets/italy_outline", "assets/landscape", "assets/lucas_class_spectra"} <= modules("retrieve_chips")
+    assert {"report/templates/page.html", "report/templates/page", "assets/italy_outline"} <= (
+        modules("build_report") | modules("draw_figures")
+    )
+    assert "assets/landscape" not in modules("index_chips")
+
+
+def test_follows_relative_imports_and_packages(tmp_path, monkeypatch):
+    package = tmp_path / "terralucas" / "inner"
+    package.mkdir(parents=True)
+    (tmp_path / "terralucas" / "assets").mkdir()
+    for path, text in {
+        "script.py": "from terralucas.inner import near\n",
+        "terralucas/__init__.py": "",
+        "terralucas/far.py": "",
+        "terralucas/inner/__init__.py": "from .started import VALUE\n",
+        "terralucas/inner/near.py": "def f():\n    from .. import far\n",
+        "terralucas/inner/started.py": "VALUE = 1\n",
+        "terralucas/inner/alone.py": "",
+    }.items():
+        (tmp_path / path).write_text(text)
+    monkeypatch.setattr("terralucas.codebase.SCRIPTS", tmp_path)
+    monkeypatch.setattr("terralucas.codebase.PACKAGE", tmp_path / "terralucas")
+    found = {path.relative_to(tmp_path).as_posix() for path in code_of(tmp_path / "script.py")}
+    assert found == {
+        "script.py", "terralucas/__init__.py", "terralucas/far.py", "terralucas/inner/__init__.py",
+        "terralucas/inner/near.py", "terralucas/inner/started.py",
+    }  # fmt: skip
+
+
+def written(folder, text, name="a.py"):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+CODE = '"""Doc."""\n\n\ndef f(x):\n    """More."""\n    return x + 1  # why\n'
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        '"""Another text."""\ndef f(x):\n    return x + 1\n',
+        "def f(\n    x,\n):\n    # a comment\n    return (x + 1)\n",
+    ],
+)
+def test_docstrings_comments_and_layout_do_not_count(tmp_path, same):
+    assert fingerprint([written(tmp_path / "one", CODE)]) == fingerprint([written(tmp_path / "two", same)])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        CODE.replace("+ 1", "+ 2"),
+        CODE.replace("+ 1", "- 1"),
+        CODE.replace("f(x)", "f(x, y=0)"),
+        CODE + 'print("said")\n',
+        CODE.replace("return x + 1", "yield x + 1"),
+        CODE.replace("+ 1", "+ 1.0"),
+    ],
+)
+def test_what_code_does_counts(tmp_path, other):
+    assert fingerprint([written(tmp_path / "one", CODE)]) != fingerprint([written(tmp_path / "two", other)])
+
+
+def test_files_of_one_name_in_two_folders_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr("terralucas.codebase.SCRIPTS", tmp_path)
+    first = [written(tmp_path, "x = 1\n", "p/run.py"), written(tmp_path, "x = 2\n", "q/run.py")]
+    swapped = [written(tmp_path / "r", "x = 2\n", "p/run.py"), written(tmp_path / "r", "x = 1\n", "q/run.py")]
+    before = fingerprint(first)
+    monkeypatch.setattr("terralucas.codebase.SCRIPTS", tmp_path / "r")
+    assert fingerprint(swapped) != before
+
+
+def test_other_files_count_by_their_bytes(tmp_path):
+    first, second = written(tmp_path / "one", "a{}", "page.css"), written(tmp_path / "two", "a{ }", "page.css")
+    assert fingerprint([first]) != fingerprint([second])
 
 
 def test_every_module_is_run_by_some_rule():
-    used = {module for script in SCRIPTS.glob("*.py") for module in names(script.stem)}
-    # Run by the Snakefile and by make, not by a rule.
-    assert {path.stem for path in PACKAGE.glob("*.py")} - used == {
-        "__init__", "codebase", "config", "manual", "requirements",
-    } - used  # fmt: skip
+    used = {module for script in SCRIPTS.glob("*.py") for module in modules(script.stem)}
+    there = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")}
+    assert there - used == OUTSIDE_RULES - used

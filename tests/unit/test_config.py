@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from terralucas.config import (
+from terralucas.errors import StudyError
+from terralucas.report.wording import METRICS
+from terralucas.study.manual import with_tables
+from terralucas.study.validation import (
     backbones_tuned,
     control_names,
     default_configfile,
@@ -18,9 +21,6 @@ from terralucas.config import (
     training_settings,
     written_options,
 )
-from terralucas.errors import StudyError
-from terralucas.manual import with_tables
-from terralucas.wording import METRICS
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "config").glob("*.yaml"))

@@ -10,10 +10,10 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from small_study import HOLDOUT, scored
-from terralucas import contrasts as module
-from terralucas.contrasts import contrasts_table, holm, interaction, mcnemar_test, simple_contrasts, verdicts
 from terralucas.errors import StudyError
-from terralucas.resampling import combine
+from terralucas.statistics import contrasts as module
+from terralucas.statistics.contrasts import contrasts_table, holm, interaction, mcnemar_test, simple_contrasts, verdicts
+from terralucas.statistics.resampling import combine
 
 LOSSES = ("weighted_ce", "weighted_focal", "ce", "focal")
 GRID = list(itertools.product(("tiny", "base"), LOSSES, ("identity", "mlp")))

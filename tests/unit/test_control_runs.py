@@ -7,12 +7,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from terralucas.control_runs import ControlInputs, execute, recipe_names
-from terralucas.descriptions import write_descriptions
+from terralucas.controls.descriptions import write_descriptions
+from terralucas.controls.run import ControlInputs, execute, recipe_names
+from terralucas.data.splits import write_split
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 from terralucas.predictions import load_run
-from terralucas.splits import write_split
 
 N, CLASSES = 60, 3
 IDS = [f"chip {index}" for index in range(N)]

@@ -8,8 +8,8 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from terralucas import controls
-from terralucas.controls import ControlData, fit_control
+from terralucas.controls import classifiers
+from terralucas.controls.classifiers import ControlData, fit_control
 from terralucas.errors import StudyError
 
 COUNTS = (90, 45, 15)
@@ -122,9 +122,9 @@ def test_two_classes():
 
 def test_more_iterations_are_tried_before_a_setting_is_left_out(monkeypatch, caplog):
     usual = fit("logistic/tiny", chips())
-    monkeypatch.setattr(controls, "_ITERATIONS", (2, 1000))
+    monkeypatch.setattr(classifiers, "_ITERATIONS", (2, 1000))
     assert fit("logistic/tiny", chips()).setting == usual.setting
-    monkeypatch.setattr(controls, "_ITERATIONS", (1, 2))
+    monkeypatch.setattr(classifiers, "_ITERATIONS", (1, 2))
     with pytest.raises(StudyError, match="converged with none"):
         fit("logistic/tiny", chips())
     assert "did not converge with C 100" in caplog.text

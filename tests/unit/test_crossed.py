@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from small_study import HOLDOUT, SMALL, scored
-from terralucas.crossed import (
+from terralucas.predictions import Part
+from terralucas.statistics.crossed_interval import (
     BASIC_FOR_CONTRASTS,
     BASIC_FOR_RECIPES,
     bca,
@@ -18,8 +19,7 @@ from terralucas.crossed import (
     probability_greater,
     two_sided_p,
 )
-from terralucas.predictions import Part
-from terralucas.resampling import combine, make_design, score_recipe
+from terralucas.statistics.resampling import combine, make_design, score_recipe
 
 DRAWS = 20_000
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from terralucas.decoders import DecoderModel, central_tokens, read_by
+from terralucas.backbones.feature_kinds import kind_of_features
 from terralucas.errors import StudyError
-from terralucas.kinds import kind_of_features
+from terralucas.training.decoders import DecoderModel, central_tokens, read_by
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1}

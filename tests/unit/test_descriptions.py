@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from terralucas.chips import index_chips, read_index, write_index
-from terralucas.descriptions import describe_chips, read_descriptions, write_descriptions
+from terralucas.controls.descriptions import describe_chips, read_descriptions, write_descriptions
+from terralucas.data.discovery import DatasetSpec
+from terralucas.data.index import index_chips, read_index, write_index
 from terralucas.errors import StudyError
-from terralucas.layout import DatasetSpec
 
 SIDE = 16
 SPEC = DatasetSpec.from_config({

@@ -8,8 +8,8 @@ from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
 from small_study import HOLDOUT, SMALL, scored
-from terralucas.estimates import scores_table
-from terralucas.resampling import make_design, score_recipe
+from terralucas.statistics.recipe_scores import scores_table
+from terralucas.statistics.resampling import make_design, score_recipe
 
 
 def table_of(world=SMALL, **options):

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from predicted import PRIOR, study
-from terralucas import calibration, evidence_figures, fronts, leakage, maps
-from terralucas.drawing import palette
-from terralucas.lucas import italy_grid_points
-from terralucas.over_seeds import SeedDesign
+from terralucas.data.lucas import italy_grid_points
+from terralucas.evidence import calibration, fronts, leakage, maps
+from terralucas.report.figures import evidence
+from terralucas.report.figures.style import palette
+from terralucas.statistics.seed_means import SeedDesign
 
 CLASSES = [{"code": code, "name": f"Class {code}"} for code in range(4)]
 
@@ -29,11 +30,11 @@ def draw_all(folder, places=None, **options):
     chips = pd.DataFrame({"point_id": np.arange(100).astype(str), "label": np.repeat(np.arange(4), (60, 25, 10, 5))})
     chips[["easting_m", "northing_m"]] = places
     paths = {name: folder / f"{name}.svg" for name in ("fronts", "reliability", "distance", "map")}
-    evidence_figures.fronts_figure(fronts.points_table(traced, design), fronts.runs_table(traced), paths["fronts"])
-    evidence_figures.reliability_figure(calibration.reliability_table(runs), paths["reliability"])
+    evidence.fronts_figure(fronts.points_table(traced, design), fronts.runs_table(traced), paths["fronts"])
+    evidence.reliability_figure(calibration.reliability_table(runs), paths["reliability"])
     distances = leakage.distance_table(runs, places, parts, 6720.0, 0.95)
-    evidence_figures.distance_figure(distances, paths["distance"])
-    evidence_figures.map_figure(maps.correctness_table(runs, chips, CLASSES), paths["map"])
+    evidence.distance_figure(distances, paths["distance"])
+    evidence.map_figure(maps.correctness_table(runs, chips, CLASSES), paths["map"])
     return paths
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from hub_server import fetch, serving
-from terralucas.backbone import MODALITY, build_backbone
-from terralucas.encoders import DEPTH, WIDTH
+from terralucas.backbones.encoder import MODALITY, build_backbone
+from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
+from terralucas.backbones.sizes import DEPTH, WIDTH
+from terralucas.data.normalisation import Normaliser
 from terralucas.errors import StudyError
-from terralucas.features import ChipDataset, FeatureOptions, extract
 from terralucas.files import sha256_of_file
-from terralucas.normalisation import Normaliser
 
 BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
 RANDOM = {"source": "random", "seed": 5}
@@ -66,7 +66,7 @@ def checkpoint(tmp_path_factory):
 
 
 def record_of(path):
-    """What `terralucas.weights.obtain` records of a file."""
+    """What `terralucas.backbones.weights.obtain` records of a file."""
     return {"source": "file", "path": str(path), "sha256": sha256_of_file(path)}
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from synthetic import LEVEL, LUCAS, draw_all, make_study
-from terralucas import figures
-from terralucas.drawing import palette
+from terralucas.report.figures import results
+from terralucas.report.figures.style import palette
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_the_answer_shows_each_averaged_contrast_with_its_numbers_and_verdict(st
     assert chosen.sum() == 1
     contrasts.loc[chosen, ["difference", "crossed_low", "crossed_high"]] = [0.0123, 0.0046, 0.0201]
     contrasts.loc[chosen, "verdict"] = "difference shown"
-    figures.answer_figure(contrasts, LEVEL, tmp_path / "answer.svg")
+    results.answer_figure(contrasts, LEVEL, tmp_path / "answer.svg")
     seen = texts(tmp_path / "answer.svg")
     assert "+1.2 [+0.5, +2.0]" in seen
     assert {"difference shown", "equivalent within margin", "undecided"} <= set(seen)
@@ -68,7 +68,7 @@ def test_the_answer_shows_each_averaged_contrast_with_its_numbers_and_verdict(st
 
 
 def test_a_study_without_contrasts_says_so(study, tmp_path):
-    figures.answer_figure(study.tables["contrasts"].head(0), LEVEL, tmp_path / "answer.svg")
+    results.answer_figure(study.tables["contrasts"].head(0), LEVEL, tmp_path / "answer.svg")
     assert "names no contrasts" in words(tmp_path / "answer.svg")
 
 
@@ -85,7 +85,7 @@ def test_confusion_rows_show_percent_of_the_true_class(tmp_path):
          "predicted_code": codes[other], "predicted_name": other, "count": count}
         for true, other, count in cells
     )  # fmt: skip
-    figures.confusion_figure(table, tmp_path / "confusion.svg")
+    results.confusion_figure(table, tmp_path / "confusion.svg")
     seen = texts(tmp_path / "confusion.svg")
     assert {"75", "25", "100"} <= set(seen)
     assert "0" not in seen
@@ -107,7 +107,7 @@ def test_scores_that_could_not_be_computed_are_left_out(study, tmp_path):
     summary = study.tables["summary"].copy()
     columns = ["pooled", "crossed_low", "crossed_high", "seeds_low", "seeds_high"]
     summary.loc[summary["metric"] == "macro_accuracy", columns] = np.nan
-    figures.accuracy_figure(summary, tmp_path / "accuracy.svg")
+    results.accuracy_figure(summary, tmp_path / "accuracy.svg")
     assert "Macro accuracy (%)" in words(tmp_path / "accuracy.svg")
 
 

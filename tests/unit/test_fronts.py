@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 
 from predicted import PRIOR, part, study
-from terralucas import fronts
-from terralucas.metrics import evaluate
-from terralucas.over_seeds import SeedDesign
+from terralucas.evidence import fronts
 from terralucas.predictions import Part
+from terralucas.statistics.run_scores import evaluate
+from terralucas.statistics.seed_means import SeedDesign
 
 DESIGN = SeedDesign(0.5, 0.95)
 PRIORS = dict.fromkeys(range(3), PRIOR)

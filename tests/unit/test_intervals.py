@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
-from terralucas.intervals import corrected_t, equivalence_t, wilson
+from terralucas.statistics.intervals import corrected_t, equivalence_t, wilson
 
 SCORES = np.array([0.40, 0.43, 0.37, 0.41, 0.44])
 

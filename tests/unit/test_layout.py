@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from terralucas.data.discovery import DatasetSpec, find_chips
 from terralucas.errors import StudyError
-from terralucas.layout import DatasetSpec, find_chips
 
 TABLE = "chips_LC_class.csv"
 IDS = {"45922254": "1", "45942254": "2", "45922256": "1", "45962258": "10"}

@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 from shapely import box
 
 from predicted import study
-from terralucas import leakage
+from terralucas.evidence import leakage
 
 N = 100
 SIDE = 6720.0

@@ -9,7 +9,7 @@ from kornia.losses import focal_loss
 from scipy.special import log_softmax
 from sklearn.utils.class_weight import compute_class_weight
 
-from terralucas.losses import build_loss, class_weights, focal_terms, start_epoch
+from terralucas.training.losses import build_loss, class_weights, focal_terms, start_epoch
 
 CPU = torch.device("cpu")
 WEIGHTS = np.array([0.39, 1.12, 4.69, 9.97])

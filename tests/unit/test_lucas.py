@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from terralucas.errors import StudyError
-from terralucas.lucas import (
+from terralucas.data.lucas import (
     ITALY_BANDS,
     ITALY_CLASSES,
     format_point_id,
@@ -14,6 +13,7 @@ from terralucas.lucas import (
     italy_grid_points,
     parse_point_id,
 )
+from terralucas.errors import StudyError
 
 
 def test_a_point_id_is_a_place_in_metres():

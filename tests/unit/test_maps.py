@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rasterio.warp import transform
 
-from terralucas import maps
+from terralucas.evidence import maps
 from terralucas.predictions import Part, RunPredictions
 
 CLASSES = [{"code": 4, "name": "Wooded areas"}, {"code": 8, "name": "Inland water"}]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from terralucas.metrics import METRICS, evaluate, expected_calibration_error
+from terralucas.statistics.run_scores import METRICS, evaluate, expected_calibration_error
 
 
 @pytest.fixture(scope="module")

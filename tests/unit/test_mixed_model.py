@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from terralucas.contrasts import simple_contrasts
-from terralucas.mixed_model import mixed_model_table
+from terralucas.statistics.contrasts import simple_contrasts
+from terralucas.statistics.mixed_model import mixed_model_table
 
 RECIPES = list(itertools.product(("tiny", "base"), ("ce", "focal"), ("mlp",)))
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, make_normaliser, merge
 from terralucas.errors import StudyError
-from terralucas.normalisation import PRETRAINING_STATISTICS_DN, make_normaliser, merge
 
 BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
 

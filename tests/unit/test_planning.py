@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from terralucas.planning import Assumptions, Plan, planned_power, sentences
+from terralucas.statistics.planned_power import Assumptions, Plan, planned_power, sentences
 
 LUCAS = [511, 178, 205, 704, 126, 57, 125, 43, 20, 25]
 SPLIT = {"strategy": "kfold", "folds": 5, "validation_share": 0.15, "test_share": 0.2}

@@ -9,9 +9,9 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from small_study import HOLDOUT, SMALL, scored
-from terralucas import power
-from terralucas.power import Spreads
-from terralucas.resampling import combine
+from terralucas.statistics import power
+from terralucas.statistics.power import Spreads
+from terralucas.statistics.resampling import combine
 
 LUCAS = (511, 178, 205, 704, 126, 57, 125, 43, 20, 25)
 BOTH = Spreads(seeds=5, test_to_train=0.29, chips=2e-4, run_chips=1e-3, training=4e-4)

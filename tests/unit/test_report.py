@@ -18,9 +18,9 @@ import pytest
 from report_page import CONTEXT, CROSSED, Page, as_written, change
 from synthetic import LUCAS, draw_all, make_study
 from terralucas.errors import StudyError
-from terralucas.report import FIGURES, MOST_MAP_BYTES, TABLES, build_report
-from terralucas.tidy import RECIPE
-from terralucas.wording import METRICS, breakable, duration, p_sentence, plain
+from terralucas.report.build import FIGURES, MOST_MAP_BYTES, TABLES, build_report
+from terralucas.report.wording import METRICS, breakable, duration, p_sentence, plain
+from terralucas.tables.tidy_csv import RECIPE
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
 

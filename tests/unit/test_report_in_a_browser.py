@@ -9,7 +9,7 @@ import pytest
 
 import report_page
 from synthetic import LUCAS, draw_all, make_study
-from terralucas.report import build_report
+from terralucas.report.build import build_report
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (360, 768, 1440)

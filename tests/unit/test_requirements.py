@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from terralucas.requirements import (
+from terralucas.study.job_limits import (
     Workload,
     features_memory_mb,
     features_minutes,

@@ -7,9 +7,9 @@ import pytest
 
 from small_study import HOLDOUT, SMALL, scored
 from terralucas.errors import StudyError
-from terralucas.metrics import METRICS, evaluate
 from terralucas.predictions import Part
-from terralucas.resampling import Scores, combine, draw_weights, make_design, score_recipe
+from terralucas.statistics.resampling import Scores, combine, draw_weights, make_design, score_recipe
+from terralucas.statistics.run_scores import METRICS, evaluate
 
 
 def pooled(runs):

@@ -30,10 +30,10 @@ from retrieval import (
     tree_of,
     url_source,
 )
-from terralucas import retrieve as retrieve_module
+from terralucas.data import retrieval as retrieve_module
+from terralucas.data.archives import LocalError
+from terralucas.data.retrieval import Retrieval, retrieve
 from terralucas.errors import StudyError
-from terralucas.retrieve import Retrieval, retrieve
-from terralucas.unpack import LocalError
 
 # Sources that work
 

@@ -21,9 +21,9 @@ from retrieval import (
     tar_gz,
     url_source,
 )
-from terralucas import retrieve as retrieve_module
-from terralucas.retrieve import retrieve
-from terralucas.unpack import LocalError
+from terralucas.data import retrieval as retrieve_module
+from terralucas.data.archives import LocalError
+from terralucas.data.retrieval import retrieve
 
 
 def test_quota_of_google(server, folder):

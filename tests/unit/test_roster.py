@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from terralucas.errors import StudyError
-from terralucas.roster import Compared, compared, take_roll
+from terralucas.statistics.run_status import Compared, compared, take_roll
 
 CE, FOCAL, MLP = ("tiny", "ce", "identity"), ("tiny", "focal", "identity"), ("tiny", "ce", "mlp")
 SEEDS = [0, 1, 2, 3]

@@ -12,13 +12,13 @@ import pytest
 import torch
 import yaml
 
+from terralucas.data.splits import write_split
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
-from terralucas.frozen import FrozenLearner
-from terralucas.metrics import evaluate
-from terralucas.runs import Inputs, Recipe, execute
-from terralucas.splits import write_split
-from terralucas.tables import read_run
+from terralucas.statistics.run_scores import evaluate
+from terralucas.statistics.run_tables import read_run
+from terralucas.training.frozen import FrozenLearner
+from terralucas.training.run import Inputs, Recipe, execute
 
 N, CLASSES = 60, 3
 NAMES = {

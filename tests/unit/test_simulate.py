@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from rasterio.io import MemoryFile
 
+from terralucas.data.lucas import ASSETS, italy_class_counts, italy_grid_points, parse_point_id
+from terralucas.data.simulation import write_archive
 from terralucas.errors import StudyError
-from terralucas.lucas import ASSETS, italy_class_counts, italy_grid_points, parse_point_id
-from terralucas.simulate import write_archive
 
 ROOT = "Lucas_Chips_Geo_Italy"
 CHIPS = 500
@@ -131,7 +131,7 @@ def test_a_failure_leaves_no_file(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("terralucas.simulate._geotiff", fail)
+    monkeypatch.setattr("terralucas.data.simulation._geotiff", fail)
     with pytest.raises(OSError, match="disk full"):
         simulate(tmp_path / "chips.tar.gz")
     assert list(tmp_path.iterdir()) == []

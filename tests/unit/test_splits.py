@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from terralucas.chips import index_chips
-from terralucas.config import resolve
+from terralucas.data.discovery import DatasetSpec
+from terralucas.data.index import index_chips
+from terralucas.data.splits import PARTS, make_split, overlap, read_split, spatial_blocks, write_split
 from terralucas.errors import StudyError
-from terralucas.layout import DatasetSpec
-from terralucas.splits import PARTS, make_split, overlap, read_split, spatial_blocks, write_split
+from terralucas.study.validation import resolve
 
 ROOT = Path(__file__).parents[2]
 LUCAS_COUNTS = [511, 178, 205, 704, 126, 57, 125, 43, 20, 25]

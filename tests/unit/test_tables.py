@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from terralucas import tables
-from terralucas.config import without_secrets
-from terralucas.metrics import METRICS
-from terralucas.roster import Entry
-from terralucas.tidy import read_table, write_table
+from terralucas.statistics import run_tables
+from terralucas.statistics.run_scores import METRICS
+from terralucas.statistics.run_status import Entry
+from terralucas.study.validation import without_secrets
+from terralucas.tables.tidy_csv import read_table, write_table
 
 CLASSES = [{"code": "a", "name": "Alpha"}, {"code": "b", "name": "Beta"}]
 
@@ -22,8 +22,8 @@ def test_every_run_of_the_grid_has_a_row_and_counts_stay_whole(tmp_path):
         Entry(recipe, 2, Path("runs/2"), "missing"),
     ]
     record = {"chips": {"train": 70, "validation": 10, "test": 20}, "epochs": 3, "best_epoch": 2}
-    result = tables.RunResult(entries[0].names, record, dict.fromkeys(METRICS, 0.5), 0.4, pd.DataFrame())
-    write_table(tables.runs_table(entries, {entries[0].run: result}), tmp_path / "runs.csv")
+    result = run_tables.RunResult(entries[0].names, record, dict.fromkeys(METRICS, 0.5), 0.4, pd.DataFrame())
+    write_table(run_tables.runs_table(entries, {entries[0].run: result}), tmp_path / "runs.csv")
     text = (tmp_path / "runs.csv").read_text(encoding="utf-8").splitlines()
     assert text[1].startswith("2,tiny/ce/mlp/seed-0,tiny,ce,mlp,0,finished,,70,10,20,3,2,0.4,0.5")
     table = read_table(tmp_path / "runs.csv")
@@ -35,15 +35,15 @@ def test_every_run_of_the_grid_has_a_row_and_counts_stay_whole(tmp_path):
 def test_confusion_is_pooled_over_seeds():
     names = {"backbone": "tiny", "loss": "ce", "decoder": "mlp"}
     runs = [
-        tables.RunResult(names, {}, {"confusion": counts}, 0.0, pd.DataFrame())
+        run_tables.RunResult(names, {}, {"confusion": counts}, 0.0, pd.DataFrame())
         for counts in ([[3, 1], [0, 2]], [[2, 2], [1, 1]])
     ]
-    result = tables.confusion_table(runs, CLASSES).set_index(["true_code", "predicted_code"])["count"]
+    result = run_tables.confusion_table(runs, CLASSES).set_index(["true_code", "predicted_code"])["count"]
     assert result.to_dict() == {("a", "a"): 5, ("a", "b"): 3, ("b", "a"): 1, ("b", "b"): 3}
 
 
 def test_classes():
-    table = tables.classes_table(np.array([0, 0, 0, 1]), CLASSES)
+    table = run_tables.classes_table(np.array([0, 0, 0, 1]), CLASSES)
     assert table[["class_code", "n", "share"]].to_numpy().tolist() == [["a", 3, 0.75], ["b", 1, 0.25]]
 
 

@@ -8,11 +8,11 @@ from scipy import stats
 from scipy.special import softmax
 from sklearn.metrics import recall_score
 
-from terralucas import tallies
-from terralucas.metrics import METRICS, evaluate
+from terralucas.statistics import weighted_scores
+from terralucas.statistics.run_scores import METRICS, evaluate
 
 N_CLASSES = 4
-NAMES = tallies.score_names(range(N_CLASSES))
+NAMES = weighted_scores.score_names(range(N_CLASSES))
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,11 @@ def case():
 
 def of_weights(labels, logits, weights):
     return dict(
-        zip(NAMES, tallies.scores(weights[None], labels, tallies.cells(labels, logits), N_CLASSES)[0], strict=True)
+        zip(
+            NAMES,
+            weighted_scores.scores(weights[None], labels, weighted_scores.cells(labels, logits), N_CLASSES)[0],
+            strict=True,
+        )
     )
 
 
@@ -37,7 +41,7 @@ def test_a_weight_is_a_repetition(case, seed):
     rows = np.repeat(np.arange(200), weights.astype(int))
     ours, theirs = of_weights(labels, logits, weights), evaluate(labels[rows], logits[rows])
     assert {name: ours[name] for name in METRICS} == pytest.approx({name: theirs[name] for name in METRICS})
-    for name in tallies.CLASS_SCORES:
+    for name in weighted_scores.CLASS_SCORES:
         assert [ours[f"{name}:{index}"] for index in range(N_CLASSES)] == pytest.approx(theirs["per_class"][name])
 
 

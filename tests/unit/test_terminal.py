@@ -128,7 +128,7 @@ def test_a_pack_shows_what_finished_and_what_the_others_said(runs, clock):
         write_log(
             runs[seed],
             """\
-2026-01-01 10:00:00,000 INFO terralucas.training: epoch 1
+2026-01-01 10:00:00,000 INFO terralucas.training.frozen_loop: epoch 1
 2026-01-01 10:00:01,000 ERROR train_run: The training loss is not finite in epoch 2.
   found: nan
 2026-01-01 10:00:01,000 INFO terralucas: the end
@@ -155,7 +155,7 @@ def test_what_slurm_says_of_a_job_it_ended_is_found(runs, tmp_path):
     slurm.write_text(
         "srun: Job step aborted\nslurmstepd-node1: error: *** STEP 5.0 ON node1 CANCELLED DUE TO TIME LIMIT ***\n"
     )
-    write_log(runs[1], "2026-01-01 10:00:00,000 INFO terralucas.training: epoch 1\n")
+    write_log(runs[1], "2026-01-01 10:00:00,000 INFO terralucas.training.frozen_loop: epoch 1\n")
     logger, shown = terminal(runs)
     fail(logger, runs, [1], [str(slurm)])
     assert "DUE TO TIME LIMIT" in shown.getvalue()

@@ -6,12 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from terralucas.decoders import DecoderModel
 from terralucas.errors import StudyError, Terminated
-from terralucas.losses import build_loss
 from terralucas.randomness import Stream, generator
-from terralucas.sidecar import Sidecar, boundaries
-from terralucas.training import Progress, TrainingData, TrainingOptions, accuracies, keep_best, predict, train
+from terralucas.training.decoders import DecoderModel
+from terralucas.training.frozen_loop import (
+    Progress,
+    TrainingData,
+    TrainingOptions,
+    accuracies,
+    keep_best,
+    predict,
+    train,
+)
+from terralucas.training.losses import build_loss
+from terralucas.training.resume import Sidecar, boundaries
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": 6, "dropout": 0.1}

@@ -10,16 +10,16 @@ import pytest
 import scipy.stats
 import torch
 
-from terralucas import end_to_end, tuned
-from terralucas.decoders import DecoderModel, read_by
+from terralucas.backbones.feature_kinds import kind_of_features
+from terralucas.backbones.features import FeatureOptions, extract
+from terralucas.data.normalisation import Normaliser, normaliser_of_index
+from terralucas.data.packed_chips import Augmentation, Batch, EpochBatches, PackedChips, pack_chips
 from terralucas.errors import StudyError
-from terralucas.features import FeatureOptions, extract
 from terralucas.files import write_json
-from terralucas.frozen import FrozenLearner
-from terralucas.kinds import kind_of_features
-from terralucas.normalisation import Normaliser, normaliser_of_index
-from terralucas.packed_chips import Augmentation, Batch, EpochBatches, PackedChips, pack_chips
-from terralucas.runs import Inputs, execute
+from terralucas.training import tuned, tuned_loop
+from terralucas.training.decoders import DecoderModel, read_by
+from terralucas.training.frozen import FrozenLearner
+from terralucas.training.run import Inputs, execute
 from tuned_runs import (
     BANDS,
     CLASSES,
@@ -185,7 +185,7 @@ def test_a_model_scores_chips_as_the_decoder_of_a_frozen_run_scores_features(tmp
 def test_a_loss_that_changes_with_the_epoch_is_told_of_it(study, tmp_path, monkeypatch):
     ldam = {"type": "ldam", "max_margin": 0.5, "scale": 30.0, "class_weights": "balanced", "drw_epoch": 2}
     told = []
-    monkeypatch.setattr(end_to_end, "start_epoch", lambda loss, epoch: told.append((type(loss).__name__, epoch)))
+    monkeypatch.setattr(tuned_loop, "start_epoch", lambda loss, epoch: told.append((type(loss).__name__, epoch)))
     run(study, tmp_path, recipe_of(loss=ldam))
     assert told == [("LdamLoss", 1), ("LdamLoss", 2), ("LdamLoss", 3)]
     assert "head.head.2.bias" not in weights(tmp_path), "a normalised head has none"
@@ -244,7 +244,7 @@ def test_training_stops_when_validation_does_not_improve(study, tmp_path, monkey
         "validation_loss": 1.0, "validation_nll": 1.0, "validation_macro_accuracy": next(scores),
         "validation_micro_accuracy": 0.5,
     }  # fmt: skip
-    monkeypatch.setattr(end_to_end, "validation_row", row)
+    monkeypatch.setattr(tuned_loop, "validation_row", row)
     recipe = recipe_of(training={"epochs": 6}, early_stopping_patience=2)
     run(study, tmp_path, recipe)
     assert (record(tmp_path)["epochs"], record(tmp_path)["best_epoch"]) == (4, 2)
@@ -267,8 +267,8 @@ def test_the_schedule_is_that_of_torch(warmup, kind):
     if rise:
         before = lr_scheduler.LinearLR(optimiser, 1 / rise, 1.0, rise - 1)
         expected = lr_scheduler.SequentialLR(optimiser, [before, after], [rise])
-    options = end_to_end.EndToEndOptions.of(END_TO_END | {"warmup_epochs": warmup, "schedule": kind})
-    factor = end_to_end.schedule(options, steps, epochs)
+    options = tuned_loop.EndToEndOptions.of(END_TO_END | {"warmup_epochs": warmup, "schedule": kind})
+    factor = tuned_loop.schedule(options, steps, epochs)
     for step in range(steps * epochs):
         assert factor(step) == pytest.approx(optimiser.param_groups[0]["lr"], abs=1e-9), step
         optimiser.step()

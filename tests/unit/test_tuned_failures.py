@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from terralucas import end_to_end, runs, tuned
 from terralucas.errors import StudyError, Terminated
-from terralucas.runs import Inputs
-from terralucas.sidecar import Sidecar
-from terralucas.tuned import TunedLearner
+from terralucas.training import run as runs
+from terralucas.training import tuned, tuned_loop
+from terralucas.training.resume import Sidecar
+from terralucas.training.run import Inputs
+from terralucas.training.tuned import TunedLearner
 from tuned_runs import (
     IDENTITY,
     N,
@@ -52,7 +53,7 @@ class KilledError(Exception):
 
 def interrupt(monkeypatch, call, ending):
     """Raise in the given training step, counted from 1 over all epochs (five in each)."""
-    original, calls = end_to_end.EndToEnd.training_step, []
+    original, calls = tuned_loop.EndToEnd.training_step, []
 
     def step(self, batch, number):
         calls.append(number)
@@ -60,7 +61,7 @@ def interrupt(monkeypatch, call, ending):
             raise ending
         return original(self, batch, number)
 
-    monkeypatch.setattr(end_to_end.EndToEnd, "training_step", step)
+    monkeypatch.setattr(tuned_loop.EndToEnd, "training_step", step)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +98,11 @@ with job(SimpleNamespace(log=[sys.argv[1] + "/log"], rule="tune_run")):
     import numpy as np
     import torch
     from terralucas.device import pick_device
-    from terralucas.end_to_end import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit
-    from terralucas.normalisation import Normaliser
-    from terralucas.packed_chips import Augmentation, PackedChips
-    from terralucas.sidecar import Sidecar
-    from terralucas.training import TrainingOptions
+    from terralucas.training.tuned_loop import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit
+    from terralucas.data.normalisation import Normaliser
+    from terralucas.data.packed_chips import Augmentation, PackedChips
+    from terralucas.training.resume import Sidecar
+    from terralucas.training.frozen_loop import TrainingOptions
 
     normaliser = Normaliser("dataset", np.zeros(1), np.ones(1), np.zeros(1))
     array, labels = np.random.default_rng(0).random((12, 1, 64, 64), dtype=np.float32), np.arange(12) % 2
@@ -126,7 +127,7 @@ with job(SimpleNamespace(log=[sys.argv[1] + "/log"], rule="tune_run")):
 
 def test_a_run_whose_loader_is_terminated_too_saves_its_last_epoch(tmp_path):
     """SLURM and `kill` of a process group signal every process, also the one that reads ahead."""
-    scripts = Path(end_to_end.__file__).parents[1]
+    scripts = Path(tuned_loop.__file__).parents[2]
     run = subprocess.Popen(
         [sys.executable, "-c", ENDLESS, tmp_path], stdout=subprocess.PIPE, text=True, start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(scripts)},
@@ -185,14 +186,14 @@ def test_divergence_counts_steps_and_not_their_batches(study, tmp_path, monkeypa
 @pytest.fixture
 def small_memory(monkeypatch):
     """A GPU that holds the activations of two chips."""
-    original = end_to_end.EndToEnd.training_step
+    original = tuned_loop.EndToEnd.training_step
 
     def step(self, batch, number):
         if len(batch[1]) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return original(self, batch, number)
 
-    monkeypatch.setattr(end_to_end.EndToEnd, "training_step", step)
+    monkeypatch.setattr(tuned_loop.EndToEnd, "training_step", step)
 
 
 def test_a_batch_that_does_not_fit_is_an_error_that_says_what_was_tried(study, tmp_path, small_memory):
@@ -256,7 +257,7 @@ def test_a_model_that_does_not_fit_is_an_error_and_not_tried_again(study, tmp_pa
         built.append(model)
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    monkeypatch.setattr(end_to_end, "AveragedModel", averaged)
+    monkeypatch.setattr(tuned_loop, "AveragedModel", averaged)
     with pytest.raises(StudyError, match=r"does not fit into the memory of the GPU\.\n.*no room for its weights"):
         run(study, tmp_path, recipe_of(ema_decay=0.9), lower_batch_on_oom=True)
     assert len(built) == 1

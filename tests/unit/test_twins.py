@@ -5,11 +5,11 @@ import shutil
 import pytest
 import torch
 
-from terralucas.backbone import MODALITY
+from terralucas.backbones.duplicates import refuse_twins
+from terralucas.backbones.encoder import MODALITY
+from terralucas.backbones.weights import obtain
 from terralucas.errors import StudyError
 from terralucas.files import write_json
-from terralucas.twins import refuse_twins
-from terralucas.weights import obtain
 
 BANDS = ["RED", "GREEN", "BLUE"]
 

@@ -15,9 +15,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from terralucas import unpack as unpack_module
+from terralucas.data import archives as unpack_module
+from terralucas.data.archives import LocalError, unpack
 from terralucas.errors import StudyError
-from terralucas.unpack import LocalError, unpack
 
 # Bytes that do not compress, so that cutting an archive in half cuts its data in half.
 NOISE = random.Random(0).randbytes(40_000)

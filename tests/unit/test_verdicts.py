@@ -6,10 +6,10 @@ import pytest
 
 import synthetic
 from report_page import Page, as_written, render
-from terralucas.beside import beside_table
-from terralucas.claims import COLUMNS
 from terralucas.errors import StudyError
-from terralucas.verdicts import beside_page_table, claim_items
+from terralucas.report.sections.claims import beside_page_table, claim_items
+from terralucas.report.sections.other_studies import beside_table
+from terralucas.statistics.claims import COLUMNS
 
 LEVEL = 0.95
 BASE = dict.fromkeys(COLUMNS, np.nan) | {

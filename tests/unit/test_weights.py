@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hub_server import COMMIT, fetch, serving, start
+from terralucas.backbones.weights import obtain
 from terralucas.errors import StudyError
-from terralucas.weights import obtain
 
 CONTENT = b"weights" * 100_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

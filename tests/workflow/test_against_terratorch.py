@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from terralucas.backbone import build_backbone
+from terralucas.backbones.encoder import build_backbone
 
 CHIPS = os.environ.get("TERRALUCAS_REAL_CHIPS")
 REAL_BANDS = ("BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2")

@@ -5,8 +5,8 @@ import re
 
 from snakemake.exceptions import WorkflowError
 
-from terralucas.codebase import modules_of
-from terralucas.config import (
+from terralucas.codebase import code_of as files_of_code
+from terralucas.study.validation import (
     BOOKKEEPING,
     END_TO_END_BOOKKEEPING,
     backbones_tuned,
@@ -19,7 +19,7 @@ from terralucas.config import (
 )
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
-from terralucas.kinds import kind_of_features
+from terralucas.backbones.feature_kinds import kind_of_features
 
 # Before the defaults are filled in: what the study says itself.
 WRITTEN = copy.deepcopy(config)
@@ -72,8 +72,7 @@ def script_of(rule_name):
 
 def code_of(rule_name):
     """The modules a rule's script runs. Snakemake compares their content, so only a real edit reruns the rule."""
-    script = SCRIPTS / f"{rule_name}.py"
-    return [str(script), *map(str, modules_of(script))]
+    return list(map(str, files_of_code(SCRIPTS / f"{rule_name}.py")))
 
 
 def archives():

@@ -5,11 +5,7 @@ rule retrieve_chips:
     input:
         # Simulated chips are made by code. Downloaded ones are not, and a study is not repeated for a better download.
         code=(
-            [
-                *code_of("retrieve_chips"),
-                *map(str, (SCRIPTS / "terralucas" / "assets").glob("*.csv")),
-                *map(str, (SCRIPTS / "terralucas" / "assets").glob("*.geojson")),
-            ]
+            code_of("retrieve_chips")
             if any(source["type"] == "simulated" for source in DATASET["sources"])
             else []
         ),

@@ -204,7 +204,6 @@ rule build_report:
         geojson=f"{RESULTS}/maps/points.geojson",
         beside=summaries_beside(),
         code=code_of("build_report"),
-        template=sorted((SCRIPTS / "terralucas" / "assets").glob("report*")),
     output:
         **tables_of(BESIDE),
         page=report(

@@ -1,5 +1,5 @@
 # What rules ask a machine for.
-from terralucas.requirements import (
+from terralucas.study.job_limits import (
     Workload,
     features_memory_mb,
     features_minutes,

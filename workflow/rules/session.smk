@@ -3,7 +3,7 @@ from snakemake.spawn_jobs import SpawnedJobArgsFactory
 
 from _terminal import Terminal
 from terralucas.files import check_writable, remove_leftovers
-from terralucas.registration import plan_of, register
+from terralucas.study.registration import plan_of, register
 
 
 def insist_on_writing(folder):

@@ -1,5 +1,5 @@
 # What the settings of the study are audited beside.
-from terralucas.config import written_options
+from terralucas.study.validation import written_options
 
 
 def setting_of(section, name):

@@ -6,9 +6,9 @@ import pyarrow.parquet as pq
 import torch
 
 from _job import job
-from terralucas.audit import audit
-from terralucas.audit_heads import Probe, of_entries
-from terralucas.audit_inputs import of_normalisations
+from terralucas.audit.losses_and_decoders import Probe, of_entries
+from terralucas.audit.normalisations import of_normalisations
+from terralucas.audit.treatments import audit
 from terralucas.files import write_json
 
 # The sums are small: threads would only wait for each other.

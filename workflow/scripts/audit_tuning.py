@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from _job import job
-from terralucas.audit import audit
+from terralucas.audit.treatments import audit
 from terralucas.files import write_json
 
 # As in tune_run.
@@ -16,7 +16,7 @@ torch.set_num_threads(1)
 
 with job(snakemake):
     # TerraTorch reads the environment when it is imported.
-    from terralucas.audit_tuning import of_tunings
+    from terralucas.audit.tunings import of_tunings
 
     params, tuning = snakemake.params, snakemake.wildcards.tuning
     treatments = of_tunings(params.study["tunings"], params.study["training"], params.bands)

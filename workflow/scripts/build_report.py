@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 from _job import job
-from terralucas.beside import beside_table
-from terralucas.provenance import report_context
-from terralucas.registration import read_registrations
-from terralucas.report import build_report
-from terralucas.tidy import read_table, write_table
+from terralucas.report.build import build_report
+from terralucas.report.context import report_context
+from terralucas.report.sections.other_studies import beside_table
+from terralucas.study.registration import read_registrations
+from terralucas.tables.tidy_csv import read_table, write_table
 
 with job(snakemake):
     source, params, output = snakemake.input, snakemake.params, snakemake.output

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from _job import job
-from terralucas.chips import DatasetSpec, read_index
-from terralucas.descriptions import describe_chips, write_descriptions
+from terralucas.controls.descriptions import describe_chips, write_descriptions
+from terralucas.data.index import DatasetSpec, read_index
 
 with job(snakemake):
     retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))

@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from _job import job, progress
-from terralucas.backbone import build_backbone
-from terralucas.chips import DatasetSpec, read_chip
-from terralucas.features import ChipDataset, FeatureOptions, extract
+from terralucas.backbones.encoder import build_backbone
+from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
+from terralucas.data.index import DatasetSpec, read_chip
+from terralucas.data.normalisation import normaliser_of_index
+from terralucas.data.splits import read_split
 from terralucas.files import write_json
-from terralucas.normalisation import normaliser_of_index
-from terralucas.splits import read_split
 
 # Weights were fetched on the head node; a compute node may have no network, and must not wait for one. A library that
 # TerraTorch imports would ask for its own latest version.

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from _job import job
+from terralucas.backbones.weights import obtain
 from terralucas.files import write_json
-from terralucas.weights import obtain
 
 # One of the libraries TerraTorch imports asks for its own version otherwise.
 os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
@@ -15,7 +15,7 @@ with job(snakemake):
     write_json(record, obtain(params.weights, Path(params.cache)))
     if params.twins["records"]:
         # It loads PyTorch, which most studies need not wait for here.
-        from terralucas.twins import refuse_twins
+        from terralucas.backbones.duplicates import refuse_twins
 
         others = {name: (Path(path), params.twins["weights"][name]) for name, path in params.twins["records"].items()}
         refuse_twins(snakemake.wildcards.backbone, record, others, params.twins["model"], params.twins["bands"])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from _job import job
-from terralucas.control_runs import ControlInputs, execute
+from terralucas.controls.run import ControlInputs, execute
 
 with job(snakemake):
     source, params, output = snakemake.input, snakemake.params, snakemake.output

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from _job import job, progress
-from terralucas.chips import DatasetSpec, index_chips, write_index
+from terralucas.data.index import DatasetSpec, index_chips, write_index
 
 with job(snakemake):
     retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))

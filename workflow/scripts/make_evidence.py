@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from _job import job
-from terralucas import calibration, fronts, leakage, maps
-from terralucas.over_seeds import SeedDesign
+from terralucas.data.splits import read_split
+from terralucas.evidence import calibration, fronts, leakage, maps
 from terralucas.predictions import class_shares, load_run
-from terralucas.roster import compared, take_roll
-from terralucas.splits import read_split
-from terralucas.tidy import write_table
+from terralucas.statistics.run_status import compared, take_roll
+from terralucas.statistics.seed_means import SeedDesign
+from terralucas.tables.tidy_csv import write_table
 
 with job(snakemake):
     params, source, output = snakemake.params, snakemake.input, snakemake.output

@@ -6,13 +6,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from _job import job
-from terralucas import tables
-from terralucas.comparison import Question, compare
-from terralucas.control_runs import recipe_names
+from terralucas.controls.run import recipe_names
+from terralucas.data.splits import spatial_blocks
 from terralucas.predictions import FINISHED, Part, load_run
-from terralucas.roster import compared, take_roll
-from terralucas.splits import spatial_blocks
-from terralucas.tidy import RECIPE, write_table
+from terralucas.statistics import run_tables
+from terralucas.statistics.comparison import Question, compare
+from terralucas.statistics.run_status import compared, take_roll
+from terralucas.tables.tidy_csv import RECIPE, write_table
 
 with job(snakemake):
     params, source, output = snakemake.params, snakemake.input, snakemake.output
@@ -20,8 +20,8 @@ with job(snakemake):
     rows = {point_id: row for row, point_id in enumerate(index["point_id"])}
     # Scores come from the predictions again, so that the tables depend on nothing else.
     entries = take_roll(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds)
-    results = {entry.run: tables.read_run(entry.folder) for entry in entries if entry.status == FINISHED}
-    table = tables.runs_table(entries, results)
+    results = {entry.run: run_tables.read_run(entry.folder) for entry in entries if entry.status == FINISHED}
+    table = run_tables.runs_table(entries, results)
     chosen = compared(entries)
     runs = [results[entry.run] for entry in entries if chosen.includes(entry)]
     files = {
@@ -55,10 +55,10 @@ with job(snakemake):
         )
     compared |= {
         "runs": table,
-        "confusion": tables.confusion_table(runs, params.classes),
-        "curves": tables.curves_table(runs),
-        "classes": tables.classes_table(index["label"].to_numpy(), params.classes),
-        "durations": tables.durations_table(list(results.values())),
+        "confusion": run_tables.confusion_table(runs, params.classes),
+        "curves": run_tables.curves_table(runs),
+        "classes": run_tables.classes_table(index["label"].to_numpy(), params.classes),
+        "durations": run_tables.durations_table(list(results.values())),
     }
     for name, content in compared.items():
         write_table(content, Path(output[name]))

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from _job import job
-from terralucas.chips import DatasetSpec, read_chip
+from terralucas.data.index import DatasetSpec, read_chip
+from terralucas.data.packed_chips import pack_chips
 from terralucas.files import write_json
-from terralucas.packed_chips import pack_chips
 
 with job(snakemake):
     retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 
 from _job import job, progress
 from terralucas.errors import StudyError
-from terralucas.planning import Assumptions, Plan, planned_power, sentences
-from terralucas.tidy import write_table
+from terralucas.statistics.planned_power import Assumptions, Plan, planned_power, sentences
+from terralucas.tables.tidy_csv import write_table
 
 with job(snakemake):
     params = snakemake.params

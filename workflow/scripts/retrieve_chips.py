@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from _job import job, progress
+from terralucas.data.retrieval import retrieve
+from terralucas.data.simulation import write_archive
 from terralucas.files import write_json
-from terralucas.retrieve import retrieve
-from terralucas.simulate import write_archive
 
 
 def simulate(source: dict, archive: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from _job import job
-from terralucas.splits import make_split, spatial_blocks, write_split
+from terralucas.data.splits import make_split, spatial_blocks, write_split
 
 with job(snakemake):
     split = snakemake.params.split

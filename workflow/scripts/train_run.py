@@ -5,8 +5,8 @@ from pathlib import Path
 
 from _job import job
 from terralucas.codebase import fingerprint
-from terralucas.frozen import FrozenLearner
-from terralucas.runs import Inputs, Recipe, execute
+from terralucas.training.frozen import FrozenLearner
+from terralucas.training.run import Inputs, Recipe, execute
 
 with job(snakemake):
     source, names, params = snakemake.input, snakemake.wildcards, snakemake.params
@@ -21,7 +21,7 @@ with job(snakemake):
             training=params.training,
             n_classes=params.n_classes,
         ),
-        Inputs(chips=Path(source.chips), split=Path(source.split), code=fingerprint(source.code)),
+        Inputs(chips=Path(source.chips), split=Path(source.split), code=fingerprint(map(Path, source.code))),
         partial(FrozenLearner, features=Path(source.features), record=Path(source.features_record)),
         {name: Path(path) for name, path in snakemake.output.items()},
         bookkeeping=params.bookkeeping,

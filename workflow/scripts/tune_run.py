@@ -14,8 +14,8 @@ os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
 
 with job(snakemake):
     # Lightning reads the environment when it is imported.
-    from terralucas.runs import Inputs, Recipe, execute
-    from terralucas.tuned import TunedInputs, TunedLearner
+    from terralucas.training.run import Inputs, Recipe, execute
+    from terralucas.training.tuned import TunedInputs, TunedLearner
 
     source, names, params = snakemake.input, snakemake.wildcards, snakemake.params
     inputs = TunedInputs(
@@ -38,7 +38,7 @@ with job(snakemake):
             training=params.training,
             n_classes=params.n_classes,
         ),
-        Inputs(chips=Path(source.chips), split=Path(source.split), code=fingerprint(source.code)),
+        Inputs(chips=Path(source.chips), split=Path(source.split), code=fingerprint(map(Path, source.code))),
         partial(TunedLearner, inputs=inputs, **params.tuning_bookkeeping),
         {name: Path(path) for name, path in snakemake.output.items()},
         bookkeeping=params.bookkeeping,

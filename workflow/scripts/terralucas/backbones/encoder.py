@@ -1,0 +1,103 @@
+"""The frozen TerraMind encoder, built by TerraTorch and checked against its checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.serialization import config as serialization
+
+from terralucas.errors import StudyError
+from terralucas.files import sha256_of_file
+
+logger = logging.getLogger(__name__)
+
+MODALITY = "S2L2A"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A frozen encoder in evaluation mode.
+
+    Attributes:
+        encoder: maps (n, bands, H, W) to a list of token grids (n, tokens, D), one for each layer.
+        embedding: width D.
+    """
+
+    encoder: nn.Module
+    embedding: int
+
+
+def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any]) -> Backbone:
+    """Build a TerraMind encoder for the given bands.
+
+    Args:
+        model: name in TerraTorch's backbone registry.
+        bands: names in their order in the input; each takes its own part of the patch embedding.
+        weights: a record of `terralucas.backbones.weights.obtain`.
+
+    Raises:
+        StudyError: the checkpoint is not the file that was recorded, leaves weights of the encoder at their random
+            initialisation, or does not fit.
+    """
+    # TerraTorch takes seconds to import, which frozen runs need not pay.
+    from terratorch.registry import BACKBONE_REGISTRY
+
+    # One of TerraTorch's modules lowers it for the whole process: float32 would be bfloat16 where a machine has it.
+    torch.set_float32_matmul_precision("highest")
+    arguments: dict[str, Any] = {"modalities": [MODALITY], "bands": {MODALITY: list(bands)}, "pretrained": False}
+    if weights["source"] == "random":
+        torch.manual_seed(weights["seed"])
+        logger.warning("%s has random weights (seed %d): it was never pre-trained", model, weights["seed"])
+    else:
+        _check_file(Path(weights["path"]), weights["sha256"])
+        _check_checkpoint(BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False), weights["path"])
+        arguments["ckpt_path"] = weights["path"]
+    # A checkpoint holds several times the encoder; mapped, only what is taken is read.
+    with serialization.patch("load.mmap", True):
+        encoder = BACKBONE_REGISTRY.build(model, **arguments).eval().requires_grad_(False)
+    return Backbone(encoder, int(encoder.out_channels[-1]))
+
+
+def _check_file(path: Path, sha256: str) -> None:
+    """The record is of an earlier job; a file replaced since would give features of other weights under its name."""
+    found = sha256_of_file(path) if path.is_file() else "no file"
+    if found != sha256:
+        raise StudyError(
+            f"The backbone's weights {path} are gone or have changed since they were recorded.",
+            found=found,
+            expected=f"sha256 {sha256}",
+            remedy="delete results/<study>/weights/<backbone>.json, so that they are fetched and recorded again",
+        )
+
+
+def _check_checkpoint(encoder: nn.Module, path: str) -> None:
+    """Every weight of the all-bands encoder must be in the checkpoint with its shape; TerraTorch would only warn."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError and more for files it can't read
+        raise StudyError(
+            f"The backbone's weights {path} can't be read.",
+            found=": ".join([type(error).__name__, *str(error).splitlines()[:1]]),
+            expected="a state dict that torch.load(weights_only=True) reads",
+            remedy="fetch the file again",
+        ) from error
+    # Buffers (the sine-cosine positions) are computed, not learned.
+    missing = [name for name, _ in encoder.named_parameters() if name not in checkpoint]
+    misfit = [
+        f"{name} {tuple(checkpoint[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in encoder.named_parameters()
+        if name in checkpoint and checkpoint[name].shape != value.shape
+    ]
+    if missing or misfit:
+        raise StudyError(
+            f"The checkpoint {path} does not fill the encoder; the rest would stay random.",
+            found=f"{len(missing)} weights missing ({', '.join(missing[:3])} …)" if missing else "; ".join(misfit[:3]),
+            expected=f"all {sum(1 for _ in encoder.parameters())} weights of {type(encoder).__name__} for {MODALITY}",
+            remedy="use the published TerraMind checkpoint of this model, or correct backbones.<name>.model",
+        )

@@ -1,0 +1,162 @@
+"""One pass of all chips through a frozen backbone, streamed to memory-mappable arrays."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from terralucas.backbones.encoder import Backbone
+from terralucas.backbones.feature_kinds import is_pooled, read_layers
+from terralucas.data.normalisation import Normaliser
+from terralucas.device import autocast, peak_memory_mib, pick_device
+from terralucas.errors import StudyError
+from terralucas.files import atomic_path, read_unchanged, sha256_of_file
+
+logger = logging.getLogger(__name__)
+
+
+class ChipDataset(Dataset):
+    """Normalised chips (bands, H, W) float32 in the order of the index.
+
+    Args:
+        root: folder the `files` are relative to.
+        files: paths of the chips.
+        checksums: SHA-256 of each file when it was indexed.
+        decode: maps a file's bytes to reflectance (bands, H, W) with NaN where missing.
+        normaliser: applied to each chip.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[str],
+        checksums: Sequence[str],
+        decode: Callable[[bytes], np.ndarray],
+        normaliser: Normaliser,
+    ) -> None:
+        self.root, self.files, self.checksums = root, list(files), list(checksums)
+        self.decode, self.normaliser = decode, normaliser
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> torch.Tensor | StudyError:
+        # Raised in a worker process, an error would reach the user inside two tracebacks; so it is handed over.
+        try:
+            return self._read(index)
+        except StudyError as error:
+            return error
+
+    def _read(self, index: int) -> torch.Tensor:
+        data = read_unchanged(self.root / self.files[index], self.checksums[index])
+        return torch.from_numpy(self.normaliser(self.decode(data)))
+
+
+def _collate(chips: list[torch.Tensor | StudyError]) -> torch.Tensor | StudyError:
+    problem = next((chip for chip in chips if isinstance(chip, StudyError)), None)
+    return torch.stack(chips) if problem is None else problem
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """How the pass runs; see `features` in the configuration."""
+
+    batch_size: int
+    workers: int
+    threads: int
+    precision: str
+    device: str
+
+
+class _ArrayWriter:
+    """Writes an .npy file row block by row block, so that memory does not grow with the number of rows."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.file = path.open("wb")
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_2_0(self.file, header)
+
+    def append(self, rows: np.ndarray) -> None:
+        self.file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kind: str, output: Path) -> dict[str, Any]:
+    """Write the tokens of the encoder's layers, or their mean, for every chip.
+
+    Several layers' tokens lie side by side: L layers of width D give vectors of L × D. As in TerraTorch, the encoder's
+    final normalisation is part of the last layer alone.
+
+    Args:
+        backbone: frozen encoder.
+        chips: n chips of one size.
+        options: batch size, workers, threads, precision, device.
+        kind: `pooled` for an array (n, D), `tokens` for (n, tokens, D); see `terralucas.backbones.feature_kinds`.
+        output: path of the float32 .npy array.
+
+    Returns:
+        What was done: shape, SHA-256, device, precision, seconds, chips per second and peak memory.
+
+    Raises:
+        StudyError: a chip changed since it was indexed, or the features are not finite.
+    """
+    torch.set_num_threads(options.threads)
+    device = pick_device(options.device)
+    precision, context = autocast(options.precision, device)
+    encoder = backbone.encoder.to(device)
+    loader = DataLoader(
+        chips,
+        batch_size=options.batch_size,
+        num_workers=options.workers,
+        collate_fn=_collate,
+        pin_memory=device.type == "cuda",
+    )
+    started = time.monotonic()
+    writer: _ArrayWriter | None = None
+    with ExitStack() as stack:
+        path = stack.enter_context(atomic_path(output))
+        bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc=f"{kind} features"))
+        stack.enter_context(torch.inference_mode())
+        for batch in loader:
+            if isinstance(batch, StudyError):
+                raise batch
+            with context():
+                outputs = encoder(batch.to(device, non_blocking=True))
+                features = torch.cat(read_layers(kind, outputs), dim=-1).float()
+            if not torch.isfinite(features).all():
+                raise StudyError(
+                    f"The features of chips {bar.n} to {bar.n + len(batch) - 1} are not finite.",
+                    expected="finite numbers",
+                    remedy="set features.precision to 32 or bf16-mixed",
+                )
+            rows = (features.mean(dim=1) if is_pooled(kind) else features).cpu().numpy()
+            if writer is None:
+                writer = _ArrayWriter(path, (len(chips), *rows.shape[1:]))
+                stack.callback(writer.close)
+            writer.append(rows)
+            bar.update(len(batch))
+    assert writer is not None, "an index is never empty"
+    seconds = time.monotonic() - started
+    return {
+        "kind": kind,
+        "shape": list(writer.shape),
+        "sha256": sha256_of_file(output),
+        "device": str(device),
+        "precision": precision,
+        "seconds": round(seconds, 2),
+        "chips_per_second": round(len(chips) / seconds, 2),
+        "peak_memory_mib": peak_memory_mib(device),
+    }

@@ -1,0 +1,1 @@
+"""Chips: retrieved, checked, indexed, normalised, packed and divided into training, validation and test parts."""

@@ -1,0 +1,157 @@
+"""Are the probabilities of a run those of the chips? Reliability, calibration errors, and temperature scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
+from sklearn.metrics import brier_score_loss, log_loss
+
+from terralucas.predictions import RunPredictions
+from terralucas.statistics.run_scores import CALIBRATION_BINS, expected_calibration_error
+from terralucas.statistics.seed_means import SeedDesign, by_recipe
+from terralucas.tables.tidy_csv import RECIPE, tidy_table
+
+STAGES = ("before", "after")
+METRICS = ("nll", "brier", "ece", "classwise_ece")
+# Beyond these a run's probabilities are as good as equal, or as good as certain.
+TEMPERATURES = (0.05, 20.0)
+
+
+def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
+    """The temperature T that gives softmax(logits / T) the smallest negative log-likelihood.
+
+    Guo et al. (2017), On calibration of modern neural networks, §4.2. The likelihood has one maximum in 1 / T, so that
+    a bounded search over log T finds it.
+
+    Args:
+        labels: (n,) class indices.
+        logits: (n, K).
+
+    Returns:
+        T within `TEMPERATURES`.
+    """
+    logits = logits.astype(np.float64)
+    own = logits[np.arange(len(labels)), labels]
+
+    def nll(log_temperature: float) -> float:
+        scale = np.exp(-log_temperature)
+        return float((logsumexp(scale * logits, axis=1) - scale * own).mean())
+
+    return float(np.exp(minimize_scalar(nll, bounds=np.log(TEMPERATURES), method="bounded").x))
+
+
+def scaled(runs: Sequence[RunPredictions]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """(R,) temperature of each run, fitted on its validation chips, and its test logits divided by it."""
+    temperatures = np.array([fit_temperature(run.choosing.labels, run.choosing.logits) for run in runs])
+    return temperatures, [run.test.logits / value for run, value in zip(runs, temperatures, strict=True)]
+
+
+def classwise_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+    """Mean over classes of the calibration error of that class's probability, in equal-width bins.
+
+    Kull et al. (2019), Beyond temperature scaling, §2: the error of the top class alone says nothing about the
+    probabilities of rare classes.
+
+    Args:
+        labels: (n,) class indices.
+        probabilities: (n, K), rows sum to 1.
+        bins: number of bins of (0, 1].
+    """
+    n, n_classes = probabilities.shape
+    gaps = np.bincount(
+        (_bins(probabilities, bins) + bins * np.arange(n_classes)).ravel(),
+        weights=(probabilities - np.eye(n_classes)[labels]).ravel(),
+        minlength=bins * n_classes,
+    )
+    return float(np.abs(gaps).sum() / (n * n_classes))
+
+
+def calibration_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """The scores of `METRICS`: negative log-likelihood, Brier score (0 to 2), and both calibration errors."""
+    probabilities = softmax(logits.astype(np.float64), axis=1)
+    every = np.arange(logits.shape[1])
+    return {
+        "nll": float(log_loss(labels, probabilities, labels=every)),
+        "brier": float(brier_score_loss(labels, probabilities, labels=every, scale_by_half=False)),
+        "ece": expected_calibration_error(labels, probabilities),
+        "classwise_ece": classwise_calibration_error(labels, probabilities),
+    }
+
+
+def runs_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
+    """One row for each run: temperature, and the scores of its test chips before and after scaling."""
+    rows = []
+    for run, temperature, after in zip(runs, *scaled(runs), strict=True):
+        row = {name: run.names[name] for name in (*RECIPE, "seed")}
+        row |= {"temperature": temperature, "chosen_on": run.chosen_on}
+        for stage, logits in zip(STAGES, (run.test.logits, after), strict=True):
+            scores = calibration_scores(run.test.labels, logits)
+            row |= {f"{metric}_{stage}": value for metric, value in scores.items()}
+        rows.append(row)
+    return tidy_table(rows)
+
+
+def summary_table(table: pd.DataFrame, design: SeedDesign) -> pd.DataFrame:
+    """One row for each recipe, score and stage (before, after, after_minus_before): mean over seeds with interval.
+
+    Args:
+        table: of `runs_table`.
+        design: of the intervals.
+    """
+    rows = []
+    for names, group in by_recipe(table):
+        rows.append({**names, "metric": "temperature", "stage": "fitted", **_mean(group["temperature"], design)})
+        for metric in METRICS:
+            before, after = (group[f"{metric}_{stage}"] for stage in STAGES)
+            for stage, values in (("before", before), ("after", after), ("after_minus_before", after - before)):
+                rows.append({**names, "metric": metric, "stage": stage, **_mean(values, design)})
+    return tidy_table(rows)
+
+
+def reliability_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
+    """One row for each recipe, stage and bin: test predictions of all seeds, mean confidence and share of hits.
+
+    Confidence is the probability of the predicted class; a bin is open below and closed above.
+    """
+    _, after = scaled(runs)
+    rows = []
+    for names, group in by_recipe(pd.DataFrame([run.names for run in runs])):
+        for stage, logits in zip(STAGES, ([run.test.logits for run in runs], after), strict=True):
+            probabilities = softmax(np.concatenate([logits[i] for i in group.index]).astype(np.float64), axis=1)
+            labels = np.concatenate([runs[i].test.labels for i in group.index])
+            for row in reliability(labels, probabilities):
+                rows.append({**names, "stage": stage, **row})
+    return tidy_table(rows)
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> list[dict[str, float]]:
+    """Bounds, number of chips, mean confidence and accuracy of each bin of confidence; NaN where a bin is empty."""
+    confidence = probabilities.max(axis=1)
+    hit = probabilities.argmax(axis=1) == labels
+    number = _bins(confidence, bins)
+    n = np.bincount(number, minlength=bins)
+    sums = (np.bincount(number, weights=values, minlength=bins) for values in (confidence, hit))
+    means = [np.divide(each, n, out=np.full(bins, np.nan), where=n > 0) for each in sums]
+    return [
+        {
+            "bin_low": index / bins,
+            "bin_high": (index + 1) / bins,
+            "n": int(n[index]),
+            "confidence": means[0][index],
+            "accuracy": means[1][index],
+        }
+        for index in range(bins)
+    ]
+
+
+def _bins(probabilities: np.ndarray, bins: int) -> np.ndarray:
+    """Number of the bin of (0, 1] that holds each probability, as in `metrics.expected_calibration_error`."""
+    return np.clip(np.ceil(probabilities * bins).astype(int) - 1, 0, bins - 1)
+
+
+def _mean(values: pd.Series, design: SeedDesign) -> dict[str, object]:
+    return design.columns(design.interval(values.to_numpy()))

@@ -1,0 +1,224 @@
+"""Fronts of macro against micro accuracy under post-hoc prior shifts: is a recipe better, or only elsewhere?
+
+A loss that weighs rare classes trades micro for macro accuracy. So does subtracting τ · log prior from the logits of a
+finished run, without any training (Menon et al. 2021, Long-tail learning via logit adjustment, eq. 9). The shifts of
+one run trace a front; two recipes whose fronts coincide differ in where they sit, not in how good they are.
+
+A run of an unweighted loss sits at the end of few rare classes and is shifted by τ from 0 to 2; τ = 1 asks for equal
+classes. A run of a balanced loss was trained for equal classes, and τ = −1 takes it back. Both signs are swept, so that
+every run traces the whole front wherever its loss put it.
+
+A front describes test scores over all τ: none of its points was chosen without looking at them. What a shift gives that
+is chosen on validation chips is in the table of runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from terralucas.predictions import Part, RunPredictions
+from terralucas.statistics.seed_means import SeedDesign, by_recipe, scopes_of, summary_over_seeds
+from terralucas.tables.tidy_csv import RECIPE, tidy_table
+
+# −2, −1.95, … 2.
+TAUS = np.arange(-40, 41) / 20
+UNSHIFTED = 40
+LEVELS = 21
+SCORES = ("macro_accuracy", "micro_accuracy")
+RUN_METRICS = ("hypervolume", "tau", *(f"{score}_{stage}" for stage in ("unshifted", "shifted") for score in SCORES))
+PAIRED_METRICS = tuple(metric for metric in RUN_METRICS if metric != "tau")
+EQUAL_MICRO = "macro_accuracy_at_equal_micro"
+
+
+@dataclass(frozen=True)
+class Front:
+    """One run under all shifts.
+
+    Attributes:
+        names: backbone, loss, decoder, seed.
+        scores: (81, 2) macro and micro accuracy of the test chips by τ.
+        chosen: position in `TAUS` of the shift chosen by the study's monitor.
+        chosen_on: "validation", or "test" where there are no validation chips.
+    """
+
+    names: Mapping[str, Any]
+    scores: np.ndarray
+    chosen: int
+    chosen_on: str
+
+
+def sweep(part: Part, prior: np.ndarray) -> np.ndarray:
+    """Macro and micro accuracy under every τ of `TAUS`.
+
+    Args:
+        part: chips with labels and logits.
+        prior: (K,) share of each class among the training chips.
+
+    Returns:
+        (81, 2); macro accuracy is the mean recall of the classes that occur.
+    """
+    shifted = part.logits.astype(np.float64)[None] - TAUS[:, None, None] * np.log(prior)
+    hits = shifted.argmax(axis=2) == part.labels
+    truth = np.eye(len(prior))[part.labels]
+    present = truth.any(axis=0)
+    recall = (hits @ truth)[:, present] / truth.sum(axis=0)[present]
+    return np.column_stack([recall.mean(axis=1), hits.mean(axis=1)])
+
+
+def trace(runs: Sequence[RunPredictions], priors: Mapping[int, np.ndarray], monitor: str) -> list[Front]:
+    """The front of every run.
+
+    Args:
+        runs: with test and validation chips.
+        priors: seed → (K,) class shares of that seed's training chips.
+        monitor: `macro_accuracy` or `micro_accuracy`; chooses τ, of equal ones the one nearest to 0.
+    """
+    fronts = []
+    for run in runs:
+        prior = priors[run.names["seed"]]
+        scores = sweep(run.test, prior)
+        choosing = scores if run.validation is None else sweep(run.validation, prior)
+        monitored = choosing[:, SCORES.index(monitor)]
+        chosen = int(min(np.flatnonzero(monitored == monitored.max()), key=lambda index: abs(TAUS[index])))
+        fronts.append(Front(run.names, scores, chosen, run.chosen_on))
+    return fronts
+
+
+def pareto(scores: np.ndarray) -> np.ndarray:
+    """(P, 2) the points that no other point beats in both scores; micro accuracy ascending, macro descending."""
+    order = np.lexsort((-scores[:, 0], -scores[:, 1]))
+    kept: list[np.ndarray] = []
+    for point in scores[order]:
+        if not kept or point[0] > kept[-1][0]:
+            kept.append(point)
+    return np.array(kept[::-1])
+
+
+def hypervolume(scores: np.ndarray) -> float:
+    """Area of all (macro, micro) that some point reaches or exceeds, from the reference point (0, 0).
+
+    Zitzler & Thiele (1999), Multiobjective evolutionary algorithms, IEEE Trans. Evol. Comput. 3(4).
+    """
+    front = pareto(scores)
+    steps = np.diff(front[:, 1], prepend=0.0)
+    return float((steps * front[:, 0]).sum())
+
+
+def macro_at(scores: np.ndarray, micro: np.ndarray) -> np.ndarray:
+    """Macro accuracy a run reaches at each micro accuracy or more; NaN beyond its highest micro accuracy.
+
+    Between two points of the front it is interpolated linearly, as deciding by lot between two shifts would give.
+
+    Args:
+        scores: (T, 2) macro and micro accuracy.
+        micro: (L,).
+    """
+    front = pareto(scores)
+    # The highest level comes from the scores themselves, and must not be lost to the last bit.
+    return np.where(micro <= front[-1, 1] + 1e-12, np.interp(micro, front[:, 1], front[:, 0]), np.nan)
+
+
+def common_levels(fronts: Sequence[Front]) -> np.ndarray:
+    """(21,) micro accuracies from the lowest end of the fronts to the highest that all of them reach."""
+    ends = np.array([pareto(front.scores)[[0, -1], 1] for front in fronts])
+    return np.linspace(ends[:, 0].min(), ends[:, 1].min(), LEVELS)
+
+
+def runs_table(fronts: Sequence[Front]) -> pd.DataFrame:
+    """One row for each run: hypervolume, the chosen τ, and the test scores without and with it."""
+    rows = []
+    for front in fronts:
+        row = {name: front.names[name] for name in (*RECIPE, "seed")}
+        row |= {"hypervolume": hypervolume(front.scores), "tau": TAUS[front.chosen], "chosen_on": front.chosen_on}
+        for stage, index in (("unshifted", UNSHIFTED), ("shifted", front.chosen)):
+            row |= {f"{score}_{stage}": front.scores[index, column] for column, score in enumerate(SCORES)}
+        rows.append(row)
+    return tidy_table(rows)
+
+
+def summary_table(fronts: Sequence[Front], design: SeedDesign) -> pd.DataFrame:
+    """One row for each recipe and metric of `RUN_METRICS`: mean over seeds with its interval."""
+    return summary_over_seeds(runs_table(fronts), RUN_METRICS, design)
+
+
+def points_table(fronts: Sequence[Front], design: SeedDesign) -> pd.DataFrame:
+    """One row for each recipe, τ and score: mean over seeds with its interval.
+
+    `on_front` says that no other τ gives the recipe means that are better in one score and not worse in the other.
+    """
+    rows = []
+    for names, group in _by_recipe(fronts):
+        scores = np.array([front.scores for front in group])
+        best = {tuple(point) for point in pareto(scores.mean(axis=0))}
+        for step, tau in enumerate(TAUS):
+            on_front = tuple(scores.mean(axis=0)[step]) in best
+            for column, score in enumerate(SCORES):
+                interval = design.columns(design.interval(scores[:, step, column]))
+                rows.append({**names, "tau": tau, "metric": score, **interval, "on_front": on_front})
+    return tidy_table(rows)
+
+
+def contrasts_table(
+    fronts: Sequence[Front], contrasts: Sequence[Mapping[str, str]], design: SeedDesign
+) -> pd.DataFrame:
+    """One row for each contrast a − b, scope and quantity: paired over seeds, averaged over the other factors.
+
+    Quantities are those of `PAIRED_METRICS` and macro accuracy at equal micro accuracy: on average over 21 levels that
+    both fronts of a pair reach (`micro_accuracy` is empty), and at each of 21 that all pairs reach (it is the level).
+    """
+    columns = ["contrast", "factor", "a", "b", "scope", "metric", "micro_accuracy", "difference", "sd", "n_seeds"]
+    columns += ["n_cells", "ci_low", "ci_high", "p_value", "interval", "level"]
+    rows = []
+    for contrast in contrasts:
+        for scope, backbones in scopes_of([front.names["backbone"] for front in fronts], contrast).items():
+            pairs = _pairs([front for front in fronts if front.names["backbone"] in backbones], contrast)
+            if not pairs:
+                continue
+            names = {"contrast": f"{contrast['a']} − {contrast['b']}", **contrast, "scope": scope}
+            for metric, level, cells in _differences(pairs):
+                by_seed = cells.groupby(level="seed").mean()
+                interval = design.interval(by_seed.to_numpy())
+                values = design.columns(interval)
+                values |= {"difference": values.pop("mean"), "p_value": interval.p_value}
+                values["n_cells"] = len(cells) // len(by_seed)
+                rows.append({**names, "metric": metric, "micro_accuracy": level, **values})
+    return tidy_table(rows, columns)
+
+
+def _pairs(fronts: Sequence[Front], contrast: Mapping[str, str]) -> list[tuple[Front, Front]]:
+    """Fronts of a and b with the same seed and the same other settings."""
+    others = [name for name in RECIPE if name != contrast["factor"]]
+    sides: tuple[dict[Any, Front], dict[Any, Front]] = ({}, {})
+    for front in fronts:
+        for side, name in zip(sides, (contrast["a"], contrast["b"]), strict=True):
+            if front.names[contrast["factor"]] == name:
+                side[tuple(front.names[key] for key in (*others, "seed"))] = front
+    return [(front, sides[1][key]) for key, front in sides[0].items() if key in sides[1]]
+
+
+def _differences(pairs: Sequence[tuple[Front, Front]]) -> Iterator[tuple[str, float, pd.Series]]:
+    """Metric, micro accuracy (or NaN) and the difference of every pair, indexed by seed."""
+    first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    seeds = pd.Index([front.names["seed"] for front in first], name="seed")
+    tables = [runs_table(side) for side in (first, second)]
+    for metric in PAIRED_METRICS:
+        yield metric, np.nan, pd.Series((tables[0][metric] - tables[1][metric]).to_numpy(), seeds)
+    yield EQUAL_MICRO, np.nan, pd.Series([_gap(pair, common_levels(pair)).mean() for pair in pairs], seeds)
+    levels = common_levels([*first, *second])
+    for level, cells in pd.DataFrame([_gap(pair, levels) for pair in pairs], seeds, levels).items():
+        yield EQUAL_MICRO, level, cells
+
+
+def _gap(pair: tuple[Front, Front], micro: np.ndarray) -> np.ndarray:
+    """(L,) macro accuracy of the first front minus that of the second at these micro accuracies."""
+    return macro_at(pair[0].scores, micro) - macro_at(pair[1].scores, micro)
+
+
+def _by_recipe(fronts: Sequence[Front]) -> Iterator[tuple[dict[str, str], list[Front]]]:
+    for names, group in by_recipe(pd.DataFrame([front.names for front in fronts])):
+        yield names, [fronts[index] for index in group.index]

@@ -1,0 +1,149 @@
+"""Ground that test chips share with training chips, and scores by the distance to the nearest training chip.
+
+A chip is a square around its point. Where a test chip's square meets that of a training chip, the run was trained on
+pixels it is tested on. Squares are taken along the axes of EPSG:3035, in which the points lie; chips cut in another
+projection are turned against it by a few degrees at most, which matters only to squares that just touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+from statsmodels.stats.proportion import proportion_confint
+
+from terralucas.predictions import RunPredictions
+from terralucas.statistics.seed_means import by_recipe
+from terralucas.tables.tidy_csv import RECIPE, tidy_table
+
+NO_PLACES = "The chips have no coordinates, so that shared ground can't be told."
+# Bounds of the distances in sides of a chip. Below 1 squares meet, from √2 on they don't.
+DISTANCES_IN_SIDES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, np.inf)
+_OVERLAP_COLUMNS = (
+    *("seed", "chip_side_m", "n_test", "n_train", "n_overlapping", "share_overlapping"),
+    *("distance_m_min", "distance_m_median", "distance_m_max"),
+)
+_DISTANCE_COLUMNS = (
+    *(*RECIPE, "distance_m_low", "distance_m_high", "metric", "value"),
+    *("n", "n_chips", "n_classes", "ci_low", "ci_high", "interval", "level"),
+)
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The training chip nearest to each test chip of one seed.
+
+    Attributes:
+        chips: (m,) rows of the test chips in the index.
+        distance_m: (m,) Euclidean distance of the points.
+        overlaps: (m,) whether the chip's square meets that of any training chip.
+    """
+
+    chips: np.ndarray
+    distance_m: np.ndarray
+    overlaps: np.ndarray
+
+
+def has_places(places_m: np.ndarray) -> bool:
+    """Whether every chip has coordinates."""
+    return bool(np.isfinite(places_m).all())
+
+
+def nearest_training(places_m: np.ndarray, parts: np.ndarray, chip_side_m: float) -> Nearest:
+    """Distance from each test chip to the nearest training chip, and whether their squares overlap any.
+
+    Validation chips do not count: no weight was fitted to them.
+
+    Args:
+        places_m: (n, 2) easting and northing in metres, EPSG:3035.
+        parts: (n,) "train", "validation" or "test".
+        chip_side_m: side of a chip on the ground.
+    """
+    chips = np.flatnonzero(parts == "test")
+    training = cKDTree(places_m[parts == "train"])
+    distance, _ = training.query(places_m[chips])
+    # Two squares of one size meet where neither axis keeps their centres a side apart: the maximum norm.
+    along_axes, _ = training.query(places_m[chips], p=np.inf)
+    return Nearest(chips, distance, along_axes < chip_side_m)
+
+
+def overlap_table(places_m: np.ndarray, parts: Mapping[int, np.ndarray], chip_side_m: float) -> pd.DataFrame:
+    """One row for each seed: how many test chips share ground with a training chip; no rows without coordinates.
+
+    Args:
+        places_m: (n, 2) metres, EPSG:3035; NaN without coordinates.
+        parts: seed → (n,) part of each chip.
+        chip_side_m: side of a chip on the ground.
+    """
+    rows = []
+    for seed, split in parts.items() if has_places(places_m) else ():
+        nearest = nearest_training(places_m, split, chip_side_m)
+        values = (
+            *(seed, chip_side_m, len(nearest.chips), int((split == "train").sum())),
+            *(int(nearest.overlaps.sum()), float(nearest.overlaps.mean())),
+            *(nearest.distance_m.min(), float(np.median(nearest.distance_m)), nearest.distance_m.max()),
+        )
+        rows.append(dict(zip(_OVERLAP_COLUMNS, values, strict=True)))
+    return tidy_table(rows, _OVERLAP_COLUMNS)
+
+
+def distance_table(
+    runs: Sequence[RunPredictions],
+    places_m: np.ndarray,
+    parts: Mapping[int, np.ndarray],
+    chip_side_m: float,
+    level: float,
+) -> pd.DataFrame:
+    """One row for each recipe, distance and score: test predictions of all seeds together.
+
+    Micro accuracy has a Wilson interval for as many chips as there are, however many seeds tested them. It speaks of
+    new chips at that distance, not of new seeds. Far chips lie elsewhere and are of other classes than near ones, so a
+    fall with distance is no proof of leakage; macro accuracy is over the classes that occur.
+
+    Args:
+        runs: predictions.
+        places_m: (n, 2) metres, EPSG:3035; NaN without coordinates gives no rows.
+        parts: seed → (n,) part of each chip.
+        chip_side_m: side of a chip on the ground.
+        level: of the interval.
+    """
+    if not has_places(places_m):
+        return tidy_table([], _DISTANCE_COLUMNS)
+    distance = {seed: np.full(len(places_m), np.nan) for seed in parts}
+    for seed, split in parts.items():
+        nearest = nearest_training(places_m, split, chip_side_m)
+        distance[seed][nearest.chips] = nearest.distance_m
+    tests = pd.concat(
+        pd.DataFrame({
+            **{name: run.names[name] for name in RECIPE},
+            "chip": run.test.chips,
+            "label": run.test.labels,
+            "hit": run.test.logits.argmax(axis=1) == run.test.labels,
+            "distance_m": distance[run.names["seed"]][run.test.chips],
+        })
+        for run in runs
+    )  # fmt: skip
+    bounds = np.array(DISTANCES_IN_SIDES) * chip_side_m
+    tests["bin"] = np.searchsorted(bounds, tests["distance_m"], side="right") - 1
+    rows = []
+    for names, group in by_recipe(tests):
+        for index in range(len(bounds) - 1):
+            ends = {"distance_m_low": bounds[index], "distance_m_high": bounds[index + 1]}
+            rows += [{**names, **ends, **row} for row in _bin_scores(group[group["bin"] == index], level)]
+    return tidy_table(rows, _DISTANCE_COLUMNS)
+
+
+def _bin_scores(tests: pd.DataFrame, level: float) -> list[dict[str, object]]:
+    """Macro and micro accuracy of the predictions at one distance."""
+    n_chips = tests["chip"].nunique()
+    sizes = {"n": len(tests), "n_chips": n_chips, "n_classes": tests["label"].nunique(), "level": level}
+    micro = float(tests["hit"].mean()) if n_chips else np.nan
+    macro = float(tests.groupby("label")["hit"].mean().mean()) if n_chips else np.nan
+    low, high = proportion_confint(micro * n_chips, n_chips, 1 - level, "wilson") if n_chips else (np.nan, np.nan)
+    return [
+        {"metric": "macro_accuracy", "value": macro, **sizes},
+        {"metric": "micro_accuracy", "value": micro, **sizes, "ci_low": low, "ci_high": high, "interval": "wilson"},
+    ]

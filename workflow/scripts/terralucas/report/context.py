@@ -1,0 +1,145 @@
+"""What a report says about where its numbers come from."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from terralucas.report.build import ReportContext
+from terralucas.report.wording import listed
+from terralucas.study.registration import changes
+
+PACKAGES = ("torch", "terratorch", "snakemake", "numpy", "pandas", "scikit-learn", "rasterio")
+
+
+def git_state(folder: Path) -> tuple[str | None, bool]:
+    """Commit of the code and whether it has uncommitted changes; (None, False) outside version control."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit, bool(_git(folder, "status", "--porcelain"))
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return None, False
+
+
+def notices(
+    config: Mapping[str, Any],
+    retrieval: Mapping[str, Any],
+    features: Sequence[Mapping[str, Any]],
+    tuned: Mapping[str, Mapping[str, Any]],
+) -> list[str]:
+    """What a reader must know before any number: simulated chips, random weights, scores chosen on the test chips."""
+    lines = []
+    if retrieval["source"] == "simulated":
+        lines.append("The chips are simulated: the scores say nothing about real land cover.")
+    weights = {record["backbone"]: record["weights"] for record in features} | dict(tuned)
+    untrained = [name for name, record in weights.items() if record["source"] == "random"]
+    if untrained:
+        names = listed(untrained)
+        lines.append(f"The weights of {names} are random, never pre-trained: the scores say nothing about TerraMind.")
+    if config["split"]["validation_is_test"]:
+        lines.append("Checkpoints were chosen on the test chips: the scores are optimistic.")
+    if config["split"]["strategy"] == "kfold" and not _whole_repetitions(
+        config["grid"]["seeds"], config["split"]["folds"]
+    ):
+        lines.append(
+            "The seeds do not cover all folds equally: some chips are tested less often than others, or never."
+        )
+    if retrieval["failures"]:
+        lines.append("Sources of the chips failed before one was used: " + "; ".join(retrieval["failures"]))
+    return lines
+
+
+def _tuned_backbones(config: Mapping[str, Any], tuned: Sequence[str]) -> dict[str, str]:
+    said = [f"{name} ({config['backbones'][name]['tuning']})" for name in tuned]
+    return {"tuned_backbones": listed(said)} if said else {}
+
+
+def _precision(setting: str, durations: pd.DataFrame) -> str:
+    """What ran, where the configuration left it open (see `device.autocast`)."""
+    return setting if setting != "auto" else "32 (auto)" if set(durations["device"]) == {"cpu"} else "16-mixed (auto)"
+
+
+def _whole_repetitions(seeds: Sequence[int], folds: int) -> bool:
+    wanted = {repetition * folds + fold for repetition in {seed // folds for seed in seeds} for fold in range(folds)}
+    return set(seeds) == wanted
+
+
+def report_context(
+    config: Mapping[str, Any],
+    retrieval: Mapping[str, Any],
+    data_report: Mapping[str, Any],
+    features: Sequence[Mapping[str, Any]],
+    tuned: Mapping[str, Mapping[str, Any]],
+    durations: pd.DataFrame,
+    registrations: list[dict[str, Any]],
+) -> ReportContext:
+    """Gather what the report tells beside its tables.
+
+    Args:
+        config: the resolved configuration.
+        retrieval: data/retrieval.json.
+        data_report: data/report.json.
+        features: the features.json of every pass.
+        tuned: the weights.json of every backbone that is tuned, by its name.
+        durations: durations.csv.
+        registrations: the entries of registration.json.
+    """
+    split = config["split"]
+    own = {"kfold": ("folds",), "holdout": ("test_share", "validation_is_test")}[split["strategy"]]
+    chosen = () if split["validation_is_test"] else ("validation_share",)
+    used = ("strategy", *own, *chosen, "block_km", "random_state")
+    commit, dirty = git_state(Path(__file__).parent)
+    grid = config["grid"]
+    stages = [
+        {"stage": f"{record['kind']} features of {record['backbone']}", "seconds": record["seconds"], "jobs": 1}
+        for record in features
+    ]
+    stages.append({"stage": "training", "seconds": float(durations["seconds"].sum()), "jobs": len(durations)})
+    return ReportContext(
+        study=config["study"],
+        title=config["title"],
+        question=config["question"],
+        notices=notices(config, retrieval, features, tuned),
+        dataset={
+            "name": config["dataset"]["name"],
+            "source": f"{retrieval['source']}: {retrieval['origin']}",
+            "sha256": retrieval["sha256"] or data_report["data_fingerprint"],
+            "n_chips": data_report["n_valid"],
+            "dropped": data_report["n_dropped"],
+            "chip size": f"{data_report['chip_size_px']} × {data_report['chip_size_px']} px",
+            "bands": ", ".join(data_report["bands"]),
+            "unit": data_report["unit"],
+        },
+        splits={key: split[key] for key in used},
+        training={
+            **{key: config["training"][key] for key in ("learning_rate", "weight_decay", "batch_size", "epochs")},
+            "optimiser": "AdamW",
+            **_tuned_backbones(config, list(tuned)),
+            "checkpoint": f"best validation {config['training']['monitor'].replace('_', ' ')}",
+            "normalisation": config["normalisation"],
+            "precision": _precision(config["training"]["precision"], durations),
+            "device": ", ".join(durations["device"].unique()),
+        },
+        losses={name: config["losses"][name] for name in grid["losses"]},
+        decoders={name: config["decoders"][name] for name in grid["decoders"]},
+        config_yaml=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+        versions={"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        git_commit=commit,
+        git_dirty=dirty,
+        durations=stages,
+        chance_macro_accuracy=1.0 / len(config["dataset"]["classes"]),
+        registrations=registrations,
+        plan_changes=changes(registrations),
+    )
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,108 @@
+"""What the claims of an earlier study come to, and the scores of other studies beside this one's, for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from terralucas.report.page_tables import ALL_CLASSES, Cell, Column, PageTable, Row
+from terralucas.report.sections.contrasts import needed_text
+from terralucas.report.wording import METRICS, Metric, counted, p_sentence
+from terralucas.statistics.claims import EQUIVALENT, HIGHER, REFUTED, UNDECIDABLE
+from terralucas.tables.tidy_csv import RECIPE
+
+
+def claim_items(claims: pd.DataFrame, level: float) -> list[dict[str, str]]:
+    """For each claim its name, what it says, the verdict over all classes, and why, in sentences.
+
+    Args:
+        claims: claims.csv.
+        level: of the intervals.
+    """
+    found = []
+    for name, rows in claims.groupby("claim", sort=False):
+        by_classes = {row["classes"]: row for row in rows.to_dict("records")}
+        row = by_classes.pop(ALL_CLASSES)
+        sentence = _sentence(row, 1.0 - level)
+        others = [
+            f" {classes[0].upper()}{classes[1:]} (class code) it is {other['verdict']}."
+            for classes, other in by_classes.items()
+            if other["verdict"] != row["verdict"]
+        ]
+        found.append({
+            "name": str(name), "says": str(row["says"]), "verdict": row["verdict"],
+            "sentence": f"{sentence[0].upper()}{sentence[1:]}.{''.join(others)}",
+        })  # fmt: skip
+    return found
+
+
+def _sentence(row: Mapping[str, Any], alpha: float) -> str:
+    metric, a, b = METRICS[row["metric"]], row["a"], row["b"]
+    if pd.isna(row["difference"]):
+        return f"no two recipes of this study differ in {a} and {b} alone"
+    ends = metric.gap(row["crossed_low"], row["crossed_high"])
+    gap = f"{metric.signed(row['difference'])}{metric.unit} {ends}".strip()
+    head = f"in {metric.prose}"
+    if row["n_seeds"] < 2:
+        return f"{head} {a} − {b} is {gap} for new chips alone, and one seed says nothing of new training"
+    if row["verdict"] == UNDECIDABLE:
+        return f"{head} {a} − {b} is {gap}{_need(row, metric)}"
+    within = _margin(row["margin"], metric)
+    if row["relation"] == EQUIVALENT and row["verdict"] == REFUTED:
+        return f"{head} {a} and {b} differ by more than {within}: {gap}, {p_sentence(row['p_exceeding_holm'])}"
+    if row["relation"] == EQUIVALENT or row["p_holm"] >= alpha:
+        return f"{head} {a} and {b} are equivalent within ± {within}: {gap}, {p_sentence(row['p_equivalence_holm'])}"
+    side = HIGHER if row["difference"] > 0 else "lower"
+    return f"{head} {a} is {side} than {b}: {gap}, {p_sentence(row['p_holm'])}"
+
+
+def _need(row: Mapping[str, Any], metric: Metric) -> str:
+    """What would decide it; nothing where there is no margin, or where this design mostly would."""
+    seeds, chips = row["seeds_needed"], row["chips_factor_needed"]
+    if pd.isna(row["margin"]) or seeds <= row["n_seeds"] or chips == 1:
+        return ""
+    return f"; {needed_text(_margin(row['margin'], metric), seeds, chips)}"
+
+
+def _margin(margin: float, metric: Metric) -> str:
+    if not metric.percent:
+        return f"{margin:g}"
+    number = f"{100 * margin:g}"
+    return f"{number} point{'' if number == '1' else 's'}"
+
+
+def _score(row: pd.Series, metric: Metric) -> Cell:
+    interval = metric.interval(row["crossed_low"], row["crossed_high"])
+    name = "chips" if str(row["crossed_interval"]).startswith("chips") else "crossed"
+    return Cell(metric.text(row["pooled"]), (f"{name} {interval}" if interval else "no interval",), row["pooled"])
+
+
+def beside_page_table(beside: pd.DataFrame) -> PageTable | None:
+    """Macro and micro accuracy of every recipe, with a column for each study; None where there is no other study."""
+    if beside.empty:
+        return None
+    scores = {(row["study"], row["metric"], *(row[name] for name in RECIPE)): row for _, row in beside.iterrows()}
+    # Studies side by side, score by score.
+    columns = [(metric, study) for metric in beside["metric"].unique() for study in beside["study"].unique()]
+    own = set(beside.loc[beside["study"] == beside["study"].iloc[0], "loss"])
+    rows = []
+    for key in beside[RECIPE].drop_duplicates().itertuples(index=False, name=None):
+        found = [(scores.get((study, metric, *key)), METRICS[metric]) for metric, study in columns]
+        cells = [Cell("—") if row is None else _score(row, metric) for row, metric in found]
+        # Only losses of this study have a colour on its page.
+        loss = key[RECIPE.index("loss")]
+        rows.append(Row(tuple(map(str, key)), cells, loss if loss in own else None))
+    headings = [_heading(metric, study, beside) for metric, study in columns]
+    caption = (
+        "Scores of this and other studies, all classes: pooled, with the interval for new seeds and new chips. A dash: "
+        "the study has no such recipe."
+    )
+    return PageTable(caption, headings, rows)
+
+
+def _heading(metric: str, study: str, beside: pd.DataFrame) -> Column:
+    part = beside[(beside["study"] == study) & (beside["metric"] == metric)]
+    chips = f"{part['n'].max():,.0f} test chips"
+    return Column(METRICS[metric].label, f"%, {study}: {counted(int(part['n_seeds'].max()), 'seed')}, {chips}")

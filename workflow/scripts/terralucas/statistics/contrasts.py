@@ -1,0 +1,251 @@
+"""Paired comparisons of recipes, as linear combinations of their scores."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binom
+from statsmodels.stats.contingency_tables import mcnemar
+
+from terralucas.errors import StudyError
+from terralucas.statistics.crossed_interval import (
+    BASIC_FOR_CONTRASTS,
+    bca,
+    crossed,
+    equivalence_p,
+    limits,
+    probability_greater,
+    two_sided_p,
+)
+from terralucas.statistics.intervals import corrected_t, equivalence_t
+from terralucas.statistics.resampling import Design, Scores, combine
+from terralucas.tables.tidy_csv import RECIPE
+
+Recipe = tuple[str, str, str]
+Difference = tuple[str, str, str]  # factor, a, b
+SHOWN, EQUIVALENT, UNDECIDED = "difference shown", "equivalent within margin", "undecided"
+# p values are adjusted within a family and score.
+AVERAGED, CELL, INTERACTION = "averaged", "cell", "interaction"
+COLUMNS = (
+    "contrast", "scope", "family", "n_recipes", "metric",
+    "difference", "crossed_low", "crossed_high", "bca_low", "bca_high", "p_value", "p_holm", "p_greater",
+    "seeds_difference", "seeds_low", "seeds_high", "seeds_p_value", "n_seeds",
+    "margin", "p_equivalence", "p_equivalence_holm", "seeds_p_equivalence", "verdict",
+    "only_a", "only_b", "mcnemar_exact", "mcnemar_mid",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A linear combination of recipes.
+
+    Attributes:
+        name: e.g. `mlp − identity`.
+        scope: `all`, or the settings of the other factors it is computed for.
+        family: p values are adjusted over the contrasts of one family.
+        coefficients: recipe → its factor; they sum to 0.
+    """
+
+    name: str
+    scope: str
+    family: str
+    coefficients: Mapping[Recipe, float]
+
+
+def simple_contrasts(recipes: Sequence[Recipe], difference: Difference) -> list[Contrast]:
+    """a − b of one factor: averaged over the cells of the other factors, then for each cell if there are several.
+
+    Args:
+        recipes: (backbone, loss, decoder) of the study.
+        difference: factor (`backbone`, `loss` or `decoder`), a, b.
+
+    Raises:
+        StudyError: no cell has both a and b.
+    """
+    factor, a, b = difference
+    cells = _cells(recipes, difference)
+    each = [{_with(cell, factor, a): 1.0, _with(cell, factor, b): -1.0} for cell in cells]
+    average = Contrast(f"{a} − {b}", "all", AVERAGED, _mean(each))
+    if len(cells) == 1:
+        return [average]
+    return [average] + [
+        Contrast(f"{a} − {b}", " × ".join(cell), CELL, pairs) for cell, pairs in zip(cells, each, strict=True)
+    ]
+
+
+def interaction(recipes: Sequence[Recipe], first: Difference, second: Difference) -> Contrast:
+    """How much one difference depends on another, averaged over what is left.
+
+    Of two factors: (a − b of the first at c) − (a − b of the first at d), c and d being those of the second. Of one
+    factor, whose levels combine two properties: (a − b) − (c − d), as (weighted_focal − weighted_ce) − (focal − ce).
+
+    Raises:
+        StudyError: the study lacks a recipe of it.
+    """
+    if first[0] == second[0]:
+        parts = [simple_contrasts(recipes, each)[0].coefficients for each in (first, second)]
+        name = f"({first[1]} − {first[2]}) − ({second[1]} − {second[2]})"
+    else:
+        place = RECIPE.index(second[0])
+        at = [[recipe for recipe in recipes if recipe[place] == level] for level in second[1:]]
+        parts = [simple_contrasts(subset, first)[0].coefficients for subset in at]
+        name = f"({first[1]} − {first[2]}) × ({second[1]} − {second[2]})"
+    total: dict[Recipe, float] = dict(parts[0])
+    for recipe, factor in parts[1].items():
+        total[recipe] = total.get(recipe, 0.0) - factor
+    return Contrast(name, "all", INTERACTION, total)
+
+
+def contrasts_table(
+    design: Design,
+    contrasts: Sequence[Contrast],
+    load: Callable[[Recipe], Scores],
+    margins: Mapping[str, float],
+    level: float,
+    seed: int,
+) -> pd.DataFrame:
+    """One row for each contrast and score.
+
+    Args:
+        design: of the study.
+        contrasts: named before the runs.
+        load: gives the Scores of a recipe.
+        margins: score → largest difference that would not matter; other scores get no equivalence test.
+        level: of the intervals; 1 − level is the level of the tests.
+        seed: of the random numbers.
+
+    Returns:
+        The columns of `COLUMNS`: difference of pooled scores with the crossed interval (as shown, and BCa), its p
+        value, the same adjusted within the family, and P(A > B); the difference over seeds with Nadeau and Bengio's t;
+        margin and p values of the equivalence tests; verdict; McNemar's test (of micro accuracy, for two recipes whose
+        chips are tested once).
+    """
+    rows = []
+    for contrast in contrasts:
+        scores = combine(contrast.coefficients, load)
+        head = {"contrast": contrast.name, "scope": contrast.scope, "family": contrast.family}
+        rows.append(_rows(design, contrast, scores, margins, level, seed).assign(**head))
+    table = pd.concat(rows, ignore_index=True)
+    for source, target in (("p_value", "p_holm"), ("p_equivalence", "p_equivalence_holm")):
+        table[target] = table.groupby(["family", "metric"])[source].transform(holm)
+    table["verdict"] = verdicts(table["p_holm"], table["p_equivalence_holm"], 1.0 - level)
+    return table[list(COLUMNS)]
+
+
+def holm(p_values: pd.Series) -> np.ndarray:
+    """Holm-adjusted p values (Holm 1979) over those that are defined."""
+    p = p_values.to_numpy()
+    defined = np.flatnonzero(np.isfinite(p))
+    # statsmodels' multipletests collects garbage at every call, which takes longer than the whole table.
+    order = defined[np.argsort(p[defined], kind="stable")]
+    adjusted = np.full(len(p), np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1.0)
+    return adjusted
+
+
+def verdicts(p_difference: pd.Series, p_equivalence: pd.Series, alpha: float) -> np.ndarray:
+    """What each contrast shows, from p values adjusted over its family.
+
+    A difference that is shown is called so even if it is also shown to be smaller than the margin.
+    """
+    return np.select([p_difference < alpha, p_equivalence < alpha], [SHOWN, EQUIVALENT], UNDECIDED)
+
+
+def mcnemar_test(design: Design, scores: Scores) -> tuple[int, int, float, float] | None:
+    """McNemar's test of two recipes' shares of right chips, pooled over the out-of-fold chips of all seeds.
+
+    It takes chips as independent and runs as given, so that it tests these runs, not the recipes.
+
+    Args:
+        design: of the study.
+        scores: of a contrast of two recipes with coefficients 1 and −1.
+
+    Returns:
+        Chips right for the first alone and for the second alone, the exact p value and the mid-p value (Fagerland et
+        al. 2013, BMC Medical Research Methodology 13); None where a chip is tested by several seeds, so that the pairs
+        are not independent.
+    """
+    if not design.tested_once:
+        return None
+    a, b = int((scores.hits > 0.5).sum()), int((scores.hits < -0.5).sum())
+    if a + b == 0:
+        return a, b, 1.0, 1.0
+    exact = float(mcnemar([[0, a], [b, 0]], exact=True).pvalue)
+    return a, b, exact, _mid_p(a, b)
+
+
+def _rows(
+    design: Design, contrast: Contrast, scores: Scores, margins: Mapping[str, float], level: float, seed: int
+) -> pd.DataFrame:
+    draws = crossed(design, scores, seed, BASIC_FOR_CONTRASTS)
+    shown, corrected = limits(draws, level), bca(draws, level)
+    seeds = [column[np.isfinite(column)] for column in scores.seeds.T]
+    by_seed = [corrected_t(column, design.test_to_train, level) for column in seeds]
+    margin = np.array([margins.get(name, np.nan) for name in design.names])
+    table = pd.DataFrame({
+        "metric": design.names,
+        "n_recipes": len(contrast.coefficients),
+        "difference": scores.pooled,
+        "crossed_low": shown[0],
+        "crossed_high": shown[1],
+        "bca_low": corrected[0],
+        "bca_high": corrected[1],
+        "p_value": two_sided_p(draws),
+        "p_greater": probability_greater(draws),
+        "seeds_difference": [each.mean for each in by_seed],
+        "seeds_low": [each.low for each in by_seed],
+        "seeds_high": [each.high for each in by_seed],
+        "seeds_p_value": [each.p_value for each in by_seed],
+        "n_seeds": [len(column) for column in seeds],
+        "margin": margin,
+        "p_equivalence": equivalence_p(draws, margin),
+        "seeds_p_equivalence": [
+            equivalence_t(column, design.test_to_train, bound) if np.isfinite(bound) else np.nan
+            for column, bound in zip(seeds, margin, strict=True)
+        ],
+    })  # fmt: skip
+    pair = sorted(contrast.coefficients.values()) == [-1.0, 1.0]
+    test = mcnemar_test(design, scores) if pair else None
+    for name, value in zip(("only_a", "only_b", "mcnemar_exact", "mcnemar_mid"), test or [np.nan] * 4, strict=True):
+        table[name] = np.where(table["metric"] == "micro_accuracy", value, np.nan)
+    return table
+
+
+def _mid_p(a: int, b: int) -> float:
+    probability = binom.pmf(min(a, b), a + b, 0.5)
+    if a == b:
+        return float(1.0 - probability / 2.0)
+    return float(2.0 * binom.cdf(min(a, b), a + b, 0.5) - probability)
+
+
+def _cells(recipes: Sequence[Recipe], difference: Difference) -> list[tuple[str, ...]]:
+    """Settings of the other factors that have both a and b."""
+    factor, a, b = difference
+    place = RECIPE.index(factor)
+    cells = dict.fromkeys(recipe[:place] + recipe[place + 1 :] for recipe in recipes)
+    both = [cell for cell in cells if {_with(cell, factor, a), _with(cell, factor, b)} <= set(recipes)]
+    if not both:
+        raise StudyError(
+            f"The contrast {a} − {b} can't be made.",
+            found=f"no two recipes that differ in the {factor} alone, one of them {a!r} and the other {b!r}",
+            expected="both in grid, with the same other settings",
+            remedy="add the setting to grid, or take the contrast out of report.contrasts",
+        )
+    return both
+
+
+def _with(cell: tuple[str, ...], factor: str, level: str) -> Recipe:
+    place = RECIPE.index(factor)
+    backbone, loss, decoder = (*cell[:place], level, *cell[place:])
+    return backbone, loss, decoder
+
+
+def _mean(parts: Sequence[Mapping[Recipe, float]]) -> dict[Recipe, float]:
+    total: dict[Recipe, float] = {}
+    for recipe, factor in itertools.chain.from_iterable(part.items() for part in parts):
+        total[recipe] = total.get(recipe, 0.0) + factor / len(parts)
+    return total

@@ -1,0 +1,145 @@
+"""The tidy tables of a study, computed from its runs' predictions and records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from terralucas.errors import StudyError
+from terralucas.files import sha256_of_file
+from terralucas.predictions import read_predictions
+from terralucas.statistics.run_scores import METRICS, evaluate
+from terralucas.statistics.run_status import Entry
+from terralucas.tables.tidy_csv import RECIPE, tidy_table
+
+PER_CLASS_METRICS = ("recall", "precision", "f1")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Scores of one run, recomputed from its predictions.
+
+    Attributes:
+        names: backbone, loss, decoder, seed.
+        record: the run's run.yaml.
+        scores: `metrics.evaluate` of the test chips.
+        validation_macro_accuracy: of the kept epoch.
+        history: (epochs,) rows of history.csv.
+    """
+
+    names: Mapping[str, Any]
+    record: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    validation_macro_accuracy: float
+    history: pd.DataFrame
+
+
+def read_run(folder: Path) -> RunResult:
+    """Read one run's folder and score its test chips.
+
+    Raises:
+        StudyError: predictions and record do not belong together.
+    """
+    record = yaml.load((folder / "run.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+    if sha256_of_file(folder / "predictions.parquet") != record["predictions_sha256"]:
+        raise StudyError(
+            f"The predictions in {folder} are not those its run.yaml describes.",
+            expected=f"sha256 {record['predictions_sha256']}",
+            remedy="delete the folder; the run is made again",
+        )
+    table = read_predictions(folder / "predictions.parquet")
+    test = table.parts == "test"
+    history = pd.read_csv(folder / "history.csv")
+    kept = history.loc[history["epoch"] == record["best_epoch"], "validation_macro_accuracy"]
+    names = {key: record["settings"][key] for key in (*RECIPE, "seed")}
+    return RunResult(names, record, evaluate(table.labels[test], table.logits[test]), float(kept.iloc[0]), history)
+
+
+def runs_table(entries: Sequence[Entry], results: Mapping[str, RunResult]) -> pd.DataFrame:
+    """One row for each run of the grid: names and what became of it; sizes and scores of those that finished."""
+    rows = []
+    for entry in entries:
+        row = {"run": entry.run, **entry.names, "status": entry.status, "reason": entry.reason}
+        if result := results.get(entry.run):
+            row |= {f"n_{part}": result.record["chips"][part] for part in ("train", "validation", "test")}
+            row |= {key: result.record[key] for key in ("epochs", "best_epoch")}
+            row["validation_macro_accuracy"] = result.validation_macro_accuracy
+            row |= {metric: result.scores[metric] for metric in METRICS}
+        rows.append(row)
+    table = tidy_table(rows)
+    counts = ["n_train", "n_validation", "n_test", "epochs", "best_epoch"]
+    return table.astype(dict.fromkeys(counts, "Int64"))
+
+
+def durations_table(runs: Sequence[RunResult]) -> pd.DataFrame:
+    """One row for each run: what it cost. Apart from the other tables, because it differs from machine to machine."""
+    return tidy_table(
+        {
+            "run": result.record["run"],
+            "seconds": result.record["seconds"],
+            "seconds_to_first_step": result.record["seconds_to_first_step"],
+            "peak_memory_mib": result.record["peak_memory_mib"]["cpu"],
+            "device": result.record["device"],
+            "threads": result.record["settings"]["training"]["threads"],
+            "resumed": result.record["resumed_after_epoch"] > 0,
+        }
+        for result in runs
+    )
+
+
+def confusion_table(runs: Sequence[RunResult], classes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Confusion counts of each recipe, pooled over the test chips of all seeds."""
+    rows = []
+    for names, group in _by_recipe(runs):
+        counts = sum(np.array(result.scores["confusion"]) for result in group)
+        for i, true in enumerate(classes):
+            for j, predicted in enumerate(classes):
+                pair = {"true_code": true["code"], "true_name": true["name"]}
+                pair |= {"predicted_code": predicted["code"], "predicted_name": predicted["name"]}
+                rows.append({**names, **pair, "count": int(counts[i, j])})
+    return tidy_table(rows)
+
+
+def curves_table(runs: Sequence[RunResult]) -> pd.DataFrame:
+    """Training curves of each recipe over epochs: mean over seeds, and the range of the validation score."""
+    rows = []
+    for names, group in _by_recipe(runs):
+        histories = pd.concat([result.history for result in group])
+        for epoch, values in histories.groupby("epoch"):
+            score = values["validation_macro_accuracy"]
+            rows.append({
+                **names,
+                "epoch": int(epoch),
+                "train_loss_mean": values["train_loss"].mean(),
+                "validation_nll_mean": values["validation_nll"].mean(),
+                "validation_macro_accuracy_mean": score.mean(),
+                "validation_macro_accuracy_min": score.min(),
+                "validation_macro_accuracy_max": score.max(),
+            })  # fmt: skip
+    return tidy_table(rows)
+
+
+def classes_table(labels: np.ndarray, classes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row for each class: its chips and their share."""
+    counts = np.bincount(labels, minlength=len(classes))
+    return tidy_table(
+        {**_class_columns(entry), "n": int(n), "share": n / counts.sum()}
+        for entry, n in zip(classes, counts, strict=True)
+    )
+
+
+def _by_recipe(runs: Sequence[RunResult]) -> Iterator[tuple[dict[str, str], list[RunResult]]]:
+    recipes = dict.fromkeys(tuple(result.names[name] for name in RECIPE) for result in runs)
+    for recipe in recipes:
+        names = dict(zip(RECIPE, recipe, strict=True))
+        yield names, [result for result in runs if names.items() <= result.names.items()]
+
+
+def _class_columns(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {"class_code": entry["code"], "class_name": entry["name"]}

@@ -1,0 +1,76 @@
+"""Means over seeds with their intervals, as columns of tidy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from terralucas.statistics.intervals import FIXED_SPLIT, NADEAU_BENGIO, MeanInterval, corrected_t
+from terralucas.tables.tidy_csv import RECIPE, tidy_table
+
+
+@dataclass(frozen=True)
+class SeedDesign:
+    """What an interval over seeds depends on.
+
+    Attributes:
+        test_to_train: n_test / n_train, or 0 where all seeds share one split.
+        level: of the intervals, e.g. 0.95.
+    """
+
+    test_to_train: float
+    level: float
+
+    def interval(self, values: np.ndarray) -> MeanInterval:
+        """Interval of the mean of (J,) scores; scores that are NaN do not take part."""
+        known = np.asarray(values, dtype=np.float64)
+        known = known[np.isfinite(known)]
+        if not len(known):
+            return MeanInterval(np.nan, np.nan, 0, np.nan, np.nan, np.nan)
+        return corrected_t(known, self.test_to_train, self.level)
+
+    def columns(self, interval: MeanInterval) -> dict[str, Any]:
+        """mean, sd, n_seeds, ci_low, ci_high, interval, level."""
+        return {
+            "mean": interval.mean,
+            "sd": interval.sd,
+            "n_seeds": interval.n,
+            "ci_low": interval.low,
+            "ci_high": interval.high,
+            "interval": FIXED_SPLIT if self.test_to_train == 0 else NADEAU_BENGIO,
+            "level": self.level,
+        }
+
+
+def by_recipe(runs: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """The rows of each recipe with its names, in the order of the table."""
+    for names, group in runs.groupby(RECIPE, sort=False):
+        yield dict(zip(RECIPE, names, strict=True)), group
+
+
+def summary_over_seeds(runs: pd.DataFrame, metrics: Sequence[str], design: SeedDesign) -> pd.DataFrame:
+    """One row for each recipe and metric: mean over seeds with its interval.
+
+    Args:
+        runs: one row per run, with the recipe's names and a column for each metric.
+        metrics: columns to summarise.
+        design: of the intervals.
+    """
+    return tidy_table(
+        {**names, "metric": metric, **design.columns(design.interval(group[metric].to_numpy()))}
+        for names, group in by_recipe(runs)
+        for metric in metrics
+    )
+
+
+def scopes_of(backbones: Iterable[str], contrast: Mapping[str, str]) -> dict[str, set[str]]:
+    """What a contrast is computed over: `all` backbones, and each alone where the contrast is not between backbones."""
+    names = list(dict.fromkeys(backbones))
+    scopes = {"all": set(names)}
+    if contrast["factor"] != "backbone" and len(names) > 1:
+        scopes |= {name: {name} for name in names}
+    return scopes

@@ -1,0 +1,395 @@
+"""A study's configuration: defaults filled in, checked against the schema, and its errors put into words."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import itertools
+import json
+import math
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import jsonschema
+import yaml
+
+from terralucas.backbones.sizes import DEPTH, size_of
+from terralucas.errors import StudyError
+
+SCHEMA_PATH = Path(__file__).resolve().parents[3] / "schemas" / "config.schema.yaml"
+# Keys of `training` that change what is written on the way, but no result.
+BOOKKEEPING = ("checkpoint_interval_s", "tensorboard")
+END_TO_END_BOOKKEEPING = ("workers", "lower_batch_on_oom")
+FACTORS = {"backbone": "backbones", "loss": "losses", "decoder": "decoders"}
+
+
+@cache
+def load_schema() -> dict[str, Any]:
+    """The JSON schema of a configuration."""
+    return yaml.safe_load(SCHEMA_PATH.read_text(encoding="utf-8"))
+
+
+def default_configfile(arguments: Iterable[str], folder: Path) -> Path:
+    """The configuration a command line without `--configfile` means.
+
+    A target `results/<study>/…` names its study, whose configuration is `<folder>/<study>.yaml`. Without such a target
+    or file it is `<folder>/config.yaml`.
+    """
+    for argument in arguments:
+        parts = Path(argument).parts
+        if len(parts) > 1 and parts[0] == "results" and (folder / f"{parts[1]}.yaml").is_file():
+            return folder / f"{parts[1]}.yaml"
+    return folder / "config.yaml"
+
+
+def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the defaults and check a configuration.
+
+    Args:
+        config: as read from YAML and `--config`.
+
+    Returns:
+        A new dictionary in which every key of the schema is present.
+
+    Raises:
+        StudyError: a key is unknown, or a value is missing, of a wrong type, out of range or at odds with another;
+            every problem of the configuration is listed.
+    """
+    schema = load_schema()
+    resolved = complete(copy.deepcopy(dict(config)), schema, schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    problems = [
+        _in_words(error) for error in sorted(validator.iter_errors(resolved), key=lambda e: list(map(str, e.path)))
+    ]
+    if not problems:
+        for backbone in resolved["backbones"].values():
+            backbone["tuning"] = backbone["tuning"] or resolved["training"]["tuning"]
+        problems = _contradictions(resolved) + _unused_options(config, resolved)
+    if problems:
+        raise StudyError(
+            "The configuration of the study is not valid:\n  - " + "\n  - ".join(dict.fromkeys(problems)),
+            remedy="mend these keys; config/README.md explains each",
+        )
+    return resolved
+
+
+def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a configuration in which addresses have lost user, password and query."""
+    shown = copy.deepcopy(dict(config))
+    for source in shown["dataset"]["sources"]:
+        if "url" in source:
+            parts = urlsplit(source["url"])
+            source["url"] = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return shown
+
+
+def recipes(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """All (backbone, loss, decoder) of a resolved configuration, in its order."""
+    grid = config["grid"]
+    return list(itertools.product(grid["backbones"], grid["losses"], grid["decoders"]))
+
+
+def backbones_tuned(config: Mapping[str, Any], *tunings: str) -> list[str]:
+    """The backbones of a resolved configuration's grid that are tuned in one of these ways, in its order."""
+    return [name for name in config["grid"]["backbones"] if config["backbones"][name]["tuning"] in tunings]
+
+
+def training_settings(config: Mapping[str, Any], tuning: str) -> dict[str, Any]:
+    """The keys of `training` that decide the numbers of the runs of a tuning, and no others."""
+    training = config["training"]
+    settings = {key: value for key, value in training.items() if key not in (*BOOKKEEPING, "tuning", "end_to_end")}
+    if tuning == "frozen":
+        return settings
+    unused = END_TO_END_BOOKKEEPING if tuning == "lora" else (*END_TO_END_BOOKKEEPING, "lora")
+    end_to_end = {key: value for key, value in training["end_to_end"].items() if key not in unused}
+    return {**settings, "tuning": tuning, "end_to_end": end_to_end}
+
+
+def written_options(config: Mapping[str, Any], tuning: str) -> list[str]:
+    """The options of a tuning that a configuration writes down itself, as `end_to_end.lora.rank`.
+
+    Those that are to change no result are left out: bookkeeping and `compile`.
+    """
+    found = []
+    for key, value in config.get("training", {}).get("end_to_end", {}).items():
+        if key in (*END_TO_END_BOOKKEEPING, "compile") or (key == "lora" and tuning != "lora"):
+            continue
+        found += [f"end_to_end.{key}.{part}" for part in value] if isinstance(value, dict) else [f"end_to_end.{key}"]
+    return found
+
+
+def control_names(config: Mapping[str, Any]) -> list[str]:
+    """The controls of a resolved configuration: those that read chips, then those that read a backbone's features."""
+    on_features = [
+        f"{kind}/{backbone}" for backbone in backbones_tuned(config, "frozen") for kind in ("knn", "logistic")
+    ]
+    return ["majority", "band_statistics", "centre_spectrum", *on_features]
+
+
+def min_chips_per_class(split: Mapping[str, Any]) -> int:
+    """The fewest chips a class must have for every part of the split to hold one."""
+    if split["strategy"] == "kfold":
+        # One for each fold, and beside the up to ceil(n / K) tested ones one each for training and validation.
+        return max(split["folds"], 4 if split["folds"] == 2 else 3)
+    return 2 if split["validation_is_test"] else 3
+
+
+def dereference(schema: Any, root: Mapping[str, Any]) -> Any:
+    """A subschema with its `$ref`s replaced by what they point to."""
+    while isinstance(schema, dict) and "$ref" in schema:
+        target: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    return schema
+
+
+def complete(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
+    """A value with the schema's defaults where keys are missing, and numbers where text stands for them.
+
+    Snakemake hands nested `--config` values over as text, and YAML reads `1e-4` as text.
+    """
+    schema = dereference(schema, root)
+    if not isinstance(schema, dict):
+        return value
+    if isinstance(value, list):
+        return [complete(item, schema.get("items", {}), root) for item in value]
+    if not isinstance(value, dict):
+        return _as_meant(value, schema)
+    value = dict(value)
+    for branch in schema.get("allOf", []):
+        (key, condition), *_ = branch["if"]["properties"].items()
+        if value.get(key) == condition["const"]:
+            value = complete(value, branch["then"], root)
+    properties = schema.get("properties", {})
+    for key, subschema in properties.items():
+        subschema = dereference(subschema, root)
+        if isinstance(subschema, dict) and "default" in subschema:
+            value.setdefault(key, copy.deepcopy(subschema["default"]))
+        if key in value:
+            value[key] = complete(value[key], subschema, root)
+    others = schema.get("additionalProperties")
+    if isinstance(others, dict):
+        for key in value.keys() - properties.keys():
+            value[key] = complete(value[key], others, root)
+    return value
+
+
+def _as_meant(value: Any, schema: Mapping[str, Any]) -> Any:
+    """A scalar in the type the schema wants, if it can be read as one; otherwise as it is."""
+    options = [schema, *schema.get("anyOf", [])]
+    kinds = {kind for option in options for kind in _listed(option.get("type"))}
+    choices = [choice for option in options for choice in option.get("enum", [])]
+    if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in choices:
+        return str(value)
+    if not isinstance(value, str) or value in choices or "string" in kinds:
+        return value
+    if value in ("null", "~") and ("null" in kinds or None in choices):
+        return None
+    if value.lower() in ("true", "false") and "boolean" in kinds:
+        return value.lower() == "true"
+    for kind, read in (("integer", int), ("number", float)):
+        if kind in kinds:
+            try:
+                number = read(value)
+            except ValueError:
+                continue
+            return number if math.isfinite(number) else value
+    return value
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _key(path: Iterable[str | int]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
+    return text or "(top level)"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _in_words(error: jsonschema.ValidationError) -> str:
+    """One schema violation as a sentence that names the key, what was found and what is allowed."""
+    key, found = _key(error.absolute_path), _shown(error.instance)
+    match error.validator:
+        case "additionalProperties" | "unevaluatedProperties":
+            allowed = list(error.schema.get("properties", {}))
+            unknown = [name for name in error.instance if name not in allowed]
+            sentences = []
+            for name in unknown:
+                near = difflib.get_close_matches(str(name), allowed, n=1)
+                hint = f" (did you mean {near[0]}?)" if near else ""
+                sentences.append(
+                    f"unknown key {_key([*error.absolute_path, name])}{hint}; allowed: {', '.join(allowed)}"
+                )
+            return "; ".join(sentences)
+        case "required":
+            missing = [name for name in error.validator_value if name not in error.instance]
+            return f"missing key {_key([*error.absolute_path, missing[0]])}"
+        case "enum" | "const":
+            allowed = ", ".join(_shown(value) for value in _listed(error.validator_value))
+            return f"{key} is {found}; allowed: {allowed}"
+        case "type":
+            return f"{key} is {found}, which is no {' or '.join(_listed(error.validator_value))}"
+        case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum" | "multipleOf":
+            relation = {
+                "minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most",
+                "exclusiveMaximum": "below", "multipleOf": "a multiple of",
+            }[error.validator]  # fmt: skip
+            unit = f" {error.schema['unit']}" if "unit" in error.schema else ""
+            return f"{key} is {found}; it must be {relation} {error.validator_value}{unit}"
+        case "minItems" | "minLength" | "minProperties":
+            return f"{key} is {found}; it needs at least {error.validator_value} of them"
+        case "uniqueItems":
+            return f"{key} names something twice: {found}"
+        case "pattern":
+            return f"{key} is {found}; it must match {error.validator_value}"
+        case "anyOf":
+            allowed = [_shown(option.get("enum", option.get("type"))) for option in error.validator_value]
+            return f"{key} is {found}; allowed: {' or '.join(allowed)}"
+        case _:
+            return f"{key}: {error.message}"
+
+
+def _contradictions(config: Mapping[str, Any]) -> list[str]:
+    """Problems that no single key shows."""
+    problems = []
+    dataset, split, grid = config["dataset"], config["split"], config["grid"]
+    for plural in FACTORS.values():
+        for name in grid[plural]:
+            if name not in config[plural]:
+                problems.append(f"grid.{plural} names {name!r}; {plural} defines: {', '.join(config[plural])}")
+    report = config["report"]
+    named = [("contrasts", contrast) for contrast in report["contrasts"]]
+    named += [("interactions", contrast) for pair in report["interactions"] for contrast in pair]
+    named += [("claims", claim["contrast"]) for claim in report["claims"]]
+    for key, contrast in named:
+        defined = config[FACTORS[contrast["factor"]]]
+        for name in sorted({contrast["a"], contrast["b"]} - defined.keys()):
+            problems.append(f"report.{key} names the {contrast['factor']} {name!r}; defined: {', '.join(defined)}")
+        if contrast["a"] == contrast["b"]:
+            problems.append(f"report.{key} compares {contrast['a']!r} with itself")
+    problems += _wrong_claims(report)
+    if config["study"] in report["beside"]:
+        problems.append("report.beside names this study itself")
+    known = [str(entry["code"]) for entry in dataset["classes"]]
+    for code in report["excluded_classes"]:
+        if str(code) not in known:
+            problems.append(f"report.excluded_classes names {code!r}; codes: {', '.join(known)}")
+    if len(known) - len(report["excluded_classes"]) < 2:
+        problems.append("report.excluded_classes leaves fewer than two classes")
+    counts = report["planning"]["class_counts"]
+    if counts is not None and len(counts) != len(known):
+        problems.append(f"report.planning.class_counts has {len(counts)} numbers for {len(known)} classes")
+    for attribute in ("code", "name"):
+        values = [str(entry[attribute]) for entry in dataset["classes"]]
+        for value in sorted({value for value in values if values.count(value) > 1}):
+            problems.append(f"dataset.classes: the {attribute} {value!r} is given twice")
+    codes, names = ({str(entry[key]): entry for entry in dataset["classes"]} for key in ("code", "name"))
+    for value in sorted(codes.keys() & names.keys()):
+        if codes[value] is not names[value]:
+            problems.append(f"dataset.classes: {value!r} is the code of one class and the name of another")
+    if split["validation_is_test"] and split["strategy"] != "holdout":
+        problems.append(f"split.validation_is_test needs split.strategy holdout, not {split['strategy']}")
+    layout = dataset["layout"]
+    if (layout["x_column"] is None) != (layout["y_column"] is None):
+        problems.append("dataset.layout.x_column and y_column belong together; one of them is null")
+    if split["block_km"] is not None and dataset["point_ids"] == "none" and layout["x_column"] is None:
+        problems.append(
+            "split.block_km needs coordinates: dataset.point_ids lucas, or dataset.layout.x_column and y_column"
+        )
+    return problems + _options_beyond_the_end(config["training"]) + _wrong_layers(config) + _same_treatments(config)
+
+
+def _options_beyond_the_end(training: Mapping[str, Any]) -> list[str]:
+    """Options for tuned backbones that no run is long enough for."""
+    epochs, end_to_end, problems = training["epochs"], training["end_to_end"], []
+    warmup, patience = end_to_end["warmup_epochs"], end_to_end["early_stopping_patience"]
+    if warmup > 0 and warmup >= epochs:
+        problems.append(f"training.end_to_end.warmup_epochs is {warmup} of {epochs} epochs; it must be below that")
+    # The first epoch is the best at first: after one more than the patience, a run may stop.
+    if patience is not None and patience + 1 >= epochs:
+        problems.append(
+            f"training.end_to_end.early_stopping_patience is {patience}, with which no run of {epochs} epochs stops "
+            f"before its end; it must be below {epochs - 1}, or null"
+        )
+    return problems
+
+
+def _unused_options(written: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:
+    """Sections for tuned backbones that are written though no backbone of the grid reads them.
+
+    One that holds every default and nothing else was filled in, and says nothing.
+    """
+    schema = load_schema()
+    section = schema["properties"]["training"]["properties"]["end_to_end"]
+    end_to_end = written.get("training", {}).get("end_to_end", {})
+    tunings = {
+        setting["tuning"] for name, setting in resolved["backbones"].items() if name in resolved["grid"]["backbones"]
+    }
+    for key, options, defaults, readers in (
+        ("training.end_to_end", end_to_end, section, ("lora", "full")),
+        ("training.end_to_end.lora", end_to_end.get("lora", {}), section["properties"]["lora"], ("lora",)),
+    ):
+        if options and options != complete({}, defaults, schema) and tunings.isdisjoint(readers):
+            wanted = " or ".join(f"`{reader}`" for reader in readers)
+            return [
+                f"{key} is written ({', '.join(options)}), but no backbone of the grid has the `tuning` {wanted}; "
+                "leave it out, or tune one"
+            ]
+    return []
+
+
+def _wrong_layers(config: Mapping[str, Any]) -> list[str]:
+    """Layers that a decoder of the grid wants and a backbone of the grid does not have; or in another order."""
+    problems = [
+        f"decoders.{name}.layers is {layers}; name them in ascending order: another order is the same treatment"
+        for name, layers in ((name, decoder["layers"] or []) for name, decoder in config["decoders"].items())
+        if layers != sorted(layers)
+    ]
+    return problems + [
+        f"decoders.{decoder}.layers names layer {layer}; the encoder of {backbone} has {depth}"
+        for backbone in config["grid"]["backbones"]
+        if backbone in config["backbones"]
+        for depth in [DEPTH[size_of(config["backbones"][backbone]["model"])]]
+        for decoder in config["grid"]["decoders"]
+        if decoder in config["decoders"]
+        for layer in config["decoders"][decoder]["layers"] or []
+        if layer > depth
+    ]
+
+
+def _wrong_claims(report: Mapping[str, Any]) -> list[str]:
+    problems = []
+    names = [claim["name"] for claim in report["claims"]]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(f"report.claims: the name {name!r} is given twice")
+    for claim in report["claims"]:
+        if claim["relation"] == "equivalent":
+            if claim["margin"] is None and claim["metric"] not in report["margins"]:
+                problems.append(f"report.claims: {claim['name']!r} needs a margin: {claim['metric']} has no other")
+        elif claim["margin"] is not None:
+            problems.append(f"report.claims: {claim['name']!r} has a margin, which only `equivalent` takes")
+    return problems
+
+
+def _same_treatments(config: Mapping[str, Any]) -> list[str]:
+    """Return names of the grid that have the same settings; the audit finds settings that differ but do the same."""
+    problems = []
+    for plural in FACTORS.values():
+        names = [name for name in config["grid"][plural] if name in config[plural]]
+        for a, b in itertools.combinations(names, 2):
+            if config[plural][a] == config[plural][b]:
+                problems.append(
+                    f"{plural}: {a!r} and {b!r} are the same setting {_shown(config[plural][a])}; give them one name"
+                )
+    return problems

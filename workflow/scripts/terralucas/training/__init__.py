@@ -1,0 +1,1 @@
+"""Runs: losses, decoders, training loops, and what a run leaves on disk."""
