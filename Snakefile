@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
-from terralucas.study.validation import default_configfile
+from terralucas.study.settings import default_configfile
 
 if not workflow.overwrite_configfiles:
     # A target results/<study>/… names its study; Snakemake itself tells the targets only after it has read this file.
@@ -35,5 +35,5 @@ rule all:
     input:
         f"{RESULTS}/report.html",
         # Named too, because what is deleted below a report that is there would not be missed.
-        [*rules.make_tables.output, *rules.make_evidence.output, *of_reported_runs("predictions.parquet")],
+        [*rules.make_tables.output, *rules.make_evidence.output, *reported_run_files("predictions.parquet")],
     localrule: True

@@ -30,16 +30,18 @@ from torch.utils.data import DataLoader, Sampler
 
 from terralucas.backbones.encoder import MODALITY, Backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
-from terralucas.data.discovery import ClassSpec, LayoutSpec
-from terralucas.data.index import DatasetSpec, index_chips, read_chip
+from terralucas.data.chip_files import read_chip
+from terralucas.data.dataset import DN_PER_REFLECTANCE, ClassSpec, DatasetSpec, LayoutSpec
+from terralucas.data.index import index_chips
 from terralucas.data.lucas import ITALY_BANDS
-from terralucas.data.normalisation import DN_PER_REFLECTANCE, make_normaliser, merge
+from terralucas.data.normalisation import make_normaliser, merge
 from terralucas.data.simulation import PIXEL_M, Landscape, draw_points, load_covers
 from terralucas.randomness import Stream, generator, torch_seed
 from terralucas.training.decoders import DecoderModel
-from terralucas.training.frozen_loop import TrainingData, TrainingOptions, predict, train
+from terralucas.training.frozen_loop import TrainingData, predict, train
 from terralucas.training.losses import build_loss, class_weights
-from terralucas.training.resume import Sidecar
+from terralucas.training.progress import TrainingOptions
+from terralucas.training.resume import ResumeFile
 
 # Importing TerraTorch 1.2 (its clay_v15) sets this to "medium" for the whole process, which on CPUs with AMX multiplies
 # float32 in bfloat16. Equality needs float32.
@@ -360,8 +362,10 @@ def train_stored(training: Training, chips: ChipSet, features: Tensor, dropout: 
     device = torch.device("cpu")
     data = TrainingData(features, torch.from_numpy(labels), chips.train, chips.validation)
     with tempfile.TemporaryDirectory() as folder:
-        sidecar = Sidecar(Path(folder) / "resume.ckpt", "both paths", interval_s=3600.0)
-        progress = train(model, build_loss(setting, weights, device), data, training.options, training.seed, sidecar)
+        resume_file = ResumeFile(Path(folder) / "resume.ckpt", "both paths", interval_s=3600.0)
+        progress = train(
+            model, build_loss(setting, weights, device), data, training.options, training.seed, resume_file
+        )
     return Trained(
         model.state_dict(),
         predict(model, features, chips.validation, device, training.options.precision),

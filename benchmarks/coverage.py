@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.simulated_studies import Study, World, simulate, true_scores
-from terralucas.statistics import power, weighted_scores
+from terralucas.statistics import comparison, power, weighted_scores
 from terralucas.statistics.contrasts import Contrast, contrasts_table, simple_contrasts
-from terralucas.statistics.crossed_interval import BASIC_FOR_CONTRASTS, BASIC_FOR_RECIPES, crossed, limits
+from terralucas.statistics.crossed_interval import crossed, limits
 from terralucas.statistics.intervals import corrected_t
 from terralucas.statistics.mixed_model import mixed_model_table
 from terralucas.statistics.recipe_scores import scores_table
@@ -114,17 +114,17 @@ def _one(world: World, number: int, draws: int) -> dict:
         "p_values": _p_values(design, table, mixed, null, combine(null.coefficients, scores.__getitem__)),
         "difference_p": _p_values(design, table, mixed, real, difference),
         "wide": {
-            "crossed": limits(crossed(design, difference, number, BASIC_FOR_CONTRASTS), 1 - 2 * ALPHA),
+            "crossed": limits(crossed(design, difference, number, "contrast"), 1 - 2 * ALPHA),
             "seeds": _t(difference.seeds, design.test_to_train, 1 - 2 * ALPHA),
         },
         "limits": {name: rows[[f"{name}_low", f"{name}_high"]].to_numpy().T for name in ("crossed", "bca", "seeds")},
-        "spreads": power.observed_spreads(design, difference)[design.names.index(MAIN)],
+        "spreads": comparison.observed_spreads(design, difference)[design.names.index(MAIN)],
     }
 
 
 def _intervals(design: Design, study: Study, scores: Scores, draws: int, number: int) -> dict[str, np.ndarray]:
     table = scores_table(design, scores, LEVEL, number)
-    both = crossed(design, scores, number, BASIC_FOR_RECIPES)
+    both = crossed(design, scores, number, "recipe")
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     return {
         **{name: table[[f"{name}_low", f"{name}_high"]].to_numpy().T for name in INTERVALS[:4]},
@@ -147,7 +147,7 @@ def _naive(design: Design, study: Study, draws: int, number: int) -> np.ndarray:
     for test, run in zip(design.tests, runs.values(), strict=True):
         place = {chip: index for index, chip in enumerate(run.chips)}
         order = [place[chip] for chip in design.chips[test]]
-        by_run.append(weighted_scores.cells(design.labels[test], run.logits[order]))
+        by_run.append(weighted_scores.chip_terms(design.labels[test], run.logits[order]))
     cells = np.concatenate(by_run).astype(np.float32)
     order = np.argsort(design.labels[rows], kind="stable")
     random, drawn = np.random.default_rng([22, number]), []

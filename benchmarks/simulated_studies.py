@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from terralucas.data import splits
-from terralucas.predictions import Part
 from terralucas.statistics import weighted_scores
+from terralucas.statistics.run_predictions import Part
 
 LUCAS = (511, 178, 205, 704, 126, 57, 125, 43, 20, 25)
 VALIDATION_SHARE = 0.15
@@ -106,7 +106,7 @@ def simulate(world: World, number: int) -> Study:
             # A holdout's truth is that of its one training set, over more initialisations than are tested.
             if seed < world.seeds:
                 recipes[name][seed] = Part(tested, labels[tested], classify(chips[tested]))
-            cells = weighted_scores.cells(fresh_labels, classify(fresh_chips))
+            cells = weighted_scores.chip_terms(fresh_labels, classify(fresh_chips))
             population[name].append(cells.reshape(n_classes, fresh, -1).mean(axis=1))
     return Study(recipes, groups, {name: np.mean(each, axis=0) for name, each in population.items()})
 

@@ -1,8 +1,8 @@
 """What the project's training loop costs beside the barest loop that does the same arithmetic.
 
 Both train the same model on the same features with the same batches, for as many epochs, and score the validation chips
-after each; the bare loop does nothing else: no history, no best weights, no sidecar, no checks. The two take turns, and
-the ratio is the median over the rounds, so that a noisy machine disturbs both alike.
+after each; the bare loop does nothing else: no history, no best weights, no resume file, no checks. The two take turns,
+and the ratio is the median over the rounds, so that a noisy machine disturbs both alike.
 
     make bench
 """
@@ -19,9 +19,10 @@ import torch
 
 from terralucas.backbones.feature_kinds import kind_of_features
 from terralucas.training.decoders import DecoderModel
-from terralucas.training.frozen_loop import TrainingData, TrainingOptions, train
+from terralucas.training.frozen_loop import TrainingData, train
 from terralucas.training.losses import Loss, build_loss
-from terralucas.training.resume import Sidecar
+from terralucas.training.progress import TrainingOptions
+from terralucas.training.resume import ResumeFile
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1}
@@ -82,11 +83,11 @@ def main() -> None:
         ratios, bares, ours = [], [], []
         for _ in range(ROUNDS):
             with tempfile.TemporaryDirectory() as folder:
-                sidecar = Sidecar(Path(folder) / "resume.ckpt", "benchmark", 30.0)
+                resume_file = ResumeFile(Path(folder) / "resume.ckpt", "benchmark", 30.0)
                 model = DecoderModel(decoder, width, N_CLASSES)
                 bares.append(timed(bare, model, loss, data, options, 0) / epochs)
                 model = DecoderModel(decoder, width, N_CLASSES)
-                ours.append(timed(train, model, loss, data, options, 0, sidecar) / epochs)
+                ours.append(timed(train, model, loss, data, options, 0, resume_file) / epochs)
             ratios.append(ours[-1] / bares[-1])
         ratio = statistics.median(ratios)
         verdict = "" if ratio <= GOAL else f"  above the goal of {GOAL}"

@@ -1,10 +1,10 @@
 """Chips per second of tuned runs, the share of the time they wait for chips, and their memory.
 
-Trains through the project's own loop (`terralucas.training.tuned_loop`) on the GPU if there is one, otherwise on a
-CPU in one thread. The chips are random numbers in a packed array on disk, the weights of the backbone are random: neither changes
-the work. Each case is a process of its own, because memory is measured by its peak; of its epochs the first, in which
-memory is set up and a model may be compiled, is left out. Of a model and tuning, cases differ in one option each from
-the first, and the ratio is that of their speeds.
+Trains through the project's own loop (`terralucas.training.tuned_loop`) on the GPU if there is one, otherwise on a CPU
+in one thread. The chips are random numbers in a packed array on disk, the weights of the backbone are random: neither
+changes the work. Each case is a process of its own, because memory is measured by its peak; of its epochs the first, in
+which memory is set up and a model may be compiled, is left out. Of a model and tuning, cases differ in one option each
+from the first, and the ratio is that of their speeds.
 
     make throughput
 """
@@ -27,12 +27,12 @@ from terralucas.audit.treatments import PLAIN_DECODER, PLAIN_LOSS
 from terralucas.backbones.encoder import build_backbone
 from terralucas.data.lucas import ITALY_BANDS
 from terralucas.data.normalisation import Normaliser
-from terralucas.data.packed_chips import Augmentation, PackedChips
 from terralucas.device import peak_memory_mib
-from terralucas.study.validation import complete, load_schema
-from terralucas.training.frozen_loop import TrainingOptions
+from terralucas.study.schema import complete, load_schema
+from terralucas.training.chip_batches import Augmentation, PackedChips
 from terralucas.training.losses import build_loss
-from terralucas.training.resume import Sidecar
+from terralucas.training.progress import TrainingOptions
+from terralucas.training.resume import ResumeFile
 from terralucas.training.tuned import TunedModel, make_trainable
 from terralucas.training.tuned_loop import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit
 
@@ -108,7 +108,7 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
             model.to(device), loss, data, TrainingOptions.of(training), EndToEndOptions.of(settings), 0,
             Callbacks(lambda: None, on_epoch),
         )  # fmt: skip
-        fit(module, device, Sidecar(Path(folder) / "state", "", math.inf))
+        fit(module, device, ResumeFile(Path(folder) / "state", "", math.inf))
     ((trained_s, waited_s),) = first_epoch
     trained_s, waited_s = module.trained_s - trained_s, module.waited_s - waited_s
     return {

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from terralucas.predictions import Part, RunPredictions
+from terralucas.statistics.run_predictions import Part, RunPredictions
 
 COUNTS = (60, 25, 10, 5)
 PRIOR = np.array(COUNTS) / sum(COUNTS)

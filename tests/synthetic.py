@@ -12,13 +12,13 @@ import pandas as pd
 
 from terralucas.data.lucas import italy_grid_points
 from terralucas.evidence import calibration, fronts, leakage, maps
-from terralucas.predictions import Part, RunPredictions
 from terralucas.report.figures import evidence, results
-from terralucas.report.sections.other_studies import beside_table
+from terralucas.report.sections.other_studies import other_studies_table
 from terralucas.statistics.comparison import Question, compare
+from terralucas.statistics.run_predictions import Part, RunPredictions
 from terralucas.statistics.run_scores import evaluate
 from terralucas.statistics.seed_means import SeedDesign
-from terralucas.tables.tidy_csv import RECIPE, SCHEMA_VERSION
+from terralucas.tables.vocabulary import RECIPE, SCHEMA_VERSION
 
 LUCAS = {
     "Arable lands": 511,
@@ -89,7 +89,7 @@ def make_study(
     places = chips[["easting_m", "northing_m"]].to_numpy()
     tables["overlap"] = leakage.overlap_table(places, parts, 6720.0)
     tables["distance"] = leakage.distance_table(every, places, parts, 6720.0, LEVEL)
-    tables["beside"] = beside_table({"synthetic": tables["summary"]})
+    tables["beside"] = other_studies_table({"synthetic": tables["summary"]})
     points = maps.correctness_table(every, chips, entries)
     maps.write_maps(points, folder / "points.parquet", folder / "points.geojson")
     return Study(tables, points, folder / "points.geojson")
@@ -144,11 +144,11 @@ def _evidence(runs, labels, split, asked):
     design = SeedDesign(0.3, LEVEL)
     prior = np.bincount(labels) / len(labels)
     traced = fronts.trace(runs, dict.fromkeys(split, prior), "macro_accuracy")
-    temperatures = calibration.runs_table(runs)
+    temperatures = calibration.temperature_table(runs)
     named = [{"factor": factor, "a": a, "b": b} for factor, a, b in asked]
     return {
         "fronts": fronts.points_table(traced, design),
-        "fronts_runs": fronts.runs_table(traced),
+        "fronts_runs": fronts.front_runs_table(traced),
         "fronts_summary": fronts.summary_table(traced, design),
         "fronts_contrasts": fronts.contrasts_table(traced, named, design),
         "calibration_runs": temperatures,

@@ -14,9 +14,9 @@ import yaml
 from terralucas.backbones.encoder import build_backbone
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN
 from terralucas.data.packed_chips import pack_chips
-from terralucas.data.splits import write_split
+from terralucas.data.split_files import write_split
 from terralucas.files import write_json
-from terralucas.training.run import Inputs, Recipe, execute
+from terralucas.training.run import Inputs, RunSettings, execute
 from terralucas.training.tuned import TunedInputs, TunedLearner
 
 N, CLASSES, SIDE = 30, 3, 32
@@ -67,7 +67,9 @@ def make_study(folder):
     m2 = np.nansum((chips - mean[..., None, None]) ** 2, axis=(2, 3), dtype=np.float64)
     ids = [f"chip {index}" for index in range(N)]
     index = {
-        "point_id": ids, "label": labels, "sha256": sums, "valid_pixels": (~np.isnan(chips)).sum(axis=(2, 3)).tolist(),
+        "point_id": ids, "label": labels, "class_code": [str(label) for label in labels],
+        "class_name": [f"class {label}" for label in labels], "height": [SIDE] * N, "sha256": sums,
+        "valid_pixels": (~np.isnan(chips)).sum(axis=(2, 3)).tolist(),
         "band_mean": mean.tolist(), "band_m2": m2.tolist(),
     }  # fmt: skip
     pq.write_table(pa.table(index), folder / "chips.parquet")
@@ -78,7 +80,7 @@ def make_study(folder):
 
 def recipe_of(decoder=IDENTITY, seed=0, training=None, loss=None, **changes):
     settings = END_TO_END | changes
-    return Recipe(
+    return RunSettings(
         backbone="tiny", loss="ce", decoder="identity", seed=seed, n_classes=CLASSES,
         loss_setting=loss or {"type": "ce", "class_weights": "balanced", "reduction": "weighted_mean"},
         decoder_setting=decoder, training=TRAINING | (training or {}) | {"end_to_end": settings},

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
-from terralucas.training.resume import Sidecar
+from terralucas.training.resume import ResumeFile
 
 if TYPE_CHECKING:
     from drill import Drill
@@ -297,29 +297,29 @@ def _interrupt_with_sidecar(trial: Trial) -> Path:
     trial.until_struck(process)
     process.send_signal(signal.SIGINT)
     trial.finish(process)
-    sidecar = trial.folder / RUNS / f"seed-{trial.seed}" / "resume.ckpt"
-    trial.wait(sidecar.is_file)
-    return sidecar
+    resume_file = trial.folder / RUNS / f"seed-{trial.seed}" / "resume.ckpt"
+    trial.wait(resume_file.is_file)
+    return resume_file
 
 
 def sidecar_corrupted(trial: Trial) -> None:
-    sidecar = _interrupt_with_sidecar(trial)
-    content = bytearray(sidecar.read_bytes())
+    resume_file = _interrupt_with_sidecar(trial)
+    content = bytearray(resume_file.read_bytes())
     if trial.random.random() < 0.5:
         content = content[: trial.random.randrange(len(content))]
     else:
         content[trial.random.randrange(len(content))] ^= 1 << trial.random.randrange(8)
-    sidecar.write_bytes(content)
+    resume_file.write_bytes(content)
     trial.must_end_well()
 
 
 def sidecar_foreign(trial: Trial) -> None:
-    """A whole sidecar of another configuration, whose numbers would show."""
+    """A whole resume_file of another configuration, whose numbers would show."""
     path = _interrupt_with_sidecar(trial)
     saved = torch.load(io.BytesIO(path.read_bytes()[64:]), weights_only=True)
     for value in saved["state"]["model"].values():
         value.zero_()
-    Sidecar(path, "of another configuration", 0).save(saved["state"])
+    ResumeFile(path, "of another configuration", 0).save(saved["state"])
     trial.must_end_well()
 
 

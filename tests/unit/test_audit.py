@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from terralucas.audit.losses_and_decoders import Probe, of_entries
-from terralucas.audit.normalisations import of_normalisations
+from terralucas.audit.losses_and_decoders import Probe, losses_or_decoders
+from terralucas.audit.normalisations import normalisation_treatments
 from terralucas.audit.treatments import audit
 from terralucas.errors import StudyError
 from terralucas.study.validation import resolve
@@ -32,7 +32,7 @@ def audited(section, written, name=None, labels=LUCAS, models=MODELS, side_px=32
     settings, losses = resolved[section], tuple(resolved["losses"].values())
     probe = Probe(labels, int(labels.max()) + 1, side_px, models, epochs, losses)
     names = [name] if name is not None else settings
-    return [audit(each, of_entries(section, each, settings, probe), written[each]) for each in names]
+    return [audit(each, losses_or_decoders(section, each, settings, probe), written[each]) for each in names]
 
 
 @pytest.mark.parametrize("study", ["config", "demo", "notebook"])
@@ -185,7 +185,7 @@ def moments(mean, spread):
 def test_each_normalisation_gives_other_inputs():
     index = moments(np.linspace(0.1, 0.3, 40) ** 1.5, 0.05)
     for kind in ("dataset", "train", "pretraining"):
-        found = audit(kind, of_normalisations(index, ["RED"]), [])
+        found = audit(kind, normalisation_treatments(index, ["RED"]), [])
         assert sorted([kind, *found["differs_from"]]) == ["dataset", "pretraining", "train"]
 
 
@@ -193,7 +193,7 @@ def test_a_normalisation_by_equal_statistics_is_caught():
     """Every chip is alike, so that those of all chips are those of the training chips."""
     index = moments(np.full(40, 0.2), 0.05)
     with pytest.raises(StudyError) as raised:
-        audit("train", of_normalisations(index, ["RED"]), [])
+        audit("train", normalisation_treatments(index, ["RED"]), [])
     assert "The setting normalisation: train is not what it says" in str(raised.value)
     assert "it does the same as normalisation: dataset: equal the inputs of the backbone" in str(raised.value)
-    audit("pretraining", of_normalisations(index, ["RED"]), [])
+    audit("pretraining", normalisation_treatments(index, ["RED"]), [])

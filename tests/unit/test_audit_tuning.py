@@ -9,9 +9,11 @@ import yaml
 
 from terralucas.audit import tunings as audit_tuning
 from terralucas.audit.treatments import audit
-from terralucas.audit.tunings import of_tunings
+from terralucas.audit.tunings import tuning_treatments
 from terralucas.errors import StudyError
-from terralucas.study.validation import load_schema, resolve, written_options
+from terralucas.study.schema import load_schema
+from terralucas.study.settings import written_options
+from terralucas.study.validation import resolve
 from terralucas.training import tuned_loop
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +38,7 @@ def audited(tuning, options, tunings=("lora", "full"), **training):
         entry["tuning"] = each
     config["training"] |= {"end_to_end": options, **training}
     resolved = resolve(copy.deepcopy(config))
-    treatments = of_tunings(tunings, resolved["training"], resolved["dataset"]["bands"])
+    treatments = tuning_treatments(tunings, resolved["training"], resolved["dataset"]["bands"])
     return audit(tuning, treatments, written_options(config, tuning))
 
 

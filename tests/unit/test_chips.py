@@ -14,8 +14,9 @@ import pytest
 import rasterio
 from rasterio.warp import transform
 
-from terralucas.data.discovery import DatasetSpec
-from terralucas.data.index import ChipError, index_chips, read_chip, read_index, write_index
+from terralucas.data.chip_files import ChipError, read_chip
+from terralucas.data.dataset import DatasetSpec
+from terralucas.data.index import index_chips, read_index, write_index
 from terralucas.errors import StudyError
 
 # Some chips are written without a place on Earth on purpose.

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from terralucas.predictions import Part
 from terralucas.statistics.claims import Claim, judge, with_claims
 from terralucas.statistics.comparison import Question, compare
 from terralucas.statistics.contrasts import COLUMNS
 from terralucas.statistics.crossed_interval import Crossed, exceeding_p
+from terralucas.statistics.run_predictions import Part
 
 LABELS = np.repeat(np.arange(3), [300, 200, 100])
 FOLDS = np.arange(len(LABELS)) % 5

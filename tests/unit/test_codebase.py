@@ -5,7 +5,11 @@ import pytest
 from terralucas.codebase import PACKAGE, SCRIPTS, code_of, fingerprint
 
 # Run by the Snakefile and by make, not by a rule.
-OUTSIDE_RULES = {"codebase", "study/job_limits", "study/manual", "study/validation"}
+OUTSIDE_RULES = {
+    *("codebase", "study/job_limits", "study/manual", "study/settings", "study/validation"),
+    # For those who use a finished study.
+    "training/trained_run",
+}
 
 
 def modules(script):

@@ -8,11 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from terralucas.controls.descriptions import write_descriptions
-from terralucas.controls.run import ControlInputs, execute, recipe_names
-from terralucas.data.splits import write_split
+from terralucas.controls.run import ControlInputs, execute
+from terralucas.data.split_files import write_split
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
-from terralucas.predictions import load_run
+from terralucas.statistics.run_predictions import read_run_predictions
+from terralucas.tables.vocabulary import control_as_recipe
 
 N, CLASSES = 60, 3
 IDS = [f"chip {index}" for index in range(N)]
@@ -52,7 +53,9 @@ def test_predictions_are_in_a_runs_form(folder, control):
     assert pq.read_table(folder / "predictions.parquet").column_names == ["point_id", "split", "label", "logits"]
     assert record["predictions_sha256"] == sha256_of_file(folder / "predictions.parquet")
     assert record["chips"] == {"train": 36, "validation": 12, "test": 12}
-    read = load_run(folder / "predictions.parquet", record["names"], {name: row for row, name in enumerate(IDS)})
+    read = read_run_predictions(
+        folder / "predictions.parquet", record["names"], {name: row for row, name in enumerate(IDS)}
+    )
     assert (read.test.chips % 5 == 4).all()
     assert (read.validation.chips % 5 == 3).all()
     assert np.array_equal(read.test.labels, LABELS[read.test.chips])
@@ -71,8 +74,8 @@ def test_the_record_says_what_was_tried_and_on_which_chips(folder):
 
 
 def test_names_of_controls_beside_recipes():
-    assert recipe_names("majority") == {"backbone": "none", "loss": "control", "decoder": "majority"}
-    assert recipe_names("knn/base") == {"backbone": "base", "loss": "control", "decoder": "knn"}
+    assert control_as_recipe("majority") == ("none", "control", "majority")
+    assert control_as_recipe("knn/base") == ("base", "control", "knn")
 
 
 def test_damaged_features_and_other_chips_descriptions_are_refused(folder):

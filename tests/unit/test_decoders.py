@@ -5,7 +5,7 @@ import torch
 
 from terralucas.backbones.feature_kinds import kind_of_features
 from terralucas.errors import StudyError
-from terralucas.training.decoders import DecoderModel, central_tokens, read_by
+from terralucas.training.decoders import DecoderModel, central_tokens, read_tokens
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1}
@@ -110,9 +110,9 @@ def test_center_sees_the_windows_tokens_alone():
     tokens = torch.randn(3, 16, EMBEDDING, generator=torch.Generator().manual_seed(0))
     setting = {"pooling": "center", "window": 2, "hidden": None, "dropout": 0.0}
     four = tokens[:, 5] + tokens[:, 6] + tokens[:, 9] + tokens[:, 10]
-    torch.testing.assert_close(read_by(setting, tokens), four / 4)
+    torch.testing.assert_close(read_tokens(setting, tokens), four / 4)
     with pytest.raises(StudyError, match="window is larger"):
-        read_by(setting | {"window": 5}, tokens)
+        read_tokens(setting | {"window": 5}, tokens)
 
 
 def test_attention_is_torchs_with_one_query_and_starts_from_the_mean():

@@ -7,7 +7,7 @@ import pytest
 import rasterio
 
 from terralucas.controls.descriptions import describe_chips, read_descriptions, write_descriptions
-from terralucas.data.discovery import DatasetSpec
+from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index import index_chips, read_index, write_index
 from terralucas.errors import StudyError
 

@@ -10,8 +10,8 @@ import pytest
 from predicted import PRIOR, study
 from terralucas.data.lucas import italy_grid_points
 from terralucas.evidence import calibration, fronts, leakage, maps
+from terralucas.report.colours import palette
 from terralucas.report.figures import evidence
-from terralucas.report.figures.style import palette
 from terralucas.statistics.seed_means import SeedDesign
 
 CLASSES = [{"code": code, "name": f"Class {code}"} for code in range(4)]
@@ -30,7 +30,7 @@ def draw_all(folder, places=None, **options):
     chips = pd.DataFrame({"point_id": np.arange(100).astype(str), "label": np.repeat(np.arange(4), (60, 25, 10, 5))})
     chips[["easting_m", "northing_m"]] = places
     paths = {name: folder / f"{name}.svg" for name in ("fronts", "reliability", "distance", "map")}
-    evidence.fronts_figure(fronts.points_table(traced, design), fronts.runs_table(traced), paths["fronts"])
+    evidence.fronts_figure(fronts.points_table(traced, design), fronts.front_runs_table(traced), paths["fronts"])
     evidence.reliability_figure(calibration.reliability_table(runs), paths["reliability"])
     distances = leakage.distance_table(runs, places, parts, 6720.0, 0.95)
     evidence.distance_figure(distances, paths["distance"])

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from synthetic import LEVEL, LUCAS, draw_all, make_study
+from terralucas.report.colours import palette
 from terralucas.report.figures import results
-from terralucas.report.figures.style import palette
 
 
 @pytest.fixture(scope="module")

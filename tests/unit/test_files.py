@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
+from terralucas.disk import check_writable, explain, remove_leftovers
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, check_writable, explain, remove_leftovers, write_json
+from terralucas.files import atomic_path, write_json
 
 
 def test_a_new_file_has_the_mode_of_any_other(tmp_path):

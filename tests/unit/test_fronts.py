@@ -9,9 +9,10 @@ from scipy import stats
 
 from predicted import PRIOR, part, study
 from terralucas.evidence import fronts
-from terralucas.predictions import Part
+from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.run_scores import evaluate
 from terralucas.statistics.seed_means import SeedDesign
+from terralucas.tables import vocabulary
 
 DESIGN = SeedDesign(0.5, 0.95)
 PRIORS = dict.fromkeys(range(3), PRIOR)
@@ -41,7 +42,7 @@ def test_without_a_shift_the_scores_are_those_of_the_run():
     for run, each in zip(study(), traced(), strict=True):
         scores = evaluate(run.test.labels, run.test.logits)
         assert each.scores[fronts.UNSHIFTED] == pytest.approx([scores["macro_accuracy"], scores["micro_accuracy"]])
-    table = fronts.runs_table(traced())
+    table = fronts.front_runs_table(traced())
     assert table.loc[0, "macro_accuracy_unshifted"] == traced()[0].scores[fronts.TAUS.tolist().index(0.0), 0]
 
 
@@ -63,7 +64,7 @@ def test_the_shift_is_chosen_on_validation_chips_and_the_smallest_that_is_best()
     (itself,) = fronts.trace([replace(run, validation=None)], PRIORS, "macro_accuracy")
     assert itself.scores[itself.chosen, 0] == itself.scores[:, 0].max()
     assert itself.chosen_on == "test"
-    table = fronts.runs_table([itself])
+    table = fronts.front_runs_table([itself])
     assert table.loc[0, "macro_accuracy_shifted"] == itself.scores[:, 0].max()
 
 
@@ -99,7 +100,7 @@ def test_contrasts_pair_seeds_and_compare_at_equal_micro_accuracy():
         ]
     contrast = {"factor": "loss", "a": "focal", "b": "ce"}
     table = fronts.contrasts_table(pairs, [contrast], DESIGN)
-    equal = table[table["metric"] == fronts.EQUAL_MICRO]
+    equal = table[table["metric"] == vocabulary.EQUAL_MICRO]
     levels = equal.dropna(subset="micro_accuracy")
     assert levels["micro_accuracy"].iloc[[0, -1]].tolist() == pytest.approx([0.2, 0.6])
     reached = levels.loc[levels["micro_accuracy"] > 0.3, "difference"].tolist()
@@ -118,7 +119,7 @@ def test_contrasts_average_over_other_settings_and_name_single_backbones():
     table = fronts.contrasts_table(traced(runs), [{"factor": "loss", "a": "focal", "b": "ce"}], DESIGN)
     cells = table[table["metric"] == "hypervolume"].set_index("scope")["n_cells"]
     assert cells.to_dict() == {"all": 4, "tiny": 2, "base": 2}
-    runs_table = fronts.runs_table(traced(runs))
+    runs_table = fronts.front_runs_table(traced(runs))
     means = runs_table.groupby("loss")["hypervolume"].mean()
     volume = table[(table["metric"] == "hypervolume") & (table["scope"] == "all")].iloc[0]
     assert volume["difference"] == pytest.approx(means["focal"] - means["ce"])
@@ -132,7 +133,7 @@ def test_a_contrast_of_settings_that_are_not_in_the_grid_has_no_rows():
 
 def test_points_are_means_over_seeds_and_say_which_lie_on_the_front():
     table = fronts.points_table(traced(), DESIGN)
-    runs = fronts.runs_table(traced())
+    runs = fronts.front_runs_table(traced())
     ce = table[(table["loss"] == "ce") & (table["tau"] == 0) & (table["metric"] == "micro_accuracy")]
     assert ce["mean"].item() == pytest.approx(runs.loc[runs["loss"] == "ce", "micro_accuracy_unshifted"].mean())
     wide = table.pivot_table(index=["loss", "tau", "on_front"], columns="metric", values="mean").reset_index()

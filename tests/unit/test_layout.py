@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from terralucas.data.discovery import DatasetSpec, find_chips
+from terralucas.data.dataset import DatasetSpec
+from terralucas.data.discovery import find_chips
 from terralucas.errors import StudyError
 
 TABLE = "chips_LC_class.csv"

@@ -9,7 +9,7 @@ import pytest
 from rasterio.warp import transform
 
 from terralucas.evidence import maps
-from terralucas.predictions import Part, RunPredictions
+from terralucas.statistics.run_predictions import Part, RunPredictions
 
 CLASSES = [{"code": 4, "name": "Wooded areas"}, {"code": 8, "name": "Inland water"}]
 CHIPS = pd.DataFrame({

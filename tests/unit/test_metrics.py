@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from terralucas.statistics.run_scores import METRICS, evaluate, expected_calibration_error
+from terralucas.statistics.run_scores import evaluate, expected_calibration_error
+from terralucas.tables.scores import RUN_SCORES
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_against_torchmetrics(case):
         "brier": ((x - torch.nn.functional.one_hot(y, 4)) ** 2).sum(dim=1).mean(),
         "ece": tm.multiclass_calibration_error(x, y, 4, n_bins=15, norm="l1"),
     }
-    assert tuple(expected) == METRICS
+    assert tuple(expected) == RUN_SCORES
     for name, value in expected.items():
         assert scores[name] == pytest.approx(float(value), abs=1e-6), name
     recall = tm.multiclass_recall(x, y, 4, average="none").tolist()

@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from small_study import HOLDOUT, SMALL, scored
-from terralucas.statistics import power
+from terralucas.statistics import comparison, power
 from terralucas.statistics.power import Spreads
 from terralucas.statistics.resampling import combine
 
@@ -90,7 +90,7 @@ def test_spreads_that_were_observed(world):
     _, design, scores = scored(world)
     difference = combine({"a": 1.0, "c": -1.0}, scores.__getitem__)
     place = design.names.index("macro_accuracy")
-    spreads = power.observed_spreads(design, difference)[place]
+    spreads = comparison.observed_spreads(design, difference)[place]
     assert spreads.chips == pytest.approx(difference.drawn[:, place].var(ddof=1), rel=1e-4)
     assert 0.02 < power.smallest_difference(spreads, 0.05) < 0.6
 

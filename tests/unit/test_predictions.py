@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from terralucas.data.split_files import class_shares
 from terralucas.errors import StudyError
-from terralucas.predictions import PredictionTable, class_shares, load_run, read_predictions, write_predictions
+from terralucas.predictions import PredictionTable, read_predictions, write_predictions
+from terralucas.statistics.run_predictions import read_run_predictions
 
 NAMES = {"backbone": "tiny", "loss": "ce", "decoder": "mlp", "seed": 0}
 ROWS = {"b": 0, "a": 1, "d": 2, "c": 3}
@@ -25,7 +27,7 @@ def test_what_is_written_is_read_again(tmp_path):
 
 def test_chips_are_rows_of_the_index(tmp_path):
     write_predictions(tmp_path / "p.parquet", table())
-    run = load_run(tmp_path / "p.parquet", NAMES, ROWS)
+    run = read_run_predictions(tmp_path / "p.parquet", NAMES, ROWS)
     assert (run.test.chips.tolist(), run.test.labels.tolist()) == ([0, 3], [0, 1])
     assert run.choosing.chips.tolist() == [1]
     assert run.chosen_on == "validation"
@@ -33,7 +35,7 @@ def test_chips_are_rows_of_the_index(tmp_path):
 
 def test_without_validation_chips_the_test_chips_choose(tmp_path):
     write_predictions(tmp_path / "p.parquet", table(parts=("test",) * 3))
-    run = load_run(tmp_path / "p.parquet", NAMES, ROWS)
+    run = read_run_predictions(tmp_path / "p.parquet", NAMES, ROWS)
     assert run.choosing is run.test
     assert run.chosen_on == "test"
 
@@ -41,10 +43,10 @@ def test_without_validation_chips_the_test_chips_choose(tmp_path):
 def test_other_chips_and_diverged_runs_are_refused(tmp_path):
     write_predictions(tmp_path / "p.parquet", table())
     with pytest.raises(StudyError, match="other chips"):
-        load_run(tmp_path / "p.parquet", NAMES, {"a": 0, "b": 1})
+        read_run_predictions(tmp_path / "p.parquet", NAMES, {"a": 0, "b": 1})
     write_predictions(tmp_path / "p.parquet", table(worst=np.nan))
     with pytest.raises(StudyError, match="not finite"):
-        load_run(tmp_path / "p.parquet", NAMES, ROWS)
+        read_run_predictions(tmp_path / "p.parquet", NAMES, ROWS)
 
 
 def test_shares_of_classes():

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from terralucas.study.registration import changes, plan_of, read_registrations, register
+from terralucas.report.context import changes
+from terralucas.study.registration import plan_of, read_registrations, register
 from terralucas.study.validation import resolve
 
 ROOT = Path(__file__).parents[2]

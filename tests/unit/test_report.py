@@ -18,9 +18,11 @@ import pytest
 from report_page import CONTEXT, CROSSED, Page, as_written, change
 from synthetic import LUCAS, draw_all, make_study
 from terralucas.errors import StudyError
-from terralucas.report.build import FIGURES, MOST_MAP_BYTES, TABLES, build_report
-from terralucas.report.wording import METRICS, breakable, duration, p_sentence, plain
-from terralucas.tables.tidy_csv import RECIPE
+from terralucas.report.build import FIGURES, TABLES, build_report
+from terralucas.report.sections.point_map import MOST_MAP_BYTES
+from terralucas.report.wording import breakable, duration, p_sentence, plain
+from terralucas.tables.scores import SCORES
+from terralucas.tables.vocabulary import RECIPE
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
 
@@ -87,7 +89,7 @@ def test_scores_of_every_recipe_have_both_intervals_for_both_sets_of_classes(stu
     summary = study.tables["summary"]
     assert set(summary["classes"]) == {"all", "without 3"}
     for row in summary.itertuples():
-        metric = METRICS[row.metric]
+        metric = SCORES[row.metric]
         scale, digits = (100, 1) if metric.percent else (1, 3)
         values = (row.pooled, row.crossed_low, row.crossed_high, row.mean, row.seeds_low, row.seeds_high)
         shown = [f"{scale * value:.{digits}f}".replace("-", "−") for value in values]

@@ -7,9 +7,10 @@ import pytest
 
 from small_study import HOLDOUT, SMALL, scored
 from terralucas.errors import StudyError
-from terralucas.predictions import Part
 from terralucas.statistics.resampling import Scores, combine, draw_weights, make_design, score_recipe
-from terralucas.statistics.run_scores import METRICS, evaluate
+from terralucas.statistics.run_predictions import Part
+from terralucas.statistics.run_scores import evaluate
+from terralucas.tables.scores import RUN_SCORES
 
 
 def pooled(runs):
@@ -25,7 +26,7 @@ def test_pooled_and_single_scores_are_those_of_the_runs():
     for seed, run in study.recipes["a"].items():
         theirs = evaluate(run.labels, run.logits)
         ours = dict(zip(design.names, scores["a"].seeds[seed], strict=True))
-        assert {name: ours[name] for name in METRICS} == pytest.approx({name: theirs[name] for name in METRICS})
+        assert {name: ours[name] for name in RUN_SCORES} == pytest.approx({name: theirs[name] for name in RUN_SCORES})
 
 
 def test_every_class_keeps_its_chips_in_every_draw():
@@ -61,7 +62,7 @@ def test_without_a_class_its_chips_and_its_logit_are_gone():
     kept = labels != 3
     expected = evaluate(labels[kept], logits[kept][:, :3])
     ours = dict(zip(design.names, scores["a"].pooled, strict=True))
-    assert {name: ours[name] for name in METRICS} == pytest.approx({name: expected[name] for name in METRICS})
+    assert {name: ours[name] for name in RUN_SCORES} == pytest.approx({name: expected[name] for name in RUN_SCORES})
     assert "recall:2" in ours
     assert "recall:3" not in ours
 

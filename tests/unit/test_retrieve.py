@@ -298,7 +298,7 @@ def test_second_process_waits_and_then_uses_what_the_first_brought(server, folde
             if "waiting for it" in record.getMessage():
                 waits.set()
 
-    logging.getLogger("terralucas.files").addHandler(watch := Watch())
+    logging.getLogger("terralucas.disk").addHandler(watch := Watch())
     results = []
     second = threading.Thread(target=lambda: results.append(retrieve([GDRIVE], folder, simulate=no_simulation)))
     try:
@@ -309,7 +309,7 @@ def test_second_process_waits_and_then_uses_what_the_first_brought(server, folde
             assert server.seen == []
         second.join(timeout=10)
     finally:
-        logging.getLogger("terralucas.files").removeHandler(watch)
+        logging.getLogger("terralucas.disk").removeHandler(watch)
     assert tree_of(results[0].root) == TREE
 
 

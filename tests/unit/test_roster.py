@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from terralucas.errors import StudyError
-from terralucas.statistics.run_status import Compared, compared, take_roll
+from terralucas.statistics.run_status import ComparableRuns, comparable_runs, read_run_status
 
 CE, FOCAL, MLP = ("tiny", "ce", "identity"), ("tiny", "focal", "identity"), ("tiny", "ce", "mlp")
 SEEDS = [0, 1, 2, 3]
@@ -12,7 +12,7 @@ SEEDS = [0, 1, 2, 3]
 
 @pytest.fixture
 def roll(tmp_path):
-    """take_roll of a study in which these runs finished and those diverged."""
+    """read_run_status of a study in which these runs finished and those diverged."""
 
     def take(finished, diverged=(), logged=()):
         def put(root, run, name, content):
@@ -26,7 +26,7 @@ def roll(tmp_path):
                 put(tmp_path / "runs", run, "seed-{}/run.yaml", yaml.safe_dump(record))
         for run in logged:
             put(tmp_path / "logs", run, "seed-{}.log", "ERROR")
-        return take_roll(tmp_path / "runs", tmp_path / "logs", [CE, FOCAL, MLP], SEEDS)
+        return read_run_status(tmp_path / "runs", tmp_path / "logs", [CE, FOCAL, MLP], SEEDS)
 
     return take
 
@@ -47,23 +47,23 @@ def test_the_roll_tells_what_became_of_every_run(roll):
 
 
 def test_a_whole_study_is_compared_whole(roll):
-    assert compared(roll(all_of(CE, FOCAL, MLP))) == Compared([CE, FOCAL, MLP], SEEDS)
+    assert comparable_runs(roll(all_of(CE, FOCAL, MLP))) == ComparableRuns([CE, FOCAL, MLP], SEEDS)
 
 
 def test_a_lost_run_takes_its_seed_from_all_recipes(roll):
     runs = [run for run in all_of(CE, FOCAL, MLP) if run != (FOCAL, 2)]
     entries = roll(runs, diverged=[(FOCAL, 2)])
-    chosen = compared(entries)
-    assert chosen == Compared([CE, FOCAL, MLP], [0, 1, 3])
+    chosen = comparable_runs(entries)
+    assert chosen == ComparableRuns([CE, FOCAL, MLP], [0, 1, 3])
     assert sum(chosen.includes(entry) for entry in entries) == 9
 
 
 def test_a_recipe_that_lost_most_of_its_seeds_is_left_out(roll):
-    assert compared(roll([*all_of(CE, FOCAL), (MLP, 1)])) == Compared([CE, FOCAL], SEEDS)
+    assert comparable_runs(roll([*all_of(CE, FOCAL), (MLP, 1)])) == ComparableRuns([CE, FOCAL], SEEDS)
 
 
 def test_too_few_runs_are_an_error_that_counts_them(roll):
     with pytest.raises(StudyError, match=r"1 of 12 runs finished, 1 diverged"):
-        compared(roll([(CE, 0)], diverged=[(FOCAL, 0)]))
+        comparable_runs(roll([(CE, 0)], diverged=[(FOCAL, 0)]))
     with pytest.raises(StudyError, match="a seed that all such recipes share"):
-        compared(roll([(CE, 0), (CE, 1), (FOCAL, 2), (FOCAL, 3)]))
+        comparable_runs(roll([(CE, 0), (CE, 1), (FOCAL, 2), (FOCAL, 3)]))

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from rasterio.io import MemoryFile
 
-from terralucas.data.lucas import ASSETS, italy_class_counts, italy_grid_points, parse_point_id
+from terralucas.data.lucas import italy_class_counts, italy_grid_points, parse_point_id
 from terralucas.data.simulation import write_archive
 from terralucas.errors import StudyError
+from terralucas.geography import ASSETS
 
 ROOT = "Lucas_Chips_Geo_Italy"
 CHIPS = 500

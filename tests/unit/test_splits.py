@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
-from terralucas.data.discovery import DatasetSpec
+from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index import index_chips
-from terralucas.data.splits import PARTS, make_split, overlap, read_split, spatial_blocks, write_split
+from terralucas.data.split_files import PARTS, read_split, write_split
+from terralucas.data.splits import make_split, overlap, spatial_blocks
 from terralucas.errors import StudyError
 from terralucas.study.validation import resolve
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from terralucas.statistics import run_tables
-from terralucas.statistics.run_scores import METRICS
-from terralucas.statistics.run_status import Entry
-from terralucas.study.validation import without_secrets
+from terralucas.statistics.run_status import RunStatus
+from terralucas.study.settings import without_secrets
+from terralucas.tables.scores import RUN_SCORES
 from terralucas.tables.tidy_csv import read_table, write_table
 
 CLASSES = [{"code": "a", "name": "Alpha"}, {"code": "b", "name": "Beta"}]
@@ -17,19 +17,19 @@ CLASSES = [{"code": "a", "name": "Alpha"}, {"code": "b", "name": "Beta"}]
 def test_every_run_of_the_grid_has_a_row_and_counts_stay_whole(tmp_path):
     recipe = ("tiny", "ce", "mlp")
     entries = [
-        Entry(recipe, 0, Path("runs/0"), "finished"),
-        Entry(recipe, 1, Path("runs/1"), "diverged", "training loss nan in epoch 2"),
-        Entry(recipe, 2, Path("runs/2"), "missing"),
+        RunStatus(recipe, 0, Path("runs/0"), "finished"),
+        RunStatus(recipe, 1, Path("runs/1"), "diverged", "training loss nan in epoch 2"),
+        RunStatus(recipe, 2, Path("runs/2"), "missing"),
     ]
     record = {"chips": {"train": 70, "validation": 10, "test": 20}, "epochs": 3, "best_epoch": 2}
-    result = run_tables.RunResult(entries[0].names, record, dict.fromkeys(METRICS, 0.5), 0.4, pd.DataFrame())
+    result = run_tables.RunResult(entries[0].names, record, dict.fromkeys(RUN_SCORES, 0.5), 0.4, pd.DataFrame())
     write_table(run_tables.runs_table(entries, {entries[0].run: result}), tmp_path / "runs.csv")
     text = (tmp_path / "runs.csv").read_text(encoding="utf-8").splitlines()
     assert text[1].startswith("2,tiny/ce/mlp/seed-0,tiny,ce,mlp,0,finished,,70,10,20,3,2,0.4,0.5")
     table = read_table(tmp_path / "runs.csv")
     assert table["status"].tolist() == ["finished", "diverged", "missing"]
     assert table.loc[1, "reason"] == "training loss nan in epoch 2"
-    assert table.loc[1:, ["n_train", *METRICS]].isna().all(axis=None)
+    assert table.loc[1:, ["n_train", *RUN_SCORES]].isna().all(axis=None)
 
 
 def test_confusion_is_pooled_over_seeds():

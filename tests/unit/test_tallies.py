@@ -9,7 +9,8 @@ from scipy.special import softmax
 from sklearn.metrics import recall_score
 
 from terralucas.statistics import weighted_scores
-from terralucas.statistics.run_scores import METRICS, evaluate
+from terralucas.statistics.run_scores import evaluate
+from terralucas.tables.scores import RUN_SCORES
 
 N_CLASSES = 4
 NAMES = weighted_scores.score_names(range(N_CLASSES))
@@ -28,7 +29,7 @@ def of_weights(labels, logits, weights):
     return dict(
         zip(
             NAMES,
-            weighted_scores.scores(weights[None], labels, weighted_scores.cells(labels, logits), N_CLASSES)[0],
+            weighted_scores.scores(weights[None], labels, weighted_scores.chip_terms(labels, logits), N_CLASSES)[0],
             strict=True,
         )
     )
@@ -40,7 +41,7 @@ def test_a_weight_is_a_repetition(case, seed):
     weights = np.ones(200) if seed is None else np.random.default_rng(seed).integers(0, 4, 200).astype(float)
     rows = np.repeat(np.arange(200), weights.astype(int))
     ours, theirs = of_weights(labels, logits, weights), evaluate(labels[rows], logits[rows])
-    assert {name: ours[name] for name in METRICS} == pytest.approx({name: theirs[name] for name in METRICS})
+    assert {name: ours[name] for name in RUN_SCORES} == pytest.approx({name: theirs[name] for name in RUN_SCORES})
     for name in weighted_scores.CLASS_SCORES:
         assert [ours[f"{name}:{index}"] for index in range(N_CLASSES)] == pytest.approx(theirs["per_class"][name])
 

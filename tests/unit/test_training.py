@@ -7,19 +7,13 @@ import pytest
 import torch
 
 from terralucas.errors import StudyError, Terminated
+from terralucas.predictions import accuracies
 from terralucas.randomness import Stream, generator
 from terralucas.training.decoders import DecoderModel
-from terralucas.training.frozen_loop import (
-    Progress,
-    TrainingData,
-    TrainingOptions,
-    accuracies,
-    keep_best,
-    predict,
-    train,
-)
+from terralucas.training.frozen_loop import TrainingData, predict, train
 from terralucas.training.losses import build_loss
-from terralucas.training.resume import Sidecar, boundaries
+from terralucas.training.progress import Progress, TrainingOptions, keep_best
+from terralucas.training.resume import ResumeFile, saving_last_epoch
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": 6, "dropout": 0.1}
@@ -61,8 +55,8 @@ def run(
     torch.manual_seed(seed)
     model = DecoderModel(decoder, 8, 3, loss.get("scale"))
     loss = build_loss(loss, np.array(weights), torch.device("cpu"), np.array([20, 10, 5]))
-    sidecar = Sidecar(tmp_path / "resume.ckpt", fingerprint, interval)
-    return train(model, loss, data_of(decoder), options, seed, sidecar, on_epoch=on_epoch), model
+    resume_file = ResumeFile(tmp_path / "resume.ckpt", fingerprint, interval)
+    return train(model, loss, data_of(decoder), options, seed, resume_file, on_epoch=on_epoch), model
 
 
 def assert_same(a, b):
@@ -137,7 +131,7 @@ def test_a_run_that_ends_early_saves_the_last_whole_epoch_at_once(tmp_path, endi
         return loss(logits, labels)
 
     with pytest.raises(ending):
-        train(model, disturbed, data_of(), OPTIONS, 1, Sidecar(tmp_path / "b" / "resume.ckpt", "f", 3600.0))
+        train(model, disturbed, data_of(), OPTIONS, 1, ResumeFile(tmp_path / "b" / "resume.ckpt", "f", 3600.0))
     epochs = []
     resumed, _ = run(tmp_path / "b", on_epoch=lambda row: epochs.append(row["epoch"]), interval=3600.0)
     assert epochs == [4, 5, 6]
@@ -147,9 +141,9 @@ def test_a_run_that_ends_early_saves_the_last_whole_epoch_at_once(tmp_path, endi
 @pytest.mark.parametrize("ending", [Terminated, KilledError])
 def test_an_ending_is_told_also_where_it_cannot_be_saved(tmp_path, ending):
     (tmp_path / "file").touch()
-    sidecar = Sidecar(tmp_path / "file" / "resume.ckpt", "f", 3600.0)
-    with pytest.raises(ending), boundaries(sidecar) as boundary:
-        boundary.reached({"epoch": 1}, last=False)
+    resume_file = ResumeFile(tmp_path / "file" / "resume.ckpt", "f", 3600.0)
+    with pytest.raises(ending), saving_last_epoch(resume_file) as last_epoch:
+        last_epoch.reached({"epoch": 1}, last=False)
         raise ending
 
 
@@ -204,7 +198,7 @@ def test_divergence_names_step_chips_and_learning_rate_and_keeps_what_was_before
     data.features[spoilt] = float("inf")
     model = DecoderModel(IDENTITY, 8, 3)
     loss = build_loss({"type": "ce", "reduction": "weighted_mean"}, np.ones(3), torch.device("cpu"))
-    progress = train(model, loss, data, OPTIONS, 0, Sidecar(tmp_path / "r", "f", 0))
+    progress = train(model, loss, data, OPTIONS, 0, ResumeFile(tmp_path / "r", "f", 0))
     order = generator(0, Stream.BATCH_ORDER, 1).permutation(data.train)
     step, place = divmod(order.tolist().index(spoilt), OPTIONS.batch_size)
     chips = order[step * OPTIONS.batch_size :][: OPTIONS.batch_size]
@@ -222,7 +216,7 @@ def test_weights_that_diverge_in_the_last_step_are_noticed(tmp_path):
     data.features[data.validation[0]] = float("nan")
     model = DecoderModel(IDENTITY, 8, 3)
     loss = build_loss({"type": "ce", "reduction": "weighted_mean"}, np.ones(3), torch.device("cpu"))
-    progress = train(model, loss, data, OPTIONS, 0, Sidecar(tmp_path / "r", "f", 0))
+    progress = train(model, loss, data, OPTIONS, 0, ResumeFile(tmp_path / "r", "f", 0))
     assert progress.diverged == "validation NLL nan after epoch 1, learning rate 0.03"
 
 
@@ -249,7 +243,7 @@ def test_losses_are_computed_in_float32_under_every_precision(tmp_path, precisio
         return torch.nn.functional.cross_entropy(logits, labels)
 
     options = replace(OPTIONS, precision=precision, epochs=1)
-    train(DecoderModel(IDENTITY, 8, 3), loss, data_of(), options, 0, Sidecar(tmp_path / "r", "f", 0))
+    train(DecoderModel(IDENTITY, 8, 3), loss, data_of(), options, 0, ResumeFile(tmp_path / "r", "f", 0))
     assert seen == {torch.float32}
 
 

@@ -13,11 +13,12 @@ import torch
 from terralucas.backbones.feature_kinds import kind_of_features
 from terralucas.backbones.features import FeatureOptions, extract
 from terralucas.data.normalisation import Normaliser, normaliser_of_index
-from terralucas.data.packed_chips import Augmentation, Batch, EpochBatches, PackedChips, pack_chips
+from terralucas.data.packed_chips import pack_chips
 from terralucas.errors import StudyError
 from terralucas.files import write_json
 from terralucas.training import tuned, tuned_loop
-from terralucas.training.decoders import DecoderModel, read_by
+from terralucas.training.chip_batches import Augmentation, Batch, EpochBatches, PackedChips
+from terralucas.training.decoders import DecoderModel, read_tokens
 from terralucas.training.frozen import FrozenLearner
 from terralucas.training.run import Inputs, execute
 from tuned_runs import (
@@ -117,7 +118,7 @@ def test_a_backbone_that_does_not_move_gives_the_numbers_of_a_frozen_run(study, 
     options = FeatureOptions(batch_size=5, workers=0, threads=1, precision="32", device="cpu")
     torch.set_float32_matmul_precision("highest")
     done = extract(backbone, chips, options, kind, tmp_path / "features.npy")
-    made_of = dict.fromkeys(("model", "weights", "normalisation"), "")
+    made_of = dict.fromkeys(("model", "weights", "bands", "normalisation"), "")
     write_json(tmp_path / "features.json", done | made_of)
     learner = partial(FrozenLearner, features=tmp_path / "features.npy", record=tmp_path / "features.json")
     outputs = {key: tmp_path / name for key, name in NAMES.items()}
@@ -175,7 +176,7 @@ def test_a_model_scores_chips_as_the_decoder_of_a_frozen_run_scores_features(tmp
     extract(backbone, list(chips), options, kind, tmp_path / "features.npy")
     features = torch.from_numpy(np.load(tmp_path / "features.npy"))
     if features.dim() == 3:
-        features = read_by(decoder, features)
+        features = read_tokens(decoder, features)
     alone = DecoderModel(decoder, features.shape[-1], CLASSES, scale).eval()
     alone.load_state_dict({name: v for name, v in model.state_dict().items() if not name.startswith("encoder.")})
     with torch.inference_mode():

@@ -18,7 +18,7 @@ import torch
 from terralucas.errors import StudyError, Terminated
 from terralucas.training import run as runs
 from terralucas.training import tuned, tuned_loop
-from terralucas.training.resume import Sidecar
+from terralucas.training.resume import ResumeFile
 from terralucas.training.run import Inputs
 from terralucas.training.tuned import TunedLearner
 from tuned_runs import (
@@ -100,9 +100,9 @@ with job(SimpleNamespace(log=[sys.argv[1] + "/log"], rule="tune_run")):
     from terralucas.device import pick_device
     from terralucas.training.tuned_loop import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit
     from terralucas.data.normalisation import Normaliser
-    from terralucas.data.packed_chips import Augmentation, PackedChips
-    from terralucas.training.resume import Sidecar
-    from terralucas.training.frozen_loop import TrainingOptions
+    from terralucas.training.chip_batches import Augmentation, PackedChips
+    from terralucas.training.resume import ResumeFile
+    from terralucas.training.progress import TrainingOptions
 
     normaliser = Normaliser("dataset", np.zeros(1), np.ones(1), np.zeros(1))
     array, labels = np.random.default_rng(0).random((12, 1, 64, 64), dtype=np.float32), np.arange(12) % 2
@@ -121,7 +121,7 @@ with job(SimpleNamespace(log=[sys.argv[1] + "/log"], rule="tune_run")):
     tuning = EndToEndOptions(None, 0, "none", None, 1, None, None, False)
     callbacks = Callbacks(lambda: None, told)
     module = EndToEnd(model, torch.nn.functional.cross_entropy, data, options, tuning, 0, callbacks)
-    fit(module, pick_device("cpu"), Sidecar(Path(sys.argv[1], "resume.ckpt"), "f", 3600.0))
+    fit(module, pick_device("cpu"), ResumeFile(Path(sys.argv[1], "resume.ckpt"), "f", 3600.0))
 """
 
 
@@ -139,7 +139,7 @@ def test_a_run_whose_loader_is_terminated_too_saves_its_last_epoch(tmp_path):
         assert run.wait() == 128 + signal.SIGTERM, (tmp_path / "log").read_text(encoding="utf-8")
     finally:
         run.kill()
-    assert Sidecar(tmp_path / "resume.ckpt", "f", 0).load()["progress"]["epoch"] >= 2
+    assert ResumeFile(tmp_path / "resume.ckpt", "f", 0).load()["progress"]["epoch"] >= 2
 
 
 @pytest.mark.parametrize("library", ["terratorch", "peft", "lightning"])

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import torch
 
-from terralucas.backbones.duplicates import refuse_twins
+from terralucas.backbones.duplicates import refuse_duplicates
 from terralucas.backbones.encoder import MODALITY
 from terralucas.backbones.weights import obtain
 from terralucas.errors import StudyError
@@ -37,7 +37,7 @@ class Study:
 
     def check(self, name, *others):
         others = {other: (self.record(other), self.weights[other]) for other in others}
-        refuse_twins(name, self.record(name), others, "terramind_v1_tiny", BANDS)
+        refuse_duplicates(name, self.record(name), others, "terramind_v1_tiny", BANDS)
 
 
 @pytest.fixture

@@ -4,16 +4,10 @@ import numpy as np
 import pytest
 
 from small_study import HOLDOUT, SMALL, scored
-from terralucas.predictions import Part
 from terralucas.statistics.resampling import make_design, score_recipe
-from terralucas.statistics.variance import (
-    CHIPS,
-    INITIALISATION,
-    SPLIT,
-    SPLIT_AND_INITIALISATION,
-    seed_spread,
-    variance_table,
-)
+from terralucas.statistics.run_predictions import Part
+from terralucas.statistics.variance import seed_spread, variance_table
+from terralucas.tables.vocabulary import CHIPS, INITIALISATION, SPLIT, SPLIT_AND_INITIALISATION
 
 
 def drawn_runs(random, training_sd, n=60, n_seeds=5, same_chips=False, chip_sd=0.0):

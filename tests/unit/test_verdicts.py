@@ -7,8 +7,8 @@ import pytest
 import synthetic
 from report_page import Page, as_written, render
 from terralucas.errors import StudyError
-from terralucas.report.sections.claims import beside_page_table, claim_items
-from terralucas.report.sections.other_studies import beside_table
+from terralucas.report.sections.claims import claim_items
+from terralucas.report.sections.other_studies import other_studies_page_table, other_studies_table
 from terralucas.statistics.claims import COLUMNS
 
 LEVEL = 0.95
@@ -86,7 +86,7 @@ def test_the_page_shows_claims_before_everything_but_the_answer(study, tmp_path)
     claims = pd.DataFrame([BASE | {"says": "MLP < others & wins."}, BASE | OPEN | {"claim": "C2"}])
     claims.insert(0, "schema_version", 2)
     study.tables["claims"] = claims
-    study.tables["beside"] = beside_table({"demo": study.tables["summary"], "other": other(study)})
+    study.tables["beside"] = other_studies_table({"demo": study.tables["summary"], "other": other(study)})
     page = Page(render(as_written(study, tmp_path), tmp_path))
     assert "C1 : “MLP < others & wins.” Supported. In macro accuracy mlp is higher" in page.text.replace("C1:", "C1 :")
     ids = [attributes["id"] for attributes in page.attributes("h2") if "id" in attributes]
@@ -112,9 +112,9 @@ def other(study):
 
 
 def test_recipes_of_both_studies_stand_in_one_row(study):
-    table = beside_table({"ours": study.tables["summary"], "theirs": other(study)})
+    table = other_studies_table({"ours": study.tables["summary"], "theirs": other(study)})
     assert set(table["metric"]) == {"macro_accuracy", "micro_accuracy"}
-    page = beside_page_table(table)
+    page = other_studies_page_table(table)
     rows = {" · ".join(row.name): [cell.text for cell in row.cells] for row in page.rows}
     assert [column.label for column in page.columns] == ["Macro accuracy"] * 2 + ["Micro accuracy"] * 2
     assert rows["tiny · weighted_ce · identity"][1::2] == ["25.0", "25.0"]
@@ -125,4 +125,4 @@ def test_recipes_of_both_studies_stand_in_one_row(study):
 
 def test_tables_of_another_version_are_refused(study):
     with pytest.raises(StudyError, match="study old can't stand beside"):
-        beside_table({"ours": study.tables["summary"], "old": other(study).assign(schema_version=1)})
+        other_studies_table({"ours": study.tables["summary"], "old": other(study).assign(schema_version=1)})

@@ -5,8 +5,6 @@
 rule audit_treatment:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
-        # What it shares with the runs. Its own code is left out: a finished study is not repeated for a better audit.
-        code=[path for path in code_of("audit_treatment") if path in code_of("train_run")],
     output:
         f"{RESULTS}/data/audit/{{section}}/{{setting}}.json",
     log:
@@ -24,6 +22,8 @@ rule audit_treatment:
         mem_mb=2000,
         runtime=30,
     params:
+        # What it shares with the runs. Its own code is left out: a finished study is not repeated for a better audit.
+        code=shared_code_fingerprint("audit_treatment", "train_run"),
         # Runs depend on the audits of what they are made of. Only what makes them run again makes that again: not a
         # name that joins the grid, which has an audit of its own beside all others.
         setting=lambda wildcards: setting_of(wildcards.section, wildcards.setting),
@@ -36,8 +36,6 @@ rule audit_treatment:
 
 
 rule audit_tuning:
-    input:
-        code=[path for path in code_of("audit_tuning") if path in code_of("tune_run")],
     output:
         f"{RESULTS}/data/audit/tuning/{{tuning}}.json",
     log:
@@ -54,6 +52,7 @@ rule audit_tuning:
         mem_mb=3000,
         runtime=60,
     params:
+        code=shared_code_fingerprint("audit_tuning", "tune_run"),
         training=lambda wildcards: training_settings(config, wildcards.tuning),
         bands=DATASET["bands"],
         study=study_of_tuning,

@@ -5,18 +5,18 @@ import re
 
 from snakemake.exceptions import WorkflowError
 
-from terralucas.codebase import code_of as files_of_code
-from terralucas.study.validation import (
+from terralucas.codebase import code_of, fingerprint
+from terralucas.study.settings import (
     BOOKKEEPING,
     END_TO_END_BOOKKEEPING,
     backbones_tuned,
     control_names,
     min_chips_per_class,
     recipes,
-    resolve,
     training_settings,
     without_secrets,
 )
+from terralucas.study.validation import resolve
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 from terralucas.backbones.feature_kinds import kind_of_features
@@ -60,8 +60,8 @@ wildcard_constraints:
     kind=r"(pooled|tokens)(-\d+)*",
 
 
-def untracked(value):
-    """A parameter that changes no result. Snakemake compares no parameter that is a function of the input."""
+def without_rerun(value):
+    """A parameter that may change without a rerun: Snakemake compares no parameter that is a function of the input."""
     return lambda wildcards, input: value
 
 
@@ -70,9 +70,17 @@ def script_of(rule_name):
     return str(SCRIPTS / f"{rule_name}.py")
 
 
-def code_of(rule_name):
-    """The modules a rule's script runs. Snakemake compares their content, so only a real edit reruns the rule."""
-    return list(map(str, files_of_code(SCRIPTS / f"{rule_name}.py")))
+def code_fingerprint(rule_name):
+    """What the code of a rule's script does. Snakemake compares it as a parameter: an edit that changes no result, of a
+    comment, docstring or layout, reruns nothing."""
+    return lambda wildcards: fingerprint(code_of(SCRIPTS / f"{rule_name}.py"))
+
+
+def shared_code_fingerprint(rule_name, other):
+    """What the code does that two rules' scripts share."""
+    return lambda wildcards: fingerprint(
+        set(code_of(SCRIPTS / f"{rule_name}.py")) & set(code_of(SCRIPTS / f"{other}.py"))
+    )
 
 
 def archives():
@@ -130,7 +138,7 @@ def tuning_of(wildcards):
     return config["backbones"][wildcards.backbone]["tuning"]
 
 
-def of_all_runs(name):
+def run_files(name):
     """A file of every run of the grid."""
     folders = [
         RUN.format(backbone=backbone, loss=loss, decoder=decoder, seed=seed)
@@ -140,12 +148,12 @@ def of_all_runs(name):
     return [f"{folder}/{name}" for folder in folders]
 
 
-def of_reported_runs(name):
+def reported_run_files(name):
     """A file of every run the report is of: all, or those there are where the study says that others may lack."""
-    files = of_all_runs(name)
+    files = run_files(name)
     if config["report"]["unfinished_runs"] == "refuse":
         return files
-    return [file for file, record in zip(files, of_all_runs("run.yaml")) if Path(record).is_file()]
+    return [file for file, record in zip(files, run_files("run.yaml")) if Path(record).is_file()]
 
 
 def sources_of_control(wildcards):
@@ -160,7 +168,7 @@ def sources_of_control(wildcards):
     return [[f"{folder}/pooled.npy", f"{folder}/pooled.json"] for folder in folders]
 
 
-def of_all_controls(name):
+def control_files(name):
     """A file of every control and seed, where the study wants controls."""
     controls = control_names(config) if config["report"]["controls"] else []
     return [f"{CONTROL.format(control=control, seed=seed)}/{name}" for control in controls for seed in GRID["seeds"]]
@@ -187,7 +195,7 @@ def feature_records():
     return [f"{folder}/{kind}.json" for folder in folders for kind in kinds]
 
 
-def summaries_beside():
+def summaries_of_other_studies():
     """The scores of other studies that are there."""
     paths = [Path("results", study, "tables", "summary.csv") for study in config["report"]["beside"]]
     return [str(path) for path in paths if path.is_file()]

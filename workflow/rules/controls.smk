@@ -5,7 +5,6 @@ rule describe_chips:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
         retrieval=f"{RESULTS}/data/retrieval.json",
-        code=code_of("describe_chips"),
     output:
         f"{RESULTS}/data/descriptions.parquet",
     log:
@@ -20,7 +19,8 @@ rule describe_chips:
         mem_mb=2000,
         runtime=60,
     params:
-        dataset=untracked({key: value for key, value in DATASET.items() if key != "sources"}),
+        code=code_fingerprint("describe_chips"),
+        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
     message:
         "Describing every chip for the controls"
     script:
@@ -32,7 +32,6 @@ rule fit_control:
         chips=f"{RESULTS}/data/chips.parquet",
         splits=expand(f"{RESULTS}/splits/seed-{{seed}}.csv", seed=GRID["seeds"]),
         sources=lambda wildcards: list(dict.fromkeys(itertools.chain(*sources_of_control(wildcards)))),
-        code=code_of("fit_control"),
     output:
         predictions=expand(f"{CONTROL}/predictions.parquet", seed=GRID["seeds"], allow_missing=True),
         records=expand(f"{CONTROL}/control.json", seed=GRID["seeds"], allow_missing=True),
@@ -48,6 +47,7 @@ rule fit_control:
         mem_mb=2000,
         runtime=30,
     params:
+        code=code_fingerprint("fit_control"),
         monitor=config["training"]["monitor"],
         n_classes=len(DATASET["classes"]),
         seeds=GRID["seeds"],

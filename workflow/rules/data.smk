@@ -3,12 +3,6 @@
 
 rule retrieve_chips:
     input:
-        # Simulated chips are made by code. Downloaded ones are not, and a study is not repeated for a better download.
-        code=(
-            code_of("retrieve_chips")
-            if any(source["type"] == "simulated" for source in DATASET["sources"])
-            else []
-        ),
         archives=archives(),
     output:
         f"{RESULTS}/data/retrieval.json",
@@ -24,8 +18,14 @@ rule retrieve_chips:
         mem_mb=2000,
         runtime=240,
     params:
+        # Simulated chips are made by code. Downloaded ones are not, and a study is not repeated for a better download.
+        code=(
+            code_fingerprint("retrieve_chips")
+            if any(source["type"] == "simulated" for source in DATASET["sources"])
+            else None
+        ),
         # Addresses may hold passwords, and Snakemake keeps what it compares.
-        sources=untracked(DATASET["sources"]),
+        sources=without_rerun(DATASET["sources"]),
         tracked=[sha256_of_json(DATASET["sources"]), state_of_directories()],
         folder=f"{DOWNLOADS}/chips/{DATASET_KEY}",
     message:
@@ -37,7 +37,6 @@ rule retrieve_chips:
 rule index_chips:
     input:
         retrieval=f"{RESULTS}/data/retrieval.json",
-        code=code_of("index_chips"),
     output:
         chips=f"{RESULTS}/data/chips.parquet",
         report=f"{RESULTS}/data/report.json",
@@ -53,9 +52,10 @@ rule index_chips:
         mem_mb=2000,
         runtime=60,
     params:
+        code=code_fingerprint("index_chips"),
         dataset={key: value for key, value in DATASET.items() if key not in ("sources", "pixel_size_m")},
         # Only to fail early: the split itself checks every class in every part.
-        min_chips_per_class=untracked(min_chips_per_class(config["split"])),
+        min_chips_per_class=without_rerun(min_chips_per_class(config["split"])),
     message:
         "Opening and checking every chip"
     script:
@@ -66,7 +66,6 @@ rule pack_chips:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
         retrieval=f"{RESULTS}/data/retrieval.json",
-        code=code_of("pack_chips"),
     output:
         packed=f"{RESULTS}/data/packed.npy",
         record=f"{RESULTS}/data/packed.json",
@@ -82,7 +81,8 @@ rule pack_chips:
         mem_mb=2000,
         runtime=60,
     params:
-        dataset=untracked({key: value for key, value in DATASET.items() if key != "sources"}),
+        code=code_fingerprint("pack_chips"),
+        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
     message:
         "Packing the chips into one array"
     script:
@@ -92,7 +92,6 @@ rule pack_chips:
 rule split_chips:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
-        code=code_of("split_chips"),
     output:
         f"{RESULTS}/splits/seed-{{seed}}.csv",
     log:
@@ -107,6 +106,7 @@ rule split_chips:
         mem_mb=1000,
         runtime=10,
     params:
+        code=code_fingerprint("split_chips"),
         split=split_settings(),
         classes=[entry["name"] for entry in DATASET["classes"]],
     message:

@@ -23,7 +23,7 @@ rule fetch_weights:
     params:
         weights=lambda wildcards: config["backbones"][wildcards.backbone]["weights"],
         cache=DOWNLOADS,
-        twins=lambda wildcards, input: twins_of(wildcards.backbone),
+        twins=lambda wildcards, input: duplicate_candidates(wildcards.backbone),
     message:
         "Making sure the weights of {wildcards.backbone} are here"
     script:
@@ -36,7 +36,6 @@ rule extract_features:
         retrieval=f"{RESULTS}/data/retrieval.json",
         weights=f"{RESULTS}/weights/{{backbone}}.json",
         split=branch(lambda wildcards: wildcards.scope == "all", then=[], otherwise=f"{RESULTS}/splits/{{scope}}.csv"),
-        code=code_of("extract_features"),
     output:
         features=f"{FEATURES}/{{kind}}.npy",
         record=f"{FEATURES}/{{kind}}.json",
@@ -52,9 +51,10 @@ rule extract_features:
         runtime=features_resource(features_minutes, config["features"]["threads"], wants_gpu("features")),
         gpu=wants_gpu("features"),
     params:
+        code=code_fingerprint("extract_features"),
         settings=lambda wildcards: feature_settings(wildcards.backbone),
-        dataset=untracked({key: value for key, value in DATASET.items() if key != "sources"}),
-        workers=untracked(config["features"]["workers"]),
+        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+        workers=without_rerun(config["features"]["workers"]),
     message:
         "Passing all chips through {wildcards.backbone} ({wildcards.kind})"
     script:

@@ -39,7 +39,7 @@ FIGURES = {
 }
 # What the roll of runs is taken from.
 ROLL = {
-    "folders": untracked({"runs": f"{RESULTS}/runs", "logs": f"{RESULTS}/logs/train_run"}),
+    "folders": without_rerun({"runs": f"{RESULTS}/runs", "logs": f"{RESULTS}/logs/train_run"}),
     "recipes": recipes(config),
     "seeds": GRID["seeds"],
 }
@@ -47,12 +47,11 @@ ROLL = {
 
 rule make_tables:
     input:
-        predictions=of_reported_runs("predictions.parquet"),
-        records=of_reported_runs("run.yaml"),
-        histories=of_reported_runs("history.csv"),
-        controls=of_all_controls("predictions.parquet"),
+        predictions=reported_run_files("predictions.parquet"),
+        records=reported_run_files("run.yaml"),
+        histories=reported_run_files("history.csv"),
+        controls=control_files("predictions.parquet"),
         chips=f"{RESULTS}/data/chips.parquet",
-        code=code_of("make_tables"),
     output:
         **tables_of(TABLES),
         durations=f"{RESULTS}/durations.csv",
@@ -69,6 +68,7 @@ rule make_tables:
         runtime=30,
     params:
         **ROLL,
+        code=code_fingerprint("make_tables"),
         classes=DATASET["classes"],
         split=split_settings(),
         report={
@@ -76,7 +76,7 @@ rule make_tables:
             for key, value in config["report"].items()
             if key not in ("beside", "controls", "planning", "unfinished_runs")
         },
-        controls=untracked(f"{RESULTS}/controls"),
+        controls=without_rerun(f"{RESULTS}/controls"),
     message:
         "Computing the tables of {config[study]}"
     script:
@@ -85,11 +85,10 @@ rule make_tables:
 
 rule make_evidence:
     input:
-        predictions=of_reported_runs("predictions.parquet"),
-        records=of_reported_runs("run.yaml"),
+        predictions=reported_run_files("predictions.parquet"),
+        records=reported_run_files("run.yaml"),
         splits=expand(f"{RESULTS}/splits/seed-{{seed}}.csv", seed=GRID["seeds"]),
         chips=f"{RESULTS}/data/chips.parquet",
-        code=code_of("make_evidence"),
     output:
         **tables_of(EVIDENCE),
         points=f"{RESULTS}/maps/points.parquet",
@@ -107,6 +106,7 @@ rule make_evidence:
         runtime=30,
     params:
         **ROLL,
+        code=code_fingerprint("make_evidence"),
         classes=DATASET["classes"],
         strategy=config["split"]["strategy"],
         monitor=config["training"]["monitor"],
@@ -164,7 +164,6 @@ rule draw_figures:
             )
         },
         points=f"{RESULTS}/maps/points.parquet",
-        code=code_of("draw_figures"),
     output:
         **{
             name: report(
@@ -186,6 +185,8 @@ rule draw_figures:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        code=code_fingerprint("draw_figures"),
     message:
         "Drawing the figures of {config[study]}"
     script:
@@ -202,8 +203,7 @@ rule build_report:
         retrieval=f"{RESULTS}/data/retrieval.json",
         data_report=f"{RESULTS}/data/report.json",
         geojson=f"{RESULTS}/maps/points.geojson",
-        beside=summaries_beside(),
-        code=code_of("build_report"),
+        beside=summaries_of_other_studies(),
     output:
         **tables_of(BESIDE),
         page=report(
@@ -224,6 +224,7 @@ rule build_report:
         mem_mb=2000,
         runtime=30,
     params:
+        code=code_fingerprint("build_report"),
         config=without_secrets(config),
         registration=f"{RESULTS}/registration.json",
         tables=[*TABLES, *EVIDENCE],

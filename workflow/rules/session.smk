@@ -2,7 +2,7 @@
 from snakemake.spawn_jobs import SpawnedJobArgsFactory
 
 from _terminal import Terminal
-from terralucas.files import check_writable, remove_leftovers
+from terralucas.disk import check_writable, remove_leftovers
 from terralucas.study.registration import plan_of, register
 
 
@@ -33,7 +33,7 @@ def insist_on_plain_paths():
 
 onstart:
     insist_on_writing(RESULTS)
-    finished = sum(Path(path).is_file() for path in of_all_runs("run.yaml"))
+    finished = sum(Path(path).is_file() for path in run_files("run.yaml"))
     register(Path(RESULTS, "registration.json"), plan_of(config), finished)
     if not workflow.local_exec:
         insist_on_plain_paths()
@@ -53,8 +53,8 @@ onstart:
                 workflow.logger_manager.logger.addHandler(
                     Terminal(
                         {workflow.dag.jobid(job): job for job in workflow.dag.needrun_jobs()},
-                        total=len(of_all_runs("run.yaml")),
-                        finished=sum(Path(path).is_file() for path in of_all_runs("run.yaml")),
+                        total=len(run_files("run.yaml")),
+                        finished=sum(Path(path).is_file() for path in run_files("run.yaml")),
                         is_remote=not workflow.local_exec,
                     )
                 )
@@ -62,7 +62,7 @@ onstart:
 
 onsuccess:
     # What lets a finished run of a pack that failed end again at once is of no more use.
-    for record in map(Path, of_all_runs("run.yaml")):
+    for record in map(Path, run_files("run.yaml")):
         if record.is_file():
             remove_leftovers(record.parent, "resume.ckpt")
     if Path(f"{RESULTS}/report.html").is_file():

@@ -9,7 +9,6 @@ rule train_run:
         features=lambda wildcards: f"{features_of_run(wildcards)}.npy",
         features_record=lambda wildcards: f"{features_of_run(wildcards)}.json",
         audits=audits_of_run,
-        code=code_of("train_run"),
     output:
         predictions=f"{RUN}/predictions.parquet",
         metrics=f"{RUN}/metrics.json",
@@ -37,10 +36,11 @@ rule train_run:
         # A profile that packs runs lets so many of a pack train at once.
         pack_slot=1,
     params:
+        code=code_fingerprint("train_run"),
         loss=lambda wildcards: config["losses"][wildcards.loss],
         decoder=lambda wildcards: config["decoders"][wildcards.decoder],
         training=lambda wildcards: training_settings(config, tuning_of(wildcards)),
-        bookkeeping=untracked({key: config["training"][key] for key in BOOKKEEPING}),
+        bookkeeping=without_rerun({key: config["training"][key] for key in BOOKKEEPING}),
         n_classes=len(DATASET["classes"]),
     message:
         "Training {wildcards.backbone} × {wildcards.loss} × {wildcards.decoder}, seed {wildcards.seed}"
@@ -56,7 +56,6 @@ rule tune_run:
         packed_record=f"{RESULTS}/data/packed.json",
         weights=f"{RESULTS}/weights/{{backbone}}.json",
         audits=audits_of_run,
-        code=code_of("tune_run"),
     output:
         predictions=f"{RUN}/predictions.parquet",
         metrics=f"{RUN}/metrics.json",
@@ -83,14 +82,15 @@ rule tune_run:
         ),
         gpu=wants_gpu("training"),
     params:
+        code=code_fingerprint("tune_run"),
         loss=lambda wildcards: config["losses"][wildcards.loss],
         decoder=lambda wildcards: config["decoders"][wildcards.decoder],
         training=lambda wildcards: training_settings(config, tuning_of(wildcards)),
         model=lambda wildcards: config["backbones"][wildcards.backbone]["model"],
         bands=DATASET["bands"],
         normalisation=config["normalisation"],
-        bookkeeping=untracked({key: config["training"][key] for key in BOOKKEEPING}),
-        tuning_bookkeeping=untracked({key: config["training"]["end_to_end"][key] for key in END_TO_END_BOOKKEEPING}),
+        bookkeeping=without_rerun({key: config["training"][key] for key in BOOKKEEPING}),
+        tuning_bookkeeping=without_rerun({key: config["training"]["end_to_end"][key] for key in END_TO_END_BOOKKEEPING}),
         n_classes=len(DATASET["classes"]),
     message:
         "Tuning {wildcards.backbone} × {wildcards.loss} × {wildcards.decoder}, seed {wildcards.seed}"

@@ -1,5 +1,5 @@
 # What the settings of the study are audited beside.
-from terralucas.study.validation import written_options
+from terralucas.study.settings import written_options
 
 
 def setting_of(section, name):
@@ -37,7 +37,7 @@ def audits_of_run(wildcards):
     return [f"{RESULTS}/data/audit/{section}/{name}.json" for section, name in made_of]
 
 
-def twins_of(backbone):
+def duplicate_candidates(backbone):
     """The backbones of the grid that differ from this one in nothing but their weights."""
     rest = lambda name: {key: value for key, value in config["backbones"][name].items() if key != "weights"}
     names = [name for name in GRID["backbones"] if name != backbone and rest(name) == rest(backbone)]

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from terralucas.disk import explain
 from terralucas.errors import StudyError, Terminated
-from terralucas.files import explain
 
 # A progress bar redraws itself on a terminal; in a log every redrawing is a line. tqdm reads this when it is imported.
 os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "30")

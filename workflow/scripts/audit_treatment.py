@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import torch
 
 from _job import job
-from terralucas.audit.losses_and_decoders import Probe, of_entries
-from terralucas.audit.normalisations import of_normalisations
+from terralucas.audit.losses_and_decoders import Probe, losses_or_decoders
+from terralucas.audit.normalisations import normalisation_treatments
 from terralucas.audit.treatments import audit
 from terralucas.files import write_json
 
@@ -18,7 +18,7 @@ with job(snakemake):
     source, params, names = snakemake.input, snakemake.params, snakemake.wildcards
     if names.section == "normalisation":
         moments = pq.read_table(source.chips, columns=["valid_pixels", "band_mean", "band_m2"])
-        treatments = of_normalisations(moments, params.study["bands"])
+        treatments = normalisation_treatments(moments, params.study["bands"])
     else:
         chips = pq.read_table(source.chips, columns=["label", "height"])
         probe = Probe(
@@ -30,6 +30,6 @@ with job(snakemake):
             losses=tuple(params.study["losses"]),
         )
         settings = {**params.study["settings"], names.setting: params.setting}
-        treatments = of_entries(names.section, names.setting, settings, probe)
+        treatments = losses_or_decoders(names.section, names.setting, settings, probe)
     found = audit(names.setting, treatments, params.study["written"])
     write_json(Path(snakemake.output[0]), {"schema_version": 1, "setting": params.setting, **found})

@@ -6,7 +6,7 @@ from pathlib import Path
 from _job import job
 from terralucas.report.build import build_report
 from terralucas.report.context import report_context
-from terralucas.report.sections.other_studies import beside_table
+from terralucas.report.sections.other_studies import other_studies_table
 from terralucas.study.registration import read_registrations
 from terralucas.tables.tidy_csv import read_table, write_table
 
@@ -27,7 +27,7 @@ with job(snakemake):
     tables["durations"] = durations
     # results/<study>/tables/summary.csv
     others = {Path(path).parts[-3]: read_table(path) for path in source.beside}
-    tables["beside"] = beside_table({context.study: tables["summary"], **others})
+    tables["beside"] = other_studies_table({context.study: tables["summary"], **others})
     write_table(tables["beside"], Path(output.beside))
     figures = {name: Path(source[f"figure_{name}"]) for name in params.figures}
     build_report(tables, figures, Path(source.geojson), context, Path(output.page))

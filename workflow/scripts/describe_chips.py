@@ -5,7 +5,8 @@ from pathlib import Path
 
 from _job import job
 from terralucas.controls.descriptions import describe_chips, write_descriptions
-from terralucas.data.index import DatasetSpec, read_index
+from terralucas.data.dataset import DatasetSpec
+from terralucas.data.index import read_index
 
 with job(snakemake):
     retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))

@@ -1,7 +1,6 @@
 """Rule extract_features: one pass of all chips through a frozen backbone."""
 
 import json
-import os
 from functools import partial
 from pathlib import Path
 
@@ -9,17 +8,16 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from _job import job, progress
+from _offline import stay_offline
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
-from terralucas.data.index import DatasetSpec, read_chip
+from terralucas.data.chip_files import read_chip
+from terralucas.data.dataset import DatasetSpec
 from terralucas.data.normalisation import normaliser_of_index
-from terralucas.data.splits import read_split
+from terralucas.data.split_files import read_split
 from terralucas.files import write_json
 
-# Weights were fetched on the head node; a compute node may have no network, and must not wait for one. A library that
-# TerraTorch imports would ask for its own latest version.
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
+stay_offline()
 
 with job(snakemake):
     settings, source = snakemake.params.settings, snakemake.input
@@ -46,10 +44,11 @@ with job(snakemake):
     write_json(
         Path(snakemake.output.record),
         {
-            "schema_version": 1,
+            "schema_version": 2,
             "backbone": snakemake.wildcards.backbone,
             "model": settings["model"],
             "weights": weights,
+            "bands": list(settings["bands"]),
             "normalisation": {"kind": normalisation["kind"], "scope": snakemake.wildcards.scope, **normalisation},
             **done,
         },

@@ -15,7 +15,7 @@ with job(snakemake):
     write_json(record, obtain(params.weights, Path(params.cache)))
     if params.twins["records"]:
         # It loads PyTorch, which most studies need not wait for here.
-        from terralucas.backbones.duplicates import refuse_twins
+        from terralucas.backbones.duplicates import refuse_duplicates
 
         others = {name: (Path(path), params.twins["weights"][name]) for name, path in params.twins["records"].items()}
-        refuse_twins(snakemake.wildcards.backbone, record, others, params.twins["model"], params.twins["bands"])
+        refuse_duplicates(snakemake.wildcards.backbone, record, others, params.twins["model"], params.twins["bands"])

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from _job import job, progress
-from terralucas.data.index import DatasetSpec, index_chips, write_index
+from terralucas.data.dataset import DatasetSpec
+from terralucas.data.index import index_chips, write_index
 
 with job(snakemake):
     retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))

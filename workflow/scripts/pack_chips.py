@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from _job import job
-from terralucas.data.index import DatasetSpec, read_chip
+from terralucas.data.chip_files import read_chip
+from terralucas.data.dataset import DatasetSpec
 from terralucas.data.packed_chips import pack_chips
 from terralucas.files import write_json
 

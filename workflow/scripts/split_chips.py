@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from _job import job
-from terralucas.data.splits import make_split, spatial_blocks, write_split
+from terralucas.data.split_files import write_split
+from terralucas.data.splits import make_split, spatial_blocks
 
 with job(snakemake):
     split = snakemake.params.split

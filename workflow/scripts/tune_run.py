@@ -1,23 +1,20 @@
 """Rule tune_run: one backbone × loss × decoder × seed, of a backbone that is tuned."""
 
 import json
-import os
 from functools import partial
 from pathlib import Path
 
 from _job import job
-from terralucas.codebase import fingerprint
+from _offline import stay_offline
 
-# As in extract_features: weights were fetched on the head node, and no library shall ask for anything else.
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
+stay_offline()
 
 with job(snakemake):
-    # Lightning reads the environment when it is imported.
-    from terralucas.training.run import Inputs, Recipe, execute
+    # TerraTorch and Lightning read the environment when they are imported.
+    from _run import execute_run
     from terralucas.training.tuned import TunedInputs, TunedLearner
 
-    source, names, params = snakemake.input, snakemake.wildcards, snakemake.params
+    source, params = snakemake.input, snakemake.params
     inputs = TunedInputs(
         index=Path(source.chips),
         chips=Path(source.packed),
@@ -27,19 +24,4 @@ with job(snakemake):
         bands=params.bands,
         normalisation=params.normalisation,
     )
-    execute(
-        Recipe(
-            backbone=names.backbone,
-            loss=names.loss,
-            decoder=names.decoder,
-            seed=int(names.seed),
-            loss_setting=params.loss,
-            decoder_setting=params.decoder,
-            training=params.training,
-            n_classes=params.n_classes,
-        ),
-        Inputs(chips=Path(source.chips), split=Path(source.split), code=fingerprint(map(Path, source.code))),
-        partial(TunedLearner, inputs=inputs, **params.tuning_bookkeeping),
-        {name: Path(path) for name, path in snakemake.output.items()},
-        bookkeeping=params.bookkeeping,
-    )
+    execute_run(snakemake, partial(TunedLearner, inputs=inputs, **params.tuning_bookkeeping))

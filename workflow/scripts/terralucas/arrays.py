@@ -1,4 +1,4 @@
-"""Features as runs and controls read them: mapped from disk, and checked."""
+"""Arrays of chips and features on disk: written block by block, mapped, and checked against their record."""
 
 from __future__ import annotations
 
@@ -37,3 +37,32 @@ def open_features(path: Path, record: Path, n_chips: int) -> tuple[np.ndarray, d
             remedy=f"delete {path}; it is made again",
         )
     return np.load(path, mmap_mode="c", allow_pickle=False), description
+
+
+class ArrayWriter:
+    """Writes an .npy file of float32 block by block, so that memory does not grow with the number of rows.
+
+    Written, not mapped: on a full disk a write fails with an error, a mapping kills the process.
+
+    Args:
+        path: file to write.
+        rows: number of rows of the whole array.
+    """
+
+    def __init__(self, path: Path, rows: int) -> None:
+        self.rows, self.file = rows, path.open("wb")
+        self.shape: tuple[int, ...] = ()
+
+    def __enter__(self) -> ArrayWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def append(self, block: np.ndarray) -> None:
+        """Write the next rows; the first block decides the shape of a row."""
+        if not self.shape:
+            self.shape = (self.rows, *block.shape[1:])
+            header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
+            np.lib.format.write_array_header_2_0(self.file, header)
+        self.file.write(np.ascontiguousarray(block, dtype="<f4").tobytes())

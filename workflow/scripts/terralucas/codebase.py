@@ -10,8 +10,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 SCRIPTS = PACKAGE.parent
-# Sets up logs and exit codes of all scripts; it changes no result.
-_LOGGING_HELPER = SCRIPTS / "_job.py"
+# Helpers of the scripts that change no result: logs, exit codes, no network.
+_WITHOUT_EFFECT = {SCRIPTS / "_job.py", SCRIPTS / "_offline.py"}
 
 
 def code_of(script: Path) -> list[Path]:
@@ -30,7 +30,7 @@ def code_of(script: Path) -> list[Path]:
     found, waiting = {script.resolve()}, [script.resolve()]
     while waiting:
         module = waiting.pop()
-        new = {path for path in _imported_by(module) if path != _LOGGING_HELPER} - found
+        new = _imported_by(module) - found - _WITHOUT_EFFECT
         found |= new
         waiting += new
     return sorted(found | {path for module in found for path in _read_by(module)})

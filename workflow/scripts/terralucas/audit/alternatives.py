@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 
-from terralucas.study.validation import complete, dereference, load_schema
+from terralucas.study.schema import complete, dereference, load_schema
 
 # Keys that say which setting it is; all others are knobs of it.
 _CHOICES = ("type", "pooling")
@@ -15,7 +15,7 @@ _CHOICES = ("type", "pooling")
 _OFF = (None, False, "none")
 
 
-def is_knob(setting: Mapping[str, Any], key: str) -> bool:
+def is_active_key(setting: Mapping[str, Any], key: str) -> bool:
     """Whether a key is to have an effect: it does not say which setting it is, and is not switched off."""
     return key not in _CHOICES and value_of(setting, key) not in _OFF
 

@@ -13,8 +13,8 @@ import torch
 from terralucas.audit.treatments import PLAIN_DECODER, PLAIN_LOSS, Effect, Treatments
 from terralucas.backbones.feature_kinds import kind_of_features, layers_of
 from terralucas.backbones.sizes import DEPTH, PATCH_PX, WIDTH, size_of, tokens_of
-from terralucas.study.validation import load_schema
-from terralucas.training.decoders import DecoderModel, read_by
+from terralucas.study.schema import load_schema
+from terralucas.training.decoders import DecoderModel, read_tokens
 from terralucas.training.losses import Loss, build_loss, class_weights, head_scale, start_epoch
 
 # Chips that decoders are tried on, with all their tokens.
@@ -97,7 +97,7 @@ def _effect(
     cosine_scale: float | None,
 ) -> Effect:
     """The initial parameters, the value of the loss on a batch, and its gradients."""
-    features = read_by(decoder, probe.tokens(len(labels), model, decoder))
+    features = read_tokens(decoder, probe.tokens(len(labels), model, decoder))
     # The same initial weights and the same dropout for all, as far as shapes allow. torch.manual_seed would also note
     # the whole stack for a GPU that is not used, which takes longer than all the rest.
     torch.default_generator.manual_seed(0)
@@ -109,7 +109,7 @@ def _effect(
     return [tensor.detach().numpy() for tensor in (*parameters, value, *torch.autograd.grad(value, parameters))]
 
 
-def of_entries(section: str, name: str, settings: Mapping[str, Mapping[str, Any]], probe: Probe) -> Treatments:
+def losses_or_decoders(section: str, name: str, settings: Mapping[str, Mapping[str, Any]], probe: Probe) -> Treatments:
     """The losses or decoders of a grid.
 
     Args:

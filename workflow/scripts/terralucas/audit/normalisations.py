@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from terralucas.audit.treatments import Effect, Treatments
 from terralucas.data.normalisation import normaliser_of_index
-from terralucas.study.validation import load_schema
+from terralucas.study.schema import load_schema
 
 
-def of_normalisations(index: pa.Table, bands: Sequence[str]) -> Treatments:
+def normalisation_treatments(index: pa.Table, bands: Sequence[str]) -> Treatments:
     """All normalisations there are, of the study's own statistics; every second chip stands for the training chips.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from terralucas.audit.alternatives import alternatives, is_knob, value_of
+from terralucas.audit.alternatives import alternatives, is_active_key, value_of
 from terralucas.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def audit(name: str, treatments: Treatments, written: Iterable[str]) -> dict[str
         logger.warning("The audit can tell nothing of %s: it diverges on its probe", place.format(name))
         return {"differs_from": [], "keys_with_effect": []}
     others = [other for other in settings if other != name]
-    keys = [key for key in written if is_knob(setting, key)]
+    keys = [key for key in written if is_active_key(setting, key)]
     problems = [
         f"it does the same as {place.format(other)}: equal {measured}"
         for other in others

@@ -16,11 +16,11 @@ import torch
 from terralucas.audit.treatments import PLAIN_DECODER, PLAIN_LOSS, Effect, Treatments
 from terralucas.backbones.encoder import build_backbone
 from terralucas.data.normalisation import Normaliser
-from terralucas.data.packed_chips import Augmentation, PackedChips
-from terralucas.study.validation import load_schema
-from terralucas.training.frozen_loop import TrainingOptions
+from terralucas.study.schema import load_schema
+from terralucas.training.chip_batches import Augmentation, PackedChips
 from terralucas.training.losses import build_loss
-from terralucas.training.resume import Sidecar
+from terralucas.training.progress import TrainingOptions
+from terralucas.training.resume import ResumeFile
 from terralucas.training.tuned import TunedModel, make_trainable
 from terralucas.training.tuned_loop import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit, predict
 
@@ -106,7 +106,7 @@ def effect_of_tuning(probe: TuningProbe, training: Mapping[str, Any]) -> Effect:
     loss = build_loss(PLAIN_LOSS, np.ones(_CLASSES), _CPU)
     module = EndToEnd(model, loss, data, options, tuning, 0, Callbacks(lambda: None, lambda row: None))
     with tempfile.TemporaryDirectory() as folder:
-        progress = fit(module, _CPU, Sidecar(Path(folder) / "state", "", math.inf))
+        progress = fit(module, _CPU, ResumeFile(Path(folder) / "state", "", math.inf))
     losses = np.array([[row["train_loss"], row["validation_nll"]] for row in progress.history])
     if progress.diverged:
         return [losses, np.array([math.nan])]
@@ -115,7 +115,7 @@ def effect_of_tuning(probe: TuningProbe, training: Mapping[str, Any]) -> Effect:
     return [losses, predict(kept, packed, rows, _CPU, "32", len(rows)).numpy()]
 
 
-def of_tunings(tunings: Sequence[str], training: Mapping[str, Any], bands: Sequence[str]) -> Treatments:
+def tuning_treatments(tunings: Sequence[str], training: Mapping[str, Any], bands: Sequence[str]) -> Treatments:
     """The tunings of a grid, and `frozen`, with the study's options.
 
     Args:

@@ -14,7 +14,7 @@ from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 
 
-def refuse_twins(
+def refuse_duplicates(
     backbone: str,
     record: Path,
     others: Mapping[str, tuple[Path, Mapping[str, Any]]],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from terralucas.arrays import ArrayWriter
 from terralucas.backbones.encoder import Backbone
 from terralucas.backbones.feature_kinds import is_pooled, read_layers
 from terralucas.data.normalisation import Normaliser
@@ -78,22 +78,6 @@ class FeatureOptions:
     device: str
 
 
-class _ArrayWriter:
-    """Writes an .npy file row block by row block, so that memory does not grow with the number of rows."""
-
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self.shape = shape
-        self.file = path.open("wb")
-        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_2_0(self.file, header)
-
-    def append(self, rows: np.ndarray) -> None:
-        self.file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
-
-    def close(self) -> None:
-        self.file.close()
-
-
 def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kind: str, output: Path) -> dict[str, Any]:
     """Write the tokens of the encoder's layers, or their mean, for every chip.
 
@@ -125,11 +109,12 @@ def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kin
         pin_memory=device.type == "cuda",
     )
     started = time.monotonic()
-    writer: _ArrayWriter | None = None
-    with ExitStack() as stack:
-        path = stack.enter_context(atomic_path(output))
-        bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc=f"{kind} features"))
-        stack.enter_context(torch.inference_mode())
+    with (
+        atomic_path(output) as path,
+        ArrayWriter(path, len(chips)) as writer,
+        tqdm(total=len(chips), unit="chip", desc=f"{kind} features") as bar,
+        torch.inference_mode(),
+    ):
         for batch in loader:
             if isinstance(batch, StudyError):
                 raise batch
@@ -143,12 +128,8 @@ def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kin
                     remedy="set features.precision to 32 or bf16-mixed",
                 )
             rows = (features.mean(dim=1) if is_pooled(kind) else features).cpu().numpy()
-            if writer is None:
-                writer = _ArrayWriter(path, (len(chips), *rows.shape[1:]))
-                stack.callback(writer.close)
             writer.append(rows)
             bar.update(len(batch))
-    assert writer is not None, "an index is never empty"
     seconds = time.monotonic() - started
     return {
         "kind": kind,

@@ -12,9 +12,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from terralucas.data.archives import page_summary
+from terralucas.disk import explain
 from terralucas.errors import StudyError
-from terralucas.files import explain, sha256_of_file
+from terralucas.files import sha256_of_file
+from terralucas.web_pages import describe_web_page
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ def _receive(file: HubFile, state: HubState, part: Path) -> bool:
 def require_no_page(path: Path) -> None:
     """Refuse a file that is a web page, as browsers save them where a sign-in or an error came instead."""
     with path.open("rb") as stream:
-        page = page_summary(stream.read(2**16))
+        page = describe_web_page(stream.read(2**16))
     if page:
         raise StudyError(
             f"{path} holds no weights.", found=page, expected="a checkpoint", remedy="get the file itself again"

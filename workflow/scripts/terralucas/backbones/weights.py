@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.backbones.hub import HubFile, ask, download, is_sha256, repo_folder, require_no_page
+from terralucas.disk import locked
 from terralucas.errors import StudyError
-from terralucas.files import locked, sha256_of_file
+from terralucas.files import sha256_of_file
 
 logger = logging.getLogger(__name__)
 

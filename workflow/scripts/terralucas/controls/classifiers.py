@@ -32,8 +32,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from terralucas.data.split_files import class_shares
 from terralucas.errors import StudyError
-from terralucas.predictions import class_shares
 from terralucas.randomness import Stream, generator
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from terralucas.data.discovery import DatasetSpec
-from terralucas.data.index import read_chip
+from terralucas.data.chip_files import read_chip
+from terralucas.data.dataset import DatasetSpec
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, read_unchanged
 

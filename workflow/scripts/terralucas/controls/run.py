@@ -14,11 +14,10 @@ import pyarrow.parquet as pq
 from terralucas.arrays import open_features
 from terralucas.controls.classifiers import ControlData, fit_control
 from terralucas.controls.descriptions import read_descriptions
-from terralucas.data.splits import read_split
+from terralucas.data.split_files import read_split
 from terralucas.files import sha256_of_file, write_json
 from terralucas.predictions import PredictionTable, write_predictions
-from terralucas.statistics.run_scores import evaluate
-from terralucas.tables.tidy_csv import CONTROL
+from terralucas.tables.vocabulary import RECIPE, control_as_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +37,6 @@ class ControlInputs:
     chips: Path
     split: Path
     source: tuple[Path, ...]
-
-
-def recipe_names(control: str) -> dict[str, str]:
-    """A control's place among recipes: backbone (`none` where it reads no features), loss `control`, decoder."""
-    kind, _, backbone = control.partition("/")
-    return {"backbone": backbone or "none", "loss": CONTROL, "decoder": kind}
 
 
 def execute(
@@ -80,12 +73,11 @@ def execute(
     logits = fitted.log_probabilities[shown].astype(np.float32)
     table = PredictionTable([point_ids[row] for row in shown], parts[shown], labels[shown], logits)
     write_predictions(predictions, table)
-    test = table.parts == "test"
-    scores = evaluate(table.labels[test], logits[test])
+    scores = table.accuracies("test")
     content = {
         "schema_version": SCHEMA_VERSION,
         "control": control,
-        "names": {**recipe_names(control), "seed": seed},
+        "names": {**dict(zip(RECIPE, control_as_recipe(control), strict=True)), "seed": seed},
         "chips": {part: int((parts == part).sum()) for part in ("train", "validation", "test")},
         "setting": dict(fitted.setting),
         "tried": [{"value": value, monitor: score} for value, score in fitted.scores.items()],

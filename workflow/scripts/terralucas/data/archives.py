@@ -6,7 +6,6 @@ import bz2
 import contextlib
 import errno
 import gzip
-import html
 import lzma
 import re
 import shutil
@@ -23,6 +22,7 @@ from typing import IO, Self
 from tqdm import tqdm
 
 from terralucas.errors import StudyError
+from terralucas.web_pages import describe_web_page
 
 ARCHIVE_KINDS = "an archive: tar, tar.gz, tar.bz2, tar.xz or zip"
 MAX_MEMBERS = 1_000_000
@@ -74,22 +74,6 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise tarfile.ReadError(f"{error} at byte {tarfile_.offset} of the tar") from error
 
 
-def page_summary(head: bytes) -> str | None:
-    """Title and error sentence of a web page; None if the bytes are no web page."""
-    text = head.decode("utf-8", errors="replace")
-    if not re.match(r"\ufeff?\s*(<!doctype html|<html|<head|<title|<!--)", text, re.IGNORECASE):
-        return None
-    title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    caption = re.search(r'class="uc-error-caption">(.*?)</p>', text, re.DOTALL)
-    summary = f'a web page titled "{plain_text(title[1])}"' if title else "a web page without a title"
-    return f"{summary} ({plain_text(caption[1])})" if caption else summary
-
-
-def plain_text(markup: str) -> str:
-    """Text of a piece of HTML on one line."""
-    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())
-
-
 def require_archive(path: Path) -> str:
     """Kind of an archive by its content: tar, tar.gz, tar.bz2, tar.xz or zip; StudyError for anything else."""
     kind = _archive_kind(path)
@@ -98,7 +82,7 @@ def require_archive(path: Path) -> str:
             head = file.read(2**16)
         raise StudyError(
             f"{path.name} is not an archive.",
-            found=f"{path.stat().st_size} bytes: {page_summary(head) or f'they begin with {head[:24]!r}'}",
+            found=f"{path.stat().st_size} bytes: {describe_web_page(head) or f'they begin with {head[:24]!r}'}",
             expected=ARCHIVE_KINDS,
             remedy="look at its link in a browser: it may ask for a sign-in, or have reached its quota (wait a day)",
         )

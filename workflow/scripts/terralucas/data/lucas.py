@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from terralucas.errors import StudyError
+from terralucas.geography import ASSETS, EPSG
 
-ASSETS = Path(__file__).parents[1] / "assets"
-
-EPSG = 3035
 GRID_STEP_KM = 2
 # The extent of the European reference grid in EPSG:3035, Canaries and Azores included.
 EASTING_RANGE_KM = (900, 7400)
@@ -41,6 +38,7 @@ ITALY_CLASSES = (
     LandCoverClass(9, "Transitional and coastal waters", 20),
     LandCoverClass(10, "Impossible to photo-interpret", 25),
 )
+
 
 # In the order on disk: B4, B3, B2, B8, B11, B12 of Sentinel-2.
 ITALY_BANDS = ("RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2")

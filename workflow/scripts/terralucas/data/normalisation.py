@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from terralucas.data.dataset import DN_PER_REFLECTANCE
 from terralucas.errors import StudyError
 
 # TerraMind's own statistics of Sentinel-2 L2A (v1), in reflectance × 10,000: mean and standard deviation by band.
@@ -27,7 +28,6 @@ PRETRAINING_STATISTICS_DN = {
     "SWIR_1": (2424.884, 1434.261),
     "SWIR_2": (1857.648, 1334.311),
 }
-DN_PER_REFLECTANCE = 10_000
 # Limits on the mean and spread of all normalised pixels of a band. A proper input has mean 0 and spread 1; under
 # TerraMind's own statistics real chips stay within ±1.5 and 0.05 to 3; a unit mistaken by 10,000 is far outside.
 _LARGEST_MEAN = 5.0

@@ -20,17 +20,11 @@ import gdown
 import requests
 from tqdm import tqdm
 
-from terralucas.data.archives import (
-    ARCHIVE_KINDS,
-    LocalError,
-    is_litter,
-    page_summary,
-    plain_text,
-    require_archive,
-    unpack,
-)
+from terralucas.data.archives import ARCHIVE_KINDS, LocalError, is_litter, require_archive, unpack
+from terralucas.disk import locked
 from terralucas.errors import StudyError
-from terralucas.files import locked, sha256_of_file
+from terralucas.files import sha256_of_file
+from terralucas.web_pages import describe_web_page, visible_text
 
 log = logging.getLogger(__name__)
 
@@ -296,7 +290,7 @@ def _what_came(error: Exception) -> str:
     """One line on a failed download, without the query of any URL."""
     if isinstance(error, gdown.exceptions.FileURLRetrievalError):
         # gdown wraps the sentence of Google's page in advice of its own.
-        return plain_text(str(error.__context__ or error))
+        return visible_text(str(error.__context__ or error))
     cause = error.__cause__ if isinstance(error, gdown.exceptions.DownloadError) else error
     if cause is None or isinstance(cause, requests.exceptions.ChunkedEncodingError):
         return _without_secrets(str(error).splitlines()[0])
@@ -315,7 +309,7 @@ def _page_at(url: str) -> str | None:
             head = next(response.iter_content(2**16), b"")
     except requests.exceptions.RequestException:
         return None
-    return ", ".join(filter(None, [f"HTTP status {response.status_code} {response.reason}", page_summary(head)]))
+    return ", ".join(filter(None, [f"HTTP status {response.status_code} {response.reason}", describe_web_page(head)]))
 
 
 def _without_secrets(text: str) -> str:

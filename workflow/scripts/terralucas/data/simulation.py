@@ -25,9 +25,10 @@ from rasterio.io import MemoryFile
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from terralucas.data.lucas import ASSETS, EPSG, ITALY_CLASSES, format_point_id, italy_class_counts, italy_grid_points
+from terralucas.data.lucas import ITALY_CLASSES, format_point_id, italy_class_counts, italy_grid_points
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
+from terralucas.geography import ASSETS, EPSG
 
 logger = logging.getLogger(__name__)
 

@@ -7,17 +7,14 @@ never a silent gap. scikit-learn's stratified splitters balance the large classe
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from terralucas.data.split_files import PARTS
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path
 
-PARTS = ("train", "validation", "test")
 # Independent random streams of one `random_state`, so that no draw depends on another's number of calls.
 _FOLD_STREAM, _VALIDATION_STREAM, _HOLDOUT_STREAM = 0, 1, 2
 _ATTEMPTS = 50
@@ -198,32 +195,3 @@ def overlap(parts: np.ndarray, groups: np.ndarray) -> int:
     """Number of groups that lie in more than one part (0 in a proper split)."""
     pairs = {(int(group), str(part)) for group, part in zip(groups, parts, strict=True)}
     return len(pairs) - len({group for group, _ in pairs})
-
-
-def write_split(path: Path, point_ids: Sequence[str], parts: Sequence[str]) -> None:
-    """Write a split as CSV with the columns point_id and split."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("point_id", "split"))
-        writer.writerows(zip(point_ids, parts, strict=True))
-
-
-def read_split(path: Path, point_ids: Sequence[str]) -> np.ndarray:
-    """Read a split and check that it is one of these chips in this order.
-
-    Returns:
-        (n,) part of each chip.
-
-    Raises:
-        StudyError: the split belongs to other chips.
-    """
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))[1:]
-    if [row[0] for row in rows] != list(point_ids):
-        raise StudyError(
-            f"The split {path} belongs to other chips.",
-            found=f"{len(rows)} rows",
-            expected=f"the {len(point_ids)} chips of the index, in its order",
-            remedy="delete the file; it is made again from the index",
-        )
-    return np.array([row[1] for row in rows])

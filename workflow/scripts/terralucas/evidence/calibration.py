@@ -10,13 +10,13 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 from sklearn.metrics import brier_score_loss, log_loss
 
-from terralucas.predictions import RunPredictions
-from terralucas.statistics.run_scores import CALIBRATION_BINS, expected_calibration_error
-from terralucas.statistics.seed_means import SeedDesign, by_recipe
-from terralucas.tables.tidy_csv import RECIPE, tidy_table
+from terralucas.statistics.run_predictions import RunPredictions
+from terralucas.statistics.run_scores import expected_calibration_error
+from terralucas.statistics.seed_means import SeedDesign
+from terralucas.tables.score_formulas import CALIBRATION_BINS
+from terralucas.tables.tidy_csv import by_recipe, tidy_table
+from terralucas.tables.vocabulary import CALIBRATION_SCORES, CALIBRATION_STAGES, RECIPE
 
-STAGES = ("before", "after")
-METRICS = ("nll", "brier", "ece", "classwise_ece")
 # Beyond these a run's probabilities are as good as equal, or as good as certain.
 TEMPERATURES = (0.05, 20.0)
 
@@ -71,7 +71,7 @@ def classwise_calibration_error(labels: np.ndarray, probabilities: np.ndarray, b
 
 
 def calibration_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
-    """The scores of `METRICS`: negative log-likelihood, Brier score (0 to 2), and both calibration errors."""
+    """Return the scores of `CALIBRATION_SCORES`."""
     probabilities = softmax(logits.astype(np.float64), axis=1)
     every = np.arange(logits.shape[1])
     return {
@@ -82,13 +82,13 @@ def calibration_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, floa
     }
 
 
-def runs_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
+def temperature_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
     """One row for each run: temperature, and the scores of its test chips before and after scaling."""
     rows = []
     for run, temperature, after in zip(runs, *scaled(runs), strict=True):
         row = {name: run.names[name] for name in (*RECIPE, "seed")}
         row |= {"temperature": temperature, "chosen_on": run.chosen_on}
-        for stage, logits in zip(STAGES, (run.test.logits, after), strict=True):
+        for stage, logits in zip(CALIBRATION_STAGES, (run.test.logits, after), strict=True):
             scores = calibration_scores(run.test.labels, logits)
             row |= {f"{metric}_{stage}": value for metric, value in scores.items()}
         rows.append(row)
@@ -99,14 +99,14 @@ def summary_table(table: pd.DataFrame, design: SeedDesign) -> pd.DataFrame:
     """One row for each recipe, score and stage (before, after, after_minus_before): mean over seeds with interval.
 
     Args:
-        table: of `runs_table`.
+        table: of `temperature_table`.
         design: of the intervals.
     """
     rows = []
     for names, group in by_recipe(table):
         rows.append({**names, "metric": "temperature", "stage": "fitted", **_mean(group["temperature"], design)})
-        for metric in METRICS:
-            before, after = (group[f"{metric}_{stage}"] for stage in STAGES)
+        for metric in CALIBRATION_SCORES:
+            before, after = (group[f"{metric}_{stage}"] for stage in CALIBRATION_STAGES)
             for stage, values in (("before", before), ("after", after), ("after_minus_before", after - before)):
                 rows.append({**names, "metric": metric, "stage": stage, **_mean(values, design)})
     return tidy_table(rows)
@@ -120,7 +120,7 @@ def reliability_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
     _, after = scaled(runs)
     rows = []
     for names, group in by_recipe(pd.DataFrame([run.names for run in runs])):
-        for stage, logits in zip(STAGES, ([run.test.logits for run in runs], after), strict=True):
+        for stage, logits in zip(CALIBRATION_STAGES, ([run.test.logits for run in runs], after), strict=True):
             probabilities = softmax(np.concatenate([logits[i] for i in group.index]).astype(np.float64), axis=1)
             labels = np.concatenate([runs[i].test.labels for i in group.index])
             for row in reliability(labels, probabilities):

@@ -21,18 +21,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terralucas.predictions import Part, RunPredictions
-from terralucas.statistics.seed_means import SeedDesign, by_recipe, scopes_of, summary_over_seeds
-from terralucas.tables.tidy_csv import RECIPE, tidy_table
+from terralucas.statistics.run_predictions import Part, RunPredictions
+from terralucas.statistics.seed_means import SeedDesign, scopes_of, summary_over_seeds
+from terralucas.tables.scores import MAIN_SCORES
+from terralucas.tables.tidy_csv import by_recipe, tidy_table
+from terralucas.tables.vocabulary import EQUAL_MICRO, RECIPE
 
 # −2, −1.95, … 2.
 TAUS = np.arange(-40, 41) / 20
 UNSHIFTED = 40
 LEVELS = 21
-SCORES = ("macro_accuracy", "micro_accuracy")
-RUN_METRICS = ("hypervolume", "tau", *(f"{score}_{stage}" for stage in ("unshifted", "shifted") for score in SCORES))
+RUN_METRICS = (
+    "hypervolume",
+    "tau",
+    *(f"{score}_{stage}" for stage in ("unshifted", "shifted") for score in MAIN_SCORES),
+)
 PAIRED_METRICS = tuple(metric for metric in RUN_METRICS if metric != "tau")
-EQUAL_MICRO = "macro_accuracy_at_equal_micro"
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def trace(runs: Sequence[RunPredictions], priors: Mapping[int, np.ndarray], moni
         prior = priors[run.names["seed"]]
         scores = sweep(run.test, prior)
         choosing = scores if run.validation is None else sweep(run.validation, prior)
-        monitored = choosing[:, SCORES.index(monitor)]
+        monitored = choosing[:, MAIN_SCORES.index(monitor)]
         chosen = int(min(np.flatnonzero(monitored == monitored.max()), key=lambda index: abs(TAUS[index])))
         fronts.append(Front(run.names, scores, chosen, run.chosen_on))
     return fronts
@@ -129,21 +133,21 @@ def common_levels(fronts: Sequence[Front]) -> np.ndarray:
     return np.linspace(ends[:, 0].min(), ends[:, 1].min(), LEVELS)
 
 
-def runs_table(fronts: Sequence[Front]) -> pd.DataFrame:
+def front_runs_table(fronts: Sequence[Front]) -> pd.DataFrame:
     """One row for each run: hypervolume, the chosen τ, and the test scores without and with it."""
     rows = []
     for front in fronts:
         row = {name: front.names[name] for name in (*RECIPE, "seed")}
         row |= {"hypervolume": hypervolume(front.scores), "tau": TAUS[front.chosen], "chosen_on": front.chosen_on}
         for stage, index in (("unshifted", UNSHIFTED), ("shifted", front.chosen)):
-            row |= {f"{score}_{stage}": front.scores[index, column] for column, score in enumerate(SCORES)}
+            row |= {f"{score}_{stage}": front.scores[index, column] for column, score in enumerate(MAIN_SCORES)}
         rows.append(row)
     return tidy_table(rows)
 
 
 def summary_table(fronts: Sequence[Front], design: SeedDesign) -> pd.DataFrame:
     """One row for each recipe and metric of `RUN_METRICS`: mean over seeds with its interval."""
-    return summary_over_seeds(runs_table(fronts), RUN_METRICS, design)
+    return summary_over_seeds(front_runs_table(fronts), RUN_METRICS, design)
 
 
 def points_table(fronts: Sequence[Front], design: SeedDesign) -> pd.DataFrame:
@@ -157,7 +161,7 @@ def points_table(fronts: Sequence[Front], design: SeedDesign) -> pd.DataFrame:
         best = {tuple(point) for point in pareto(scores.mean(axis=0))}
         for step, tau in enumerate(TAUS):
             on_front = tuple(scores.mean(axis=0)[step]) in best
-            for column, score in enumerate(SCORES):
+            for column, score in enumerate(MAIN_SCORES):
                 interval = design.columns(design.interval(scores[:, step, column]))
                 rows.append({**names, "tau": tau, "metric": score, **interval, "on_front": on_front})
     return tidy_table(rows)
@@ -205,7 +209,7 @@ def _differences(pairs: Sequence[tuple[Front, Front]]) -> Iterator[tuple[str, fl
     """Metric, micro accuracy (or NaN) and the difference of every pair, indexed by seed."""
     first, second = ([pair[side] for pair in pairs] for side in (0, 1))
     seeds = pd.Index([front.names["seed"] for front in first], name="seed")
-    tables = [runs_table(side) for side in (first, second)]
+    tables = [front_runs_table(side) for side in (first, second)]
     for metric in PAIRED_METRICS:
         yield metric, np.nan, pd.Series((tables[0][metric] - tables[1][metric]).to_numpy(), seeds)
     yield EQUAL_MICRO, np.nan, pd.Series([_gap(pair, common_levels(pair)).mean() for pair in pairs], seeds)

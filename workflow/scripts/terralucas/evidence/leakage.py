@@ -15,11 +15,10 @@ import pandas as pd
 from scipy.spatial import cKDTree
 from statsmodels.stats.proportion import proportion_confint
 
-from terralucas.predictions import RunPredictions
-from terralucas.statistics.seed_means import by_recipe
-from terralucas.tables.tidy_csv import RECIPE, tidy_table
+from terralucas.statistics.run_predictions import RunPredictions
+from terralucas.tables.tidy_csv import by_recipe, tidy_table
+from terralucas.tables.vocabulary import RECIPE
 
-NO_PLACES = "The chips have no coordinates, so that shared ground can't be told."
 # Bounds of the distances in sides of a chip. Below 1 squares meet, from √2 on they don't.
 DISTANCES_IN_SIDES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, np.inf)
 _OVERLAP_COLUMNS = (

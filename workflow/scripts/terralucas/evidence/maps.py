@@ -10,10 +10,10 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from terralucas.data.lucas import EPSG
 from terralucas.files import atomic_path
-from terralucas.predictions import RunPredictions
-from terralucas.tables.tidy_csv import RECIPE
+from terralucas.geography import EPSG
+from terralucas.statistics.run_predictions import RunPredictions
+from terralucas.tables.vocabulary import RECIPE
 
 WGS84 = 4326
 # Six decimals of a degree are a decimetre.

@@ -8,8 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import itertools
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,28 @@ from markupsafe import Markup
 from terralucas.errors import StudyError
 from terralucas.files import write_text
 from terralucas.report import alt_texts
-from terralucas.report.figures.style import palette
-from terralucas.report.page_tables import ALL_CLASSES
-from terralucas.report.sections import claims, recipes
-from terralucas.report.sections import contrasts as answers
-from terralucas.report.wording import METRICS, PERCENT, PERCENT_SIGN, breakable, counted, duration, listed, pairs, plain
-from terralucas.tables.tidy_csv import CONTROL, RECIPE
+from terralucas.report.colours import palette
+from terralucas.report.page_tables import data_uri
+from terralucas.report.sections import (
+    calibration,
+    claims,
+    classes,
+    contrasts,
+    controls,
+    fronts,
+    leakage,
+    other_studies,
+    point_map,
+    power,
+    recipes,
+    runs,
+    variance,
+)
+from terralucas.report.sections.answer import answer_items
+from terralucas.report.sections.point_map import map_file, shares_right
+from terralucas.report.wording import breakable, counted, duration, listed, pairs, plain
+from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN
+from terralucas.tables.vocabulary import CONTROL, RECIPE
 
 TEMPLATES = Path(__file__).parent / "templates"
 TABLES = (
@@ -35,8 +50,6 @@ TABLES = (
     *("calibration_runs", "calibration", "reliability", "overlap", "distance", "durations", "claims", "beside"),
 )
 FIGURES = ("answer", "accuracy", "per_class", "fronts", "reliability", "distance", "map", "confusion", "curves")
-# A map of more bytes than this is named by its path and not embedded.
-MOST_MAP_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -99,10 +112,10 @@ def build_report(
             script_hash=f"sha256-{digest}",
             next_table=itertools.count(1).__next__,
             next_figure=itertools.count(1).__next__,
-            figures={name: _data_uri(figures[name].read_bytes(), "image/svg+xml") for name in FIGURES},
+            figures={name: data_uri(figures[name].read_bytes(), "image/svg+xml") for name in FIGURES},
             downloads=[_download(context.study, name, tables[name]) for name in TABLES],
-            map_file=_map_file(context.study, geojson),
-            **_sections(tables, _shares_right(geojson), context),
+            map_file=map_file(context.study, geojson),
+            **_sections(tables, shares_right(geojson), context),
         )
     )
     write_text(path, html)
@@ -123,82 +136,48 @@ def _environment() -> jinja2.Environment:
 
 def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: ReportContext) -> dict[str, Any]:
     """What the template shows, by section."""
-    summary, contrasts, power = tables["summary"], tables["contrasts"], tables["power"]
+    summary, asked, needs = tables["summary"], tables["contrasts"], tables["power"]
     basis = _basis(summary, tables["runs"], tables["fronts_runs"]["seed"])
     level = basis["level"]
-    found = answers.answers(contrasts, power, level)
-    runs = tables["runs"].merge(tables["durations"].drop(columns="schema_version"), on="run", how="left")
+    answer = answer_items(asked, needs, level)
+    run_rows = tables["runs"].merge(tables["durations"].drop(columns="schema_version"), on="run", how="left")
     return {
         "basis": basis,
         "colours": palette(summary["loss"]) | {CONTROL: "#9AA3AD"},
-        "answers": found,
+        "answers": answer,
         "claims": claims.claim_items(tables["claims"], level),
-        "beside_table": claims.beside_page_table(tables["beside"]),
+        "other_studies_table": other_studies.other_studies_page_table(tables["beside"]),
         "leaders": recipes.leader_cards(summary),
-        "leader_sentences": alt_texts.leader_sentences(summary, tables["classes"], context.chance_macro_accuracy),
-        "recipe_tables": _recipe_tables(pd.concat([summary, tables["controls"]], ignore_index=True)),
-        "verdicts": [text for name in answers.MAIN if (text := answers.verdict_counts(contrasts, name))],
-        "contrast_tables": _contrast_tables(contrasts, level),
-        "mcnemar": answers.mcnemar_sentence(contrasts, level),
-        "mixed": answers.mixed_model_sentences(tables["mixed_model"]),
-        "power_table": answers.power_table(power, contrasts),
-        "power_sentences": answers.power_sentences(power, basis["most"]),
-        "front_sentences": alt_texts.front_sentences(tables["fronts_contrasts"], contrasts),
-        "front_table": recipes.hypervolume_table(tables["fronts_summary"], tables["fronts_runs"]),
-        "class_table": recipes.class_table(tables["classes"]),
-        "class_groups": recipes.class_groups(tables["per_class"]),
-        "class_sentences": [*alt_texts.never_predicted(tables["confusion"])],
-        "rarest": alt_texts.rarest(tables["per_class"]),
-        "ladder": recipes.ladder(tables["controls"], summary),
-        "control_sentences": alt_texts.control_sentences(tables["controls"], summary),
-        "calibration_table": recipes.calibration_table(tables["calibration"]),
-        "calibration_sentences": alt_texts.calibration_sentences(tables["calibration"]),
-        "overlap_table": recipes.overlap_page_table(tables["overlap"]),
-        "leakage_sentences": alt_texts.leakage_sentences(tables["overlap"]),
-        "map_sentences": alt_texts.map_sentences(shares),
-        "variance_table": recipes.variance_page_table(tables["variance"]),
-        "variance_sentences": alt_texts.variance_sentences(tables["variance"]),
-        "run_table": recipes.run_table(runs),
-        "n_runs": len(runs),
-        "lost_runs": alt_texts.lost_runs(tables["runs"], tables["fronts_runs"]),
-        "run_sentences": alt_texts.run_sentences(tables["runs"]),
-        "alternatives": alt_texts.alternatives(tables, found)
-        | {"map": f"Map of the share of right test predictions at each point. {alt_texts.map_sentences(shares)[0]}"},
+        "leader_sentences": recipes.leader_sentences(summary, tables["classes"], context.chance_macro_accuracy),
+        "recipe_tables": recipes.recipe_tables(pd.concat([summary, tables["controls"]], ignore_index=True)),
+        "verdicts": [text for name in MAIN_SCORES if (text := contrasts.verdict_counts(asked, name))],
+        "contrast_tables": contrasts.contrast_tables(asked, level),
+        "mcnemar": contrasts.mcnemar_sentence(asked, level),
+        "mixed": contrasts.mixed_model_sentences(tables["mixed_model"]),
+        "power_table": power.power_table(needs, asked),
+        "power_sentences": power.power_sentences(needs, basis["most"]),
+        "front_sentences": fronts.front_sentences(tables["fronts_contrasts"], asked),
+        "front_table": fronts.hypervolume_table(tables["fronts_summary"], tables["fronts_runs"]),
+        "class_table": classes.class_table(tables["classes"]),
+        "class_groups": classes.class_groups(tables["per_class"]),
+        "class_sentences": classes.never_predicted(tables["confusion"]),
+        "rarest": classes.rarest(tables["per_class"]),
+        "control_table": controls.control_table(tables["controls"], summary),
+        "control_sentences": controls.control_sentences(tables["controls"], summary),
+        "calibration_table": calibration.calibration_table(tables["calibration"]),
+        "calibration_sentences": calibration.calibration_sentences(tables["calibration"]),
+        "overlap_table": leakage.overlap_page_table(tables["overlap"]),
+        "leakage_sentences": leakage.leakage_sentences(tables["overlap"]),
+        "map_sentences": point_map.map_sentences(shares),
+        "variance_table": variance.variance_page_table(tables["variance"]),
+        "variance_sentences": variance.variance_sentences(tables["variance"]),
+        "run_table": runs.run_table(run_rows),
+        "n_runs": len(run_rows),
+        "lost_runs": runs.lost_runs(tables["runs"], tables["fronts_runs"]),
+        "run_sentences": runs.run_sentences(tables["runs"]),
+        "alternatives": alt_texts.alt_texts(tables, answer)
+        | {"map": f"Map of the share of right test predictions at each point. {point_map.map_sentences(shares)[0]}"},
     }
-
-
-def _recipe_tables(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each set of classes the two tables of scores of recipes and controls; only the first is open."""
-    found = []
-    for classes, table in summary.groupby("classes", sort=False):
-        which = "of all classes" if classes == ALL_CLASSES else f"{classes} (class code)"
-        star = " ★ marks the best of a column, which is not a tested difference." if len(
-            table[RECIPE].drop_duplicates()) > 1 else ""  # fmt: skip
-        star += " Controls are grey." if (table["loss"] == CONTROL).any() else ""
-        captions = [f"{kind}, {which}. {recipes.interval_words(table)}.{star}" for kind in
-                    ("How often recipes are right", "Agreement and probabilities")]  # fmt: skip
-        parts = [
-            recipes.score_table(table, names, caption)
-            for names, caption in zip((recipes.HITS, recipes.QUALITY), captions, strict=True)
-        ]
-        found.append({"name": which, "tables": parts})
-    return found
-
-
-def _contrast_tables(contrasts: pd.DataFrame, level: float) -> list[dict[str, Any]]:
-    """Tables of the contrasts: macro and micro accuracy open, other sets of classes and scores folded."""
-    found: list[dict[str, Any]] = []
-    sets = list(dict.fromkeys(contrasts["classes"]))
-    for classes in sets:
-        for name in answers.MAIN:
-            table = answers.contrast_table(contrasts, name, classes, level)
-            title = f"{METRICS[name].label}, {'all classes' if classes == ALL_CLASSES else classes}"
-            found.append({"title": title, "open": classes == ALL_CLASSES, "table": table})
-    for name in METRICS:
-        if name not in answers.MAIN:
-            table = answers.contrast_table(contrasts, name, ALL_CLASSES, level)
-            found.append({"title": f"{METRICS[name].label}, all classes", "open": False, "table": table})
-    return [each for each in found if each["table"] is not None]
 
 
 def _require(kind: str, names: Iterable[str], given: Mapping[str, Any]) -> None:
@@ -233,24 +212,6 @@ def _basis(summary: pd.DataFrame, runs: pd.DataFrame, seeds: pd.Series) -> dict[
     }
 
 
-def _shares_right(geojson: Path) -> pd.Series:
-    features: Sequence[Mapping[str, Any]] = json.loads(geojson.read_text(encoding="utf-8"))["features"]
-    return pd.Series([feature["properties"]["share_right"] for feature in features], dtype=float)
-
-
-def _map_file(study: str, geojson: Path) -> dict[str, Any]:
-    """A link that holds the points where they are small, otherwise where they lie."""
-    size = geojson.stat().st_size
-    if size > MOST_MAP_BYTES:
-        return {"href": "", "file": "/".join(geojson.parts[-2:]), "size": size}
-    href = _data_uri(geojson.read_bytes(), "application/geo+json")
-    return {"href": href, "file": f"{study}-{geojson.name}", "size": size}
-
-
-def _data_uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def _download(study: str, name: str, table: pd.DataFrame) -> dict[str, Any]:
     content = table.to_csv(index=False, lineterminator="\n").encode()
-    return {"file": f"{study}-{name}.csv", "href": _data_uri(content, "text/csv;charset=utf-8"), "rows": len(table)}
+    return {"file": f"{study}-{name}.csv", "href": data_uri(content, "text/csv;charset=utf-8"), "rows": len(table)}

@@ -14,7 +14,6 @@ import yaml
 
 from terralucas.report.build import ReportContext
 from terralucas.report.wording import listed
-from terralucas.study.registration import changes
 
 PACKAGES = ("torch", "terratorch", "snakemake", "numpy", "pandas", "scikit-learn", "rasterio")
 
@@ -143,3 +142,23 @@ def report_context(
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def changes(entries: list[dict[str, Any]]) -> list[str]:
+    """In words, what a reader must know of a study's record: each plan made when results existed."""
+    sentences = []
+    for number, entry in enumerate(entries):
+        if not entry["finished_runs"]:
+            continue
+        runs = f"{entry['finished_runs']} run{'s' if entry['finished_runs'] > 1 else ''}"
+        if number == 0:
+            sentences.append(f"The plan was first recorded on {entry['registered_at']}, when {runs} had results.")
+            continue
+        before, plan = entries[number - 1]["plan"], entry["plan"]
+        names = [name for name in dict.fromkeys([*plan, *before]) if plan.get(name) != before.get(name)]
+        sentences.append(f"On {entry['registered_at']}, when {runs} had results, {_listed_names(names)} changed.")
+    return sentences
+
+
+def _listed_names(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

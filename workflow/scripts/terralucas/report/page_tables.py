@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from terralucas.report.wording import Metric
-from terralucas.tables.tidy_csv import RECIPE
+from terralucas.tables.scores import NumberFormat, Score
+from terralucas.tables.vocabulary import RECIPE
 
-ALL_CLASSES = "all"
 # Width of a picture of an interval, and the room at its ends, in its own units.
 _PICTURE, _ROOM = 160.0, 6.0
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A cell: its text, smaller lines below it, what it is sorted by, and marks.
 
     Attributes:
@@ -58,7 +58,7 @@ class Row:
     """A row: the parts of its name, the loss whose colour stands before them, and its cells."""
 
     name: tuple[str, ...]
-    cells: Sequence[Cell]
+    cells: Sequence[TableCell]
     loss: str | None = None
 
 
@@ -72,7 +72,7 @@ class PageTable:
     first: Column = field(default_factory=lambda: Column("Recipe", "backbone · loss · decoder", is_text=True))
 
 
-def recipe_row(names: pd.Series | dict[str, str], cells: Sequence[Cell]) -> Row:
+def recipe_row(names: pd.Series | dict[str, str], cells: Sequence[TableCell]) -> Row:
     """A row of a recipe, with its loss' colour."""
     return Row(tuple(str(names[name]) for name in RECIPE), cells, str(names["loss"]))
 
@@ -82,7 +82,7 @@ def recipe_name(names: pd.Series | dict[str, str]) -> str:
     return " · ".join(str(names[name]) for name in RECIPE)
 
 
-def score_cell(row: pd.Series, metric: Metric, best: bool = False) -> Cell:
+def score_cell(row: pd.Series, metric: Score, best: bool = False) -> TableCell:
     """Pooled score with both intervals, named; the interval over seeds has its own mean."""
     crossed = metric.interval(row["crossed_low"], row["crossed_high"])
     name = "chips" if str(row["crossed_interval"]).startswith("chips") else "crossed"
@@ -92,10 +92,10 @@ def score_cell(row: pd.Series, metric: Metric, best: bool = False) -> Cell:
         small.append(f"seeds {metric.text(row['mean'])} {seeds}")
     if not small and pd.notna(row["pooled"]):
         small.append("no interval")
-    return Cell(metric.text(row["pooled"]), tuple(small), row["pooled"], best)
+    return TableCell(metric.text(row["pooled"]), tuple(small), row["pooled"], best)
 
 
-def best_text(values: pd.Series, metric: Metric) -> str | None:
+def best_text(values: pd.Series, metric: Score) -> str | None:
     """The best value as it is shown; None where all read the same, so that none is the best."""
     if values.map(metric.text).nunique() < 2:
         return None
@@ -107,3 +107,17 @@ def scale(ends: Sequence[float]) -> Callable[[float], str]:
     known = [0.0, *(value for value in ends if np.isfinite(value))]
     span = (max(known) - min(known)) or 1.0
     return lambda value: f"{_ROOM + (_PICTURE - 2 * _ROOM) * (value - min(known)) / span:.1f}"
+
+
+def score_column(metric: Score) -> Column:
+    direction = "higher" if metric.higher_is_better else "lower"
+    return Column(metric.label, f"{'%, ' if metric.percent else ''}{direction} is better")
+
+
+def seeds_cell(row: pd.Series, metric: NumberFormat) -> TableCell:
+    interval = metric.interval(row["ci_low"], row["ci_high"])
+    return TableCell(metric.text(row["mean"]), (f"seeds {interval}",) if interval else (), row["mean"])
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -3,82 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-# A line must not break between a number and its percent sign.
-PERCENT_SIGN = "\u00a0%"
-# Abbreviations and names of persons.
-_KEEP_CAPITAL = ("MCC", "Cohen", "NLL", "Brier", "ECE", "F1")
+from terralucas.tables.vocabulary import EQUIVALENT, SHOWN
+
 LABELS = {"n_chips": "Chips", "sha256": "SHA-256", "lr": "Learning rate", "unit": "Unit of the values"}
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is named and written: fractions as percent, everything else with three decimals."""
-
-    label: str
-    percent: bool
-    higher_is_better: bool = True
-
-    @property
-    def prose(self) -> str:
-        """The label inside a sentence."""
-        return self.label if self.label.startswith(_KEEP_CAPITAL) else self.label[0].lower() + self.label[1:]
-
-    def text(self, value: float) -> str:
-        """The value as the report shows it, without its unit."""
-        if pd.isna(value):
-            return "—"
-        return (f"{100 * value:.1f}" if self.percent else f"{value:.3f}").replace("-", "−")
-
-    def interval(self, low: float, high: float) -> str:
-        """`[low, high]`, or nothing where there is no interval."""
-        return "" if pd.isna(low) or pd.isna(high) else f"[{self.text(low)}, {self.text(high)}]"
-
-    def gap(self, low: float, high: float) -> str:
-        """`[low, high]` of a difference, with signs, or nothing where there is no interval."""
-        return "" if pd.isna(low) or pd.isna(high) else f"[{self.signed(low)}, {self.signed(high)}]"
-
-    @property
-    def unit(self) -> str:
-        """What a difference is counted in, with a space before it; nothing for scores without a unit."""
-        return " points" if self.percent else ""
-
-    def signed(self, value: float) -> str:
-        """A difference with its sign; what would round to zero keeps its first digit."""
-        if pd.isna(value):
-            return "—"
-        scaled, digits = (100 * value, 1) if self.percent else (value, 3)
-        text = f"{scaled:+.{digits}f}"
-        if scaled != 0 and float(text) == 0:
-            text = np.format_float_positional(scaled, precision=1, fractional=False, sign=True)
-        return (text if scaled != 0 else text.lstrip("+-")).replace("-", "−")
-
-
-METRICS = {
-    "macro_accuracy": Metric("Macro accuracy", percent=True),
-    "micro_accuracy": Metric("Micro accuracy", percent=True),
-    "macro_f1": Metric("Macro F1", percent=True),
-    "geometric_mean": Metric("Geometric mean of recalls", percent=True),
-    "worst_class_recall": Metric("Worst class recall", percent=True),
-    "mcc": Metric("MCC", percent=False),
-    "cohen_kappa": Metric("Cohen’s kappa", percent=False),
-    "nll": Metric("NLL", percent=False, higher_is_better=False),
-    "brier": Metric("Brier", percent=False, higher_is_better=False),
-    "ece": Metric("ECE", percent=False, higher_is_better=False),
-    "classwise_ece": Metric("Classwise ECE", percent=False, higher_is_better=False),
-}
-CLASS_METRICS = {
-    "recall": Metric("Recall", percent=True),
-    "precision": Metric("Precision", percent=True),
-    "f1": Metric("F1", percent=True),
-}
-PERCENT = Metric("", percent=True)
+NO_PLACES = "The chips have no coordinates, so that shared ground can't be told."
+# Beyond this a number of times more chips is no plan.
+_MOST_CHIPS = 1000.0
 
 
 def plain(value: Any) -> str:
@@ -140,3 +76,41 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def no_seeds_interval(table: pd.DataFrame) -> str:
+    """Why a table has no interval over seeds."""
+    why = "it needs at least two seeds" if table["n_seeds"].max() < 2 else "the seeds do not differ"
+    return f"No seeds interval: {why}"
+
+
+def margin_text(row: Mapping[str, Any]) -> str:
+    """The margin of a contrast, in points."""
+    number = f"{100 * row['margin']:g}"
+    return f"{number} point{'' if number == '1' else 's'}"
+
+
+def needed_text(margin: str, seeds: float, chips: float) -> str:
+    """What would decide a margin: seeds, or more chips of every class."""
+    ways = [f"{seeds:.0f} seeds"] if not pd.isna(seeds) else []
+    if not pd.isna(chips) and chips <= _MOST_CHIPS:
+        ways.append(f"{factor_text(chips)} times the chips")
+    if not ways:
+        return f"neither more seeds nor more chips alone would decide {margin}"
+    alone = "" if len(ways) == 2 else f" (more {'chips' if 'seeds' in ways[0] else 'seeds'} alone would not do)"
+    return f"to decide {margin} it would need {' or '.join(ways)}{alone}"
+
+
+def factor_text(factor: float) -> str:
+    """A factor with two digits, never rounded down."""
+    digits = 1 if factor < 10 else 0
+    return f"{np.ceil(factor * 10**digits) / 10**digits:.{digits}f}"
+
+
+def state(row: Mapping[str, Any]) -> str:
+    """What a contrast shows: higher, lower, same, open, or none where there is no interval."""
+    if pd.isna(row["crossed_low"]):
+        return "none"
+    if row["verdict"] == SHOWN:
+        return "higher" if row["difference"] > 0 else "lower"
+    return "same" if row["verdict"] == EQUIVALENT else "open"

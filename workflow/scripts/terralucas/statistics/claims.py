@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terralucas.statistics.contrasts import AVERAGED, Contrast, Difference, holm
+from terralucas.statistics.contrasts import Contrast, holm
+from terralucas.tables.vocabulary import (
+    AVERAGED,
+    REFUTED,
+    RELATION_EQUIVALENT,
+    RELATION_HIGHER,
+    SUPPORTED,
+    UNDECIDABLE,
+    Difference,
+)
 
-SUPPORTED, REFUTED, UNDECIDABLE = "supported", "refuted", "undecidable"
-HIGHER, LOWER, EQUIVALENT = "higher", "lower", "equivalent"
 COLUMNS = (
     "claim", "says", "a", "b", "metric", "relation", "margin", "verdict",
     "difference", "crossed_low", "crossed_high", "n_seeds", "p_holm", "p_equivalence_holm", "p_exceeding_holm",
@@ -149,8 +156,8 @@ def _verdict(row: Mapping[str, Any], alpha: float) -> str:
     if not (pd.notna(row["crossed_low"]) and row["n_seeds"] > 1):
         return UNDECIDABLE
     is_equivalent = row["p_equivalence_holm"] < alpha
-    if row["relation"] == EQUIVALENT:
+    if row["relation"] == RELATION_EQUIVALENT:
         return SUPPORTED if is_equivalent else REFUTED if row["p_exceeding_holm"] < alpha else UNDECIDABLE
     if row["p_holm"] < alpha:
-        return SUPPORTED if (row["difference"] > 0) == (row["relation"] == HIGHER) else REFUTED
+        return SUPPORTED if (row["difference"] > 0) == (row["relation"] == RELATION_HIGHER) else REFUTED
     return REFUTED if is_equivalent else UNDECIDABLE

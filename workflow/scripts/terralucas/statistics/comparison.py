@@ -13,27 +13,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terralucas.predictions import Part
 from terralucas.statistics import claims, contrasts
 from terralucas.statistics.claims import Claim, with_claims
-from terralucas.statistics.contrasts import Contrast, Difference, Recipe, contrasts_table, interaction, simple_contrasts
-from terralucas.statistics.crossed_interval import BASIC_FOR_CONTRASTS, crossed, equivalence_p, exceeding_p
+from terralucas.statistics.contrasts import Contrast, contrasts_table, interaction, simple_contrasts
+from terralucas.statistics.crossed_interval import crossed, equivalence_p, exceeding_p
 from terralucas.statistics.mixed_model import mixed_model_table
-from terralucas.statistics.power import (
-    Spreads,
-    chips_needed,
-    observed_spreads,
-    seeds_needed,
-    smallest_difference,
-    with_seeds,
-)
+from terralucas.statistics.power import Spreads, chips_needed, seeds_needed, smallest_difference, with_seeds
 from terralucas.statistics.recipe_scores import scores_table
 from terralucas.statistics.resampling import Design, Scores, combine, make_design, score_recipe
-from terralucas.statistics.variance import variance_table
-from terralucas.tables.tidy_csv import RECIPE, SCHEMA_VERSION
+from terralucas.statistics.run_predictions import Part
+from terralucas.statistics.variance import seed_spread, variance_table
+from terralucas.tables import vocabulary
+from terralucas.tables.scores import MAIN_SCORES
+from terralucas.tables.vocabulary import RECIPE, SCHEMA_VERSION, Difference, Recipe
 
-# Scores whose contrasts a study is about; the others have no margin, mixed model or power.
-MAIN = ("macro_accuracy", "micro_accuracy")
 TABLES = ("summary", "per_class", "controls", "contrasts", "mixed_model", "power", "claims", "variance")
 POWER = 0.8
 # Of tables that have no rows where a study names no contrasts.
@@ -156,7 +149,7 @@ def compare(
             if recipe in controls:
                 continue
             variance = variance_table(design, scores, question.level)
-            parts["variance"].append(_first(variance[variance["metric"].isin(MAIN)], classes=scope, **names))
+            parts["variance"].append(_first(variance[variance["metric"].isin(MAIN_SCORES)], classes=scope, **names))
             runs.append(pd.DataFrame(scores.seeds, columns=design.names).assign(seed=design.seeds, **names))
         assert design is not None, "a study has recipes"
         load_scores = _loader(recipes, folder)
@@ -173,7 +166,7 @@ def compare(
             answers = contrasts_table(design, asked, load_scores, question.margins, question.level, question.seed)
             answers = answers[~answers["metric"].str.contains(":")]
             parts["contrasts"].append(_first(answers, classes=scope))
-            for metric in MAIN:
+            for metric in MAIN_SCORES:
                 mixed = mixed_model_table(pd.concat(runs), asked, answers, metric, question.level)
                 parts["mixed_model"].append(_first(mixed, classes=scope))
             power = _power(design, asked, load_scores, question)
@@ -192,7 +185,7 @@ def _power(
     alpha, rows = 1.0 - question.level, []
     for contrast in asked:
         spreads = dict(zip(design.names, observed_spreads(design, combine(contrast.coefficients, load)), strict=True))
-        for metric in MAIN:
+        for metric in MAIN_SCORES:
             margin = question.margins[metric]
             rows.append({
                 "contrast": contrast.name, "scope": contrast.scope, "family": contrast.family, "metric": metric,
@@ -210,11 +203,11 @@ def _margin_tests(
     alpha, rows = 1.0 - question.level, []
     for claim in question.claims:
         contrast = next((each for each in asked if claim.is_about(each)), None)
-        if contrast is None or claim.relation != claims.EQUIVALENT:
+        if contrast is None or claim.relation != vocabulary.RELATION_EQUIVALENT:
             continue
         scores, place = combine(contrast.coefficients, load), design.names.index(claim.metric)
         margin = question.margins[claim.metric] if claim.margin is None else claim.margin
-        draws, bounds = crossed(design, scores, question.seed, BASIC_FOR_CONTRASTS), np.full(len(design.names), margin)
+        draws, bounds = crossed(design, scores, question.seed, "contrast"), np.full(len(design.names), margin)
         rows.append({
             "claim": claim.name,
             "p_equivalence": equivalence_p(draws, bounds)[place],
@@ -258,3 +251,13 @@ def _whole(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFra
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(columns))
     table.insert(0, "schema_version", SCHEMA_VERSION)
     return table
+
+
+def observed_spreads(design: Design, scores: Scores) -> list[Spreads]:
+    """Spreads of a contrast after the run, for each score in the order of `design.names`."""
+    spread = seed_spread(design, scores)
+    chips = scores.drawn.var(axis=0, ddof=1, dtype=np.float64)
+    return [
+        Spreads(len(design.seeds), design.test_to_train, float(a), float(b), float(c))
+        for a, b, c in zip(chips, spread.from_chips, spread.seeds, strict=True)
+    ]

@@ -12,24 +12,21 @@ from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 
 from terralucas.errors import StudyError
-from terralucas.statistics.crossed_interval import (
-    BASIC_FOR_CONTRASTS,
-    bca,
-    crossed,
-    equivalence_p,
-    limits,
-    probability_greater,
-    two_sided_p,
-)
+from terralucas.statistics.crossed_interval import bca, crossed, equivalence_p, limits, probability_greater, two_sided_p
 from terralucas.statistics.intervals import corrected_t, equivalence_t
 from terralucas.statistics.resampling import Design, Scores, combine
-from terralucas.tables.tidy_csv import RECIPE
+from terralucas.tables.vocabulary import (
+    AVERAGED,
+    CELL,
+    EQUIVALENT,
+    INTERACTION,
+    RECIPE,
+    SHOWN,
+    UNDECIDED,
+    Difference,
+    Recipe,
+)
 
-Recipe = tuple[str, str, str]
-Difference = tuple[str, str, str]  # factor, a, b
-SHOWN, EQUIVALENT, UNDECIDED = "difference shown", "equivalent within margin", "undecided"
-# p values are adjusted within a family and score.
-AVERAGED, CELL, INTERACTION = "averaged", "cell", "interaction"
 COLUMNS = (
     "contrast", "scope", "family", "n_recipes", "metric",
     "difference", "crossed_low", "crossed_high", "bca_low", "bca_high", "p_value", "p_holm", "p_greater",
@@ -181,7 +178,7 @@ def mcnemar_test(design: Design, scores: Scores) -> tuple[int, int, float, float
 def _rows(
     design: Design, contrast: Contrast, scores: Scores, margins: Mapping[str, float], level: float, seed: int
 ) -> pd.DataFrame:
-    draws = crossed(design, scores, seed, BASIC_FOR_CONTRASTS)
+    draws = crossed(design, scores, seed, "contrast")
     shown, corrected = limits(draws, level), bca(draws, level)
     seeds = [column[np.isfinite(column)] for column in scores.seeds.T]
     by_seed = [corrected_t(column, design.test_to_train, level) for column in seeds]

@@ -8,6 +8,7 @@ under k folds every chip belongs to one seed, so that resampled seeds bring the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import stats
@@ -15,11 +16,7 @@ from scipy import stats
 from terralucas.randomness import Stream, generator
 from terralucas.statistics.resampling import Design, Scores
 from terralucas.statistics.variance import seed_spread
-
-# Scores whose draws lie off the estimate in the way the estimate lies off the truth: the basic interval takes it off.
-# In a difference the two biases of the ECE cancel. Which interval covers is measured by benchmarks/coverage.py.
-BASIC_FOR_RECIPES = frozenset({"geometric_mean", "ece", "classwise_ece"})
-BASIC_FOR_CONTRASTS = frozenset({"geometric_mean", "classwise_ece"})
+from terralucas.tables.scores import score_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Crossed:
         return top - np.where(defined, self.draws, np.inf).min(axis=0) > 1e-7
 
 
-def crossed(design: Design, scores: Scores, seed: int, basic: frozenset[str]) -> Crossed:
+def crossed(design: Design, scores: Scores, seed: int, of: Literal["recipe", "contrast"]) -> Crossed:
     """Draws of the pooled scores with the uncertainty of chips and of training.
 
     The variance from training is (1/J + n_test/n_train) times the seed component, with the overlap term of Nadeau and
@@ -65,7 +62,7 @@ def crossed(design: Design, scores: Scores, seed: int, basic: frozenset[str]) ->
         design: of the study.
         scores: of a recipe or a contrast.
         seed: of the random numbers.
-        basic: scores with a basic interval, `BASIC_FOR_RECIPES` or `BASIC_FOR_CONTRASTS`.
+        of: which of the two; it decides which scores have a basic interval.
     """
     spread = seed_spread(design, scores)
     known = spread.n > 1
@@ -75,7 +72,8 @@ def crossed(design: Design, scores: Scores, seed: int, basic: frozenset[str]) ->
         columns = known & (spread.n == n)
         t = generator(seed, Stream.SEED_EFFECT).standard_t(n - 1, size=len(draws))
         draws[:, columns] += t[:, None] * np.sqrt(variance[columns])
-    reflected = np.array([name in basic for name in design.names])
+    kinds = [getattr(score_of(name), f"{of}_interval") for name in design.names]
+    reflected = np.array([kind == "basic" for kind in kinds])
     acceleration = _acceleration(scores.left_out, design.strata, variance)
     return Crossed(scores.pooled, draws, reflected, variance, acceleration, known)
 

@@ -8,9 +8,6 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-NADEAU_BENGIO = "nadeau_bengio_t"
-FIXED_SPLIT = "t_fixed_split"
-
 
 @dataclass(frozen=True)
 class MeanInterval:

@@ -12,7 +12,7 @@ from statsmodels.regression.mixed_linear_model import MixedLM
 from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from terralucas.statistics.contrasts import Contrast
-from terralucas.tables.tidy_csv import RECIPE
+from terralucas.tables.vocabulary import RECIPE
 
 
 def mixed_model_table(

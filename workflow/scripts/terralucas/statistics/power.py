@@ -13,9 +13,6 @@ import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
-from terralucas.statistics.resampling import Design, Scores
-from terralucas.statistics.variance import seed_spread
-
 _QUADRATURE = (np.arange(400) + 0.5) / 400
 _MOST_SEEDS = 100
 
@@ -74,16 +71,6 @@ def planned_spreads(
     # The expectation of s² in `variance.seed_spread`, whose Σ has trace J of_run and sum J² pooled.
     between = (of_run - pooled) * seeds / max(seeds - 1, 1)
     return Spreads(seeds, test_to_train, pooled, between, training_sd**2)
-
-
-def observed_spreads(design: Design, scores: Scores) -> list[Spreads]:
-    """Spreads of a contrast after the run, for each score in the order of `design.names`."""
-    spread = seed_spread(design, scores)
-    chips = scores.drawn.var(axis=0, ddof=1, dtype=np.float64)
-    return [
-        Spreads(len(design.seeds), design.test_to_train, float(a), float(b), float(c))
-        for a, b, c in zip(chips, spread.from_chips, spread.seeds, strict=True)
-    ]
 
 
 def power(spreads: Spreads, difference: float, alpha: float) -> float:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from terralucas.statistics.crossed_interval import BASIC_FOR_RECIPES, bca, crossed, limits, method
-from terralucas.statistics.intervals import FIXED_SPLIT, NADEAU_BENGIO, corrected_t, wilson
+from terralucas.statistics.crossed_interval import bca, crossed, limits, method
+from terralucas.statistics.intervals import corrected_t, wilson
 from terralucas.statistics.resampling import Design, Scores
 from terralucas.statistics.variance import seed_spread
-
-# Where a scale ends: no interval goes beyond it.
-_LOWEST = {"mcc": -1.0, "cohen_kappa": -1.0}
-_HIGHEST = {"nll": np.inf, "brier": 2.0}
+from terralucas.tables.scores import score_of
+from terralucas.tables.vocabulary import FIXED_SPLIT, NADEAU_BENGIO
 
 
 def scores_table(design: Design, scores: Scores, level: float, seed: int) -> pd.DataFrame:
@@ -29,9 +27,9 @@ def scores_table(design: Design, scores: Scores, level: float, seed: int) -> pd.
         crossed_low, crossed_high, crossed_interval (how it is made), bca_low, bca_high; mean, sd, n_seeds,
         seeds_low, seeds_high, seeds_interval; wilson_low, wilson_high (recalls alone); level.
     """
-    draws = crossed(design, scores, seed, BASIC_FOR_RECIPES)
-    lowest = np.array([_LOWEST.get(name, 0.0) for name in design.names])
-    highest = np.array([_HIGHEST.get(name, 1.0) for name in design.names])
+    draws = crossed(design, scores, seed, "recipe")
+    lowest = np.array([score_of(name).lowest for name in design.names])
+    highest = np.array([score_of(name).highest for name in design.names])
     shown, corrected = (np.clip(each, lowest, highest) for each in (limits(draws, level), bca(draws, level)))
     by_seed = [corrected_t(column[np.isfinite(column)], design.test_to_train, level) for column in scores.seeds.T]
     shares = _recall_limits(design, scores, level)

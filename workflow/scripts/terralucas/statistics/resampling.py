@@ -16,9 +16,9 @@ from typing import TypeVar
 import numpy as np
 
 from terralucas.errors import StudyError
-from terralucas.predictions import Part
 from terralucas.randomness import Stream, generator
 from terralucas.statistics import weighted_scores
+from terralucas.statistics.run_predictions import Part
 
 _CHUNK = 500
 Key = TypeVar("Key")
@@ -183,7 +183,7 @@ def score_recipe(design: Design, runs: Mapping[int, Part], draws: int, seed: int
     order = [_rows_of(design, position, runs) for position in range(len(design.seeds))]
     tests = design.tests
     by_run = [
-        weighted_scores.cells(design.labels[test], run.logits[rows][:, list(design.classes)])
+        weighted_scores.chip_terms(design.labels[test], run.logits[rows][:, list(design.classes)])
         for test, (run, rows) in zip(tests, order, strict=True)
     ]
     pooled = np.zeros((len(design.chips), by_run[0].shape[1]))

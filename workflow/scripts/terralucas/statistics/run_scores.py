@@ -8,9 +8,7 @@ import numpy as np
 from scipy.special import softmax
 from sklearn import metrics as sk
 
-CALIBRATION_BINS = 15
-# The scores of a run, in the order tables show them; docs/results-format.md says what each is.
-METRICS = ("macro_accuracy", "micro_accuracy", "macro_f1", "mcc", "cohen_kappa", "nll", "brier", "ece")
+from terralucas.tables.score_formulas import CALIBRATION_BINS
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
@@ -38,7 +36,7 @@ def evaluate(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         logits: (n, K).
 
     Returns:
-        The keys of `METRICS`, `n`, `per_class` ({recall, precision, f1, n}: (K,) lists; a recall without chips and a
+        The keys of `RUN_SCORES`, `n`, `per_class` ({recall, precision, f1, n}: (K,) lists; a recall without chips and a
         precision without predictions are None) and `confusion` (K × K counts, rows are true classes).
     """
     n_classes = logits.shape[1]

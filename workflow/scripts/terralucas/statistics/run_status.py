@@ -10,16 +10,16 @@ from typing import Any
 import yaml
 
 from terralucas.errors import StudyError
+from terralucas.names import run_name
 from terralucas.predictions import DIVERGED, FINISHED
-from terralucas.tables.tidy_csv import RECIPE
+from terralucas.tables.vocabulary import FAILED, MISSING, RECIPE
 
-FAILED, MISSING = "failed", "missing"
 # A recipe that has lost more than this share of its seeds is not compared.
 MOST_LOST = 0.5
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunStatus:
     """One run of the study's grid.
 
     Attributes:
@@ -39,7 +39,7 @@ class Entry:
     @property
     def run(self) -> str:
         """The run's name: backbone/loss/decoder/seed-s."""
-        return "/".join((*self.recipe, f"seed-{self.seed}"))
+        return run_name(*self.recipe, self.seed)
 
     @property
     def names(self) -> dict[str, Any]:
@@ -48,18 +48,20 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparableRuns:
     """What every comparison of a study is of: the same seeds of each of these recipes."""
 
     recipes: list[tuple[str, str, str]]
     seeds: list[int]
 
-    def includes(self, entry: Entry) -> bool:
+    def includes(self, entry: RunStatus) -> bool:
         """Whether a run takes part."""
         return entry.recipe in self.recipes and entry.seed in self.seeds
 
 
-def take_roll(runs: Path, logs: Path, recipes: Iterable[tuple[str, str, str]], seeds: Sequence[int]) -> list[Entry]:
+def read_run_status(
+    runs: Path, logs: Path, recipes: Iterable[tuple[str, str, str]], seeds: Sequence[int]
+) -> list[RunStatus]:
     """One entry for each run of the grid, in its order.
 
     Args:
@@ -70,17 +72,21 @@ def take_roll(runs: Path, logs: Path, recipes: Iterable[tuple[str, str, str]], s
     return [_entry(runs, logs, recipe, seed) for recipe in recipes for seed in seeds]
 
 
-def _entry(runs: Path, logs: Path, recipe: tuple[str, str, str], seed: int) -> Entry:
-    folder = runs.joinpath(*recipe, f"seed-{seed}")
+def _entry(runs: Path, logs: Path, recipe: tuple[str, str, str], seed: int) -> RunStatus:
+    folder = runs / run_name(*recipe, seed)
     record = folder / "run.yaml"
     if record.is_file():
         found = yaml.load(record.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-        return Entry(recipe, seed, folder, found["status"], found["diverged"])
-    log = logs.joinpath(*recipe, f"seed-{seed}.log")
-    return Entry(recipe, seed, folder, FAILED, f"log: {log}") if log.is_file() else Entry(recipe, seed, folder, MISSING)
+        return RunStatus(recipe, seed, folder, found["status"], found["diverged"])
+    log = logs / f"{run_name(*recipe, seed)}.log"
+    return (
+        RunStatus(recipe, seed, folder, FAILED, f"log: {log}")
+        if log.is_file()
+        else RunStatus(recipe, seed, folder, MISSING)
+    )
 
 
-def compared(entries: Sequence[Entry]) -> Compared:
+def comparable_runs(entries: Sequence[RunStatus]) -> ComparableRuns:
     """The recipes and seeds whose runs are compared: every such recipe with every such seed.
 
     A recipe takes part with at least half of the study's seeds; the seeds are those that all of these recipes have.
@@ -103,4 +109,4 @@ def compared(entries: Sequence[Entry]) -> Compared:
             expected=f"a recipe with half of its {len(seeds)} seeds, and a seed that all such recipes share",
             remedy="start the study again, or mend the settings of the recipes that diverge",
         )
-    return Compared(kept, common)
+    return ComparableRuns(kept, common)

@@ -14,11 +14,11 @@ import yaml
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 from terralucas.predictions import read_predictions
-from terralucas.statistics.run_scores import METRICS, evaluate
-from terralucas.statistics.run_status import Entry
-from terralucas.tables.tidy_csv import RECIPE, tidy_table
-
-PER_CLASS_METRICS = ("recall", "precision", "f1")
+from terralucas.statistics.run_scores import evaluate
+from terralucas.statistics.run_status import RunStatus
+from terralucas.tables.scores import RUN_SCORES
+from terralucas.tables.tidy_csv import tidy_table
+from terralucas.tables.vocabulary import RECIPE
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def read_run(folder: Path) -> RunResult:
     return RunResult(names, record, evaluate(table.labels[test], table.logits[test]), float(kept.iloc[0]), history)
 
 
-def runs_table(entries: Sequence[Entry], results: Mapping[str, RunResult]) -> pd.DataFrame:
+def runs_table(entries: Sequence[RunStatus], results: Mapping[str, RunResult]) -> pd.DataFrame:
     """One row for each run of the grid: names and what became of it; sizes and scores of those that finished."""
     rows = []
     for entry in entries:
@@ -70,7 +70,7 @@ def runs_table(entries: Sequence[Entry], results: Mapping[str, RunResult]) -> pd
             row |= {f"n_{part}": result.record["chips"][part] for part in ("train", "validation", "test")}
             row |= {key: result.record[key] for key in ("epochs", "best_epoch")}
             row["validation_macro_accuracy"] = result.validation_macro_accuracy
-            row |= {metric: result.scores[metric] for metric in METRICS}
+            row |= {metric: result.scores[metric] for metric in RUN_SCORES}
         rows.append(row)
     table = tidy_table(rows)
     counts = ["n_train", "n_validation", "n_test", "epochs", "best_epoch"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from terralucas.statistics.intervals import FIXED_SPLIT, NADEAU_BENGIO, MeanInterval, corrected_t
-from terralucas.tables.tidy_csv import RECIPE, tidy_table
+from terralucas.statistics.intervals import MeanInterval, corrected_t
+from terralucas.tables.tidy_csv import by_recipe, tidy_table
+from terralucas.tables.vocabulary import FIXED_SPLIT, NADEAU_BENGIO
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,9 @@ class SeedDesign:
         }
 
 
-def by_recipe(runs: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    """The rows of each recipe with its names, in the order of the table."""
-    for names, group in runs.groupby(RECIPE, sort=False):
-        yield dict(zip(RECIPE, names, strict=True)), group
+def mean_test_to_train(n_test: np.ndarray, n_train: np.ndarray) -> float:
+    """Return the mean over runs of test chips per training chip, which the Nadeau–Bengio correction needs."""
+    return float((n_test / n_train).mean())
 
 
 def summary_over_seeds(runs: pd.DataFrame, metrics: Sequence[str], design: SeedDesign) -> pd.DataFrame:

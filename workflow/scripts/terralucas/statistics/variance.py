@@ -9,11 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from terralucas.statistics.resampling import Design, Scores
-
-SPLIT_AND_INITIALISATION = "split, initialisation and order"
-INITIALISATION = "initialisation and order"
-SPLIT = "split"
-CHIPS = "test chips"
+from terralucas.tables.vocabulary import CHIPS, INITIALISATION, SPLIT, SPLIT_AND_INITIALISATION
 
 
 @dataclass(frozen=True)

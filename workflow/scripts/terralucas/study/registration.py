@@ -49,23 +49,3 @@ def register(path: Path, plan: Mapping[str, Any], finished_runs: int) -> None:
 def read_registrations(path: Path) -> list[dict[str, Any]]:
     """The entries of a study's record; none where there is no record."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-
-
-def changes(entries: list[dict[str, Any]]) -> list[str]:
-    """In words, what a reader must know of a study's record: each plan made when results existed."""
-    sentences = []
-    for number, entry in enumerate(entries):
-        if not entry["finished_runs"]:
-            continue
-        runs = f"{entry['finished_runs']} run{'s' if entry['finished_runs'] > 1 else ''}"
-        if number == 0:
-            sentences.append(f"The plan was first recorded on {entry['registered_at']}, when {runs} had results.")
-            continue
-        before, plan = entries[number - 1]["plan"], entry["plan"]
-        names = [name for name in dict.fromkeys([*plan, *before]) if plan.get(name) != before.get(name)]
-        sentences.append(f"On {entry['registered_at']}, when {runs} had results, {_listed(names)} changed.")
-    return sentences
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

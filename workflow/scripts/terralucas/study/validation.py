@@ -6,43 +6,15 @@ import copy
 import difflib
 import itertools
 import json
-import math
 from collections.abc import Iterable, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import jsonschema
-import yaml
 
 from terralucas.backbones.sizes import DEPTH, size_of
 from terralucas.errors import StudyError
-
-SCHEMA_PATH = Path(__file__).resolve().parents[3] / "schemas" / "config.schema.yaml"
-# Keys of `training` that change what is written on the way, but no result.
-BOOKKEEPING = ("checkpoint_interval_s", "tensorboard")
-END_TO_END_BOOKKEEPING = ("workers", "lower_batch_on_oom")
-FACTORS = {"backbone": "backbones", "loss": "losses", "decoder": "decoders"}
-
-
-@cache
-def load_schema() -> dict[str, Any]:
-    """The JSON schema of a configuration."""
-    return yaml.safe_load(SCHEMA_PATH.read_text(encoding="utf-8"))
-
-
-def default_configfile(arguments: Iterable[str], folder: Path) -> Path:
-    """The configuration a command line without `--configfile` means.
-
-    A target `results/<study>/…` names its study, whose configuration is `<folder>/<study>.yaml`. Without such a target
-    or file it is `<folder>/config.yaml`.
-    """
-    for argument in arguments:
-        parts = Path(argument).parts
-        if len(parts) > 1 and parts[0] == "results" and (folder / f"{parts[1]}.yaml").is_file():
-            return folder / f"{parts[1]}.yaml"
-    return folder / "config.yaml"
+from terralucas.study.schema import as_list, complete, load_schema
+from terralucas.study.settings import FACTORS
 
 
 def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,135 +48,6 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
-def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a configuration in which addresses have lost user, password and query."""
-    shown = copy.deepcopy(dict(config))
-    for source in shown["dataset"]["sources"]:
-        if "url" in source:
-            parts = urlsplit(source["url"])
-            source["url"] = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    return shown
-
-
-def recipes(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """All (backbone, loss, decoder) of a resolved configuration, in its order."""
-    grid = config["grid"]
-    return list(itertools.product(grid["backbones"], grid["losses"], grid["decoders"]))
-
-
-def backbones_tuned(config: Mapping[str, Any], *tunings: str) -> list[str]:
-    """The backbones of a resolved configuration's grid that are tuned in one of these ways, in its order."""
-    return [name for name in config["grid"]["backbones"] if config["backbones"][name]["tuning"] in tunings]
-
-
-def training_settings(config: Mapping[str, Any], tuning: str) -> dict[str, Any]:
-    """The keys of `training` that decide the numbers of the runs of a tuning, and no others."""
-    training = config["training"]
-    settings = {key: value for key, value in training.items() if key not in (*BOOKKEEPING, "tuning", "end_to_end")}
-    if tuning == "frozen":
-        return settings
-    unused = END_TO_END_BOOKKEEPING if tuning == "lora" else (*END_TO_END_BOOKKEEPING, "lora")
-    end_to_end = {key: value for key, value in training["end_to_end"].items() if key not in unused}
-    return {**settings, "tuning": tuning, "end_to_end": end_to_end}
-
-
-def written_options(config: Mapping[str, Any], tuning: str) -> list[str]:
-    """The options of a tuning that a configuration writes down itself, as `end_to_end.lora.rank`.
-
-    Those that are to change no result are left out: bookkeeping and `compile`.
-    """
-    found = []
-    for key, value in config.get("training", {}).get("end_to_end", {}).items():
-        if key in (*END_TO_END_BOOKKEEPING, "compile") or (key == "lora" and tuning != "lora"):
-            continue
-        found += [f"end_to_end.{key}.{part}" for part in value] if isinstance(value, dict) else [f"end_to_end.{key}"]
-    return found
-
-
-def control_names(config: Mapping[str, Any]) -> list[str]:
-    """The controls of a resolved configuration: those that read chips, then those that read a backbone's features."""
-    on_features = [
-        f"{kind}/{backbone}" for backbone in backbones_tuned(config, "frozen") for kind in ("knn", "logistic")
-    ]
-    return ["majority", "band_statistics", "centre_spectrum", *on_features]
-
-
-def min_chips_per_class(split: Mapping[str, Any]) -> int:
-    """The fewest chips a class must have for every part of the split to hold one."""
-    if split["strategy"] == "kfold":
-        # One for each fold, and beside the up to ceil(n / K) tested ones one each for training and validation.
-        return max(split["folds"], 4 if split["folds"] == 2 else 3)
-    return 2 if split["validation_is_test"] else 3
-
-
-def dereference(schema: Any, root: Mapping[str, Any]) -> Any:
-    """A subschema with its `$ref`s replaced by what they point to."""
-    while isinstance(schema, dict) and "$ref" in schema:
-        target: Any = root
-        for part in schema["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
-    return schema
-
-
-def complete(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
-    """A value with the schema's defaults where keys are missing, and numbers where text stands for them.
-
-    Snakemake hands nested `--config` values over as text, and YAML reads `1e-4` as text.
-    """
-    schema = dereference(schema, root)
-    if not isinstance(schema, dict):
-        return value
-    if isinstance(value, list):
-        return [complete(item, schema.get("items", {}), root) for item in value]
-    if not isinstance(value, dict):
-        return _as_meant(value, schema)
-    value = dict(value)
-    for branch in schema.get("allOf", []):
-        (key, condition), *_ = branch["if"]["properties"].items()
-        if value.get(key) == condition["const"]:
-            value = complete(value, branch["then"], root)
-    properties = schema.get("properties", {})
-    for key, subschema in properties.items():
-        subschema = dereference(subschema, root)
-        if isinstance(subschema, dict) and "default" in subschema:
-            value.setdefault(key, copy.deepcopy(subschema["default"]))
-        if key in value:
-            value[key] = complete(value[key], subschema, root)
-    others = schema.get("additionalProperties")
-    if isinstance(others, dict):
-        for key in value.keys() - properties.keys():
-            value[key] = complete(value[key], others, root)
-    return value
-
-
-def _as_meant(value: Any, schema: Mapping[str, Any]) -> Any:
-    """A scalar in the type the schema wants, if it can be read as one; otherwise as it is."""
-    options = [schema, *schema.get("anyOf", [])]
-    kinds = {kind for option in options for kind in _listed(option.get("type"))}
-    choices = [choice for option in options for choice in option.get("enum", [])]
-    if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in choices:
-        return str(value)
-    if not isinstance(value, str) or value in choices or "string" in kinds:
-        return value
-    if value in ("null", "~") and ("null" in kinds or None in choices):
-        return None
-    if value.lower() in ("true", "false") and "boolean" in kinds:
-        return value.lower() == "true"
-    for kind, read in (("integer", int), ("number", float)):
-        if kind in kinds:
-            try:
-                number = read(value)
-            except ValueError:
-                continue
-            return number if math.isfinite(number) else value
-    return value
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 def _key(path: Iterable[str | int]) -> str:
     text = ""
     for part in path:
@@ -236,10 +79,10 @@ def _in_words(error: jsonschema.ValidationError) -> str:
             missing = [name for name in error.validator_value if name not in error.instance]
             return f"missing key {_key([*error.absolute_path, missing[0]])}"
         case "enum" | "const":
-            allowed = ", ".join(_shown(value) for value in _listed(error.validator_value))
+            allowed = ", ".join(_shown(value) for value in as_list(error.validator_value))
             return f"{key} is {found}; allowed: {allowed}"
         case "type":
-            return f"{key} is {found}, which is no {' or '.join(_listed(error.validator_value))}"
+            return f"{key} is {found}, which is no {' or '.join(as_list(error.validator_value))}"
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum" | "multipleOf":
             relation = {
                 "minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most",

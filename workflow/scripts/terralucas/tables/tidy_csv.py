@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from terralucas.files import atomic_path
-
-SCHEMA_VERSION = 2
-# The columns that name a recipe, in every table.
-RECIPE = ["backbone", "loss", "decoder"]
-# A control has this in the column `loss`, where a recipe has the name of its loss.
-CONTROL = "control"
+from terralucas.tables.vocabulary import RECIPE, SCHEMA_VERSION
 
 
 def tidy_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -33,3 +28,9 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 def read_table(path: Path | str) -> pd.DataFrame:
     """Read a table; only empty cells are missing values, so that a class may be called None or NA."""
     return pd.read_csv(path, keep_default_na=False, na_values=[""])
+
+
+def by_recipe(runs: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """The rows of each recipe with its names, in the order of the table."""
+    for names, group in runs.groupby(RECIPE, sort=False):
+        yield dict(zip(RECIPE, names, strict=True)), group

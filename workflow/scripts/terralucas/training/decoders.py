@@ -45,7 +45,7 @@ def central_tokens(n_tokens: int, window: int) -> list[int]:
     return [row * side + column for row in range(first, first + window) for column in range(first, first + window)]
 
 
-def read_by(setting: Mapping[str, Any], tokens: Tensor) -> Tensor:
+def read_tokens(setting: Mapping[str, Any], tokens: Tensor) -> Tensor:
     """What a decoder reads of a token grid.
 
     Args:
@@ -151,7 +151,7 @@ class DecoderModel(nn.Module):
         n_classes: number of classes K.
         cosine_scale: the scale s of a normalised head, which gives s cos(w_c, x); None for a linear head.
 
-    `forward` maps what `read_by` gives, vectors (n, D) or token grids (n, tokens, D), to logits (n, K).
+    `forward` maps what `read_tokens` gives, vectors (n, D) or token grids (n, tokens, D), to logits (n, K).
     """
 
     def __init__(

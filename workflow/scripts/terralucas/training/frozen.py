@@ -11,18 +11,19 @@ import torch
 
 from terralucas.arrays import open_features
 from terralucas.randomness import Stream, torch_seed
-from terralucas.training.decoders import DecoderModel, read_by
-from terralucas.training.frozen_loop import Progress, TrainingData, TrainingOptions, predict, train
+from terralucas.training.decoders import DecoderModel, read_tokens
+from terralucas.training.frozen_loop import TrainingData, predict, train
 from terralucas.training.losses import Loss, head_scale
-from terralucas.training.resume import Sidecar
-from terralucas.training.run import Chips, Recipe
+from terralucas.training.progress import Progress, TrainingOptions
+from terralucas.training.resume import ResumeFile
+from terralucas.training.run import RunChips, RunSettings
 
 
 class FrozenLearner:
-    """A decoder on features; a `runs.Learner`.
+    """A decoder on features; a `run.Learner`.
 
     Args:
-        recipe: settings and seed.
+        run: settings and seed.
         chips: of the study.
         device: to train on.
         features: the array the decoder reads, rows in the index's order.
@@ -32,32 +33,32 @@ class FrozenLearner:
         StudyError: the array is not the one the record describes, or not of these chips.
     """
 
-    def __init__(self, recipe: Recipe, chips: Chips, device: torch.device, features: Path, record: Path) -> None:
-        self.seed, self.device = recipe.seed, device
+    def __init__(self, run: RunSettings, chips: RunChips, device: torch.device, features: Path, record: Path) -> None:
+        self.seed, self.device = run.seed, device
         array, self.source = open_features(features, record, len(chips.labels))
         self.fingerprint: str = self.source["sha256"]
         # torch wants memory it may write to; nothing here does.
         inputs = torch.from_numpy(array)
         if inputs.dim() == 3:
-            inputs = read_by(recipe.decoder_setting, inputs)
+            inputs = read_tokens(run.decoder_setting, inputs)
         if device.type == "cuda" and inputs.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
             inputs = inputs.to(device)
         labels = torch.from_numpy(chips.labels).to(device)
         self.data = TrainingData(inputs, labels, chips.rows["train"], chips.rows["validation"])
-        self.options = TrainingOptions.of(recipe.training)
-        torch.manual_seed(torch_seed(recipe.seed, Stream.INITIALISATION))
-        scale = head_scale(recipe.loss_setting)
-        self.model = DecoderModel(recipe.decoder_setting, inputs.shape[-1], recipe.n_classes, scale).to(device)
+        self.options = TrainingOptions.of(run.training)
+        torch.manual_seed(torch_seed(run.seed, Stream.INITIALISATION))
+        scale = head_scale(run.loss_setting)
+        self.model = DecoderModel(run.decoder_setting, inputs.shape[-1], run.n_classes, scale).to(device)
 
     def train(
         self,
         loss: Loss,
-        sidecar: Sidecar,
+        resume_file: ResumeFile,
         on_first_step: Callable[[], None],
         on_epoch: Callable[[dict[str, float]], None],
     ) -> Progress:
         """Train the decoder."""
-        return train(self.model, loss, self.data, self.options, self.seed, sidecar, on_first_step, on_epoch)
+        return train(self.model, loss, self.data, self.options, self.seed, resume_file, on_first_step, on_epoch)
 
     def predict(self, state: Mapping[str, torch.Tensor], rows: np.ndarray) -> np.ndarray:
         """Logits (len(rows), K) float32."""

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import copy
 import logging
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,33 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from terralucas.device import autocast
-from terralucas.errors import StudyError
-from terralucas.randomness import Stream, generator, torch_seed
+from terralucas.randomness import Stream, torch_seed
 from terralucas.training.losses import Loss, start_epoch
-from terralucas.training.resume import Sidecar, boundaries
+from terralucas.training.progress import (
+    Progress,
+    TrainingOptions,
+    epoch_order,
+    find_divergence,
+    keep_best,
+    validation_row,
+)
+from terralucas.training.resume import ResumeFile, saving_last_epoch
 
 logger = logging.getLogger(__name__)
 
 # Evaluation has no gradients to keep, so its batches need not be the training's.
 _EVALUATION_BATCH = 256
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How a run trains; see `training` in the configuration."""
-
-    learning_rate: float
-    weight_decay: float
-    batch_size: int
-    epochs: int
-    drop_last: bool
-    monitor: str
-    precision: str
-
-    @classmethod
-    def of(cls, training: Mapping[str, Any]) -> TrainingOptions:
-        """The options among all keys of the configuration's section."""
-        return cls(**{name: training[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
@@ -65,35 +53,13 @@ class TrainingData:
     validation: np.ndarray
 
 
-@dataclass
-class Progress:
-    """State of a run at the end of an epoch.
-
-    Attributes:
-        epoch: epochs done.
-        history: one row for each epoch done.
-        best_epoch: epoch (from 1) with the best validation score; of equal ones the earliest.
-        best_score: its score.
-        best_state: its state dict.
-        diverged: where and how training left the finite numbers; empty if it did not. It would again, so that this is
-            a result of the run and no error.
-    """
-
-    epoch: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
-    best_score: float = -1.0
-    best_state: dict[str, Tensor] = field(default_factory=dict)
-    diverged: str = ""
-
-
 def train(
     model: nn.Module,
     loss: Loss,
     data: TrainingData,
     options: TrainingOptions,
     seed: int,
-    sidecar: Sidecar,
+    resume_file: ResumeFile,
     on_first_step: Callable[[], None] = lambda: None,
     on_epoch: Callable[[dict[str, float]], None] = lambda row: None,
 ) -> Progress:
@@ -105,7 +71,7 @@ def train(
         data: features, labels and rows.
         options: hyper-parameters.
         seed: of the run; draws batch order and dropout.
-        sidecar: where progress is saved, and from which a killed run goes on.
+        resume_file: where progress is saved, and from which a killed run goes on.
         on_first_step: called once, after the first optimiser step.
         on_epoch: called with each new row of the history.
 
@@ -124,7 +90,7 @@ def train(
     )
     # float16 gradients underflow without loss scaling; the scaler does nothing under other precisions.
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
-    progress = _restore(sidecar, model, optimiser, scaler)
+    progress = _restore(resume_file, model, optimiser, scaler)
     batch = options.batch_size
 
     def step(features: Tensor, labels: Tensor) -> Tensor:
@@ -137,7 +103,7 @@ def train(
         scaler.update()
         return value.detach()
 
-    with boundaries(sidecar) as boundary:
+    with saving_last_epoch(resume_file) as last_epoch:
         for epoch in range(progress.epoch + 1, options.epochs + 1):
             order = epoch_order(seed, epoch, data.train, options)
             torch.manual_seed(torch_seed(seed, Stream.DROPOUT, epoch))
@@ -145,32 +111,15 @@ def train(
             start_epoch(loss, epoch)
             losses = _pass(step, data, order, batch, on_first_step if epoch == 1 else lambda: None)
             row = {"epoch": epoch, "train_loss": float(losses.mean()), **_validate(model, loss, data, context)}
-            rate, batches = f"learning rate {options.learning_rate:g}", np.split(order, range(batch, len(order), batch))
-            progress.diverged = not_finite(losses, row, rate, batches, "in rows {} of the index")
-            if progress.diverged:
+            if (found := find_divergence(losses, row)) is not None:
+                first = (found.batch or 0) * batch
+                chips = f"in rows {', '.join(map(str, order[first : first + batch]))} of the index"
+                progress.diverged = found.describe(f"learning rate {options.learning_rate:g}", chips)
                 return progress
             keep_best(progress, row, model.state_dict(), options.monitor)
             on_epoch(row)
-            boundary.reached(_state(progress, model, optimiser, scaler), last=epoch == options.epochs)
+            last_epoch.reached(_state(progress, model, optimiser, scaler), last=epoch == options.epochs)
     return progress
-
-
-def epoch_order(seed: int, epoch: int, train: np.ndarray, options: TrainingOptions) -> np.ndarray:
-    """The rows of the training chips in the order of an epoch, without the last incomplete batch if it is dropped.
-
-    All recipes of a seed see the same batches in the same order.
-
-    Raises:
-        StudyError: `drop_last` leaves no batch.
-    """
-    last = len(train) - len(train) % options.batch_size if options.drop_last else len(train)
-    if last == 0:
-        raise StudyError(
-            "No batch is left to train on.",
-            found=f"{len(train)} training chips and training.drop_last with batches of {options.batch_size}",
-            remedy="set training.drop_last to false, or lower training.batch_size",
-        )
-    return generator(seed, Stream.BATCH_ORDER, epoch).permutation(train)[:last]
 
 
 def _pass(
@@ -192,36 +141,6 @@ def _pass(
     return torch.stack(losses).cpu().numpy().astype(np.float64)
 
 
-def not_finite(
-    losses: np.ndarray,
-    row: Mapping[str, float],
-    rate: str,
-    batches: Sequence[Sequence[Any]],
-    words: str,
-    per_step: int = 1,
-) -> str:
-    """Where an epoch left the finite numbers, in words; empty where it did not.
-
-    Args:
-        losses: (batches,) of the epoch.
-        row: of the history.
-        rate: the learning rate, in words.
-        batches: what the chips of each batch are called.
-        words: how to say of a batch that these are its chips.
-        per_step: batches of an optimiser step.
-    """
-    wrong = np.flatnonzero(~np.isfinite(losses))
-    if len(wrong):
-        first = int(wrong[0])
-        steps = math.ceil(len(losses) / per_step)
-        place = f"in epoch {row['epoch']}, step {first // per_step + 1} of {steps}"
-        chips = words.format(", ".join(map(str, batches[first])))
-        return f"training loss {losses[first]} {place}, {rate}, chips {chips}"
-    if not np.isfinite(row["validation_nll"]):
-        return f"validation NLL {row['validation_nll']} after epoch {row['epoch']}, {rate}"
-    return ""
-
-
 @torch.inference_mode()
 def predict(model: nn.Module, features: Tensor, rows: np.ndarray, device: torch.device, precision: str) -> Tensor:
     """Logits (len(rows), K) in float32 on the device, without dropout."""
@@ -231,13 +150,6 @@ def predict(model: nn.Module, features: Tensor, rows: np.ndarray, device: torch.
     with context():
         parts = [model(features[part].to(device)).float() for part in index.split(_EVALUATION_BATCH)]
     return torch.cat(parts)
-
-
-def accuracies(labels: np.ndarray, predictions: np.ndarray) -> tuple[float, float]:
-    """Macro accuracy (mean recall of the classes that occur) and micro accuracy."""
-    n = np.bincount(labels)
-    hits = np.bincount(labels[labels == predictions], minlength=len(n))
-    return float((hits[n > 0] / n[n > 0]).mean()), float(hits.sum() / n.sum())
 
 
 def _validate(model: nn.Module, loss: Loss, data: TrainingData, context: Callable) -> dict[str, float]:
@@ -253,27 +165,6 @@ def _validate(model: nn.Module, loss: Loss, data: TrainingData, context: Callabl
         return validation_row(value, logits, labels)
 
 
-def validation_row(value: float, logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """What the history says of the validation chips: the loss (`value`), NLL, macro and micro accuracy."""
-    macro, micro = accuracies(labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy())
-    return {
-        "validation_loss": value,
-        "validation_nll": float(nn.functional.cross_entropy(logits, labels)),
-        "validation_macro_accuracy": macro,
-        "validation_micro_accuracy": micro,
-    }
-
-
-def keep_best(progress: Progress, row: dict[str, float], state: Mapping[str, Tensor], monitor: str) -> None:
-    """Count an epoch in, and keep its weights if its validation score is the best so far."""
-    progress.epoch = int(row["epoch"])
-    progress.history.append(row)
-    score = row[f"validation_{monitor}"]
-    if score > progress.best_score:
-        progress.best_epoch, progress.best_score = progress.epoch, score
-        progress.best_state = {name: value.detach().cpu().clone() for name, value in state.items()}
-
-
 def _state(
     progress: Progress, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> dict[str, Any]:
@@ -287,9 +178,9 @@ def _state(
 
 
 def _restore(
-    sidecar: Sidecar, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    resume_file: ResumeFile, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> Progress:
-    state = sidecar.load()
+    state = resume_file.load()
     if state is None:
         return Progress()
     model.load_state_dict(state["model"])

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _DIGEST_BYTES = 64
 
 
-class Sidecar:
+class ResumeFile:
     """Saves and restores a run's state under a fingerprint of everything that decides its numbers.
 
     The file is the hex SHA-256 of the rest, then a torch file. A file that is damaged, or that another configuration,
@@ -67,11 +67,11 @@ class Sidecar:
         return saved["state"]
 
 
-class Boundary:
+class LastEpoch:
     """The end of the last whole epoch, from which alone a run can go on."""
 
-    def __init__(self, sidecar: Sidecar) -> None:
-        self.sidecar = sidecar
+    def __init__(self, resume_file: ResumeFile) -> None:
+        self.resume_file = resume_file
         self.state: Mapping[str, Any] | None = None
 
     def reached(self, state: Mapping[str, Any], last: bool) -> None:
@@ -80,21 +80,21 @@ class Boundary:
         The end is always saved: a run that is started again with its pack, or that could not write, has its training.
         """
         self.state = state
-        if last or self.sidecar.is_due():
-            self.sidecar.save(state)
+        if last or self.resume_file.is_due():
+            self.resume_file.save(state)
 
 
 @contextmanager
-def boundaries(sidecar: Sidecar) -> Iterator[Boundary]:
+def saving_last_epoch(resume_file: ResumeFile) -> Iterator[LastEpoch]:
     """Training, in which whatever ends it early, a signal or an error, saves the end of the last whole epoch first."""
-    boundary = Boundary(sidecar)
+    last_epoch = LastEpoch(resume_file)
     try:
-        yield boundary
+        yield last_epoch
     except BaseException:
-        if boundary.state is not None:
+        if last_epoch.state is not None:
             try:
-                sidecar.save(boundary.state)
+                resume_file.save(last_epoch.state)
             except OSError as error:
                 # What ended training is to be told, and not this.
-                logger.warning("%s cannot be saved: %s", sidecar.path, error)
+                logger.warning("%s cannot be saved: %s", resume_file.path, error)
         raise

@@ -25,17 +25,18 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 
-from terralucas.data.splits import read_split
+from terralucas.data.split_files import read_split
 from terralucas.device import autocast, peak_memory_mib, pick_device
 from terralucas.files import atomic_path, sha256_of_file, sha256_of_json, write_json, write_text
+from terralucas.names import run_name
 from terralucas.predictions import DIVERGED, FINISHED, PredictionTable, write_predictions
-from terralucas.training.frozen_loop import Progress
 from terralucas.training.losses import Loss, build_loss, class_weights, head_scale
-from terralucas.training.resume import Sidecar
+from terralucas.training.progress import Progress
+from terralucas.training.resume import ResumeFile
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 HISTORY = (
     *("epoch", "train_loss", "validation_loss", "validation_nll"),
     *("validation_macro_accuracy", "validation_micro_accuracy"),
@@ -44,7 +45,7 @@ PACKAGES = ("torch", "numpy", "terratorch", "peft", "lightning", "snakemake")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RunSettings:
     """What is trained: names of the grid and the settings behind them."""
 
     backbone: str
@@ -57,9 +58,9 @@ class Recipe:
     n_classes: int
 
     @property
-    def run(self) -> str:
+    def name(self) -> str:
         """The run's name: backbone/loss/decoder/seed-s."""
-        return f"{self.backbone}/{self.loss}/{self.decoder}/seed-{self.seed}"
+        return run_name(self.backbone, self.loss, self.decoder, self.seed)
 
 
 @dataclass(frozen=True)
@@ -78,26 +79,34 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Chips:
-    """The chips of a study as a run divides them.
+class RunChips:
+    """The chips of a study as a run divides and weights them.
 
     Attributes:
         point_ids: (n,) ids, in the index's order.
         labels: (n,) int64 class indices.
-        rows: row numbers of each part: train, validation, test; of validation the test chips where it has none.
+        parts: (n,) train, validation or test.
+        rows: row numbers of each part; of validation the test chips where it has none.
+        classes: code and name of each class, in the order of the indices.
+        side_px: side of a chip.
+        class_weights: (K,) weights of the classes in the loss.
     """
 
     point_ids: list[str]
     labels: np.ndarray
+    parts: np.ndarray
     rows: Mapping[str, np.ndarray]
+    classes: list[dict[str, str]]
+    side_px: int
+    class_weights: np.ndarray
 
 
 class Learner(Protocol):
     """What is trained.
 
     Attributes:
-        source: what its inputs are made of: model, weights, normalisation, precision and sha256.
-        fingerprint: of everything beside recipe, split and code that decides its numbers.
+        source: what its inputs are made of: model, weights, bands, normalisation, precision and sha256.
+        fingerprint: of everything beside run, split and code that decides its numbers.
     """
 
     source: Mapping[str, Any]
@@ -106,11 +115,11 @@ class Learner(Protocol):
     def train(
         self,
         loss: Loss,
-        sidecar: Sidecar,
+        resume_file: ResumeFile,
         on_first_step: Callable[[], None],
         on_epoch: Callable[[dict[str, float]], None],
     ) -> Progress:
-        """Train to the end, going on from the sidecar's state if there is one."""
+        """Train to the end, going on from the resume_file's state if there is one."""
 
     def predict(self, state: Mapping[str, torch.Tensor], rows: np.ndarray) -> np.ndarray:
         """Logits (len(rows), K) float32 with the weights of a state."""
@@ -119,7 +128,7 @@ class Learner(Protocol):
         """What the run's record says beside what all runs say."""
 
 
-MakeLearner = Callable[[Recipe, Chips, torch.device], Learner]
+MakeLearner = Callable[[RunSettings, RunChips, torch.device], Learner]
 
 
 @dataclass
@@ -133,7 +142,7 @@ class Outcome:
 
 
 def execute(
-    recipe: Recipe,
+    run: RunSettings,
     inputs: Inputs,
     make_learner: MakeLearner,
     outputs: Mapping[str, Path],
@@ -144,52 +153,54 @@ def execute(
     A run that diverges has a record that says so, and no predictions: that is its result, and the report names it.
 
     Args:
-        recipe: settings and seed.
+        run: settings and seed.
         inputs: files to read.
-        make_learner: makes what is trained, for a recipe, chips and device.
+        make_learner: makes what is trained, for a run, chips and device.
         outputs: paths by name: predictions, metrics, history, model, record.
         bookkeeping: `checkpoint_interval_s` and `tensorboard`, which change no result.
 
     Raises:
         StudyError: an input does not belong to the others.
     """
-    # scikit-learn takes over a second to import and is not needed before the end.
     started = time.monotonic()
-    device = _prepare_torch(recipe.training)
-    chips, parts = _read_chips(inputs)
-    learner = make_learner(recipe, chips, device)
-    setting = recipe.loss_setting
-    labels = chips.labels[chips.rows["train"]]
-    weights = class_weights(setting.get("class_weights", "none"), labels, recipe.n_classes, setting.get("beta"))
-    loss = build_loss(setting, weights, device, np.bincount(labels, minlength=recipe.n_classes))
+    device = _prepare_torch(run.training)
+    chips = _read_chips(inputs, run)
+    learner = make_learner(run, chips, device)
+    counts = np.bincount(chips.labels[chips.rows["train"]], minlength=run.n_classes)
+    loss = build_loss(run.loss_setting, chips.class_weights, device, counts)
     identity = {
-        "run": recipe.run,
-        "settings": asdict(recipe),
+        "run": run.name,
+        "settings": asdict(run),
         "features": learner.fingerprint,
-        "split": sha256_of_json([chips.point_ids, parts.tolist(), chips.labels.tolist()]),
+        "split": sha256_of_json([chips.point_ids, chips.parts.tolist(), chips.labels.tolist()]),
         "code": inputs.code,
         "torch": str(torch.__version__),
         "device": device.type,
     }
     fingerprint = sha256_of_json(identity)
-    sidecar = Sidecar(outputs["record"].parent / "resume.ckpt", fingerprint, bookkeeping["checkpoint_interval_s"])
+    resume_file = ResumeFile(
+        outputs["record"].parent / "resume.ckpt", fingerprint, bookkeeping["checkpoint_interval_s"]
+    )
     events = _event_writer(outputs["record"].parent, bookkeeping["tensorboard"])
-    outcome = _train(learner, loss, sidecar, events, started)
+    outcome = _train(learner, loss, resume_file, events, started)
 
-    shown, logits = _predict(learner, outcome.progress, chips.rows, recipe.n_classes)
+    shown, logits = _predict(learner, outcome.progress, chips.rows, run.n_classes)
     point_ids = [chips.point_ids[i] for i in shown]
-    _write_results(recipe, outputs, outcome, point_ids, parts[shown], chips.labels[shown], logits)
-    precision, _ = autocast(recipe.training["precision"], device)
+    table = PredictionTable(point_ids, chips.parts[shown], chips.labels[shown], logits)
+    _write_results(run, outputs, outcome.progress, table)
+    precision, _ = autocast(run.training["precision"], device)
     _write_record(outputs, identity, fingerprint, learner.source, outcome, {
-        "chips": {part: int((parts == part).sum()) for part in chips.rows},
-        "class_weights": [float(weight) for weight in weights],
+        "classes": chips.classes,
+        "chip_side_px": chips.side_px,
+        "chips": {part: int((chips.parts == part).sum()) for part in chips.rows},
+        "class_weights": [float(weight) for weight in chips.class_weights],
         "device": _device_name(device),
         "precision": precision,
         "peak_memory_mib": peak_memory_mib(device),
         **learner.remarks(),
     })  # fmt: skip
     if outcome.progress.diverged:
-        logger.warning("%s diverged: %s", recipe.run, outcome.progress.diverged)
+        logger.warning("%s diverged: %s", run.name, outcome.progress.diverged)
 
 
 def _prepare_torch(training: Mapping[str, Any]) -> torch.device:
@@ -201,16 +212,33 @@ def _prepare_torch(training: Mapping[str, Any]) -> torch.device:
     return pick_device(training["device"])
 
 
-def _read_chips(inputs: Inputs) -> tuple[Chips, np.ndarray]:
-    """The chips and the (n,) part of each."""
+def _read_chips(inputs: Inputs, run: RunSettings) -> RunChips:
     # A plain ParquetFile: pyarrow's read_table imports its dataset module and pandas for a second.
-    index = pq.ParquetFile(inputs.chips).read(columns=["point_id", "label"])
+    columns = ["point_id", "label", "class_code", "class_name", "height"]
+    index = pq.ParquetFile(inputs.chips).read(columns=columns)
     point_ids, labels = index["point_id"].to_pylist(), np.array(index["label"].to_pylist(), dtype=np.int64)
     parts = read_split(inputs.split, point_ids)
     rows = {part: np.flatnonzero(parts == part) for part in ("train", "validation", "test")}
     if not len(rows["validation"]):
         rows["validation"] = rows["test"]
-    return Chips(point_ids, labels, rows), parts
+    names = dict(
+        zip(
+            labels.tolist(),
+            zip(index["class_code"].to_pylist(), index["class_name"].to_pylist(), strict=True),
+            strict=True,
+        )
+    )
+    setting = run.loss_setting
+    scheme, beta = setting.get("class_weights", "none"), setting.get("beta")
+    return RunChips(
+        point_ids=point_ids,
+        labels=labels,
+        parts=parts,
+        rows=rows,
+        classes=[{"code": names[label][0], "name": names[label][1]} for label in sorted(names)],
+        side_px=index["height"][0].as_py(),
+        class_weights=class_weights(scheme, labels[rows["train"]], run.n_classes, beta),
+    )
 
 
 def _predict(
@@ -226,7 +254,7 @@ def _predict(
 
 
 def _train(
-    learner: Learner, loss: Loss, sidecar: Sidecar, event_writer: AbstractContextManager[Any], started: float
+    learner: Learner, loss: Loss, resume_file: ResumeFile, event_writer: AbstractContextManager[Any], started: float
 ) -> Outcome:
     first_step: list[float] = []
     rows: list[int] = []
@@ -241,7 +269,7 @@ def _train(
 
         progress = learner.train(
             loss,
-            sidecar,
+            resume_file,
             on_first_step=lambda: first_step.append(time.time() - psutil.Process().create_time()),
             on_epoch=on_epoch,
         )
@@ -258,36 +286,28 @@ def _event_writer(folder: Path, wanted: bool) -> AbstractContextManager[Any]:
 
 
 def _write_results(
-    recipe: Recipe,
-    outputs: Mapping[str, Path],
-    outcome: Outcome,
-    point_ids: list[str],
-    parts: np.ndarray,
-    labels: np.ndarray,
-    logits: np.ndarray,
+    run: RunSettings, outputs: Mapping[str, Path], progress: Progress, predictions: PredictionTable
 ) -> None:
-    from terralucas.statistics.run_scores import evaluate
-
-    write_predictions(outputs["predictions"], PredictionTable(point_ids, parts, labels, logits))
-    scores = {part: evaluate(labels[parts == part], logits[parts == part]) for part in np.unique(parts).tolist()}
-    status = {"status": DIVERGED if outcome.progress.diverged else FINISHED}
-    write_json(outputs["metrics"], {"schema_version": SCHEMA_VERSION, "run": recipe.run, **status, **scores})
+    write_predictions(outputs["predictions"], predictions)
+    status = {"status": DIVERGED if progress.diverged else FINISHED}
+    scores = {part: predictions.accuracies(part) for part in np.unique(predictions.parts).tolist()}
+    write_json(outputs["metrics"], {"schema_version": SCHEMA_VERSION, "run": run.name, **status, **scores})
     with atomic_path(outputs["history"]) as path, path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, HISTORY, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(outcome.progress.history)
+        writer.writerows(progress.history)
     with atomic_path(outputs["model"]) as path:
         # Through memory: torch hides what the system says of a full disk.
         content = io.BytesIO()
         torch.save(
             {
                 "schema_version": SCHEMA_VERSION,
-                "run": recipe.run,
-                "epoch": outcome.progress.best_epoch,
-                "decoder": dict(recipe.decoder_setting),
-                "n_classes": recipe.n_classes,
-                "cosine_scale": head_scale(recipe.loss_setting),
-                "state_dict": outcome.progress.best_state,
+                "run": run.name,
+                "epoch": progress.best_epoch,
+                "decoder": dict(run.decoder_setting),
+                "n_classes": run.n_classes,
+                "cosine_scale": head_scale(run.loss_setting),
+                "state_dict": progress.best_state,
             },
             content,
         )
@@ -309,7 +329,7 @@ def _write_record(
         "status": DIVERGED if outcome.progress.diverged else FINISHED,
         "diverged": outcome.progress.diverged,
         "predictions_sha256": sha256_of_file(outputs["predictions"]),
-        "features": {key: source[key] for key in ("model", "weights", "normalisation", "precision", "sha256")},
+        "features": {key: source[key] for key in ("model", "weights", "bands", "normalisation", "precision", "sha256")},
         **extra,
         "best_epoch": outcome.progress.best_epoch,
         "epochs": outcome.progress.epoch,

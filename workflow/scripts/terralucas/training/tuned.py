@@ -18,16 +18,17 @@ from torch import Tensor, nn
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.feature_kinds import kind_of_features, layers_of, read_layers
 from terralucas.data.normalisation import normaliser_of_index
-from terralucas.data.packed_chips import Augmentation, PackedChips, open_packed_chips
+from terralucas.data.packed_chips import open_packed_chips
 from terralucas.device import autocast
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 from terralucas.randomness import Stream, torch_seed
-from terralucas.training.decoders import DecoderModel, read_by
-from terralucas.training.frozen_loop import Progress, TrainingOptions
-from terralucas.training.losses import Loss, can_be_cut, class_weights, denominator_terms, head_scale
-from terralucas.training.resume import Sidecar
-from terralucas.training.run import Chips, Recipe
+from terralucas.training.chip_batches import Augmentation, PackedChips
+from terralucas.training.decoders import DecoderModel, read_tokens
+from terralucas.training.losses import Loss, can_be_cut, denominator_terms, head_scale
+from terralucas.training.progress import Progress, TrainingOptions
+from terralucas.training.resume import ResumeFile
+from terralucas.training.run import RunChips, RunSettings
 from terralucas.training.tuned_loop import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit, predict
 
 logger = logging.getLogger(__name__)
@@ -88,14 +89,14 @@ class TunedModel(DecoderModel):
 
     def forward(self, chips: Tensor) -> Tensor:
         tokens = torch.cat(read_layers(self.kind, self.encoder(chips)), dim=-1)
-        return super().forward(read_by(self.setting, tokens))
+        return super().forward(read_tokens(self.setting, tokens))
 
 
 class TunedLearner:
-    """A backbone and its decoder on chips; a `runs.Learner`.
+    """A backbone and its decoder on chips; a `run.Learner`.
 
     Args:
-        recipe: settings and seed; its `training` says `tuning` and `end_to_end`.
+        run: settings and seed; its `training` says `tuning` and `end_to_end`.
         chips: of the study.
         device: to train on.
         inputs: files and names.
@@ -108,39 +109,40 @@ class TunedLearner:
 
     def __init__(
         self,
-        recipe: Recipe,
-        chips: Chips,
+        run: RunSettings,
+        chips: RunChips,
         device: torch.device,
         inputs: TunedInputs,
         workers: int,
         lower_batch_on_oom: bool,
     ) -> None:
-        self.recipe, self.chips, self.device, self.inputs = recipe, chips, device, inputs
+        self.run, self.chips, self.device, self.inputs = run, chips, device, inputs
         self.workers, self.lower_batch_on_oom = workers, lower_batch_on_oom
-        self.settings: Mapping[str, Any] = recipe.training["end_to_end"]
+        self.settings: Mapping[str, Any] = run.training["end_to_end"]
         index = pq.read_table(inputs.index)
         train = chips.rows["train"] if inputs.normalisation == "train" else None
         normaliser, normalisation = normaliser_of_index(index, inputs.normalisation, inputs.bands, train)
         array, record = open_packed_chips(inputs.chips, inputs.chips_record, index["sha256"].to_pylist())
         augmentation = Augmentation(**self.settings["augmentation"])
-        self.packed = PackedChips(array, chips.labels, normaliser, augmentation, recipe.seed)
+        self.packed = PackedChips(array, chips.labels, normaliser, augmentation, run.seed)
         self.source = {
             "model": inputs.model,
             "weights": inputs.weights,
+            "bands": list(inputs.bands),
             "normalisation": normalisation,
-            "precision": autocast(recipe.training["precision"], device)[0],
+            "precision": autocast(run.training["precision"], device)[0],
             "sha256": record["sha256"],
         }
         decisive = {key: value for key, value in inputs.weights.items() if key != "path"}
         versions = {name: version(name) for name in _LIBRARIES}
         self.fingerprint = sha256_of_json([self.source | {"weights": decisive}, list(inputs.bands), versions])
-        self.options = TrainingOptions.of(recipe.training)
+        self.options = TrainingOptions.of(run.training)
         self.module: EndToEnd | None = None
 
     def train(
         self,
         loss: Loss,
-        sidecar: Sidecar,
+        resume_file: ResumeFile,
         on_first_step: Callable[[], None],
         on_epoch: Callable[[dict[str, float]], None],
     ) -> Progress:
@@ -155,9 +157,9 @@ class TunedLearner:
         while True:
             try:
                 self.module = EndToEnd(
-                    self._build().to(self.device), loss, data, self.options, tuning, self.recipe.seed, callbacks, parts
+                    self._build().to(self.device), loss, data, self.options, tuning, self.run.seed, callbacks, parts
                 )
-                return fit(self.module, self.device, sidecar)
+                return fit(self.module, self.device, resume_file)
             except torch.OutOfMemoryError as error:
                 problem = self._out_of_memory(str(error))
             if problem is not None:
@@ -192,36 +194,33 @@ class TunedLearner:
 
     def _mass(self, epoch: int) -> np.ndarray:
         """What each chip (n,) adds to the denominator of the loss in an epoch."""
-        setting, labels = self.recipe.loss_setting, self.chips.labels
-        scheme, beta = setting.get("class_weights", "none"), setting.get("beta")
-        weights = class_weights(scheme, labels[self.chips.rows["train"]], self.recipe.n_classes, beta)
-        return denominator_terms(setting, weights, labels, epoch)
+        return denominator_terms(self.run.loss_setting, self.chips.class_weights, self.chips.labels, epoch)
 
     def _build(self) -> TunedModel:
         """The model with the initial weights of the seed; decoder and head start as those of a frozen run do."""
         backbone = build_backbone(self.inputs.model, self.inputs.bands, self.inputs.weights)
-        torch.manual_seed(torch_seed(self.recipe.seed, Stream.INITIALISATION))
-        recipe = self.recipe
+        torch.manual_seed(torch_seed(self.run.seed, Stream.INITIALISATION))
+        run = self.run
         model = TunedModel(
             backbone.encoder,
-            recipe.decoder_setting,
+            run.decoder_setting,
             backbone.embedding,
-            recipe.n_classes,
-            head_scale(recipe.loss_setting),
+            run.n_classes,
+            head_scale(run.loss_setting),
         )
-        make_trainable(model, recipe.training["tuning"], self.settings.get("lora"))
+        make_trainable(model, run.training["tuning"], self.settings.get("lora"))
         return model
 
     def _out_of_memory(self, found: str) -> StudyError | None:
         """None if a smaller batch is to be tried."""
         if self.module is None:
             return StudyError(
-                f"{self.recipe.run} does not fit into the memory of the GPU.",
+                f"{self.run.name} does not fit into the memory of the GPU.",
                 found=f"there is no room for its weights, before any batch: {found.splitlines()[0]}",
                 remedy="ask for a larger GPU, or one that no other job uses",
             )
         tried, fitted = self.module.batches.chips_per_piece, self.module.largest_batch
-        is_cut = can_be_cut(self.recipe.loss_setting)
+        is_cut = can_be_cut(self.run.loss_setting)
         if self.lower_batch_on_oom and is_cut and tried > 1:
             logger.warning("A batch of %d chips does not fit into memory; the next try takes half of it", tried)
             return None
@@ -229,7 +228,7 @@ class TunedLearner:
         if not is_cut:
             cutting = "its loss is of a whole batch, which lower_batch_on_oom cannot cut: "
         return StudyError(
-            f"{self.recipe.run} does not fit into the memory of the GPU.",
+            f"{self.run.name} does not fit into the memory of the GPU.",
             found=f"a batch of {tried} chips was tried, the largest that fitted had {fitted}: {found.splitlines()[0]}",
             remedy=f"{cutting}lower training.batch_size, tune with lora instead of full, or ask for a larger GPU",
         )

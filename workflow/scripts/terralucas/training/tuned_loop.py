@@ -1,6 +1,6 @@
 """End-to-end training: a backbone learns together with its decoder, on chips, under Lightning's Trainer.
 
-What frozen runs do, these do as well, with the same code: order of batches, monitor, best epoch, history, sidecar.
+What frozen runs do, these do as well, with the same code: order of batches, monitor, best epoch, history, resume_file.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from lightning.pytorch.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from terralucas.data.packed_chips import Batch, EpochBatches, PackedChips, TimedLoader
 from terralucas.device import autocast
 from terralucas.randomness import Stream, torch_seed
-from terralucas.training.frozen_loop import Progress, TrainingOptions, keep_best, not_finite, validation_row
+from terralucas.training.chip_batches import Batch, EpochBatches, PackedChips, TimedLoader
 from terralucas.training.losses import Loss, start_epoch
-from terralucas.training.resume import Boundary, Sidecar, boundaries
+from terralucas.training.progress import Progress, TrainingOptions, find_divergence, keep_best, validation_row
+from terralucas.training.resume import LastEpoch, ResumeFile, saving_last_epoch
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class EndToEnd(lightning.LightningModule):
             else AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(tuning.ema_decay))
         )
         self.progress = Progress()
-        self.boundary: Boundary | None = None
+        self.last_epoch: LastEpoch | None = None
         self.largest_batch = 0
         self.waited_s = self.trained_s = 0.0
         self._losses: list[Tensor] = []
@@ -144,7 +144,7 @@ class EndToEnd(lightning.LightningModule):
         return progress.epoch >= self.options.epochs or (patience is not None and waited >= patience)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of the sidecar; what Lightning makes later takes its part of it when training starts."""
+        """Go on from a saved state; `on_train_start` restores the parts that Lightning makes later."""
         self._restored = state
         self.progress = Progress(**state["progress"])
         self.model.load_state_dict(state["model"], strict=False)
@@ -220,20 +220,19 @@ class EndToEnd(lightning.LightningModule):
             "train_loss": float((losses * weights).sum() / self.batches.steps),
             **validation_row(float(self.loss(logits.to(self.device), labels.to(self.device))), logits, labels),
         }
-        # Of the first piece whose loss is no number, or of the last of all.
-        backbone, others = self._rates[next(iter(np.flatnonzero(~np.isfinite(losses))), -1)]
-        rate = f"learning rate {others:g} (backbone {backbone:g})"
-        chips = [[self.data.point_ids[i] for i in batch.rows] for batch in batches]
-        progress.diverged = not_finite(losses, row, rate, chips, "{}", self.batches.per_step)
-        if progress.diverged:
+        if (found := find_divergence(losses, row, self.batches.per_step)) is not None:
+            piece = -1 if found.batch is None else found.batch
+            backbone, others = self._rates[piece]
+            chips = ", ".join(self.data.point_ids[i] for i in batches[piece].rows)
+            progress.diverged = found.describe(f"learning rate {others:g} (backbone {backbone:g})", chips)
             self.trainer.should_stop = True
             return
         keep_best(progress, row, trained_state(evaluated), self.options.monitor)
         self.callbacks.on_epoch(row)
         self.trainer.should_stop = self.is_finished
         self.batches.epoch = progress.epoch + 1
-        assert self.boundary is not None, "set by fit"
-        self.boundary.reached(self._state(), last=self.is_finished)
+        assert self.last_epoch is not None, "set by fit"
+        self.last_epoch.reached(self._state(), last=self.is_finished)
 
     def _log_waiting(self) -> None:
         """Log how long the epoch waited for its training batches; a run that goes on counts anew."""
@@ -261,7 +260,7 @@ class EndToEnd(lightning.LightningModule):
         return {**trained_state(self.averaged), "n_averaged": self.averaged.n_averaged}
 
 
-def fit(module: EndToEnd, device: torch.device, sidecar: Sidecar) -> Progress:
+def fit(module: EndToEnd, device: torch.device, resume_file: ResumeFile) -> Progress:
     """Train with AdamW and keep the weights of the epoch with the best validation score.
 
     Returns:
@@ -272,7 +271,7 @@ def fit(module: EndToEnd, device: torch.device, sidecar: Sidecar) -> Progress:
         torch.OutOfMemoryError, Terminated, KeyboardInterrupt: as they came, after the end of the last whole epoch was
             saved.
     """
-    if (state := sidecar.load()) is not None:
+    if (state := resume_file.load()) is not None:
         module.restore(state)
     if module.is_finished:
         return module.progress
@@ -300,7 +299,7 @@ def fit(module: EndToEnd, device: torch.device, sidecar: Sidecar) -> Progress:
         enable_model_summary=False,
     )
     loader = TimedLoader(module.data.chips, module.batches, module.data.workers, pin=device.type == "cuda")
-    with boundaries(sidecar) as module.boundary:
+    with saving_last_epoch(resume_file) as module.last_epoch:
         try:
             module.train()
             trainer.fit(module, loader)

@@ -10,24 +10,23 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from terralucas.data.lucas import ASSETS, EPSG
-from terralucas.evidence.calibration import STAGES
-from terralucas.evidence.fronts import SCORES
-from terralucas.evidence.leakage import NO_PLACES
+from terralucas.geography import ASSETS, EPSG
+from terralucas.report.colours import fills_of, palette
 from terralucas.report.figures.style import (
     MARKERS,
     blank_figure,
     caption,
     decorate,
     drawing,
-    fills_of,
     loss_legend,
     marker_style,
-    palette,
     panels,
     recipe_legend,
 )
-from terralucas.statistics.seed_means import by_recipe
+from terralucas.report.wording import NO_PLACES
+from terralucas.tables.scores import MAIN_SCORES
+from terralucas.tables.tidy_csv import by_recipe
+from terralucas.tables.vocabulary import CALIBRATION_STAGES
 
 _GREY = "#555555"
 # Dark is wrong, light is right; the colours of cividis differ for every kind of colour vision.
@@ -51,7 +50,7 @@ def fronts_figure(points: pd.DataFrame, runs: pd.DataFrame, path: Path) -> None:
     with drawing(path, "Fronts of macro and micro accuracy", width, height) as figure:
         for head, axes in zip(heads, panels(figure, len(heads), columns), strict=True):
             for names, recipe in by_recipe(_of_head(points, head)):
-                macro, micro = (recipe[recipe["on_front"] & (recipe["metric"] == score)] for score in SCORES)
+                macro, micro = (recipe[recipe["on_front"] & (recipe["metric"] == score)] for score in MAIN_SCORES)
                 order = np.argsort(micro["mean"].to_numpy())
                 macro, height_of = macro.iloc[order], 100 * micro["mean"].iloc[order]
                 colour = colours[names["loss"]]
@@ -61,7 +60,7 @@ def fronts_figure(points: pd.DataFrame, runs: pd.DataFrame, path: Path) -> None:
                 axes.plot(100 * macro["mean"], height_of, color=colour, linewidth=1.8, linestyle=style)
             for names, group in by_recipe(_of_head(runs, head)):
                 for marker, stage in (("o", "unshifted"), ("*", "shifted")):
-                    macro, micro = (100 * group[f"{score}_{stage}"].mean() for score in SCORES)
+                    macro, micro = (100 * group[f"{score}_{stage}"].mean() for score in MAIN_SCORES)
                     style = marker_style(colours[names["loss"]], True) | {"markersize": 7 if marker == "o" else 11}
                     axes.plot(macro, micro, marker=marker, markeredgewidth=0.5, zorder=3, **style)
             decorate(axes, " · ".join(head))
@@ -90,7 +89,10 @@ def reliability_figure(reliability: pd.DataFrame, path: Path) -> None:
     columns = min(len(heads), 4)
     blocks = [heads[start : start + columns] for start in range(0, len(heads), columns)]
     places = [
-        (stage, head) for block in blocks for stage in STAGES for head in [*block, *[None] * (columns - len(block))]
+        (stage, head)
+        for block in blocks
+        for stage in CALIBRATION_STAGES
+        for head in [*block, *[None] * (columns - len(block))]
     ]
     width, height = max(6.5, 2.9 * columns + 2.6), 2.9 * len(places) / columns + 0.9
     most = reliability["n"].max()

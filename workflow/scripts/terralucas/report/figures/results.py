@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from terralucas.report.colours import fills_of, palette
 from terralucas.report.figures.style import (
     CROSSED_NAMES,
     MARKERS,
@@ -22,20 +23,17 @@ from terralucas.report.figures.style import (
     caption,
     decorate,
     drawing,
-    fills_of,
     interval_note,
     loss_legend,
     marker_style,
-    no_seeds_interval,
-    palette,
     panels,
     recipe_legend,
     verdict_legend,
     whisker,
 )
-from terralucas.report.wording import PERCENT
-from terralucas.statistics.contrasts import AVERAGED, EQUIVALENT, SHOWN, UNDECIDED
-from terralucas.tables.tidy_csv import CONTROL, RECIPE
+from terralucas.report.wording import no_seeds_interval
+from terralucas.tables.scores import PERCENT
+from terralucas.tables.vocabulary import AVERAGED, CONTROL, EQUIVALENT, RECIPE, SHOWN, UNDECIDED
 
 ALL_CLASSES = "all"
 _RECALL_ENDS = ["wilson_low", "wilson_high", "seeds_low", "seeds_high"]

@@ -19,14 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from terralucas.files import atomic_path
+from terralucas.report.colours import fills_of, palette
+from terralucas.report.wording import no_seeds_interval
 
-# Okabe & Ito (2008) without yellow, which vanishes on white, then five colours of Paul Tol's "muted" set.
-COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
-    *("#000000", "#882255", "#999933", "#332288", "#7F7F7F", "#AA6644"),
-)
-# Past this many colours hue alone is no longer safe: later names are drawn hollow or dashed as well.
-SAFE_COLOURS = 6
 # A figure of more inches than this does not fit a screen: its legend is drawn at both ends.
 TALL = 9.0
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -58,11 +53,6 @@ STYLE = {
     # A class or loss may be named with a dollar sign.
     "text.parse_math": False,
 }
-
-
-def palette(names: Iterable[str]) -> dict[str, str]:
-    """Colour-blind-safe hex colour of each name, in the order the names first appear (the study's order)."""
-    return dict(zip(dict.fromkeys(names), itertools.cycle(COLOURS), strict=False))
 
 
 @contextmanager
@@ -102,11 +92,6 @@ def caption(figure: Figure, label: str, note: str) -> None:
     """The shared label of the horizontal axes and, below it, what the marks stand for."""
     lines = textwrap.fill(note, int(11 * figure.get_figwidth()))
     figure.supxlabel(f"{label}\n{lines}", fontsize=10)
-
-
-def fills_of(names: Sequence[str]) -> dict[str, bool]:
-    """Whether the marks of each name are filled (lines solid); hollow (dashed) past the safe colours."""
-    return {name: index < SAFE_COLOURS for index, name in enumerate(names)}
 
 
 def marker_style(colour: str, filled: bool) -> dict[str, object]:
@@ -189,12 +174,6 @@ def interval_note(table: pd.DataFrame) -> str:
         kinds.append(f"thin {_joined(SEEDS_NAMES[name] for name in known[1]['seeds_interval'])}")
     missing = "" if len(known[1]) else f" {no_seeds_interval(table)}."
     return f"{note} Whiskers: {level} intervals, {'; '.join(kinds)}.{missing}"
-
-
-def no_seeds_interval(table: pd.DataFrame) -> str:
-    """Why a table has no interval over seeds."""
-    why = "it needs at least two seeds" if table["n_seeds"].max() < 2 else "the seeds do not differ"
-    return f"No seeds interval: {why}"
 
 
 def _joined(names: Iterable[str]) -> str:

@@ -7,11 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from terralucas.report.page_tables import ALL_CLASSES, Cell, Column, PageTable, Row
-from terralucas.report.sections.contrasts import needed_text
-from terralucas.report.wording import METRICS, Metric, counted, p_sentence
-from terralucas.statistics.claims import EQUIVALENT, HIGHER, REFUTED, UNDECIDABLE
-from terralucas.tables.tidy_csv import RECIPE
+from terralucas.report.wording import needed_text, p_sentence
+from terralucas.tables.scores import SCORES, Score
+from terralucas.tables.vocabulary import ALL_CLASSES, REFUTED, RELATION_EQUIVALENT, RELATION_HIGHER, UNDECIDABLE
 
 
 def claim_items(claims: pd.DataFrame, level: float) -> list[dict[str, str]]:
@@ -39,7 +37,7 @@ def claim_items(claims: pd.DataFrame, level: float) -> list[dict[str, str]]:
 
 
 def _sentence(row: Mapping[str, Any], alpha: float) -> str:
-    metric, a, b = METRICS[row["metric"]], row["a"], row["b"]
+    metric, a, b = SCORES[row["metric"]], row["a"], row["b"]
     if pd.isna(row["difference"]):
         return f"no two recipes of this study differ in {a} and {b} alone"
     ends = metric.gap(row["crossed_low"], row["crossed_high"])
@@ -50,15 +48,15 @@ def _sentence(row: Mapping[str, Any], alpha: float) -> str:
     if row["verdict"] == UNDECIDABLE:
         return f"{head} {a} − {b} is {gap}{_need(row, metric)}"
     within = _margin(row["margin"], metric)
-    if row["relation"] == EQUIVALENT and row["verdict"] == REFUTED:
+    if row["relation"] == RELATION_EQUIVALENT and row["verdict"] == REFUTED:
         return f"{head} {a} and {b} differ by more than {within}: {gap}, {p_sentence(row['p_exceeding_holm'])}"
-    if row["relation"] == EQUIVALENT or row["p_holm"] >= alpha:
+    if row["relation"] == RELATION_EQUIVALENT or row["p_holm"] >= alpha:
         return f"{head} {a} and {b} are equivalent within ± {within}: {gap}, {p_sentence(row['p_equivalence_holm'])}"
-    side = HIGHER if row["difference"] > 0 else "lower"
+    side = RELATION_HIGHER if row["difference"] > 0 else "lower"
     return f"{head} {a} is {side} than {b}: {gap}, {p_sentence(row['p_holm'])}"
 
 
-def _need(row: Mapping[str, Any], metric: Metric) -> str:
+def _need(row: Mapping[str, Any], metric: Score) -> str:
     """What would decide it; nothing where there is no margin, or where this design mostly would."""
     seeds, chips = row["seeds_needed"], row["chips_factor_needed"]
     if pd.isna(row["margin"]) or seeds <= row["n_seeds"] or chips == 1:
@@ -66,43 +64,8 @@ def _need(row: Mapping[str, Any], metric: Metric) -> str:
     return f"; {needed_text(_margin(row['margin'], metric), seeds, chips)}"
 
 
-def _margin(margin: float, metric: Metric) -> str:
+def _margin(margin: float, metric: Score) -> str:
     if not metric.percent:
         return f"{margin:g}"
     number = f"{100 * margin:g}"
     return f"{number} point{'' if number == '1' else 's'}"
-
-
-def _score(row: pd.Series, metric: Metric) -> Cell:
-    interval = metric.interval(row["crossed_low"], row["crossed_high"])
-    name = "chips" if str(row["crossed_interval"]).startswith("chips") else "crossed"
-    return Cell(metric.text(row["pooled"]), (f"{name} {interval}" if interval else "no interval",), row["pooled"])
-
-
-def beside_page_table(beside: pd.DataFrame) -> PageTable | None:
-    """Macro and micro accuracy of every recipe, with a column for each study; None where there is no other study."""
-    if beside.empty:
-        return None
-    scores = {(row["study"], row["metric"], *(row[name] for name in RECIPE)): row for _, row in beside.iterrows()}
-    # Studies side by side, score by score.
-    columns = [(metric, study) for metric in beside["metric"].unique() for study in beside["study"].unique()]
-    own = set(beside.loc[beside["study"] == beside["study"].iloc[0], "loss"])
-    rows = []
-    for key in beside[RECIPE].drop_duplicates().itertuples(index=False, name=None):
-        found = [(scores.get((study, metric, *key)), METRICS[metric]) for metric, study in columns]
-        cells = [Cell("—") if row is None else _score(row, metric) for row, metric in found]
-        # Only losses of this study have a colour on its page.
-        loss = key[RECIPE.index("loss")]
-        rows.append(Row(tuple(map(str, key)), cells, loss if loss in own else None))
-    headings = [_heading(metric, study, beside) for metric, study in columns]
-    caption = (
-        "Scores of this and other studies, all classes: pooled, with the interval for new seeds and new chips. A dash: "
-        "the study has no such recipe."
-    )
-    return PageTable(caption, headings, rows)
-
-
-def _heading(metric: str, study: str, beside: pd.DataFrame) -> Column:
-    part = beside[(beside["study"] == study) & (beside["metric"] == metric)]
-    chips = f"{part['n'].max():,.0f} test chips"
-    return Column(METRICS[metric].label, f"%, {study}: {counted(int(part['n_seeds'].max()), 'seed')}, {chips}")

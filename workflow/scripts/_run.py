@@ -1,0 +1,29 @@
+"""What the rules of frozen and of tuned runs have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from terralucas.training.run import Inputs, MakeLearner, RunSettings, execute
+
+
+def execute_run(snakemake: Any, make_learner: MakeLearner) -> None:
+    """Execute the run of a job; its learner is made by `make_learner`."""
+    source, names, params = snakemake.input, snakemake.wildcards, snakemake.params
+    execute(
+        RunSettings(
+            backbone=names.backbone,
+            loss=names.loss,
+            decoder=names.decoder,
+            seed=int(names.seed),
+            loss_setting=params.loss,
+            decoder_setting=params.decoder,
+            training=params.training,
+            n_classes=params.n_classes,
+        ),
+        Inputs(chips=Path(source.chips), split=Path(source.split), code=params.code),
+        make_learner,
+        {name: Path(path) for name, path in snakemake.output.items()},
+        bookkeeping=params.bookkeeping,
+    )

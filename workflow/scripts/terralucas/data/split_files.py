@@ -1,0 +1,60 @@
+"""The file of a split: which part each chip is in."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from terralucas.errors import StudyError
+from terralucas.files import atomic_path
+
+PARTS = ("train", "validation", "test")
+
+
+def class_shares(labels: np.ndarray, n_classes: int) -> np.ndarray:
+    """(K,) share of each class among training chips.
+
+    Raises:
+        StudyError: a class has no chip.
+    """
+    counts = np.bincount(labels, minlength=n_classes)
+    if not counts.all():
+        raise StudyError(
+            "The training part lacks a class.",
+            found=f"no chip of class number {', '.join(map(str, np.flatnonzero(counts == 0)))}",
+            expected=f"chips of all {n_classes} classes",
+            remedy="delete the study's splits/ folder; the splits are made again",
+        )
+    return counts / counts.sum()
+
+
+def write_split(path: Path, point_ids: Sequence[str], parts: Sequence[str]) -> None:
+    """Write a split as CSV with the columns point_id and split."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("point_id", "split"))
+        writer.writerows(zip(point_ids, parts, strict=True))
+
+
+def read_split(path: Path, point_ids: Sequence[str]) -> np.ndarray:
+    """Read a split and check that it is one of these chips in this order.
+
+    Returns:
+        (n,) part of each chip.
+
+    Raises:
+        StudyError: the split belongs to other chips.
+    """
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    if [row[0] for row in rows] != list(point_ids):
+        raise StudyError(
+            f"The split {path} belongs to other chips.",
+            found=f"{len(rows)} rows",
+            expected=f"the {len(point_ids)} chips of the index, in its order",
+            remedy="delete the file; it is made again from the index",
+        )
+    return np.array([row[1] for row in rows])

@@ -1,0 +1,92 @@
+"""All tables of evidence of a study, from the files of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from terralucas.data.split_files import class_shares
+from terralucas.evidence import calibration, fronts, leakage
+from terralucas.statistics.run_predictions import RunPredictions, read_run_predictions
+from terralucas.statistics.run_status import ComparableRuns, RunStatus, comparable_runs
+from terralucas.statistics.seed_means import SeedDesign, mean_test_to_train
+
+
+@dataclass(frozen=True)
+class EvidenceInputs:
+    """What the evidence of a study is computed from.
+
+    Attributes:
+        statuses: of all runs of the grid.
+        parts: (n,) part of each chip, by seed.
+        index: all columns of chips.parquet.
+    """
+
+    statuses: Sequence[RunStatus]
+    parts: Mapping[int, np.ndarray]
+    index: pd.DataFrame
+
+    @cached_property
+    def chosen(self) -> ComparableRuns:
+        """The runs that take part."""
+        return comparable_runs(self.statuses)
+
+    def read_runs(self) -> list[RunPredictions]:
+        """Read the predictions of the runs that take part."""
+        rows = {point_id: row for row, point_id in enumerate(self.index["point_id"])}
+        return [
+            read_run_predictions(status.folder / "predictions.parquet", status.names, rows)
+            for status in self.statuses
+            if self.chosen.includes(status)
+        ]
+
+
+def evidence_tables(
+    inputs: EvidenceInputs,
+    runs: Sequence[RunPredictions],
+    n_classes: int,
+    contrasts: Sequence[Mapping[str, str]],
+    monitor: str,
+    is_holdout: bool,
+    level: float,
+    pixel_size_m: float,
+) -> dict[str, pd.DataFrame]:
+    """Compute the tables of fronts, calibration and shared ground.
+
+    Args:
+        inputs: of the study.
+        runs: as `inputs.read_runs` gives them.
+        n_classes: K.
+        contrasts: factor, a and b of each.
+        monitor: score on which a shift of the prior is chosen.
+        is_holdout: whether all seeds share one split.
+        level: of the intervals.
+        pixel_size_m: side of a pixel on the ground.
+
+    Returns:
+        Tables by the names of their files.
+    """
+    parts = {seed: inputs.parts[seed] for seed in inputs.chosen.seeds}
+    n_test, n_train = (np.array([np.sum(split == part) for split in parts.values()]) for part in ("test", "train"))
+    design = SeedDesign(0.0 if is_holdout else mean_test_to_train(n_test, n_train), level)
+    labels = inputs.index["label"].to_numpy()
+    priors = {seed: class_shares(labels[split == "train"], n_classes) for seed, split in parts.items()}
+    traced = fronts.trace(runs, priors, monitor)
+    temperatures = calibration.temperature_table(runs)
+    places = inputs.index[["easting_m", "northing_m"]].to_numpy(dtype=np.float64)
+    side_m = float(inputs.index["height"].iloc[0]) * pixel_size_m
+    return {
+        "fronts": fronts.points_table(traced, design),
+        "fronts_runs": fronts.front_runs_table(traced),
+        "fronts_summary": fronts.summary_table(traced, design),
+        "fronts_contrasts": fronts.contrasts_table(traced, contrasts, design),
+        "calibration_runs": temperatures,
+        "calibration": calibration.summary_table(temperatures, design),
+        "reliability": calibration.reliability_table(runs),
+        "overlap": leakage.overlap_table(places, parts, side_m),
+        "distance": leakage.distance_table(runs, places, parts, side_m, level),
+    }

@@ -1,0 +1,102 @@
+"""Section classes: recall, precision and F1 of each class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from terralucas.report.page_tables import (
+    Column,
+    PageTable,
+    Row,
+    TableCell,
+    best_text,
+    recipe_name,
+    recipe_row,
+    score_cell,
+    score_column,
+)
+from terralucas.report.score_tables import interval_words
+from terralucas.report.wording import between, counted, listed
+from terralucas.tables.scores import CLASS_SCORES, PERCENT, PERCENT_SIGN, Score
+from terralucas.tables.vocabulary import ALL_CLASSES, CONTROL, RECIPE
+
+
+def never_predicted(confusion: pd.DataFrame) -> list[str]:
+    """Classes that no run of some recipe predicts, so that their precision is undefined."""
+    counts = confusion.groupby([*RECIPE, "predicted_code", "predicted_name"], sort=False)["count"].sum().reset_index()
+    recipes = len(counts[RECIPE].drop_duplicates())
+    sentences = []
+    for (_, name), group in counts[counts["count"] == 0].groupby(["predicted_code", "predicted_name"], sort=False):
+        who = "any recipe" if len(group) == recipes else listed([recipe_name(row) for _, row in group.iterrows()])
+        if 3 < len(group) < recipes:
+            who = f"{len(group)} of {recipes} recipes"
+        sentences.append(f"“{name}” is never predicted by {who}: its precision is undefined there.")
+    return sentences
+
+
+def rarest(per_class: pd.DataFrame) -> str:
+    """What one test chip of the rarest class is worth."""
+    recall = per_class[(per_class["metric"] == "recall") & (per_class["classes"] == ALL_CLASSES)]
+    chips = recall.groupby("class_name", sort=False)["n"].max()
+    chips = chips[chips > 0]
+    if chips.empty:
+        return ""
+    n = int(chips.min())
+    return (
+        f"Fewest test chips: “{chips.idxmin()}”, {counted(n, 'chip')} over all seeds. One of them more or less moves "
+        f"the pooled recall of its class by {100 / n:.3g} points and the macro accuracy by "
+        f"{100 / n / len(chips):.2g} points."
+    )
+
+
+def class_groups(per_class: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each class its table of recipes: recall with three intervals, precision and F1 with two."""
+    groups = []
+    shown = per_class[per_class["classes"] == ALL_CLASSES]
+    for (code, name), table in shown.groupby(["class_code", "class_name"], sort=True):
+        recall = table[table["metric"] == "recall"]
+        best = {
+            key: best_text(table.loc[table["metric"] == key, "pooled"], metric) for key, metric in CLASS_SCORES.items()
+        }
+        rows = []
+        for key, recipe in table.groupby(RECIPE, sort=False):
+            scores = recipe.set_index("metric")
+            cells = [_class_cell(scores.loc[metric], CLASS_SCORES[metric], best[metric]) for metric in CLASS_SCORES]
+            rows.append(recipe_row(dict(zip(RECIPE, key, strict=True)), cells))
+        own = recall.loc[recall["loss"] != CONTROL, "pooled"]
+        low, high = (PERCENT.text(end) for end in (own.min(), own.max()))
+        n = f"{recall['n'].max():,.0f}"
+        caption = (
+            f"{name} (n = {n} test chips). {interval_words(table)}; Wilson: of recall, the one to quote for few chips"
+        )
+        columns = [score_column(metric) for metric in CLASS_SCORES.values()]
+        groups.append({"code": code, "name": name, "n": n, "span": f"{between([low, high])}{PERCENT_SIGN}",
+                       "table": PageTable(f"{caption}.", columns, rows)})  # fmt: skip
+    return groups
+
+
+def _class_cell(row: pd.Series, metric: Score, best: str | None) -> TableCell:
+    cell = score_cell(row, metric, metric.text(row["pooled"]) == best)
+    wilson = metric.interval(row["wilson_low"], row["wilson_high"])
+    fewer = () if pd.notna(row["pooled"]) else ("never predicted",)
+    return TableCell(cell.text, (*([f"Wilson {wilson}"] if wilson else []), *cell.small, *fewer), cell.order, cell.best)
+
+
+def class_table(classes: pd.DataFrame) -> PageTable:
+    """Chips of each class with their share as a bar."""
+    largest = classes["share"].max()
+    rows = [
+        Row(
+            (f"{row['class_code']} {row['class_name']}",),
+            [
+                TableCell(f"{row['n']:,}", order=row["n"]),
+                TableCell(f"{PERCENT.text(row['share'])}{PERCENT_SIGN}", order=row["share"]),
+                TableCell("", order=row["share"], bar=row["share"] / largest),
+            ],
+        )
+        for row in classes.to_dict("records")
+    ]
+    columns = [Column("Chips"), Column("Share"), Column("Bar of the share", is_text=True)]
+    return PageTable("Chips of each class and their share of all chips", columns, rows, Column("Class", is_text=True))

@@ -1,0 +1,64 @@
+"""Section variance: who makes the spread?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from terralucas.report.page_tables import Column, PageTable, TableCell, recipe_row
+from terralucas.report.wording import between, counted, listed
+from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN, SCORES
+from terralucas.tables.vocabulary import ALL_CLASSES, CHIPS, RECIPE
+
+
+def variance_sentences(variance: pd.DataFrame) -> list[str]:
+    """How much of one run's variance is its test chips."""
+    sentences = []
+    for name in MAIN_SCORES:
+        chosen = variance[(variance["metric"] == name) & (variance["classes"] == ALL_CLASSES)]
+        others = chosen[(chosen["component"] != CHIPS) & chosen["share"].notna()]
+        chips = chosen.loc[chosen["component"] == CHIPS, "share"].dropna()
+        if others.empty or chips.empty:
+            continue
+        what = listed(list(dict.fromkeys(others["component"])))
+        span = between([f"{100 * chips.min():.0f}", f"{100 * chips.max():.0f}"])
+        sentences.append(
+            f"In one run’s {SCORES[name].prose} the test chips make {span}{PERCENT_SIGN} of the variance "
+            f"(median recipe {100 * chips.median():.0f}{PERCENT_SIGN}), {what} the rest."
+        )
+    zero = variance[variance["classes"].eq(ALL_CLASSES) & variance["note"].astype(str).str.contains("below 0")]
+    if len(zero):
+        sentences.append(
+            f"{counted(len(zero), 'estimate')} of the part of training came out below zero and stand as 0: test chips "
+            "alone explain the spread there."
+        )
+    return sentences or ["One seed can’t tell training from test chips."]
+
+
+def variance_page_table(variance: pd.DataFrame) -> PageTable:
+    """Shares and deviations of each component of the variance of one run's macro and micro accuracy."""
+    shown = variance[variance["classes"] == ALL_CLASSES]
+    pairs = list(shown[["metric", "component"]].drop_duplicates().itertuples(index=False, name=None))
+    rows = []
+    for key, recipe in shown.groupby(RECIPE, sort=False):
+        parts = recipe.set_index(["metric", "component"])
+        rows.append(
+            recipe_row(dict(zip(RECIPE, key, strict=True)), [_variance_cell(parts.loc[pair]) for pair in pairs])
+        )
+    columns = [
+        Column(component[0].upper() + component[1:], f"{SCORES[metric].label}, %") for metric, component in pairs
+    ]
+    caption = (
+        "Who makes the spread of one run’s score: share of the variance, with the standard deviation in points "
+        "[limits, where they can be told]."
+    )
+    return PageTable(caption, columns, rows)
+
+
+def _variance_cell(row: pd.Series) -> TableCell:
+    if pd.isna(row["share"]):
+        return TableCell("—", (row["note"],) if isinstance(row["note"], str) and row["note"] else ())
+    limits = PERCENT.interval(np.sqrt(row["low"]), np.sqrt(row["high"]))
+    small = [f"{PERCENT.text(row['sd'])} points {limits}".strip()]
+    small += ["below 0, shown as 0"] if isinstance(row["note"], str) and "below 0" in row["note"] else []
+    return TableCell(f"{100 * row['share']:.0f}", tuple(small), row["share"])

@@ -1,0 +1,78 @@
+"""All tables of scores of a study, from the files of its runs and controls."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from terralucas.predictions import FINISHED
+from terralucas.statistics import run_tables
+from terralucas.statistics.comparison import Question, compare
+from terralucas.statistics.run_predictions import Part, read_run_predictions
+from terralucas.statistics.run_status import RunStatus, comparable_runs
+from terralucas.statistics.seed_means import mean_test_to_train
+from terralucas.tables.vocabulary import Recipe
+
+
+def study_tables(
+    statuses: Sequence[RunStatus],
+    controls: Mapping[Recipe, Mapping[int, Path]],
+    index: pd.DataFrame,
+    groups: np.ndarray | None,
+    question: Question,
+    is_holdout: bool,
+) -> dict[str, pd.DataFrame]:
+    """Compute the tables of runs, recipes, controls, contrasts and classes.
+
+    Every score comes from the predictions again, so that the tables depend on nothing else.
+
+    Args:
+        statuses: of all runs of the grid.
+        controls: predictions.parquet of each control, by seed.
+        index: point_id and label of all chips.
+        groups: (n,) block of each chip, or None where chips are divided one by one.
+        question: of the study.
+        is_holdout: whether all seeds share one split.
+
+    Returns:
+        Tables by the names of their files.
+
+    Raises:
+        StudyError: the runs do not belong to one study, or too few of them are finished.
+    """
+    rows = {point_id: row for row, point_id in enumerate(index["point_id"])}
+    results = {status.run: run_tables.read_run(status.folder) for status in statuses if status.status == FINISHED}
+    chosen = comparable_runs(statuses)
+    included = [status for status in statuses if chosen.includes(status)]
+    files: dict[Recipe, Mapping[int, Path]] = {
+        recipe: {status.seed: status.folder / "predictions.parquet" for status in included if status.recipe == recipe}
+        for recipe in chosen.recipes
+    }
+    files |= controls
+
+    def load(recipe: Recipe) -> dict[int, Part]:
+        return {seed: read_run_predictions(files[recipe][seed], {}, rows).test for seed in chosen.seeds}
+
+    runs = [results[status.run] for status in included]
+    sizes = np.array([[run.record["chips"][part] for part in ("test", "train")] for run in runs])
+    with tempfile.TemporaryDirectory() as folder:
+        tables = compare(
+            chosen.recipes,
+            list(controls),
+            load,
+            0.0 if is_holdout else mean_test_to_train(sizes[:, 0], sizes[:, 1]),
+            groups,
+            question,
+            Path(folder),
+        )
+    return tables | {
+        "runs": run_tables.runs_table(statuses, results),
+        "confusion": run_tables.confusion_table(runs, question.classes),
+        "curves": run_tables.curves_table(runs),
+        "classes": run_tables.classes_table(index["label"].to_numpy(), question.classes),
+        "durations": run_tables.durations_table(list(results.values())),
+    }

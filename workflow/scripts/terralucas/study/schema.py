@@ -1,0 +1,88 @@
+"""The schema of a study's configuration, and its defaults."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SCHEMA_PATH = Path(__file__).resolve().parents[3] / "schemas" / "config.schema.yaml"
+
+
+@cache
+def load_schema() -> dict[str, Any]:
+    """The JSON schema of a configuration."""
+    return yaml.safe_load(SCHEMA_PATH.read_text(encoding="utf-8"))
+
+
+def dereference(schema: Any, root: Mapping[str, Any]) -> Any:
+    """A subschema with its `$ref`s replaced by what they point to."""
+    while isinstance(schema, dict) and "$ref" in schema:
+        target: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        schema = {**target, **{key: value for key, value in schema.items() if key != "$ref"}}
+    return schema
+
+
+def complete(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
+    """A value with the schema's defaults where keys are missing, and numbers where text stands for them.
+
+    Snakemake hands nested `--config` values over as text, and YAML reads `1e-4` as text.
+    """
+    schema = dereference(schema, root)
+    if not isinstance(schema, dict):
+        return value
+    if isinstance(value, list):
+        return [complete(item, schema.get("items", {}), root) for item in value]
+    if not isinstance(value, dict):
+        return _as_meant(value, schema)
+    value = dict(value)
+    for branch in schema.get("allOf", []):
+        (key, condition), *_ = branch["if"]["properties"].items()
+        if value.get(key) == condition["const"]:
+            value = complete(value, branch["then"], root)
+    properties = schema.get("properties", {})
+    for key, subschema in properties.items():
+        subschema = dereference(subschema, root)
+        if isinstance(subschema, dict) and "default" in subschema:
+            value.setdefault(key, copy.deepcopy(subschema["default"]))
+        if key in value:
+            value[key] = complete(value[key], subschema, root)
+    others = schema.get("additionalProperties")
+    if isinstance(others, dict):
+        for key in value.keys() - properties.keys():
+            value[key] = complete(value[key], others, root)
+    return value
+
+
+def _as_meant(value: Any, schema: Mapping[str, Any]) -> Any:
+    """A scalar in the type the schema wants, if it can be read as one; otherwise as it is."""
+    options = [schema, *schema.get("anyOf", [])]
+    kinds = {kind for option in options for kind in as_list(option.get("type"))}
+    choices = [choice for option in options for choice in option.get("enum", [])]
+    if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in choices:
+        return str(value)
+    if not isinstance(value, str) or value in choices or "string" in kinds:
+        return value
+    if value in ("null", "~") and ("null" in kinds or None in choices):
+        return None
+    if value.lower() in ("true", "false") and "boolean" in kinds:
+        return value.lower() == "true"
+    for kind, read in (("integer", int), ("number", float)):
+        if kind in kinds:
+            try:
+                number = read(value)
+            except ValueError:
+                continue
+            return number if math.isfinite(number) else value
+    return value
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

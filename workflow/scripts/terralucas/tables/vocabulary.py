@@ -1,0 +1,37 @@
+"""The words in the columns of tables: names of columns, states, families, components."""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 2
+# The columns that name a recipe, in every table.
+RECIPE = ["backbone", "loss", "decoder"]
+# A control has this in the column `loss`, where a recipe has the name of its loss.
+CONTROL = "control"
+Recipe = tuple[str, str, str]
+Difference = tuple[str, str, str]  # factor, a, b
+SHOWN, EQUIVALENT, UNDECIDED = "difference shown", "equivalent within margin", "undecided"
+# p values are adjusted within a family and score.
+AVERAGED, CELL, INTERACTION = "averaged", "cell", "interaction"
+SUPPORTED, REFUTED, UNDECIDABLE = "supported", "refuted", "undecidable"
+RELATION_HIGHER, RELATION_LOWER, RELATION_EQUIVALENT = "higher", "lower", "equivalent"
+NADEAU_BENGIO = "nadeau_bengio_t"
+FIXED_SPLIT = "t_fixed_split"
+SPLIT_AND_INITIALISATION = "split, initialisation and order"
+INITIALISATION = "initialisation and order"
+SPLIT = "split"
+CHIPS = "test chips"
+FAILED, MISSING = "failed", "missing"
+EQUAL_MICRO = "macro_accuracy_at_equal_micro"
+CALIBRATION_STAGES = ("before", "after")
+CALIBRATION_SCORES = ("nll", "brier", "ece", "classwise_ece")
+ALL_CLASSES = "all"
+
+
+def control_as_recipe(control: str) -> Recipe:
+    """Return a control's place among recipes: backbone (`none` if it reads no features), loss `control`, decoder.
+
+    Args:
+        control: its name, such as `majority` or `knn/tiny`.
+    """
+    kind, _, backbone = control.partition("/")
+    return backbone or "none", CONTROL, kind

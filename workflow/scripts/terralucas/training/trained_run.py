@@ -1,0 +1,117 @@
+"""A trained run, loaded from the files it left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from terralucas.backbones.encoder import build_backbone
+from terralucas.data.normalisation import Normaliser
+from terralucas.errors import StudyError
+from terralucas.predictions import DIVERGED
+from terralucas.training.run import SCHEMA_VERSION
+from terralucas.training.tuned import TunedModel, make_trainable
+
+
+class TrainedRun(nn.Module):
+    """The model of a finished run, in evaluation mode: from reflectance to logits.
+
+    Attributes:
+        record: the run's run.yaml.
+        classes: code and name of each class, in the order of the logits.
+        bands: names in the order in which `forward` wants them.
+        normaliser: with the statistics the run was trained with.
+        model: encoder, decoder and head.
+    """
+
+    def __init__(self, record: Mapping[str, Any], normaliser: Normaliser, model: TunedModel) -> None:
+        super().__init__()
+        self.record = record
+        self.classes: list[dict[str, str]] = record["classes"]
+        self.bands: list[str] = record["features"]["bands"]
+        self.normaliser, self.model = normaliser, model
+
+    @torch.inference_mode()
+    def forward(self, chips: np.ndarray) -> Tensor:
+        """Classify chips.
+
+        Args:
+            chips: (n, bands, side, side) surface reflectance, NaN where a pixel is missing; `record["chip_side_px"]`
+                is the side the run was trained with.
+
+        Returns:
+            (n, K) float32 logits.
+        """
+        device = next(self.model.parameters()).device
+        return self.model(torch.from_numpy(self.normaliser(chips)).to(device)).float()
+
+
+def load_run(folder: Path) -> TrainedRun:
+    """Load the model of a finished run from run.yaml and model.ckpt.
+
+    Args:
+        folder: of the run, `results/<study>/runs/<backbone>/<loss>/<decoder>/seed-<s>`. The path of the backbone's
+            weights in run.yaml is relative to the folder the study was started in.
+
+    Raises:
+        StudyError: the run is not finished, another version of the project wrote it, or the backbone's weights are
+            gone or changed.
+    """
+    record = _read_record(folder)
+    source, settings = record["features"], record["settings"]
+    checkpoint = torch.load(folder / "model.ckpt", map_location="cpu", weights_only=True)
+    backbone = build_backbone(source["model"], source["bands"], source["weights"])
+    model = TunedModel(
+        backbone.encoder,
+        checkpoint["decoder"],
+        backbone.embedding,
+        checkpoint["n_classes"],
+        checkpoint["cosine_scale"],
+    )
+    training = settings["training"]
+    tuning = training.get("tuning", "frozen")
+    make_trainable(model, tuning, training.get("end_to_end", {}).get("lora"))
+    # Of a frozen or adapted encoder the checkpoint holds only what was trained.
+    missing, unexpected = model.load_state_dict(checkpoint["state_dict"], strict=False)
+    absent = [name for name in missing if tuning == "full" or not name.startswith("encoder.")]
+    if absent or unexpected:
+        raise StudyError(
+            f"The checkpoint {folder / 'model.ckpt'} is not of the model that run.yaml describes.",
+            found=f"missing {', '.join(absent) or 'nothing'}; unexpected {', '.join(unexpected) or 'nothing'}",
+            remedy="delete the folder of the run; the run is made again",
+        )
+    statistics = (np.array(list(source["normalisation"][name].values())) for name in ("mean", "std", "fill"))
+    normaliser = Normaliser(source["normalisation"]["kind"], *statistics)
+    return TrainedRun(record, normaliser, model).eval().requires_grad_(False)
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / "run.yaml"
+    if not path.is_file():
+        raise StudyError(
+            f"There is no finished run in {folder}.",
+            found=f"no file {path.name}",
+            expected="the folder of a run: results/<study>/runs/<backbone>/<loss>/<decoder>/seed-<s>",
+            remedy="start the study again, or name another run",
+        )
+    record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if record["schema_version"] != SCHEMA_VERSION:
+        raise StudyError(
+            f"The run in {folder} was written by another version of this project.",
+            found=f"schema_version {record['schema_version']} in {path.name}",
+            expected=f"schema_version {SCHEMA_VERSION}",
+            remedy="start the study again with this version, or load the run with the version that wrote it",
+        )
+    if record["status"] == DIVERGED:
+        raise StudyError(
+            f"The run in {folder} has no model to use.",
+            found=f"it diverged: {record['diverged']}",
+            remedy="use a run whose status is finished",
+        )
+    return record
