@@ -1,63 +1,79 @@
-# What a study says when it starts, ends well or ends with failures, and how packed runs fail alone.
-from snakemake.spawn_jobs import SpawnedJobArgsFactory
-
+# What a study shows when it starts, ends well or ends with failures.
+from _packs import patch_packs
 from _terminal import Terminal
 from terralucas.files import check_writable, remove_leftovers
 from terralucas.registration import plan_of, register
 
 
-def insist_on_writing(folder):
-    """Stop before any job where files cannot be made, with a message that says so."""
+def stop_at_study_error(function, *arguments):
+    """Call a function; its StudyError ends Snakemake with the message and no traceback."""
     try:
-        check_writable(Path(folder))
+        function(*arguments)
     except StudyError as error:
         raise WorkflowError(str(error)) from None
 
 
+def require_writable(folder):
+    """Stop before any job where files cannot be made, with a message that says so."""
+    stop_at_study_error(check_writable, Path(folder))
+
+
 if workflow.is_main_process:
     # Snakemake's records and lock; without this it ends with a traceback.
-    insist_on_writing(".snakemake")
+    require_writable(".snakemake")
 
 
-def insist_on_plain_paths():
+def require_quotable_paths():
     """Stop where a path has characters that Snakemake and its SLURM plugin do not quote in the jobs' command lines."""
     for path in (Path.cwd(), workflow.main_snakefile, *workflow.overwrite_configfiles):
         if found := sorted(set("'$`\\\n") & set(str(path))):
-            problem = StudyError(
+            raise StudyError(
                 f"SLURM jobs cannot be started from {path}.",
                 found=f"{' '.join(found)} in the path",
                 remedy="use a folder whose path has no quote ', $, ` or backslash; spaces and other letters work",
             )
-            raise WorkflowError(str(problem))
+
+
+def prepare_cluster():
+    """Check and change what Snakemake needs to run jobs on a cluster."""
+    require_quotable_paths()
+    if workflow.group_settings.overwrite_groups:
+        patch_packs()
+    # The plugin is only installed for sure, and its settings only known, where it is the executor.
+    if workflow.executor_plugin.name == "slurm":
+        from _slurm import patch_plugin
+
+        patch_plugin(workflow.executor_settings)
+
+
+def terminal_handlers():
+    """What shows Snakemake's log on the terminal; none where a plugin for logging does."""
+    handlers = workflow.logger_manager.logger.handlers
+    return [handler for handler in handlers if handler.name == "DefaultStreamHandler"]
+
+
+def finished_runs():
+    """The runs of the grid that are finished, as (backbone, loss, decoder, seed)."""
+    return {run for run, record in zip(all_runs(), of_all_runs("run.yaml")) if Path(record).is_file()}
 
 
 onstart:
-    insist_on_writing(RESULTS)
-    finished = sum(Path(path).is_file() for path in of_all_runs("run.yaml"))
-    register(Path(RESULTS, "registration.json"), plan_of(config), finished)
+    require_writable(RESULTS)
     if not workflow.local_exec:
-        insist_on_plain_paths()
-    # The plugin is only there, and its settings only known, where it is the executor.
-    if hasattr(workflow.executor_settings, "status_command"):
-        from _slurm import mend_plugin
-
-        try:
-            mend_plugin(workflow.executor_settings)
-        except StudyError as error:
-            raise WorkflowError(str(error)) from None
+        stop_at_study_error(prepare_cluster)
+    register(Path(RESULTS, "registration.json"), plan_of(config), len(finished_runs()))
     # `--verbose` shows everything, as does the log file.
     if not workflow.output_settings.verbose:
-        for handler in list(workflow.logger_manager.logger.handlers):
-            if handler.name == "DefaultStreamHandler":
-                workflow.logger_manager.logger.removeHandler(handler)
-                workflow.logger_manager.logger.addHandler(
-                    Terminal(
-                        {workflow.dag.jobid(job): job for job in workflow.dag.needrun_jobs()},
-                        total=len(of_all_runs("run.yaml")),
-                        finished=sum(Path(path).is_file() for path in of_all_runs("run.yaml")),
-                        is_remote=not workflow.local_exec,
-                    )
+        for handler in terminal_handlers():
+            workflow.logger_manager.logger.removeHandler(handler)
+            workflow.logger_manager.logger.addHandler(
+                Terminal(
+                    {workflow.dag.jobid(job): job for job in workflow.dag.needrun_jobs()},
+                    total=len(all_runs()),
+                    finished=len(finished_runs()),
+                    is_remote=not workflow.local_exec,
                 )
+            )
 
 
 onsuccess:
@@ -74,9 +90,3 @@ onerror:
         "The study is not finished. What is finished is kept: start it again, and it goes on from there.",
         file=sys.stderr,
     )
-
-
-# Snakemake hands --keep-incomplete to the processes it starts, but not --keep-going: the first run of a pack to fail
-# would take those after it along.
-_arguments = SpawnedJobArgsFactory.general_args
-SpawnedJobArgsFactory.general_args = lambda *given, **named: f"{_arguments(*given, **named)} --keep-going"
