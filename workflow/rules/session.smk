@@ -1,8 +1,15 @@
-# What a study shows when it starts, ends well or ends with failures.
+# What a study shows when it starts, ends well or ends with failures, and what stops it early.
 from _packs import patch_packs
+from _stop import StopAtFailedCheck
 from _terminal import Terminal
 from terralucas.files import check_writable, remove_leftovers
 from terralucas.registration import plan_of, register
+
+# Rules that check chips, splits and settings. Where one fails, the chips or the configuration must be corrected, which may
+# change what all others are made of: the study stops there, though other failures leave the runs that do not depend on them
+# to be finished (keep-going in profiles/default). An audit as an input of feature passes would come before them for certain,
+# but a new input makes Snakemake repeat those of finished studies; so audits have a higher priority instead.
+CHECKS = ("index_chips", "split_chips", "audit_treatment", "audit_tuning")
 
 
 def stop_at_study_error(function, *arguments):
@@ -74,6 +81,10 @@ onstart:
                     is_remote=not workflow.local_exec,
                 )
             )
+    # After the terminal, which shows the failure before this says what follows from it.
+    workflow.logger_manager.logger.addHandler(
+        StopAtFailedCheck(workflow.scheduler, CHECKS, workflow.logger_manager.logger)
+    )
 
 
 onsuccess:
@@ -86,6 +97,9 @@ onsuccess:
 
 
 onerror:
+    for handler in workflow.logger_manager.logger.handlers:
+        if isinstance(handler, Terminal):
+            handler.show_failures()
     print(
         "The study is not finished. What is finished is kept: start it again, and it goes on from there.",
         file=sys.stderr,
