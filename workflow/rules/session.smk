@@ -1,7 +1,12 @@
-# What a study shows when it starts, ends well or ends with failures, and what stops it early.
+# What a study shows in a dry run, when it starts, ends well or ends with failures, and what stops it early.
+import atexit
+
+from snakemake.settings.enums import Quietness
+
+from _dry_run import HideJobs, downloads_section, results_section, runs_section
 from _packs import patch_packs
 from _stop import StopAtFailedCheck
-from _terminal import Terminal
+from _terminal import RUN_RULES, Terminal
 from terralucas.files import check_writable, remove_leftovers
 from terralucas.registration import plan_of, register
 
@@ -62,6 +67,46 @@ def terminal_handlers():
 def finished_runs():
     """The runs of the grid that are finished, as (backbone, loss, decoder, seed)."""
     return {run for run, record in zip(all_runs(), of_all_runs("run.yaml")) if Path(record).is_file()}
+
+
+def print_dry_run():
+    """Print which runs a dry run plans, what would be downloaded and what is there."""
+    # Snakemake makes the scheduler when it knows all jobs; before that an error ended it, which it has shown.
+    if workflow.scheduler is None:
+        return
+    jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
+    outputs = {str(path) for job in jobs for path in job.output}
+    wildcards = [job.wildcards for job in jobs if job.rule.name in RUN_RULES]
+    planned = {(each.backbone, each.loss, each.decoder, each.seed) for each in wildcards}
+    has_chips_to_retrieve = any(job.rule.name == "retrieve_chips" for job in jobs)
+    fetched = [job.wildcards.backbone for job in jobs if job.rule.name == "fetch_weights"]
+    sections = (
+        runs_section(all_runs(), planned, finished_runs()),
+        downloads_section(
+            without_secrets(config)["dataset"]["sources"] if has_chips_to_retrieve else [],
+            Path(DOWNLOADS, "chips", DATASET_KEY),
+            {name: config["backbones"][name]["weights"] for name in GRID["backbones"] if name in fetched},
+            Path(DOWNLOADS, "huggingface"),
+        ),
+        results_section(
+            RESULTS,
+            {
+                "report": [f"{RESULTS}/report.html"],
+                "tables": [f"{RESULTS}/tables/{name}.csv" for name in (*TABLES, *EVIDENCE, *BESIDE)],
+            },
+            outputs,
+        ),
+    )
+    print(f"\nStudy {config['study']}", *("\n".join(section) for section in sections), sep="\n\n")
+
+
+if workflow.is_main_process and workflow.output_settings.dryrun:
+    # Snakemake calls no hook at the end of a dry run. An error at exit is shown, but leaves the exit status as it was.
+    atexit.register(print_dry_run)
+    # `--verbose`, and a --quiet that does not name `reason` as that of profiles/default, show every job.
+    if not workflow.output_settings.verbose and Quietness.REASON in (workflow.output_settings.quiet or ()):
+        for handler in terminal_handlers():
+            handler.addFilter(HideJobs())
 
 
 onstart:
