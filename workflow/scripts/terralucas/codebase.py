@@ -44,9 +44,9 @@ def code_of(script: Path) -> list[Path]:
 def fingerprint(paths: Iterable[Path]) -> str:
     """Return the hex SHA-256 of what code files do, independent of where the project lies.
 
-    A Python file counts as its syntax tree without docstrings, comments, layout and the text of messages; any other file
-    as its bytes. Messages are strings in the calls that make errors, problems of chips and lines of logs, and in tables of
-    remedies: they change no number. Words without a space count also there, because some are keys.
+    A Python file counts as its syntax tree without docstrings, comments, layout and the text of messages; any other
+    file as its bytes. Messages are the strings in calls that make errors, problems of chips or lines of logs, and in
+    tables of remedies: they change no number. A string without a space counts there too, because it may be a key.
     """
     digest = hashlib.sha256()
     for path in sorted(map(Path, paths)):
