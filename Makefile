@@ -30,10 +30,10 @@ test: .venv/ready ## all tests
 	@$(BIN)/pytest -n 2 --dist loadfile
 
 drill: .venv/ready ## 50 faults on a Slurm of one's own (root, Debian's slurm packages; about 25 to 40 minutes)
-	@PYTHONPATH=workflow/scripts:tests $(BIN)/python tests/slurm/drill.py $(OPTIONS)
+	@PYTHONPATH=workflow/scripts:tests $(BIN)/python -m helpers.drill $(OPTIONS)
 
 overhead: .venv/ready ## what SLURM costs a run, packed and not (likewise)
-	@PYTHONPATH=tests:tests/slurm $(BIN)/python benchmarks/slurm_overhead.py
+	@PYTHONPATH=tests $(BIN)/python benchmarks/slurm_overhead.py
 
 lint: .venv/ready ## ruff, snakefmt and Snakemake's own linter
 	@$(BIN)/ruff check .

@@ -12,10 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from cluster import Cluster
-
-from project import Project
-from tiny_study import TINY
+from helpers.cluster import Cluster
+from helpers.project import Project
+from helpers.tiny_study import TINY
 
 RUNS = 10
 PACKS = (1, 2, 5, 10)

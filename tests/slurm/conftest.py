@@ -4,9 +4,9 @@ import os
 import warnings
 
 import pytest
-from cluster import Cluster, ClusterError, available, install
 
-from project import Project
+from helpers.cluster import Cluster, ClusterError, available, install
+from helpers.project import Project
 
 
 @pytest.fixture(scope="session")

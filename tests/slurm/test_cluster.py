@@ -3,10 +3,11 @@
 import time
 from pathlib import Path
 
-import cluster as cluster_module
 import psutil
 import pytest
-from cluster import Cluster, ClusterError
+
+from helpers import cluster as cluster_module
+from helpers.cluster import Cluster, ClusterError
 
 pytestmark = pytest.mark.slurm
 

@@ -1,8 +1,9 @@
 """A short form of the drill: some faults, each of another kind. `make drill` does all kinds, 50 times."""
 
 import pytest
-from drill import Drill
-from faults import FAULTS
+
+from helpers.drill import Drill
+from helpers.faults import FAULTS
 
 pytestmark = pytest.mark.slurm
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from project import Project
-from tiny_study import TINY
+from helpers.project import Project
+from helpers.tiny_study import TINY
 
 pytestmark = pytest.mark.slurm
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.coverage import ALPHA, measure
-from small_study import SMALL
+from helpers.small_study import SMALL
 
 STUDIES = 100
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from project import Project
-from tiny_study import TINY
+from helpers.project import Project
+from helpers.tiny_study import TINY
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from tiny_study import TINY
+from helpers.tiny_study import TINY
 
 pytestmark = pytest.mark.workflow
 

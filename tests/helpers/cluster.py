@@ -1,0 +1,379 @@
+"""A real Slurm of one node for tests, and for trying the profile: no systemd, no cgroups, GPUs that are only booked.
+
+    python tests/helpers/cluster.py start FOLDER    prints what to export, so that sbatch, squeue and the profile use it
+    python tests/helpers/cluster.py stop FOLDER
+
+Everything lies in FOLDER: configuration, keys, spool, logs. Clients find it by SLURM_CONF and PATH, which jobs inherit,
+and its ports and its munge socket are its own. So it leaves /etc/slurm alone, meets no other Slurm of the machine, and
+several can run side by side. It needs root (a slurmd that starts jobs does) and Debian's packages of Slurm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge")
+PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "munged")
+# Where Debian puts daemons; not in everybody's PATH.
+SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+# In the environment of the daemons alone, so that `stop` finds them and what they started.
+MARK = "TERRALUCAS_SLURM_FOLDER"
+# Linux allows 107 bytes in the path of a socket.
+LONGEST_FOLDER = 90
+
+CONFIGURATION = """\
+ClusterName=test
+SlurmctldHost={node}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmdPort={node_port}
+# Listen on the loopback alone.
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+# A requeued job waits as long as credentials live, 120 s if nothing is said.
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/logs/slurmctld.log
+SlurmdLogFile={folder}/logs/slurmd.log
+# No cgroups and no pinning, which containers seldom allow.
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+MailProg=/bin/true
+AccountingStorageType=accounting_storage/none
+# CPUs and memory are what is said below, not what the machine has: they are booked, never enforced.
+SlurmdParameters=config_overrides
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+# Schedule at once; the usual cycles are of 30 and 60 s.
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=2,sched_interval=2,batch_sched_delay=0,sched_min_interval=100000
+PriorityType=priority/basic
+KillWait=2
+CompleteWait=0
+# Ended jobs stay visible to `scontrol show job`, and to squeue asked for a job, longer than a test lasts.
+MinJobAge=1800
+# A job that no partition can ever run is refused instead of left pending.
+EnforcePartLimits=ALL
+JobRequeue=1
+# A node comes back by itself where it was only out of reach; `node_down` lasts until `node_up`.
+ReturnToService=1
+GresTypes=gpu
+NodeName={node} NodeAddr=127.0.0.1 CPUs={cpus} CoresPerSocket={cpus} RealMemory=64000 Gres=gpu:{gpus} State=UNKNOWN
+PartitionName=gpu Nodes={node} MaxTime=1-00:00:00 DefaultTime=00:10:00 State=UP Default=YES
+PartitionName=short Nodes={node} MaxTime=00:01:00 DefaultTime=00:01:00 State=UP
+"""
+
+
+class ClusterError(RuntimeError):
+    """The cluster, or one of its clients, does not do what it should."""
+
+
+def available() -> bool:
+    """Whether a cluster can be started: Slurm's programs are installed and this is root."""
+    return os.geteuid() == 0 and all(shutil.which(name, path=SEARCH_PATH) for name in PROGRAMS)
+
+
+def install() -> None:
+    """Install Debian's packages of Slurm, without starting their daemons.
+
+    Raises:
+        ClusterError: this is not root, or there is no apt-get, or it fails.
+    """
+    if os.geteuid() != 0:
+        raise ClusterError("a Slurm cluster of one's own needs root")
+    if not shutil.which("apt-get"):
+        raise ClusterError(f"Slurm is not installed (packages {', '.join(PACKAGES)}), and there is no apt-get")
+    # Packages ask this program whether they may start their daemons.
+    policy = Path("/usr/sbin/policy-rc.d")
+    own_policy = not policy.exists()
+    if own_policy:
+        policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
+        policy.chmod(0o755)
+    apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
+    try:
+        for command in ([*apt, "update"], [*apt, "install", "-y", "--no-install-recommends", *PACKAGES]):
+            done = subprocess.run(
+                command, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, capture_output=True, text=True
+            )
+    finally:
+        if own_policy:
+            policy.unlink()
+    if done.returncode != 0 or not available():
+        raise ClusterError(f"apt-get could not install Slurm: {done.stderr.strip()[-2000:]}")
+
+
+def free_ports(count: int) -> list[int]:
+    """TCP ports that nothing listens on."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def _program(name: str) -> str:
+    """Path of one of Slurm's programs."""
+    path = shutil.which(name, path=SEARCH_PATH)
+    if path is None:
+        raise ClusterError(f"{name} is not installed; Debian's packages are {' '.join(PACKAGES)}")
+    return path
+
+
+def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+
+
+class Cluster:
+    """One controller and one node, whose whole state lies in a folder.
+
+    Args:
+        folder: where everything goes; an object made later for the same folder is the same cluster.
+        gpus: GPUs to book; jobs see them in CUDA_VISIBLE_DEVICES, and there is nothing behind them.
+        cpus: CPUs to book, whatever the machine has.
+    """
+
+    def __init__(self, folder: Path, gpus: int = 2, cpus: int = 4) -> None:
+        self.folder = folder.resolve()
+        self.gpus = gpus
+        self.cpus = cpus
+        self.node = socket.gethostname().split(".")[0]
+        self.environment = {
+            "SLURM_CONF": str(self.folder / "slurm.conf"),
+            "PATH": os.pathsep.join((str(self.folder / "bin"), os.environ.get("PATH", os.defpath))),
+        }
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the daemons and wait until the node takes jobs; does nothing to a cluster that runs.
+
+        Raises:
+            ClusterError: it does not come up; the message ends with the tails of the logs.
+        """
+        if self._processes():
+            return
+        if len(str(self.folder)) > LONGEST_FOLDER:
+            raise ClusterError(f"{self.folder} is longer than {LONGEST_FOLDER} characters; sockets would not fit")
+        try:
+            self._configure()
+            # Its own munged; --force because a folder for tests may be closed to other users.
+            self._start_daemon(
+                "munged", "--force", f"--socket={self.folder / 'munge.socket'}",
+                *(f"--{kind}-file={self.folder / 'munge'}.{kind}" for kind in ("key", "seed", "pid")),
+                f"--log-file={self.folder / 'logs' / 'munged.log'}",
+            )  # fmt: skip
+            self.start_controller()
+            self._start_daemon("slurmd")
+            self._wait("the node to take jobs", self._node_is_up, daemon="slurmd")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the daemons, the jobs and all that they started; does nothing to a cluster that does not run."""
+        deadline = time.monotonic() + 30
+        # Again until none is left, as a process may start another one meanwhile.
+        while processes := self._processes():
+            if time.monotonic() > deadline:
+                raise self._error(f"these processes do not end: {processes}")
+            _send(signal.SIGKILL, processes)
+            time.sleep(0.05)
+
+    def run(self, *command: str | Path | int, check: bool = True, timeout: float = 30) -> str:
+        """Standard output of a Slurm client, e.g. `run("squeue", "-h")`.
+
+        Raises:
+            ClusterError: it fails, unless `check` is false.
+            subprocess.TimeoutExpired: it lasts longer than `timeout` seconds.
+        """
+        done = subprocess.run(
+            list(map(str, command)), env=os.environ | self.environment, capture_output=True, text=True, timeout=timeout
+        )
+        if check and done.returncode != 0:
+            raise self._error(f"{' '.join(map(str, command))} failed: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def jobs(self) -> list[int]:
+        """Ids of the jobs that wait or run."""
+        return sorted({int(line) for line in self.run("squeue", "-h", "-o", "%A").split()})
+
+    def start_controller(self) -> None:
+        """Start slurmctld, which goes on where the last one stopped, and wait until it answers."""
+        self._start_daemon("slurmctld")
+        self._wait("its answer", lambda: "is UP" in self.run("scontrol", "ping", check=False), daemon="slurmctld")
+
+    def stop_controller(self) -> None:
+        """End slurmctld as a site does, its state saved; running jobs go on."""
+        self._end_controller(signal.SIGTERM)
+
+    def kill_controller(self) -> None:
+        """End slurmctld as a crash does: what happened since it saved its state, every few seconds, is forgotten."""
+        self._end_controller(signal.SIGKILL)
+
+    def restart_controller(self) -> None:
+        self.stop_controller()
+        self.start_controller()
+
+    def node_down(self, reason: str) -> None:
+        """Declare the node broken: its jobs end as NODE_FAIL, and no other starts."""
+        self.run("scontrol", "update", f"NodeName={self.node}", "State=DOWN", f"Reason={reason}")
+
+    def node_up(self) -> None:
+        """Let the node take jobs again."""
+        self.run("scontrol", "update", f"NodeName={self.node}", "State=RESUME")
+        self._wait("the node to take jobs", self._node_is_up, daemon="slurmd")
+
+    def _configure(self) -> None:
+        # A new cluster must not meet the jobs and keys of an earlier one.
+        for name in ("state", "spool", "devices", "logs", "bin"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            (self.folder / name).mkdir(parents=True)
+        for leftover in self.folder.glob("munge.*"):
+            leftover.unlink()
+        key = self.folder / "munge.key"
+        key.touch(mode=0o600)
+        key.write_bytes(os.urandom(128))
+        controller_port, node_port = free_ports(2)
+        text = CONFIGURATION.format(
+            folder=self.folder, node=self.node, gpus=self.gpus, cpus=self.cpus,
+            controller_port=controller_port, node_port=node_port,
+        )  # fmt: skip
+        (self.folder / "slurm.conf").write_text(text, encoding="utf-8")
+        for number in range(self.gpus):
+            # The numbers of /dev/null. The digit at the end becomes CUDA_VISIBLE_DEVICES.
+            os.mknod(self.folder / "devices" / f"gpu{number}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        (self.folder / "gres.conf").write_text(
+            "".join(f"Name=gpu File={self.folder}/devices/gpu{number}\n" for number in range(self.gpus)),
+            encoding="utf-8",
+        )
+
+        # Snakemake's executor for jobs takes SLURM_CONF from the srun it calls.
+        srun = self.folder / "bin" / "srun"
+        srun.write_text(
+            f"#!/bin/sh\nSLURM_CONF='{self.folder}/slurm.conf' exec {_program('srun')} \"$@\"\n", encoding="utf-8"
+        )
+        srun.chmod(0o755)
+
+    def _start_daemon(self, name: str, *arguments: str) -> None:
+        """Run a program that puts itself into the background, once it has found nothing wrong."""
+        # Not a pipe, which the daemon would hold open.
+        with (self.folder / "logs" / f"{name}.start").open("w", encoding="utf-8") as output:
+            done = subprocess.run(
+                [_program(name), *arguments],
+                env=os.environ | self.environment | {MARK: str(self.folder)},
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=30,
+            )
+        if done.returncode != 0:
+            raise self._error(f"{name} does not start")
+
+    def _end_controller(self, number: signal.Signals) -> None:
+        # slurmscriptd is a fork of slurmctld.
+        names = ("slurmctld", "slurmscriptd")
+        _send(number, self._named(*names))
+        self._wait("the controller to end", lambda: not self._named(*names))
+
+    def _named(self, *names: str) -> list[psutil.Process]:
+        found = []
+        for process in self._processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name() in names:
+                    found.append(process)
+        return found
+
+    def _processes(self) -> list[psutil.Process]:
+        """The daemons, the jobs' processes and their descendants; never this process or one it descends from."""
+        configuration = os.fsencode(f"SLURM_CONF={self.environment['SLURM_CONF']}")
+        mark = os.fsencode(f"{MARK}={self.folder}")
+        found = set()
+        for process in psutil.process_iter():
+            try:
+                # psutil's own reading ends where slurmstepd has written its title over the environment.
+                environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+                in_job = configuration in environment and any(each.startswith(b"SLURM_JOB_ID=") for each in environment)
+                if in_job or mark in environment:
+                    found |= {process, *process.children(recursive=True)}
+            except (OSError, psutil.Error):  # it has ended meanwhile
+                continue
+        return list(found - {psutil.Process(), *psutil.Process().parents()})
+
+    def _node_is_up(self) -> bool:
+        state = self.run("sinfo", "-h", "-N", "-p", "gpu", "-o", "%T", check=False).strip()
+        return state in ("idle", "mixed", "allocated", "completing")
+
+    def _wait(self, what: str, condition: Callable[[], bool], daemon: str | None = None) -> None:
+        """Wait until `condition` holds, unless `daemon` ends."""
+        started = seen = time.monotonic()
+        while not condition():
+            now = time.monotonic()
+            if daemon and self._named(daemon):
+                seen = now
+            # A daemon that puts itself into the background is not to be seen for a moment.
+            if daemon and now > seen + 2:
+                raise self._error(f"{daemon} has ended")
+            if now > started + 30:
+                raise self._error(f"waited in vain for {what}")
+            time.sleep(0.1)
+
+    def _error(self, message: str) -> ClusterError:
+        tails = [
+            f"--- {path.name}\n" + "\n".join(path.read_text("utf-8", errors="replace").splitlines()[-15:])
+            for path in sorted(self.folder.glob("logs/*"))
+        ]
+        return ClusterError("\n".join([message, *tails]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["start", "stop"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--gpus", type=int, default=2)
+    parser.add_argument("--cpus", type=int, default=4)
+    arguments = parser.parse_args()
+    cluster = Cluster(arguments.folder, arguments.gpus, arguments.cpus)
+    if arguments.action == "stop":
+        cluster.stop()
+        return
+    if not available():
+        sys.exit(f"This needs root and Slurm: apt-get install {' '.join(PACKAGES)}")
+    cluster.start()
+    sys.stdout.write(f"export SLURM_CONF={cluster.environment['SLURM_CONF']} PATH={cluster.folder}/bin:$PATH\n")
+
+
+if __name__ == "__main__":
+    main()

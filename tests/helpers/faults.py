@@ -1,0 +1,343 @@
+"""A study that is disturbed once, and the faults of the drill: what is done to it and what a user would do."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import torch
+
+from terralucas.training.resume import ResumeFile
+
+if TYPE_CHECKING:
+    from helpers.drill import Drill
+
+EPOCHS = 150
+RUNS = Path("runs/tiny/weighted_ce/mlp")
+SEEDS = (0, 1)
+# What comes before training is the same for all trials and need not be made again.
+PREPARED = ("data", "splits", "weights", "features")
+# As the profile, but for a cluster that answers at once.
+QUICK = (
+    "--slurm-init-seconds-before-status-checks",
+    2,
+    "--max-status-checks-per-second",
+    1,
+    "--latency-wait",
+    5,
+    "--retries",
+    1,
+)
+PATIENCE_S = 300
+
+
+class NotSurvivedError(AssertionError):
+    """A trial did not end as it must."""
+
+
+@dataclass
+class Trial:
+    """One study and what disturbs it.
+
+    Attributes:
+        name: of the study.
+        seed: of the run that is hit.
+        epoch: after which it is hit.
+        delay_s: after that epoch.
+        packed: whether both runs share a job.
+        random: further draws of this trial.
+        notes: what was seen.
+    """
+
+    drill: Drill
+    name: str
+    seed: int
+    epoch: int
+    delay_s: float
+    packed: bool
+    random: random.Random
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return self.drill.project.folder / "results" / self.name
+
+    @property
+    def output(self) -> str:
+        """What the study's processes have shown so far."""
+        return self.terminal.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def terminal(self) -> Path:
+        return self.drill.project.folder / f"{self.name}.txt"
+
+    def start(self) -> subprocess.Popen:
+        """Start the study as a user does."""
+        project = self.drill.project
+        command = project.command(
+            "--profile", "profiles/slurm", *QUICK, "--configfile", f"config/{self.name}.yaml",
+            "--group-components", f"runs-{{backbone}}-{{decoder}}={2 if self.packed else 1}",
+        )  # fmt: skip
+        with self.terminal.open("a", encoding="utf-8") as terminal:
+            return subprocess.Popen(
+                command, cwd=project.folder, env=os.environ | project.environment | {"NO_COLOR": "1"},
+                stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, start_new_session=True,
+            )  # fmt: skip
+
+    def finish(self, process: subprocess.Popen | None = None) -> int:
+        """Wait for the study's end, starting it first unless it runs."""
+        process = process or self.start()
+        try:
+            return process.wait(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise NotSurvivedError(f"did not end within {PATIENCE_S} s") from None
+
+    def until_struck(self, process: subprocess.Popen) -> psutil.Process:
+        """Wait for the moment of the fault; returns the process that trains the run."""
+        log = self.folder / f"logs/train_run/tiny/weighted_ce/mlp/seed-{self.seed}.log"
+        self.wait(lambda: log.is_file() and f"epoch {self.epoch}:" in log.read_text("utf-8", errors="replace"), process)
+        time.sleep(self.delay_s)
+        return self.training_process()
+
+    def training_process(self) -> psutil.Process:
+        target = str(self.folder / RUNS)
+        for each in psutil.process_iter(["cmdline", "cwd"]):
+            words = each.info["cmdline"] or []
+            # Snakemake runs a copy of the script; what it works on is in its log, which it holds open.
+            if any("train_run" in word for word in words[1:]) and "snakemake" not in words:
+                with contextlib.suppress(psutil.Error):
+                    if any(
+                        file.path.endswith(f"{self.name}/logs/train_run/tiny/weighted_ce/mlp/seed-{self.seed}.log")
+                        for file in each.open_files()
+                    ):
+                        return each
+        raise NotSurvivedError(f"no process trains {target}/seed-{self.seed}; the moment was missed")
+
+    def slurm_job(self) -> str:
+        """The Slurm job in which the run trains."""
+        environment = Path(f"/proc/{self.training_process().pid}/environ").read_bytes().split(b"\0")
+        return next(each for each in environment if each.startswith(b"SLURM_JOB_ID=")).decode().split("=")[1]
+
+    def wait(self, condition: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            if process and process.poll() is not None:
+                raise NotSurvivedError(f"the study ended before it could be disturbed: {self.output[-2000:]}")
+            if time.monotonic() > deadline:
+                raise NotSurvivedError("waited in vain for the moment of the fault")
+            time.sleep(0.02)
+
+    def must_end_well(self, process: subprocess.Popen | None = None) -> None:
+        if self.finish(process) != 0:
+            raise NotSurvivedError(f"the study failed: {self.output[-2000:]}")
+
+    def must_fail_saying(self, *phrases: str, process: subprocess.Popen | None = None) -> None:
+        """The study ends with an error that says all of this."""
+        if self.finish(process) == 0:
+            raise NotSurvivedError("the study ended well, and should not have been able to")
+        missing = [phrase for phrase in phrases if phrase not in self.output]
+        if missing:
+            raise NotSurvivedError(f"the error does not say {missing}: {self.output[-2000:]}")
+        self.notes.append(f"said “{phrases[0]}”")
+
+
+def sigkill_job(trial: Trial) -> None:
+    process = trial.start()
+    trial.until_struck(process).kill()
+    trial.must_end_well(process)
+
+
+def sigterm_job(trial: Trial) -> None:
+    process = trial.start()
+    trial.until_struck(process).terminate()
+    trial.must_end_well(process)
+
+
+def scancel(trial: Trial) -> None:
+    process = trial.start()
+    trial.until_struck(process)
+    trial.drill.cluster.run("scancel", trial.slurm_job())
+    trial.must_end_well(process)
+
+
+def requeue(trial: Trial) -> None:
+    process = trial.start()
+    trial.until_struck(process)
+    job = trial.slurm_job()
+    # The profile forbids it; an administrator can all the same.
+    trial.drill.cluster.run("scontrol", "update", f"JobId={job}", "Requeue=1")
+    trial.drill.cluster.run("scontrol", "requeue", job)
+    trial.must_end_well(process)
+
+
+def node_down(trial: Trial) -> None:
+    process = trial.start()
+    trial.until_struck(process)
+    trial.drill.cluster.node_down("drill")
+    time.sleep(5)
+    trial.drill.cluster.node_up()
+    trial.must_end_well(process)
+
+
+def controller_restart(trial: Trial) -> None:
+    process = trial.start()
+    trial.until_struck(process)
+    trial.drill.cluster.restart_controller()
+    trial.must_end_well(process)
+
+
+def controller_outage(trial: Trial) -> None:
+    process = trial.start()
+    trial.until_struck(process)
+    trial.drill.cluster.kill_controller()
+    time.sleep(60)
+    trial.drill.cluster.start_controller()
+    trial.must_end_well(process)
+
+
+def time_limit(trial: Trial) -> None:
+    """The run hangs until its time is up; SLURM wakes it and warns it with SIGTERM, and kills it 2 s later."""
+    process = trial.start()
+    training = trial.until_struck(process)
+    job = trial.slurm_job()
+    training.suspend()
+    trial.drill.cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    trial.must_end_well(process)
+    trial.notes.append(trial.drill.cluster.run("scontrol", "show", "job", job).split("JobState=")[1].split()[0])
+
+
+def head_interrupted(trial: Trial) -> None:
+    process = trial.start()
+    trial.until_struck(process)
+    process.send_signal(signal.SIGINT)
+    trial.must_fail_saying("What is finished is kept", process=process)
+    trial.must_end_well()
+
+
+def head_killed(trial: Trial) -> None:
+    """SIGKILL of the head process: its jobs go on, its lock stays."""
+    process = trial.start()
+    trial.until_struck(process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    trial.must_fail_saying("--unlock")
+    trial.drill.project.snakemake("--unlock", "--configfile", f"config/{trial.name}.yaml")
+    trial.must_end_well()
+
+
+def two_heads(trial: Trial) -> None:
+    process = trial.start()
+    trial.until_struck(process)
+    trial.must_fail_saying("no other Snakemake process")
+    trial.must_end_well(process)
+
+
+def disk_full(trial: Trial) -> None:
+    """The results lie on a file system with little room to spare, which then grows."""
+    prepared = trial.folder.with_name(f"{trial.name}-prepared")
+    trial.folder.rename(prepared)
+    trial.folder.mkdir()
+    used = sum(-(-path.stat().st_size // 4096) * 4 for path in prepared.rglob("*") if path.is_file())
+    size = f"size={used + 64 + 4 * trial.epoch}k"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", trial.folder], check=True)
+    try:
+        shutil.copytree(prepared, trial.folder, dirs_exist_ok=True)
+        trial.must_fail_saying("There is no space left to write", "free space")
+        subprocess.run(["mount", "-o", "remount,size=64m", trial.folder], check=True)
+        trial.must_end_well()
+        # The tables are compared when the disk is gone.
+        shutil.rmtree(prepared)
+        shutil.copytree(trial.folder, prepared)
+    finally:
+        subprocess.run(["umount", "--lazy", trial.folder], check=True)
+    trial.folder.rmdir()
+    prepared.rename(trial.folder)
+
+
+def results_read_only(trial: Trial) -> None:
+    process = trial.start()
+    trial.until_struck(process)
+    # Over itself, because files that are open for writing keep a file system from turning read-only.
+    subprocess.run(["mount", "--bind", trial.folder, trial.folder], check=True)
+    subprocess.run(["mount", "-o", "remount,ro,bind", trial.folder], check=True)
+    try:
+        trial.must_fail_saying("cannot be written", "make the folder writable", process=process)
+    finally:
+        subprocess.run(["umount", "--lazy", trial.folder], check=True)
+    trial.must_end_well()
+
+
+def features_corrupted(trial: Trial) -> None:
+    features = trial.folder / "features/tiny/all/tokens.npy"
+    content = bytearray(features.read_bytes())
+    place = trial.random.randrange(len(content))
+    content[place] ^= 1 << trial.random.randrange(8)
+    state = features.stat()
+    features.write_bytes(content)
+    os.utime(features, ns=(state.st_atime_ns, state.st_mtime_ns))
+    trial.must_fail_saying("is not what was written", f"delete results/{trial.name}/features")
+    features.unlink()
+    trial.must_end_well()
+
+
+def _interrupt_with_sidecar(trial: Trial) -> Path:
+    process = trial.start()
+    trial.until_struck(process)
+    process.send_signal(signal.SIGINT)
+    trial.finish(process)
+    resume_file = trial.folder / RUNS / f"seed-{trial.seed}" / "resume.ckpt"
+    trial.wait(resume_file.is_file)
+    return resume_file
+
+
+def sidecar_corrupted(trial: Trial) -> None:
+    resume_file = _interrupt_with_sidecar(trial)
+    content = bytearray(resume_file.read_bytes())
+    if trial.random.random() < 0.5:
+        content = content[: trial.random.randrange(len(content))]
+    else:
+        content[trial.random.randrange(len(content))] ^= 1 << trial.random.randrange(8)
+    resume_file.write_bytes(content)
+    trial.must_end_well()
+
+
+def sidecar_foreign(trial: Trial) -> None:
+    """A whole resume_file of another configuration, whose numbers would show."""
+    path = _interrupt_with_sidecar(trial)
+    saved = torch.load(io.BytesIO(path.read_bytes()[64:]), weights_only=True)
+    for value in saved["state"]["model"].values():
+        value.zero_()
+    ResumeFile(path, "of another configuration", 0).save(saved["state"])
+    trial.must_end_well()
+
+
+def predictions_half_written(trial: Trial) -> None:
+    trial.must_end_well()
+    predictions = trial.folder / RUNS / f"seed-{trial.seed}" / "predictions.parquet"
+    content = predictions.read_bytes()
+    predictions.write_bytes(content[: trial.random.randrange(len(content))])
+    trial.must_fail_saying("not those its run.yaml describes", "delete the folder")
+    shutil.rmtree(predictions.parent)
+    trial.must_end_well()
+
+
+FAULTS: dict[str, Callable[[Trial], None]] = {
+    function.__name__: function
+    for function in (
+        sigkill_job, sigterm_job, scancel, requeue, node_down, controller_restart, controller_outage, time_limit,
+        head_interrupted, head_killed, two_heads, disk_full, results_read_only, features_corrupted, sidecar_corrupted,
+        sidecar_foreign, predictions_half_written,
+    )
+}  # fmt: skip

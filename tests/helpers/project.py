@@ -1,0 +1,58 @@
+"""A copy of the project to run studies in, and a way to call Snakemake there as a user does."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import yaml
+
+from helpers.paths import ROOT
+
+PARTS = ("Snakefile", "workflow", "config", "profiles", "environment.yml")
+
+
+class Project:
+    """A copy of the project in a folder of its own.
+
+    Args:
+        folder: where to copy it.
+        environment: variables that Snakemake gets beside those of this process.
+    """
+
+    def __init__(self, folder, environment=None):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.environment = dict(environment or {})
+        for name in PARTS:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, folder / name)
+
+    def write_config(self, config, name="small"):
+        path = self.folder / "config" / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+        return f"config/{name}.yaml"
+
+    def command(self, *arguments):
+        return [sys.executable, "-m", "snakemake", *map(str, arguments)]
+
+    def snakemake(self, *arguments, check=True):
+        environment = os.environ | self.environment | {"NO_COLOR": "1"}
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        done.output = done.stdout + done.stderr
+        assert not check or done.returncode == 0, done.output[-4000:]
+        return done
+
+    def planned(self, *arguments):
+        """Number of jobs by rule that a dry run plans; without `all`."""
+        output = self.snakemake("-n", *arguments).output
+        if "Nothing to be done" in output:
+            return {}
+        table = output.split("Job stats:")[1].split("total")[0]
+        rows = [line.split() for line in table.splitlines() if line and line[0].isalpha()]
+        return {name: int(count) for name, count in rows if name not in ("job", "all")}

@@ -1,0 +1,236 @@
+"""The backbone and the feature pass, with TerraTorch's real encoder at random weights."""
+
+import hashlib
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.hub_server import fetch, serving
+from terralucas.backbones.encoder import MODALITY, build_backbone
+from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
+from terralucas.backbones.sizes import DEPTH, WIDTH
+from terralucas.data.normalisation import Normaliser
+from terralucas.errors import StudyError
+from terralucas.files import sha256_of_file
+
+BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
+RANDOM = {"source": "random", "seed": 5}
+UNIT = Normaliser("dataset", np.zeros(6), np.ones(6), np.zeros(6))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return build_backbone("terramind_v1_tiny", BANDS, RANDOM)
+
+
+def published(model):
+    """A state dict as the TerraMind checkpoints hold it: encoder and decoder of many modalities, pixels and tokens.
+
+    TerraTorch's own full model, built as its generation does, with the encoder's settings of `model`. Left out are
+    blocks of the decoder and tokens of some modalities, which only take time.
+    """
+    from terratorch.models.backbones.terramind.model.modality_info import MODALITY_INFO
+    from terratorch.models.backbones.terramind.model.terramind import (
+        TerraMind,
+        build_modality_embeddings,
+        build_output_modality_embeddings,
+    )
+    from terratorch.registry import BACKBONE_REGISTRY
+
+    encoder = BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False)
+    block, dim = encoder.encoder[0], int(encoder.out_channels[-1])
+    tokens = ["tok_sen2l2a@224", "tok_lulc@224"]
+    pixels = ["S2L2A", "S2L1C", "RGB", "S1GRD", "S1RTC", "DEM"]
+    sizes = {"img_size": 224, "dim": dim, "patch_size": 16}
+    inputs, _ = build_modality_embeddings(MODALITY_INFO, [*pixels, *tokens, "coords"], **sizes)
+    outputs, _ = build_output_modality_embeddings(MODALITY_INFO, [*tokens, "coords"], **sizes)
+    torch.manual_seed(11)
+    full = TerraMind(
+        encoder_embeddings=inputs, decoder_embeddings=outputs, modality_info=MODALITY_INFO, dim=dim,
+        encoder_depth=len(encoder.encoder), decoder_depth=1, num_heads=block.attn.num_heads,
+        qkv_bias=block.attn.qkv.bias is not None, proj_bias=block.attn.proj.bias is not None,
+        mlp_bias=block.mlp.fc1.bias is not None, gated_mlp=hasattr(block.mlp, "fc3"),
+        norm_layer=partial(type(encoder.encoder_norm), bias=False),
+    )  # fmt: skip
+    return full.state_dict()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "TerraMind_v1_tiny.pt"
+    torch.save(published("terramind_v1_tiny"), path)
+    return path
+
+
+def record_of(path):
+    """What `terralucas.backbones.weights.obtain` records of a file."""
+    return {"source": "file", "path": str(path), "sha256": sha256_of_file(path)}
+
+
+def dataset_of(folder, n=5, side=32, seed=0, tamper=None):
+    chips = np.random.default_rng(seed).normal(size=(n, 6, side, side)).astype(np.float32)
+    files, sums = [], []
+    for index, chip in enumerate(chips):
+        (folder / f"{index}.bin").write_bytes(chip.tobytes())
+        files.append(f"{index}.bin")
+        sums.append(hashlib.sha256(chip.tobytes()).hexdigest())
+    decode = lambda data: np.frombuffer(data, np.float32).reshape(6, side, side)  # noqa: E731
+    return chips, ChipDataset(folder, files, sums, decode, UNIT)
+
+
+def options(batch_size=2, workers=0):
+    return FeatureOptions(batch_size=batch_size, workers=workers, threads=1, precision="32", device="cpu")
+
+
+def test_features_are_the_encoders_last_tokens_and_their_mean(tiny, tmp_path):
+    chips, dataset = dataset_of(tmp_path)
+    done = {kind: extract(tiny, dataset, options(), kind, tmp_path / f"{kind}.npy") for kind in ("pooled", "tokens")}
+    pooled, tokens = (np.load(tmp_path / f"{kind}.npy", mmap_mode="r") for kind in ("pooled", "tokens"))
+    assert done["pooled"]["shape"] == [5, 192] == list(pooled.shape)
+    assert done["tokens"]["shape"] == [5, 4, 192] == list(tokens.shape)
+    assert done["pooled"]["sha256"] == hashlib.sha256((tmp_path / "pooled.npy").read_bytes()).hexdigest()
+    with torch.inference_mode():
+        expected = tiny.encoder(torch.from_numpy(chips))[-1].numpy()
+    np.testing.assert_allclose(tokens, expected, atol=1e-5)
+    np.testing.assert_allclose(pooled, expected.mean(axis=1), atol=1e-5)
+
+
+def test_several_layers_lie_side_by_side_as_the_encoder_gives_them(tiny, tmp_path):
+    chips, dataset = dataset_of(tmp_path)
+    with torch.inference_mode():
+        layers = [layer.numpy() for layer in tiny.encoder(torch.from_numpy(chips))]
+    assert len(layers) == 12
+    expected = np.concatenate([layers[5], layers[11]], axis=-1)
+    for kind, values in (("tokens-6-12", expected), ("pooled-6-12", expected.mean(axis=1))):
+        assert extract(tiny, dataset, options(), kind, tmp_path / f"{kind}.npy")["shape"] == list(values.shape)
+        np.testing.assert_allclose(np.load(tmp_path / f"{kind}.npy"), values, atol=1e-4)
+
+
+def test_the_width_and_depth_of_encoders_are_terratorchs(tiny, monkeypatch):
+    from terratorch.models.backbones.terramind.model import terramind_register
+
+    assert list(tiny.encoder.out_channels) == [WIDTH["tiny"]] * DEPTH["tiny"]
+    # The large ones are not built here: it is enough what they would be built with.
+    monkeypatch.setattr(terramind_register, "build_terrammind_vit", lambda *args, **given: given)
+    for size in WIDTH:
+        given = getattr(terramind_register, f"terramind_v1_{size}")(pretrained=False)
+        assert (given["dim"], given["encoder_depth"]) == (WIDTH[size], DEPTH[size])
+
+
+def test_repeats_bit_for_bit_whoever_decodes(tiny, tmp_path):
+    _, dataset = dataset_of(tmp_path)
+    first = extract(tiny, dataset, options(), "pooled", tmp_path / "a.npy")
+    again = build_backbone("terramind_v1_tiny", BANDS, RANDOM)
+    second = extract(again, dataset, options(workers=1), "pooled", tmp_path / "b.npy")
+    assert first["sha256"] == second["sha256"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_chip_that_changed_since_it_was_indexed_is_refused_and_nothing_is_left(tiny, tmp_path, workers):
+    _, dataset = dataset_of(tmp_path)
+    (tmp_path / "3.bin").write_bytes((tmp_path / "2.bin").read_bytes())
+    with pytest.raises(StudyError, match=r"3\.bin changed since"):
+        extract(tiny, dataset, options(workers=workers), "pooled", tmp_path / "p.npy")
+    (tmp_path / "3.bin").unlink()
+    with pytest.raises(StudyError, match=r"3\.bin is gone"):
+        extract(tiny, dataset, options(workers=workers), "pooled", tmp_path / "p.npy")
+    assert not list(tmp_path.glob("*p.npy*"))
+
+
+def test_features_that_are_not_finite_are_refused(tiny, tmp_path):
+    _, dataset = dataset_of(tmp_path)
+    dataset.normaliser = Normaliser("dataset", np.full(6, np.inf), np.ones(6), np.zeros(6))
+    with pytest.raises(StudyError, match="not finite"):
+        extract(tiny, dataset, options(), "pooled", tmp_path / "p.npy")
+
+
+def test_float32_is_float32(tiny):
+    """Importing TerraTorch makes products of float32 matrices bfloat16, which has three digits."""
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_another_seed_gives_other_random_weights(tiny):
+    other = build_backbone("terramind_v1_tiny", BANDS, RANDOM | {"seed": 6})
+    x = torch.randn(1, 6, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(tiny.encoder(x)[-1], other.encoder(x)[-1])
+
+
+def test_bands_reach_the_model_by_name(checkpoint):
+    record = record_of(checkpoint)
+    ours = build_backbone("terramind_v1_tiny", BANDS, record)
+    swapped = build_backbone("terramind_v1_tiny", [BANDS[2], BANDS[1], BANDS[0], *BANDS[3:]], record)
+    x = torch.randn(1, 6, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(ours.encoder(x)[-1], swapped.encoder(x[:, [2, 1, 0, 3, 4, 5]])[-1])
+    assert not torch.allclose(ours.encoder(x)[-1], swapped.encoder(x)[-1])
+
+
+def test_every_weight_comes_from_the_checkpoint(checkpoint):
+    encoder = build_backbone("terramind_v1_tiny", BANDS, record_of(checkpoint)).encoder
+    saved = torch.load(checkpoint, weights_only=True)
+    for name, value in encoder.named_parameters():
+        if name.endswith("proj.weight") and "encoder_embeddings" in name:
+            bands = ["COASTAL_AEROSOL", "BLUE", "GREEN", "RED", *["-"] * 3, "NIR_BROAD", *["-"] * 2, "SWIR_1", "SWIR_2"]
+            index = [bands.index(band) for band in BANDS]
+            assert torch.equal(value.view(192, 256, 6), saved[name].view(192, 256, 12)[..., index])
+        else:
+            assert torch.equal(value, saved[name]), name
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda state: [state.pop("encoder.3.attn.qkv.weight")], "1 weights missing (encoder.3.attn.qkv.weight"),
+        (
+            lambda state: state.update({"encoder_norm.weight": torch.ones(3)}),
+            "encoder_norm.weight (3,) instead of (192,)",
+        ),
+    ],
+)
+def test_a_checkpoint_that_leaves_weights_random_is_an_error(checkpoint, tmp_path, spoil, said):
+    state = torch.load(checkpoint, weights_only=True)
+    spoil(state)
+    torch.save(state, tmp_path / "bad.pt")
+    with pytest.raises(StudyError, match="would stay random") as raised:
+        build_backbone("terramind_v1_tiny", BANDS, record_of(tmp_path / "bad.pt"))
+    assert said in str(raised.value)
+
+
+def test_the_small_model_takes_its_encoder_from_its_checkpoint(tmp_path):
+    state = published("terramind_v1_small")
+    torch.save(state, tmp_path / "small.pt")
+    backbone = build_backbone("terramind_v1_small", BANDS, record_of(tmp_path / "small.pt"))
+    assert backbone.embedding == 384
+    assert torch.equal(backbone.encoder.encoder[11].mlp.fc2.weight, state["encoder.11.mlp.fc2.weight"])
+
+
+def test_a_checkpoint_of_another_size_is_an_error(checkpoint):
+    with pytest.raises(StudyError, match="would stay random") as raised:
+        build_backbone("terramind_v1_small", BANDS, record_of(checkpoint))
+    assert "instead of (384," in str(raised.value)
+
+
+def test_a_checkpoint_of_the_hub_fills_the_encoder(checkpoint, tmp_path):
+    with serving(checkpoint.read_bytes()) as hub:
+        record = json.loads(fetch(hub.endpoint, tmp_path)[0].strip().splitlines()[-1])
+    encoder = build_backbone("terramind_v1_tiny", BANDS, record).encoder
+    saved = torch.load(checkpoint, weights_only=True)
+    assert torch.equal(encoder.encoder[0].attn.qkv.weight, saved["encoder.0.attn.qkv.weight"])
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>sign in</html>", b"PK\x03\x04 broken"])
+def test_a_file_that_is_no_checkpoint_is_an_error(tmp_path, content):
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(StudyError, match="can't be read"):
+        build_backbone("terramind_v1_tiny", BANDS, record_of(tmp_path / "bad.pt"))
+
+
+def test_a_file_that_changed_since_it_was_recorded_is_refused(checkpoint, tmp_path):
+    record = record_of(checkpoint) | {"path": str(tmp_path / "w.pt")}
+    with pytest.raises(StudyError, match="no file"):
+        build_backbone("terramind_v1_tiny", BANDS, record)
+    (tmp_path / "w.pt").write_bytes(checkpoint.read_bytes() + b"x")
+    with pytest.raises(StudyError, match="gone or have changed"):
+        build_backbone("terramind_v1_tiny", BANDS, record)

@@ -1,0 +1,385 @@
+"""Retrieval of chips: sources, resuming, reuse, several sources and processes."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import logging
+import random
+import threading
+import zipfile
+
+import pytest
+
+from helpers.drive_server import QUOTA_PAGE
+from helpers.retrieval import (
+    ARCHIVE,
+    CUT,
+    DRIVE_ID,
+    GDRIVE,
+    KEPT,
+    SHA256,
+    TREE,
+    downloads_in,
+    error_of,
+    no_simulation,
+    parts_in,
+    tar_gz,
+    tree_of,
+    url_source,
+)
+from terralucas.data import retrieval as retrieve_module
+from terralucas.data.archives import LocalError
+from terralucas.data.retrieval import Retrieval, retrieve
+from terralucas.errors import StudyError
+
+# Sources that work
+
+
+@pytest.mark.parametrize("confirm", [False, True], ids=["small", "large-with-confirm-page"])
+def test_gdrive(server, folder, confirm):
+    server.serve(DRIVE_ID, ARCHIVE, confirm=confirm)
+    retrieval = retrieve([GDRIVE | {"sha256": SHA256.upper()}], folder, simulate=no_simulation)
+    assert retrieval == Retrieval("gdrive", DRIVE_ID, str(folder / "chips"), SHA256, len(ARCHIVE), True, [])
+    assert tree_of(retrieval.root) == TREE
+    assert json.loads(json.dumps(retrieval.to_json())) == retrieval.to_json()
+
+
+def test_url_without_a_checksum_is_not_called_checked(server, folder):
+    server.serve("chips.tar.gz", ARCHIVE)
+    retrieval = retrieve([url_source(server)], folder, simulate=no_simulation)
+    assert (retrieval.source, retrieval.origin) == ("url", server.url_of("chips.tar.gz"))
+    assert (retrieval.sha256, retrieval.checked) == (SHA256, False)
+    assert tree_of(retrieval.root) == TREE
+
+
+def test_link_of_drive_as_a_url(server, folder):
+    server.serve(DRIVE_ID, ARCHIVE, confirm=True)
+    source = {"type": "url", "url": f"https://drive.google.com/file/d/{DRIVE_ID}/view?usp=sharing", "sha256": SHA256}
+    assert retrieve([source], folder, simulate=no_simulation).origin.endswith(f"/{DRIVE_ID}/view")
+
+
+def test_zip_over_http(server, folder):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("Chips/1/45922254.tif", b"one")
+    server.serve("download", buffer.getvalue())
+    assert tree_of(retrieve([url_source(server, "download")], folder, simulate=no_simulation).root) == {
+        "Chips/1/45922254.tif": b"one"
+    }
+
+
+def test_archive_is_used_where_it_lies(tmp_path, folder):
+    archive = tmp_path / "by-hand.tar.gz"
+    archive.write_bytes(ARCHIVE)
+    source = {"type": "archive", "path": str(archive), "sha256": SHA256}
+    retrieval = retrieve([source], folder, simulate=no_simulation)
+    assert (retrieval.source, retrieval.origin, retrieval.checked) == ("archive", str(archive), True)
+    assert tree_of(retrieval.root) == TREE
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "chips"]
+
+
+def test_directory_is_used_in_place_and_not_changed(tmp_path, folder):
+    chips = tmp_path / "mine"
+    (chips / "1").mkdir(parents=True)
+    (chips / "1" / "45922254.tif").write_bytes(b"12345")
+    retrieval = retrieve([{"type": "directory", "path": str(chips)}], folder, simulate=no_simulation)
+    assert retrieval == Retrieval("directory", str(chips), str(chips), None, 5, False, [])
+    assert [path.name for path in chips.rglob("*")] == ["1", "45922254.tif"]
+    assert not (folder / "chips").exists()
+
+
+def test_simulated_goes_the_way_of_an_archive(folder):
+    source = {"type": "simulated", "chips": 2, "size_px": 16, "seed": 7}
+    asked = []
+
+    def simulate(settings, path):
+        asked.append((settings, path.suffixes))
+        path.write_bytes(ARCHIVE)
+
+    retrieval = retrieve([source], folder, simulate=simulate)
+    assert asked == [(source, [".tar", ".gz"])]
+    assert (retrieval.source, retrieval.sha256, retrieval.checked) == ("simulated", SHA256, False)
+    assert retrieval.origin == "2 chips of 16 px, seed 7"
+    assert tree_of(retrieval.root) == TREE
+
+
+# Doing nothing twice
+
+
+def test_second_run_needs_no_network_and_unpacks_nothing(server, folder, monkeypatch):
+    server.serve(DRIVE_ID, ARCHIVE)
+    first = retrieve([GDRIVE], folder, simulate=no_simulation)
+    before = (folder / "chips" / "Chips" / "1" / "45922254.tif").stat().st_ino
+    server.seen.clear()
+    monkeypatch.setattr(retrieve_module, "unpack", no_simulation)
+    assert retrieve([GDRIVE], folder, simulate=no_simulation) == first
+    assert server.seen == []
+    assert (folder / "chips" / "Chips" / "1" / "45922254.tif").stat().st_ino == before
+
+
+def test_tree_with_a_missing_chip_is_unpacked_again(server, folder):
+    server.serve(DRIVE_ID, ARCHIVE)
+    retrieval = retrieve([GDRIVE], folder, simulate=no_simulation)
+    (folder / "chips" / "Chips" / "1" / "45922254.tif").unlink()
+    (folder / "chips" / ".DS_Store").write_bytes(b"seen by Finder")
+    retrieve([GDRIVE], folder, simulate=no_simulation)
+    assert tree_of(retrieval.root) == TREE
+    assert len(server.seen) == 1
+
+
+def test_other_archive_replaces_the_tree(tmp_path, folder):
+    archive = tmp_path / "chips.tar.gz"
+    source = {"type": "archive", "path": str(archive), "sha256": None}
+    for tree in (TREE, {"Other/9/1.tif": b"other"}):
+        archive.write_bytes(tar_gz(tree))
+        assert tree_of(retrieve([source], folder, simulate=no_simulation).root) == tree
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "chips"]
+
+
+def test_left_overs_of_a_killed_unpacking_are_cleared(tmp_path, folder):
+    archive = tmp_path / "chips.tar.gz"
+    archive.write_bytes(ARCHIVE)
+    for name in (".unpacking", ".outdated"):
+        (folder / name / "Chips").mkdir(parents=True)
+        (folder / name / "Chips" / "half.tif").write_bytes(b"half")
+    source = {"type": "archive", "path": str(archive), "sha256": None}
+    assert tree_of(retrieve([source], folder, simulate=no_simulation).root) == TREE
+    assert sorted(path.name for path in folder.iterdir()) == [".lock", "chips"]
+
+
+def test_chips_of_someone_else_are_not_touched(tmp_path, folder):
+    archive = tmp_path / "chips.tar.gz"
+    archive.write_bytes(ARCHIVE)
+    (folder / "chips").mkdir(parents=True)
+    (folder / "chips" / "mine.tif").write_bytes(b"mine")
+    sources = [{"type": "archive", "path": str(archive), "sha256": None}, {"type": "directory", "path": str(tmp_path)}]
+    with pytest.raises(LocalError, match="not unpacked by this workflow") as raised:
+        retrieve(sources, folder, simulate=no_simulation)
+    assert "type: directory" in str(raised.value)
+    assert tree_of(folder / "chips") == {"mine.tif": b"mine"}
+
+
+def test_kept_download_that_went_bad_is_fetched_anew(server, folder):
+    server.serve(DRIVE_ID, ARCHIVE)
+    retrieve([GDRIVE], folder, simulate=no_simulation)
+    (kept,) = downloads_in(folder)
+    (folder / kept).write_bytes(ARCHIVE[:-100])
+    retrieval = retrieve([GDRIVE], folder, simulate=no_simulation)
+    assert (retrieval.sha256, len(server.seen)) == (SHA256, 2)
+    assert (folder / kept).read_bytes() == ARCHIVE
+
+
+# Resuming
+
+
+def cut_then_whole(server, folder) -> None:
+    """A first try whose connection breaks, and a server that then works."""
+    server.serve("chips.tar.gz", ARCHIVE, cuts=[CUT])
+    message = error_of([url_source(server)], folder)
+    assert f"received {KEPT} bytes" in message
+    assert f"announced {len(ARCHIVE)} bytes" in message
+    assert f"{KEPT} bytes that came are kept" in message
+    assert parts_in(folder)[0].stat().st_size == KEPT
+    server.seen.clear()
+
+
+def test_cut_download_goes_on_where_it_stopped(server, folder):
+    cut_then_whole(server, folder)
+    retrieval = retrieve([url_source(server, sha256=SHA256)], folder, simulate=no_simulation)
+    assert server.ranges_asked == [f"bytes={KEPT}-"]
+    assert server.seen[-1].sent == len(ARCHIVE) - KEPT
+    assert (retrieval.sha256, retrieval.size_bytes) == (SHA256, len(ARCHIVE))
+    assert parts_in(folder) == []
+
+
+def test_cut_is_mended_within_one_run_by_retries(server, folder, monkeypatch):
+    monkeypatch.setattr(retrieve_module, "RETRIES", 2)
+    monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)  # gdown waits a random time before each retry
+    server.serve(DRIVE_ID, ARCHIVE, confirm=True, cuts=[CUT, CUT])
+    assert retrieve([GDRIVE | {"sha256": SHA256}], folder, simulate=no_simulation).checked
+    assert server.ranges_asked == [f"bytes={KEPT}-", f"bytes={2 * KEPT}-"]
+
+
+def test_of_several_partial_downloads_the_largest_goes_on(server, folder):
+    cut_then_whole(server, folder)
+    (part,) = parts_in(folder)
+    stem = part.name.removesuffix(".part")[:-8]
+    for ending, size in (("aaaaaaaa", 5_000), ("bbbbbbbb", 0)):
+        (folder / f"{stem}{ending}.part").write_bytes(ARCHIVE[:size])
+    retrieve([url_source(server, sha256=SHA256)], folder, simulate=no_simulation)
+    assert server.ranges_asked == [f"bytes={KEPT}-"]
+    assert parts_in(folder) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ranges": False},
+        {"etag": '"version-2"', "content": tar_gz({"Other/9/1.tif": b"other"})},
+        {"content": tar_gz({"Other/9/1.tif": b"other"})},
+    ],
+    ids=["no-ranges", "changed-on-the-server", "shorter-than-the-part"],
+)
+def test_download_that_cannot_go_on_is_started_anew(server, folder, caplog, change):
+    cut_then_whole(server, folder)
+    served = server.files["chips.tar.gz"]
+    for name, value in change.items():
+        setattr(served, name, value)
+    retrieval = retrieve([url_source(server)], folder, simulate=no_simulation)
+    assert retrieval.sha256 == hashlib.sha256(served.content).hexdigest()
+    assert "started anew" in caplog.text
+    assert parts_in(folder) == []
+
+
+@pytest.mark.parametrize("sha256", [None, SHA256], ids=["without-checksum", "with-checksum"])
+def test_partial_download_of_wrong_bytes_is_started_anew(server, folder, sha256):
+    cut_then_whole(server, folder)
+    parts_in(folder)[0].write_bytes(bytes(KEPT))
+    retrieval = retrieve([url_source(server, sha256=sha256)], folder, simulate=no_simulation)
+    assert retrieval.sha256 == SHA256
+    assert server.ranges_asked == [f"bytes={KEPT}-"]
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_lost_network_does_not_cost_the_partial_download(server, folder, monkeypatch, retries):
+    cut_then_whole(server, folder)
+    monkeypatch.setattr(retrieve_module, "RETRIES", retries)
+    monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
+    source = url_source(server)
+    server.stop()
+    with pytest.raises(StudyError):
+        retrieve([source], folder, simulate=no_simulation)
+    assert parts_in(folder)[0].stat().st_size == KEPT
+
+
+# Several sources
+
+
+def test_next_source_is_used_and_the_failures_are_told(server, folder, tmp_path):
+    server.serve(DRIVE_ID, page=QUOTA_PAGE)
+    server.serve("good.tar.gz", ARCHIVE)
+    wrong = {"type": "url", "url": server.url_of("missing.tar.gz"), "sha256": None}
+    sources = [GDRIVE, wrong, url_source(server, "good.tar.gz", SHA256), {"type": "directory", "path": str(tmp_path)}]
+    retrieval = retrieve(sources, folder, simulate=no_simulation)
+    assert (retrieval.source, retrieval.checked) == ("url", True)
+    assert len(retrieval.failures) == 2
+    assert retrieval.failures[0].startswith(f"gdrive {DRIVE_ID}: ")
+    assert "Too many users" in retrieval.failures[0]
+    assert "404" in retrieval.failures[1]
+    assert not any("\n" in failure for failure in retrieval.failures)
+
+
+def test_error_lists_every_source(server, folder, tmp_path):
+    server.serve(DRIVE_ID, ARCHIVE)
+    missing = {"type": "archive", "path": str(tmp_path / "missing.zip"), "sha256": None}
+    message = error_of([GDRIVE | {"sha256": "0" * 64}, url_source(server, "missing.tar.gz"), missing], folder)
+    for line in (f"1. gdrive {DRIVE_ID}", "2. url http://", "3. archive "):
+        assert line in message
+    assert message.count("expected:") == 3
+    assert message.count("what to do:") == 3
+    assert message.count("by hand:") == 2
+
+
+# Two processes, and secrets
+
+
+def test_second_process_waits_and_then_uses_what_the_first_brought(server, folder, caplog):
+    """A lock of another open file is what another process holds; the test holds it until the wait is logged."""
+    caplog.set_level(logging.INFO)
+    server.serve(DRIVE_ID, ARCHIVE)
+    folder.mkdir()
+    waits = threading.Event()
+
+    class Watch(logging.Handler):
+        def emit(self, record) -> None:
+            if "waiting for it" in record.getMessage():
+                waits.set()
+
+    logging.getLogger("terralucas.disk").addHandler(watch := Watch())
+    results = []
+    second = threading.Thread(target=lambda: results.append(retrieve([GDRIVE], folder, simulate=no_simulation)))
+    try:
+        with (folder / ".lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            second.start()
+            assert waits.wait(timeout=10)
+            assert server.seen == []
+        second.join(timeout=10)
+    finally:
+        logging.getLogger("terralucas.disk").removeHandler(watch)
+    assert tree_of(results[0].root) == TREE
+
+
+def test_two_at_the_same_time_download_once(server, folder):
+    server.serve(DRIVE_ID, ARCHIVE)
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(retrieve([GDRIVE], folder, simulate=no_simulation)))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3
+    assert len(server.seen) == 1
+    assert tree_of(folder / "chips") == TREE
+
+
+def test_file_system_without_locks(server, folder, monkeypatch, caplog):
+    def no_locks(*arguments) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    server.serve(DRIVE_ID, ARCHIVE)
+    assert retrieve([GDRIVE], folder, simulate=no_simulation).source == "gdrive"
+    assert "has no locks" in caplog.text
+
+
+@pytest.mark.parametrize("outcome", ["good", "missing", "cut", "page", "no-server"])
+def test_secrets_of_urls_show_nowhere(server, folder, caplog, capfd, outcome):
+    caplog.set_level(logging.DEBUG)
+    behaviour = {
+        "good": {"content": ARCHIVE},
+        "missing": {"status": 404, "page": "<html></html>"},
+        "cut": {"content": ARCHIVE, "cuts": [100]},
+        "page": {"page": "<html></html>"},
+        "no-server": {},
+    }[outcome]
+    server.serve("chips.tar.gz", **behaviour)
+    address = server.url.removeprefix("http://")
+    url = f"http://user-hush:word-hush@{address}/files/chips.tar.gz?token=query-hush#fragment-hush"
+    if outcome == "no-server":
+        server.stop()
+    try:
+        text = json.dumps(
+            retrieve([{"type": "url", "url": url, "sha256": None}], folder, simulate=no_simulation).to_json()
+        )
+        assert outcome == "good"
+        assert f"{server.url}/files/chips.tar.gz" in text
+    except StudyError as error:
+        assert outcome != "good"
+        text = str(error)
+        assert f"open {server.url}/files/chips.tar.gz (in full" in text
+    captured = capfd.readouterr()
+    everything = [text, caplog.text, captured.out, captured.err, *(str(path) for path in folder.rglob("*"))]
+    assert not any("hush" in piece for piece in everything)
+
+
+def test_urls_that_differ_in_the_query_are_different_files(server, folder):
+    for number in ("1", "2"):
+        server.serve(number, tar_gz({f"Chips/{number}.tif": b"x"}))
+        source = {"type": "url", "url": f"{server.url}/get?id={number}", "sha256": None}
+        assert list(tree_of(retrieve([source], folder, simulate=no_simulation).root)) == [f"Chips/{number}.tif"]
+
+
+def test_bar_is_shown_on_stderr(server, folder, capsys):
+    server.serve(DRIVE_ID, ARCHIVE)
+    retrieve([GDRIVE], folder, simulate=no_simulation)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Downloading gdrive-" in captured.err
+    assert "100%" in captured.err

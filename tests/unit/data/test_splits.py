@@ -1,0 +1,182 @@
+"""Splits, by their properties: every chip tested once, rare classes in every part, groups never divided."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import rasterio
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import train_test_split
+
+from helpers.paths import ROOT
+from terralucas.data.dataset import DatasetSpec
+from terralucas.data.index import index_chips
+from terralucas.data.split_files import PARTS, read_split, write_split
+from terralucas.data.splits import make_split, overlap, spatial_blocks
+from terralucas.errors import StudyError
+from terralucas.study.validation import resolve
+
+LUCAS_COUNTS = [511, 178, 205, 704, 126, 57, 125, 43, 20, 25]
+NAMES = [f"class {index}" for index in range(30)]
+KFOLD = {
+    "strategy": "kfold", "folds": 5, "test_share": 0.2, "validation_share": 0.15, "validation_is_test": False,
+    "block_km": None, "random_state": 42,
+}  # fmt: skip
+
+
+def labels_of(counts, seed=0):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return np.random.default_rng(seed).permutation(labels)
+
+
+def split_of(labels, seed, groups=None, **changes):
+    return make_split(labels, groups, KFOLD | changes, seed, NAMES)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    counts=st.lists(st.integers(5, 60), min_size=2, max_size=8),
+    repetition=st.integers(0, 3),
+    state=st.integers(0, 1000),
+    folds=st.integers(3, 5),
+)
+def test_k_seeds_test_every_chip_once_and_no_class_is_missing(counts, repetition, state, folds):
+    labels = labels_of(counts)
+    tested = np.zeros(len(labels), dtype=int)
+    for fold in range(folds):
+        parts = split_of(labels, repetition * folds + fold, folds=folds, random_state=state)
+        tested += parts == "test"
+        for part in PARTS:
+            assert set(labels[parts == part]) == set(range(len(counts)))
+        for label, count in enumerate(counts):
+            n_test = int(np.sum((labels == label) & (parts == "test")))
+            assert np.floor(count / folds) <= n_test <= np.ceil(count / folds)
+    assert np.all(tested == 1)
+
+
+def test_lucas_shares():
+    labels = labels_of(LUCAS_COUNTS)
+    parts = split_of(labels, 0)
+    assert abs(np.sum(parts == "test") - 1994 / 5) <= 5
+    assert abs(np.sum(parts == "validation") - 0.15 * 1994 * 4 / 5) <= 5
+    assert [int(np.sum((labels == 8) & (parts == part))) for part in PARTS] == [14, 2, 4]
+
+
+def test_same_seed_same_split_other_seed_other_split():
+    labels = labels_of(LUCAS_COUNTS)
+    assert np.array_equal(split_of(labels, 3), split_of(labels, 3))
+    assert not np.array_equal(split_of(labels, 3), split_of(labels, 4))
+    assert not np.array_equal(split_of(labels, 0), split_of(labels, 5)), "a new repetition draws new folds"
+    assert not np.array_equal(split_of(labels, 0), split_of(labels, 0, random_state=1))
+
+
+def test_parts_do_not_depend_on_which_other_seeds_exist():
+    labels = labels_of(LUCAS_COUNTS)
+    alone = split_of(labels, 7)
+    for seed in range(7):
+        split_of(labels, seed)
+    assert np.array_equal(split_of(labels, 7), alone)
+
+
+@settings(max_examples=20, deadline=None)
+@given(state=st.integers(0, 10_000), block_km=st.sampled_from([10.0, 30.0, 60.0]))
+def test_no_block_crosses_parts(state, block_km):
+    random = np.random.default_rng(state)
+    labels = labels_of([200, 120, 80, 40], state)
+    place = random.uniform(0, 600_000, (2, len(labels)))
+    groups = spatial_blocks(place[0], place[1], block_km)
+    tested = np.zeros(len(labels), dtype=int)
+    for seed in range(5):
+        parts = split_of(labels, seed, groups)
+        assert overlap(parts, groups) == 0
+        for part in PARTS:
+            assert set(labels[parts == part]) == {0, 1, 2, 3}
+        tested += parts == "test"
+    assert np.all(tested == 1)
+
+
+def test_overlap_counts_divided_groups():
+    assert overlap(np.array(["train", "test", "test"]), np.array([1, 1, 2])) == 1
+
+
+def test_blocks_follow_the_grid():
+    blocks = spatial_blocks(np.array([0.0, 9_999.0, 10_000.0]), np.array([0.0, 0.0, 0.0]), 10)
+    assert blocks[0] == blocks[1] != blocks[2]
+
+
+def test_blocks_without_coordinates_are_an_error():
+    with pytest.raises(StudyError, match="1 of 2 chips without coordinates"):
+        spatial_blocks(np.array([0.0, np.nan]), np.array([0.0, 0.0]), 10)
+
+
+def test_a_class_too_rare_for_the_folds_is_named_with_its_count():
+    labels = labels_of([4, 50])
+    with pytest.raises(StudyError, match=r"'class 0' \(4 chips\) has none for test"):
+        for seed in range(5):
+            split_of(labels, seed)
+
+
+def test_a_class_in_too_few_blocks_is_named():
+    labels = labels_of([10, 90])
+    groups = np.where(labels == 0, 0, np.arange(len(labels)) + 1)
+    with pytest.raises(StudyError, match=r"'class 0' \(10 chips in 1 blocks\)"):
+        split_of(labels, 0, groups)
+
+
+def test_holdout_is_scikit_learns_split_on_the_row_order():
+    labels = labels_of(LUCAS_COUNTS)
+    parts = split_of(labels, 0, strategy="holdout", validation_is_test=True)
+    _, test = train_test_split(np.arange(1994), test_size=0.2, stratify=labels, random_state=42)
+    assert sorted(np.flatnonzero(parts == "test")) == sorted(test)
+    assert [int(np.sum(parts == part)) for part in PARTS] == [1595, 0, 399], "the original's 1,595 and 399 chips"
+
+
+def test_the_notebooks_own_split(tmp_path):
+    """From files to parts as a study does it, against scikit-learn on the table as pandas reads it, in its order."""
+    config = resolve(yaml.safe_load((ROOT / "config" / "notebook.yaml").read_text(encoding="utf-8")))
+    random = np.random.default_rng(3)
+    codes = 1 + labels_of([count // 8 + 3 for count in LUCAS_COUNTS])
+    ids = random.permutation([f"{4500 + 2 * (k % 50)}{2200 + 2 * (k // 50)}" for k in range(len(codes))])
+    pixels = random.uniform(0.02, 0.5, (6, 16, 16)).astype(np.float32)
+    profile = {"driver": "GTiff", "count": 6, "height": 16, "width": 16, "dtype": "float32"}
+    with rasterio.open(tmp_path / "chip.tif", "w", **profile, transform=rasterio.Affine(30, 0, 0, 0, -30, 0)) as target:
+        target.write(pixels)
+    for point, code in zip(ids, codes, strict=True):
+        (tmp_path / "Chips" / str(code)).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tmp_path / "chip.tif", tmp_path / "Chips" / str(code) / f"{point}.tif")
+    (tmp_path / "chip.tif").unlink()
+    table = tmp_path / "Chips" / config["dataset"]["layout"]["table"]
+    pd.DataFrame({"Point_ID": ids, "STR18": codes}).to_csv(table, index=False)
+
+    index, _ = index_chips(
+        tmp_path, DatasetSpec.from_config(config["dataset"]), min_chips_per_class=2, threads=1, progress=False
+    )
+    parts = make_split(index["label"].to_numpy(), None, config["split"], 0, NAMES)
+
+    read = pd.read_csv(table)
+    train, test = train_test_split(read, test_size=0.2, stratify=read["STR18"], random_state=42)
+    points = index["point_id"].to_numpy()
+    assert set(points[parts == "test"]) == set(test["Point_ID"].astype(str))
+    assert set(points[parts == "train"]) == set(train["Point_ID"].astype(str))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.995])
+def test_a_holdout_without_room_for_every_class_is_refused(share):
+    with pytest.raises(StudyError, match=f"test_share {share} of 400 chips"):
+        split_of(labels_of([300, 60, 20, 10, 10]), 0, strategy="holdout", test_share=share, validation_is_test=True)
+
+
+def test_holdout_is_the_same_for_every_seed():
+    labels = labels_of(LUCAS_COUNTS)
+    assert np.array_equal(split_of(labels, 0, strategy="holdout"), split_of(labels, 9, strategy="holdout"))
+
+
+def test_round_trip_with_hostile_ids_and_foreign_chips(tmp_path):
+    path, ids = tmp_path / "split.csv", ['a,"b"', "c", "№ 3"]
+    write_split(path, ids, ["train", "validation", "test"])
+    assert read_split(path, ids).tolist() == ["train", "validation", "test"]
+    with pytest.raises(StudyError, match="belongs to other chips"):
+        read_split(path, ["a", "c", "№ 3"])

@@ -1,0 +1,225 @@
+"""The sentences of the report: they say what the numbers say, and change with them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from helpers.report_page import CROSSED, LOSSES, MACRO, MICRO, PLAN, Page, as_written, change
+from helpers.synthetic import make_study
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"difference": 0.012, "crossed_low": 0.006, "crossed_high": 0.018, "verdict": "difference shown"},
+            "In macro accuracy focal is higher than weighted_ce: +1.2 points [+0.6, +1.8], p = 0.012;",
+        ),
+        (
+            {"difference": -0.012, "crossed_low": -0.018, "crossed_high": -0.006, "verdict": "difference shown",
+             "p_equivalence_holm": 0.01, "p_holm": 0.0002},
+            "In macro accuracy focal is lower than weighted_ce: −1.2 points [−1.8, −0.6], p < 0.001, which is less "
+            "than the margin of 2 points;",
+        ),
+        (
+            {"difference": 0.001, "crossed_low": -0.009, "crossed_high": 0.011, "verdict": "equivalent within margin",
+             "p_equivalence_holm": 0.031},
+            "In macro accuracy focal and weighted_ce are equivalent within ± 2 points: +0.1 points [−0.9, +1.1], "
+            "p = 0.031;",
+        ),
+        (
+            {"difference": 0.012, "crossed_low": -0.006, "crossed_high": 0.03, "verdict": "undecided"},
+            "Macro accuracy is undecidable with this design: +1.2 points [−0.6, +3.0]; to decide 2 points it would "
+            "need 20 seeds or 3.2 times the chips;",
+        ),
+        (
+            {"difference": 0.012, "crossed_low": np.nan, "crossed_high": np.nan, "verdict": "undecided"},
+            "Macro accuracy differs by +1.2 points without an interval, so that nothing is shown;",
+        ),
+        (
+            {"difference": np.nan, "crossed_low": np.nan, "crossed_high": np.nan, "verdict": "undecided"},
+            "Macro accuracy could not be compared;",
+        ),
+    ],
+)  # fmt: skip
+def test_the_answer_says_what_the_numbers_say(study, render, values, sentence):
+    change(study, "contrasts", MACRO, **({"p_holm": 0.012, "p_equivalence_holm": 0.4} | values))
+    change(study, "power", MACRO, seeds_needed=20.0, chips_factor_needed=3.14)
+    change(study, "power", MICRO, seeds_needed=40.0, chips_factor_needed=np.nan)
+    text = Page(render(study)).text
+    assert f"focal − weighted_ce: {sentence}" in text
+    assert "no difference" not in text.lower().replace("and no difference is shown", "")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "chips", "words"),
+    [
+        (np.nan, 3.14, "it would need 3.2 times the chips (more seeds alone would not do);"),
+        (30.0, np.nan, "it would need 30 seeds (more chips alone would not do);"),
+        (np.nan, np.nan, "neither more seeds nor more chips alone would decide 2 points;"),
+        (5.0, 1.0, "Macro accuracy is undecided: +1.2 points [−0.6, +3.0];"),
+    ],
+)
+def test_an_open_answer_says_what_would_decide_it(study, render, seeds, chips, words):
+    change(study, "contrasts", MACRO, verdict="undecided", difference=0.012, crossed_low=-0.006, crossed_high=0.03)
+    change(study, "power", MACRO, seeds_needed=seeds, chips_factor_needed=chips)
+    change(study, "contrasts", MICRO, verdict="equivalent within margin")
+    assert words in Page(render(study)).text
+
+
+def test_what_two_open_answers_need_is_said_once(study, render):
+    for metric, difference in (("macro_accuracy", 0.012), ("micro_accuracy", -0.004)):
+        chosen = MACRO | {"metric": metric}
+        values = {"difference": difference, "crossed_low": -0.02, "crossed_high": 0.03, "verdict": "undecided"}
+        change(study, "contrasts", chosen, **values)
+        change(study, "power", chosen, seeds_needed=20.0, chips_factor_needed=3.14)
+    assert (
+        "Macro accuracy (+1.2 points [−2.0, +3.0]) is undecidable with this design, and so is micro accuracy (−0.4 "
+        "points [−2.0, +3.0]); to decide 2 points it would need 20 seeds or 3.2 times the chips."
+    ) in Page(render(study)).text
+
+
+def test_verdicts_are_counted_by_family(study, render):
+    macro = {"metric": "macro_accuracy", "classes": "all"}
+    change(study, "contrasts", macro | {"family": "averaged"}, verdict="undecided")
+    change(study, "contrasts", macro | {"family": "cell"}, verdict="equivalent within margin")
+    words = (
+        "averaged: 0 of 2 show a difference, 0 equivalent within the margin, 2 undecided; cell: 0 of 4 show a "
+        "difference, 4 equivalent within the margin, 0 undecided"
+    )
+    assert words in Page(render(study)).text
+
+
+def test_discrepancies_of_the_mixed_model_are_listed_or_said_to_be_none(study, render):
+    study.tables["mixed_model"]["discrepancy"] = np.nan
+    total = len(study.tables["mixed_model"])
+    assert f"agrees in {total} of {total} comparisons." in Page(render(study)).text
+    change(study, "mixed_model", MACRO, discrepancy="estimates differ", mixed_difference=0.05)
+    text = Page(render(study)).text
+    assert f"agrees in {total - 1} of {total} comparisons." in text
+    assert "focal − weighted_ce (all classes), macro accuracy: +5.0" in text
+    assert "here; estimates differ." in text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict", "words"),
+    [
+        (0.01, 0.03, "difference shown", "focal is better, not only elsewhere on the curve."),
+        (-0.01, 0.05, "difference shown", "may be a place elsewhere on the same curve."),
+        (-0.01, 0.05, "undecided", "no difference is shown, there or of the runs as they are."),
+        (np.nan, np.nan, "undecided", "better and elsewhere can’t be told apart."),
+    ],
+)
+def test_fronts_tell_better_from_elsewhere(study, render, low, high, verdict, words):
+    change(study, "contrasts", MACRO, verdict=verdict, crossed_low=0.01, crossed_high=0.03, difference=0.02)
+    fronts = study.tables["fronts_contrasts"]
+    rows = (fronts["metric"] == "macro_accuracy_at_equal_micro") & (fronts["contrast"] == LOSSES["contrast"])
+    fronts.loc[rows & (fronts["scope"] == "all"), ["difference", "ci_low", "ci_high"]] = [0.02, low, high]
+    text = Page(render(study)).text
+    sentence = text[text.index("focal − weighted_ce: at equal micro accuracy") :]
+    assert words in sentence[:300]
+
+
+def test_controls_are_beaten_only_where_numbers_say_so(study, render):
+    macro = {"metric": "macro_accuracy", "classes": "all"}
+    change(study, "summary", macro, pooled=0.4, crossed_low=0.35, crossed_high=0.45)
+    change(study, "controls", macro, pooled=0.5, crossed_low=0.48, crossed_high=0.52)
+    assert "reaches 50.0 % [48.0, 52.0]; no recipe does better." in Page(render(study)).text
+    change(study, "summary", macro | {"decoder": "mlp"}, pooled=0.6, crossed_low=0.53, crossed_high=0.65)
+    assert "2 of 4 recipes do better, 2 with an interval wholly above it." in Page(render(study)).text
+    change(study, "summary", macro | {"decoder": "mlp"}, crossed_low=0.5)
+    assert "2 of 4 recipes do better, none with an interval wholly above it." in Page(render(study)).text
+    study.tables["controls"] = study.tables["controls"].head(0)
+    assert "The study has no controls (report.controls)" in Page(render(study)).text
+
+
+def test_the_leader_follows_the_numbers(study, render):
+    macro = {"metric": "macro_accuracy", "classes": "all"}
+    change(study, "summary", macro, pooled=0.4, crossed_low=0.35, crossed_high=0.45)
+    best = macro | {"loss": "focal", "decoder": "mlp"}
+    change(study, "summary", best, pooled=0.5, crossed_low=0.48, crossed_high=0.52)
+    text = Page(render(study)).text
+    assert "Highest macro accuracy of 4 recipes 50.0 % tiny · focal · mlp crossed [48.0, 52.0]" in text
+    assert "guessing would score about 10.0 %: the interval of the best lies above that." in text
+    below = Page(render(study, chance_macro_accuracy=0.6)).text
+    assert "guessing would score about 60.0 %: the interval of the best lies below that." in below
+    change(study, "summary", best, pooled=0.3)
+    assert "40.0 % A tie of 3 at the precision shown:" in Page(render(study)).text
+
+
+def test_a_class_that_is_never_predicted_has_no_precision_and_is_named(study, render):
+    assert "never predicted by" not in Page(render(study)).text
+    mlp = {"decoder": "mlp", "predicted_name": "Grass"}
+    change(study, "confusion", mlp, count=0)
+    empty = dict.fromkeys(["pooled", "mean", "seeds_low", "seeds_high", *CROSSED], np.nan)
+    change(study, "per_class", {"decoder": "mlp", "class_name": "Grass", "metric": "precision"}, **empty)
+    text = Page(render(study)).text
+    assert "“Grass” is never predicted by tiny · weighted_ce · mlp and tiny · focal · mlp" in text
+    assert "—never predicted" in text
+    change(study, "confusion", {"predicted_name": "Grass"}, count=0)
+    assert "“Grass” is never predicted by any recipe" in Page(render(study)).text
+
+
+def test_one_seed_says_what_it_cannot_tell(tmp_path, render):
+    study = as_written(make_study(tmp_path, seeds=1), tmp_path)
+    text = Page(render(study)).text
+    assert "No seeds interval: it needs at least two seeds" in text
+    assert "interval for new chips alone" in text
+    assert "chips [" in text
+    assert "seeds [" not in text
+    assert "One seed tells nothing of the spread over trainings, so that the power can't be told." in text
+    assert "one seed" in text[text.index("The answer") : text.index("Figure 1.")].lower()
+    assert not re.search(r"\bnan\b", text.lower())
+
+
+def test_one_recipe_compares_nothing(tmp_path, render):
+    options = {"losses": ("ce",), "decoders": ("identity",), "seeds": 3, "controls": False}
+    study = as_written(make_study(tmp_path, **options), tmp_path)
+    text = Page(render(study)).text
+    assert "The configuration names no contrasts (report.contrasts), so no settings are compared." in text
+    assert "Macro accuracy of the one recipe" in text
+    assert "★" not in text
+
+
+def test_without_coordinates_the_page_says_so(study, render, tmp_path):
+    for name in ("overlap", "distance"):
+        study.tables[name] = study.tables[name].head(0)
+    empty = tmp_path / "points.geojson"
+    empty.write_text('{"type": "FeatureCollection", "features": []}', encoding="utf-8")
+    text = Page(render(dataclasses.replace(study, geojson=empty))).text
+    assert "so that shared ground can't be told." in text
+    assert "so that there is no map." in text
+
+
+def test_the_kind_of_interval_decides_how_to_read_it(study, render):
+    assert "training sets of different seeds overlap" in Page(render(study)).text
+    for name in ("summary", "per_class", "controls"):
+        study.tables[name]["seeds_interval"] = "t_fixed_split"
+    text = Page(render(study)).text
+    assert "do not cover the choice of training chips" in text
+    assert "training sets of different seeds overlap" not in text
+
+
+def test_plans_made_after_results_are_told(study, render):
+    assert "No plan was made or changed after results existed." in Page(render(study)).text
+    text = Page(render(study, plan_changes=["On Monday margins changed."])).text
+    assert "The plan was changed or made after results existed: On Monday margins changed." in text
+    assert PLAN["sha256"] in text
+    assert "There is no record of what was planned" in Page(render(study, registrations=[])).text
+
+
+def test_runs_that_are_lost_are_named_first_with_what_is_compared_without_them(study, render):
+    runs = study.tables["runs"]
+    runs["reason"] = runs["reason"].astype(object)
+    runs.loc[3, ["status", "reason"]] = ["diverged", "training loss nan in epoch 2"]
+    runs.loc[7:8, "status"] = "missing"
+    study.tables["fronts_runs"] = study.tables["fronts_runs"].query("seed not in (2, 3)")
+    text = Page(render(study)).text
+    assert f"1 of 20 runs diverged: {runs.loc[3, 'run']} (training loss nan in epoch 2)." in text
+    assert f"2 of 20 runs are missing: {runs.loc[7, 'run']} and {runs.loc[8, 'run']}." in text
+    assert "All comparisons are of 4 of 4 recipes on the seeds they all have (0, 1 and 4)." in text
+    assert text.index("diverged") < text.index("The answer")

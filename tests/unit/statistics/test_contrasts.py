@@ -1,0 +1,121 @@
+"""Contrasts: what is subtracted from what, and tests against statsmodels and published examples."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from helpers.small_study import HOLDOUT, scored
+from terralucas.errors import StudyError
+from terralucas.statistics import contrasts as module
+from terralucas.statistics.contrasts import contrasts_table, holm, interaction, mcnemar_test, simple_contrasts, verdicts
+from terralucas.statistics.resampling import combine
+
+LOSSES = ("weighted_ce", "weighted_focal", "ce", "focal")
+GRID = list(itertools.product(("tiny", "base"), LOSSES, ("identity", "mlp")))
+
+
+def value(contrast, score):
+    return sum(factor * score(*recipe) for recipe, factor in contrast.coefficients.items())
+
+
+def test_a_difference_is_averaged_over_the_other_factors_and_given_for_each_cell():
+    average, *cells = simple_contrasts(GRID, ("decoder", "mlp", "identity"))
+    assert (average.name, average.scope, len(cells)) == ("mlp − identity", "all", 8)
+    assert value(average, lambda b, x, d: (d == "mlp") * (1.0 + LOSSES.index(x))) == pytest.approx(2.5)
+    one = next(cell for cell in cells if cell.scope == "base × focal")
+    assert one.coefficients == {("base", "focal", "mlp"): 1.0, ("base", "focal", "identity"): -1.0}
+
+
+def test_interactions_of_two_factors_and_within_one():
+    crossing = interaction(GRID, ("decoder", "mlp", "identity"), ("loss", "weighted_focal", "weighted_ce"))
+    assert value(crossing, lambda b, x, d: 3.0 * (d == "mlp") + 5.0 * (x == "weighted_focal")) == pytest.approx(0)
+    assert value(crossing, lambda b, x, d: 2.0 * (d == "mlp" and x == "weighted_focal")) == pytest.approx(2)
+    within = interaction(GRID, ("loss", "weighted_focal", "weighted_ce"), ("loss", "focal", "ce"))
+    assert value(within, lambda b, x, d: ("weighted" in x) + 4.0 * ("focal" in x)) == pytest.approx(0)
+    assert value(within, lambda b, x, d: float(x == "weighted_focal")) == pytest.approx(1)
+    assert sum(within.coefficients.values()) == pytest.approx(0)
+
+
+def test_cells_that_lack_a_side_are_left_out_and_a_contrast_without_cells_is_an_error():
+    uneven = [recipe for recipe in GRID if recipe != ("base", "focal", "mlp")]
+    average, *cells = simple_contrasts(uneven, ("decoder", "mlp", "identity"))
+    assert len(cells) == 7
+    assert ("base", "focal", "identity") not in average.coefficients
+    with pytest.raises(StudyError, match="can't be made"):
+        simple_contrasts([recipe for recipe in GRID if recipe[2] == "mlp"], ("decoder", "mlp", "identity"))
+
+
+def test_holm_against_statsmodels():
+    random = np.random.default_rng(3)
+    for n in (1, 2, 7, 30):
+        p = random.random(n) ** 3
+        assert holm(pd.Series(p)) == pytest.approx(multipletests(p, method="holm")[1])
+    with_gap = holm(pd.Series([0.01, np.nan, 0.04]))
+    assert with_gap == pytest.approx([0.02, np.nan, 0.04], nan_ok=True)
+
+
+def test_holm_textbook_example():
+    """The worked example of Wikipedia's Holm–Bonferroni method: of four, first and last are rejected at 0.05."""
+    adjusted = holm(pd.Series([0.01, 0.04, 0.03, 0.005]))
+    assert (adjusted < 0.05).tolist() == [True, False, False, True]
+    assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_mcnemar_published_example():
+    """Airway hyper-responsiveness before and after transplantation (Fagerland et al. 2013, table 1): 1 and 7 discordant
+    pairs, whose mid-p value is the exact one, 2 · 9 / 256, less the probability 8 / 256 of the smaller number."""
+    assert module._mid_p(1, 7) == pytest.approx(18 / 256 - 8 / 256)
+    assert module._mid_p(4, 4) == pytest.approx(1 - 0.5 * 70 / 256), "their formula for equal numbers"
+
+
+def test_mcnemar_pools_the_folds():
+    study, design, scores = scored()
+    difference = combine({"a": 1.0, "c": -1.0}, scores.__getitem__)
+    only_a, only_b, exact, mid = mcnemar_test(design, difference)
+    right = [
+        np.concatenate([run.logits.argmax(axis=1) == run.labels for run in study.recipes[name].values()])
+        for name in ("a", "c")
+    ]
+    table = pd.crosstab(right[0], right[1])
+    assert (only_a, only_b) == (table.loc[True, False], table.loc[False, True])
+    assert exact == pytest.approx(mcnemar(table, exact=True).pvalue)
+    assert mid < exact
+
+
+def test_mcnemar_is_not_given_where_chips_are_tested_by_several_seeds():
+    _, design, scores = scored(HOLDOUT)
+    assert mcnemar_test(design, combine({"a": 1.0, "c": -1.0}, scores.__getitem__)) is None
+
+
+def test_verdicts():
+    p, q = pd.Series([0.01, 0.2, 0.2, 0.01, np.nan]), pd.Series([0.5, 0.01, 0.5, 0.01, np.nan])
+    expected = ["difference shown", "equivalent within margin", "undecided", "difference shown", "undecided"]
+    assert verdicts(p, q, 0.05).tolist() == expected
+
+
+def test_the_table():
+    _, design, scores = scored()
+    by_recipe = {("tiny", name, "mlp"): scores[name] for name in "abc"}
+    pairs = (("loss", "a", "b"), ("loss", "c", "a"))
+    contrasts = [contrast for pair in pairs for contrast in simple_contrasts(list(by_recipe), pair)]
+    table = contrasts_table(design, contrasts, by_recipe.__getitem__, {"macro_accuracy": 0.5}, 0.95, 1)
+    assert len(table) == 2 * len(design.names)
+    macro = table[table["metric"] == "macro_accuracy"].set_index("contrast")
+    row = macro.loc["c − a"]
+    by_seed = (scores["c"].seeds - scores["a"].seeds)[:, 0]
+    assert row["difference"] == pytest.approx(scores["c"].pooled[0] - scores["a"].pooled[0])
+    assert row["seeds_difference"] == pytest.approx(by_seed.mean())
+    half = stats.t.ppf(0.975, 4) * np.sqrt((0.2 + design.test_to_train) * by_seed.var(ddof=1))
+    assert (row["seeds_low"], row["seeds_high"]) == pytest.approx((by_seed.mean() - half, by_seed.mean() + half))
+    assert macro["p_holm"].tolist() == pytest.approx(multipletests(macro["p_value"], method="holm")[1])
+    assert (macro["p_equivalence"] < 0.05).all(), "a margin of half the scale"
+    assert (macro["verdict"] != "undecided").all()
+    others = table[table["metric"] == "brier"]
+    assert others["p_equivalence"].isna().all(), "no margin, no equivalence"
+    tested = table[table["mcnemar_mid"].notna()]
+    assert set(tested["metric"]) == {"micro_accuracy"}

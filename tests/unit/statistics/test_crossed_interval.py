@@ -1,0 +1,154 @@
+"""The crossed interval against scipy's bootstrap and t interval."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from helpers.small_study import HOLDOUT, SMALL, scored
+from terralucas.statistics.crossed_interval import (
+    bca,
+    crossed,
+    equivalence_p,
+    limits,
+    method,
+    probability_greater,
+    two_sided_p,
+)
+from terralucas.statistics.resampling import combine, make_design, score_recipe
+from terralucas.statistics.run_predictions import Part
+
+DRAWS = 20_000
+
+
+def one_seed(recall, counts, seed=0):
+    """Runs of one seed whose share of right chips in each class is given."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    right = np.concatenate([np.arange(n) < round(p * n) for p, n in zip(recall, counts, strict=True)])
+    logits = random.normal(size=(len(labels), len(counts)))
+    best = np.where(right, labels, (labels + 1) % len(counts))
+    logits[np.arange(len(labels)), best] = 10.0
+    return {0: Part(np.arange(len(labels)), labels, logits)}, right, labels
+
+
+def macro(*hits, axis=-1):
+    return np.mean([each.mean(axis=axis) for each in hits], axis=0)
+
+
+@pytest.mark.parametrize(("name", "ours"), [("percentile", limits), ("BCa", bca)])
+def test_chips_within_classes_against_scipy(name, ours):
+    counts = (40, 25, 12)
+    runs, right, labels = one_seed((0.9, 0.6, 0.25), counts)
+    design = make_design(runs, 3, 0.25)
+    draws = crossed(design, score_recipe(design, runs, DRAWS, 1), 1, "recipe")
+    place = design.names.index("macro_accuracy")
+    samples = [right[labels == label].astype(float) for label in range(3)]
+    theirs = stats.bootstrap(samples, macro, method=name, n_resamples=DRAWS, rng=np.random.default_rng(2), axis=-1)
+    expected = (theirs.confidence_interval.low, theirs.confidence_interval.high)
+    # Two Monte Carlo quantiles of 20,000 draws, whose standard error is about 0.0008 and whose grid is 1/120.
+    assert ours(draws, 0.95)[:, place] == pytest.approx(expected, abs=0.006)
+
+
+def test_the_geometric_mean_has_scipys_basic_interval():
+    counts = (40, 25, 20)
+    runs, right, labels = one_seed((0.9, 0.6, 0.4), counts)
+    design = make_design(runs, 3, 0.25)
+    draws = crossed(design, score_recipe(design, runs, DRAWS, 1), 1, "recipe")
+    place = design.names.index("geometric_mean")
+    samples = [right[labels == label].astype(float) for label in range(3)]
+
+    def geometric(*hits, axis=-1):
+        return np.prod([each.mean(axis=axis) for each in hits], axis=0) ** (1 / 3)
+
+    theirs = stats.bootstrap(
+        samples, geometric, method="basic", n_resamples=DRAWS, rng=np.random.default_rng(2), axis=-1
+    )
+    expected = (theirs.confidence_interval.low, theirs.confidence_interval.high)
+    assert limits(draws, 0.95)[:, place] == pytest.approx(expected, abs=0.006)
+    assert method(draws)[place] == "chips_basic"
+
+
+def test_bca_of_a_skewed_score_against_scipy():
+    """The mean of −log p of few chips: far from symmetric, so that acceleration and bias both matter."""
+    runs, _, labels = one_seed((0.9, 0.5), (18, 15), seed=3)
+    design = make_design(runs, 2, 0.25)
+    scores = score_recipe(design, runs, DRAWS, 1)
+    place = design.names.index("nll")
+    logits = runs[0].logits
+    loss = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
+
+    def pooled(*samples, axis=-1):
+        sizes = [sample.shape[axis] for sample in samples]
+        return sum(sample.mean(axis=axis) * n for sample, n in zip(samples, sizes, strict=True)) / sum(sizes)
+
+    samples = [loss[labels == label] for label in range(2)]
+    theirs = stats.bootstrap(samples, pooled, method="BCa", n_resamples=DRAWS, rng=np.random.default_rng(2), axis=-1)
+    expected = theirs.confidence_interval
+    draws = crossed(design, scores, 1, "recipe")
+    tolerance = 0.02 * (expected.high - expected.low)
+    assert bca(draws, 0.95)[:, place] == pytest.approx((expected.low, expected.high), abs=tolerance)
+    assert abs(limits(draws, 0.95)[1, place] - expected.high) > 0.05, "no skew, nothing shown"
+
+
+def test_one_seed_has_chips_alone_and_says_so():
+    runs, _, _ = one_seed((0.5, 0.5), (20, 20))
+    design = make_design(runs, 2, 0.25)
+    draws = crossed(design, score_recipe(design, runs, 100, 1), 1, "recipe")
+    assert not draws.with_seeds.any()
+    assert (draws.seed_variance == 0).all()
+
+
+def test_where_training_is_all_that_varies_it_is_the_t_interval():
+    """A holdout of many chips whose runs differ by far more than chips do."""
+    random = np.random.default_rng(1)
+    labels = np.arange(2_000) % 2
+    runs = {}
+    for seed, share in enumerate([0.3, 0.5, 0.6, 0.75, 0.9]):
+        logits = np.zeros((len(labels), 2))
+        right = random.random(len(labels)) < share
+        logits[np.arange(len(labels)), np.where(right, labels, 1 - labels)] = 3.0
+        runs[seed] = Part(np.arange(len(labels)), labels, logits)
+    design = make_design(runs, 2, 0.0)
+    scores = score_recipe(design, runs, DRAWS, 1)
+    place = design.names.index("macro_accuracy")
+    seeds = scores.seeds[:, place]
+    theirs = stats.ttest_1samp(seeds, 0.0).confidence_interval(0.95)
+    ours = limits(crossed(design, scores, 1, "recipe"), 0.95)[:, place]
+    assert ours == pytest.approx((theirs.low, theirs.high), rel=0.05)
+
+
+def test_overlapping_training_sets_widen_the_part_of_training():
+    _, design, scores = scored(SMALL)
+    narrow = crossed(replace(design, test_to_train=0.0), scores["a"], 1, "recipe")
+    wide = crossed(design, scores["a"], 1, "recipe")
+    known = narrow.seed_variance > 0
+    assert known.any()
+    ratio = 1 / ((5 - 1) * 0.85)
+    assert wide.seed_variance[known] / narrow.seed_variance[known] == pytest.approx((0.2 + ratio) / 0.2)
+
+
+def test_identical_recipes_show_neither_a_difference_nor_equivalence():
+    _, design, scores = scored()
+    none = combine({"a": 1.0, "same": -1.0}, lambda name: scores["a"])
+    draws = crossed(design, none, 1, "contrast")
+    assert np.isnan(limits(draws, 0.95)).all()
+    assert np.isnan(bca(draws, 0.95)).all()
+    assert np.isnan([two_sided_p(draws), equivalence_p(draws, np.full(len(design.names), 0.02))]).all()
+
+
+@pytest.mark.parametrize("world", [SMALL, HOLDOUT])
+def test_p_values_and_intervals_agree(world):
+    """Zero outside the 95 % interval where p < 0.05; the 90 % interval within the margin where equivalence is shown."""
+    for number in range(12):
+        _, design, scores = scored(world, number)
+        draws = crossed(design, combine({"a": 1.0, "c": -1.0}, scores.__getitem__), 1, "contrast")
+        wide, narrow = limits(draws, 0.95), limits(draws, 0.90)
+        p, shown = two_sided_p(draws), equivalence_p(draws, np.full(len(design.names), 0.08))
+        clear = draws.varies & (np.abs(p - 0.05) > 0.01) & (np.abs(shown - 0.05) > 0.01)
+        assert np.array_equal((p < 0.05)[clear], ((wide[0] > 0) | (wide[1] < 0))[clear])
+        assert np.array_equal((shown < 0.05)[clear], (np.abs(narrow) < 0.08).all(axis=0)[clear])
+        greater = probability_greater(draws)
+        assert (greater[clear & (wide[0] > 0)] > 0.97).all()
+        assert (greater[clear & (wide[1] < 0)] < 0.03).all()

@@ -1,0 +1,99 @@
+"""Power against statsmodels, and against simulation of the very test."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.power import TTestPower
+
+from helpers.small_study import HOLDOUT, SMALL, scored
+from terralucas.statistics import comparison, power
+from terralucas.statistics.power import Spreads
+from terralucas.statistics.resampling import combine
+
+LUCAS = (511, 178, 205, 704, 126, 57, 125, 43, 20, 25)
+BOTH = Spreads(seeds=5, test_to_train=0.29, chips=2e-4, run_chips=1e-3, training=4e-4)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 20])
+def test_where_only_training_varies_it_is_the_t_test_of_statsmodels(seeds):
+    spreads = Spreads(seeds, 0.0, chips=0.0, run_chips=0.0, training=0.02**2)
+    for difference in (0.005, 0.01, 0.02):
+        theirs = TTestPower().power(difference / 0.02, seeds, 0.05)
+        assert power.power(spreads, difference, 0.05) == pytest.approx(theirs, abs=0.004)
+    found = power.smallest_difference(spreads, 0.05)
+    assert found == pytest.approx(0.02 * TTestPower().solve_power(nobs=seeds, alpha=0.05, power=0.8), rel=0.01)
+
+
+def test_where_only_chips_vary_it_is_the_normal_test():
+    spreads = Spreads(5, 0.29, chips=0.01**2, run_chips=0.0, training=0.0)
+    # (1.959964 + 0.841621) σ: the textbook's 2.80.
+    assert power.smallest_difference(spreads, 0.05) == pytest.approx(2.8016 * 0.01, rel=1e-3)
+    assert power.power(spreads, 0.0, 0.05) == pytest.approx(0.05, abs=1e-4)
+
+
+def test_against_simulation_of_the_test():
+    random, n = np.random.default_rng(1), 200_000
+    estimate = random.normal(0.05, np.sqrt(BOTH.chips + BOTH.overlap * BOTH.training), n)
+    s2 = (BOTH.training + BOTH.run_chips) * random.chisquare(4, n) / 4
+    part = BOTH.overlap * np.maximum(s2 - BOTH.run_chips, 0)
+    variance = BOTH.chips + part
+    freedom = variance**2 / np.maximum(part**2 / 4, 1e-30)
+    shown = np.abs(estimate) > stats.t.ppf(0.975, np.minimum(freedom, 1e9)) * np.sqrt(variance)
+    assert power.power(BOTH, 0.05, 0.05) == pytest.approx(shown.mean(), abs=0.005)
+    centred = np.abs(estimate - 0.05) + stats.t.ppf(0.95, np.minimum(freedom, 1e9)) * np.sqrt(variance) < 0.05
+    assert power.equivalence_power(BOTH, 0.05, 0.05) == pytest.approx(centred.mean(), abs=0.005)
+
+
+def test_the_plan_in_the_terms_of_the_design():
+    spreads = power.planned_spreads(LUCAS, 5, 5, 0.29, [0.5] * 10, 0.6, 0.01)
+    by_hand = sum(2 * 0.25 * 0.4 / n for n in LUCAS) / 100
+    assert spreads.chips == pytest.approx(by_hand)
+    assert spreads.run_chips == pytest.approx(5 * by_hand), "a fold has a fifth of the chips"
+    assert spreads.training == pytest.approx(1e-4)
+    ten = power.planned_spreads(LUCAS, 5, 10, 0.29, [0.5] * 10, 0.6, 0.01)
+    assert ten == pytest.approx(power.with_seeds(spreads, 10))
+    assert ten.chips == spreads.chips, "repetitions test no new chips"
+    two = power.planned_spreads(LUCAS, 5, 2, 0.29, [0.5] * 10, 0.6, 0.01)
+    assert two.chips == pytest.approx(2.5 * by_hand)
+    holdout = power.planned_spreads(LUCAS, 1, 5, 0.0, [0.5] * 10, 0.6, 0.01)
+    assert holdout.run_chips == pytest.approx(0, abs=1e-12), "the same chips for all seeds"
+
+
+def test_more_is_never_worse():
+    found = [power.smallest_difference(power.with_seeds(BOTH, n), 0.05) for n in (5, 10, 20, 50)]
+    assert all(a > b for a, b in itertools.pairwise(found))
+    assert power.smallest_difference(BOTH, 0.01) > found[0]
+
+
+def test_seeds_and_chips_that_a_margin_needs():
+    small = replace(BOTH, chips=2e-5, run_chips=1e-4)
+    found = power.seeds_needed(lambda n: power.with_seeds(small, n), 0.05, 0.05, folds=5)
+    assert found % 5 == 0
+    assert power.decides(power.with_seeds(small, found), 0.05, 0.05)
+    assert found == 5 or not power.decides(power.with_seeds(small, found - 5), 0.05, 0.05)
+    few_chips = replace(BOTH, chips=4e-4)
+    assert power.seeds_needed(lambda n: power.with_seeds(few_chips, n), 0.02, 0.05, folds=5) is None
+
+    only_chips = replace(few_chips, training=0.0, run_chips=0.0)
+    factor = power.chips_needed(only_chips, 0.02, 0.05)
+    # Equivalence needs (1.645 + 1.282) σ ≤ margin, more than a difference's 2.80 σ.
+    assert factor == pytest.approx(4e-4 / (0.02 / 2.9264) ** 2, rel=0.01)
+    assert power.chips_needed(replace(only_chips, chips=1e-8), 0.02, 0.05) == 1.0
+    assert power.chips_needed(replace(few_chips, training=0.1), 0.02, 0.05) is None
+
+
+@pytest.mark.parametrize("world", [SMALL, HOLDOUT])
+def test_spreads_that_were_observed(world):
+    _, design, scores = scored(world)
+    difference = combine({"a": 1.0, "c": -1.0}, scores.__getitem__)
+    place = design.names.index("macro_accuracy")
+    spreads = comparison.observed_spreads(design, difference)[place]
+    assert spreads.chips == pytest.approx(difference.drawn[:, place].var(ddof=1), rel=1e-4)
+    assert 0.02 < power.smallest_difference(spreads, 0.05) < 0.6
+
+
+def test_one_seed_detects_nothing():
+    assert np.isnan(power.smallest_difference(replace(BOTH, seeds=1), 0.05))

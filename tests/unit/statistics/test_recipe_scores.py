@@ -1,0 +1,81 @@
+"""The table of a recipe's scores: both intervals, their names and the chips behind them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import balanced_accuracy_score
+
+from helpers.small_study import HOLDOUT, SMALL, scored
+from terralucas.statistics.recipe_scores import scores_table
+from terralucas.statistics.resampling import make_design, score_recipe
+
+
+def table_of(world=SMALL, **options):
+    study, design, scores = scored(world, **options)
+    return study, scores_table(design, scores["a"], 0.95, 1).set_index("metric")
+
+
+def test_both_intervals_are_named_and_hold_their_estimates():
+    study, table = table_of()
+    row = table.loc["macro_accuracy"]
+    assert (row["crossed_interval"], row["seeds_interval"]) == ("crossed_percentile", "nadeau_bengio_t")
+    each = [balanced_accuracy_score(run.labels, run.logits.argmax(axis=1)) for run in study.recipes["a"].values()]
+    assert row["mean"] == pytest.approx(np.mean(each))
+    half = stats.t.ppf(0.975, 4) * np.sqrt((0.2 + SMALL.test_to_train) * np.var(each, ddof=1))
+    assert row["seeds_high"] == pytest.approx(row["mean"] + half)
+    assert row["crossed_low"] < row["pooled"] < row["crossed_high"]
+    assert (table["n_seeds"].drop(["precision:3", "f1:3"]) == 5).all()
+
+
+def test_a_holdout_and_a_single_seed_have_their_own_names():
+    _, table = table_of(HOLDOUT)
+    assert (table["seeds_interval"] == "t_fixed_split").all()
+    study, *_ = scored()
+    runs = {0: study.recipes["a"][0]}
+    design = make_design(runs, 4, SMALL.test_to_train)
+    row = scores_table(design, score_recipe(design, runs, 200, 1), 0.95, 1).set_index("metric").loc["micro_accuracy"]
+    assert row["crossed_interval"] == "chips_percentile"
+    assert np.isnan([row["seeds_low"], row["sd"]]).all()
+
+
+def test_chips_behind_each_score():
+    _, table = table_of()
+    assert table.loc["brier", "n"] == 123
+    assert [table.loc[f"f1:{index}", "n"] for index in range(4)] == [60, 34, 17, 12]
+
+
+def test_no_interval_goes_beyond_its_scale():
+    for number in range(6):
+        _, table = table_of(number=number)
+        recalls = table[table.index.str.startswith("recall")]
+        for prefix in ("crossed", "bca", "seeds", "wilson"):
+            assert (recalls[f"{prefix}_low"].dropna() >= 0).all()
+            assert (recalls[f"{prefix}_high"].dropna() <= 1).all()
+
+
+def test_recalls_of_one_run_have_wilsons_interval():
+    study, *_ = scored()
+    runs = {0: study.recipes["a"][0]}
+    design = make_design(runs, 4, SMALL.test_to_train)
+    table = scores_table(design, score_recipe(design, runs, 50, 1), 0.95, 1).set_index("metric")
+    for index in range(4):
+        of_class = runs[0].labels == index
+        right = int((runs[0].logits.argmax(axis=1) == index)[of_class].sum())
+        theirs = stats.binomtest(right, int(of_class.sum())).proportion_ci(0.95, method="wilson")
+        row = table.loc[f"recall:{index}"]
+        assert (row["wilson_low"], row["wilson_high"]) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_a_class_never_or_always_right_still_has_an_interval():
+    study, design, _ = scored()
+    runs = {
+        seed: replace(run, logits=np.where(np.arange(4) == 0, 9.0, 0.0) + np.zeros((len(run.labels), 1)))
+        for seed, run in study.recipes["a"].items()
+    }
+    table = scores_table(design, score_recipe(design, runs, 200, 1), 0.95, 1).set_index("metric")
+    assert np.isnan(table.loc["recall:1", "crossed_low"]), "no draw differs"
+    assert table.loc["recall:1", "wilson_low"] == pytest.approx(0)
+    assert 0.05 < table.loc["recall:1", "wilson_high"] < 0.2
+    assert np.isnan(table.loc["precision:1", "pooled"])

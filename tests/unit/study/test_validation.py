@@ -1,0 +1,337 @@
+"""Configuration: defaults, and errors that name the key and what is allowed."""
+
+import copy
+import re
+
+import pytest
+import yaml
+
+from helpers.paths import ROOT
+from terralucas.errors import StudyError
+from terralucas.study.manual import with_tables
+from terralucas.study.schema import load_schema
+from terralucas.study.settings import (
+    backbones_tuned,
+    control_names,
+    default_configfile,
+    min_chips_per_class,
+    recipes,
+    training_settings,
+    written_options,
+)
+from terralucas.study.validation import resolve
+from terralucas.tables.scores import SCORES
+
+CONFIGS = sorted((ROOT / "config").glob("*.yaml"))
+
+
+def load(name):
+    return yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def changed(keys, value, base="demo"):
+    """A configuration with one key set; `keys` is a dotted path, numbers index lists."""
+    config = load(base)
+    place = config
+    *path, last = [int(key) if key.isdigit() else key for key in keys.split(".")]
+    for key in path:
+        place = place[key] if isinstance(key, int) else place.setdefault(key, {})
+    place[last] = value
+    return config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configs_are_valid_and_named_as_their_study(path):
+    config = resolve(yaml.safe_load(path.read_text(encoding="utf-8")))
+    assert config["study"] == path.stem or path.stem == "config"
+
+
+@pytest.mark.parametrize(("name", "runs"), [("config", 80), ("demo", 40), ("notebook", 20)])
+def test_number_of_runs(name, runs):
+    config = resolve(load(name))
+    assert len(recipes(config)) * len(config["grid"]["seeds"]) == runs
+
+
+def test_the_study_has_the_originals_hyper_parameters():
+    training = resolve(load("config"))["training"]
+    assert (training["learning_rate"], training["weight_decay"]) == (1e-4, 0.05)
+    assert (training["batch_size"], training["epochs"], training["monitor"]) == (8, 100, "macro_accuracy")
+
+
+def test_the_faithful_arm_has_the_originals_faults_and_settings():
+    """Bands misnamed, checkpoints chosen on the test chips, statistics of all chips, a loss without its weights."""
+    config = resolve(load("notebook"))
+    assert config["dataset"]["bands"] == ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
+    split = {key: config["split"][key] for key in ("strategy", "test_share", "validation_is_test", "random_state")}
+    assert split == {"strategy": "holdout", "test_share": 0.2, "validation_is_test": True, "random_state": 42}
+    assert config["normalisation"] == "dataset"
+    assert config["grid"]["losses"] == ["weighted_ce", "terratorch_focal"]
+    assert config["losses"]["weighted_ce"]["class_weights"] == "balanced"
+    assert config["decoders"]["mlp"]["hidden"] == "embedding"
+    training = config["training"]
+    assert (training["learning_rate"], training["weight_decay"]) == (1e-4, 0.05)
+    assert (training["batch_size"], training["epochs"], training["drop_last"]) == (8, 100, True)
+    assert training["monitor"] == "macro_accuracy"
+
+
+def test_resolving_twice_changes_nothing_and_leaves_its_input_alone():
+    raw = load("demo")
+    before = copy.deepcopy(raw)
+    once = resolve(raw)
+    assert raw == before
+    assert resolve(once) == once
+
+
+def test_defaults_reach_named_settings_and_sources():
+    config = resolve(changed("dataset.sources", [{"type": "simulated"}]))
+    assert config["dataset"]["sources"][0] == {"type": "simulated", "chips": 600, "size_px": 64, "seed": 0}
+    assert config["decoders"]["identity"] == {"pooling": "mean", "layers": None, "hidden": None, "dropout": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("keys", "text", "meant"),
+    [
+        ("training.learning_rate", "1e-4", 1e-4),
+        ("training.epochs", "7", 7),
+        ("training.drop_last", "true", True),
+        ("training.precision", 32, "32"),
+        ("decoders.mlp.hidden", "512", 512),
+        ("decoders.mlp.hidden", "null", None),
+        ("split.block_km", "50", 50.0),
+        ("grid.seeds", ["0", "3"], [0, 3]),
+    ],
+)
+def test_text_that_stands_for_a_number_is_read_as_one(keys, text, meant):
+    """As nested `--config` values arrive from Snakemake, and `1e-4` from YAML."""
+    config = resolve(changed(keys, text))
+    for key in keys.split("."):
+        config = config[key]
+    assert config == meant
+    assert type(config) is type(meant)
+
+
+LOSSES = {"factor": "loss", "a": "weighted_focal", "b": "weighted_ce"}
+CLAIM = {"name": "C1", "says": "Focal wins.", "contrast": LOSSES, "metric": "micro_accuracy", "relation": "higher"}
+# One bad configuration each: path, value, and what the message must say.
+BAD = [
+    ("training.epoch", 3, ["unknown key training.epoch", "did you mean epochs?"]),
+    ("typo", 1, ["unknown key typo", "allowed: study"]),
+    ("training.learning_rate", "fast", ['training.learning_rate is "fast"', "no number"]),
+    ("training.learning_rate", "nan", ["training.learning_rate", "no number"]),
+    ("training.learning_rate", 0, ["training.learning_rate is 0", "above 0"]),
+    ("training.batch_size", 0, ["training.batch_size is 0", "at least 1 chips"]),
+    ("training.batch_size", 2.5, ["training.batch_size is 2.5", "no integer"]),
+    ("training.precision", "fp16", ["training.precision", '"16-mixed"']),
+    ("dataset.unit", "percent", ["dataset.unit", '"reflectance"', '"dn"']),
+    ("dataset.bands", ["RED", "NIR"], ['dataset.bands[1] is "NIR"', "NIR_BROAD"]),
+    ("dataset.bands", ["RED", "RED"], ["dataset.bands", "twice"]),
+    ("dataset.sources", [], ["dataset.sources", "at least 1"]),
+    ("dataset.sources.0", {"type": "ftp"}, ["dataset.sources[0].type", '"gdrive"']),
+    ("dataset.sources.0", {"type": "gdrive"}, ["missing key dataset.sources[0].id"]),
+    ("dataset.sources.0", {"type": "url", "url": "file:///x"}, ["dataset.sources[0].url", "must match"]),
+    ("dataset.sources.0.chips", 5, ["dataset.sources[0].chips is 5", "at least 100 chips"]),
+    ("dataset.sources.0.size_px", 60, ["size_px is 60", "multiple of 16 px"]),
+    ("dataset.classes.1.code", 1, ["code '1' is given twice"]),
+    ("grid.losses", ["weighted_ce", "hinge"], ["grid.losses names 'hinge'", "losses defines: weighted_ce"]),
+    ("grid.seeds", [0, 0], ["grid.seeds", "twice"]),
+    ("grid.seeds", [-1], ["grid.seeds[0] is -1", "at least 0"]),
+    ("losses.bad name", {"type": "ce"}, ["losses", "bad name"]),
+    ("losses.weighted_ce.gamma", 2.0, ["unknown key losses.weighted_ce.gamma"]),
+    ("losses.weighted_focal.gamma", 0, ["gamma is 0", "above 0"]),
+    ("losses.weighted_ce.beta", 0.9, ["unknown key losses.weighted_ce.beta"]),
+    ("losses.weighted_ce", {"type": "ce", "class_weights": "effective_number", "beta": 1}, ["beta is 1", "below 1"]),
+    ("losses.weighted_ce.label_smoothing", 1, ["label_smoothing is 1", "below 1"]),
+    ("decoders.mlp.window", 2, ["unknown key decoders.mlp.window", "allowed: pooling"]),
+    ("decoders.mlp.layers", [6, 13], ["decoders.mlp.layers names layer 13", "tiny has 12"]),
+    ("decoders.mlp.layers", [12, 6], ["decoders.mlp.layers is [12, 6]", "ascending order"]),
+    ("decoders.mlp.layers", [], ["decoders.mlp.layers", "at least 1"]),
+    ("decoders.mlp.hidden", "wide", ["decoders.mlp.hidden", "integer", "embedding"]),
+    ("decoders.mlp.hidden", 0, ["decoders.mlp.hidden"]),
+    ("training.epochs", True, ["training.epochs is true", "no integer"]),
+    ("decoders.identity.dropout", 1, ["decoders.identity.dropout is 1", "below 1"]),
+    ("split.folds", 1, ["split.folds is 1", "at least 2"]),
+    ("split.validation_share", 1.5, ["split.validation_share is 1.5", "below 1"]),
+    ("split.validation_is_test", True, ["validation_is_test needs split.strategy holdout"]),
+    ("study", "a/b", ["study", "must match"]),
+    ("backbones.tiny.weights", {"source": "random", "repo": "a/b"}, ["unknown key backbones.tiny.weights.repo"]),
+    ("backbones.tiny.tuning", "partial", ["backbones.tiny.tuning", '"lora"']),
+    ("training.end_to_end", {"clip": 1}, ["unknown key training.end_to_end.clip"]),
+    ("training.end_to_end.lora", {"target_modules": ["qkv"]}, ["target_modules[0]", '"qkv.q_linear"']),
+    ("training.end_to_end", {"ema_decay": 1}, ["training.end_to_end.ema_decay is 1", "below 1"]),
+    ("backbones.tiny.model", "resnet50", ["backbones.tiny.model", "terramind_v1_tiny"]),
+    ("report.contrasts.0.a", "hinge", ["report.contrasts names the loss 'hinge'"]),
+    ("dataset.layout", {"x_column": "lon"}, ["x_column and y_column belong together"]),
+    ("report.beside", ["demo"], ["report.beside names this study itself"]),
+    ("report.claims", [CLAIM | {"margin": 0.01}], ["'C1' has a margin, which only `equivalent` takes"]),
+    ("report.claims", [CLAIM, CLAIM], ["the name 'C1' is given twice"]),
+    ("report.claims", [CLAIM | {"metric": "nll", "relation": "equivalent"}], ["'C1' needs a margin: nll has no other"]),
+    ("report.claims", [CLAIM | {"relation": "better"}], ["report.claims[0].relation", '"equivalent"']),
+    ("report.claims", [CLAIM | {"contrast": {**LOSSES, "a": "hinge"}}], ["report.claims names the loss 'hinge'"]),
+]
+
+
+def test_claims_are_about_the_scores_the_report_names():
+    claim = load_schema()["properties"]["report"]["properties"]["claims"]["items"]
+    assert set(claim["properties"]["metric"]["enum"]) == set(SCORES)
+
+
+@pytest.mark.parametrize(("keys", "value", "said"), BAD, ids=[f"{keys}={value}"[:60] for keys, value, _ in BAD])
+def test_bad_values_are_named_with_what_is_allowed(keys, value, said):
+    with pytest.raises(StudyError) as raised:
+        resolve(changed(keys, value))
+    for words in said:
+        assert words in str(raised.value)
+
+
+def test_every_problem_is_listed_at_once():
+    config = changed("training.epoch", 3)
+    config["dataset"]["unit"] = "percent"
+    with pytest.raises(StudyError) as raised:
+        resolve(config)
+    assert "training.epoch" in str(raised.value)
+    assert "dataset.unit" in str(raised.value)
+
+
+def test_two_names_of_one_setting_are_refused():
+    config = changed("losses.again", {"type": "ce", "class_weights": "balanced"})
+    config["grid"]["losses"].append("again")
+    with pytest.raises(StudyError, match="'weighted_ce' and 'again' are the same setting"):
+        resolve(config)
+
+
+def test_a_key_that_belongs_to_another_choice_is_unknown_and_one_that_belongs_has_its_default():
+    losses = resolve(changed("losses.ce", {"type": "ce", "class_weights": "effective_number"}))["losses"]
+    assert losses["ce"]["beta"] == 0.999
+    assert "beta" not in losses["weighted_ce"]
+    decoders = resolve(changed("decoders.point", {"pooling": "center"}))["decoders"]
+    assert decoders["point"]["window"] == 2
+    assert "window" not in decoders["mlp"]
+
+
+def tuned(**training):
+    """The demo with a second and third name of its tiny backbone."""
+    config = load("demo")
+    tiny = config["backbones"]["tiny"]
+    config["backbones"] = {"tiny": tiny, "tiny_lora": tiny | {"tuning": "lora"}, "tiny_full": tiny | {"tuning": "full"}}
+    config["grid"]["backbones"] = list(config["backbones"])
+    config["report"]["contrasts"] = [{"factor": "backbone", "a": "tiny_lora", "b": "tiny"}]
+    config["training"] |= training
+    return config
+
+
+def test_tuning_is_a_level_of_the_backbone_and_has_a_default():
+    config = resolve(tuned())
+    assert {name: entry["tuning"] for name, entry in config["backbones"].items()} == {
+        "tiny": "frozen", "tiny_lora": "lora", "tiny_full": "full",
+    }  # fmt: skip
+    assert backbones_tuned(config, "full", "lora") == ["tiny_lora", "tiny_full"]
+    assert [name for name in control_names(config) if "/" in name] == ["knn/tiny", "logistic/tiny"]
+    with pytest.raises(StudyError, match="'tiny' and 'tiny_lora' are the same setting"):
+        resolve(tuned(tuning="lora"))
+
+
+def test_options_of_a_tuning_that_no_backbone_has_are_refused():
+    frozen = "training.end_to_end is written (clip_norm), but no backbone of the grid has the `tuning` `lora` or `full`"
+    with pytest.raises(StudyError, match=re.escape(frozen)):
+        resolve(changed("training.end_to_end", {"clip_norm": 1.0}))
+    config = tuned(end_to_end={"lora": {"rank": 4}})
+    assert resolve(config)["training"]["end_to_end"]["lora"]["rank"] == 4
+    config["grid"]["backbones"] = ["tiny", "tiny_full"]
+    with pytest.raises(
+        StudyError, match=r"training\.end_to_end\.lora is written \(rank\), but no backbone .* `tuning` `lora`;"
+    ):
+        resolve(config)
+    del config["training"]["end_to_end"]["lora"]
+    assert resolve(resolve(config)) == resolve(config), "defaults that were filled in are not written"
+
+
+def test_runs_are_given_the_keys_of_training_that_decide_their_numbers():
+    config = resolve(tuned(end_to_end={"clip_norm": 1.0}))
+    names = {tuning: training_settings(config, tuning) for tuning in ("frozen", "lora", "full")}
+    frozen = names["frozen"]
+    assert "tuning" not in frozen
+    assert "end_to_end" not in frozen, "the record of a frozen run stays as it was"
+    assert names["lora"] | {"tuning": 0, "end_to_end": 0} == frozen | {"tuning": 0, "end_to_end": 0}
+    assert set(names["lora"]["end_to_end"]) - set(names["full"]["end_to_end"]) == {"lora"}
+    for name in ("lora", "full"):
+        assert names[name]["end_to_end"]["clip_norm"] == 1.0
+        assert {"workers", "lower_batch_on_oom", "checkpoint_interval_s"}.isdisjoint(
+            {*names[name], *names[name]["end_to_end"]}
+        )
+
+
+def test_the_options_a_configuration_writes_itself():
+    written = {
+        "lora": {"rank": 4},
+        "clip_norm": None,
+        "augmentation": {"flips_and_rotations": False},
+        "workers": 2,
+        "compile": True,
+    }
+    config = tuned(end_to_end=written)
+    assert written_options(config, "full") == ["end_to_end.clip_norm", "end_to_end.augmentation.flips_and_rotations"]
+    assert written_options(config, "lora") == ["end_to_end.lora.rank", *written_options(config, "full")]
+    assert written_options(load("demo"), "full") == []
+
+
+@pytest.mark.parametrize(
+    ("option", "largest", "said"),
+    [
+        ("warmup_epochs", 9, "warmup_epochs is {} of 10 epochs; it must be below"),
+        ("early_stopping_patience", 8, "early_stopping_patience is {}, with which no run of 10 epochs stops"),
+    ],
+)
+def test_options_that_no_run_is_long_enough_for_are_refused(option, largest, said):
+    resolve(tuned(epochs=10, end_to_end={option: largest}))
+    with pytest.raises(StudyError, match=re.escape(said.format(largest + 1))):
+        resolve(tuned(epochs=10, end_to_end={option: largest + 1}))
+
+
+def test_the_studies_weights_are_pinned_and_the_manual_says_to_what():
+    manual = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    for study in ("config", "notebook"):
+        for name, backbone in load(study)["backbones"].items():
+            weights = backbone["weights"]
+            assert re.fullmatch("[0-9a-f]{40}", weights["revision"])
+            assert re.fullmatch("[0-9a-f]{64}", weights["sha256"])
+            assert f"| {name} | `{weights['revision']}` | `{weights['sha256']}` |" in manual
+
+
+def test_blocks_need_coordinates():
+    config = changed("split.block_km", 50)
+    config["dataset"]["point_ids"] = "none"
+    with pytest.raises(StudyError, match="block_km needs coordinates"):
+        resolve(config)
+
+
+def test_a_target_names_its_study(tmp_path):
+    (tmp_path / "demo.yaml").touch()
+    assert default_configfile(["results/demo/report.html"], tmp_path) == tmp_path / "demo.yaml"
+    assert default_configfile(["results/other/report.html"], tmp_path) == tmp_path / "config.yaml"
+    assert default_configfile([], tmp_path) == tmp_path / "config.yaml"
+
+
+@pytest.mark.parametrize(("folds", "least"), [(2, 4), (3, 3), (5, 5)])
+def test_fewest_chips_of_a_class(folds, least):
+    assert min_chips_per_class({"strategy": "kfold", "folds": folds}) == least
+
+
+def keys_without_description(schema, path=""):
+    for name, child in schema.get("properties", {}).items():
+        if isinstance(child, dict) and "description" not in child and "$ref" not in child:
+            yield f"{path}.{name}"
+        if isinstance(child, dict):
+            yield from keys_without_description(child, f"{path}.{name}")
+            yield from keys_without_description(child.get("items", {}), f"{path}.{name}[]")
+
+
+def test_every_key_has_a_description():
+    schema = load_schema()
+    assert list(keys_without_description(schema)) == []
+    for name, definition in schema["$defs"].items():
+        assert list(keys_without_description(definition, name)) == []
+
+
+def test_the_manual_is_generated_from_the_schema():
+    manual = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    assert with_tables(manual) == manual, "run `make manual`"
