@@ -3,8 +3,8 @@
 import pytest
 
 from _dry_run import downloads_section, results_section, runs_section
-from hub_server import fetch, serving
-from retrieval import ARCHIVE, DRIVE_ID, GDRIVE, no_simulation, url_source
+from helpers.hub_server import fetch, serving
+from helpers.retrieval import ARCHIVE, DRIVE_ID, GDRIVE, no_simulation, url_source
 from terralucas.data.retrieval import retrieve
 
 RUNS = [("tiny", "ce", decoder, seed) for decoder in ("identity", "mlp") for seed in "012"]
