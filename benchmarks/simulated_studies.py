@@ -131,8 +131,10 @@ def _folds(
     """Fold of each chip, for each repetition."""
     repetitions = 1 if world.holdout else -(-world.seeds // world.folds)
     if groups is not None:
-        return [splits.deal(labels, groups, [1.0 / world.folds] * world.folds, random) for _ in range(repetitions)]
-    # What `splits.deal` does without groups, faster: every class in equal parts.
+        return [
+            splits.assign_parts(labels, groups, [1.0 / world.folds] * world.folds, random) for _ in range(repetitions)
+        ]
+    # What `splits.assign_parts` does without groups, faster: every class in equal parts.
     folds = []
     for _ in range(repetitions):
         fold = np.empty(len(labels), dtype=np.int64)

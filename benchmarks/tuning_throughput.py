@@ -28,7 +28,7 @@ from terralucas.backbones.encoder import build_backbone
 from terralucas.data.lucas import ITALY_BANDS
 from terralucas.data.normalisation import Normaliser
 from terralucas.device import peak_memory_mib
-from terralucas.study.schema import complete, load_schema
+from terralucas.study.schema import fill_defaults, load_schema
 from terralucas.training.chip_batches import Augmentation, PackedChips
 from terralucas.training.losses import build_loss
 from terralucas.training.progress import TrainingOptions
@@ -77,7 +77,7 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
         "precision": case.precision,
         "end_to_end": {"compile": case.compile},
     }
-    training = complete(written, schema["properties"]["training"], schema)
+    training = fill_defaults(written, schema["properties"]["training"], schema)
     settings = training["end_to_end"]
     n = CHIPS[device.type] + BATCH
     with tempfile.TemporaryDirectory() as folder:

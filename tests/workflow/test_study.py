@@ -159,7 +159,7 @@ def test_class_weights_that_a_loss_drops_stop_the_study_before_training(study):
     )
     done = study.snakemake("--cores", 2, "--configfile", "config/small.yaml", "--config", *overlay, check=False)
     assert done.returncode != 0
-    assert "losses.balanced.class_weights is balanced and changes nothing" in done.output
+    assert "losses.balanced.class_weights is balanced and has no effect" in done.output
     assert "losses.soft" in done.output
     assert not list(results(study).glob("runs/tiny/balanced/**/model.ckpt"))
     assert study.planned("--configfile", "config/small.yaml") == {}

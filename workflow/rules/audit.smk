@@ -1,5 +1,5 @@
-# Audits: before anything is trained, every loss, decoder and tuning is tried beside the others of the study, on random
-# features or chips, and the normalisation beside all there are, with the statistics of the chips.
+# Audits before training. Every loss, decoder and tuning is compared with the others of the study on random features or
+# chips. The normalisation is compared with all other normalisations on the statistics of the chips.
 
 
 rule audit_treatment:
@@ -26,17 +26,17 @@ rule audit_treatment:
         mem_mb=2000,
         runtime=30,
     params:
-        # What it shares with the runs. Its own code is left out: a finished study is not repeated for a better audit.
+        # Only the code that the audit shares with the runs: a change of the audit itself must not rerun a finished study.
         code=shared_code_fingerprint("audit_treatment", "train_run"),
-        # Runs depend on the audits of what they are made of. Only what makes them run again makes that again: not a
-        # name that joins the grid, which has an audit of its own beside all others.
-        setting=lambda wildcards: setting_of(wildcards.section, wildcards.setting),
+        # A run depends on the audits of its settings. Therefore an audit must rerun only when the run reruns anyway. It
+        # does not rerun when a name is added to the grid: the audit of the new name compares it with all others.
+        setting=lambda wildcards: get_setting(wildcards.section, wildcards.setting),
         epochs=config["training"]["epochs"],
-        study=study_of_setting,
+        study=get_settings_to_compare,
     message:
         "Auditing {wildcards.section}.{wildcards.setting}"
     script:
-        script_of("audit_treatment")
+        script_path("audit_treatment")
 
 
 rule audit_tuning:
@@ -61,8 +61,8 @@ rule audit_tuning:
         code=shared_code_fingerprint("audit_tuning", "tune_run"),
         training=lambda wildcards: training_settings(config, wildcards.tuning),
         bands=DATASET["bands"],
-        study=study_of_tuning,
+        study=get_tunings_to_compare,
     message:
         "Auditing training.tuning {wildcards.tuning}"
     script:
-        script_of("audit_tuning")
+        script_path("audit_tuning")

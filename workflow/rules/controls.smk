@@ -1,4 +1,4 @@
-# Controls: cheap classifiers on the same splits as the runs, which a recipe has to beat.
+# Controls: simple classifiers on the same splits as the runs; a recipe should be better than all of them.
 
 
 rule describe_chips:
@@ -22,16 +22,16 @@ rule describe_chips:
         code=code_fingerprint("describe_chips"),
         dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
     message:
-        "Describing every chip for the controls"
+        "Computing descriptions of all chips for the controls"
     script:
-        script_of("describe_chips")
+        script_path("describe_chips")
 
 
 rule fit_control:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
         splits=expand(f"{RESULTS}/splits/seed-{{seed}}.csv", seed=GRID["seeds"]),
-        sources=lambda wildcards: list(dict.fromkeys(itertools.chain(*sources_of_control(wildcards)))),
+        sources=lambda wildcards: list(dict.fromkeys(itertools.chain(*list_control_sources(wildcards)))),
     output:
         predictions=expand(f"{CONTROL}/predictions.parquet", seed=GRID["seeds"], allow_missing=True),
         records=expand(f"{CONTROL}/control.json", seed=GRID["seeds"], allow_missing=True),
@@ -51,8 +51,8 @@ rule fit_control:
         monitor=config["training"]["monitor"],
         n_classes=len(DATASET["classes"]),
         seeds=GRID["seeds"],
-        sources=sources_of_control,
+        sources=list_control_sources,
     message:
         "Fitting the control {wildcards.control}"
     script:
-        script_of("fit_control")
+        script_path("fit_control")

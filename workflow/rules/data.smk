@@ -1,9 +1,9 @@
-# Chips: retrieved, checked, indexed and divided into training, validation and test parts.
+# Retrieve, check and index the chips, and split them into training, validation and test parts.
 
 
 rule retrieve_chips:
     input:
-        archives=archives(),
+        archives=list_local_archives(),
     output:
         f"{RESULTS}/data/retrieval.json",
     log:
@@ -18,20 +18,20 @@ rule retrieve_chips:
         mem_mb=2000,
         runtime=240,
     params:
-        # Simulated chips are made by code. Downloaded ones are not, and a study is not repeated for a better download.
+        # Only simulated chips depend on the code. A change of the download code must not rerun a finished study.
         code=(
             code_fingerprint("retrieve_chips")
             if any(source["type"] == "simulated" for source in DATASET["sources"])
             else None
         ),
-        # Addresses may hold passwords, and Snakemake keeps what it compares.
+        # Not compared, because addresses may contain passwords and Snakemake stores the parameters that it compares.
         sources=without_rerun(DATASET["sources"]),
-        tracked=[sha256_of_json(DATASET["sources"]), state_of_directories()],
-        folder=f"{DOWNLOADS}/chips/{DATASET_KEY}",
+        tracked=[sha256_of_json(DATASET["sources"]), hash_source_folders()],
+        folder=f"{DOWNLOADS}/chips/{DATASET_FOLDER}",
     message:
         "Retrieving the chips"
     script:
-        script_of("retrieve_chips")
+        script_path("retrieve_chips")
 
 
 rule index_chips:
@@ -56,12 +56,12 @@ rule index_chips:
     params:
         code=code_fingerprint("index_chips"),
         dataset={key: value for key, value in DATASET.items() if key not in ("sources", "pixel_size_m")},
-        # Only to fail early: the split itself checks every class in every part.
+        # Only for an early error; the split checks that every part has every class.
         min_chips_per_class=without_rerun(min_chips_per_class(config["split"])),
     message:
         "Opening and checking every chip"
     script:
-        script_of("index_chips")
+        script_path("index_chips")
 
 
 rule pack_chips:
@@ -88,7 +88,7 @@ rule pack_chips:
     message:
         "Packing the chips into one array"
     script:
-        script_of("pack_chips")
+        script_path("pack_chips")
 
 
 rule split_chips:
@@ -111,9 +111,9 @@ rule split_chips:
         runtime=10,
     params:
         code=code_fingerprint("split_chips"),
-        split=split_settings(),
+        split=get_split_settings(),
         classes=[entry["name"] for entry in DATASET["classes"]],
     message:
-        "Dividing the chips for seed {wildcards.seed}"
+        "Splitting the chips for seed {wildcards.seed}"
     script:
-        script_of("split_chips")
+        script_path("split_chips")

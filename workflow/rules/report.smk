@@ -1,5 +1,5 @@
-# Aggregation: tidy tables, figures and one self-contained report, all a function of the runs' files.
-# What each table has in a row, for Snakemake's own report.
+# Compute tidy tables, figures and one self-contained report from the files of the runs.
+# The meaning of a row in each table, for Snakemake's own report.
 TABLES = {
     "runs": "one per run",
     "summary": "one per recipe and score",
@@ -30,15 +30,15 @@ FIGURES = {
     "answer": "the contrasts of the question",
     "accuracy": "macro against micro accuracy",
     "per_class": "recall per class",
-    "fronts": "what a shift of the prior buys",
-    "reliability": "confidence against accuracy",
+    "fronts": "macro against micro accuracy after prior shifts",
+    "reliability": "accuracy by confidence",
     "distance": "scores by distance to the nearest training chip",
-    "map": "where chips are right",
+    "map": "share of correct predictions at each point",
     "confusion": "confusion matrices",
     "curves": "training curves",
 }
-# What the roll of runs is taken from.
-ROLL = {
+# Parameters of `read_run_status`, which finds the runs of the study and their state.
+RUN_STATUS_PARAMS = {
     "folders": without_rerun({"runs": f"{RESULTS}/runs", "logs": f"{RESULTS}/logs/train_run"}),
     "recipes": recipes(config),
     "seeds": GRID["seeds"],
@@ -50,10 +50,10 @@ rule make_tables:
         predictions=reported_run_files("predictions.parquet"),
         records=reported_run_files("run.yaml"),
         histories=reported_run_files("history.csv"),
-        controls=control_files("predictions.parquet"),
+        controls=list_control_files("predictions.parquet"),
         chips=f"{RESULTS}/data/chips.parquet",
     output:
-        **tables_of(TABLES),
+        **declare_tables(TABLES),
         durations=f"{RESULTS}/durations.csv",
     log:
         f"{RESULTS}/logs/make_tables.log",
@@ -67,10 +67,10 @@ rule make_tables:
         mem_mb=2000,
         runtime=30,
     params:
-        **ROLL,
+        **RUN_STATUS_PARAMS,
         code=code_fingerprint("make_tables"),
         classes=DATASET["classes"],
-        split=split_settings(),
+        split=get_split_settings(),
         report={
             key: value
             for key, value in config["report"].items()
@@ -80,7 +80,7 @@ rule make_tables:
     message:
         "Computing the tables of {config[study]}"
     script:
-        script_of("make_tables")
+        script_path("make_tables")
 
 
 rule make_evidence:
@@ -90,7 +90,7 @@ rule make_evidence:
         splits=expand(f"{RESULTS}/splits/seed-{{seed}}.csv", seed=GRID["seeds"]),
         chips=f"{RESULTS}/data/chips.parquet",
     output:
-        **tables_of(EVIDENCE),
+        **declare_tables(EVIDENCE),
         points=f"{RESULTS}/maps/points.parquet",
         geojson=f"{RESULTS}/maps/points.geojson",
     log:
@@ -105,7 +105,7 @@ rule make_evidence:
         mem_mb=2000,
         runtime=30,
     params:
-        **ROLL,
+        **RUN_STATUS_PARAMS,
         code=code_fingerprint("make_evidence"),
         classes=DATASET["classes"],
         strategy=config["split"]["strategy"],
@@ -114,9 +114,9 @@ rule make_evidence:
         contrasts=config["report"]["contrasts"],
         pixel_size_m=DATASET["pixel_size_m"],
     message:
-        "Looking behind the scores: fronts, calibration, distances, map"
+        "Computing fronts, calibration, distances and the map of {config[study]}"
     script:
-        script_of("make_evidence")
+        script_path("make_evidence")
 
 
 rule power:
@@ -142,9 +142,9 @@ rule power:
         planning=config["report"]["planning"],
         index=f"{RESULTS}/data/chips.parquet",
     message:
-        "What {config[study]} can decide"
+        "Computing the planned power of {config[study]}"
     script:
-        script_of("power")
+        script_path("power")
 
 
 rule draw_figures:
@@ -190,7 +190,7 @@ rule draw_figures:
     message:
         "Drawing the figures of {config[study]}"
     script:
-        script_of("draw_figures")
+        script_path("draw_figures")
 
 
 rule build_report:
@@ -198,14 +198,14 @@ rule build_report:
         **{f"table_{name}": f"{RESULTS}/tables/{name}.csv" for name in [*TABLES, *EVIDENCE]},
         **{f"figure_{name}": f"{RESULTS}/figures/{name}.svg" for name in FIGURES},
         durations=f"{RESULTS}/durations.csv",
-        features=feature_records(),
+        features=list_feature_records(),
         tuned=[f"{RESULTS}/weights/{name}.json" for name in TUNED],
         retrieval=f"{RESULTS}/data/retrieval.json",
         data_report=f"{RESULTS}/data/report.json",
         geojson=f"{RESULTS}/maps/points.geojson",
-        beside=summaries_of_other_studies(),
+        beside=list_other_summaries(),
     output:
-        **tables_of(BESIDE),
+        **declare_tables(BESIDE),
         page=report(
             f"{RESULTS}/report.html",
             caption="../report/report.rst",
@@ -232,4 +232,4 @@ rule build_report:
     message:
         "Writing the report of {config[study]}"
     script:
-        script_of("build_report")
+        script_path("build_report")

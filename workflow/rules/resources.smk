@@ -1,9 +1,9 @@
-# What rules ask a machine for.
+# Memory, time and GPUs that rules request.
 from terralucas.study.job_limits import (
     Workload,
     features_memory_mb,
     features_minutes,
-    size_of,
+    dataset_size,
     training_memory_mb,
     training_minutes,
     tuning_memory_mb,
@@ -12,31 +12,31 @@ from terralucas.study.job_limits import (
 )
 
 
-def workload(backbone, kind):
-    """How much a job of a backbone has to do."""
-    chips, side_px = size_of(Path(RESULTS, "data", "chips.parquet"))
+def get_workload(backbone, kind):
+    """Return the amount of work of a job with a backbone and a kind of features."""
+    chips, side_px = dataset_size(Path(RESULTS, "data", "chips.parquet"))
     return Workload(config["backbones"][backbone]["model"], chips, side_px, kind)
 
 
 def features_resource(function, *arguments):
-    """Resource of a feature pass; more with each attempt."""
-    return lambda wildcards, attempt: attempt * function(workload(wildcards.backbone, wildcards.kind), *arguments)
+    """Return a resource function for feature passes: `function(workload, *arguments)` times the number of the attempt."""
+    return lambda wildcards, attempt: attempt * function(get_workload(wildcards.backbone, wildcards.kind), *arguments)
 
 
 def training_resource(function, *arguments):
-    """Resource of a run; more with each attempt."""
+    """Return a resource function for runs: `function(workload, *arguments)` times the number of the attempt."""
     kind = lambda wildcards: kind_of_features(config["decoders"][wildcards.decoder])
-    return lambda wildcards, attempt: attempt * function(workload(wildcards.backbone, kind(wildcards)), *arguments)
+    return lambda wildcards, attempt: attempt * function(get_workload(wildcards.backbone, kind(wildcards)), *arguments)
 
 
 def tuning_resource(function, *arguments):
-    """Resource of a tuned run; more with each attempt."""
+    """Return a resource function for tuned runs; it is multiplied by the number of the attempt."""
     training = config["training"]
     return lambda wildcards, attempt: attempt * function(
-        workload(wildcards.backbone, "tokens"), tuning_of(wildcards), training["batch_size"], *arguments
+        get_workload(wildcards.backbone, "tokens"), get_tuning(wildcards), training["batch_size"], *arguments
     )
 
 
-def wants_gpu(section):
-    """GPUs a job of this configuration section asks for."""
+def count_gpus(section):
+    """Return the number of GPUs that a job requests, from `device` in a section of the configuration."""
     return 0 if config[section]["device"] == "cpu" else 1

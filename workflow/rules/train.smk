@@ -1,14 +1,14 @@
-# Runs, one job for each backbone × loss × decoder × seed: of a frozen backbone a decoder and its head are trained on stored
-# features, a tuned one is trained with them on chips. Both leave the same files in the same places.
+# Runs: one job for each backbone × loss × decoder × seed. With a frozen backbone, decoder and head are trained on stored
+# features. A tuned backbone is trained on chips, together with decoder and head. Both write the same files.
 
 
 rule train_run:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
         split=f"{RESULTS}/splits/seed-{{seed}}.csv",
-        features=lambda wildcards: f"{features_of_run(wildcards)}.npy",
-        features_record=lambda wildcards: f"{features_of_run(wildcards)}.json",
-        audits=audits_of_run,
+        features=lambda wildcards: f"{get_features_of_run(wildcards)}.npy",
+        features_record=lambda wildcards: f"{get_features_of_run(wildcards)}.json",
+        audits=list_audits_of_run,
     output:
         predictions=f"{RUN}/predictions.parquet",
         metrics=f"{RUN}/metrics.json",
@@ -30,22 +30,22 @@ rule train_run:
             training_minutes,
             config["training"]["epochs"],
             config["training"]["batch_size"],
-            wants_gpu("training"),
+            count_gpus("training"),
         ),
-        gpu=wants_gpu("training"),
-        # A profile that packs runs lets so many of a pack train at once.
+        gpu=count_gpus("training"),
+        # A profile that packs runs limits with this resource how many runs of a pack train at the same time.
         pack_slot=1,
     params:
         code=code_fingerprint("train_run"),
         loss=lambda wildcards: config["losses"][wildcards.loss],
         decoder=lambda wildcards: config["decoders"][wildcards.decoder],
-        training=lambda wildcards: training_settings(config, tuning_of(wildcards)),
+        training=lambda wildcards: training_settings(config, get_tuning(wildcards)),
         bookkeeping=without_rerun({key: config["training"][key] for key in BOOKKEEPING}),
         n_classes=len(DATASET["classes"]),
     message:
         "Training {wildcards.backbone} × {wildcards.loss} × {wildcards.decoder}, seed {wildcards.seed}"
     script:
-        script_of("train_run")
+        script_path("train_run")
 
 
 rule tune_run:
@@ -55,7 +55,7 @@ rule tune_run:
         packed=f"{RESULTS}/data/packed.npy",
         packed_record=f"{RESULTS}/data/packed.json",
         weights=f"{RESULTS}/weights/{{backbone}}.json",
-        audits=audits_of_run,
+        audits=list_audits_of_run,
     output:
         predictions=f"{RUN}/predictions.parquet",
         metrics=f"{RUN}/metrics.json",
@@ -72,20 +72,20 @@ rule tune_run:
         ENVIRONMENT
     threads: tuning_threads(config["training"])
     resources:
-        # A job of its own each: no profile packs what takes hours.
-        mem_mb=tuning_resource(tuning_memory_mb, wants_gpu("training")),
+        # Profiles do not pack tuned runs, because each of them takes hours.
+        mem_mb=tuning_resource(tuning_memory_mb, count_gpus("training")),
         runtime=tuning_resource(
             tuning_minutes,
             config["training"]["epochs"],
             config["training"]["threads"],
-            wants_gpu("training"),
+            count_gpus("training"),
         ),
-        gpu=wants_gpu("training"),
+        gpu=count_gpus("training"),
     params:
         code=code_fingerprint("tune_run"),
         loss=lambda wildcards: config["losses"][wildcards.loss],
         decoder=lambda wildcards: config["decoders"][wildcards.decoder],
-        training=lambda wildcards: training_settings(config, tuning_of(wildcards)),
+        training=lambda wildcards: training_settings(config, get_tuning(wildcards)),
         model=lambda wildcards: config["backbones"][wildcards.backbone]["model"],
         bands=DATASET["bands"],
         normalisation=config["normalisation"],
@@ -95,4 +95,4 @@ rule tune_run:
     message:
         "Tuning {wildcards.backbone} × {wildcards.loss} × {wildcards.decoder}, seed {wildcards.seed}"
     script:
-        script_of("tune_run")
+        script_path("tune_run")

@@ -1,14 +1,17 @@
-# What the settings of the study are audited beside.
+# Parameters of the audits: each setting and the settings with which it is compared.
 from terralucas.study.settings import written_options
 
 
-def setting_of(section, name):
-    """A named setting of the study; a normalisation is its name."""
+def get_setting(section, name):
+    """Return a setting of the study by its name; the setting of a normalisation is the name itself."""
     return name if section == "normalisation" else config[section][name]
 
 
-def study_of_setting(wildcards, input):
-    """What a loss, decoder or normalisation is audited beside. Not tracked, being a function of the input."""
+def get_settings_to_compare(wildcards, input):
+    """Return the settings with which a loss, decoder or normalisation is compared.
+
+    Snakemake does not compare this parameter, because it is a function of the input.
+    """
     names = GRID.get(wildcards.section, [])
     return {
         "settings": {name: config[wildcards.section][name] for name in names},
@@ -20,8 +23,11 @@ def study_of_setting(wildcards, input):
     }
 
 
-def study_of_tuning(wildcards, input):
-    """What a tuning is audited beside, and the options that are written. Not tracked, being a function of the input."""
+def get_tunings_to_compare(wildcards, input):
+    """Return the tunings with which a tuning is compared, and the options that the configuration contains.
+
+    Snakemake does not compare this parameter, because it is a function of the input.
+    """
     return {
         "training": config["training"],
         "tunings": sorted({config["backbones"][name]["tuning"] for name in TUNED}),
@@ -29,18 +35,20 @@ def study_of_tuning(wildcards, input):
     }
 
 
-def audits_of_run(wildcards):
-    """The audits a run waits for: of what it is made of."""
-    made_of = [("losses", wildcards.loss), ("decoders", wildcards.decoder), ("normalisation", config["normalisation"])]
+def list_audits_of_run(wildcards):
+    """Return the audits of the settings of a run, which must succeed before the run starts."""
+    settings = [("losses", wildcards.loss), ("decoders", wildcards.decoder), ("normalisation", config["normalisation"])]
     if wildcards.backbone in TUNED:
-        made_of.append(("tuning", tuning_of(wildcards)))
-    return [f"{RESULTS}/data/audit/{section}/{name}.json" for section, name in made_of]
+        settings.append(("tuning", get_tuning(wildcards)))
+    return [f"{RESULTS}/data/audit/{section}/{name}.json" for section, name in settings]
 
 
-def duplicate_candidates(backbone):
-    """The backbones of the grid that differ from this one in nothing but their weights."""
-    rest = lambda name: {key: value for key, value in config["backbones"][name].items() if key != "weights"}
-    names = [name for name in GRID["backbones"] if name != backbone and rest(name) == rest(backbone)]
+def get_duplicate_candidates(backbone):
+    """Return the backbones in the grid that differ from this one only in their weights, and what is needed to compare."""
+    without_weights = lambda name: {key: value for key, value in config["backbones"][name].items() if key != "weights"}
+    names = [
+        name for name in GRID["backbones"] if name != backbone and without_weights(name) == without_weights(backbone)
+    ]
     return {
         "records": {name: f"{RESULTS}/weights/{name}.json" for name in names},
         "weights": {name: config["backbones"][name]["weights"] for name in names},

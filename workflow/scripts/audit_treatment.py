@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import torch
 
 from _job import job
-from terralucas.audit.losses_and_decoders import Probe, losses_or_decoders
+from terralucas.audit.losses_and_decoders import Probe, loss_or_decoder_treatments
 from terralucas.audit.normalisations import normalisation_treatments
 from terralucas.audit.treatments import audit
 from terralucas.files import write_json
@@ -30,6 +30,6 @@ with job(snakemake):
             losses=tuple(params.study["losses"]),
         )
         settings = {**params.study["settings"], names.setting: params.setting}
-        treatments = losses_or_decoders(names.section, names.setting, settings, probe)
+        treatments = loss_or_decoder_treatments(names.section, names.setting, settings, probe)
     found = audit(names.setting, treatments, params.study["written"])
     write_json(Path(snakemake.output[0]), {"schema_version": 1, "setting": params.setting, **found})

@@ -1,4 +1,4 @@
-"""Rule extract_features: one pass of all chips through a frozen backbone."""
+"""Rule extract_features: pass all chips through a frozen backbone."""
 
 import json
 from functools import partial
@@ -49,7 +49,11 @@ with job(snakemake):
             "model": settings["model"],
             "weights": weights,
             "bands": list(settings["bands"]),
-            "normalisation": {"kind": normalisation["kind"], "scope": snakemake.wildcards.scope, **normalisation},
+            "normalisation": {
+                "kind": normalisation["kind"],
+                "scope": snakemake.wildcards.normalised_by,
+                **normalisation,
+            },
             **done,
         },
     )

@@ -1,4 +1,4 @@
-"""Rule fetch_weights: get a backbone's weights onto the disk and check them."""
+"""Rule fetch_weights: fetch the weights of a backbone and check them."""
 
 import os
 from pathlib import Path
@@ -7,15 +7,16 @@ from _job import job
 from terralucas.backbones.weights import obtain
 from terralucas.files import write_json
 
-# One of the libraries TerraTorch imports asks for its own version otherwise.
+# Without this, a library that TerraTorch imports asks a server for its latest version.
 os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
 
 with job(snakemake):
     params, record = snakemake.params, Path(snakemake.output[0])
+    candidates = params.candidates
     write_json(record, obtain(params.weights, Path(params.cache)))
-    if params.twins["records"]:
-        # It loads PyTorch, which most studies need not wait for here.
+    if candidates["records"]:
+        # This imports PyTorch, which most studies do not need here.
         from terralucas.backbones.duplicates import refuse_duplicates
 
-        others = {name: (Path(path), params.twins["weights"][name]) for name, path in params.twins["records"].items()}
-        refuse_duplicates(snakemake.wildcards.backbone, record, others, params.twins["model"], params.twins["bands"])
+        others = {name: (Path(path), candidates["weights"][name]) for name, path in candidates["records"].items()}
+        refuse_duplicates(snakemake.wildcards.backbone, record, others, candidates["model"], candidates["bands"])

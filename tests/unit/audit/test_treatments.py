@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from helpers.paths import ROOT
-from terralucas.audit.losses_and_decoders import Probe, losses_or_decoders
+from terralucas.audit.losses_and_decoders import Probe, loss_or_decoder_treatments
 from terralucas.audit.normalisations import normalisation_treatments
 from terralucas.audit.treatments import audit
 from terralucas.errors import StudyError
@@ -31,7 +31,7 @@ def audited(section, written, name=None, labels=LUCAS, models=MODELS, side_px=32
     settings, losses = resolved[section], tuple(resolved["losses"].values())
     probe = Probe(labels, int(labels.max()) + 1, side_px, models, epochs, losses)
     names = [name] if name is not None else settings
-    return [audit(each, losses_or_decoders(section, each, settings, probe), written[each]) for each in names]
+    return [audit(each, loss_or_decoder_treatments(section, each, settings, probe), written[each]) for each in names]
 
 
 @pytest.mark.parametrize("study", ["config", "demo", "notebook"])
@@ -93,37 +93,41 @@ def test_the_notebooks_differently_weighted_focal_losses_are_caught():
         with pytest.raises(StudyError) as raised:
             audited("losses", written, name)
         assert f"losses.{name}.class_weights" in str(raised.value)
-        assert "changes nothing" in str(raised.value)
+        assert "has no effect" in str(raised.value)
         (other,) = set(written) - {name}
-        assert f"the same as losses.{other}" in str(raised.value)
+        assert f"the same effect as losses.{other}" in str(raised.value)
 
 
 @pytest.mark.parametrize(
     ("section", "written", "said"),
     [
-        ("losses", {"a": {"type": "ce", "reduction": "mean"}}, "losses.a.reduction is mean and changes nothing"),
-        ("losses", {"a": {"type": "ldam", "drw_epoch": 5}}, "losses.a.drw_epoch is 5 and changes nothing"),
+        ("losses", {"a": {"type": "ce", "reduction": "mean"}}, "losses.a.reduction is mean and has no effect"),
+        ("losses", {"a": {"type": "ldam", "drw_epoch": 5}}, "losses.a.drw_epoch is 5 and has no effect"),
         (
             "losses",
             {"a": {"type": "ldam", "class_weights": "balanced", "drw_epoch": 11}},
-            "losses.a.class_weights is balanced and changes nothing",
+            "losses.a.class_weights is balanced and has no effect",
         ),
         (
             "losses",
             {"a": {"type": "logit_adjusted", "tau": 1.0}, "b": {"type": "balanced_softmax"}},
-            "the same as losses.b",
+            "the same effect as losses.b",
         ),
         ("losses", {"a": {"type": "ce", "label_smoothing": 0.0}, "b": {"type": "ce", "reduction": "mean"}}, "losses.b"),
-        ("decoders", {"a": {"pooling": "mean", "layers": [12]}, "b": {"pooling": "mean"}}, "the same as decoders.b"),
+        (
+            "decoders",
+            {"a": {"pooling": "mean", "layers": [12]}, "b": {"pooling": "mean"}},
+            "the same effect as decoders.b",
+        ),
         (
             "decoders",
             {"a": {"pooling": "center", "window": 2}, "b": {"pooling": "mean"}},
-            "the same as decoders.b",
+            "the same effect as decoders.b",
         ),
         (
             "decoders",
             {"a": {"pooling": "tokens", "dropout": 0.0}, "b": {"pooling": "mean", "dropout": 0.0}},
-            "the same as decoders.b",
+            "the same effect as decoders.b",
         ),
         ("decoders", {"a": {"pooling": "center", "window": 3}}, "chips of 2 × 2 tokens"),
     ],
@@ -140,7 +144,7 @@ def test_what_is_caught(section, written, said):
 
 
 def test_class_weights_of_classes_of_one_size_change_nothing():
-    with pytest.raises(StudyError, match=r"losses\.a\.class_weights is balanced and changes nothing"):
+    with pytest.raises(StudyError, match=r"losses\.a\.class_weights is balanced and has no effect"):
         audited("losses", {"a": {"type": "ce", "class_weights": "balanced"}}, labels=np.arange(100) % 10)
 
 
@@ -148,7 +152,7 @@ def test_margins_whose_weights_set_in_at_other_epochs_differ():
     ldam = {"type": "ldam", "class_weights": "effective_number", "beta": 0.9999}
     written = {name: ldam | {"drw_epoch": epoch} for name, epoch in (("early", 60), ("late", 80), ("soon", 2))}
     audited("losses", written, epochs=100)
-    with pytest.raises(StudyError, match=r"the same as losses\.late"):
+    with pytest.raises(StudyError, match=r"the same effect as losses\.late"):
         audited("losses", {"never": ldam | {"drw_epoch": 101}, "late": ldam | {"drw_epoch": 102}}, "never", epochs=100)
 
 
@@ -168,7 +172,7 @@ def test_keys_that_are_switched_off_are_not_asked_to_do_anything():
 def test_a_width_is_another_treatment_on_a_wider_backbone_alone():
     written = {"a": {"pooling": "mean", "hidden": 192}, "b": {"pooling": "mean", "hidden": "embedding"}}
     audited("decoders", written)
-    with pytest.raises(StudyError, match=r"the same as decoders\.b"):
+    with pytest.raises(StudyError, match=r"the same effect as decoders\.b"):
         audited("decoders", written, "a", models=("terramind_v1_tiny",))
 
 
@@ -193,6 +197,8 @@ def test_a_normalisation_by_equal_statistics_is_caught():
     index = moments(np.full(40, 0.2), 0.05)
     with pytest.raises(StudyError) as raised:
         audit("train", normalisation_treatments(index, ["RED"]), [])
-    assert "The setting normalisation: train is not what it says" in str(raised.value)
-    assert "it does the same as normalisation: dataset: equal the inputs of the backbone" in str(raised.value)
+    assert "The setting normalisation: train does not have the effect that the configuration describes" in str(
+        raised.value
+    )
+    assert "it has the same effect as normalisation: dataset: the inputs of the backbone are equal" in str(raised.value)
     audit("pretraining", normalisation_treatments(index, ["RED"]), [])

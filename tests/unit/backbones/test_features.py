@@ -232,5 +232,5 @@ def test_a_file_that_changed_since_it_was_recorded_is_refused(checkpoint, tmp_pa
     with pytest.raises(StudyError, match="no file"):
         build_backbone("terramind_v1_tiny", BANDS, record)
     (tmp_path / "w.pt").write_bytes(checkpoint.read_bytes() + b"x")
-    with pytest.raises(StudyError, match="gone or have changed"):
+    with pytest.raises(StudyError, match="gone or has changed"):
         build_backbone("terramind_v1_tiny", BANDS, record)

@@ -219,7 +219,7 @@ def test_gzip_without_a_tar_in_it_is_refused(place):
 def test_archive_without_files_is_refused(place, kind):
     path = place / "empty"
     write_tar(path, [tar_member("._litter")]) if kind == "tar" else write_zip(path, {})
-    assert_refused(place, path, "holds no files")
+    assert_refused(place, path, "contains no files")
 
 
 @pytest.mark.parametrize(

@@ -293,7 +293,6 @@ def test_too_bright_dn(root):
     [
         ({"unit": "dn"}, ["values of 0.4999", "set dataset.unit: reflectance"]),
         ({"chip_size_px": 224}, ["32 x 32 px", "expected 224 x 224 px"]),
-        ({"patch_size_px": 14}, ["32 x 32 px", "multiples of 14 px"]),
         ({"bands": BANDS[:3]}, ["has 6 band(s)", "expected 3 (RED, GREEN, BLUE)"]),
         ({"classes": [{"code": 5, "name": "Shrubs"}]}, ["8 x unknown_label", "class codes 5"]),
     ],
@@ -304,6 +303,15 @@ def test_what_is_wrong_with_every_chip_stops_the_study_even_with_drop(root, chan
     assert "on_invalid" not in caught.value.remedy
     for words in essentials:
         assert words in str(caught.value)
+
+
+def test_sides_that_are_no_multiple_of_the_patch_stop_the_study(root):
+    for seed, name in enumerate(IDS):
+        write_tif(chip_path(root, name), pixels(seed, (6, 40, 40)))
+    with pytest.raises(StudyError, match=r"8 of 8 chips .* more than half") as caught:
+        index(root, on_invalid="drop")
+    assert "is 40 x 40 px" in str(caught.value)
+    assert "multiples of 16 px" in str(caught.value)
 
 
 def test_message_counts_by_kind_and_shows_some_of_each_kind(root):

@@ -181,7 +181,7 @@ def cut_then_whole(server, folder) -> None:
     message = error_of([url_source(server)], folder)
     assert f"received {KEPT} bytes" in message
     assert f"announced {len(ARCHIVE)} bytes" in message
-    assert f"{KEPT} bytes that came are kept" in message
+    assert f"{KEPT} bytes received so far are kept" in message
     assert parts_in(folder)[0].stat().st_size == KEPT
     server.seen.clear()
 
@@ -230,7 +230,7 @@ def test_download_that_cannot_go_on_is_started_anew(server, folder, caplog, chan
         setattr(served, name, value)
     retrieval = retrieve([url_source(server)], folder, simulate=no_simulation)
     assert retrieval.sha256 == hashlib.sha256(served.content).hexdigest()
-    assert "started anew" in caplog.text
+    assert "started again" in caplog.text
     assert parts_in(folder) == []
 
 
@@ -280,7 +280,7 @@ def test_error_lists_every_source(server, folder, tmp_path):
         assert line in message
     assert message.count("expected:") == 3
     assert message.count("what to do:") == 3
-    assert message.count("by hand:") == 2
+    assert message.count("do it yourself:") == 2
 
 
 # Two processes, and secrets

@@ -15,7 +15,7 @@ from helpers.paths import ROOT
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index import index_chips
 from terralucas.data.split_files import PARTS, read_split, write_split
-from terralucas.data.splits import make_split, overlap, spatial_blocks
+from terralucas.data.splits import make_split, spatial_blocks
 from terralucas.errors import StudyError
 from terralucas.study.validation import resolve
 
@@ -91,15 +91,11 @@ def test_no_block_crosses_parts(state, block_km):
     tested = np.zeros(len(labels), dtype=int)
     for seed in range(5):
         parts = split_of(labels, seed, groups)
-        assert overlap(parts, groups) == 0
+        assert all(len(set(parts[groups == group])) == 1 for group in np.unique(groups))
         for part in PARTS:
             assert set(labels[parts == part]) == {0, 1, 2, 3}
         tested += parts == "test"
     assert np.all(tested == 1)
-
-
-def test_overlap_counts_divided_groups():
-    assert overlap(np.array(["train", "test", "test"]), np.array([1, 1, 2])) == 1
 
 
 def test_blocks_follow_the_grid():

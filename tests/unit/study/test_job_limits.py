@@ -5,9 +5,9 @@ import pyarrow.parquet as pq
 
 from terralucas.study.job_limits import (
     Workload,
+    dataset_size,
     features_memory_mb,
     features_minutes,
-    size_of,
     training_memory_mb,
     training_minutes,
     tuning_memory_mb,
@@ -69,7 +69,7 @@ def test_a_tuned_run_has_processors_for_those_that_read_chips_ahead():
 
 def test_the_size_of_an_index_is_read_and_a_new_one_noticed(tmp_path):
     index = tmp_path / "chips.parquet"
-    assert size_of(index) == (1994, 224)
+    assert dataset_size(index) == (1994, 224)
     for chips, side in ((3, 120), (5, 224)):
         pq.write_table(pa.table({"height": [side] * chips, "width": [side] * chips}), index)
-        assert size_of(index) == (chips, side)
+        assert dataset_size(index) == (chips, side)

@@ -11,7 +11,7 @@ from terralucas.errors import StudyError
 from terralucas.study.manual import with_tables
 from terralucas.study.schema import load_schema
 from terralucas.study.settings import (
-    backbones_tuned,
+    backbones_with_tuning,
     control_names,
     default_configfile,
     min_chips_per_class,
@@ -160,11 +160,19 @@ BAD = [
     ("training.end_to_end", {"ema_decay": 1}, ["training.end_to_end.ema_decay is 1", "below 1"]),
     ("backbones.tiny.model", "resnet50", ["backbones.tiny.model", "terramind_v1_tiny"]),
     ("report.contrasts.0.a", "hinge", ["report.contrasts names the loss 'hinge'"]),
-    ("dataset.layout", {"x_column": "lon"}, ["x_column and y_column belong together"]),
-    ("report.beside", ["demo"], ["report.beside names this study itself"]),
-    ("report.claims", [CLAIM | {"margin": 0.01}], ["'C1' has a margin, which only `equivalent` takes"]),
+    ("dataset.layout", {"x_column": "lon"}, ["x_column and y_column must both be given"]),
+    ("report.beside", ["demo"], ["report.beside must not contain this study itself"]),
+    (
+        "report.claims",
+        [CLAIM | {"margin": 0.01}],
+        ["'C1' has a margin, which is only allowed with the relation `equivalent`"],
+    ),
     ("report.claims", [CLAIM, CLAIM], ["the name 'C1' is given twice"]),
-    ("report.claims", [CLAIM | {"metric": "nll", "relation": "equivalent"}], ["'C1' needs a margin: nll has no other"]),
+    (
+        "report.claims",
+        [CLAIM | {"metric": "nll", "relation": "equivalent"}],
+        ["'C1' needs a margin; report.margins has none for nll"],
+    ),
     ("report.claims", [CLAIM | {"relation": "better"}], ["report.claims[0].relation", '"equivalent"']),
     ("report.claims", [CLAIM | {"contrast": {**LOSSES, "a": "hinge"}}], ["report.claims names the loss 'hinge'"]),
 ]
@@ -224,7 +232,7 @@ def test_tuning_is_a_level_of_the_backbone_and_has_a_default():
     assert {name: entry["tuning"] for name, entry in config["backbones"].items()} == {
         "tiny": "frozen", "tiny_lora": "lora", "tiny_full": "full",
     }  # fmt: skip
-    assert backbones_tuned(config, "full", "lora") == ["tiny_lora", "tiny_full"]
+    assert backbones_with_tuning(config, "full", "lora") == ["tiny_lora", "tiny_full"]
     assert [name for name in control_names(config) if "/" in name] == ["knn/tiny", "logistic/tiny"]
     with pytest.raises(StudyError, match="'tiny' and 'tiny_lora' are the same setting"):
         resolve(tuned(tuning="lora"))
@@ -277,8 +285,8 @@ def test_the_options_a_configuration_writes_itself():
 @pytest.mark.parametrize(
     ("option", "largest", "said"),
     [
-        ("warmup_epochs", 9, "warmup_epochs is {} of 10 epochs; it must be below"),
-        ("early_stopping_patience", 8, "early_stopping_patience is {}, with which no run of 10 epochs stops"),
+        ("warmup_epochs", 9, "warmup_epochs is {}; it must be below training.epochs, 10"),
+        ("early_stopping_patience", 8, "early_stopping_patience is {}; with 10 epochs, no run would stop early"),
     ],
 )
 def test_options_that_no_run_is_long_enough_for_are_refused(option, largest, said):

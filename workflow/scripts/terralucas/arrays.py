@@ -1,4 +1,4 @@
-"""Arrays of chips and features on disk: written block by block, mapped, and checked against their record."""
+"""Write large arrays of chips or features block by block, and open them after checking them against their record."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 
 
-def open_features(path: Path, record: Path, n_chips: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """The array of a feature pass and the record beside it.
+def open_checked_array(path: Path, record: Path, n_chips: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """Open an array of features or packed chips, and check it against its record.
 
     Args:
         path: .npy file.
-        record: what it was made of.
-        n_chips: rows it must have.
+        record: JSON file that describes the array: its SHA-256, its shape and how it was computed.
+        n_chips: number of rows that the array must have.
 
     Returns:
-        (n, D) or (n, tokens, D) float32, mapped copy-on-write; and the record.
+        The array, float32, one row for each chip, memory-mapped copy-on-write; and the content of the record.
 
     Raises:
-        StudyError: the array is not the one the record describes, or not of these chips.
+        StudyError: the array has another checksum than the record says, or another number of chips.
     """
     description = json.loads(record.read_text(encoding="utf-8"))
-    # Training on a damaged array would give numbers nobody could explain; a checksum costs a second per gigabyte.
+    # Training on a damaged array would give wrong results without an error. A checksum takes a second per gigabyte.
     found, expected = sha256_of_file(path), description["sha256"]
     if found != expected or description["shape"][0] != n_chips:
         raise StudyError(
-            f"{path} is not what was written, or not of these chips.",
-            found=f"sha256 {found}, {n_chips} chips",
-            expected=f"sha256 {expected}, {description['shape'][0]} chips",
-            remedy=f"delete {path}; it is made again",
+            f"{path} is not what was written, or it belongs to other chips.",
+            found=f"sha256 {found}, {description['shape'][0]} chips",
+            expected=f"sha256 {expected}, {n_chips} chips",
+            remedy=f"delete {path} and start the study again; the file is computed again",
         )
     return np.load(path, mmap_mode="c", allow_pickle=False), description
 
 
 class ArrayWriter:
-    """Writes an .npy file of float32 block by block, so that memory does not grow with the number of rows.
+    """Writer of an .npy file of float32, block by block, so that memory does not grow with the number of rows.
 
-    Written, not mapped: on a full disk a write fails with an error, a mapping kills the process.
+    The file is written and not memory-mapped: on a full disk, a write raises an error, but a mapping kills the process.
 
     Args:
         path: file to write.
-        rows: number of rows of the whole array.
+        rows: number of rows of the complete array.
     """
 
     def __init__(self, path: Path, rows: int) -> None:
@@ -60,7 +60,7 @@ class ArrayWriter:
         self.file.close()
 
     def append(self, block: np.ndarray) -> None:
-        """Write the next rows; the first block decides the shape of a row."""
+        """Write the next rows; the first block sets the shape of a row."""
         if not self.shape:
             self.shape = (self.rows, *block.shape[1:])
             header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}

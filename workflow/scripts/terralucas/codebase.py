@@ -1,4 +1,4 @@
-"""Which code a rule runs, and a fingerprint of what that code does."""
+"""Find the code that a rule runs, and compute a fingerprint of what that code does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 SCRIPTS = PACKAGE.parent
-# Helpers of the scripts that change no result: logs, exit codes, no network.
+# Helpers of the scripts that change no result: log files, exit codes, offline mode.
 _WITHOUT_EFFECT = {SCRIPTS / "_job.py", SCRIPTS / "_offline.py"}
 
 # What makes messages: classes of errors and problems, loggers, and tables of what to do about a problem.
@@ -20,11 +20,11 @@ _MESSAGE_TABLES = {"REMEDIES"}
 
 
 def code_of(script: Path) -> list[Path]:
-    """Return the script, all modules of this project that it imports at any depth, and the files that these read.
+    """Return a script, the modules of this project that it imports directly or indirectly, and the files they read.
 
-    Imports inside functions count. The `__init__` of each package on the way counts too, because it is run. A file is
-    read by a module if a string of the module is its name, and it lies beside the module or among the `assets`; of a
-    folder that is named like this, all files.
+    Imports inside functions count. The `__init__` of each package on the path counts too, because Python runs it.
+    A module reads a file if one of its strings is the name of that file, and the file is in the folder of the module
+    or in `assets`. If the string is the name of a folder, all files in that folder count.
 
     Args:
         script: a Python file.
@@ -35,14 +35,14 @@ def code_of(script: Path) -> list[Path]:
     found, waiting = {script.resolve()}, [script.resolve()]
     while waiting:
         module = waiting.pop()
-        new = _imported_by(module) - found - _WITHOUT_EFFECT
+        new = _find_imported_files(module) - found - _WITHOUT_EFFECT
         found |= new
         waiting += new
-    return sorted(found | {path for module in found for path in _read_by(module)})
+    return sorted(found | {path for module in found for path in _find_data_files(module)})
 
 
 def fingerprint(paths: Iterable[Path]) -> str:
-    """Return the hex SHA-256 of what code files do, independent of where the project lies.
+    """Return the hex SHA-256 of what code files do, independent of the folder of the project.
 
     A Python file counts as its syntax tree without docstrings, comments, layout and the text of messages; any other
     file as its bytes. Messages are the strings in calls that make errors, problems of chips or lines of logs, and in
@@ -51,22 +51,23 @@ def fingerprint(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in sorted(map(Path, paths)):
         name = path.relative_to(SCRIPTS) if path.is_relative_to(SCRIPTS) else Path(path.name)
-        digest.update(f"{name.as_posix()}\0{_digest(path)}\0".encode())
+        digest.update(f"{name.as_posix()}\0{_hash_content(path)}\0".encode())
     return digest.hexdigest()
 
 
 @cache
-def _digest(path: Path) -> str:
+def _hash_content(path: Path) -> str:
     content = path.read_bytes()
     if path.suffix == ".py":
-        content = "".join(_serialised(_tree(path))).encode()
+        content = "".join(_serialise(_parse(path))).encode()
     return hashlib.sha256(content).hexdigest()
 
 
-def _serialised(node: ast.AST, in_message: bool = False) -> Iterator[str]:
+def _serialise(node: ast.AST, in_message: bool = False) -> Iterator[str]:
     """Yield a syntax tree as text.
 
-    Empty fields are left out: which of them there are differs between versions of Python. `ast.dump` shows them.
+    Empty fields are omitted, because versions of Python differ in which fields a node has. `ast.dump` is not used,
+    because it keeps empty fields.
     """
     in_message = in_message or _is_message(node)
     if in_message and isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
@@ -81,7 +82,7 @@ def _serialised(node: ast.AST, in_message: bool = False) -> Iterator[str]:
             items = _without_docstring(items)
         for item in items:
             if isinstance(item, ast.AST):
-                yield from _serialised(item, in_message)
+                yield from _serialise(item, in_message)
             else:
                 yield f"{item!r},"
     yield ")"
@@ -107,27 +108,27 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 
 
 @cache
-def _tree(path: Path) -> ast.Module:
+def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @cache
-def _imported_by(path: Path) -> frozenset[Path]:
+def _find_imported_files(path: Path) -> frozenset[Path]:
     found: set[Path] = set()
-    for node in ast.walk(_tree(path)):
+    for node in ast.walk(_parse(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                found |= _modules(SCRIPTS, alias.name)
+                found |= _find_module_files(SCRIPTS, alias.name)
         elif isinstance(node, ast.ImportFrom):
-            # `from . import x` starts in the module's own folder, `from .. import x` one above it.
+            # `from . import x` starts in the folder of the module, `from .. import x` in the folder above it.
             folder = path.parents[node.level - 1] if node.level else SCRIPTS
             for alias in node.names:
-                found |= _modules(folder, ".".join(filter(None, [node.module, alias.name])))
+                found |= _find_module_files(folder, ".".join(filter(None, [node.module, alias.name])))
     return frozenset(found)
 
 
-def _modules(folder: Path, name: str) -> set[Path]:
-    """Return the files that an import of `name`, a module or something in one, runs below a folder."""
+def _find_module_files(folder: Path, name: str) -> set[Path]:
+    """Return the files below a folder that Python runs when it imports `name`, a module or an object of a module."""
     found = set()
     for part in name.split("."):
         module, folder = folder / f"{part}.py", folder / part
@@ -140,10 +141,10 @@ def _modules(folder: Path, name: str) -> set[Path]:
 
 
 @cache
-def _read_by(path: Path) -> frozenset[Path]:
+def _find_data_files(path: Path) -> frozenset[Path]:
     if not path.is_relative_to(PACKAGE):
         return frozenset()
-    strings = {node.value for node in ast.walk(_tree(path)) if isinstance(node, ast.Constant)}
+    strings = {node.value for node in ast.walk(_parse(path)) if isinstance(node, ast.Constant)}
     names = {text for text in strings if isinstance(text, str) and text and "/" not in text and "\0" not in text}
     found: set[Path] = set()
     for folder in (path.parent, PACKAGE / "assets"):

@@ -1,4 +1,4 @@
-"""Device, precision and memory of a torch job."""
+"""Choose the device and the precision of a PyTorch job, and measure its memory."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _AUTOCAST_TYPES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a configuration's `auto`, `cpu` or `cuda`.
+    """Return the device for the value `auto`, `cpu` or `cuda` of a configuration; `auto` prefers a GPU.
 
     Raises:
-        StudyError: `cuda` is asked for where there is none.
+        StudyError: the value is `cuda` and this machine has no GPU.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise StudyError(
             "The configuration asks for a GPU and this machine shows none.",
             found="torch.cuda.is_available() is False",
             expected="a visible CUDA device",
-            remedy="request a GPU for the job, or set device to auto",
+            remedy="request a GPU for the job, or set `device` to auto",
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -32,11 +32,11 @@ def pick_device(name: str) -> torch.device:
 
 
 def autocast(precision: str, device: torch.device) -> tuple[str, Callable[[], AbstractContextManager]]:
-    """The precision that `auto` means on a device, and a maker of its autocast context.
+    """Return the precision to use on a device, and a function that makes its autocast context.
 
     Args:
         precision: `auto`, `32`, `16-mixed` or `bf16-mixed`; `auto` is 32 on a CPU and 16-mixed on a GPU.
-        device: where the tensors are.
+        device: device of the tensors.
     """
     if precision == "auto":
         precision = "16-mixed" if device.type == "cuda" else "32"
@@ -47,7 +47,7 @@ def autocast(precision: str, device: torch.device) -> tuple[str, Callable[[], Ab
 
 
 def peak_memory_mib(device: torch.device) -> dict[str, float]:
-    """Peak memory of this process in MiB: resident set, and on a GPU what torch allocated there."""
+    """Return the peak memory of this process in MiB: `cpu` (resident set) and, on a GPU, `gpu` (of PyTorch)."""
     peak = {"cpu": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
     if device.type == "cuda":
         peak["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)

@@ -1,4 +1,4 @@
-"""What can go wrong with a disk: locks, writability, errors of the system in words, leftovers."""
+"""Lock folders, check that they are writable, explain errors of the disk, and delete temporary files."""
 
 from __future__ import annotations
 
@@ -18,44 +18,50 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder of downloads alone; wait if another process holds it. The system frees it when a process dies."""
+    """Lock a folder of downloads; wait while another process has the lock.
+
+    The operating system releases the lock when the process ends, also when it is killed.
+    """
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            logger.info("Another process downloads into %s: waiting for it", folder)
+            logger.info("Another process downloads into %s; waiting for it", folder)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            # Some cluster file systems are mounted without locks; that must not keep anyone from the data.
+            # Some file systems of clusters do not support locks; the study must be able to run there.
             if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
                 raise
-            logger.warning("The file system of %s has no locks: do not start two downloads into it at once", folder)
+            logger.warning(
+                "The file system of %s has no locks; do not start two downloads into this folder at the same time",
+                folder,
+            )
         yield
 
 
 def explain(error: OSError) -> StudyError | None:
-    """What a full disk, a quota or a write-protected folder means to a user; None for any other error."""
+    """Return an error for the user if the disk is full, a quota is reached or a folder is read-only; otherwise None."""
     place = error.filename or "a file of the study"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StudyError(
             f"There is no space left to write {place}.",
             found=os.strerror(error.errno),
-            remedy="free space (or raise the quota) and start the study again; what is finished is kept",
+            remedy="free space or raise the quota, and start the study again; finished results are kept",
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StudyError(
             f"{place} cannot be written.",
             found=os.strerror(error.errno),
-            remedy="make the folder writable for you and start the study again; what is finished is kept",
+            remedy="make the folder writable for your user and start the study again; finished results are kept",
         )
     return None
 
 
 def check_writable(folder: Path) -> None:
-    """Raise a StudyError unless files can be made in a folder, which is created where it is missing."""
+    """Raise a StudyError if no file can be written in a folder; create the folder if it does not exist."""
     try:
         with atomic_path(folder / "write-test") as temporary:
-            # More than a file system keeps beside a file's name, so that a full disk shows.
+            # Some file systems store short files together with the file name; a longer file detects a full disk.
             temporary.write_bytes(bytes(65536))
         (folder / "write-test").unlink()
     except OSError as error:
@@ -64,6 +70,6 @@ def check_writable(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path, name: str) -> None:
-    """Delete a file of a folder, and what kills have left of any file that was being written there."""
+    """Delete a file of a folder, and all temporary files that killed processes left there."""
     for path in (folder / name, *folder.glob(".*.tmp")):
         path.unlink(missing_ok=True)

@@ -1,16 +1,16 @@
-"""The one exception that is meant to be read by users, and the one that ends a process."""
+"""The exception whose message users read, and the exception that ends a process."""
 
 from __future__ import annotations
 
 
 class StudyError(Exception):
-    """A problem a user can act on; shown without a traceback.
+    """A problem that the user can solve; it is shown without a traceback.
 
     Args:
-        problem: what went wrong, in one sentence that names the thing (file, key, class).
-        found: what was there.
-        expected: what should have been there.
-        remedy: what to do about it.
+        problem: what went wrong, in one sentence that names the file, key or class.
+        found: what was found.
+        expected: what was expected instead.
+        remedy: what the user can do.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class StudyError(Exception):
 
 
 class Terminated(BaseException):
-    """SIGTERM, as an exception: SLURM's warning before the time limit, or preemption.
+    """The signal SIGTERM as an exception: SLURM sends it before the time limit and at preemption.
 
-    Training saves its progress when it passes through.
+    Training catches it, saves its progress and raises it again.
     """

@@ -1,4 +1,4 @@
-"""Whole-or-nothing file writes and checksums."""
+"""Write files atomically, and compute checksums."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; rename it to `path` when the block ends well.
+    """Yield a temporary path in the folder of `path`; rename it to `path` when the block ends without an error.
 
-    The bytes reach the disk before the name does, so a reader sees the old file, the new file or none, never half
-    of one. When the block raises, the temporary file is removed.
+    The content is flushed to the disk before the file is renamed. A reader therefore finds the old file, the new file
+    or no file, but never a part of a file. When the block raises an error, the temporary file is deleted.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Made with the usual mode, unlike mkstemp's: results are meant to be shared like any other file.
+    # `mkstemp` would make the file readable for its owner only; results have the usual file mode.
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
     temporary.touch(exist_ok=False)
     try:
@@ -42,42 +42,46 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all."""
+    """Write UTF-8 text atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON with a final newline; NaN is refused because JSON has none."""
+    """Write indented JSON with a final newline, atomically.
+
+    Raises:
+        ValueError: the value contains NaN or infinity, which JSON cannot express.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def sha256_of_file(path: Path) -> str:
-    """Hex SHA-256 digest of a file."""
+    """Return the hex SHA-256 digest of a file."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_unchanged(path: Path, sha256: str) -> bytes:
-    """The bytes of a chip's file, which must be those that were indexed.
+    """Return the bytes of a chip's file, after checking that they are the indexed ones.
 
     Raises:
-        StudyError: the file is gone or has changed.
+        StudyError: the file no longer exists, or its content has changed.
     """
     if not path.is_file():
         raise StudyError(
-            f"The chip {path} is gone since the chips were indexed.",
-            remedy="restore it, or delete the study's data/ folder to retrieve and index the chips again",
+            f"The chip {path} is gone: it no longer exists since the chips were indexed.",
+            remedy="restore the file, or delete the folder data/ of the study to retrieve and index the chips again",
         )
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
         raise StudyError(
             f"The chip {path} changed since the chips were indexed.",
-            remedy="delete the study's data/chips.parquet so that they are checked and indexed again",
+            remedy="delete data/chips.parquet of the study; the chips are then checked and indexed again",
         )
     return data
 
 
 def sha256_of_json(value: Any) -> str:
-    """Hex SHA-256 digest of a JSON-serialisable value, independent of key order."""
+    """Return the hex SHA-256 digest of a JSON-serialisable value, independent of the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

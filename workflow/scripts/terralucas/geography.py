@@ -1,4 +1,4 @@
-"""The reference system of all places, and the folder of files that ship with the core."""
+"""The coordinate reference system of all points, and the folder of the data files that ship with the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of seeds and runs, as they stand in paths and tables."""
+"""Names of seeds and runs in paths and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The predictions of runs and controls: one file format, written and read here alone."""
+"""Write and read the predictions of runs and controls; no other module knows this file format."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from terralucas.files import atomic_path
 
-# What became of a run that has ended.
+# The possible results of a run that has ended.
 FINISHED, DIVERGED = "finished", "diverged"
 
 
@@ -24,7 +24,7 @@ class PredictionTable:
         point_ids: (m,) ids of the chips.
         parts: (m,) "validation" or "test".
         labels: (m,) class indices.
-        logits: (m, K) float32; of a control the logarithms of its probabilities.
+        logits: (m, K) float32; for a control, the logarithms of its probabilities.
     """
 
     point_ids: Sequence[str]
@@ -33,28 +33,28 @@ class PredictionTable:
     logits: np.ndarray
 
     def accuracies(self, part: str) -> dict[str, float]:
-        """Chips, macro and micro accuracy of a part: what a job shows of a run; all other scores are of the tables."""
-        chosen = self.parts == part
-        macro, micro = accuracies(self.labels[chosen], self.logits[chosen].argmax(axis=1))
-        return {"n": int(chosen.sum()), "macro_accuracy": macro, "micro_accuracy": micro}
+        """Return the number of chips, macro accuracy and micro accuracy of a part, for log messages of a job."""
+        in_part = self.parts == part
+        macro, micro = accuracies(self.labels[in_part], self.logits[in_part].argmax(axis=1))
+        return {"n": int(in_part.sum()), "macro_accuracy": macro, "micro_accuracy": micro}
 
 
 def write_predictions(path: Path, table: PredictionTable) -> None:
-    """Write predictions.parquet, whole or not at all."""
+    """Write predictions.parquet atomically."""
     logits = pa.array(np.asarray(table.logits, dtype=np.float32).reshape(-1), pa.float32())
-    columns = pa.table({
+    columns = {
         "point_id": pa.array(table.point_ids, pa.string()),
         "split": pa.array(table.parts.tolist(), pa.string()),
         "label": pa.array(table.labels, pa.int64()),
         "logits": pa.FixedSizeListArray.from_arrays(logits, table.logits.shape[1]),
-    })  # fmt: skip
+    }
     with atomic_path(path) as temporary:
-        pq.write_table(columns, temporary)
+        pq.write_table(pa.table(columns), temporary)
 
 
 def read_predictions(path: Path) -> PredictionTable:
     """Read predictions.parquet."""
-    # A plain ParquetFile: pyarrow's read_table imports its dataset module and pandas for a second.
+    # `pq.read_table` would import pyarrow's dataset module and pandas, which takes a second.
     table = pq.ParquetFile(path).read()
     labels = table["label"].to_numpy()
     logits = np.asarray(table["logits"].combine_chunks().flatten()).reshape(len(labels), -1)
@@ -62,7 +62,7 @@ def read_predictions(path: Path) -> PredictionTable:
 
 
 def accuracies(labels: np.ndarray, predictions: np.ndarray) -> tuple[float, float]:
-    """Macro accuracy (mean recall of the classes that occur) and micro accuracy."""
+    """Return macro accuracy (mean recall of the classes that occur) and micro accuracy (share of correct chips)."""
     n = np.bincount(labels)
     hits = np.bincount(labels[labels == predictions], minlength=len(n))
     return float((hits[n > 0] / n[n > 0]).mean()), float(hits.sum() / n.sum())

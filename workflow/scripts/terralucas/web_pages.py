@@ -1,4 +1,4 @@
-"""Web pages that came where a file was expected, in words."""
+"""Describe web pages that a server sent instead of a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 
 def describe_web_page(head: bytes) -> str | None:
-    """Title and error sentence of a web page; None if the bytes are no web page."""
+    """Return the title and the error sentence of a web page, or None if the bytes are not a web page."""
     text = head.decode("utf-8", errors="replace")
     if not re.match(r"\ufeff?\s*(<!doctype html|<html|<head|<title|<!--)", text, re.IGNORECASE):
         return None
@@ -18,5 +18,5 @@ def describe_web_page(head: bytes) -> str | None:
 
 
 def visible_text(markup: str) -> str:
-    """Text of a piece of HTML on one line."""
+    """Return the text of a piece of HTML on one line, without tags."""
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", markup)).split())

@@ -1,1 +1,1 @@
-"""Check before training that every loss, decoder, tuning and normalisation of a study is a treatment of its own."""
+"""Check before training that all losses, decoders, tunings and normalisations of a study have different effects."""

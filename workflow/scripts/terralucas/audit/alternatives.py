@@ -1,4 +1,4 @@
-"""What else a key of a setting could be, as the configuration's schema allows it."""
+"""Generate other valid values for a key of a setting, from the schema of the configuration."""
 
 from __future__ import annotations
 
@@ -7,67 +7,67 @@ from typing import Any
 
 import jsonschema
 
-from terralucas.study.schema import complete, dereference, load_schema
+from terralucas.study.schema import as_list, dereference, fill_defaults, load_schema
 
-# Keys that say which setting it is; all others are knobs of it.
-_CHOICES = ("type", "pooling")
-# Values of a knob that is switched off; False, 0 and 0.0 are equal.
+# Keys that select the kind of a setting; all other keys are options of that kind.
+_KIND_KEYS = ("type", "pooling")
+# Values that switch an option off; False, 0 and 0.0 are equal in Python.
 _OFF = (None, False, "none")
 
 
 def is_active_key(setting: Mapping[str, Any], key: str) -> bool:
-    """Whether a key is to have an effect: it does not say which setting it is, and is not switched off."""
-    return key not in _CHOICES and value_of(setting, key) not in _OFF
+    """Return whether a key should have an effect: it is an option, and it is not switched off."""
+    return key not in _KIND_KEYS and value_of(setting, key) not in _OFF
 
 
 def alternatives(schema: Mapping[str, Any], setting: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
-    """The setting with one key changed: every other choice, or other numbers of its range.
+    """Yield copies of a setting in which one key has another value: every other choice, or other numbers in its range.
 
     Args:
-        schema: of the setting.
-        setting: complete and valid.
-        key: the one to change; that of a part of the setting is `part.key`.
+        schema: schema of the setting.
+        setting: a complete and valid setting.
+        key: the key to change; `part.key` for a key of a nested part.
 
     Yields:
-        Complete, valid settings. Keys that the changed one rules out are left out.
+        Complete, valid settings. Keys that are not allowed together with the new value are removed.
     """
     root = load_schema()
     outer, _, inner = key.partition(".")
-    own = _keys(schema, setting, root)[outer]
+    own = _allowed_keys(schema, setting, root)[outer]
     if inner:
         yield from ({**setting, outer: changed} for changed in alternatives(own, setting[outer], inner))
         return
     validator = jsonschema.Draft202012Validator({**schema, "$defs": root["$defs"]})
     for value in _other_values(setting[key], own):
         changed = {**setting, key: value}
-        allowed = _keys(schema, changed, root)
-        changed = complete({name: changed[name] for name in changed if name in allowed}, schema, root)
+        allowed = _allowed_keys(schema, changed, root)
+        changed = fill_defaults({name: changed[name] for name in changed if name in allowed}, schema, root)
         if validator.is_valid(changed):
             yield changed
 
 
 def value_of(setting: Mapping[str, Any], key: str) -> Any:
-    """The value of a key; that of a part of the setting is `part.key`."""
+    """Return the value of a key; `part.key` is a key of a nested part."""
     outer, _, inner = key.partition(".")
     return value_of(setting[outer], inner) if inner else setting[outer]
 
 
-def _keys(schema: Any, setting: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
-    """Schemas of the keys a setting may have, given its choices."""
+def _allowed_keys(schema: Any, setting: Mapping[str, Any], root: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys that a setting may have, given its other values, and the schema of each key."""
     schema = dereference(schema, root)
     keys = {name: dereference(child, root) for name, child in schema.get("properties", {}).items() if child is not True}
     for branch in schema.get("allOf", []):
         ((name, condition),) = branch["if"]["properties"].items()
         if setting.get(name) == condition["const"]:
-            keys |= _keys(branch["then"], setting, root)
+            keys |= _allowed_keys(branch["then"], setting, root)
     return keys
 
 
 def _other_values(value: Any, schema: Mapping[str, Any]) -> list[Any]:
-    """Values of a key other than its own; some may be out of range."""
+    """Return values other than the given one; some may be out of range."""
     options = [schema, *schema.get("anyOf", [])]
     values = [choice for option in options for choice in option.get("enum", [])]
-    kinds = {kind for option in options for kind in _listed(option.get("type"))}
+    kinds = {kind for option in options for kind in as_list(option.get("type"))}
     if "boolean" in kinds:
         values += [True, False]
     number = value if isinstance(value, int | float) else 1
@@ -76,13 +76,9 @@ def _other_values(value: Any, schema: Mapping[str, Any]) -> list[Any]:
     if "integer" in kinds:
         values += [2 * number, number + 1, number - 1, 1]
     if "number" in kinds:
-        # The last ones for limits and spans that nothing on a small probe reaches.
+        # The last two are for limits that a short test run does not reach with values close to the given one.
         values += [2 * number, number / 2, (number + schema.get("exclusiveMaximum", number + 1)) / 2]
         values += [number / 1000, 1000 * number]
     if "array" in kinds:
         values += [[choice] for choice in schema["items"].get("enum", [1, 2])]
     return [other for other in values if other != value]
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

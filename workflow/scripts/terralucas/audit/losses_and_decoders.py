@@ -1,4 +1,7 @@
-"""What losses and decoders do, on random features of the study's widths with labels in the proportions of its chips."""
+"""Measure the effects of losses and decoders on random features.
+
+The features have the widths of the backbones of the study; the labels have the class shares of its chips.
+"""
 
 from __future__ import annotations
 
@@ -12,26 +15,26 @@ import torch
 
 from terralucas.audit.treatments import PLAIN_DECODER, PLAIN_LOSS, Effect, Treatments
 from terralucas.backbones.feature_kinds import kind_of_features, layers_of
-from terralucas.backbones.sizes import DEPTH, PATCH_PX, WIDTH, size_of, tokens_of
+from terralucas.backbones.sizes import DEPTH, PATCH_PX, WIDTH, model_size, tokens_per_side
 from terralucas.study.schema import load_schema
 from terralucas.training.decoders import DecoderModel, read_tokens
 from terralucas.training.losses import Loss, build_loss, class_weights, head_scale, start_epoch
 
-# Chips that decoders are tried on, with all their tokens.
-_FEW = 4
+# Number of chips on which decoders are tried, with all their tokens.
+_DECODER_CHIPS = 4
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What settings are tried on.
+    """The data on which losses and decoders are tried.
 
     Attributes:
         labels: (n,) class indices of all chips of the study.
-        n_classes: K.
-        side_px: side of a chip.
-        models: names of the backbones' models.
-        epochs: epochs of a run.
-        losses: all of the grid, whose heads decoders are tried with.
+        n_classes: number of classes K.
+        side_px: side of a chip in pixels.
+        models: model names of the backbones.
+        epochs: number of epochs of a run.
+        losses: all losses of the grid; decoders are tried with the head of each loss.
     """
 
     labels: np.ndarray
@@ -43,31 +46,32 @@ class Probe:
 
     @property
     def batch(self) -> np.ndarray:
-        """Labels (3 K,): one chip of each class, and others in the proportions of the study."""
+        """Labels (3 K,): one chip of each class, then 2 K chips drawn with the class shares of the study."""
         drawn = np.random.default_rng(0).choice(self.labels, 2 * self.n_classes)
         return np.concatenate([np.arange(self.n_classes), drawn])
 
     def tokens(self, n: int, model: str, decoder: Mapping[str, Any]) -> torch.Tensor:
-        """Random tokens (n, tokens, D) of the layers a decoder reads; a layer is the same for every decoder.
+        """Return random tokens (n, tokens, D) of the layers that a decoder reads; all decoders get the same layers.
 
-        Tokens of a chip have something in common, or their means would be close to zero.
+        All tokens of a chip share a random vector; without it, their mean would be close to zero.
         """
-        size = size_of(model)
-        shape = (n, tokens_of(self.side_px) ** 2, WIDTH[size])
+        size = model_size(model)
+        shape = (n, tokens_per_side(self.side_px) ** 2, WIDTH[size])
         layers = layers_of(kind_of_features(decoder)) or [DEPTH[size]]
         drawn = []
         for layer in layers:
             random = np.random.default_rng([1, layer])
-            drawn.append(sum(random.standard_normal(each, dtype=np.float32) for each in (shape, (n, 1, shape[-1]))))
+            of_tokens = random.standard_normal(shape, dtype=np.float32)
+            drawn.append(of_tokens + random.standard_normal((n, 1, shape[-1]), dtype=np.float32))
         return torch.from_numpy(np.concatenate(drawn, axis=-1))
 
 
 def effect_of_loss(probe: Probe, epochs: Sequence[int], setting: Mapping[str, Any]) -> Effect:
-    """What a loss does to a plain head in some epochs of a run; arrays as `_effect` gives them."""
+    """Return the effect of a loss on a linear head in the given epochs: the arrays of `_effect` for each epoch."""
     counts = np.bincount(probe.labels, minlength=probe.n_classes)
     weights = class_weights(setting.get("class_weights", "none"), probe.labels, probe.n_classes, setting.get("beta"))
     loss = build_loss(setting, weights, torch.device("cpu"), counts)
-    # Chips of one token: a plain head reads no more.
+    # One token for each chip is enough, because the plain decoder reads only the mean token.
     small = replace(probe, side_px=PATCH_PX)
     return [
         array
@@ -77,13 +81,13 @@ def effect_of_loss(probe: Probe, epochs: Sequence[int], setting: Mapping[str, An
 
 
 def effect_of_decoder(probe: Probe, setting: Mapping[str, Any]) -> Effect:
-    """What a decoder does with the features of every model and the heads of all losses, under plain cross-entropy."""
+    """Return the effect of a decoder for every model and the head of every loss, under plain cross-entropy."""
     loss = build_loss(PLAIN_LOSS, np.ones(probe.n_classes), torch.device("cpu"))
     return [
         array
         for model in dict.fromkeys(probe.models)
         for scale in dict.fromkeys(head_scale(each) for each in probe.losses)
-        for array in _effect(probe, loss, 1, setting, model, probe.batch[:_FEW], scale)
+        for array in _effect(probe, loss, 1, setting, model, probe.batch[:_DECODER_CHIPS], scale)
     ]
 
 
@@ -96,10 +100,10 @@ def _effect(
     labels: np.ndarray,
     cosine_scale: float | None,
 ) -> Effect:
-    """The initial parameters, the value of the loss on a batch, and its gradients."""
+    """Return the initial parameters of decoder and head, the loss of a batch, and the gradients of the loss."""
     features = read_tokens(decoder, probe.tokens(len(labels), model, decoder))
-    # The same initial weights and the same dropout for all, as far as shapes allow. torch.manual_seed would also note
-    # the whole stack for a GPU that is not used, which takes longer than all the rest.
+    # All settings start with the same weights and the same dropout mask, if their shapes are equal. `torch.manual_seed`
+    # would also record a stack trace for CUDA, which takes longer than everything else here.
     torch.default_generator.manual_seed(0)
     head = DecoderModel(decoder, features.shape[-1], probe.n_classes, cosine_scale).train()
     start_epoch(loss, epoch)
@@ -109,22 +113,23 @@ def _effect(
     return [tensor.detach().numpy() for tensor in (*parameters, value, *torch.autograd.grad(value, parameters))]
 
 
-def losses_or_decoders(section: str, name: str, settings: Mapping[str, Mapping[str, Any]], probe: Probe) -> Treatments:
-    """The losses or decoders of a grid.
+def loss_or_decoder_treatments(
+    section: str, name: str, settings: Mapping[str, Mapping[str, Any]], probe: Probe
+) -> Treatments:
+    """Return all losses or all decoders of a grid as treatments to compare.
 
     Args:
         section: `losses` or `decoders`.
-        name: of the one to be audited.
-        settings: all of the grid's section, by name.
-        probe: what they are tried on.
+        name: name of the audited setting.
+        settings: all settings of this section in the grid, by name.
+        probe: the data on which they are tried.
     """
     effect = partial(effect_of_decoder, probe)
     if section == "losses":
-        # Beside the first epoch and the last, those in which a loss of the grid changes.
+        # The first and the last epoch, and each epoch in which a loss of the grid starts to use class weights.
         changes = {setting["drw_epoch"] for setting in settings.values() if "drw_epoch" in setting}
-        effect = partial(
-            effect_of_loss, probe, sorted({min(each, probe.epochs) for each in {1, probe.epochs, *changes}})
-        )
+        epochs = sorted({min(epoch, probe.epochs) for epoch in {1, probe.epochs, *changes}})
+        effect = partial(effect_of_loss, probe, epochs)
     return Treatments(
         settings,
         load_schema()["properties"][section]["additionalProperties"],

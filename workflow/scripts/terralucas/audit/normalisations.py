@@ -1,4 +1,4 @@
-"""What the normalisations make of a study's chips."""
+"""Compare the normalisations by their effect on the chips of a study."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from terralucas.study.schema import load_schema
 
 
 def normalisation_treatments(index: pa.Table, bands: Sequence[str]) -> Treatments:
-    """All normalisations there are, of the study's own statistics; every second chip stands for the training chips.
+    """Return all normalisations as treatments to compare, with the statistics of the study.
+
+    For `train`, every second chip counts as a training chip, because the splits do not exist yet.
 
     Args:
-        index: chips.parquet, of which the moments are read.
-        bands: names in their order on disk.
+        index: the table chips.parquet; only the columns with moments are read.
+        bands: names of the bands in their order on disk.
     """
-    some = np.arange(0, len(index), 2)
+    train_rows = np.arange(0, len(index), 2)
 
     def effect(setting: Mapping[str, Any]) -> Effect:
         kind = setting["normalisation"]
-        normaliser, _ = normaliser_of_index(index, kind, bands, some if kind == "train" else None)
+        normaliser, _ = normaliser_of_index(index, kind, bands, train_rows if kind == "train" else None)
         zero_and_one = np.stack([np.full((len(bands), 1, 1), value) for value in (0.0, 1.0)])
         return [normaliser(zero_and_one)]
 

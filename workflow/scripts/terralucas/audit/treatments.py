@@ -1,7 +1,7 @@
-"""Whether the settings of a study are different treatments, and whether every key that is written changes something.
+"""Check that the settings of a study are different treatments, and that every written key has an effect.
 
-Each setting is built as a run builds it and tried on a probe. What is found here is what a comparison of unknown
-treatments cannot tell from its scores: such as class weights that a loss accepts and drops.
+Each setting is built as a run builds it, and tried on small random data. This finds errors that no score shows, such
+as a loss that accepts class weights and ignores them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from terralucas.errors import StudyError
 
 logger = logging.getLogger(__name__)
 
-# What stands beside a setting that is tried: cross-entropy, and a linear head on the mean of all tokens.
+# A decoder is tried with this loss (cross-entropy), a loss with this decoder (a linear head on the mean token).
 PLAIN_LOSS = {"type": "ce", "class_weights": "none", "reduction": "weighted_mean", "label_smoothing": 0.0}
 PLAIN_DECODER = {"pooling": "mean", "layers": None, "hidden": None, "dropout": 0.0}
 
-# What a setting does, in arrays of any shapes.
+# The effect of a setting: arrays of any shapes.
 Effect = list[np.ndarray]
 
 
-def same(a: Effect, b: Effect, tolerance: float) -> bool:
-    """Whether two effects are equal up to rounding, each array relative to its size."""
+def are_equal(a: Effect, b: Effect, tolerance: float) -> bool:
+    """Return whether two effects are equal up to a relative difference of the norms of their arrays."""
     return len(a) == len(b) and all(
         x.shape == y.shape and np.linalg.norm(x - y) <= tolerance * max(np.linalg.norm(x), np.linalg.norm(y))
         for x, y in zip(a, b, strict=True)
@@ -40,17 +40,17 @@ def _is_finite(effect: Effect) -> bool:
 
 @dataclass(frozen=True)
 class Treatments:
-    """Settings of a study that must differ, and how to try one.
+    """Settings of a study that must differ, and the function that measures their effects.
 
     Attributes:
-        settings: by name.
-        schema: of each.
-        effect: maps a setting to what it does.
-        measured: what the arrays of an effect are, in words.
-        place: what the configuration calls a setting, with {} for its name.
-        key_place: what it calls a key of the audited setting, with {} for the key.
-        tolerance: relative difference below which the effects of two settings are equal.
-        key_tolerance: the same of a setting and itself with one key changed.
+        settings: settings by name.
+        schema: the schema of each setting.
+        effect: function that measures the effect of a setting.
+        measured: description of the arrays of an effect, for messages.
+        place: place of a setting in the configuration, with {} for its name.
+        key_place: place of a key of the audited setting, with {} for the key.
+        tolerance: relative difference below which the effects of two settings count as equal.
+        key_tolerance: relative difference below which the change of one key counts as no effect.
     """
 
     settings: Mapping[str, Mapping[str, Any]]
@@ -59,58 +59,59 @@ class Treatments:
     measured: str
     place: str
     key_place: str
-    # Far above the rounding of float32, far below what another setting does.
+    # Far above rounding errors of float32, and far below the effect of another setting.
     tolerance: float = 1e-4
     key_tolerance: float = 1e-4
 
     def differ(self, a: Effect, b: Mapping[str, Any]) -> bool:
-        """Whether an effect is not that of a setting."""
+        """Return whether a setting has an effect other than the given one; False if the setting cannot be tried."""
         try:
-            return not same(a, self.effect(b), self.key_tolerance)
+            return not are_equal(a, self.effect(b), self.key_tolerance)
         except StudyError:
-            # It does not fit the study's chips, such as a window larger than the grid.
+            # The setting does not fit the chips of the study, such as a window larger than the token grid.
             return False
 
 
 def audit(name: str, treatments: Treatments, written: Iterable[str]) -> dict[str, Any]:
-    """Try a setting against those it is compared with, and each of its keys against other values.
+    """Compare a setting with the other settings, and with itself after a change of each written key.
 
     Args:
-        name: of the setting.
-        treatments: it and the others.
-        written: keys of the setting that the configuration writes down; what is left out, or switched off, is not
-            asked to do anything.
+        name: name of the setting.
+        treatments: this setting and the others.
+        written: keys of the setting that the configuration contains. Other keys, and keys that are switched off, are
+            not tested.
 
     Returns:
-        A record: the names it differs from, and the keys that were found to change something. Both are empty where the
-        setting diverged on the probe, from which nothing can be told.
+        `differs_from`: the names of the other settings; `keys_with_effect`: the tested keys. Both are empty if the
+        setting diverged, because its effect is then unknown.
 
     Raises:
-        StudyError: the setting is the same treatment as another, or a key changes nothing.
+        StudyError: the setting has the same effect as another one, or a written key has no effect.
     """
     settings, place, measured = treatments.settings, treatments.place, treatments.measured
     setting, own = settings[name], treatments.effect(settings[name])
     if not _is_finite(own):
-        logger.warning("The audit can tell nothing of %s: it diverges on its probe", place.format(name))
+        logger.warning("The audit cannot judge %s: it diverges in the test run", place.format(name))
         return {"differs_from": [], "keys_with_effect": []}
     others = [other for other in settings if other != name]
     keys = [key for key in written if is_active_key(setting, key)]
     problems = [
-        f"it does the same as {place.format(other)}: equal {measured}"
+        f"it has the same effect as {place.format(other)}: {measured} are equal"
         for other in others
-        if same(own, treatments.effect(settings[other]), treatments.tolerance)
+        if are_equal(own, treatments.effect(settings[other]), treatments.tolerance)
     ]
     problems += [
-        f"{treatments.key_place.format(key)} is {value_of(setting, key)} and changes nothing: no other value changes "
-        f"{measured}"
+        f"{treatments.key_place.format(key)} is {value_of(setting, key)} and has no effect: with every other value, "
+        f"{measured} stay the same"
         for key in keys
         if not any(treatments.differ(own, changed) for changed in alternatives(treatments.schema, setting, key))
     ]
     if problems:
         raise StudyError(
-            f"The setting {place.format(name)} is not what it says.",
+            f"The setting {place.format(name)} does not have the effect that the configuration describes.",
             found="; ".join(problems),
-            expected="a treatment of its own, and an effect of each key that is written",
-            remedy="leave the key out or choose a type that uses it; give one treatment one name (docs/treatments.md)",
+            expected="an effect that differs from all other settings, and an effect of each written key",
+            remedy="remove the key or choose a type that uses it; of two settings with the same effect, keep one "
+            "(docs/treatments.md)",
         )
     return {"differs_from": others, "keys_with_effect": keys}

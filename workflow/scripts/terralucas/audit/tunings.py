@@ -1,4 +1,4 @@
-"""What tuning and its options do to a run in miniature: a small encoder, few random chips, few epochs."""
+"""Measure the effects of the tunings and their options in a short test run: a small encoder, few chips, few epochs."""
 
 from __future__ import annotations
 
@@ -24,29 +24,30 @@ from terralucas.training.resume import ResumeFile
 from terralucas.training.tuned import TunedModel, make_trainable
 from terralucas.training.tuned_loop import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit, predict
 
-# The smallest encoder there is, cut to its first blocks: the options are the same code for all.
+# The smallest encoder, of which only the first blocks are used. The code of the options is the same for all models.
 _MODEL, _BLOCKS = "terramind_v1_tiny", 2
 _WEIGHTS = {"source": "random", "seed": 0}
-# Chips of 2 × 2 tokens, so that attention has something to choose from.
+# Each chip has 2 × 2 tokens: with one token, attention would have no effect.
 _SIDE_PX = 32
 _CLASSES = 5
 _BATCH = 2
 _VALIDATION = 3
-# Epochs at most, for early stopping to show, and steps at least, for adapters to matter, which start at zero.
+# Largest number of epochs: enough for early stopping. Smallest number of steps: enough for adapters, which start at
+# zero, to have an effect.
 _EPOCHS, _STEPS = 12, 24
-# Batches of a step at most: more take longer and show nothing else.
+# Largest number of batches in a step; more would only take longer.
 _ACCUMULATE = 4
 _CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class TuningProbe:
-    """What tunings are tried on.
+    """The data on which tunings are tried.
 
     Attributes:
-        bands: their names in the order on disk.
-        accumulate: batches of a step, as in miniature, by which the number of chips is chosen.
-        epochs: of a run.
+        bands: names of the bands in their order on disk.
+        accumulate: number of batches in a step of the test run; it decides the number of chips.
+        epochs: number of epochs of a run of the study.
     """
 
     bands: Sequence[str]
@@ -54,54 +55,59 @@ class TuningProbe:
     epochs: int
 
     @property
-    def shown_epochs(self) -> int:
-        """Epochs of the run in miniature."""
+    def test_epochs(self) -> int:
+        """Number of epochs of the test run."""
         return min(self.epochs, _EPOCHS)
 
     @property
     def chips(self) -> tuple[np.ndarray, np.ndarray]:
-        """Chips (n, bands, side, side) and labels (n,): some whole steps, one chip more, and those for validation."""
-        steps = max(3, math.ceil(_STEPS / self.shown_epochs))
+        """Chips (n, bands, side, side) and labels (n,): training chips for whole steps plus one, then validation."""
+        steps = max(3, math.ceil(_STEPS / self.test_epochs))
         n = steps * self.accumulate * _BATCH + 1
         random = np.random.default_rng(0)
-        # Validation is on a class that is not trained, so that the first epoch stays the best and stopping early shows.
+        # The class of the validation chips has no training chips. So the first epoch stays the best one, and early
+        # stopping has an effect.
         labels = np.append(random.integers(0, _CLASSES - 1, n), np.full(_VALIDATION, _CLASSES - 1))
         return random.standard_normal((len(labels), len(self.bands), _SIDE_PX, _SIDE_PX), dtype=np.float32), labels
 
-    def in_miniature(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """`training.end_to_end` for so few epochs and chips: the same share of warm-up, and time to stop early."""
+    def adapt_options(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `training.end_to_end` for the test run: the same share of warm-up, and a patience that can stop it."""
         warmup, patience = settings["warmup_epochs"], settings["early_stopping_patience"]
         return {
             **settings,
-            "warmup_epochs": warmup * self.shown_epochs / self.epochs,
-            "early_stopping_patience": patience and min(patience, max(1, self.shown_epochs - 2)),
+            "warmup_epochs": warmup * self.test_epochs / self.epochs,
+            "early_stopping_patience": patience and min(patience, max(1, self.test_epochs - 2)),
             "accumulate": min(settings["accumulate"], _ACCUMULATE),
-            # It is to change no result but for masks of adapters' dropout, and takes minutes.
+            # Compiling takes minutes, and should change no result except the dropout masks of adapters.
             "compile": False,
         }
 
 
 def effect_of_tuning(probe: TuningProbe, training: Mapping[str, Any]) -> Effect:
-    """Training and validation losses (epochs, 2), and logits (n, K) of the weights kept; NaN where training diverges.
+    """Train and validate a tuned model in a short test run.
 
     Args:
-        probe: what it is tried on.
+        probe: the data for the test run.
         training: a complete `training` section.
+
+    Returns:
+        Training and validation losses (epochs, 2), and the logits (n, K) of the best weights; instead of the logits,
+        NaN if training diverged.
     """
     chips, labels = probe.chips
     rows, one = np.arange(len(chips)), np.ones(len(probe.bands))
-    settings = probe.in_miniature(training["end_to_end"])
+    settings = probe.adapt_options(training["end_to_end"])
     backbone = build_backbone(_MODEL, probe.bands, _WEIGHTS)
     backbone.encoder.encoder = backbone.encoder.encoder[:_BLOCKS]
     torch.manual_seed(0)
     model = TunedModel(backbone.encoder, PLAIN_DECODER, backbone.embedding, _CLASSES)
     make_trainable(model, training["tuning"], settings["lora"])
-    as_they_are = Normaliser("none", 0 * one, one, 0 * one)
-    packed = PackedChips(chips, labels, as_they_are, Augmentation(**settings["augmentation"]), seed=0)
+    identity = Normaliser("none", 0 * one, one, 0 * one)
+    packed = PackedChips(chips, labels, identity, Augmentation(**settings["augmentation"]), seed=0)
     train, validation = np.split(rows, [-_VALIDATION])
     ones = np.ones(len(rows))
     data = ChipData(packed, [str(row) for row in rows], train, validation, lambda epoch: ones, workers=0)
-    fixed = {"epochs": probe.shown_epochs, "batch_size": _BATCH, "drop_last": False, "precision": "32"}
+    fixed = {"epochs": probe.test_epochs, "batch_size": _BATCH, "drop_last": False, "precision": "32"}
     options, tuning = TrainingOptions.of({**training, **fixed}), EndToEndOptions.of(settings)
     loss = build_loss(PLAIN_LOSS, np.ones(_CLASSES), _CPU)
     module = EndToEnd(model, loss, data, options, tuning, 0, Callbacks(lambda: None, lambda row: None))
@@ -116,12 +122,12 @@ def effect_of_tuning(probe: TuningProbe, training: Mapping[str, Any]) -> Effect:
 
 
 def tuning_treatments(tunings: Sequence[str], training: Mapping[str, Any], bands: Sequence[str]) -> Treatments:
-    """The tunings of a grid, and `frozen`, with the study's options.
+    """Return the tunings of a grid and `frozen` as treatments to compare, with the options of the study.
 
     Args:
         tunings: `lora`, `full` or both.
         training: a complete `training` section.
-        bands: names in their order on disk.
+        bands: names of the bands in their order on disk.
     """
     probe = TuningProbe(bands, min(training["end_to_end"]["accumulate"], _ACCUMULATE), training["epochs"])
     return Treatments(
@@ -131,7 +137,7 @@ def tuning_treatments(tunings: Sequence[str], training: Mapping[str, Any], bands
         "losses and logits",
         "training.tuning {}",
         "training.{}",
-        # What a small learning rate learns in few steps is little; the same training gives the same bits.
+        # A small learning rate changes little in few steps. The same training gives the same bits.
         tolerance=1e-6,
         key_tolerance=0.0,
     )

@@ -1,4 +1,4 @@
-"""Backbones that are one treatment under two names."""
+"""Find backbones that have different names but the same weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.backbones.encoder import build_backbone
-from terralucas.backbones.weights import is_of
+from terralucas.backbones.weights import matches_configuration
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 
@@ -21,69 +21,71 @@ def refuse_duplicates(
     model: str,
     bands: Sequence[str],
 ) -> None:
-    """Stop where two backbones have the same weights: their difference would be noise.
+    """Raise an error if two backbones have the same weights: the difference of their scores would be noise.
 
-    Of backbones that are fetched at the same time, the one that ends last sees both records.
+    If the weights of several backbones are fetched at the same time, the job that ends last compares them.
 
     Args:
         backbone: name of the backbone whose weights were just recorded.
-        record: its record, as `weights.obtain` gives it; removed where it is refused, so that it does not
-            count as fetched when the study is started again.
-        others: of the backbones that differ from it in nothing but their weights, by name: their records, and the
-            weights the configuration gives them. Records that are not there yet, or of what they had before, are passed
-            over; those backbones are compared when theirs are made.
-        model: of all of them, a name in TerraTorch's backbone registry.
-        bands: names in their order in the input.
+        record: record of its weights, as returned by `weights.obtain`. The record is deleted if an error is raised, so
+            that the weights are fetched again at the next start.
+        others: for each backbone that differs from this one only in its weights, by name: the path of its record, and
+            the weights in the configuration. Missing and outdated records are ignored; their backbones are compared
+            when their weights are recorded.
+        model: model of all these backbones, a name in TerraTorch's backbone registry.
+        bands: names of the bands in their order in the input.
 
     Raises:
-        StudyError: another record is of the same file or seed, or its encoder has the same weights; or a checkpoint
-            does not fill the encoder.
+        StudyError: another backbone has the same file, the same seed or the same encoder weights; or a checkpoint does
+            not contain all weights of the encoder.
     """
     try:
         own = json.loads(record.read_text(encoding="utf-8"))
-        for other, weights in _current(others):
-            if same := _same(own, weights, model, bands):
+        for other, weights in _read_current_records(others):
+            if reason := _describe_equality(own, weights, model, bands):
                 raise StudyError(
-                    f"The backbones {backbone!r} and {other!r} are one treatment under two names.",
-                    found=f"the same model with the same weights ({same})",
-                    expected="another model or other weights for each name of grid.backbones",
-                    remedy="correct backbones.<name>.weights, or leave one of the names out of the grid",
+                    f"The backbones {backbone!r} and {other!r} are one treatment: they have the same weights.",
+                    found=f"the same model with the same weights ({reason})",
+                    expected="a different model or different weights for each name in grid.backbones",
+                    remedy="correct backbones.<name>.weights, or remove one of the names from the grid",
                 )
     except StudyError:
         record.unlink()
         raise
 
 
-def _current(others: Mapping[str, tuple[Path, Mapping[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names and records of those that are there, of what the configuration says and of files as they were recorded."""
+def _read_current_records(
+    others: Mapping[str, tuple[Path, Mapping[str, Any]]],
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield name and record of each backbone whose record exists and agrees with the configuration and its file."""
     for name, (path, weights) in others.items():
         if not path.is_file():
             continue
         record = json.loads(path.read_text(encoding="utf-8"))
-        if is_of(record, weights) and (record["path"] is None or _is_as_recorded(record)):
+        if matches_configuration(record, weights) and (record["path"] is None or _is_file_unchanged(record)):
             yield name, record
 
 
-def _is_as_recorded(record: Mapping[str, Any]) -> bool:
+def _is_file_unchanged(record: Mapping[str, Any]) -> bool:
     path = Path(record["path"])
     return path.is_file() and sha256_of_file(path) == record["sha256"]
 
 
-def _same(own: Mapping[str, Any], other: Mapping[str, Any], model: str, bands: Sequence[str]) -> str:
-    """What two weights have in common, in words; empty if they differ."""
-    identity = _identity(own)
-    if identity == _identity(other):
-        return identity
+def _describe_equality(own: Mapping[str, Any], other: Mapping[str, Any], model: str, bands: Sequence[str]) -> str:
+    """Return why two records are of the same weights, for a message; an empty text if their weights differ."""
+    origin = _describe_origin(own)
+    if origin == _describe_origin(other):
+        return origin
     if own["source"] == other["source"] == "random":
         return ""
-    # Two files may hold one encoder: one is a copy that was saved again.
-    if _encoder(own, model, bands) != _encoder(other, model, bands):
+    # Two different files may contain the same encoder, if one was loaded and saved again.
+    if _hash_encoder(own, model, bands) != _hash_encoder(other, model, bands):
         return ""
-    return f"{identity} and {_identity(other)} hold the same encoder"
+    return f"{origin} and {_describe_origin(other)} hold the same encoder"
 
 
-def _encoder(weights: Mapping[str, Any], model: str, bands: Sequence[str]) -> str:
-    """Fingerprint of all weights of an encoder, so that two large ones need not be in memory together."""
+def _hash_encoder(weights: Mapping[str, Any], model: str, bands: Sequence[str]) -> str:
+    """Return the SHA-256 of all weights of an encoder, so that two large encoders need not be in memory together."""
     digest = hashlib.sha256()
     for name, value in build_backbone(model, bands, weights).encoder.state_dict().items():
         digest.update(name.encode())
@@ -91,5 +93,5 @@ def _encoder(weights: Mapping[str, Any], model: str, bands: Sequence[str]) -> st
     return digest.hexdigest()
 
 
-def _identity(weights: Mapping[str, Any]) -> str:
+def _describe_origin(weights: Mapping[str, Any]) -> str:
     return f"random seed {weights['seed']}" if weights["source"] == "random" else f"sha256 {weights['sha256']}"

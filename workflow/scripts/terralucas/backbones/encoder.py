@@ -1,4 +1,4 @@
-"""The frozen TerraMind encoder, built by TerraTorch and checked against its checkpoint."""
+"""Build the frozen TerraMind encoder with TerraTorch, after checking its checkpoint."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Backbone:
 
     Attributes:
         encoder: maps (n, bands, H, W) to a list of token grids (n, tokens, D), one for each layer.
-        embedding: width D.
+        embedding: width D of a token.
     """
 
     encoder: nn.Module
@@ -38,56 +38,56 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
 
     Args:
         model: name in TerraTorch's backbone registry.
-        bands: names in their order in the input; each takes its own part of the patch embedding.
-        weights: a record of `terralucas.backbones.weights.obtain`.
+        bands: names of the bands in their order in the input; each band uses its own part of the patch embedding.
+        weights: a record, as returned by `terralucas.backbones.weights.obtain`.
 
     Raises:
-        StudyError: the checkpoint is not the file that was recorded, leaves weights of the encoder at their random
-            initialisation, or does not fit.
+        StudyError: the checkpoint is missing or has changed since it was recorded, or it does not contain all weights
+            of the encoder with their shapes.
     """
-    # TerraTorch takes seconds to import, which frozen runs need not pay.
+    # Importing TerraTorch takes seconds; frozen runs do not need it.
     from terratorch.registry import BACKBONE_REGISTRY
 
-    # One of TerraTorch's modules lowers it for the whole process: float32 would be bfloat16 where a machine has it.
+    # Importing TerraTorch lowers this precision for the whole process: float32 products would use bfloat16 or TF32.
     torch.set_float32_matmul_precision("highest")
     arguments: dict[str, Any] = {"modalities": [MODALITY], "bands": {MODALITY: list(bands)}, "pretrained": False}
     if weights["source"] == "random":
         torch.manual_seed(weights["seed"])
-        logger.warning("%s has random weights (seed %d): it was never pre-trained", model, weights["seed"])
+        logger.warning("%s has random weights (seed %d); it is not pre-trained", model, weights["seed"])
     else:
         _check_file(Path(weights["path"]), weights["sha256"])
         _check_checkpoint(BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False), weights["path"])
         arguments["ckpt_path"] = weights["path"]
-    # A checkpoint holds several times the encoder; mapped, only what is taken is read.
+    # A checkpoint is several times larger than the encoder. With memory-mapping, only the needed weights are read.
     with serialization.patch("load.mmap", True):
         encoder = BACKBONE_REGISTRY.build(model, **arguments).eval().requires_grad_(False)
     return Backbone(encoder, int(encoder.out_channels[-1]))
 
 
 def _check_file(path: Path, sha256: str) -> None:
-    """The record is of an earlier job; a file replaced since would give features of other weights under its name."""
+    """Raise an error if the file has changed since an earlier job recorded it: the record would name other weights."""
     found = sha256_of_file(path) if path.is_file() else "no file"
     if found != sha256:
         raise StudyError(
-            f"The backbone's weights {path} are gone or have changed since they were recorded.",
+            f"The weights file {path} of the backbone is gone or has changed since it was recorded.",
             found=found,
             expected=f"sha256 {sha256}",
-            remedy="delete results/<study>/weights/<backbone>.json, so that they are fetched and recorded again",
+            remedy="delete results/<study>/weights/<backbone>.json; the weights are then fetched and recorded again",
         )
 
 
 def _check_checkpoint(encoder: nn.Module, path: str) -> None:
-    """Every weight of the all-bands encoder must be in the checkpoint with its shape; TerraTorch would only warn."""
+    """Raise an error if the checkpoint lacks a weight of the encoder for all bands; TerraTorch would only warn."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError and more for files it can't read
+    except Exception as error:  # damaged files raise RuntimeError, UnpicklingError, EOFError and others
         raise StudyError(
-            f"The backbone's weights {path} can't be read.",
+            f"The weights file {path} of the backbone can't be read.",
             found=": ".join([type(error).__name__, *str(error).splitlines()[:1]]),
-            expected="a state dict that torch.load(weights_only=True) reads",
+            expected="a state dict that torch.load(weights_only=True) can read",
             remedy="fetch the file again",
         ) from error
-    # Buffers (the sine-cosine positions) are computed, not learned.
+    # Buffers (the sine-cosine position embeddings) are computed and need not be in the checkpoint.
     missing = [name for name, _ in encoder.named_parameters() if name not in checkpoint]
     misfit = [
         f"{name} {tuple(checkpoint[name].shape)} instead of {tuple(value.shape)}"
@@ -96,7 +96,7 @@ def _check_checkpoint(encoder: nn.Module, path: str) -> None:
     ]
     if missing or misfit:
         raise StudyError(
-            f"The checkpoint {path} does not fill the encoder; the rest would stay random.",
+            f"The checkpoint {path} does not contain all weights of the encoder; the others would stay random.",
             found=f"{len(missing)} weights missing ({', '.join(missing[:3])} …)" if missing else "; ".join(misfit[:3]),
             expected=f"all {sum(1 for _ in encoder.parameters())} weights of {type(encoder).__name__} for {MODALITY}",
             remedy="use the published TerraMind checkpoint of this model, or correct backbones.<name>.model",

@@ -1,8 +1,8 @@
-"""Kinds of stored features, and which of them a decoder reads.
+"""Kinds of stored features, and the kind that each decoder reads.
 
-A kind is `pooled` (the mean over a chip's tokens) or `tokens` (all of them), of the encoder's last layer; or of
-several layers side by side, as in `tokens-6-12`. Each kind is a pass and a file of its own, so that a decoder that
-needs another one can join a study without making what it has again.
+The kind is `pooled` (the mean of the tokens of a chip) or `tokens` (all tokens) of the last layer of the encoder. With
+layer numbers, as in `tokens-6-12`, it is the concatenation of the tokens of these layers. Each kind has its own feature
+pass and its own file, so that adding a decoder to a study does not repeat an earlier pass.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ T = TypeVar("T")
 
 
 def kind_of_features(decoder: Mapping[str, Any]) -> str:
-    """The kind of features an entry of `decoders` reads."""
+    """Return the kind of features that an entry of `decoders` reads."""
     base = "pooled" if decoder["pooling"] == "mean" else "tokens"
     return "-".join([base, *map(str, decoder.get("layers") or [])])
 
 
 def is_pooled(kind: str) -> bool:
-    """Whether a chip has one vector rather than one for each token."""
+    """Return whether a chip has one vector, and not one vector for each token."""
     return kind.partition("-")[0] == "pooled"
 
 
 def layers_of(kind: str) -> list[int]:
-    """Layers of a kind, counted from 1; none stands for the last one."""
+    """Return the layer numbers of a kind, counted from 1; an empty list means the last layer."""
     return [int(number) for number in kind.split("-")[1:]]
 
 
 def read_layers(kind: str, outputs: Sequence[T]) -> list[T]:
-    """Those of an encoder's layers that a kind puts side by side."""
+    """Return the layer outputs of an encoder that a kind concatenates."""
     return [outputs[layer - 1] for layer in layers_of(kind)] or [outputs[-1]]

@@ -1,4 +1,4 @@
-"""One pass of all chips through a frozen backbone, streamed to memory-mappable arrays."""
+"""Pass all chips through a frozen backbone, and write the features to a file that can be memory-mapped."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ logger = logging.getLogger(__name__)
 
 
 class ChipDataset(Dataset):
-    """Normalised chips (bands, H, W) float32 in the order of the index.
+    """Dataset of normalised chips (bands, H, W), float32, in the order of the index.
 
     Args:
-        root: folder the `files` are relative to.
+        root: folder to which `files` are relative.
         files: paths of the chips.
-        checksums: SHA-256 of each file when it was indexed.
-        decode: maps a file's bytes to reflectance (bands, H, W) with NaN where missing.
-        normaliser: applied to each chip.
+        checksums: SHA-256 of each file in the index.
+        decode: function that converts the bytes of a file to reflectance (bands, H, W), NaN for missing pixels.
+        normaliser: normaliser of the chips.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ChipDataset(Dataset):
         return len(self.files)
 
     def __getitem__(self, index: int) -> torch.Tensor | StudyError:
-        # Raised in a worker process, an error would reach the user inside two tracebacks; so it is handed over.
+        # An error raised in a worker process would be shown with two tracebacks. Therefore it is returned instead.
         try:
             return self._read(index)
         except StudyError as error:
@@ -69,7 +69,7 @@ def _collate(chips: list[torch.Tensor | StudyError]) -> torch.Tensor | StudyErro
 
 @dataclass(frozen=True)
 class FeatureOptions:
-    """How the pass runs; see `features` in the configuration."""
+    """Options of a feature pass: the section `features` of the configuration."""
 
     batch_size: int
     workers: int
@@ -79,23 +79,23 @@ class FeatureOptions:
 
 
 def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kind: str, output: Path) -> dict[str, Any]:
-    """Write the tokens of the encoder's layers, or their mean, for every chip.
+    """Write the tokens of every chip, or their mean, to an array.
 
-    Several layers' tokens lie side by side: L layers of width D give vectors of L × D. As in TerraTorch, the encoder's
-    final normalisation is part of the last layer alone.
+    The tokens of several layers are concatenated: L layers of width D give vectors of length L × D. As in TerraTorch,
+    only the last layer includes the final normalisation of the encoder.
 
     Args:
-        backbone: frozen encoder.
+        backbone: the frozen encoder.
         chips: n chips of one size.
-        options: batch size, workers, threads, precision, device.
+        options: batch size, workers, threads, precision and device.
         kind: `pooled` for an array (n, D), `tokens` for (n, tokens, D); see `terralucas.backbones.feature_kinds`.
         output: path of the float32 .npy array.
 
     Returns:
-        What was done: shape, SHA-256, device, precision, seconds, chips per second and peak memory.
+        Record of the pass: kind, shape, SHA-256, device, precision, seconds, chips per second and peak memory.
 
     Raises:
-        StudyError: a chip changed since it was indexed, or the features are not finite.
+        StudyError: a chip has changed since it was indexed, or the features are not finite.
     """
     torch.set_num_threads(options.threads)
     device = pick_device(options.device)
@@ -124,6 +124,7 @@ def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kin
             if not torch.isfinite(features).all():
                 raise StudyError(
                     f"The features of chips {bar.n} to {bar.n + len(batch) - 1} are not finite.",
+                    found="NaN or infinity",
                     expected="finite numbers",
                     remedy="set features.precision to 32 or bf16-mixed",
                 )

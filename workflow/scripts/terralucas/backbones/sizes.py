@@ -1,18 +1,19 @@
-"""TerraMind's encoders in figures, by the last part of a model's name."""
+"""Sizes of TerraMind's encoders, by the last part of the model name."""
 
 from __future__ import annotations
+
+from terralucas.data.dataset import PATCH_PX as PATCH_PX
 
 WIDTH = {"tiny": 192, "small": 384, "base": 768, "large": 1024}
 DEPTH = {"tiny": 12, "small": 12, "base": 12, "large": 24}
 PARAMETERS_M = {"tiny": 6, "small": 22, "base": 86, "large": 303}
-PATCH_PX = 16
 
 
-def size_of(model: str) -> str:
-    """tiny, small, base or large, of a name such as terramind_v1_base."""
+def model_size(model: str) -> str:
+    """Return tiny, small, base or large from a model name such as terramind_v1_base."""
     return model.rsplit("_", 1)[-1]
 
 
-def tokens_of(side_px: int) -> int:
-    """Tokens along a side of a chip, which is padded to whole patches."""
+def tokens_per_side(side_px: int) -> int:
+    """Return the number of tokens along one side of a chip; an incomplete patch counts as one token."""
     return -(-side_px // PATCH_PX)

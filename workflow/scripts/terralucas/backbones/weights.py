@@ -1,4 +1,4 @@
-"""Backbone weights: fetched once on the head node, checked, and described in a record that jobs read offline."""
+"""Fetch backbone weights once on the head node, check them, and describe them in a record for offline jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from terralucas.backbones.hub import HubFile, ask, download, is_sha256, repo_folder, require_no_page
+from terralucas.backbones.hub import HubFile, download, is_sha256, refuse_web_page, repo_folder, request_state
 from terralucas.disk import locked
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
@@ -17,17 +17,17 @@ logger = logging.getLogger(__name__)
 
 
 def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
-    """Make sure the weights are on disk and whole.
+    """Fetch the weights of a backbone if they are not on the disk, and check them.
 
     Args:
-        weights: the `weights` section of a backbone.
+        weights: the section `weights` of a backbone.
         cache: folder of downloads, shared by all studies of this working directory.
 
     Returns:
-        Record {source, path, sha256, …}; `path` is None for random weights.
+        Record of the weights, with `source`, `path`, `sha256` and other keys; `path` is None for random weights.
 
     Raises:
-        StudyError: the file is missing, can't be fetched, is a web page or is not the expected one.
+        StudyError: the file is missing, can't be fetched, is a web page or has another checksum than expected.
     """
     if weights["source"] == "random":
         return {"source": "random", "seed": weights["seed"], "path": None, "sha256": None}
@@ -35,22 +35,22 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
         path, origin = Path(weights["path"]).expanduser().resolve(), {}
         if not path.is_file():
             raise StudyError(
-                "The backbone's weights are not there.",
+                "The weights file of the backbone is not there.",
                 found=f"no file {path}",
                 expected="a checkpoint in TerraMind's format",
                 remedy="correct backbones.<name>.weights.path",
             )
-        require_no_page(path)
+        refuse_web_page(path)
     else:
         path, origin = _fetch(weights, cache)
     sha256 = sha256_of_file(path)
     expected = weights["sha256"] or origin.pop("hub_sha256", None)
     if expected is not None and sha256 != expected:
         raise StudyError(
-            f"The backbone's weights {path.resolve()} are not the expected ones.",
+            f"The backbone's weights {path.resolve()} are not the expected ones: their checksum differs.",
             found=f"sha256 {sha256}",
             expected=f"sha256 {expected}",
-            remedy="delete the file and start again; if it comes back the same, correct backbones.<name>.weights",
+            remedy="delete the file and start again; if the checksum stays the same, correct backbones.<name>.weights",
         )
     origin.pop("hub_sha256", None)
     return {
@@ -62,8 +62,13 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
     }
 
 
-def is_of(record: Mapping[str, Any], weights: Mapping[str, Any]) -> bool:
-    """Whether a record of `obtain` is of these weights, and not of what the configuration said before."""
+def matches_configuration(record: Mapping[str, Any], weights: Mapping[str, Any]) -> bool:
+    """Return whether a record of `obtain` describes the weights that the configuration names now.
+
+    Args:
+        record: record of weights.
+        weights: the section `weights` of the backbone.
+    """
     if record["source"] != weights["source"]:
         return False
     if record["source"] == "random":
@@ -80,40 +85,45 @@ def _is_commit(revision: str) -> bool:
 
 
 def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any]]:
-    """A file of the hub, in the layout of its library's cache; one that is there serves without a network."""
+    """Return the path and the origin of a file in the hub's cache; download the file if the cache does not have it.
+
+    A cached file is used without a network if it is pinned by a commit or checksum, or if the hub does not answer.
+    """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     file = HubFile(weights["repo"], weights["filename"], weights["revision"])
     folder = cache / "huggingface"
     folder.mkdir(parents=True, exist_ok=True)
-    where = {"repo_id": file.repo, "filename": file.filename, "revision": file.revision, "cache_dir": folder}
+    location = {"repo_id": file.repo, "filename": file.filename, "revision": file.revision, "cache_dir": folder}
     expected = weights["sha256"]
     with locked(folder):
-        kept = try_to_load_from_cache(**where)
-        is_kept = isinstance(kept, str)
-        # The cache names a large file's blob by its SHA-256.
-        is_pinned = is_kept and (_is_commit(file.revision) or Path(kept).resolve().name == expected)
+        cached = try_to_load_from_cache(**location)
+        is_cached = isinstance(cached, str)
+        # In the cache, the content of a large file is stored under its SHA-256.
+        is_pinned = is_cached and (_is_commit(file.revision) or Path(cached).resolve().name == expected)
         if not is_pinned:
             try:
-                state = ask(file, is_patient=not is_kept)
+                state = request_state(file, retry=not is_cached)
             except StudyError as error:
-                if not is_kept:
+                if not is_cached:
                     raise
-                logger.warning("%s The file that was fetched before is used. Found: %s", error.problem, error.found)
+                logger.warning(
+                    "%s The file that was fetched before is used instead. Found: %s", error.problem, error.found
+                )
             else:
                 if expected is not None and is_sha256(state.etag) and state.etag != expected:
                     raise StudyError(
-                        f"The hub's {file.filename} is not the expected one; it was not downloaded.",
+                        f"The file {file.filename} on the hub has a wrong checksum; it was not downloaded.",
                         found=f"sha256 {state.etag} at revision {file.revision} of {file.repo}",
                         expected=f"sha256 {expected}",
-                        remedy="set backbones.<name>.weights.revision to the commit that has it, or correct sha256",
+                        remedy="set backbones.<name>.weights.revision to the right commit, or correct sha256",
                     )
                 blob = folder / repo_folder(file.repo) / "blobs" / state.etag
                 if not blob.exists():
                     download(file, state, blob)
-                kept = hf_hub_download(**where)
-    # The snapshot is named by the commit.
-    path = Path(kept)
+                cached = hf_hub_download(**location)
+    # The folder after `snapshots` is named by the commit.
+    path = Path(cached)
     blob_name = path.readlink().name if path.is_symlink() else ""
     return path, {
         "repo": file.repo,

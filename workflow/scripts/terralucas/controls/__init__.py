@@ -1,1 +1,1 @@
-"""Cheap classifiers on the same splits as the runs, which a recipe has to beat."""
+"""Controls: simple classifiers on the same splits as the runs; a recipe should be better than all of them."""

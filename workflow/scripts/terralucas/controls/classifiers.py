@@ -1,14 +1,15 @@
-"""Controls: cheap classifiers on the same splits as the runs, which a recipe has to beat to be worth anything.
+"""Fit controls: simple classifiers on the same splits as the runs, which a recipe should outperform.
 
-- `majority`: the shares of the classes among the training chips, whatever the chip.
+- `majority`: the class shares of the training chips, for every chip.
 - `band_statistics`: mean and standard deviation of each band over the chip; multinomial logistic regression.
-- `centre_spectrum`: reflectance of the centre pixel, which the label is about; random forest.
+- `centre_spectrum`: reflectance of the centre pixel, where the labelled point is; random forest.
 - `knn/<backbone>`: pooled features of the frozen backbone; nearest neighbours.
 - `logistic/<backbone>`: pooled features; multinomial logistic regression fitted to convergence.
 
-Logistic regression and forest weigh classes as the weighted losses do (`balanced`: n / (K n_c)), because the question
-is macro accuracy; neighbours and majority have no weights. A control's one setting is chosen by the study's monitor on
-the validation chips (on the test chips where the study validates on them), of equal ones the simplest.
+Logistic regression and random forest use the class weights of the weighted losses (`balanced`: n / (K n_c)), because
+the main score is macro accuracy. `knn` and `majority` have no class weights. Each control except `majority` has one
+setting. The value with the best monitored score on the validation chips is chosen, and the simplest of equal ones. If
+the study validates on its test chips, the controls do so too.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from terralucas.randomness import Stream, generator
 
 logger = logging.getLogger(__name__)
 
-# The simplest first.
+# Values of each setting, the simplest model first.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
 NEIGHBOURS = (45, 25, 15, 9, 5, 3, 1)
 LEAVES = (20, 5, 1)
@@ -48,31 +49,32 @@ _ITERATIONS = (1_000, 10_000)
 
 @dataclass(frozen=True)
 class ControlData:
-    """What a control is fitted to.
+    """The data of a control.
 
     Attributes:
-        inputs: (n, d) of all chips; NaN where a centre pixel is missing.
+        inputs: (n, d) inputs of all chips; NaN for a missing centre pixel.
         labels: (n,) class indices.
-        train: rows of the training chips.
-        choosing: rows of the chips on which the setting is chosen.
-        n_classes: K.
+        train: row numbers of the training chips.
+        validation: row numbers of the chips on which the setting is chosen.
+        n_classes: number of classes K.
     """
 
     inputs: np.ndarray
     labels: np.ndarray
     train: np.ndarray
-    choosing: np.ndarray
+    validation: np.ndarray
     n_classes: int
 
 
 @dataclass(frozen=True)
 class FittedControl:
-    """A control with its setting chosen.
+    """A fitted control with its chosen setting.
 
     Attributes:
-        log_probabilities: (n, K) of all chips.
-        setting: name and value of what was chosen; empty for `majority`.
-        scores: value tried → monitored score on the choosing chips; settings that did not converge are missing.
+        log_probabilities: (n, K) logarithms of the class probabilities of all chips.
+        setting: name and value of the chosen setting; empty for `majority`.
+        scores: monitored score on the validation chips, by value of the setting; values without convergence are
+            missing.
     """
 
     log_probabilities: np.ndarray
@@ -82,13 +84,13 @@ class FittedControl:
 
 @dataclass(frozen=True)
 class _Method:
-    """A family of classifiers with one setting.
+    """A kind of classifier with one setting.
 
     Attributes:
-        setting: its name.
-        values: to try, the simplest first.
-        build: (value, random state) → classifier.
-        log_probabilities: (fitted classifier, value, inputs) → (n, K).
+        setting: name of the setting.
+        values: values to try, the simplest model first.
+        build: function (value, random state) → classifier.
+        log_probabilities: function (fitted classifier, value, inputs) → log probabilities (n, K).
     """
 
     setting: str
@@ -101,13 +103,13 @@ def fit_control(name: str, data: ControlData, monitor: str, seed: int) -> Fitted
     """Fit a control and choose its setting.
 
     Args:
-        name: of the control, such as `majority` or `knn/tiny`.
-        data: chips and their parts.
+        name: name of the control, such as `majority` or `knn/tiny`.
+        data: inputs, labels and parts of the chips.
         monitor: `macro_accuracy` or `micro_accuracy`.
-        seed: of the run; draws the forest.
+        seed: seed of the run; it also seeds the random forest.
 
     Raises:
-        StudyError: the training part lacks a class, or no logistic regression converges.
+        StudyError: the training part lacks a class, or the logistic regression converges with no value.
     """
     shares = class_shares(data.labels[data.train], data.n_classes)
     kind = name.partition("/")[0]
@@ -117,31 +119,32 @@ def fit_control(name: str, data: ControlData, monitor: str, seed: int) -> Fitted
     random_state = int(generator(seed, Stream.FOREST).integers(2**31))
     scores: dict[float, float] = {}
     best: tuple[float, Any, Pipeline] | None = None
-    # One thread, so that the last bits of sums are the same everywhere.
+    # With one thread, rounding errors are the same on all machines.
     with threadpool_limits(1):
         for value in method.values:
             if kind == "knn" and value > len(data.train):
                 continue
             model = method.build(value, random_state)
-            if not _fit(model, data.inputs[data.train], data.labels[data.train]):
-                logger.warning("%s did not converge with %s %g and is left out", name, method.setting, value)
+            if not _fit_until_converged(model, data.inputs[data.train], data.labels[data.train]):
+                logger.warning("%s did not converge with %s %g; this value is not used", name, method.setting, value)
                 continue
-            predicted = method.log_probabilities(model, value, data.inputs[data.choosing]).argmax(axis=1)
-            scores[value] = _score(monitor, data.labels[data.choosing], predicted)
+            predicted = method.log_probabilities(model, value, data.inputs[data.validation]).argmax(axis=1)
+            scores[value] = _score(monitor, data.labels[data.validation], predicted)
             if best is None or scores[value] > best[0]:
                 best = (scores[value], value, model)
         if best is None:
             raise StudyError(
                 f"The control {name} converged with none of its settings.",
-                expected=f"{method.setting} out of {', '.join(f'{value:g}' for value in method.values)}",
-                remedy="set report.controls to false, or look for features that are constant or very large",
+                found=f"no convergence after {_ITERATIONS[-1]} iterations",
+                expected=f"convergence with {method.setting} {', '.join(f'{value:g}' for value in method.values)}",
+                remedy="check whether features are constant or very large, or set report.controls to false",
             )
         _, value, model = best
         return FittedControl(method.log_probabilities(model, value, data.inputs), {method.setting: value}, scores)
 
 
-def _fit(model: Pipeline, inputs: np.ndarray, labels: np.ndarray) -> bool:
-    """Fit a model, with more iterations where it takes them; whether it converged."""
+def _fit_until_converged(model: Pipeline, inputs: np.ndarray, labels: np.ndarray) -> bool:
+    """Fit a model, if necessary with more iterations; return whether it converged."""
     iterative = [name for name in model.get_params() if name.endswith("__max_iter")]
     for iterations in _ITERATIONS:
         model.set_params(**dict.fromkeys(iterative, iterations))
@@ -159,15 +162,15 @@ def _score(monitor: str, labels: np.ndarray, predicted: np.ndarray) -> float:
     return float(recall_score(labels, predicted, average="macro", labels=np.unique(labels)))
 
 
-def _logistic(penalty: float, random_state: int) -> Pipeline:
+def _build_logistic(penalty: float, random_state: int) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(C=penalty, class_weight="balanced"))
 
 
-def _neighbours(count: int, random_state: int) -> Pipeline:
+def _build_neighbours(count: int, random_state: int) -> Pipeline:
     return make_pipeline(StandardScaler(), KNeighborsClassifier(count))
 
 
-def _forest(leaf: int, random_state: int) -> Pipeline:
+def _build_forest(leaf: int, random_state: int) -> Pipeline:
     forest = RandomForestClassifier(
         TREES, min_samples_leaf=leaf, class_weight="balanced", random_state=random_state, n_jobs=1
     )
@@ -176,21 +179,31 @@ def _forest(leaf: int, random_state: int) -> Pipeline:
 
 def _from_scores(model: ClassifierMixin, value: float, inputs: np.ndarray) -> np.ndarray:
     scores = model.decision_function(inputs)
-    # With two classes there is one column, the logit of the second.
+    # With two classes, scikit-learn returns one column: the logit of the second class.
     return log_softmax(np.column_stack([np.zeros(len(scores)), scores]) if scores.ndim == 1 else scores, axis=1)
 
 
 def _from_votes(votes: int, probabilities: np.ndarray) -> np.ndarray:
-    """Logarithms of shares of votes, with one vote more that goes to all classes alike: no class has probability 0
-    (Laplace), and the order of the classes stays."""
+    """Return the logarithms of the shares of votes, after adding one vote that is divided equally among the classes.
+
+    No class has probability 0 then (Laplace smoothing), and the order of the classes does not change.
+    """
     return np.log((votes * probabilities + 1.0 / probabilities.shape[1]) / (votes + 1))
 
 
 _METHODS = {
-    "band_statistics": _Method("C", PENALTIES, _logistic, _from_scores),
+    "band_statistics": _Method("C", PENALTIES, _build_logistic, _from_scores),
     "centre_spectrum": _Method(
-        "min_samples_leaf", LEAVES, _forest, lambda model, leaf, inputs: _from_votes(TREES, model.predict_proba(inputs))
+        "min_samples_leaf",
+        LEAVES,
+        _build_forest,
+        lambda model, leaf, inputs: _from_votes(TREES, model.predict_proba(inputs)),
     ),
-    "knn": _Method("k", NEIGHBOURS, _neighbours, lambda model, k, inputs: _from_votes(k, model.predict_proba(inputs))),
-    "logistic": _Method("C", PENALTIES, _logistic, _from_scores),
+    "knn": _Method(
+        "k",
+        NEIGHBOURS,
+        _build_neighbours,
+        lambda model, k, inputs: _from_votes(k, model.predict_proba(inputs)),
+    ),
+    "logistic": _Method("C", PENALTIES, _build_logistic, _from_scores),
 }

@@ -1,4 +1,4 @@
-"""What a chip looks like in a few numbers: the inputs of the controls that need no backbone."""
+"""Describe each chip by a few numbers: the inputs of the controls that need no backbone."""
 
 from __future__ import annotations
 
@@ -19,50 +19,51 @@ COLUMNS = ("band_mean", "band_std", "centre_pixel")
 
 
 def describe_chips(root: Path, index: pd.DataFrame, spec: DatasetSpec, threads: int) -> pd.DataFrame:
-    """Mean, standard deviation and centre pixel of every band of every chip.
+    """Return mean, standard deviation and centre pixel of every band of every chip.
 
     Args:
-        root: folder the index's files are relative to.
-        index: of the chips; mean and deviation come from its moments.
-        spec: of the dataset.
-        threads: chips that are read at the same time.
+        root: folder to which the files of the index are relative.
+        index: index of the chips; mean and standard deviation come from its moments.
+        spec: description of the dataset.
+        threads: number of chips that are read at the same time.
 
     Returns:
-        point_id, and lists of one reflectance per band: band_mean and band_std over the valid pixels, and centre_pixel,
-        NaN where it is missing: row height // 2 and column width // 2, of the four pixels that meet in the middle of an
-        even side the lower right one.
+        Table with point_id and, as lists with one reflectance for each band, band_mean and band_std over the valid
+        pixels and centre_pixel (NaN if missing). The centre pixel is in row height // 2 and column width // 2. If the
+        side is even, it is the lower right one of the four central pixels.
 
     Raises:
-        StudyError: a chip is gone or changed since it was indexed.
+        StudyError: a chip no longer exists, or has changed since it was indexed.
     """
 
-    def centre(file: str, sha256: str) -> list[float]:
+    def read_centre(file: str, sha256: str) -> list[float]:
         values = read_chip(read_unchanged(root / file, sha256), spec)
         return values[:, values.shape[1] // 2, values.shape[2] // 2].tolist()
 
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        centres = list(pool.map(centre, index["file"], index["sha256"]))
+        centres = list(pool.map(read_centre, index["file"], index["sha256"]))
     moments = (np.stack(index[name]) for name in ("band_m2", "valid_pixels"))
     deviations = np.sqrt(np.divide(*moments))
-    return pd.DataFrame({
+    columns = {
         "point_id": index["point_id"],
         "band_mean": index["band_mean"],
         "band_std": list(deviations),
         "centre_pixel": centres,
-    })  # fmt: skip
+    }
+    return pd.DataFrame(columns)
 
 
 def write_descriptions(table: pd.DataFrame, path: Path) -> None:
-    """Write what `describe_chips` returned, as Parquet."""
+    """Write the table of `describe_chips` as Parquet."""
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_pandas(table, preserve_index=False), temporary)
 
 
 def read_descriptions(path: Path, point_ids: list[str]) -> dict[str, np.ndarray]:
-    """(n, bands) array of each of `COLUMNS`.
+    """Return the descriptions of the chips: for each of `COLUMNS`, an array (n, bands).
 
     Raises:
-        StudyError: the table is of other chips.
+        StudyError: the table belongs to other chips.
     """
     table = pq.read_table(path)
     if table["point_id"].to_pylist() != point_ids:
@@ -70,6 +71,6 @@ def read_descriptions(path: Path, point_ids: list[str]) -> dict[str, np.ndarray]
             f"The descriptions {path} belong to other chips.",
             found=f"{table.num_rows} rows",
             expected=f"the {len(point_ids)} chips of the index, in its order",
-            remedy="delete the file; it is made again from the chips",
+            remedy="delete the file; it is computed again from the chips",
         )
     return {name: np.array(table[name].to_pylist(), dtype=np.float64) for name in COLUMNS}

@@ -1,4 +1,4 @@
-"""One control for one seed: from files to files."""
+"""Fit one control with one seed: read the input files, write predictions and a record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from terralucas.arrays import open_features
+from terralucas.arrays import open_checked_array
 from terralucas.controls.classifiers import ControlData, fit_control
 from terralucas.controls.descriptions import read_descriptions
 from terralucas.data.split_files import read_split
@@ -26,12 +26,12 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True)
 class ControlInputs:
-    """What a control reads.
+    """The input files of a control.
 
     Attributes:
-        chips: the index (chips.parquet).
-        split: the seed's split.
-        source: nothing for `majority`; descriptions.parquet; or a feature array and its record.
+        chips: index of the chips (chips.parquet).
+        split: split of the seed.
+        source: no file for `majority`; descriptions.parquet; or a feature array and its record.
     """
 
     chips: Path
@@ -42,19 +42,19 @@ class ControlInputs:
 def execute(
     control: str, seed: int, monitor: str, n_classes: int, inputs: ControlInputs, predictions: Path, record: Path
 ) -> None:
-    """Fit a control, and write its predictions as a run does, and a record of how it was chosen.
+    """Fit a control, write its predictions in the format of a run, and write a record of its setting.
 
     Args:
-        control: name, such as `majority` or `knn/tiny`.
-        seed: of the run.
-        monitor: score that chooses the control's setting.
-        n_classes: K.
+        control: name of the control, such as `majority` or `knn/tiny`.
+        seed: seed of the run.
+        monitor: score by which the setting is chosen.
+        n_classes: number of classes K.
         inputs: files to read.
         predictions: predictions.parquet to write.
         record: control.json to write.
 
     Raises:
-        StudyError: an input does not belong to the others, or the control cannot be fitted.
+        StudyError: the input files do not belong together, or the control cannot be fitted.
     """
     chips = pq.read_table(inputs.chips, columns=["point_id", "label"])
     point_ids, labels = chips["point_id"].to_pylist(), chips["label"].to_numpy()
@@ -68,10 +68,10 @@ def execute(
         n_classes,
     )
     fitted = fit_control(control, data, monitor, seed)
-    shown = np.flatnonzero(parts != "train")
-    shown = shown[np.argsort(parts[shown] == "test", kind="stable")]
-    logits = fitted.log_probabilities[shown].astype(np.float32)
-    table = PredictionTable([point_ids[row] for row in shown], parts[shown], labels[shown], logits)
+    predicted = np.flatnonzero(parts != "train")
+    predicted = predicted[np.argsort(parts[predicted] == "test", kind="stable")]
+    logits = fitted.log_probabilities[predicted].astype(np.float32)
+    table = PredictionTable([point_ids[row] for row in predicted], parts[predicted], labels[predicted], logits)
     write_predictions(predictions, table)
     scores = table.accuracies("test")
     content = {
@@ -96,11 +96,11 @@ def execute(
 
 
 def _read_inputs(control: str, source: tuple[Path, ...], point_ids: list[str]) -> np.ndarray:
-    """(n, d) inputs of a control."""
+    """Return the inputs (n, d) of a control."""
     if control == "majority":
         return np.empty((len(point_ids), 0))
     if control.partition("/")[2]:
-        features, _ = open_features(*source, len(point_ids))
+        features, _ = open_checked_array(*source, len(point_ids))
         return features.astype(np.float64)
     descriptions = read_descriptions(*source, point_ids)
     if control == "centre_spectrum":

@@ -1,1 +1,1 @@
-"""Chips: retrieved, checked, indexed, normalised, packed and divided into training, validation and test parts."""
+"""Retrieve, check, index, normalise and pack chips, and split them into training, validation and test parts."""

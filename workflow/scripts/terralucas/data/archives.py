@@ -1,4 +1,4 @@
-"""Unpack an archive that came from somewhere else, without trusting what it says."""
+"""Unpack an archive from an untrusted source safely."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from terralucas.web_pages import describe_web_page
 
 ARCHIVE_KINDS = "an archive: tar, tar.gz, tar.bz2, tar.xz or zip"
 MAX_MEMBERS = 1_000_000
-# Deflate reaches 1000:1 on zeros; real imagery stays far below 10:1. Small archives are let off, they can do no harm.
+# Deflate compresses zeros 1000:1, but images less than 10:1. Small archives are not checked, as they do no harm.
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 2**30
 CHUNK_BYTES = 2**20
@@ -47,12 +47,12 @@ _DECOMPRESS: dict[str, Callable[[IO[bytes]], contextlib.AbstractContextManager[I
 
 
 class LocalError(StudyError):
-    """A problem of this machine, not of the archive: another archive would meet it too."""
+    """A problem of this machine and not of the archive, so that trying another source would not help."""
 
 
 @dataclass(frozen=True)
 class _Member:
-    """One entry of an archive. `kind` is "file", "folder", or in words what it is instead."""
+    """An entry of an archive; `kind` is "file", "folder" or a description of another type."""
 
     name: str
     kind: str
@@ -62,7 +62,7 @@ class _Member:
 
 
 class _StrictTarInfo(tarfile.TarInfo):
-    """Reads headers, and takes a damaged or missing one for damage: tarfile takes it for the end of the archive."""
+    """Reader of tar headers that raises an error for a damaged header; `tarfile` takes it for the end of the file."""
 
     @classmethod
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
@@ -75,8 +75,12 @@ class _StrictTarInfo(tarfile.TarInfo):
 
 
 def require_archive(path: Path) -> str:
-    """Kind of an archive by its content: tar, tar.gz, tar.bz2, tar.xz or zip; StudyError for anything else."""
-    kind = _archive_kind(path)
+    """Return the kind of an archive by its content: tar, tar.gz, tar.bz2, tar.xz or zip.
+
+    Raises:
+        StudyError: the file is not such an archive.
+    """
+    kind = _detect_kind(path)
     if kind is None:
         with path.open("rb") as file:
             head = file.read(2**16)
@@ -84,12 +88,12 @@ def require_archive(path: Path) -> str:
             f"{path.name} is not an archive.",
             found=f"{path.stat().st_size} bytes: {describe_web_page(head) or f'they begin with {head[:24]!r}'}",
             expected=ARCHIVE_KINDS,
-            remedy="look at its link in a browser: it may ask for a sign-in, or have reached its quota (wait a day)",
+            remedy="open its link in a browser: it may need a sign-in, or its quota may be reached (then wait a day)",
         )
     return kind
 
 
-def _archive_kind(path: Path) -> str | None:
+def _detect_kind(path: Path) -> str | None:
     with path.open("rb") as file:
         head = file.read(6)
     for magic, kind in _MAGIC.items():
@@ -99,36 +103,41 @@ def _archive_kind(path: Path) -> str | None:
 
 
 def is_litter(path: Path) -> bool:
-    """Whether a relative path is what macOS adds to folders and archives: `._*`, `__MACOSX`, `.DS_Store`."""
+    """Return whether a relative path is metadata that macOS adds to archives: `._*`, `__MACOSX`, `.DS_Store`."""
     return any(part.startswith("._") or part in ("__MACOSX", ".DS_Store") for part in path.parts)
 
 
 def unpack(archive: Path, target: Path, progress: bool = True) -> int:
     """Unpack a tar (plain, gzip, bzip2, xz) or zip archive into a folder and return the number of files written.
 
-    Only folders and regular files below `target` are written, with modes 0755 and 0644; macOS litter is left out.
-    When anything is wrong, `target` is removed with all that was written so far.
+    Only folders and regular files below `target` are written, with modes 0755 and 0644. Metadata of macOS is ignored.
+    If there is an error, `target` is deleted with all its files.
 
     Args:
-        archive: the file; its kind is told by its content.
-        target: folder that does not exist yet, or is empty.
-        progress: show a bar on stderr, in bytes of the archive.
+        archive: the archive; its kind is detected by its content.
+        target: a folder that does not exist or is empty.
+        progress: show a progress bar on standard error, in bytes of the archive.
 
     Raises:
-        StudyError: the archive is truncated, corrupt, encrypted, empty or of another kind, or a member is a link or
-            a device or would be written outside `target`, or it unpacks to far more than an honest archive does.
-        LocalError: the disk is too small, or `target` is in use.
+        StudyError: the archive is truncated, corrupt, encrypted, empty or of another kind; or a member is a link or a
+            device, or would be written outside `target`; or the archive unpacks to suspiciously many bytes.
+        LocalError: the disk is too small, or `target` is not empty.
     """
     kind = require_archive(archive)
     if target.exists() and any(target.iterdir()):
-        raise LocalError(f"{target} is not empty.", remedy="unpack into a new folder")
+        raise LocalError(f"The folder {target} is not empty.", remedy="unpack into a new folder")
     target.mkdir(parents=True, exist_ok=True)
     try:
-        _require_space(archive, target, _least_unpacked_bytes(archive, kind))
-        with _explained(archive):
+        _require_space(archive, target, _estimate_least_bytes(archive, kind))
+        with _convert_errors(archive):
             number_of_files = _write_members(archive, kind, target, progress)
         if number_of_files == 0:
-            raise StudyError(f"The archive {archive.name} holds no files.", expected="an archive of chips")
+            raise StudyError(
+                f"The archive {archive.name} contains no files.",
+                found="folders and metadata only",
+                expected="an archive of chips",
+                remedy="check dataset.sources",
+            )
         for path in (target, *target.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
     except BaseException:
@@ -141,13 +150,13 @@ def _write_members(archive: Path, kind: str, target: Path, progress: bool) -> in
     archive_bytes = archive.stat().st_size
     unpacked_bytes = 0
     written: set[Path] = set()
-    members = _zip_members(archive) if kind == "zip" else _tar_members(archive, kind)
+    members = _iterate_zip(archive) if kind == "zip" else _iterate_tar(archive, kind)
     bar = tqdm(total=archive_bytes, unit="B", unit_scale=True, desc=f"Unpacking {archive.name}", disable=not progress)
     with contextlib.closing(members), bar:
         for number, member in enumerate(members, start=1):
-            path = _safe_path(archive, member)
+            path = _check_path(archive, member)
             unpacked_bytes += member.size
-            _refuse_bomb(archive, number, unpacked_bytes, archive_bytes)
+            _refuse_decompression_bomb(archive, number, unpacked_bytes, archive_bytes)
             bar.update(member.archive_position - bar.n)
             if is_litter(path):
                 continue
@@ -164,20 +173,20 @@ def _write_members(archive: Path, kind: str, target: Path, progress: bool) -> in
     return len(written)
 
 
-def _tar_members(archive: Path, kind: str) -> Iterator[_Member]:
+def _iterate_tar(archive: Path, kind: str) -> Iterator[_Member]:
     with (
         archive.open("rb") as raw,
         _DECOMPRESS[kind](raw) as stream,
         tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictTarInfo) as tar,
     ):
         for info in tar:
-            yield _Member(info.name, _tar_type(info), info.size, partial(tar.extractfile, info), raw.tell())
-        # The checksum at the end of a compressed stream is compared only when the stream is read to its end.
+            yield _Member(info.name, _describe_tar_entry(info), info.size, partial(tar.extractfile, info), raw.tell())
+        # The checksum at the end of a compressed stream is only checked when the stream is read to its end.
         while stream.read(CHUNK_BYTES):
             pass
 
 
-def _tar_type(info: tarfile.TarInfo) -> str:
+def _describe_tar_entry(info: tarfile.TarInfo) -> str:
     types = [
         (info.isreg(), "file"),
         (info.isdir(), "folder"),
@@ -189,7 +198,7 @@ def _tar_type(info: tarfile.TarInfo) -> str:
     return next((name for matches, name in types if matches), f"an entry of unknown type {info.type!r}")
 
 
-def _zip_members(archive: Path) -> Iterator[_Member]:
+def _iterate_zip(archive: Path) -> Iterator[_Member]:
     position = 0
     with zipfile.ZipFile(archive) as file:
         for info in file.infolist():
@@ -198,14 +207,14 @@ def _zip_members(archive: Path) -> Iterator[_Member]:
                     f"The archive {archive.name} is encrypted.",
                     found=f"{info.filename} needs a password",
                     expected="an archive without a password",
-                    remedy="unpack it by hand and use `type: directory`",
+                    remedy="unpack it yourself and use `type: directory`",
                 )
             position += info.compress_size
-            yield _Member(info.filename, _zip_type(info), info.file_size, partial(file.open, info), position)
+            yield _Member(info.filename, _describe_zip_entry(info), info.file_size, partial(file.open, info), position)
 
 
-def _zip_type(info: zipfile.ZipInfo) -> str:
-    # Zip made on Unix keeps the file mode in the upper half; 0 there means that the maker did not say.
+def _describe_zip_entry(info: zipfile.ZipInfo) -> str:
+    # Archives made on Unix have the file mode in the upper half; 0 means that the mode is unknown.
     unix_type = stat.S_IFMT(info.external_attr >> 16)
     if unix_type == stat.S_IFLNK:
         return "a symbolic link"
@@ -214,8 +223,12 @@ def _zip_type(info: zipfile.ZipInfo) -> str:
     return "folder" if info.is_dir() else "file"
 
 
-def _safe_path(archive: Path, member: _Member) -> Path:
-    """Path of a member relative to the target; StudyError where writing it would not be safe."""
+def _check_path(archive: Path, member: _Member) -> Path:
+    """Return the path of a member relative to the target folder.
+
+    Raises:
+        StudyError: it would not be safe to write the member.
+    """
     parts = re.split(r"[/\\]", member.name)
     if not parts[0] or re.match(r"[A-Za-z]:", member.name):
         found = "an absolute path"
@@ -226,82 +239,82 @@ def _safe_path(archive: Path, member: _Member) -> Path:
     else:
         return Path(*parts)
     raise StudyError(
-        f"The archive {archive.name} is refused as unsafe: nothing of it was kept.",
+        f"The archive {archive.name} is not safe to unpack; no file of it was kept.",
         found=f"member {member.name!r} is {found}",
         expected="only folders and regular files, below one folder",
-        remedy="get the archive from a source you trust, or make it anew without such members",
+        remedy="get the archive from a source you trust, or create it again without such members",
     )
 
 
-def _refuse_bomb(archive: Path, members: int, unpacked_bytes: int, archive_bytes: int) -> None:
+def _refuse_decompression_bomb(archive: Path, members: int, unpacked_bytes: int, archive_bytes: int) -> None:
     ratio = unpacked_bytes / archive_bytes
     if members > MAX_MEMBERS or (unpacked_bytes > RATIO_FREE_BYTES and ratio > MAX_RATIO):
         raise StudyError(
-            f"The archive {archive.name} is refused: it unpacks to more than an honest archive of chips would.",
-            found=f"{members} members, {unpacked_bytes} bytes so far, {ratio:.0f} times its own size",
+            f"The archive {archive.name} is not unpacked: it is suspiciously large for an archive of chips.",
+            found=f"{members} members, {unpacked_bytes} unpacked bytes so far, {ratio:.0f} times its own size",
             expected=f"at most {MAX_MEMBERS} members and {MAX_RATIO} times its size",
-            remedy="get the archive from a source you trust, or unpack it by hand and use `type: directory`",
+            remedy="get the archive from a source you trust, or unpack it yourself and use `type: directory`",
         )
 
 
-def _least_unpacked_bytes(archive: Path, kind: str) -> int:
-    """Lower bound of the unpacked size that is known without decompressing anything."""
+def _estimate_least_bytes(archive: Path, kind: str) -> int:
+    """Return a lower bound of the unpacked size, without unpacking the archive."""
     size = archive.stat().st_size
     stated = size
     if kind == "zip":
-        with _explained(archive), zipfile.ZipFile(archive) as file:
+        with _convert_errors(archive), zipfile.ZipFile(archive) as file:
             stated = sum(info.file_size for info in file.infolist())
     elif kind == "tar.gz":
         # RFC 1952, section 2.3.1: the last four bytes are the unpacked size modulo 2**32.
         with archive.open("rb") as file:
             file.seek(max(0, size - 4))
             stated = int.from_bytes(file.read(4), "little")
-    # In a truncated file those bytes are anything, and that must be reported as truncation.
+    # In a truncated file, these bytes are arbitrary. The error must then name truncation and not disk space.
     return stated if stated <= MAX_RATIO * size else size
 
 
 def _require_space(archive: Path, target: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(target).free
     if needed_bytes > free_bytes:
-        raise _no_space(archive, f"{free_bytes / 1e9:.2f} GB free in {target.parent}", needed_bytes)
+        raise _space_error(archive, f"{free_bytes / 1e9:.2f} GB free in {target.parent}", needed_bytes)
 
 
-def _no_space(archive: Path, found: str, needed_bytes: int | None = None) -> LocalError:
+def _space_error(archive: Path, found: str, needed_bytes: int | None = None) -> LocalError:
     return LocalError(
         f"There is not enough disk space to unpack {archive.name}.",
         found=found,
         expected=None if needed_bytes is None else f"at least {needed_bytes / 1e9:.2f} GB free",
-        remedy="free some space, or run where there is more",
+        remedy="free some space, or run the study on a larger disk",
     )
 
 
 @contextlib.contextmanager
-def _explained(archive: Path) -> Iterator[None]:
-    """Turn what the archive libraries raise into a StudyError."""
+def _convert_errors(archive: Path) -> Iterator[None]:
+    """Convert errors of the archive libraries to StudyError."""
     try:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise _damaged(archive, error) from error
+        raise _damage_error(archive, error) from error
     except NotImplementedError as error:
         raise StudyError(
-            f"The archive {archive.name} uses a compression that Python cannot undo.",
+            f"The archive {archive.name} uses a compression that Python cannot read.",
             found=str(error),
             expected="zip with deflate, or tar.gz",
-            remedy="unpack it by hand and use `type: directory`",
+            remedy="unpack it yourself and use `type: directory`",
         ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _no_space(archive, str(error)) from error
-        # gzip and bz2 raise a bare OSError for bad data; those of the operating system carry a number.
+            raise _space_error(archive, str(error)) from error
+        # For bad data, gzip and bz2 raise an OSError without a number; errors of the operating system have a number.
         if error.errno is None or isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
-            raise _damaged(archive, error) from error
+            raise _damage_error(archive, error) from error
         raise
 
 
-def _damaged(archive: Path, error: Exception) -> StudyError:
+def _damage_error(archive: Path, error: Exception) -> StudyError:
     return StudyError(
         f"The archive {archive.name} is truncated or corrupt.",
         found=f"{archive.stat().st_size} bytes that cannot be read to the end ({error or type(error).__name__})",
-        expected="a whole archive",
-        remedy="get the file again, and compare its size and checksum with those of its publisher",
+        expected="a complete archive",
+        remedy="get the file again, and compare its size and checksum with those that its publisher states",
     )

@@ -1,7 +1,7 @@
-"""Finding the chips of a dataset on disk, with their labels and coordinates.
+"""Find the chips of a dataset on disk, with their labels and coordinates.
 
-Two layouts are understood: labels in a CSV table, or labels as the names of the folders that hold the chips. Nothing
-is opened here but the table; `terralucas.data.index` reads and checks the chips themselves.
+Two layouts are supported: the labels are in a CSV table, or the name of a chip's folder is its label. This module opens
+only the table; `terralucas.data.index` reads and checks the chips.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-from terralucas.data.dataset import DatasetSpec, LayoutSpec, plain_text
+from terralucas.data.dataset import DatasetSpec, LayoutSpec, normalise_name
 from terralucas.data.lucas import parse_point_id
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
@@ -32,8 +32,11 @@ Sources = dict[str, list[PurePosixPath]]
 
 @dataclass(frozen=True)
 class ChipFile:
-    """One chip with a label: `file` is relative to the dataset's root; easting and northing are in metres in
-    EPSG:3035, NaN when the dataset has no coordinates."""
+    """A chip with a label.
+
+    `file` is relative to the root of the dataset. Easting and northing are in metres in EPSG:3035; they are NaN if the
+    dataset has no coordinates.
+    """
 
     point_id: str
     label: int
@@ -44,7 +47,7 @@ class ChipFile:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why one chip cannot be used; `file` is relative to the dataset's root, None when there is none."""
+    """The reason why a chip cannot be used; `file` is relative to the root of the dataset, or None without a file."""
 
     point_id: str
     file: str | None
@@ -54,8 +57,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Listing:
-    """The labelled chips in the order of the table (folders: of the paths), the problems of the other chips, and the
-    labels table that was used (relative to the root; None for folders)."""
+    """The chips that were found.
+
+    Attributes:
+        chips: labelled chips in the order of the table, or of their paths if folders are the labels.
+        problems: problems of the other chips.
+        table: path of the labels table relative to the root; None if folders are the labels.
+    """
 
     chips: tuple[ChipFile, ...]
     problems: tuple[Problem, ...]
@@ -64,7 +72,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class _Row:
-    """What the labels table (or the folder) says of one chip, as text; empty when it says nothing."""
+    """A row of the labels table, or the same data from a folder, as text; missing values are empty."""
 
     point_id: str
     label: str
@@ -73,8 +81,8 @@ class _Row:
     y: str = ""
 
 
-def few(names: Iterable[object], shown: int = 8) -> str:
-    """The first few names as text, and how many more there are."""
+def join_first(names: Iterable[object], shown: int = 8) -> str:
+    """Return the first names as text, followed by the number of the others."""
     texts = [str(name) for name in names]
     return ", ".join(texts[:shown]) + (f" and {len(texts) - shown} more" if len(texts) > shown else "")
 
@@ -82,55 +90,57 @@ def few(names: Iterable[object], shown: int = 8) -> str:
 def find_chips(root: Path, spec: DatasetSpec) -> Listing:
     """Find the chips below `root` and their labels, without opening a chip.
 
-    The labels table is found wherever it lies; of identical tables the shallowest counts, and its folder is where
-    chips are looked for first. Hidden files, macOS litter and byte-identical copies of chips are left out.
+    The labels table may be in any folder. If there are identical tables, the one with the shortest path is used, and
+    chips are searched in its folder first. Hidden files, macOS metadata and identical copies of chips are ignored.
 
     Raises:
-        StudyError: when the folder, the table, one of its columns or any chip at all is missing, or when two different
-            tables lie equally deep. Problems of single chips are collected in the result instead.
+        StudyError: the folder, the labels table, one of its columns or all chips are missing, or two different tables
+            are at the same depth. Problems of single chips are returned and not raised.
     """
-    files = _walk(root)
+    files = _list_files(root)
     candidates = [file for file in files if file.suffix.lower() in CHIP_SUFFIXES]
     if not candidates:
         raise StudyError(
-            f"no chips were found below {root}",
-            found=few(dict.fromkeys(file.parts[0] for file in files)) or "nothing, but for hidden files",
+            f"No chips were found below {root}.",
+            found=join_first(dict.fromkeys(file.parts[0] for file in files)) or "no files except hidden ones",
             expected=_expected_layout(spec.layout),
-            remedy="check dataset.sources and dataset.layout, and that the download was unpacked whole",
+            remedy="check dataset.sources and dataset.layout, and that the download was unpacked completely",
         )
     if spec.layout.labels == "folders":
-        sources = _by_id(sorted(_without_copies(root, candidates, spec)))
-        rows = [_Row(point_id, plain_text(group[0].parent.name)) for point_id, group in sources.items()]
-        return Listing(*_match(rows, sources, spec), table=None)
-    table, nested = _choose_table(root, files, spec)
+        sources = _group_by_id(sorted(_drop_copies(root, candidates, spec)))
+        rows = [_Row(point_id, normalise_name(group[0].parent.name)) for point_id, group in sources.items()]
+        return Listing(*_match_rows_and_files(rows, sources, spec), table=None)
+    table, nested = _find_table(root, files, spec)
     rows = _read_table(root / table, spec.layout)
     below = [file for file in candidates if file.is_relative_to(table.parent)]
     if spec.layout.file_column is None:
-        near = {row.point_id for row in rows} & {plain_text(file.stem) for file in below}
-        sources = _by_id(_without_copies(root, below if near else candidates, spec), nested)
+        ids_below = {row.point_id for row in rows} & {normalise_name(file.stem) for file in below}
+        sources = _group_by_id(_drop_copies(root, below if ids_below else candidates, spec), nested)
     else:
-        sources = _by_row(rows, candidates, table.parent)
+        sources = _group_by_row(rows, candidates, table.parent)
         listed = {file: point_id for point_id, group in sources.items() for file in group}
-        for file in _without_copies(root, [*listed, *below], spec):
+        for file in _drop_copies(root, [*listed, *below], spec):
             if file not in listed and not any(file.is_relative_to(folder) for folder in nested):
-                # The path, because its stem may be the id of another chip.
+                # Use the path as its id, because its file name may be the id of another chip.
                 sources[str(file)] = [file]
-    return Listing(*_match(rows, sources, spec), table=str(table))
+    return Listing(*_match_rows_and_files(rows, sources, spec), table=str(table))
 
 
 def _expected_layout(layout: LayoutSpec) -> str:
-    """The layout in words, for error messages."""
+    """Return a description of the layout for error messages."""
     if layout.labels == "folders":
         return "<class code or name>/<chip>.tif at any depth (dataset.layout.labels: folders)"
     named = "<id>.tif, in class folders or not," if layout.file_column is None else f"the files of {layout.file_column}"
     return f"the table {layout.table} and {named} at any depth (dataset.layout.labels: table)"
 
 
-def _walk(root: Path) -> list[PurePosixPath]:
-    """All files below `root` and relative to it, the shallowest first, but for hidden and `__MACOSX` ones; linked
-    folders are followed, each once."""
+def _list_files(root: Path) -> list[PurePosixPath]:
+    """Return all files below `root`, relative to it, by increasing depth.
+
+    Hidden files and `__MACOSX` folders are ignored. Symbolic links to folders are followed, each folder once.
+    """
     if not root.is_dir():
-        raise StudyError(f"the data folder {root} does not exist", remedy="check dataset.sources")
+        raise StudyError(f"The data folder {root} does not exist.", remedy="check dataset.sources")
     found: list[PurePosixPath] = []
     seen: set[Path] = set()
     queue = [root]
@@ -148,17 +158,17 @@ def _walk(root: Path) -> list[PurePosixPath]:
     return found
 
 
-def _choose_table(root: Path, files: Files, spec: DatasetSpec) -> tuple[PurePosixPath, list[PurePosixPath]]:
-    """The labels table, and the folders of its identical copies."""
+def _find_table(root: Path, files: Files, spec: DatasetSpec) -> tuple[PurePosixPath, list[PurePosixPath]]:
+    """Return the path of the labels table, and the folders of its identical copies."""
     wanted = PurePosixPath(normalize("NFC", str(spec.layout.table))).parts
     tables = [file for file in files if PurePosixPath(normalize("NFC", str(file))).parts[-len(wanted) :] == wanted]
     if not tables:
         others = [file for file in files if file.suffix.lower() == ".csv"]
         raise StudyError(
-            f"the labels table {spec.layout.table} is nowhere below {root}",
-            found=f"other tables: {few(others)}" if others else "no .csv file",
+            f"The labels table {spec.layout.table} is nowhere below {root}.",
+            found=f"other tables: {join_first(others)}" if others else "no .csv file",
             expected=_expected_layout(spec.layout),
-            remedy="check dataset.layout.table, or set dataset.layout.labels: folders if the folders are the classes",
+            remedy="check dataset.layout.table, or set dataset.layout.labels: folders if folder names are the classes",
         )
     chosen, *rest = tables
     digest = sha256_of_file(root / chosen)
@@ -168,69 +178,74 @@ def _choose_table(root: Path, files: Files, spec: DatasetSpec) -> tuple[PurePosi
             copies.append(other.parent)
         elif len(other.parts) == len(chosen.parts):
             raise StudyError(
-                f"two different labels tables are called {spec.layout.table}",
+                f"There are two different labels tables {spec.layout.table} at the same depth.",
                 found=f"{chosen} and {other}, below {root}",
                 expected="one labels table",
-                remedy="remove one, or tell them apart by giving dataset.layout.table with its folder",
+                remedy="remove one of them, or give dataset.layout.table with its folder",
             )
         else:
-            logger.warning("the labels table %s is used; %s differs from it and is ignored", chosen, other)
+            logger.warning("The labels table %s is used; the different table %s is ignored", chosen, other)
     return chosen, copies
 
 
 def _read_table(path: Path, layout: LayoutSpec) -> list[_Row]:
-    """Rows of the labels table in their order, all as stripped text."""
+    """Return the rows of the labels table in their order, as stripped text."""
     import pandas as pd
 
     try:
         frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise StudyError(f"the labels table {path} is no comma-separated UTF-8 table", found=str(error)) from error
-    frame.columns = [plain_text(column) for column in frame.columns]
+        raise StudyError(
+            f"The labels table {path} is no comma-separated UTF-8 table.",
+            found=str(error),
+            expected="a CSV file with a header line",
+            remedy="correct the table, or check dataset.layout.table",
+        ) from error
+    frame.columns = [normalise_name(column) for column in frame.columns]
     named = (layout.id_column, layout.label_column, layout.file_column, layout.x_column, layout.y_column)
-    missing = [name for name in named if name is not None and plain_text(name) not in frame.columns]
+    missing = [name for name in named if name is not None and normalise_name(name) not in frame.columns]
     if missing:
         raise StudyError(
-            f"the labels table {path} has no column {', '.join(missing)}",
-            found=f"columns {few(frame.columns)}",
+            f"The labels table {path} has no column {', '.join(missing)}.",
+            found=f"columns {join_first(frame.columns)}",
             expected="the columns named under dataset.layout, separated by commas (not semicolons or tabs)",
-            remedy="mend the table, or name its columns in dataset.layout",
+            remedy="correct the table, or name its columns in dataset.layout",
         )
     columns = [
-        [""] * len(frame) if name is None else [plain_text(text) for text in frame[plain_text(name)].fillna("")]
+        [""] * len(frame) if name is None else [normalise_name(text) for text in frame[normalise_name(name)].fillna("")]
         for name in named
     ]
     if layout.id_column is None:
-        columns[0] = [plain_text(PurePosixPath(file).stem) for file in columns[2]]
+        columns[0] = [normalise_name(PurePosixPath(file).stem) for file in columns[2]]
     return [_Row(*values) for values in zip(*columns, strict=True)]
 
 
-def _without_copies(root: Path, files: Iterable[PurePosixPath], spec: DatasetSpec) -> list[PurePosixPath]:
-    """`files` without those that repeat, byte by byte, an earlier file of the same name and class folder."""
+def _drop_copies(root: Path, files: Iterable[PurePosixPath], spec: DatasetSpec) -> list[PurePosixPath]:
+    """Return `files` without identical copies of an earlier file with the same name and class folder."""
     lookup = spec.class_lookup()
-    twins: dict[tuple[int | None, str], list[PurePosixPath]] = defaultdict(list)
+    kept_by_name: dict[tuple[int | None, str], list[PurePosixPath]] = defaultdict(list)
     kept = []
     for file in dict.fromkeys(files):
-        same_name = twins[lookup.get(plain_text(file.parent.name)), file.name]
-        if not any(filecmp.cmp(root / file, root / twin, shallow=False) for twin in same_name):
+        same_name = kept_by_name[lookup.get(normalise_name(file.parent.name)), file.name]
+        if not any(filecmp.cmp(root / file, root / earlier_file, shallow=False) for earlier_file in same_name):
             same_name.append(file)
             kept.append(file)
     return kept
 
 
-def _by_id(files: Files, nested: Files = ()) -> Sources:
-    """Files by chip id; those beside a copy of the labels table count only where there is no other."""
+def _group_by_id(files: Files, nested: Files = ()) -> Sources:
+    """Return the files by chip id; files beside a copy of the labels table count only if there is no other file."""
     groups: Sources = defaultdict(list)
     for file in files:
-        groups[plain_text(file.stem)].append(file)
+        groups[normalise_name(file.stem)].append(file)
     for name, group in groups.items():
         outside = [file for file in group if not any(file.is_relative_to(folder) for folder in nested)]
         groups[name] = outside or group
     return dict(groups)
 
 
-def _by_row(rows: Sequence[_Row], candidates: Files, folder: PurePosixPath) -> Sources:
-    """Files by chip id, where the table names them relative to its folder."""
+def _group_by_row(rows: Sequence[_Row], candidates: Files, folder: PurePosixPath) -> Sources:
+    """Return the files by chip id, if the table names the files relative to its folder."""
     by_path = {normalize("NFC", str(file)): file for file in candidates}
     groups: Sources = {}
     for row in rows:
@@ -240,26 +255,26 @@ def _by_row(rows: Sequence[_Row], candidates: Files, folder: PurePosixPath) -> S
     return groups
 
 
-def _match(
+def _match_rows_and_files(
     rows: Sequence[_Row], sources: Sources, spec: DatasetSpec
 ) -> tuple[tuple[ChipFile, ...], tuple[Problem, ...]]:
-    """Bring rows, files and coordinates together: one chip or one problem per chip id."""
+    """Combine rows, files and coordinates: return one chip or one problem for each chip id."""
     groups: dict[str, list[_Row]] = defaultdict(list)
     for row in rows:
         groups[row.point_id].append(row)
-    owners = Counter(file for files in sources.values() for file in files)
+    id_counts = Counter(file for files in sources.values() for file in files)
     lookup = spec.class_lookup()
     chips: list[ChipFile] = []
     problems: list[Problem] = []
     for point_id, group in groups.items():
         files = sources.get(point_id, [])
-        trouble = _trouble(group, files, any(owners[file] > 1 for file in files), spec)
-        if trouble is None:
-            trouble, place = _place(group[0], spec)
-        if trouble is None:
+        problem = _find_problem(group, files, any(id_counts[file] > 1 for file in files), spec)
+        if problem is None:
+            problem, place = _locate(group[0], spec)
+        if problem is None:
             chips.append(ChipFile(point_id, lookup[group[0].label], str(files[0]), *place))
         else:
-            problems.append(Problem(point_id, str(files[0]) if files else None, *trouble))
+            problems.append(Problem(point_id, str(files[0]) if files else None, *problem))
     for point_id, files in sources.items():
         if point_id not in groups:
             message = "has no row in the labels table; expected one"
@@ -267,13 +282,13 @@ def _match(
     return tuple(chips), tuple(problems)
 
 
-def _trouble(group: Sequence[_Row], files: Files, shared: bool, spec: DatasetSpec) -> tuple[str, str] | None:
-    """Kind and message of the first thing wrong with the rows and files of one chip id, None when all is well."""
+def _find_problem(group: Sequence[_Row], files: Files, shared: bool, spec: DatasetSpec) -> tuple[str, str] | None:
+    """Return kind and message of the first problem with the rows and files of a chip id, or None."""
     row, from_folder, lookup = group[0], spec.layout.labels == "folders", spec.class_lookup()
     if row.point_id == "":
         return "missing_id", f"{len(group)} row(s) of the labels table have no id; expected an id in every row"
     if len(files) > 1:
-        return "duplicate_file", f"is in {len(files)} files ({few(files)}); expected one"
+        return "duplicate_file", f"is in {len(files)} files ({join_first(files)}); expected one"
     if len(group) > 1:
         labels = ", ".join(dict.fromkeys(other.label or "none" for other in group))
         return "duplicate_label", f"is in {len(group)} rows of the labels table (label {labels}); expected one"
@@ -284,36 +299,46 @@ def _trouble(group: Sequence[_Row], files: Files, shared: bool, spec: DatasetSpe
     if row.label == "":
         return "file_without_label", "has no label; expected a class code or name"
     if row.label not in lookup:
-        codes = few([entry.code for entry in spec.classes], 12)
+        codes = join_first([entry.code for entry in spec.classes], 12)
         what = "lies in folder" if from_folder else "has label"
         return "unknown_label", f"{what} {row.label!r}; expected one of the class codes {codes}, or a class name"
-    folder = plain_text(files[0].parent.name)
-    # Where the table names the files, folders may be numbered for other reasons than class.
+    folder = normalise_name(files[0].parent.name)
+    # If the table names the files, the names of folders need not be classes.
     if spec.layout.file_column is None and lookup.get(folder, lookup[row.label]) != lookup[row.label]:
         return "folder_disagrees", f"lies in folder {folder!r}, but the labels table says {row.label!r}"
     return None
 
 
-def _place(row: _Row, spec: DatasetSpec) -> tuple[tuple[str, str] | None, tuple[float, float]]:
-    """Easting and northing in metres in EPSG:3035: from the coordinate columns when named, else from the LUCAS id,
-    else NaN; before them kind and message of the trouble when a place is due but cannot be made out."""
-    # GDAL's own errors come through `transform` as they are, and rasterio has no public name for them.
+def _locate(row: _Row, spec: DatasetSpec) -> tuple[tuple[str, str] | None, tuple[float, float]]:
+    """Locate a chip from the coordinate columns if they are configured, otherwise from its LUCAS id.
+
+    Returns:
+        Kind and message of a problem, or None; and easting and northing in metres in EPSG:3035, NaN if unknown.
+    """
+    # `transform` raises errors of GDAL, for which rasterio has no public class.
     from rasterio._err import CPLE_BaseError
     from rasterio.errors import CRSError
     from rasterio.warp import transform
 
-    nowhere, crs = (math.nan, math.nan), spec.layout.crs
+    unknown, crs = (math.nan, math.nan), spec.layout.crs
     if spec.layout.x_column is not None and spec.layout.labels == "table":
         try:
             (easting,), (northing,) = transform(crs, f"EPSG:{EPSG}", [float(row.x)], [float(row.y)])
         except CRSError as error:
-            raise StudyError(f"dataset.layout.crs {crs!r} is unknown", expected="such as EPSG:4326") from error
+            raise StudyError(
+                f"The coordinate reference system dataset.layout.crs {crs!r} is unknown.",
+                expected="a code such as EPSG:4326",
+                remedy="correct dataset.layout.crs",
+            ) from error
         except (ValueError, CPLE_BaseError):
-            easting, northing = nowhere
+            easting, northing = unknown
         if math.isfinite(easting) and math.isfinite(northing):
             return None, (easting, northing)
-        return ("bad_coordinates", f"has x {row.x!r}, y {row.y!r}; expected a place in {crs}"), nowhere
-    place = parse_point_id(row.point_id) if spec.point_ids == "lucas" else nowhere
+        return ("bad_coordinates", f"has x {row.x!r}, y {row.y!r}; expected a place in {crs}"), unknown
+    place = parse_point_id(row.point_id) if spec.point_ids == "lucas" else unknown
     if place is None:
-        return ("not_a_lucas_id", "is no LUCAS id; expected eight digits on the 2 km grid, as in 45922254"), nowhere
+        return (
+            "not_a_lucas_id",
+            "is no LUCAS id; expected eight digits of a point on the 2 km grid, such as 45922254",
+        ), unknown
     return None, place

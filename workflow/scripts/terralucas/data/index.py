@@ -1,4 +1,4 @@
-"""Reading, checking and indexing the chips of a dataset: nothing later meets a chip that was not checked here."""
+"""Read, check and index the chips of a dataset; later steps use only chips that were checked here."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ import pyarrow.parquet as pq
 from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
-from terralucas.data.chip_files import REMEDIES, ChipError, _decode
-from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
-from terralucas.data.discovery import ChipFile, Problem, few, find_chips
+from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip
+from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
+from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, sha256_of_json, write_json
 
 logger = logging.getLogger(__name__)
 
-# Bright clouds and snow exceed 1, atmospheric correction leaves water slightly below 0.
+# Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
 REFLECTANCE_RANGE = (-0.2, 2.0)
 MAX_SHARE_OUTSIDE = 0.01
 PROBLEMS_SHOWN = 20
 
-# One row per chip: column, type, meaning. Raise the version when a column changes its meaning.
+# The index has one row per chip. Each entry: column, type, meaning. Increase the version when a meaning changes.
 INDEX_VERSION = "1"
 INDEX_COLUMNS = (
     ("point_id", pa.string(), "id of the chip; the LUCAS Point_ID where there is one"),
@@ -63,18 +63,18 @@ def index_chips(
     """Find, open and check every chip below `root`.
 
     Args:
-        root: the folder of the dataset.
-        spec: what the chips must look like, and whether invalid ones stop the study or are dropped.
-        min_chips_per_class: what the split needs.
-        threads: chips that are read at the same time; memory grows with it, not with the number of chips.
+        root: folder of the dataset.
+        spec: description of the dataset, and whether invalid chips stop the study or are dropped.
+        min_chips_per_class: number of chips that the split needs in each class.
+        threads: number of chips that are read at the same time; it decides how much memory is used.
         progress: show a progress bar on standard error.
 
     Returns:
         The index (`INDEX_COLUMNS`; one row per valid chip, in the order of the labels table) and a report for JSON.
 
     Raises:
-        StudyError: when nothing is found, a chip is invalid (`on_invalid: error`), more than half are invalid
-            (`drop`), or a class is left with too few chips.
+        StudyError: no chip is found, a chip is invalid (`on_invalid: error`), more than half of the chips are invalid
+            (`drop`), or a class has too few valid chips.
     """
     listing = find_chips(Path(root), spec)
     problems = list(listing.problems)
@@ -82,10 +82,10 @@ def index_chips(
     for outcome in _inspect_all(Path(root), listing.chips, spec, threads, progress):
         (problems if isinstance(outcome, Problem) else rows).append(outcome)
     size = _chip_size(rows, spec)
-    misfits = [_size_problem(row, size, spec) for row in rows]
-    rows = [row for row, misfit in zip(rows, misfits, strict=True) if misfit is None]
-    problems += [misfit for misfit in misfits if misfit is not None]
-    _apply_policy(problems, len(rows), spec)
+    size_problems = [_check_size(row, size) for row in rows]
+    rows = [row for row, problem in zip(rows, size_problems, strict=True) if problem is None]
+    problems += [problem for problem in size_problems if problem is not None]
+    _handle_invalid_chips(problems, len(rows), spec)
     counts = Counter(row["label"] for row in rows)
     _check_classes(counts, min_chips_per_class, len(problems), spec)
     report = {
@@ -106,31 +106,34 @@ def index_chips(
 
 
 def write_index(table: pd.DataFrame, report: dict[str, Any], parquet_path: Path, json_path: Path) -> None:
-    """Write what `index_chips` returned; each file whole or not at all."""
+    """Write the index and the report of `index_chips`; each file atomically."""
     with atomic_path(parquet_path) as temporary:
         pq.write_table(pa.Table.from_pandas(table, schema=INDEX_SCHEMA, preserve_index=False), temporary)
     write_json(json_path, report)
 
 
 def read_index(parquet_path: Path) -> pd.DataFrame:
-    """Read the index that `write_index` wrote.
+    """Read an index that `write_index` wrote.
 
     Raises:
-        StudyError: when the file is no chip index of this version.
+        StudyError: the file is not a chip index of this version.
     """
     try:
         table = pq.read_table(parquet_path)
     except pa.ArrowInvalid as error:
         raise StudyError(
-            f"{parquet_path} is no Parquet file", found=str(error), remedy="remove it and rerun"
+            f"The chip index {parquet_path} is no Parquet file.",
+            found=str(error),
+            expected="the file that the rule index_chips wrote",
+            remedy="delete the file and start the study again",
         ) from error
     version = (table.schema.metadata or {}).get(b"terralucas_index_version", b"none").decode()
     if version != INDEX_VERSION:
         raise StudyError(
-            f"{parquet_path} is no chip index of this version",
+            f"{parquet_path} is no chip index of this version.",
             found=f"version {version}",
             expected=f"version {INDEX_VERSION}",
-            remedy="remove it and rerun",
+            remedy="delete the file and start the study again",
         )
     return table.to_pandas()
 
@@ -138,18 +141,18 @@ def read_index(parquet_path: Path) -> pd.DataFrame:
 def _inspect_all(
     root: Path, chips: Sequence[ChipFile], spec: DatasetSpec, threads: int, progress: bool
 ) -> Iterator[dict[str, Any] | Problem]:
-    """`_inspect` of each chip, in order; only its small result outlives the chip."""
+    """Yield the result of `_inspect` for each chip, in order; the pixels are not kept in memory."""
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=threads) as pool:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # only pixel values are read
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # coordinates come from the table or the id
         outcomes = pool.map(partial(_inspect, root, spec), chips)
         yield from tqdm(outcomes, total=len(chips), desc="Checking chips", unit="chip", disable=not progress)
 
 
 def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> dict[str, Any] | Problem:
-    """The row of one chip in the index, or what is wrong with it. The file is read once."""
+    """Return the row of a chip in the index, or its problem. The file is read only once."""
     try:
         data = (root / chip.file).read_bytes()
-        values = _decode(data, spec)
+        values = decode_chip(data, spec)
         valid = np.isfinite(values)
         _check_values(values, valid, spec)
     except OSError as error:
@@ -173,13 +176,14 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> dict[str, Any] | 
 
 
 def _check_values(values: np.ndarray, valid: np.ndarray, spec: DatasetSpec) -> None:
-    """Refuse chips without data, in another unit than declared, or of one value only.
+    """Raise a ChipError if a chip has no data, seems to have another unit than configured, or has only one value.
 
     Args:
         values: (bands, height, width) reflectance.
-        valid: of the same shape, false where data are missing.
+        valid: boolean array of the same shape, false for missing pixels.
+        spec: description of the dataset.
     """
-    empty = [band for band, some in zip(spec.bands, valid.any(axis=(1, 2)), strict=True) if not some]
+    empty = [band for band, has_data in zip(spec.bands, valid.any(axis=(1, 2)), strict=True) if not has_data]
     if empty:
         where = "any band" if len(empty) == len(spec.bands) else f"band {', '.join(empty)}"
         raise ChipError("missing_values", f"has no valid value in {where}; expected data in every band")
@@ -193,7 +197,7 @@ def _check_values(values: np.ndarray, valid: np.ndarray, spec: DatasetSpec) -> N
             f"has {outside.size / present.size:.0%} of its values outside {low * scale:g}..{high * scale:g} "
             f"(median {np.median(present) * scale:g}); {_likely_cause(present, outside, scale)}",
         )
-    # In DN, values of reflectance would lie at 0..2 of 10,000: in range, but darker than any surface in all bands.
+    # Reflectance read as DN would be 0..2 of 10,000: inside the range, but darker than any surface.
     magnitude = np.abs(present) * scale
     if spec.unit == "dn" and magnitude.max() > 0 and np.mean(magnitude > high) < MAX_SHARE_OUTSIDE:
         message = f"has values of {magnitude.max():g} at most; expected DN (reflectance x {DN_PER_REFLECTANCE:,})"
@@ -203,12 +207,12 @@ def _check_values(values: np.ndarray, valid: np.ndarray, spec: DatasetSpec) -> N
 
 
 def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> str:
-    """Why values would lie outside the range of the declared unit, in words."""
+    """Return the likely reason for values outside the range of the configured unit, for a message."""
     values, counts = np.unique(outside, return_counts=True)
     commonest = values[counts.argmax()] * scale
     if counts.max() > outside.size / 2 and (commonest < 0 or commonest >= np.iinfo(np.int16).max):
-        mark = f"{commonest:.9g}" if scale == 1 else f"{commonest:.0f}"  # nine digits tell any two float32 apart
-        return f"{mark} looks like a mark for missing data: set dataset.nodata: {mark}"
+        value = f"{commonest:.9g}" if scale == 1 else f"{commonest:.0f}"  # nine digits identify any float32
+        return f"{value} seems to mean missing data: set dataset.nodata: {value}"
     if scale == DN_PER_REFLECTANCE:
         return f"expected DN (reflectance x {DN_PER_REFLECTANCE:,})"
     if outside.size < present.size / 2:
@@ -219,56 +223,56 @@ def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> str:
 
 
 def _chip_size(rows: Sequence[dict[str, Any]], spec: DatasetSpec) -> int | None:
-    """The side all chips must have: as configured, else the one most square chips have; None without any."""
+    """Return the side that all chips must have: the configured one, or the most frequent side of square chips."""
     if spec.chip_size_px is not None:
         return spec.chip_size_px
     sides = Counter(row["height"] for row in rows if row["height"] == row["width"])
     return sides.most_common(1)[0][0] if sides else None
 
 
-def _size_problem(row: dict[str, Any], size: int | None, spec: DatasetSpec) -> Problem | None:
-    """What is wrong with the size of a chip, if anything."""
-    height, width, patch = row["height"], row["width"], spec.patch_size_px
+def _check_size(row: dict[str, Any], size: int | None) -> Problem | None:
+    """Return the problem with the size of a chip, or None."""
+    height, width = row["height"], row["width"]
     if height != width:
         expected = f"a square of {size} px" if size else "a square"
     elif height != size:
         expected = f"{size} x {size} px"
-    elif height % patch:
-        expected = f"sides that are multiples of {patch} px, the patch size of the backbone"
+    elif height % PATCH_PX:
+        expected = f"sides that are multiples of {PATCH_PX} px, the patch size of the backbone"
     else:
         return None
     return Problem(row["point_id"], row["file"], "size", f"is {height} x {width} px; expected {expected}")
 
 
-def _apply_policy(problems: Sequence[Problem], n_valid: int, spec: DatasetSpec) -> None:
-    """Stop on invalid chips as `on_invalid` says; dropping more than half of a dataset is never what is meant."""
+def _handle_invalid_chips(problems: Sequence[Problem], n_valid: int, spec: DatasetSpec) -> None:
+    """Raise a StudyError if there are invalid chips, unless `on_invalid` is `drop` and at most half are invalid."""
     if not problems:
         return
     n_found = len(problems) + n_valid
-    systematic = len(problems) > n_valid
+    is_majority_invalid = len(problems) > n_valid
     kinds = Counter(problem.kind for problem in problems)
     tally = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common())
-    if spec.on_invalid == "drop" and not systematic:
+    if spec.on_invalid == "drop" and not is_majority_invalid:
         logger.warning("dropped %d of %d chips: %s", len(problems), n_found, tally)
         return
     remedies = "; ".join(REMEDIES[kind] for kind, _ in kinds.most_common(3))
-    if not systematic:
-        remedies += "; or leave these chips out with dataset.on_invalid: drop"
-    shown = _sample(problems, kinds)
+    if not is_majority_invalid:
+        remedies += "; or drop these chips with dataset.on_invalid: drop"
+    shown = _select_examples(problems, kinds)
     lines = [f"{p.point_id or '(no id)'}{f' ({p.file})' if p.file else ''}: {p.kind}: {p.message}" for p in shown]
     if len(problems) > len(shown):
         lines.append(f"... and {len(problems) - len(shown)} more")
     raise StudyError(
         f"{len(problems)} of {n_found} chips of dataset {spec.name!r} cannot be used"
-        + (": more than half, so something is wrong with all of them" if systematic else ""),
+        + (": more than half, so the cause is probably the same for all of them" if is_majority_invalid else ""),
         found="\n    ".join([tally, *lines]),
         expected=f"chips with a label, {len(spec.bands)} bands ({', '.join(spec.bands)}) and values in {spec.unit}",
         remedy=remedies,
     )
 
 
-def _sample(problems: Sequence[Problem], kinds: Counter[str]) -> list[Problem]:
-    """At most `PROBLEMS_SHOWN` problems, some of every kind."""
+def _select_examples(problems: Sequence[Problem], kinds: Counter[str]) -> list[Problem]:
+    """Return about `PROBLEMS_SHOWN` problems at most, with at least one of each kind."""
     seen: Counter[str] = Counter()
     shown = []
     for problem in problems:
@@ -279,7 +283,7 @@ def _sample(problems: Sequence[Problem], kinds: Counter[str]) -> list[Problem]:
 
 
 def _check_classes(counts: Counter[int], minimum: int, n_dropped: int, spec: DatasetSpec) -> None:
-    """Every class needs chips, and as many as the split needs."""
+    """Raise a StudyError if a class has fewer chips than the split needs."""
     short = [
         f"{entry.code} {entry.name}: {counts[label]}"
         for label, entry in enumerate(spec.classes)
@@ -287,8 +291,8 @@ def _check_classes(counts: Counter[int], minimum: int, n_dropped: int, spec: Dat
     ]
     if short:
         raise StudyError(
-            f"dataset {spec.name!r} has too few chips of {len(short)} class(es)",
-            found=few(short, 12) + (f" (after {n_dropped} chips were dropped)" if n_dropped else ""),
+            f"The dataset {spec.name!r} has too few chips of {len(short)} class(es).",
+            found=join_first(short, 12) + (f" (after {n_dropped} chips were dropped)" if n_dropped else ""),
             expected=f"at least {max(1, minimum)} chips of every class",
-            remedy="add chips, take the class out of dataset.classes, or let the split ask for fewer folds",
+            remedy="add chips, remove the class from dataset.classes, or use fewer folds (split.folds)",
         )

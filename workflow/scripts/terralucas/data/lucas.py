@@ -1,4 +1,4 @@
-"""Facts of the LUCAS survey: what a point id says, the grid, and the classes and bands of the chips of Italy."""
+"""Constants of the LUCAS survey: point ids, the grid, and the classes and bands of the chips of Italy."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from terralucas.errors import StudyError
 from terralucas.geography import ASSETS, EPSG
 
 GRID_STEP_KM = 2
-# The extent of the European reference grid in EPSG:3035, Canaries and Azores included.
+# Extent of the European reference grid in EPSG:3035, including the Canary Islands and the Azores.
 EASTING_RANGE_KM = (900, 7400)
 NORTHING_RANGE_KM = (900, 5500)
 
 
 @dataclass(frozen=True)
 class LandCoverClass:
-    """One class of the study: LUCAS code (1-based), name, and number of chips in the study of Italy."""
+    """A land-cover class: LUCAS code (counted from 1), name, and number of chips in the study of Italy."""
 
     code: int
     name: str
@@ -45,19 +45,20 @@ ITALY_BANDS = ("RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2")
 
 
 def italy_class_counts(chips: int) -> dict[int, int]:
-    """Number of chips of each LUCAS code in a sample with the shares of the study of Italy, by largest remainder.
+    """Return the number of chips of each LUCAS code in a sample with the class shares of the study of Italy.
 
-    Each class gets at least one chip, taken from those most above their share.
+    Shares are rounded by the largest-remainder method. Each class gets at least one chip, if necessary from
+    the class that is most above its share.
 
     Raises:
         StudyError: fewer chips than classes.
     """
     if chips < len(ITALY_CLASSES):
         raise StudyError(
-            "Too few chips for the classes.",
+            "There are fewer simulated chips than classes.",
             found=f"{chips} chips",
             expected=f"at least {len(ITALY_CLASSES)}, one for each class",
-            remedy="Ask for more chips.",
+            remedy="set `chips` of the simulated source to a larger number",
         )
     exact = np.array([entry.count for entry in ITALY_CLASSES]) * chips / sum(entry.count for entry in ITALY_CLASSES)
     counts = np.floor(exact).astype(int)
@@ -70,11 +71,11 @@ def italy_class_counts(chips: int) -> dict[int, int]:
 
 
 def parse_point_id(text: str) -> tuple[float, float] | None:
-    """Place of a LUCAS point, read from its id: `45922254` is easting 4592 km, northing 2254 km in EPSG:3035.
+    """Return the coordinates in a LUCAS id: `45922254` is easting 4592 km, northing 2254 km in EPSG:3035.
 
     Returns:
-        (easting, northing) in metres, or None when `text` is no LUCAS id: not eight digits, not on the 2 km grid, or
-        outside the European reference grid.
+        (easting, northing) in metres, or None if `text` is no LUCAS id: it does not have eight digits, or the point is
+        not on the 2 km grid, or it is outside the European reference grid.
     """
     text = text.strip()
     if not re.fullmatch(r"[0-9]{8}", text):
@@ -89,12 +90,12 @@ def parse_point_id(text: str) -> tuple[float, float] | None:
 
 
 def format_point_id(easting_km: int, northing_km: int) -> str:
-    """The id of the point at a place on the grid, in km: the inverse of `parse_point_id`."""
+    """Return the id of a grid point from its coordinates in km: the inverse of `parse_point_id`."""
     return f"{easting_km:04d}{northing_km:04d}"
 
 
 def italy_grid_points() -> np.ndarray:
-    """The 2 km LUCAS grid inside a coarse outline of Italy (Natural Earth 1:110m).
+    """Return the points of the 2 km LUCAS grid inside a coarse outline of Italy (Natural Earth 1:110m).
 
     Returns:
         (n, 2) int64 array of (easting, northing) in km, all even, sorted by easting, then northing; n is about 79,000.
@@ -107,7 +108,7 @@ def italy_grid_points() -> np.ndarray:
     outline = transform_geom("EPSG:4326", f"EPSG:{EPSG}", collection["features"][0]["geometry"])
     step = GRID_STEP_KM
     west, south, east, north = (round(edge / 1000 / step) * step for edge in bounds(outline))
-    # A cell is centred on its grid point, and a cell is inside when its centre is.
+    # Each cell is centred on its grid point, and is inside the outline if its centre is inside.
     cell = step * 1000
     transform = Affine(cell, 0, west * 1000 - cell / 2, 0, -cell, north * 1000 + cell / 2)
     shape = ((north - south) // step + 1, (east - west) // step + 1)

@@ -1,4 +1,4 @@
-"""Band statistics, the three normalisations, and a guard against inputs of the wrong scale."""
+"""Band statistics, the three normalisations, and a check that the unit of the chips is right."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from terralucas.data.dataset import DN_PER_REFLECTANCE
 from terralucas.errors import StudyError
 
-# TerraMind's own statistics of Sentinel-2 L2A (v1), in reflectance × 10,000: mean and standard deviation by band.
+# Statistics of Sentinel-2 L2A from TerraMind's pre-training (v1): mean and standard deviation, reflectance × 10,000.
 # Source: terratorch, models/backbones/terramind/model/terramind_register.py, v1_pretraining_mean and _std.
 PRETRAINING_STATISTICS_DN = {
     "COASTAL_AEROSOL": (1390.458, 2106.761),
@@ -28,15 +28,16 @@ PRETRAINING_STATISTICS_DN = {
     "SWIR_1": (2424.884, 1434.261),
     "SWIR_2": (1857.648, 1334.311),
 }
-# Limits on the mean and spread of all normalised pixels of a band. A proper input has mean 0 and spread 1; under
-# TerraMind's own statistics real chips stay within ±1.5 and 0.05 to 3; a unit mistaken by 10,000 is far outside.
+# Limits on the mean and the standard deviation of the normalised pixels of a band, which should be near 0 and 1. With
+# TerraMind's statistics, real chips have means within ±1.5 and standard deviations from 0.05 to 3. A wrong unit (a
+# factor of 10,000) is far outside.
 _LARGEST_MEAN = 5.0
-_SPREAD_RANGE = (0.01, 10.0)
+_STD_RANGE = (0.01, 10.0)
 
 
 @dataclass(frozen=True)
 class BandStatistics:
-    """Moments of reflectance by band over valid pixels, in float64.
+    """Moments of the reflectance of each band over its valid pixels, in float64.
 
     Attributes:
         count: (bands,) number of valid pixels.
@@ -55,9 +56,10 @@ class BandStatistics:
 
 
 def merge(count: np.ndarray, mean: np.ndarray, m2: np.ndarray) -> BandStatistics:
-    """Moments of all pixels from the moments of each chip: exact, whatever the chips' sizes and gaps.
+    """Compute the moments of all pixels from the moments of each chip.
 
-    Chan, Golub & LeVeque (1983), The American Statistician 37(3), eq. 1.5, for many parts at once.
+    The result is exact, also for chips of different sizes and with missing pixels. Source: Chan, Golub & LeVeque
+    (1983), The American Statistician 37(3), eq. 1.5, for many parts at once.
 
     Args:
         count: (chips, bands) valid pixels.
@@ -71,11 +73,12 @@ def merge(count: np.ndarray, mean: np.ndarray, m2: np.ndarray) -> BandStatistics
     total = weight.sum(axis=0)
     if np.any(total == 0):
         raise StudyError(
-            "Band statistics need at least one valid pixel in every band.",
-            found=f"none in the band(s) at position {', '.join(str(band) for band in np.flatnonzero(total == 0))}",
+            "Band statistics need at least one valid pixel in each band.",
+            found=f"no valid pixel in the band(s) at position {', '.join(map(str, np.flatnonzero(total == 0)))}",
+            expected="a valid pixel in each band of some chip",
             remedy="check dataset.bands and dataset.nodata",
         )
-    # A band without valid pixels in one chip has weight 0 there; its mean is not a number and must not spread.
+    # If a band of a chip has no valid pixel, its weight is 0 and its mean is NaN, which must not enter the sum.
     means = np.where(weight > 0, mean, 0.0)
     grand = (weight * means).sum(axis=0) / total
     within = np.where(weight > 0, m2, 0.0).sum(axis=0)
@@ -85,13 +88,15 @@ def merge(count: np.ndarray, mean: np.ndarray, m2: np.ndarray) -> BandStatistics
 
 @dataclass(frozen=True)
 class Normaliser:
-    """Maps reflectance to the model's input: (x − mean) / std by band; missing pixels take `fill` first.
+    """Function from reflectance to the input of the model: (x − mean) / std of each band.
+
+    Missing pixels are first replaced by `fill`.
 
     Attributes:
         kind: `dataset`, `train` or `pretraining`.
-        mean: (bands,) subtracted, reflectance.
-        std: (bands,) divided by, reflectance.
-        fill: (bands,) value of missing pixels: the band's mean over the chips the statistics come from.
+        mean: (bands,) reflectance that is subtracted.
+        std: (bands,) reflectance by which the difference is divided.
+        fill: (bands,) reflectance of missing pixels: the mean of the band in the chips of the statistics.
     """
 
     kind: str
@@ -100,54 +105,57 @@ class Normaliser:
     fill: np.ndarray
 
     def __call__(self, chip: np.ndarray) -> np.ndarray:
-        """Normalise a chip (bands, height, width) of reflectance with NaN where pixels are missing; float32."""
+        """Normalise a chip (bands, height, width) of reflectance with NaN for missing pixels; return float32."""
         shape = (-1, 1, 1)
         filled = np.where(np.isnan(chip), self.fill.reshape(shape), chip)
         return ((filled - self.mean.reshape(shape)) / self.std.reshape(shape)).astype(np.float32)
 
 
 def make_normaliser(kind: str, statistics: BandStatistics, bands: Sequence[str]) -> Normaliser:
-    """Build the normaliser of a study and refuse inputs whose scale can't be right.
+    """Build the normaliser of a study, after checking the scale of the chips.
 
     Args:
-        kind: `dataset` or `train` (both use `statistics`) or `pretraining` (TerraMind's own).
-        statistics: of the chips (all, or a split's training chips), reflectance.
-        bands: names in their order on disk.
+        kind: `dataset` or `train` (both use `statistics`), or `pretraining` (TerraMind's statistics).
+        statistics: statistics of all chips or of the training chips, in reflectance.
+        bands: names of the bands in their order on disk.
 
     Raises:
-        StudyError: after normalisation a band's mean or spread lies absurdly far from what the backbone expects, or a
-            band is constant.
+        StudyError: mean or standard deviation of a band is impossible for Sentinel-2, or a band is constant.
     """
-    # Rounding leaves a constant band a spread of some 1e-16 of its value.
+    # Because of rounding, the standard deviation of a constant band is not 0 but about 1e-16 times its value.
     constant = [band for i, band in enumerate(bands) if not statistics.std[i] > 1e-9 * abs(statistics.mean[i])]
     if constant:
         raise StudyError(
             f"The band(s) {', '.join(constant)} have one value everywhere and can't be normalised.",
+            found="a standard deviation of 0",
             expected="bands that vary over the chips",
-            remedy="check dataset.bands and the files, or leave the band out",
+            remedy="check dataset.bands and the files, or remove the band",
         )
     if kind == "pretraining":
         dn = np.array([PRETRAINING_STATISTICS_DN[band] for band in bands])
         mean, std = (dn / DN_PER_REFLECTANCE).T
     else:
         mean, std = statistics.mean, statistics.std
-    guard_scale(statistics, bands)
+    check_scale(statistics, bands)
     return Normaliser(kind, mean, std, statistics.mean)
 
 
 def normaliser_of_index(
     index: pa.Table, kind: str, bands: Sequence[str], rows: np.ndarray | None
 ) -> tuple[Normaliser, dict[str, Any]]:
-    """The normaliser from the moments in the index, for which no chip is read, and its record.
+    """Build the normaliser from the moments in the index, without reading a chip.
 
     Args:
-        index: chips.parquet.
+        index: the table chips.parquet.
         kind: `dataset`, `train` or `pretraining`.
-        bands: names in their order on disk.
-        rows: of the chips whose statistics count; None for all.
+        bands: names of the bands in their order on disk.
+        rows: row numbers of the chips for the statistics; None for all chips.
+
+    Returns:
+        The normaliser, and its record for JSON.
 
     Raises:
-        StudyError: as `make_normaliser`.
+        StudyError: see `make_normaliser`.
     """
     chosen = np.arange(len(index)) if rows is None else rows
     moments = (np.array(index[name].to_pylist())[chosen] for name in ("valid_pixels", "band_mean", "band_m2"))
@@ -158,34 +166,34 @@ def normaliser_of_index(
     return normaliser, record
 
 
-def guard_scale(statistics: BandStatistics, bands: Sequence[str]) -> None:
-    """Refuse chips whose reflectance, in TerraMind's own units, lies where no Sentinel-2 scene does.
+def check_scale(statistics: BandStatistics, bands: Sequence[str]) -> None:
+    """Raise an error if the reflectance of the chips is impossible for Sentinel-2.
 
-    TerraMind's statistics are the yardstick under every normalisation: statistics of the chips themselves always
-    bring mean 0 and spread 1 and would hide a wrong unit.
+    The chips are always compared with TerraMind's statistics. With statistics of the chips themselves, mean and
+    standard deviation would always be 0 and 1, also with a wrong unit.
 
     Raises:
-        StudyError: naming the bands, their figures and the likely cause.
+        StudyError: it names the bands, their means and standard deviations, and the likely cause.
     """
     dn = np.array([PRETRAINING_STATISTICS_DN[band] for band in bands])
     reference_mean, reference_std = (dn / DN_PER_REFLECTANCE).T
     mean = (statistics.mean - reference_mean) / reference_std
-    spread = statistics.std / reference_std
-    wrong = (np.abs(mean) > _LARGEST_MEAN) | (spread < _SPREAD_RANGE[0]) | (spread > _SPREAD_RANGE[1])
+    std = statistics.std / reference_std
+    wrong = (np.abs(mean) > _LARGEST_MEAN) | (std < _STD_RANGE[0]) | (std > _STD_RANGE[1])
     if not np.any(wrong):
         return
     figures = ", ".join(
         f"{band} mean {statistics.mean[i]:.4g} std {statistics.std[i]:.4g}" for i, band in enumerate(bands) if wrong[i]
     )
     if np.median(statistics.mean) > 1.0:
-        cause = "the chips hold DN (reflectance × 10,000): set dataset.unit to dn"
+        remedy = "the chips seem to be DN (reflectance × 10,000): set dataset.unit to dn"
     elif np.median(statistics.mean) < 0.001:
-        cause = "the chips hold reflectance 0 to 1 but dataset.unit says dn: set it to reflectance"
+        remedy = "the chips seem to be reflectance 0 to 1, but dataset.unit is dn: set it to reflectance"
     else:
-        cause = "dataset.bands names the bands in another order than they have on disk, or the files are no Sentinel-2"
+        remedy = "check that dataset.bands has the order of the bands on disk, and that the files are from Sentinel-2"
     raise StudyError(
         "The scale of the chips can't be right for TerraMind.",
         found=f"reflectance of {figures}",
         expected="means around " + ", ".join(f"{band} {reference_mean[i]:.2f}" for i, band in enumerate(bands)),
-        remedy=cause,
+        remedy=remedy,
     )

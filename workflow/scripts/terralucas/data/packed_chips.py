@@ -1,6 +1,7 @@
-"""All chips of a study in one memory-mapped array, and the batches that a tuned backbone is trained on.
+"""Write all chips of a study to one array that tuned runs memory-map.
 
-Decoding a chip's file takes longer than training on it; here it happens once for all runs and epochs.
+Decoding the file of a chip takes longer than training on the chip. With this array, each file is decoded only once for
+all runs and epochs.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from terralucas.arrays import ArrayWriter, open_features
+from terralucas.arrays import ArrayWriter, open_checked_array
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, read_unchanged, sha256_of_file, sha256_of_json
 
-# Chips in memory while the array is written.
+# Number of chips in memory while the array is written.
 _CHUNK = 64
 
 
@@ -28,29 +29,29 @@ def pack_chips(
     threads: int,
     output: Path,
 ) -> dict[str, Any]:
-    """Write the chips as one array (n, bands, height, width) of float32 reflectance, NaN where pixels are missing.
+    """Write the chips as an array (n, bands, height, width) of float32 reflectance, NaN for missing pixels.
 
     Args:
-        root: folder the `files` are relative to.
+        root: folder to which `files` are relative.
         files: paths of chips of one size, in the order of the index.
-        checksums: SHA-256 of each file when it was indexed.
-        decode: maps a file's bytes to reflectance (bands, height, width).
-        threads: chips that are decoded at the same time.
+        checksums: SHA-256 of each file in the index.
+        decode: function that converts the bytes of a file to reflectance (bands, height, width).
+        threads: number of chips that are decoded at the same time.
         output: path of the .npy array.
 
     Returns:
-        Its record: shape, SHA-256 and the fingerprint of the chips' checksums.
+        Record of the array: shape, SHA-256, and a fingerprint of the checksums of the chips.
 
     Raises:
-        StudyError: a chip is gone or changed since it was indexed.
+        StudyError: a chip no longer exists, or has changed since it was indexed.
     """
 
-    def read(row: int) -> np.ndarray:
+    def read_row(row: int) -> np.ndarray:
         return decode(read_unchanged(root / files[row], checksums[row]))
 
     with ThreadPoolExecutor(threads) as pool, atomic_path(output) as path, ArrayWriter(path, len(files)) as writer:
         for start in range(0, len(files), _CHUNK):
-            writer.append(np.stack(list(pool.map(read, range(start, min(start + _CHUNK, len(files)))))))
+            writer.append(np.stack(list(pool.map(read_row, range(start, min(start + _CHUNK, len(files)))))))
     return {
         "schema_version": 1,
         "shape": list(writer.shape),
@@ -60,20 +61,21 @@ def pack_chips(
 
 
 def open_packed_chips(path: Path, record: Path, checksums: Sequence[str]) -> tuple[np.ndarray, dict[str, Any]]:
-    """The array of `pack_chips`, mapped from disk, and its record.
+    """Return the array of `pack_chips`, memory-mapped, and its record.
 
     Args:
         path: .npy file.
-        record: what `pack_chips` returned, as JSON.
-        checksums: of the chips of the index.
+        record: JSON file with the record of `pack_chips`.
+        checksums: SHA-256 of the chips in the index.
 
     Raises:
-        StudyError: the array is not the one the record describes, or of other chips than the index.
+        StudyError: the array is not the one in the record, or it contains other chips than the index.
     """
-    array, description = open_features(path, record, len(checksums))
+    array, description = open_checked_array(path, record, len(checksums))
     if description["chips"] != sha256_of_json(list(checksums)):
         raise StudyError(
-            f"The packed chips {path} are of other files than the index.", remedy=f"delete {path}; it is made again"
+            f"The packed chips {path} are not the chips of the index.",
+            remedy=f"delete {path} and start the study again; the file is written again",
         )
-    # Plain, so that no copy of a batch drags the mapping's class along.
+    # Return a plain array, so that copies of batches are not of the class `memmap`.
     return np.asarray(array), description

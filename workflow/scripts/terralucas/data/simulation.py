@@ -1,8 +1,8 @@
-"""Simulated LUCAS chips of Italy, packed exactly as the real ones are, for runs without the real data.
+"""Simulate LUCAS chips of Italy in an archive with the layout of the real data, for studies without the real data.
 
-The landscapes are made up. What is real is the grid of the points, the shares of the classes, and the spectra, whose
-means, spreads and band correlations are those of LUCAS points seen by Sentinel-2 (see assets/README.md): they overlap
-as the real ones do, so no classifier gets all chips right.
+The landscapes are invented. The grid of points, the class shares and the statistics of the spectra are real: means,
+standard deviations and band correlations are those of LUCAS points in Sentinel-2 images (see assets/README.md). The
+spectra of the classes therefore overlap, and no classifier can be right for all chips.
 """
 
 from __future__ import annotations
@@ -35,28 +35,29 @@ logger = logging.getLogger(__name__)
 ROOT = "Lucas_Chips_Geo_Italy"
 PIXEL_M = 30.0
 SMALLEST_SIZE_PX = 16
-# The names of the study's six bands in the table of spectra, in the order on disk.
+# Names of the six bands of the study in the table of spectra, in their order on disk.
 TABLE_BANDS = ("red", "green", "blue", "nir", "swir1", "swir2")
 IMPOSSIBLE_CODE = 10
-# Rows of the covers that rivers, roads and the sea are made of.
+# Row numbers of the covers of roads, rivers and the sea.
 ARTIFICIAL, INLAND_WATER, COASTAL_WATER = 6, 7, 8
 TEXTURE_COMPONENTS = 2
-# Path radiance falls with wavelength; brightness is mostly a matter of illumination.
+# Path radiance (haze) decreases with wavelength.
 HAZE_BY_BAND = np.array([0.55, 0.75, 1.0, 0.25, 0.08, 0.04], dtype=np.float32)
 CLOUD_BY_BAND = np.array([0.62, 0.62, 0.64, 0.66, 0.48, 0.36], dtype=np.float32)
-# Chips near each other look alike: half of what differs between the chips of a cover differs between regions.
+# Chips close to each other look similar: half of the variance between chips of a cover is variance between regions.
 REGION_KM = 50.0
 REGION_SHARE = 0.5
-# Every file of a macOS archive may come with a companion that starts like this.
+# Archives made on macOS can have an additional file for each file, which starts with these bytes.
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(96)
 
 
 @dataclass(frozen=True)
 class Covers:
-    """What K land covers look like and where they lie; row k is the cover with LUCAS code k + 1.
+    """Spectra and spatial properties of K land covers; row k is the cover with LUCAS code k + 1.
 
-    The reflectance of a cover is multivariate log-normal over B bands: `log_mean` (K, B), and `log_root` (K, B, B) with
-    root @ root.T the covariance of the logarithm, its columns the principal components, largest first.
+    The reflectance of a cover is multivariate log-normal over B bands: `log_mean` (K, B) is the mean of the
+    logarithm. `log_root` (K, B, B) is a root of its covariance, root @ root.T; its columns are the principal
+    components, the largest first.
     """
 
     log_mean: np.ndarray
@@ -70,7 +71,7 @@ class Covers:
 
 @dataclass(frozen=True)
 class Point:
-    """A simulated LUCAS point, and how the covers of its region deviate from their means: (K, B), unit normal."""
+    """A simulated LUCAS point; `region` (K, B), unit normal, is how the covers deviate from their means there."""
 
     point_id: str
     code: int
@@ -80,27 +81,27 @@ class Point:
 
 
 def write_archive(path: Path, *, chips: int, size_px: int, seed: int, progress: bool = True) -> None:
-    """Write simulated chips as a .tar.gz laid out as the study's data: one folder a class, one GeoTIFF a chip, one CSV.
+    """Write simulated chips as a .tar.gz archive: a folder for each class, a GeoTIFF for each chip, and a CSV table.
 
-    The archive also has what a reader of the real one must bear: macOS litter and a truncated copy of itself. The same
-    arguments give the same bytes.
+    Like the real archive, it also contains metadata files of macOS and a truncated copy of itself. The same arguments
+    give the same bytes.
 
     Args:
-        path: the archive to write, whole or not at all.
-        chips: number of chips; at least one for each class.
+        path: path of the archive, which is written atomically.
+        chips: number of chips, at least one for each class.
         size_px: height and width of a chip in pixels of 30 m.
-        seed: of everything random.
-        progress: whether to show a progress bar.
+        seed: seed of all random numbers.
+        progress: show a progress bar.
 
     Raises:
-        StudyError: fewer chips than classes, more than points on the grid, or chips too small.
+        StudyError: there are fewer chips than classes or more than points on the grid, or the chips are too small.
     """
     if size_px < SMALLEST_SIZE_PX:
         raise StudyError(
             "Simulated chips are too small to show a landscape.",
             found=f"{size_px} px",
             expected=f"at least {SMALLEST_SIZE_PX} px",
-            remedy="Ask for larger simulated chips.",
+            remedy="set `size_px` of the simulated source to a larger number",
         )
     points = draw_points(chips, np.random.default_rng([seed, 0]))
     landscape = Landscape(load_covers(), size_px)
@@ -119,7 +120,7 @@ def write_archive(path: Path, *, chips: int, size_px: int, seed: int, progress: 
 
 
 def _member(name: str, content: bytes | None) -> tuple[tarfile.TarInfo, io.BytesIO | None]:
-    """Header and content of a file of the archive, or of a folder when there is no content."""
+    """Return header and content of a file of the archive, or of a folder if there is no content."""
     member = tarfile.TarInfo(f"{ROOT}/{name}")
     if content is None:
         member.type, member.mode = tarfile.DIRTYPE, 0o755
@@ -129,7 +130,7 @@ def _member(name: str, content: bytes | None) -> tuple[tarfile.TarInfo, io.Bytes
 
 
 def _members(points: list[Point], landscape: Landscape, seed: int) -> Iterator[tuple[str, bytes | None]]:
-    """Name inside the root folder and content (None for a folder) of each member, in the order of their names."""
+    """Yield name inside the root folder and content (None for a folder) of each member, ordered by name."""
     table = pd.DataFrame({"Point_ID": [p.point_id for p in points], "STR18": [p.code for p in points]})
     labels = table.to_csv(index=False, lineterminator="\n").encode()
     copy_of_itself = gzip.compress(labels, mtime=0)
@@ -148,7 +149,7 @@ def _members(points: list[Point], landscape: Landscape, seed: int) -> Iterator[t
 
 
 def _geotiff(chip: np.ndarray, point: Point) -> bytes:
-    """A GeoTIFF of one chip (B, H, W), centred on its point."""
+    """Return a GeoTIFF of a chip (B, H, W), centred on its point."""
     bands, height, width = chip.shape
     west, north = point.easting_m - width * PIXEL_M / 2, point.northing_m + height * PIXEL_M / 2
     profile = {
@@ -173,9 +174,9 @@ def _crs() -> CRS:
 
 
 def load_covers() -> Covers:
-    """The covers of the study, from the tables in assets/.
+    """Load the covers of the study from the tables in assets/.
 
-    The moments of the reflectance become those of its logarithm by the identities of the multivariate log-normal
+    The moments of the logarithm of the reflectance are computed by the identities of the multivariate log-normal
     distribution: covariance_log = log(1 + covariance / (mean mean')), mean_log = log(mean) - variance_log / 2.
     """
     layout = pd.read_csv(ASSETS / "landscape.csv", index_col="cover")
@@ -190,7 +191,7 @@ def load_covers() -> Covers:
     relative = spread / mean
     log_covariance = np.log1p(correlation * relative[:, :, None] * relative[:, None, :])
     variances, directions = np.linalg.eigh(log_covariance)
-    # Rounded correlations can make the smallest variances slightly negative.
+    # Because the correlations in the table are rounded, the smallest variances can be slightly negative.
     root = directions * np.sqrt(np.maximum(variances, 0))[:, None, :]
     neighbours = layout.reindex(columns=layout.index, fill_value=0).to_numpy(dtype=float)
     return Covers(
@@ -205,25 +206,25 @@ def load_covers() -> Covers:
 
 
 def draw_points(chips: int, rng: np.random.Generator) -> list[Point]:
-    """Points of the LUCAS grid in Italy, each class more frequent in some regions than in others.
+    """Draw points of the LUCAS grid in Italy; each class is more frequent in some regions than in others.
 
     Raises:
-        StudyError: fewer chips than classes, or more than points on the grid.
+        StudyError: there are fewer chips than classes, or more chips than points on the grid.
     """
     counts = italy_class_counts(chips)
     grid = italy_grid_points()
     if chips > len(grid):
         raise StudyError(
-            "Too many simulated chips for the grid.",
+            "There are more simulated chips than points of the grid.",
             found=f"{chips} chips",
             expected=f"at most {len(grid)}, the points of the 2 km grid in Italy",
-            remedy="Ask for fewer simulated chips.",
+            remedy="set `chips` of the simulated source to a smaller number",
         )
     places = grid[np.sort(rng.choice(len(grid), size=chips, replace=False))]
     bands, covers = len(TABLE_BANDS), len(ITALY_CLASSES) - 1
     suitability = smooth_noise(places, REGION_KM, len(counts), rng) + rng.gumbel(size=(chips, len(counts)))
     codes = np.zeros(chips, dtype=int)
-    # The rare classes choose first: the k most suitable of the places left.
+    # Rare classes choose first; each class takes the most suitable of the free places.
     for code in sorted(counts, key=counts.__getitem__):
         free = np.flatnonzero(codes == 0)
         codes[free[np.argsort(-suitability[free, code - 1], kind="stable")[: counts[code]]]] = code
@@ -237,16 +238,20 @@ def draw_points(chips: int, rng: np.random.Generator) -> list[Point]:
 def smooth_noise(
     places: np.ndarray, length: float, columns: int, rng: np.random.Generator, *, waves: int = 48
 ) -> np.ndarray:
-    """Independent unit normal random fields with Gaussian correlation exp(-d^2 / (2 length^2)), at scattered places.
+    """Draw independent unit normal random fields with correlation exp(-d^2 / (2 length^2)) at scattered places.
 
-    Random Fourier features (Rahimi and Recht 2007): a sum of cosines with normally distributed frequencies.
+    The method is random Fourier features (Rahimi and Recht 2007): a sum of cosines with normally distributed
+    frequencies.
 
     Args:
         places: (n, 2) coordinates.
         length: correlation length in the unit of the coordinates.
+        columns: number of fields.
+        rng: generator of random numbers.
+        waves: number of cosines in each field.
 
     Returns:
-        (n, columns).
+        (n, columns) values of the fields.
     """
     frequencies = rng.standard_normal((2, columns * waves)) / length
     phases = rng.uniform(0, 2 * np.pi, columns * waves)
@@ -256,25 +261,25 @@ def smooth_noise(
 
 @lru_cache
 def _matern_filter(side: int, range_px: float, smoothness: float) -> np.ndarray:
-    """Amplitudes that turn the spectrum of white noise into that of a unit-variance Matern field on a torus."""
+    """Return the amplitudes that convert white noise to a unit-variance Matern field on a torus, by frequency."""
     rows, columns = scipy.fft.fftfreq(side)[:, None], scipy.fft.fftfreq(side)[None, :]
     power = (1 + (2 * np.pi * range_px) ** 2 * (rows**2 + columns**2)) ** -(smoothness + 1)
     return np.sqrt(power / power.mean())[:, : side // 2 + 1].astype(np.float32)
 
 
 class Landscape:
-    """Draws chips of one size: parcels of several covers around a centre, under some haze, with sensor noise."""
+    """Generator of chips of one size: parcels of several covers around a centre, with haze and sensor noise."""
 
     def __init__(self, covers: Covers, size_px: int) -> None:
         self.covers = covers
         self.size = size_px
-        # Fields are cut from a larger torus: opposite edges of a chip have nothing in common.
+        # Fields are cut from a larger torus, so that opposite edges of a chip are independent.
         self.torus = scipy.fft.next_fast_len(size_px * 3 // 2, real=True)
         axis = np.arange(size_px) - size_px // 2
         self.pixels = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).astype(np.float32)
 
     def draw(self, point: Point, rng: np.random.Generator) -> np.ndarray:
-        """Reflectance (B, H, W), float32 in 0.0001..1, in steps of 0.0001."""
+        """Draw the reflectance (B, H, W) of a chip: float32, 0.0001..1, in steps of 0.0001."""
         centre = point.code - 1
         if point.code == IMPOSSIBLE_CODE:
             shares = np.array([entry.count for entry in ITALY_CLASSES[:-1]], dtype=float)
@@ -284,13 +289,13 @@ class Landscape:
         return self._observe(reflectance, point.code == IMPOSSIBLE_CODE, rng)
 
     def _fields(self, count: int, range_px: float, smoothness: float, rng: np.random.Generator) -> np.ndarray:
-        """Random fields (count, H, W), unit normal, with Matern correlation."""
+        """Draw unit normal random fields (count, H, W) with Matern correlation."""
         noise = scipy.fft.rfft2(rng.standard_normal((count, self.torus, self.torus), dtype=np.float32))
         noise *= _matern_filter(self.torus, range_px, smoothness)
         return scipy.fft.irfft2(noise, s=(self.torus, self.torus))[:, : self.size, : self.size]
 
     def _mosaic(self, centre: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Parcel of each pixel (H, W), and cover of each parcel; the middle of the chip has the cover `centre`."""
+        """Draw the parcel of each pixel (H, W) and the cover of each parcel; the centre has the cover `centre`."""
         covers = self.covers
         middle = self.size // 2
         warp = self._fields(3, 12.0, 1.2, rng)
@@ -303,7 +308,7 @@ class Landscape:
             offset = 0.0 if through else rng.uniform(4, self.size / 2)
             parcels[np.abs(self._distance(line, 1.5, rng) - offset) < rng.uniform(0.5, 0.9) + through] = road
         is_water = centre in (INLAND_WATER, COASTAL_WATER)
-        # A point in water lies in a stream or lagoon, off a shore, or (inland) in a pond among the parcels.
+        # A point in water is in a stream or lagoon, off a shore, or (only inland) in a pond between the parcels.
         in_stream = is_water and rng.random() < 0.4
         in_pond = centre == INLAND_WATER and not in_stream and rng.random() < 0.5
         if in_stream or rng.random() < 0.1:
@@ -318,10 +323,11 @@ class Landscape:
         return parcels, np.append(cover_of, [ARTIFICIAL, stream_cover, water_cover])
 
     def _parcels(self, wobble: float, warp: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Parcel of each pixel (H, W), and site of each parcel (S, 2) in pixels from the middle, which parcel 0 holds.
+        """Draw the parcel of each pixel (H, W), and the site of each parcel (S, 2) in pixels from the centre.
 
-        Cells nearest to a site: in the maximum norm along turned and stretched axes they look like fields (farmland,
-        little wobble), in the Euclidean norm and warped like natural stands.
+        A pixel belongs to the nearest site; parcel 0 contains the centre. For farmland (small wobble), the maximum norm
+        along rotated and stretched axes gives rectangular fields. For natural covers, the Euclidean norm and a warp
+        give irregular shapes.
         """
         width = np.exp(rng.normal(np.log(9), 0.35)) * (1 + 0.6 * wobble)
         reach = self.size / 2 + width
@@ -338,7 +344,7 @@ class Landscape:
         return parcels.reshape(self.size, self.size), sites
 
     def _cover_of_sites(self, centre: int, sites: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Cover of each parcel: the neighbours of the centre's cover by their weights, in clumps."""
+        """Draw the cover of each parcel, by the neighbour weights of the centre's cover and spatially clustered."""
         weights = np.log(self.covers.neighbours[centre] + 1e-9)
         count = len(weights)
         score = weights + 0.6 * rng.gumbel(size=(len(sites), count))
@@ -351,7 +357,7 @@ class Landscape:
         return score.argmax(axis=1)
 
     def _distance(self, field: np.ndarray, wobble_px: float, rng: np.random.Generator) -> np.ndarray:
-        """Signed distance (H, W) in pixels to a wavy line through the middle, in a random direction."""
+        """Return the signed distance (H, W) in pixels to a wavy line through the centre, in a random direction."""
         angle = rng.uniform(0, 2 * np.pi)
         along = np.array([np.cos(angle), np.sin(angle)], dtype=np.float32)
         return self.pixels @ along + np.float32(wobble_px) * field
@@ -359,10 +365,10 @@ class Landscape:
     def _reflectance(
         self, parcels: np.ndarray, cover_of: np.ndarray, region: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """Reflectance (B, H, W) at the ground.
+        """Draw the reflectance (B, H, W) at the ground.
 
-        Region, chip, parcel and texture share out the variance of each component of a cover, so that one pixel of the
-        cover, over many chips, has the distribution of the table.
+        The variance of each component of a cover is divided among region, chip, parcel and texture. So the pixels of a
+        cover, over many chips, have the distribution in the table.
         """
         covers = self.covers
         bands = covers.log_mean.shape[1]
@@ -371,17 +377,17 @@ class Landscape:
         share = covers.parcel_share[cover_of][:, None]
         factors = np.sqrt(1 - share) * chip[cover_of] + np.sqrt(share) * rng.standard_normal((len(cover_of), bands))
         factors[:, :TEXTURE_COMPONENTS] *= np.sqrt(1 - covers.texture_share[cover_of])[:, None]
-        of_parcel = covers.log_mean[cover_of] + np.einsum("sbc,sc->sb", covers.log_root[cover_of], factors)
+        parcel_log_mean = covers.log_mean[cover_of] + np.einsum("sbc,sc->sb", covers.log_root[cover_of], factors)
         texture = self._fields(TEXTURE_COMPONENTS, 2.5, 0.4, rng)
         amplitude = np.sqrt(covers.texture_share)[:, None, None] * covers.log_root[:, :, :TEXTURE_COMPONENTS]
-        logarithm = of_parcel.T.astype(np.float32)[:, parcels]
-        of_parcel_texture = amplitude[cover_of].astype(np.float32)
+        logarithm = parcel_log_mean.T.astype(np.float32)[:, parcels]
+        texture_amplitude = amplitude[cover_of].astype(np.float32)
         for component in range(TEXTURE_COMPONENTS):
-            logarithm += of_parcel_texture[:, :, component].T[:, parcels] * texture[component]
+            logarithm += texture_amplitude[:, :, component].T[:, parcels] * texture[component]
         return np.exp(logarithm)
 
     def _observe(self, reflectance: np.ndarray, impossible: bool, rng: np.random.Generator) -> np.ndarray:
-        """What the sensor makes of it: blur of the optics, brightness, haze, at times cloud, noise, and rounding."""
+        """Simulate the observation: blur of the optics, illumination, haze, sometimes a cloud, noise, and rounding."""
         for axis in (1, 2):
             before, after = np.roll(reflectance, 1, axis), np.roll(reflectance, -1, axis)
             edge = [slice(None)] * 3
@@ -389,7 +395,7 @@ class Landscape:
             blurred = 0.8 * reflectance + 0.1 * (before + after)
             blurred[tuple(edge)] = reflectance[tuple(edge)]
             reflectance = blurred
-        # The table's spectra are hazy already: the haze of a chip is its deviation from the mean.
+        # The spectra of the table contain haze already; therefore only its deviation from the mean is added.
         haze = np.float32(0.007 * (rng.gamma(2.0) - 2.0)) * HAZE_BY_BAND[:, None, None]
         reflectance = reflectance * np.float32(np.exp(rng.normal(0, 0.06))) + haze
         if rng.random() < (0.1 if impossible else 0.01):

@@ -1,4 +1,4 @@
-"""The file of a split: which part each chip is in."""
+"""Write and read the file of a split, which has the part of each chip."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PARTS = ("train", "validation", "test")
 
 
 def class_shares(labels: np.ndarray, n_classes: int) -> np.ndarray:
-    """(K,) share of each class among training chips.
+    """Return the share of each class among the training chips, (K,).
 
     Raises:
-        StudyError: a class has no chip.
+        StudyError: a class has no training chip.
     """
     counts = np.bincount(labels, minlength=n_classes)
     if not counts.all():
@@ -26,7 +26,7 @@ def class_shares(labels: np.ndarray, n_classes: int) -> np.ndarray:
             "The training part lacks a class.",
             found=f"no chip of class number {', '.join(map(str, np.flatnonzero(counts == 0)))}",
             expected=f"chips of all {n_classes} classes",
-            remedy="delete the study's splits/ folder; the splits are made again",
+            remedy="delete the folder splits/ of the study; the splits are made again",
         )
     return counts / counts.sum()
 
@@ -40,7 +40,7 @@ def write_split(path: Path, point_ids: Sequence[str], parts: Sequence[str]) -> N
 
 
 def read_split(path: Path, point_ids: Sequence[str]) -> np.ndarray:
-    """Read a split and check that it is one of these chips in this order.
+    """Read a split, and check that it contains these chips in this order.
 
     Returns:
         (n,) part of each chip.
@@ -53,8 +53,8 @@ def read_split(path: Path, point_ids: Sequence[str]) -> np.ndarray:
     if [row[0] for row in rows] != list(point_ids):
         raise StudyError(
             f"The split {path} belongs to other chips.",
-            found=f"{len(rows)} rows",
+            found=f"{len(rows)} rows with other point ids or in another order",
             expected=f"the {len(point_ids)} chips of the index, in its order",
-            remedy="delete the file; it is made again from the index",
+            remedy="delete the file and start the study again; the split is made again from the index",
         )
     return np.array([row[1] for row in rows])

@@ -1,8 +1,8 @@
-"""Division of chips into training, validation and test parts that keeps every class in every part.
+"""Split chips into training, validation and test parts so that each part contains every class.
 
-Rare classes decide: with 20 chips of a class, one chip more or less in the test part moves its recall by several
-points. Chips are therefore dealt to the parts class by class, rarest first, and a part without a class is an error,
-never a silent gap. scikit-learn's stratified splitters balance the large classes but do not promise the small ones.
+Rare classes need most care: if a class has 20 chips, one chip more or less in the test part changes its recall by
+several percentage points. Chips are therefore assigned class by class, starting with the rarest class, and a part
+without a class is an error. The stratified splitters of scikit-learn do not guarantee this for small classes.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy as np
 from terralucas.data.split_files import PARTS
 from terralucas.errors import StudyError
 
-# Independent random streams of one `random_state`, so that no draw depends on another's number of calls.
+# Independent random streams of one `random_state`, so that the draws of one stream do not change those of another.
 _FOLD_STREAM, _VALIDATION_STREAM, _HOLDOUT_STREAM = 0, 1, 2
 _ATTEMPTS = 50
 
 
 def spatial_blocks(easting_m: np.ndarray, northing_m: np.ndarray, block_km: float) -> np.ndarray:
-    """Block number of each chip: squares of `block_km` on the axes of the coordinates.
+    """Return the block number of each chip; blocks are squares along the axes of the coordinates.
 
     Args:
         easting_m: (n,) metres, EPSG:3035.
-        northing_m: (n,) metres.
+        northing_m: (n,) metres, EPSG:3035.
         block_km: side of a block in km.
 
     Returns:
-        (n,) integers, equal for chips of one block.
+        (n,) integers, equal for chips in the same block.
 
     Raises:
         StudyError: a chip has no coordinates.
@@ -37,7 +37,7 @@ def spatial_blocks(easting_m: np.ndarray, northing_m: np.ndarray, block_km: floa
     missing = int(np.sum(~(np.isfinite(easting_m) & np.isfinite(northing_m))))
     if missing:
         raise StudyError(
-            "Spatial blocks need the place of every chip.",
+            "Spatial blocks need the coordinates of every chip.",
             found=f"{missing} of {len(easting_m)} chips without coordinates",
             expected="LUCAS point ids or coordinate columns for all chips",
             remedy="give dataset.layout.x_column and y_column, or set split.block_km to null",
@@ -47,19 +47,21 @@ def spatial_blocks(easting_m: np.ndarray, northing_m: np.ndarray, block_km: floa
     return np.unique(cells, axis=0, return_inverse=True)[1].reshape(-1)
 
 
-def deal(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], random: np.random.Generator) -> np.ndarray:
-    """Deal groups of chips to parts so that every class meets the parts' shares as closely as it can.
+def assign_parts(
+    labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], random: np.random.Generator
+) -> np.ndarray:
+    """Assign groups of chips to parts so that the chips of each class are divided by the shares as closely as possible.
 
-    Greedy: groups in order of their rarest class go to the part that lacks most of what they hold, every class and
-    every part counted relative to its size. A class with fewer chips than a share would give still gets one chip in
-    every part if it has one for each. Without groups (every chip its own) each class is off its shares by less than one
-    chip.
+    The algorithm is greedy. Groups with a large part of a rare class come first. Each group goes to the part that
+    lacks most of the classes in the group, relative to the size of each class and part. If a class has at least as many
+    chips as there are parts, its target is at least one chip in each part. If each chip is its own group, the number of
+    chips of a class in a part differs from the target by less than one.
 
     Args:
         labels: (n,) class indices.
         groups: (n,) group numbers; a group is never divided.
-        shares: of the parts; they sum to 1.
-        random: decides among equals.
+        shares: shares of the parts, with sum 1.
+        random: generator that chooses among equally good parts.
 
     Returns:
         (n,) part numbers.
@@ -74,7 +76,7 @@ def deal(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], random
     target = np.outer(np.asarray(shares), totals)
     enough = totals >= len(shares)
     target[:, enough] = np.maximum(target[:, enough], 1.0)
-    # What the minimum adds to small parts is taken from the largest one, so that targets still sum to the class.
+    # What the minimum adds to small parts is subtracted from the largest part; so the targets still sum to the class.
     largest = int(np.argmax(shares))
     target[largest] -= target.sum(axis=0) - totals
     fraction = target / totals
@@ -84,8 +86,8 @@ def deal(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], random
     order = shuffled[np.argsort(-relative[shuffled].max(axis=1), kind="stable")]
     part_of_group = np.empty(len(group_ids), dtype=np.int64)
     for group in order:
-        # Fall of the sum of lack² / fraction when the part takes the group: least squares, relative to what a part
-        # is due, so that small parts are filled at the same pace as large ones.
+        # Decrease of the sum of lack² / fraction if the part takes the group: a least-squares criterion relative to the
+        # target of each part, so that small parts are filled as fast as large ones.
         gain = ((2.0 * lack - relative[group]) * relative[group] / fraction).sum(axis=1)
         best = np.flatnonzero(gain >= gain.max() - 1e-12)
         part = int(best[random.integers(len(best))]) if len(best) > 1 else int(best[0])
@@ -97,60 +99,62 @@ def deal(labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], random
 def make_split(
     labels: np.ndarray, groups: np.ndarray | None, split: Mapping[str, Any], seed: int, class_names: Sequence[str]
 ) -> np.ndarray:
-    """Part ("train", "validation" or "test") of every chip for one seed.
+    """Return the part ("train", "validation" or "test") of every chip for one seed.
 
-    `kfold`: seed s tests fold s mod K of repetition s div K, so K consecutive seeds test every chip exactly once.
-    `holdout`: the same test chips for every seed; without blocks scikit-learn's `train_test_split` on the row order.
+    `kfold`: seed s tests fold s mod K of repetition s div K. So K consecutive seeds test each chip exactly once.
+    `holdout`: all seeds have the same test chips; without blocks, they are those of scikit-learn's `train_test_split`.
 
     Args:
         labels: (n,) class indices.
-        groups: (n,) group numbers that no two parts share, or None.
-        split: the `split` section of a resolved configuration.
-        seed: of the run.
-        class_names: for the error message, by class index.
+        groups: (n,) group numbers, or None; all chips of a group are in the same part.
+        split: the section `split` of a resolved configuration.
+        seed: seed of the run.
+        class_names: names by class index, for the error message.
 
     Returns:
         (n,) strings.
 
     Raises:
-        StudyError: a class can't be in every part; the message names each such class and its count.
+        StudyError: a class is missing from a part; the message names each such class and its number of chips.
     """
     state = split["random_state"]
     if split["strategy"] == "kfold":
         repetition, fold = divmod(seed, split["folds"])
         stream = (state, _FOLD_STREAM, repetition)
-        test = _deal_all_classes(labels, groups, [1.0 / split["folds"]] * split["folds"], stream) == fold
+        test = _assign_with_all_classes(labels, groups, [1.0 / split["folds"]] * split["folds"], stream) == fold
     else:
-        # A seed of a holdout changes neither test nor validation chips, only initialisation and batch order.
+        # With a holdout, the seed changes only initialisation and batch order, and no test or validation chips.
         seed = 0
-        test = _holdout(labels, groups, split["test_share"], state)
+        test = _draw_holdout(labels, groups, split["test_share"], state)
     parts = np.where(test, "test", "train").astype("<U10")
     if not split["validation_is_test"]:
         rest = np.flatnonzero(~test)
         share = split["validation_share"]
         rest_groups = None if groups is None else groups[rest]
         stream = (state, _VALIDATION_STREAM, seed)
-        parts[rest[_deal_all_classes(labels[rest], rest_groups, (1.0 - share, share), stream) == 1]] = "validation"
+        parts[rest[_assign_with_all_classes(labels[rest], rest_groups, (1.0 - share, share), stream) == 1]] = (
+            "validation"
+        )
     _check_classes(labels, groups, parts, split, class_names)
     return parts
 
 
-def _deal_all_classes(
+def _assign_with_all_classes(
     labels: np.ndarray, groups: np.ndarray | None, shares: Sequence[float], stream: tuple[int, ...]
 ) -> np.ndarray:
-    """`deal`, drawn again while a class is missing from a part: whole blocks may leave a rare class out by bad luck."""
+    """Return the result of `assign_parts`; repeat the draw while a part lacks a class, which can happen with blocks."""
     grouped = np.arange(len(labels)) if groups is None else groups
     classes = np.unique(labels)
     for attempt in range(_ATTEMPTS):
-        part = deal(labels, grouped, shares, np.random.default_rng([*stream, attempt]))
+        part = assign_parts(labels, grouped, shares, np.random.default_rng([*stream, attempt]))
         if all(len(np.unique(part[labels == label])) == len(shares) for label in classes):
             break
     return part
 
 
-def _holdout(labels: np.ndarray, groups: np.ndarray | None, share: float, state: int) -> np.ndarray:
+def _draw_holdout(labels: np.ndarray, groups: np.ndarray | None, share: float, state: int) -> np.ndarray:
     if groups is not None:
-        return _deal_all_classes(labels, groups, (1.0 - share, share), (state, _HOLDOUT_STREAM)) == 1
+        return _assign_with_all_classes(labels, groups, (1.0 - share, share), (state, _HOLDOUT_STREAM)) == 1
     from sklearn.model_selection import train_test_split
 
     test = np.zeros(len(labels), dtype=bool)
@@ -158,10 +162,10 @@ def _holdout(labels: np.ndarray, groups: np.ndarray | None, share: float, state:
         chosen = train_test_split(np.arange(len(labels)), test_size=share, stratify=labels, random_state=state)[1]
     except ValueError as error:
         raise StudyError(
-            "The holdout can't keep every class in every part.",
+            "The holdout can't have every class in every part.",
             found=f"split.test_share {share} of {len(labels)} chips: {error}",
-            expected="room for every class in the test part and in the rest",
-            remedy="set split.test_share nearer to 0.2, or leave the rarest class out",
+            expected="at least one chip of every class in the test part and outside it",
+            remedy="set split.test_share closer to 0.2, or remove the rarest class",
         ) from error
     test[chosen] = True
     return test
@@ -174,24 +178,20 @@ def _check_classes(
     split: Mapping[str, Any],
     class_names: Sequence[str],
 ) -> None:
-    wanted = [part for part in PARTS if not (part == "validation" and split["validation_is_test"])]
-    gaps = []
+    required = [part for part in PARTS if not (part == "validation" and split["validation_is_test"])]
+    problems = []
     for label in np.unique(labels):
         here = labels == label
-        absent = [part for part in wanted if not np.any(parts[here] == part)]
-        if absent:
+        missing = [part for part in required if not np.any(parts[here] == part)]
+        if missing:
             blocks = "" if groups is None else f" in {len(np.unique(groups[here]))} blocks"
-            gaps.append(f"{class_names[label]!r} ({int(here.sum())} chips{blocks}) has none for {', '.join(absent)}")
-    if gaps:
+            problems.append(
+                f"{class_names[label]!r} ({int(here.sum())} chips{blocks}) has none for {', '.join(missing)}"
+            )
+    if problems:
         raise StudyError(
-            "The split can't keep every class in every part.",
-            found="; ".join(gaps),
-            expected=f"at least one chip of every class for {', '.join(wanted)}",
-            remedy="fewer folds (split.folds), smaller blocks (split.block_km), more chips, or leave the class out",
+            "The split can't have every class in every part.",
+            found="; ".join(problems),
+            expected=f"at least one chip of every class for {', '.join(required)}",
+            remedy="use fewer folds (split.folds), smaller blocks (split.block_km) or more chips, or remove the class",
         )
-
-
-def overlap(parts: np.ndarray, groups: np.ndarray) -> int:
-    """Number of groups that lie in more than one part (0 in a proper split)."""
-    pairs = {(int(group), str(part)) for group, part in zip(groups, parts, strict=True)}
-    return len(pairs) - len({group for group, _ in pairs})

@@ -1,7 +1,7 @@
-"""What a job asks a cluster for, from the work it does: memory in MB, time limits in minutes.
+"""Compute the memory (MB) and the time limit (minutes) that a job requests, from the amount of work.
 
-Limits, not predictions: a job that asks for too little is killed and starts again with more, one that asks for far too
-much waits longer in the queue.
+The results are limits and not predictions. A job that requests too little is killed and starts again with more. A job
+that requests far too much waits longer in the queue.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.backbones.feature_kinds import is_pooled, layers_of
-from terralucas.backbones.sizes import DEPTH, PARAMETERS_M, WIDTH, tokens_of
-from terralucas.backbones.sizes import size_of as size_of_model
+from terralucas.backbones.sizes import DEPTH, PARAMETERS_M, WIDTH, model_size, tokens_per_side
 
-# Operations per second. A third of what a core of a recent server does in float32 matrix products (measured: 60 × 10⁹),
-# and less than a tenth of what data sheets promise of any GPU with 16-bit arithmetic (not measured).
-_CORE, _GPU = 20e9, 1e12
-# A step of the smallest head takes half a millisecond on a CPU; starting its kernels on a GPU takes several.
+# Operations per second. For a core: a third of the measured speed of float32 matrix products on a recent server
+# (60 × 10⁹). For a GPU: less than a tenth of the speed in data sheets for 16-bit arithmetic (not measured).
+_CORE_SPEED, _GPU_SPEED = 20e9, 1e12
+# Time of a training step without its operations. A step of the smallest head takes 0.5 ms on a CPU; on a GPU, starting
+# its kernels takes several milliseconds.
 _STEP_S = 0.005
-# A process with PyTorch, and on a GPU with its CUDA context, before it holds any data.
+# Memory of a process with PyTorch, and on a GPU with its CUDA context, without data.
 _PROCESS_MB = 3000
 
 
-# LUCAS Italy, for a study whose chips are not indexed yet.
-_USUAL = (1994, 224)
+# Number of chips and their side in pixels in LUCAS Italy, used before the chips of a study are indexed.
+_LUCAS_ITALY_SIZE = (1994, 224)
 
 
-def size_of(index: Path) -> tuple[int, int]:
-    """Number of chips in an index and their side in pixels; those of LUCAS Italy while there is no index."""
-    return _read_size(index, index.stat().st_mtime_ns) if index.is_file() else _USUAL
+def dataset_size(index: Path) -> tuple[int, int]:
+    """Return the number of chips in an index and their side in pixels; without an index, those of LUCAS Italy."""
+    return _read_size(index, index.stat().st_mtime_ns) if index.is_file() else _LUCAS_ITALY_SIZE
 
 
 @lru_cache
@@ -45,13 +45,13 @@ def _read_size(index: Path, _state: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Workload:
-    """Size of a study's data for one backbone.
+    """The amount of data of a study for one backbone.
 
     Attributes:
         model: name of the model, e.g. terramind_v1_base.
         chips: number of chips.
-        side_px: their height and width.
-        kind: of features; see `terralucas.backbones.feature_kinds`.
+        side_px: height and width of a chip in pixels.
+        kind: kind of features; see `terralucas.backbones.feature_kinds`.
     """
 
     model: str
@@ -61,85 +61,93 @@ class Workload:
 
     @property
     def size(self) -> str:
-        """tiny, small, base or large."""
-        return size_of_model(self.model)
+        """Size of the model: tiny, small, base or large."""
+        return model_size(self.model)
 
     @property
     def tokens(self) -> int:
-        """Tokens of a chip."""
-        return tokens_of(self.side_px) ** 2
+        """Number of tokens of a chip."""
+        return tokens_per_side(self.side_px) ** 2
 
     @property
     def vectors(self) -> int:
-        """Vectors a decoder reads for each chip."""
+        """Number of vectors that a decoder reads for each chip."""
         return 1 if is_pooled(self.kind) else self.tokens
 
     @property
     def width(self) -> int:
-        """Numbers in a vector."""
+        """Length of a vector."""
         return WIDTH[self.size] * max(1, len(layers_of(self.kind)))
 
     @property
     def features_mb(self) -> float:
-        """Size of the features, float32."""
+        """Size of the float32 features in MB."""
         return self.chips * self.vectors * self.width * 4 / 1e6
 
 
 def features_memory_mb(work: Workload) -> int:
-    """Memory of a feature pass: the encoder, twice while its weights are read; rows go to disk as they are made."""
+    """Return the memory of a feature pass in MB.
+
+    The encoder is in memory twice while its weights are read. Features are written to disk immediately.
+    """
     return _PROCESS_MB + 2 * 4 * PARAMETERS_M[work.size]
 
 
 def features_minutes(work: Workload, threads: int, gpus: int) -> int:
-    """Time limit of a feature pass: two operations for each parameter and token; and its imports."""
+    """Return the time limit of a feature pass in minutes: imports, and two operations for each parameter and token."""
     operations = 2e6 * PARAMETERS_M[work.size] * work.tokens * work.chips
-    return math.ceil(10 + operations / (_GPU if gpus else _CORE * threads) / 60)
+    return math.ceil(10 + operations / (_GPU_SPEED if gpus else _CORE_SPEED * threads) / 60)
 
 
 def training_memory_mb(work: Workload) -> int:
-    """Memory of a run: the features, of which parts are copied."""
+    """Return the memory of a run in MB: the features, parts of which are copied."""
     return math.ceil(_PROCESS_MB + 2 * work.features_mb)
 
 
 def training_minutes(work: Workload, epochs: int, batch_size: int, gpus: int) -> int:
-    """Time limit of a run: each step costs its start and, for an MLP, six operations for each weight and vector."""
+    """Return the time limit of a run in minutes.
+
+    Each step takes a constant time and, for an MLP, six operations for each weight and vector.
+    """
     per_step = _STEP_S
     if not is_pooled(work.kind):
-        per_step += 6 * batch_size * work.vectors * work.width**2 / (_GPU if gpus else _CORE)
+        per_step += 6 * batch_size * work.vectors * work.width**2 / (_GPU_SPEED if gpus else _CORE_SPEED)
     return math.ceil(3 + epochs * math.ceil(work.chips / batch_size) * per_step / 60)
 
 
 def tuning_memory_mb(work: Workload, tuning: str, batch_size: int, gpus: int) -> int:
-    """Memory of a tuned run: weights, gradients and moments; what is saved of them; on a CPU a batch's activations too.
+    """Return the memory of a tuned run in MB.
 
-    Sixteen copies of what is trained: weights, gradients and AdamW's two moments, the last epoch's weights and moments,
-    the best weights, and twice what is saved of them. Chips are mapped from disk and need not be in memory.
+    It includes sixteen copies of the trained weights: weights, gradients and the two moments of AdamW; weights and
+    moments of the last epoch; the best weights; and twice what is saved of them. On a CPU, it includes the activations
+    of a batch. Chips are memory-mapped and need not be in memory.
     """
     weights_mb = 4 * PARAMETERS_M[work.size]
-    # Adapters are a few per cent of the weights they stand beside.
+    # Adapters have a few per cent of the number of weights of the encoder.
     trained_mb = weights_mb if tuning == "full" else 0.1 * weights_mb
-    # Of each token a block keeps some 20 vectors for the gradients (four times as wide in its hidden layer), and its
-    # attention to all others.
+    # For the gradients, a block stores about 20 vectors of each token (the hidden layer counts four times), and the
+    # attention to all other tokens.
     vectors = 20 * WIDTH[work.size] + 2 * work.tokens * WIDTH[work.size] / 64
     activations_mb = 0 if gpus else 4 * vectors * work.tokens * batch_size * DEPTH[work.size] / 1e6
     return math.ceil(_PROCESS_MB + 2 * weights_mb + 16 * trained_mb + activations_mb)
 
 
 def tuning_threads(training: Mapping[str, Any]) -> int:
-    """Processors of a tuned run: its own threads, and one for each process that reads chips ahead.
+    """Return the number of processors of a tuned run: its threads, and one for each process that reads chips.
 
     Args:
-        training: that section of a resolved configuration.
+        training: the section `training` of a resolved configuration.
     """
     return training["threads"] + training["end_to_end"]["workers"]
 
 
 def tuning_minutes(work: Workload, tuning: str, batch_size: int, epochs: int, threads: int, gpus: int) -> int:
-    """Time limit of a tuned run: its imports, and in each epoch eight operations for each parameter and token.
+    """Return the time limit of a tuned run in minutes.
 
-    Two forwards, four backwards (of LoRA little less, for gradients go through the whole encoder all the same), and
-    validation.
+    It includes the imports and, in each epoch, eight operations for each parameter and token: two for the forward pass,
+    four for the backward pass, and two for validation. LoRA needs only slightly less, because gradients pass through
+    the complete encoder.
     """
     operations = epochs * 8e6 * PARAMETERS_M[work.size] * work.tokens * work.chips
     start_s = epochs * math.ceil(work.chips / batch_size) * 10 * _STEP_S
-    return math.ceil(10 + (operations / (5 * _GPU if gpus else _CORE * threads) + start_s) / 60)
+    return math.ceil(10 + (operations / (5 * _GPU_SPEED if gpus else _CORE_SPEED * threads) + start_s) / 60)

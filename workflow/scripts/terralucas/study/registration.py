@@ -1,4 +1,4 @@
-"""What a study says beforehand that it will compare, kept with a hash and the time, and every change of it."""
+"""Record the planned comparisons of a study with a hash and the time, and each later change of the plan."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _REGISTERED = ("contrasts", "interactions", "margins", "excluded_classes", "conf
 
 
 def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What is registered: contrasts, claims, margins, classes left out, level, deciding metrics, seeds and split."""
+    """Return the plan to register: contrasts, claims, margins, excluded classes, level, metrics, grid and split."""
     return {
         **{name: config["report"][name] for name in _REGISTERED},
-        # Left out where there are none, so that plans recorded before there were claims are still the same.
+        # Without claims, the key is omitted, so that plans that were recorded before this key existed stay equal.
         **({"claims": config["report"]["claims"]} if config["report"]["claims"] else {}),
         "metrics": ["macro_accuracy", "micro_accuracy"],
         "grid": config["grid"],
@@ -26,12 +26,12 @@ def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def register(path: Path, plan: Mapping[str, Any], finished_runs: int) -> None:
-    """Add a plan to a study's record unless it is the last one there.
+    """Add a plan to the record of a study if it differs from the last recorded plan.
 
     Args:
-        path: JSON file with one entry for each plan, the first one first.
-        plan: as `plan_of` gives it.
-        finished_runs: runs whose results existed when the plan was made.
+        path: JSON file with one entry for each plan, the oldest first.
+        plan: plan returned by `plan_of`.
+        finished_runs: number of runs whose results already existed.
     """
     entries = read_registrations(path)
     digest = sha256_of_json(plan)
@@ -47,5 +47,5 @@ def register(path: Path, plan: Mapping[str, Any], finished_runs: int) -> None:
 
 
 def read_registrations(path: Path) -> list[dict[str, Any]]:
-    """The entries of a study's record; none where there is no record."""
+    """Return the recorded plans of a study; an empty list if there is no record."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []

@@ -1,4 +1,4 @@
-"""The schema of a study's configuration, and its defaults."""
+"""Load the schema of the configuration, and fill in its defaults."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SCHEMA_PATH = Path(__file__).resolve().parents[3] / "schemas" / "config.schema.y
 
 @cache
 def load_schema() -> dict[str, Any]:
-    """The JSON schema of a configuration."""
+    """Return the JSON schema of a configuration."""
     return yaml.safe_load(SCHEMA_PATH.read_text(encoding="utf-8"))
 
 
 def dereference(schema: Any, root: Mapping[str, Any]) -> Any:
-    """A subschema with its `$ref`s replaced by what they point to."""
+    """Return a subschema in which `$ref` is replaced by its target."""
     while isinstance(schema, dict) and "$ref" in schema:
         target: Any = root
         for part in schema["$ref"].removeprefix("#/").split("/"):
@@ -30,39 +30,44 @@ def dereference(schema: Any, root: Mapping[str, Any]) -> Any:
     return schema
 
 
-def complete(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
-    """A value with the schema's defaults where keys are missing, and numbers where text stands for them.
+def fill_defaults(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
+    """Return a value with the defaults of missing keys, and with numbers instead of text that means a number.
 
-    Snakemake hands nested `--config` values over as text, and YAML reads `1e-4` as text.
+    Snakemake passes nested values of `--config` as text, and YAML reads `1e-4` as text.
+
+    Args:
+        value: a configuration or a part of one; it is not changed.
+        schema: the schema of the value.
+        root: the complete schema, for `$ref`.
     """
     schema = dereference(schema, root)
     if not isinstance(schema, dict):
         return value
     if isinstance(value, list):
-        return [complete(item, schema.get("items", {}), root) for item in value]
+        return [fill_defaults(item, schema.get("items", {}), root) for item in value]
     if not isinstance(value, dict):
-        return _as_meant(value, schema)
+        return _convert_scalar(value, schema)
     value = dict(value)
     for branch in schema.get("allOf", []):
         (key, condition), *_ = branch["if"]["properties"].items()
         if value.get(key) == condition["const"]:
-            value = complete(value, branch["then"], root)
+            value = fill_defaults(value, branch["then"], root)
     properties = schema.get("properties", {})
     for key, subschema in properties.items():
         subschema = dereference(subschema, root)
         if isinstance(subschema, dict) and "default" in subschema:
             value.setdefault(key, copy.deepcopy(subschema["default"]))
         if key in value:
-            value[key] = complete(value[key], subschema, root)
+            value[key] = fill_defaults(value[key], subschema, root)
     others = schema.get("additionalProperties")
     if isinstance(others, dict):
         for key in value.keys() - properties.keys():
-            value[key] = complete(value[key], others, root)
+            value[key] = fill_defaults(value[key], others, root)
     return value
 
 
-def _as_meant(value: Any, schema: Mapping[str, Any]) -> Any:
-    """A scalar in the type the schema wants, if it can be read as one; otherwise as it is."""
+def _convert_scalar(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Convert a scalar to the type in the schema; return it unchanged if this is impossible."""
     options = [schema, *schema.get("anyOf", [])]
     kinds = {kind for option in options for kind in as_list(option.get("type"))}
     choices = [choice for option in options for choice in option.get("enum", [])]
@@ -74,10 +79,10 @@ def _as_meant(value: Any, schema: Mapping[str, Any]) -> Any:
         return None
     if value.lower() in ("true", "false") and "boolean" in kinds:
         return value.lower() == "true"
-    for kind, read in (("integer", int), ("number", float)):
+    for kind, convert in (("integer", int), ("number", float)):
         if kind in kinds:
             try:
-                number = read(value)
+                number = convert(value)
             except ValueError:
                 continue
             return number if math.isfinite(number) else value
@@ -85,4 +90,5 @@ def _as_meant(value: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def as_list(value: Any) -> list[Any]:
+    """Return a list unchanged, and any other value as a list with one item."""
     return value if isinstance(value, list) else [value]

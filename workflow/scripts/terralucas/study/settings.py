@@ -1,4 +1,4 @@
-"""What rules and jobs read of a resolved configuration."""
+"""Read settings of rules and jobs from a resolved configuration."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-# Keys of `training` that change what is written on the way, but no result.
+# Keys of `training` and `training.end_to_end` that change no result, only progress files, logs or speed.
 BOOKKEEPING = ("checkpoint_interval_s", "tensorboard")
 END_TO_END_BOOKKEEPING = ("workers", "lower_batch_on_oom")
 FACTORS = {"backbone": "backbones", "loss": "losses", "decoder": "decoders"}
 
 
 def default_configfile(arguments: Iterable[str], folder: Path) -> Path:
-    """The configuration a command line without `--configfile` means.
+    """Return the configuration file for a command line without `--configfile`.
 
-    A target `results/<study>/…` names its study, whose configuration is `<folder>/<study>.yaml`. Without such a target
-    or file it is `<folder>/config.yaml`.
+    If a target is `results/<study>/…` and the file `<folder>/<study>.yaml` exists, it is this file; otherwise
+    `<folder>/config.yaml`.
     """
     for argument in arguments:
         parts = Path(argument).parts
@@ -29,28 +29,28 @@ def default_configfile(arguments: Iterable[str], folder: Path) -> Path:
 
 
 def without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a configuration in which addresses have lost user, password and query."""
-    shown = copy.deepcopy(dict(config))
-    for source in shown["dataset"]["sources"]:
+    """Return a copy of a configuration without user, password and query in addresses."""
+    public = copy.deepcopy(dict(config))
+    for source in public["dataset"]["sources"]:
         if "url" in source:
             parts = urlsplit(source["url"])
             source["url"] = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    return shown
+    return public
 
 
 def recipes(config: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """All (backbone, loss, decoder) of a resolved configuration, in its order."""
+    """Return all combinations (backbone, loss, decoder) in the grid of a resolved configuration, in its order."""
     grid = config["grid"]
     return list(itertools.product(grid["backbones"], grid["losses"], grid["decoders"]))
 
 
-def backbones_tuned(config: Mapping[str, Any], *tunings: str) -> list[str]:
-    """The backbones of a resolved configuration's grid that are tuned in one of these ways, in its order."""
+def backbones_with_tuning(config: Mapping[str, Any], *tunings: str) -> list[str]:
+    """Return the backbones in the grid whose `tuning` is one of the given ones, in their order."""
     return [name for name in config["grid"]["backbones"] if config["backbones"][name]["tuning"] in tunings]
 
 
 def training_settings(config: Mapping[str, Any], tuning: str) -> dict[str, Any]:
-    """The keys of `training` that decide the numbers of the runs of a tuning, and no others."""
+    """Return the keys of `training` that change results of runs with this tuning."""
     training = config["training"]
     settings = {key: value for key, value in training.items() if key not in (*BOOKKEEPING, "tuning", "end_to_end")}
     if tuning == "frozen":
@@ -61,9 +61,9 @@ def training_settings(config: Mapping[str, Any], tuning: str) -> dict[str, Any]:
 
 
 def written_options(config: Mapping[str, Any], tuning: str) -> list[str]:
-    """The options of a tuning that a configuration writes down itself, as `end_to_end.lora.rank`.
+    """Return the options of a tuning that the configuration of the user contains, such as `end_to_end.lora.rank`.
 
-    Those that are to change no result are left out: bookkeeping and `compile`.
+    Options that should change no result are omitted: bookkeeping and `compile`.
     """
     found = []
     for key, value in config.get("training", {}).get("end_to_end", {}).items():
@@ -74,16 +74,16 @@ def written_options(config: Mapping[str, Any], tuning: str) -> list[str]:
 
 
 def control_names(config: Mapping[str, Any]) -> list[str]:
-    """The controls of a resolved configuration: those that read chips, then those that read a backbone's features."""
+    """Return the controls of a resolved configuration: first those on chips, then those on features of a backbone."""
     on_features = [
-        f"{kind}/{backbone}" for backbone in backbones_tuned(config, "frozen") for kind in ("knn", "logistic")
+        f"{kind}/{backbone}" for backbone in backbones_with_tuning(config, "frozen") for kind in ("knn", "logistic")
     ]
     return ["majority", "band_statistics", "centre_spectrum", *on_features]
 
 
 def min_chips_per_class(split: Mapping[str, Any]) -> int:
-    """The fewest chips a class must have for every part of the split to hold one."""
+    """Return the smallest number of chips of a class with which every part of the split can have one of them."""
     if split["strategy"] == "kfold":
-        # One for each fold, and beside the up to ceil(n / K) tested ones one each for training and validation.
+        # One chip for each fold; and besides the ceil(n / K) test chips, one each for training and validation.
         return max(split["folds"], 4 if split["folds"] == 2 else 3)
     return 2 if split["validation_is_test"] else 3

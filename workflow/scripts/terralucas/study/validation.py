@@ -1,4 +1,4 @@
-"""A study's configuration: defaults filled in, checked against the schema, and its errors put into words."""
+"""Fill in the defaults of a configuration, check it against the schema, and describe its errors."""
 
 from __future__ import annotations
 
@@ -11,106 +11,114 @@ from typing import Any
 
 import jsonschema
 
-from terralucas.backbones.sizes import DEPTH, size_of
+from terralucas.backbones.sizes import DEPTH, model_size
 from terralucas.errors import StudyError
-from terralucas.study.schema import as_list, complete, load_schema
+from terralucas.study.schema import as_list, fill_defaults, load_schema
 from terralucas.study.settings import FACTORS
+
+# How messages describe the limits of a number, by keyword of the schema.
+_RELATIONS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+    "multipleOf": "a multiple of",
+}
 
 
 def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in the defaults and check a configuration.
+    """Fill in the defaults of a configuration, and check it.
 
     Args:
-        config: as read from YAML and `--config`.
+        config: configuration from YAML files and `--config`.
 
     Returns:
-        A new dictionary in which every key of the schema is present.
+        A new dictionary that contains every key of the schema.
 
     Raises:
-        StudyError: a key is unknown, or a value is missing, of a wrong type, out of range or at odds with another;
-            every problem of the configuration is listed.
+        StudyError: a key is unknown; or a value is missing, has a wrong type, is out of range or contradicts another
+            value. The message lists all problems.
     """
     schema = load_schema()
-    resolved = complete(copy.deepcopy(dict(config)), schema, schema)
+    resolved = fill_defaults(copy.deepcopy(dict(config)), schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
     problems = [
-        _in_words(error) for error in sorted(validator.iter_errors(resolved), key=lambda e: list(map(str, e.path)))
+        _describe_violation(error)
+        for error in sorted(validator.iter_errors(resolved), key=lambda e: list(map(str, e.path)))
     ]
     if not problems:
         for backbone in resolved["backbones"].values():
             backbone["tuning"] = backbone["tuning"] or resolved["training"]["tuning"]
-        problems = _contradictions(resolved) + _unused_options(config, resolved)
+        problems = _find_contradictions(resolved) + _find_unused_options(config, resolved)
     if problems:
         raise StudyError(
             "The configuration of the study is not valid:\n  - " + "\n  - ".join(dict.fromkeys(problems)),
-            remedy="mend these keys; config/README.md explains each",
+            remedy="correct these keys; config/README.md explains each of them",
         )
     return resolved
 
 
-def _key(path: Iterable[str | int]) -> str:
+def _format_path(path: Iterable[str | int]) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else (f".{part}" if text else str(part))
     return text or "(top level)"
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _in_words(error: jsonschema.ValidationError) -> str:
-    """One schema violation as a sentence that names the key, what was found and what is allowed."""
-    key, found = _key(error.absolute_path), _shown(error.instance)
+def _describe_violation(error: jsonschema.ValidationError) -> str:
+    """Describe a violation of the schema in a sentence with the key, the value that was found and what is allowed."""
+    key, found = _format_path(error.absolute_path), _format_value(error.instance)
     match error.validator:
         case "additionalProperties" | "unevaluatedProperties":
             allowed = list(error.schema.get("properties", {}))
             unknown = [name for name in error.instance if name not in allowed]
             sentences = []
             for name in unknown:
-                near = difflib.get_close_matches(str(name), allowed, n=1)
-                hint = f" (did you mean {near[0]}?)" if near else ""
+                similar = difflib.get_close_matches(str(name), allowed, n=1)
+                hint = f" (did you mean {similar[0]}?)" if similar else ""
                 sentences.append(
-                    f"unknown key {_key([*error.absolute_path, name])}{hint}; allowed: {', '.join(allowed)}"
+                    f"unknown key {_format_path([*error.absolute_path, name])}{hint}; allowed: {', '.join(allowed)}"
                 )
             return "; ".join(sentences)
         case "required":
             missing = [name for name in error.validator_value if name not in error.instance]
-            return f"missing key {_key([*error.absolute_path, missing[0]])}"
+            return f"missing key {_format_path([*error.absolute_path, missing[0]])}"
         case "enum" | "const":
-            allowed = ", ".join(_shown(value) for value in as_list(error.validator_value))
+            allowed = ", ".join(_format_value(value) for value in as_list(error.validator_value))
             return f"{key} is {found}; allowed: {allowed}"
         case "type":
             return f"{key} is {found}, which is no {' or '.join(as_list(error.validator_value))}"
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum" | "multipleOf":
-            relation = {
-                "minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most",
-                "exclusiveMaximum": "below", "multipleOf": "a multiple of",
-            }[error.validator]  # fmt: skip
             unit = f" {error.schema['unit']}" if "unit" in error.schema else ""
-            return f"{key} is {found}; it must be {relation} {error.validator_value}{unit}"
+            return f"{key} is {found}; it must be {_RELATIONS[error.validator]} {error.validator_value}{unit}"
         case "minItems" | "minLength" | "minProperties":
-            return f"{key} is {found}; it needs at least {error.validator_value} of them"
+            return f"{key} is {found}; it must have at least {error.validator_value} item(s) or character(s)"
         case "uniqueItems":
-            return f"{key} names something twice: {found}"
+            return f"{key} contains an item twice: {found}"
         case "pattern":
-            return f"{key} is {found}; it must match {error.validator_value}"
+            return f"{key} is {found}; it must match the regular expression {error.validator_value}"
         case "anyOf":
-            allowed = [_shown(option.get("enum", option.get("type"))) for option in error.validator_value]
+            allowed = [_format_value(option.get("enum", option.get("type"))) for option in error.validator_value]
             return f"{key} is {found}; allowed: {' or '.join(allowed)}"
         case _:
             return f"{key}: {error.message}"
 
 
-def _contradictions(config: Mapping[str, Any]) -> list[str]:
-    """Problems that no single key shows."""
+def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
+    """Return the problems that are contradictions between keys."""
     problems = []
     dataset, split, grid = config["dataset"], config["split"], config["grid"]
     for plural in FACTORS.values():
         for name in grid[plural]:
             if name not in config[plural]:
-                problems.append(f"grid.{plural} names {name!r}; {plural} defines: {', '.join(config[plural])}")
+                problems.append(
+                    f"grid.{plural} names {name!r}, which is not defined; {plural} defines: {', '.join(config[plural])}"
+                )
     report = config["report"]
     named = [("contrasts", contrast) for contrast in report["contrasts"]]
     named += [("interactions", contrast) for pair in report["interactions"] for contrast in pair]
@@ -118,16 +126,20 @@ def _contradictions(config: Mapping[str, Any]) -> list[str]:
     for key, contrast in named:
         defined = config[FACTORS[contrast["factor"]]]
         for name in sorted({contrast["a"], contrast["b"]} - defined.keys()):
-            problems.append(f"report.{key} names the {contrast['factor']} {name!r}; defined: {', '.join(defined)}")
+            problems.append(
+                f"report.{key} names the {contrast['factor']} {name!r}, which is not one of {', '.join(defined)}"
+            )
         if contrast["a"] == contrast["b"]:
             problems.append(f"report.{key} compares {contrast['a']!r} with itself")
-    problems += _wrong_claims(report)
+    problems += _find_wrong_claims(report)
     if config["study"] in report["beside"]:
-        problems.append("report.beside names this study itself")
+        problems.append("report.beside must not contain this study itself")
     known = [str(entry["code"]) for entry in dataset["classes"]]
     for code in report["excluded_classes"]:
         if str(code) not in known:
-            problems.append(f"report.excluded_classes names {code!r}; codes: {', '.join(known)}")
+            problems.append(
+                f"report.excluded_classes names {code!r}, which is no class code; codes: {', '.join(known)}"
+            )
     if len(known) - len(report["excluded_classes"]) < 2:
         problems.append("report.excluded_classes leaves fewer than two classes")
     counts = report["planning"]["class_counts"]
@@ -145,33 +157,37 @@ def _contradictions(config: Mapping[str, Any]) -> list[str]:
         problems.append(f"split.validation_is_test needs split.strategy holdout, not {split['strategy']}")
     layout = dataset["layout"]
     if (layout["x_column"] is None) != (layout["y_column"] is None):
-        problems.append("dataset.layout.x_column and y_column belong together; one of them is null")
+        problems.append("dataset.layout.x_column and y_column must both be given or both be null; one of them is null")
     if split["block_km"] is not None and dataset["point_ids"] == "none" and layout["x_column"] is None:
         problems.append(
-            "split.block_km needs coordinates: dataset.point_ids lucas, or dataset.layout.x_column and y_column"
+            "split.block_km needs coordinates: set dataset.point_ids to lucas, or give x_column and y_column of "
+            "dataset.layout"
         )
-    return problems + _options_beyond_the_end(config["training"]) + _wrong_layers(config) + _same_treatments(config)
+    problems += _find_options_without_effect(config["training"])
+    problems += _find_wrong_layers(config)
+    problems += _find_equal_settings(config)
+    return problems
 
 
-def _options_beyond_the_end(training: Mapping[str, Any]) -> list[str]:
-    """Options for tuned backbones that no run is long enough for."""
+def _find_options_without_effect(training: Mapping[str, Any]) -> list[str]:
+    """Return problems with options of tuned backbones that have no effect, because runs have too few epochs."""
     epochs, end_to_end, problems = training["epochs"], training["end_to_end"], []
     warmup, patience = end_to_end["warmup_epochs"], end_to_end["early_stopping_patience"]
     if warmup > 0 and warmup >= epochs:
-        problems.append(f"training.end_to_end.warmup_epochs is {warmup} of {epochs} epochs; it must be below that")
-    # The first epoch is the best at first: after one more than the patience, a run may stop.
+        problems.append(f"training.end_to_end.warmup_epochs is {warmup}; it must be below training.epochs, {epochs}")
+    # The first epoch is always the best one so far; so a run can stop after patience + 1 epochs at the earliest.
     if patience is not None and patience + 1 >= epochs:
         problems.append(
-            f"training.end_to_end.early_stopping_patience is {patience}, with which no run of {epochs} epochs stops "
-            f"before its end; it must be below {epochs - 1}, or null"
+            f"training.end_to_end.early_stopping_patience is {patience}; with {epochs} epochs, no run would stop "
+            f"early; it must be below {epochs - 1}, or null"
         )
     return problems
 
 
-def _unused_options(written: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:
-    """Sections for tuned backbones that are written though no backbone of the grid reads them.
+def _find_unused_options(written: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:
+    """Return problems with sections for tuned backbones that no backbone in the grid uses.
 
-    One that holds every default and nothing else was filled in, and says nothing.
+    Sections that contain only defaults are omitted.
     """
     schema = load_schema()
     section = schema["properties"]["training"]["properties"]["end_to_end"]
@@ -179,31 +195,31 @@ def _unused_options(written: Mapping[str, Any], resolved: Mapping[str, Any]) -> 
     tunings = {
         setting["tuning"] for name, setting in resolved["backbones"].items() if name in resolved["grid"]["backbones"]
     }
-    for key, options, defaults, readers in (
+    for key, options, defaults, users in (
         ("training.end_to_end", end_to_end, section, ("lora", "full")),
         ("training.end_to_end.lora", end_to_end.get("lora", {}), section["properties"]["lora"], ("lora",)),
     ):
-        if options and options != complete({}, defaults, schema) and tunings.isdisjoint(readers):
-            wanted = " or ".join(f"`{reader}`" for reader in readers)
+        if options and options != fill_defaults({}, defaults, schema) and tunings.isdisjoint(users):
+            required = " or ".join(f"`{user}`" for user in users)
             return [
-                f"{key} is written ({', '.join(options)}), but no backbone of the grid has the `tuning` {wanted}; "
-                "leave it out, or tune one"
+                f"{key} is written ({', '.join(options)}), but no backbone of the grid has the `tuning` {required}; "
+                "remove this section, or tune a backbone"
             ]
     return []
 
 
-def _wrong_layers(config: Mapping[str, Any]) -> list[str]:
-    """Layers that a decoder of the grid wants and a backbone of the grid does not have; or in another order."""
+def _find_wrong_layers(config: Mapping[str, Any]) -> list[str]:
+    """Return problems with layers of decoders: not in ascending order, or not in a backbone of the grid."""
     problems = [
-        f"decoders.{name}.layers is {layers}; name them in ascending order: another order is the same treatment"
+        f"decoders.{name}.layers is {layers}; the layers must be in ascending order, because their order has no effect"
         for name, layers in ((name, decoder["layers"] or []) for name, decoder in config["decoders"].items())
         if layers != sorted(layers)
     ]
     return problems + [
-        f"decoders.{decoder}.layers names layer {layer}; the encoder of {backbone} has {depth}"
+        f"decoders.{decoder}.layers names layer {layer}; the encoder of {backbone} has {depth} layers"
         for backbone in config["grid"]["backbones"]
         if backbone in config["backbones"]
-        for depth in [DEPTH[size_of(config["backbones"][backbone]["model"])]]
+        for depth in [DEPTH[model_size(config["backbones"][backbone]["model"])]]
         for decoder in config["grid"]["decoders"]
         if decoder in config["decoders"]
         for layer in config["decoders"][decoder]["layers"] or []
@@ -211,7 +227,8 @@ def _wrong_layers(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _wrong_claims(report: Mapping[str, Any]) -> list[str]:
+def _find_wrong_claims(report: Mapping[str, Any]) -> list[str]:
+    """Return problems with names and margins of claims."""
     problems = []
     names = [claim["name"] for claim in report["claims"]]
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -219,20 +236,27 @@ def _wrong_claims(report: Mapping[str, Any]) -> list[str]:
     for claim in report["claims"]:
         if claim["relation"] == "equivalent":
             if claim["margin"] is None and claim["metric"] not in report["margins"]:
-                problems.append(f"report.claims: {claim['name']!r} needs a margin: {claim['metric']} has no other")
+                problems.append(
+                    f"report.claims: {claim['name']!r} needs a margin; report.margins has none for {claim['metric']}"
+                )
         elif claim["margin"] is not None:
-            problems.append(f"report.claims: {claim['name']!r} has a margin, which only `equivalent` takes")
+            problems.append(
+                f"report.claims: {claim['name']!r} has a margin, which is only allowed with the relation `equivalent`"
+            )
     return problems
 
 
-def _same_treatments(config: Mapping[str, Any]) -> list[str]:
-    """Return names of the grid that have the same settings; the audit finds settings that differ but do the same."""
+def _find_equal_settings(config: Mapping[str, Any]) -> list[str]:
+    """Return problems with names in the grid that have equal settings.
+
+    The audit finds settings that differ in the configuration but have the same effect.
+    """
     problems = []
     for plural in FACTORS.values():
         names = [name for name in config["grid"][plural] if name in config[plural]]
         for a, b in itertools.combinations(names, 2):
             if config[plural][a] == config[plural][b]:
                 problems.append(
-                    f"{plural}: {a!r} and {b!r} are the same setting {_shown(config[plural][a])}; give them one name"
+                    f"{plural}: {a!r} and {b!r} are the same setting {_format_value(config[plural][a])}; keep one"
                 )
     return problems

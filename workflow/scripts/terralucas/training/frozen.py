@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from terralucas.arrays import open_features
+from terralucas.arrays import open_checked_array
 from terralucas.randomness import Stream, torch_seed
 from terralucas.training.decoders import DecoderModel, read_tokens
 from terralucas.training.frozen_loop import TrainingData, predict, train
@@ -35,7 +35,7 @@ class FrozenLearner:
 
     def __init__(self, run: RunSettings, chips: RunChips, device: torch.device, features: Path, record: Path) -> None:
         self.seed, self.device = run.seed, device
-        array, self.source = open_features(features, record, len(chips.labels))
+        array, self.source = open_checked_array(features, record, len(chips.labels))
         self.fingerprint: str = self.source["sha256"]
         # torch wants memory it may write to; nothing here does.
         inputs = torch.from_numpy(array)
