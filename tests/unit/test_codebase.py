@@ -98,6 +98,51 @@ def test_what_code_does_counts(tmp_path, other):
     assert fingerprint([written(tmp_path / "one", CODE)]) != fingerprint([written(tmp_path / "two", other)])
 
 
+MESSAGES = """
+REMEDIES = {"size": "cut all chips to one size"}
+def f(x):
+    logger.info("one of %s", x)
+    raise ChipError("size", f"is {x.side} px; expected 224", remedy=REMEDIES["size"])
+"""
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ("cut all chips", "crop the chips"),
+        ("one of %s", "this is %s"),
+        ("px; expected 224", "px wide; it must be 224"),
+        ("is {x.side}", "has {x.side}"),
+    ],
+)
+def test_the_text_of_messages_does_not_count(tmp_path, before, after):
+    assert before in MESSAGES
+    changed = MESSAGES.replace(before, after)
+    assert fingerprint([written(tmp_path / "one", MESSAGES)]) == fingerprint([written(tmp_path / "two", changed)])
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ('ChipError("size"', 'ChipError("shape"'),
+        ("x.side", "x.width"),
+        ("raise ChipError", "raise Problem"),
+        ("logger.info", "print"),
+        ("REMEDIES = {", "COLUMNS = {"),
+        ('"size": "cut', '"shape": "cut'),
+    ],
+)
+def test_what_a_message_is_made_of_counts(tmp_path, before, after):
+    assert before in MESSAGES
+    changed = MESSAGES.replace(before, after, 1)
+    assert fingerprint([written(tmp_path / "one", MESSAGES)]) != fingerprint([written(tmp_path / "two", changed)])
+
+
+def test_strings_outside_messages_count(tmp_path):
+    first, second = written(tmp_path / "one", "X = 'a b'\n"), written(tmp_path / "two", "X = 'a c'\n")
+    assert fingerprint([first]) != fingerprint([second])
+
+
 def test_files_of_one_name_in_two_folders_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.setattr("terralucas.codebase.SCRIPTS", tmp_path)
     first = [written(tmp_path, "x = 1\n", "p/run.py"), written(tmp_path, "x = 2\n", "q/run.py")]

@@ -1,4 +1,4 @@
-"""What the process a user started shows."""
+"""What the process a user started shows, and when it starts no more jobs."""
 
 import io
 import json
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from _stop import StopAtFailedCheck
 from _terminal import Terminal, duration
 
 
@@ -102,8 +103,9 @@ def test_stages_are_named_once_and_snakemakes_bookkeeping_is_not_shown(runs):
     start(logger, "make_tables", "Computing the tables")
     logger.info("Select jobs to execute...")
     logger.warning("No SLURM account given, trying to guess.")
-    logger.error("Exiting because a job execution failed.")
-    assert shown.getvalue().splitlines()[1:] == ["Computing the tables", "Exiting because a job execution failed."]
+    logger.error("Exiting because a job execution failed. Look above for error messages")
+    logger.error("A plugin's own error.")
+    assert shown.getvalue().splitlines()[1:] == ["Computing the tables", "A plugin's own error."]
 
 
 def fail(logger, jobs, ids, logs=(), said=None):
@@ -165,15 +167,88 @@ def test_what_slurm_says_of_a_job_it_ended_is_found(runs, tmp_path):
     assert shown.getvalue().splitlines()[-1] == "        sbatch: error: invalid partition"
 
 
-def test_a_job_of_this_machine_has_spoken_for_itself(runs, tmp_path):
+def fail_alone(logger, job_id, failed_job):
+    logger.error("Error", extra={
+        "event": LogEvent.JOB_ERROR, "jobid": job_id, "rule_name": failed_job.rule.name, "indent": False,
+        "rule_msg": None, "log": failed_job.log,
+    })  # fmt: skip
+
+
+def test_a_job_of_this_machine_has_spoken_for_itself(tmp_path):
     local = {7: job(tmp_path, "index_chips", local=True)}
     write_log(local[7], "2026-01-01 10:00:00,000 ERROR index_chips: Bad chips.\n")
     logger, shown = terminal(local)
     assert shown.getvalue() == ""
-    logger.error("Error", extra={
-        "event": LogEvent.JOB_ERROR, "jobid": 7, "indent": False, "rule_msg": None, "log": local[7].log,
-    })  # fmt: skip
+    fail_alone(logger, 7, local[7])
     assert shown.getvalue().splitlines() == [f"FAILED  index_chips  (log: {local[7].log[0]})"]
+
+
+def listed_at_the_end(logger, shown):
+    before = len(shown.getvalue())
+    logger.handlers[0].show_failures()
+    return shown.getvalue()[before:].splitlines()
+
+
+def test_what_failed_is_listed_again_at_the_end_with_its_reason(runs, tmp_path):
+    jobs = runs | {7: job(tmp_path, "audit_treatment", local=True, section="losses", setting="soft")}
+    write_log(jobs[7], "2026-01-01 10:00:00,000 ERROR audit_treatment: Not what it says.\n  found: the same\n")
+    write_log(jobs[0], "2026-01-01 10:00:00,000 ERROR train_run: Bad split.\n")
+    write_log(jobs[1], "2026-01-01 10:00:00,000 ERROR train_run: Bad split.\n")
+    logger, shown = terminal(jobs)
+    fail_alone(logger, 7, jobs[7])
+    fail_alone(logger, 0, jobs[0])
+    fail_alone(logger, 1, jobs[1])
+    assert listed_at_the_end(logger, shown) == [
+        "",
+        "Failed:",
+        f"  audit_treatment · losses · soft  (log: {jobs[7].log[0]})",
+        "        Not what it says.",
+        "          found: the same",
+        f"  tiny · focal · mlp · seed 0  (log: {jobs[0].log[0]})",
+        f"  tiny · focal · mlp · seed 1  (log: {jobs[1].log[0]})",
+        "        Bad split.",
+    ]
+
+
+def test_a_job_that_finished_after_a_failure_is_not_listed(runs, clock):
+    logger, shown = terminal(runs)
+    fail(logger, runs, [0, 1])
+    for seed in (0, 1):
+        finish(runs[seed])
+    # One finishes by itself; the other in a pack of which a third run fails.
+    end(logger, 0)
+    fail(logger, runs, [1, 2])
+    failed = [line for line in listed_at_the_end(logger, shown) if "seed" in line]
+    assert failed == [f"  tiny · focal · mlp · seed 2  (log: {runs[2].log[0]})"]
+
+
+def test_nothing_is_listed_where_nothing_failed(runs):
+    logger, shown = terminal(runs)
+    assert listed_at_the_end(logger, shown) == []
+
+
+def test_errors_of_snakemake_itself_are_shown_and_listed_but_not_those_that_repeat_a_job(runs):
+    logger, shown = terminal(runs)
+    for message in (
+        "RuleException:\nCalledProcessError in file train.smk",
+        "MissingOutputException in rule train_run",
+        "WorkflowError:\nAt least one job did not complete successfully.",
+    ):
+        logger.error(message, extra={"event": LogEvent.ERROR, "exception": message.partition(":")[0]})
+    assert shown.getvalue().splitlines()[1:] == ["MissingOutputException in rule train_run"]
+    assert listed_at_the_end(logger, shown) == ["", "Failed:", "  MissingOutputException in rule train_run"]
+
+
+@pytest.mark.parametrize(("rule", "goes_on"), [("audit_treatment", False), ("train_run", True)])
+def test_only_a_failed_check_turns_keep_going_off_and_is_told(tmp_path, rule, goes_on):
+    jobs = {number: job(tmp_path, rule, local=True, number=number) for number in (7, 8)}
+    logger, shown = terminal(jobs)
+    scheduler = SimpleNamespace(keepgoing=True)
+    logger.addHandler(StopAtFailedCheck(scheduler, ["audit_treatment"], logger))
+    for number in jobs:
+        fail_alone(logger, number, jobs[number])
+    assert scheduler.keepgoing == goes_on
+    assert shown.getvalue().count("No more jobs are started") == (0 if goes_on else 1)
 
 
 @pytest.mark.parametrize(

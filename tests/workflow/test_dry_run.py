@@ -1,4 +1,4 @@
-"""What a dry run plans, and what it refuses, on a fresh clone without data, weights or network."""
+"""What a dry run plans, shows and refuses, on a fresh clone without data, weights or network."""
 
 import pytest
 
@@ -94,3 +94,51 @@ def test_tuned_backbones_stand_beside_frozen_ones_and_pack_their_chips_once(proj
     assert {"extract_features", "train_run"}.isdisjoint(alone)
     lora = project.planned("--configfile", path, "--config", "grid={backbones: [tiny, tiny_lora]}")
     assert lora["audit_tuning"] == 1
+
+
+def summary_of(output):
+    """What comes after Snakemake's own words."""
+    return output.split("\nStudy ", 1)[1].splitlines()
+
+
+def test_it_ends_in_a_summary_of_runs_downloads_and_results_and_lists_no_paths(project):
+    shown = project.snakemake("-n").stdout
+    summary = summary_of(shown)
+    assert summary[0] == "lucas-italy"
+    assert "Runs: 80 to do, 0 finished" in summary
+    table = [line.split() for line in summary[summary.index("Runs: 80 to do, 0 finished") + 2 :][:16]]
+    assert ["base", "weighted_focal", "mlp", "5", "0"] in table
+    downloads = [line.strip() for line in summary[summary.index("Downloads:") + 1 :][:3]]
+    assert [line.partition("  ")[0] for line in downloads] == ["chips", "weights of tiny", "weights of base"]
+    assert "of Google Drive, to resources/chips/lucas-italy-" in downloads[0]
+    assert "ibm-esa-geospatial/TerraMind-1.0-tiny" in downloads[1]
+    results = summary[summary.index("Results in results/lucas-italy:") + 1 :]
+    assert [line.split() for line in results] == [["report", "not", "there"], ["tables", "0", "of", "22", "there"]]
+    assert "rule all" not in shown
+    assert "predictions.parquet" not in shown
+    assert shown.count("Job stats:") == 1
+
+
+def test_a_single_target_is_summarised_without_the_runs_it_does_not_ask_for(project):
+    summary = summary_of(project.snakemake("-n", "results/demo/runs/tiny/weighted_ce/mlp/seed-3/metrics.json").stdout)
+    assert "Runs: 1 to do, 0 finished, 39 not asked for" in summary
+    assert [line.split() for line in summary if "weighted" in line] == [["tiny", "weighted_ce", "mlp", "1", "0"]]
+    assert "Downloads: none" in summary, "the demo's chips are simulated and its weights random"
+
+
+@pytest.mark.parametrize(
+    ("options", "lists_jobs"),
+    [("-q", False), ("-p", False), ("--verbose", True), ("--quiet host", True)],
+)
+def test_options_choose_whether_jobs_are_listed_and_leave_the_summary(project, options, lists_jobs):
+    shown = project.snakemake("-n", *options.split(), "--configfile", "config/demo.yaml").stdout
+    assert "Runs: 40 to do, 0 finished" in summary_of(shown)
+    assert ("Training tiny × weighted_ce × mlp, seed 3" in shown) == lists_jobs
+
+
+def test_an_impossible_target_has_no_summary(project):
+    done = project.snakemake("-n", "results/demo/absent.html", check=False)
+    assert done.returncode == 1
+    assert "MissingRuleException" in done.output
+    assert "Runs:" not in done.output
+    assert "Traceback" not in done.output

@@ -14,6 +14,10 @@ rule audit_treatment:
     wildcard_constraints:
         section="losses|decoders|normalisation",
         setting=one_of([*GRID["losses"], *GRID["decoders"], config["normalisation"]]),
+    # Before all else that could start, because what an audit refuses makes long jobs useless.
+    priority: 1
+    # It would fail in the same way again.
+    retries: 0
     localrule: True
     conda:
         ENVIRONMENT
@@ -44,6 +48,8 @@ rule audit_tuning:
         f"{RESULTS}/benchmarks/audit_tuning/{{tuning}}.tsv"
     wildcard_constraints:
         tuning="lora|full",
+    priority: 1
+    retries: 0
     localrule: True
     conda:
         ENVIRONMENT

@@ -138,14 +138,17 @@ def tuning_of(wildcards):
     return config["backbones"][wildcards.backbone]["tuning"]
 
 
+def all_runs():
+    """Every run of the grid, as (backbone, loss, decoder, seed)."""
+    return [(*recipe, str(seed)) for recipe in recipes(config) for seed in GRID["seeds"]]
+
+
 def run_files(name):
     """A file of every run of the grid."""
-    folders = [
-        RUN.format(backbone=backbone, loss=loss, decoder=decoder, seed=seed)
-        for backbone, loss, decoder in recipes(config)
-        for seed in GRID["seeds"]
+    return [
+        f"{RUN.format(backbone=backbone, loss=loss, decoder=decoder, seed=seed)}/{name}"
+        for backbone, loss, decoder, seed in all_runs()
     ]
-    return [f"{folder}/{name}" for folder in folders]
 
 
 def reported_run_files(name):

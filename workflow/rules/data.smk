@@ -44,6 +44,8 @@ rule index_chips:
         f"{RESULTS}/logs/index_chips.log",
     benchmark:
         f"{RESULTS}/benchmarks/index_chips.tsv"
+    # A check: it would fail in the same way again.
+    retries: 0
     localrule: True
     conda:
         ENVIRONMENT
@@ -98,6 +100,8 @@ rule split_chips:
         f"{RESULTS}/logs/split_chips/seed-{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/split_chips/seed-{{seed}}.tsv"
+    # A check: it would fail in the same way again.
+    retries: 0
     localrule: True
     conda:
         ENVIRONMENT

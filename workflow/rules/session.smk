@@ -1,63 +1,135 @@
-# What a study says when it starts, ends well or ends with failures, and how packed runs fail alone.
-from snakemake.spawn_jobs import SpawnedJobArgsFactory
+# What a study shows in a dry run, when it starts, ends well or ends with failures, and what stops it early.
+import atexit
 
-from _terminal import Terminal
+from snakemake.settings.enums import Quietness
+
+from _dry_run import HideJobs, downloads_section, results_section, runs_section
+from _packs import patch_packs
+from _stop import StopAtFailedCheck
+from _terminal import RUN_RULES, Terminal
 from terralucas.disk import check_writable, remove_leftovers
 from terralucas.study.registration import plan_of, register
 
+# Rules that check chips, splits and settings. Where one fails, the chips or the configuration must be corrected, which may
+# change what all others are made of: the study stops there, though other failures leave the runs that do not depend on them
+# to be finished (keep-going in profiles/default). An audit as an input of feature passes would come before them for certain,
+# but a new input makes Snakemake repeat those of finished studies; so audits have a higher priority instead.
+CHECKS = ("index_chips", "split_chips", "audit_treatment", "audit_tuning")
 
-def insist_on_writing(folder):
-    """Stop before any job where files cannot be made, with a message that says so."""
+
+def stop_at_study_error(function, *arguments):
+    """Call a function; its StudyError ends Snakemake with the message and no traceback."""
     try:
-        check_writable(Path(folder))
+        function(*arguments)
     except StudyError as error:
         raise WorkflowError(str(error)) from None
 
 
+def require_writable(folder):
+    """Stop before any job where files cannot be made, with a message that says so."""
+    stop_at_study_error(check_writable, Path(folder))
+
+
 if workflow.is_main_process:
     # Snakemake's records and lock; without this it ends with a traceback.
-    insist_on_writing(".snakemake")
+    require_writable(".snakemake")
 
 
-def insist_on_plain_paths():
+def require_quotable_paths():
     """Stop where a path has characters that Snakemake and its SLURM plugin do not quote in the jobs' command lines."""
     for path in (Path.cwd(), workflow.main_snakefile, *workflow.overwrite_configfiles):
         if found := sorted(set("'$`\\\n") & set(str(path))):
-            problem = StudyError(
+            raise StudyError(
                 f"SLURM jobs cannot be started from {path}.",
                 found=f"{' '.join(found)} in the path",
                 remedy="use a folder whose path has no quote ', $, ` or backslash; spaces and other letters work",
             )
-            raise WorkflowError(str(problem))
+
+
+def prepare_cluster():
+    """Check and change what Snakemake needs to run jobs on a cluster."""
+    require_quotable_paths()
+    if workflow.group_settings.overwrite_groups:
+        patch_packs()
+    # The plugin is only installed for sure, and its settings only known, where it is the executor.
+    if workflow.executor_plugin.name == "slurm":
+        from _slurm import patch_plugin
+
+        patch_plugin(workflow.executor_settings)
+
+
+def terminal_handlers():
+    """What shows Snakemake's log on the terminal; none where a plugin for logging does."""
+    handlers = workflow.logger_manager.logger.handlers
+    return [handler for handler in handlers if handler.name == "DefaultStreamHandler"]
+
+
+def finished_runs():
+    """The runs of the grid that are finished, as (backbone, loss, decoder, seed)."""
+    return {run for run, record in zip(all_runs(), run_files("run.yaml")) if Path(record).is_file()}
+
+
+def print_dry_run():
+    """Print which runs a dry run plans, what would be downloaded and what is there."""
+    # Snakemake makes the scheduler when it knows all jobs; before that an error ended it, which it has shown.
+    if workflow.scheduler is None:
+        return
+    jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
+    outputs = {str(path) for job in jobs for path in job.output}
+    wildcards = [job.wildcards for job in jobs if job.rule.name in RUN_RULES]
+    planned = {(each.backbone, each.loss, each.decoder, each.seed) for each in wildcards}
+    has_chips_to_retrieve = any(job.rule.name == "retrieve_chips" for job in jobs)
+    fetched = [job.wildcards.backbone for job in jobs if job.rule.name == "fetch_weights"]
+    sections = (
+        runs_section(all_runs(), planned, finished_runs()),
+        downloads_section(
+            without_secrets(config)["dataset"]["sources"] if has_chips_to_retrieve else [],
+            Path(DOWNLOADS, "chips", DATASET_KEY),
+            {name: config["backbones"][name]["weights"] for name in GRID["backbones"] if name in fetched},
+            Path(DOWNLOADS, "huggingface"),
+        ),
+        results_section(
+            RESULTS,
+            {
+                "report": [f"{RESULTS}/report.html"],
+                "tables": [f"{RESULTS}/tables/{name}.csv" for name in (*TABLES, *EVIDENCE, *BESIDE)],
+            },
+            outputs,
+        ),
+    )
+    print(f"\nStudy {config['study']}", *("\n".join(section) for section in sections), sep="\n\n")
+
+
+if workflow.is_main_process and workflow.output_settings.dryrun:
+    # Snakemake calls no hook at the end of a dry run. An error at exit is shown, but leaves the exit status as it was.
+    atexit.register(print_dry_run)
+    # `--verbose`, and a --quiet that does not name `reason` as that of profiles/default, show every job.
+    if not workflow.output_settings.verbose and Quietness.REASON in (workflow.output_settings.quiet or ()):
+        for handler in terminal_handlers():
+            handler.addFilter(HideJobs())
 
 
 onstart:
-    insist_on_writing(RESULTS)
-    finished = sum(Path(path).is_file() for path in run_files("run.yaml"))
-    register(Path(RESULTS, "registration.json"), plan_of(config), finished)
+    require_writable(RESULTS)
     if not workflow.local_exec:
-        insist_on_plain_paths()
-    # The plugin is only there, and its settings only known, where it is the executor.
-    if hasattr(workflow.executor_settings, "status_command"):
-        from _slurm import mend_plugin
-
-        try:
-            mend_plugin(workflow.executor_settings)
-        except StudyError as error:
-            raise WorkflowError(str(error)) from None
+        stop_at_study_error(prepare_cluster)
+    register(Path(RESULTS, "registration.json"), plan_of(config), len(finished_runs()))
     # `--verbose` shows everything, as does the log file.
     if not workflow.output_settings.verbose:
-        for handler in list(workflow.logger_manager.logger.handlers):
-            if handler.name == "DefaultStreamHandler":
-                workflow.logger_manager.logger.removeHandler(handler)
-                workflow.logger_manager.logger.addHandler(
-                    Terminal(
-                        {workflow.dag.jobid(job): job for job in workflow.dag.needrun_jobs()},
-                        total=len(run_files("run.yaml")),
-                        finished=sum(Path(path).is_file() for path in run_files("run.yaml")),
-                        is_remote=not workflow.local_exec,
-                    )
+        for handler in terminal_handlers():
+            workflow.logger_manager.logger.removeHandler(handler)
+            workflow.logger_manager.logger.addHandler(
+                Terminal(
+                    {workflow.dag.jobid(job): job for job in workflow.dag.needrun_jobs()},
+                    total=len(all_runs()),
+                    finished=len(finished_runs()),
+                    is_remote=not workflow.local_exec,
                 )
+            )
+    # After the terminal, which shows the failure before this says what follows from it.
+    workflow.logger_manager.logger.addHandler(
+        StopAtFailedCheck(workflow.scheduler, CHECKS, workflow.logger_manager.logger)
+    )
 
 
 onsuccess:
@@ -70,13 +142,10 @@ onsuccess:
 
 
 onerror:
+    for handler in workflow.logger_manager.logger.handlers:
+        if isinstance(handler, Terminal):
+            handler.show_failures()
     print(
         "The study is not finished. What is finished is kept: start it again, and it goes on from there.",
         file=sys.stderr,
     )
-
-
-# Snakemake hands --keep-incomplete to the processes it starts, but not --keep-going: the first run of a pack to fail
-# would take those after it along.
-_arguments = SpawnedJobArgsFactory.general_args
-SpawnedJobArgsFactory.general_args = lambda *given, **named: f"{_arguments(*given, **named)} --keep-going"

@@ -1,4 +1,4 @@
-"""Mends what Snakemake's SLURM plugin (2.8.0) does badly, each thing seen to hang or to hide an error.
+"""Replaces functions of Snakemake's SLURM plugin that were seen to make a study wait for ever.
 
 It lasts for the process that submits; nothing here changes what jobs compute.
 """
@@ -6,28 +6,46 @@ It lasts for the process that submits; nothing here changes what jobs compute.
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from typing import Any
 
 import snakemake_executor_plugin_slurm as plugin
-from snakemake.jobs import GroupJob
 
+from _signatures import require_parameters
 from terralucas.errors import StudyError
+
+# The functions are not part of the plugin's public interface: another version may use them in another way.
+TESTED_VERSIONS = ("2.8.0",)
 
 # Status checks grow up to 180 s apart, and a job that ends must still be remembered at the next.
 _LONGEST_BETWEEN_CHECKS_S = 240
 
 
-def mend_plugin(settings: Any) -> None:
-    """Mend the plugin for its settings.
+def patch_plugin(settings: Any) -> None:
+    """Replace what the plugin needs replaced with these settings.
 
     Raises:
-        StudyError: SLURM forgets jobs before they would be missed.
+        StudyError: the plugin is not one that was tested, or SLURM forgets jobs before they would be missed.
     """
+    _require_tested_plugin()
     if settings.status_command == "squeue":
         _keep_to_squeue(settings.init_seconds_before_status_checks)
     if not settings.requeue:
         _end_preempted_jobs()
-    _speak_for_packs()
+
+
+def _require_tested_plugin() -> None:
+    """Stop before anything is replaced in a plugin whose code is not known."""
+    installed = version("snakemake-executor-plugin-slurm")
+    if installed not in TESTED_VERSIONS:
+        raise StudyError(
+            "This version of Snakemake's SLURM plugin was not tested: the study has to replace functions inside it.",
+            found=f"snakemake-executor-plugin-slurm {installed}",
+            expected=" or ".join(TESTED_VERSIONS),
+            remedy=f"pip install snakemake-executor-plugin-slurm=={TESTED_VERSIONS[-1]}",
+        )
+    require_parameters(plugin, "get_min_job_age", ())
+    require_parameters(plugin, "query_job_status", ("command", "logger"))
 
 
 def _keep_to_squeue(seconds_before_checks: int) -> None:
@@ -55,17 +73,10 @@ def _end_preempted_jobs() -> None:
     """Where SLURM may not requeue, a preempted job is over; the plugin would wait for its return for ever."""
     query = plugin.query_job_status
 
-    async def query_job_status(*arguments: Any) -> Any:
-        states, seconds = await query(*arguments)
+    async def query_job_status(command: str, logger: Any) -> Any:
+        states, seconds = await query(command, logger)
         if states is not None:
             states = {job: "CANCELLED" if state == "PREEMPTED" else state for job, state in states.items()}
         return states, seconds
 
     plugin.query_job_status = query_job_status
-
-
-def _speak_for_packs() -> None:
-    """A pack has no rule, without which the plugin's own error handling dies, and drops what SLURM said of it."""
-    log_error = GroupJob.log_error
-    GroupJob.rule = property(lambda self: next(iter(self.jobs)).rule)
-    GroupJob.log_error = lambda self, msg=None, **named: log_error(self, said=msg, **named)

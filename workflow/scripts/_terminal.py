@@ -10,7 +10,8 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -29,11 +30,18 @@ _KEPT = (
     "Terminating processes on user request",
     "Will exit after finishing",
     "No suitable partition found",
+    "No more jobs are started",
 )
 
+# Errors that only say that a job failed, which is shown with its reason.
+_EMPTY_ERRORS = (
+    "RuleException:\nCalledProcessError",
+    "Exiting because a job execution failed",
+    "WorkflowError:\nAt least one job did not complete",
+)
 
 # Rules of which each job is one run of the study.
-_RUNS = ("train_run", "tune_run")
+RUN_RULES = ("train_run", "tune_run")
 
 
 class Job(Protocol):
@@ -44,6 +52,21 @@ class Job(Protocol):
     output: Any
     log: Any
     is_local: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed.
+
+    Attributes:
+        job: that failed.
+        reason: the error it wrote, or what the cluster said of it.
+        places: the logs to look into.
+    """
+
+    job: Job
+    reason: str
+    places: tuple[str, ...]
 
 
 class Terminal(logging.Handler):
@@ -61,8 +84,10 @@ class Terminal(logging.Handler):
     ) -> None:
         super().__init__(logging.INFO)
         self.jobs, self.is_remote, self.stream = jobs, is_remote, stream
-        self.runs = sum(job.rule.name in _RUNS for job in jobs.values())
+        self.runs = sum(job.rule.name in RUN_RULES for job in jobs.values())
         self.finished: set[int] = set()
+        self._failures: dict[int, Failure] = {}
+        self._other_errors: list[str] = []
         self._lines: list[str] = []
         self._started: float | None = None
         self._show(f"{self.runs} runs to do; {finished} of the study's {total} were there" if self.runs else "")
@@ -84,13 +109,24 @@ class Terminal(logging.Handler):
                 self._fail(ids, getattr(record, "said", None), record.aux_logs)
             elif event is None and record.getMessage().startswith("Trying to restart job"):
                 self._show(_indent("it is started again"))
-            elif event is None and (record.levelno >= logging.ERROR or record.getMessage().startswith(_KEPT)):
+            elif event == LogEvent.ERROR and not record.getMessage().startswith(_EMPTY_ERRORS):
+                self._other_errors.append(record.getMessage())
+                self._show(record.getMessage())
+            elif event is None and _is_kept(record):
                 self._show(record.getMessage())
         except Exception:
             self.handleError(record)
 
+    def show_failures(self) -> None:
+        """List the jobs that failed for good, and Snakemake's own errors, once more at the end of a study."""
+        if self._failures or self._other_errors:
+            self._show("\nFailed:")
+            self._list(self._failures.values(), "  ")
+            for message in self._other_errors:
+                self._show(_indent(message, "  "))
+
     def _begin(self, record: logging.LogRecord) -> None:
-        if record.rule_name in _RUNS:
+        if record.rule_name in RUN_RULES:
             if self._started is None:
                 self._started = time.monotonic()
         elif record.rule_msg:
@@ -98,7 +134,9 @@ class Terminal(logging.Handler):
 
     def _finish(self, job_id: int) -> None:
         job = self.jobs[job_id]
-        if job.rule.name not in _RUNS or job_id in self.finished:
+        # It may have failed before and been started again.
+        self._failures.pop(job_id, None)
+        if job.rule.name not in RUN_RULES or job_id in self.finished:
             return
         self.finished.add(job_id)
         metrics = json.loads(Path(job.output.metrics).read_text(encoding="utf-8"))
@@ -127,18 +165,26 @@ class Terminal(logging.Handler):
         for job_id in finished:
             self._finish(job_id)
         self._show_finished()
-        # What a job on this machine says is on this terminal already.
-        reasons: dict[str, list[Job]] = {}
-        for job in (self.jobs[i] for i in ids if i not in finished):
-            unseen = self.is_remote and not job.is_local
-            # The plugin adds its whole command line to a refused submission.
-            slurm = (message or "").partition("\n    sbatch call:")[0]
-            reason = _said([*job.log, *logs]) or slurm or "it ended without saying why" if unseen else ""
-            reasons.setdefault(reason, []).append(job)
-        for reason, failed in reasons.items():
-            for job in failed:
-                places = dict.fromkeys([*map(str, job.log), *logs])
-                self._show(f"FAILED  {_name(job)}  (log: {', '.join(places)})")
+        failed = {i: self._failure_of(self.jobs[i], message, logs) for i in ids if i not in finished}
+        self._failures.update(failed)
+        self._list(failed.values(), "FAILED  ", is_first_time=True)
+
+    def _failure_of(self, job: Job, message: str | None, logs: Sequence[str]) -> Failure:
+        # The SLURM plugin adds its whole command line to a refused submission.
+        slurm = (message or "").partition("\n    sbatch call:")[0]
+        reason = _last_error([*job.log, *logs]) or slurm or "it ended without saying why"
+        return Failure(job, reason, tuple(dict.fromkeys([*map(str, job.log), *logs])))
+
+    def _list(self, failures: Iterable[Failure], mark: str, is_first_time: bool = False) -> None:
+        """Show failures, those with the same reason together."""
+        by_reason: dict[str, list[Failure]] = {}
+        for failure in failures:
+            # At first, what a job on this machine said is on this terminal already.
+            is_seen = is_first_time and (failure.job.is_local or not self.is_remote)
+            by_reason.setdefault("" if is_seen else failure.reason, []).append(failure)
+        for reason, alike in by_reason.items():
+            for failure in alike:
+                self._show(f"{mark}{_name(failure.job)}  (log: {', '.join(failure.places)})")
             self._show(_indent(reason))
 
     def _show(self, line: str) -> None:
@@ -156,10 +202,10 @@ def duration(seconds: float) -> str:
 
 def _name(job: Job) -> str:
     values = [f"seed {value}" if name == "seed" else str(value) for name, value in job.wildcards.items()]
-    return " · ".join(values if job.rule.name in _RUNS else [job.rule.name, *values])
+    return " · ".join(values if job.rule.name in RUN_RULES else [job.rule.name, *values])
 
 
-def _said(logs: Sequence[str]) -> str | None:
+def _last_error(logs: Sequence[str]) -> str | None:
     """The last error a job wrote into one of its logs."""
     for path in map(Path, logs):
         if path.is_file():
@@ -169,5 +215,10 @@ def _said(logs: Sequence[str]) -> str | None:
     return None
 
 
-def _indent(text: str) -> str:
-    return "\n".join(f"        {line}" for line in text.splitlines())
+def _is_kept(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    return message.startswith(_KEPT) or (record.levelno >= logging.ERROR and not message.startswith(_EMPTY_ERRORS))
+
+
+def _indent(text: str, margin: str = " " * 8) -> str:
+    return "\n".join(f"{margin}{line}" for line in text.splitlines())

@@ -13,6 +13,11 @@ SCRIPTS = PACKAGE.parent
 # Helpers of the scripts that change no result: logs, exit codes, no network.
 _WITHOUT_EFFECT = {SCRIPTS / "_job.py", SCRIPTS / "_offline.py"}
 
+# What makes messages: classes of errors and problems, loggers, and tables of what to do about a problem.
+_ERRORS = {"StudyError", "ChipError", "Problem"}
+_LOGGERS = {"logger", "progress"}
+_MESSAGE_TABLES = {"REMEDIES"}
+
 
 def code_of(script: Path) -> list[Path]:
     """Return the script, all modules of this project that it imports at any depth, and the files that these read.
@@ -39,7 +44,9 @@ def code_of(script: Path) -> list[Path]:
 def fingerprint(paths: Iterable[Path]) -> str:
     """Return the hex SHA-256 of what code files do, independent of where the project lies.
 
-    A Python file counts as its syntax tree without docstrings, comments and layout; any other file as its bytes.
+    A Python file counts as its syntax tree without docstrings, comments, layout and the text of messages; any other
+    file as its bytes. Messages are the strings in calls that make errors, problems of chips or lines of logs, and in
+    tables of remedies: they change no number. A string without a space counts there too, because it may be a key.
     """
     digest = hashlib.sha256()
     for path in sorted(map(Path, paths)):
@@ -56,11 +63,14 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _serialised(node: ast.AST) -> Iterator[str]:
+def _serialised(node: ast.AST, in_message: bool = False) -> Iterator[str]:
     """Yield a syntax tree as text.
 
     Empty fields are left out: which of them there are differs between versions of Python. `ast.dump` shows them.
     """
+    in_message = in_message or _is_message(node)
+    if in_message and isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+        return
     yield f"({type(node).__name__}"
     for name, value in ast.iter_fields(node):
         if value is None or value == [] or name == "type_comment":
@@ -71,10 +81,21 @@ def _serialised(node: ast.AST) -> Iterator[str]:
             items = _without_docstring(items)
         for item in items:
             if isinstance(item, ast.AST):
-                yield from _serialised(item)
+                yield from _serialised(item, in_message)
             else:
                 yield f"{item!r},"
     yield ")"
+
+
+def _is_message(node: ast.AST) -> bool:
+    """Whether the strings of a statement or call are messages to a user."""
+    if isinstance(node, ast.Assign):
+        return any(isinstance(target, ast.Name) and target.id in _MESSAGE_TABLES for target in node.targets)
+    if not isinstance(node, ast.Call):
+        return False
+    if isinstance(node.func, ast.Attribute):
+        return isinstance(node.func.value, ast.Name) and node.func.value.id in _LOGGERS
+    return isinstance(node.func, ast.Name) and node.func.id in _ERRORS
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
