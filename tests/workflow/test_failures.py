@@ -2,7 +2,7 @@
 
 import pytest
 
-from tiny_study import TINY
+from helpers.tiny_study import TINY
 
 pytestmark = pytest.mark.workflow
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from helpers.tuned_runs import BANDS, IDENTITY, MLP, NAMES, RANDOM, logits, make_study, recipe_of, run
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.features import FeatureOptions, extract
 from terralucas.data.normalisation import normaliser_of_index
@@ -16,7 +17,6 @@ from terralucas.errors import StudyError
 from terralucas.training.frozen import FrozenLearner
 from terralucas.training.run import Inputs, execute
 from terralucas.training.trained_run import load_run
-from tuned_runs import BANDS, IDENTITY, MLP, NAMES, RANDOM, logits, make_study, recipe_of, run
 
 CENTER = IDENTITY | {"pooling": "center", "window": 2, "layers": [3, 12]}
 
