@@ -1,7 +1,8 @@
 """A real Slurm of one node for tests, and for trying the profile: no systemd, no cgroups, GPUs that are only booked.
 
-    python tests/helpers/cluster.py start FOLDER    prints what to export, so that sbatch, squeue and the profile use it
-    python tests/helpers/cluster.py stop FOLDER
+    PYTHONPATH=tests python -m helpers.cluster start FOLDER     prints what to export, so that sbatch, squeue and the
+                                                                profile use it
+    PYTHONPATH=tests python -m helpers.cluster stop FOLDER
 
 Everything lies in FOLDER: configuration, keys, spool, logs. Clients find it by SLURM_CONF and PATH, which jobs inherit,
 and its ports and its munge socket are its own. So it leaves /etc/slurm alone, meets no other Slurm of the machine, and
@@ -26,6 +27,8 @@ from types import TracebackType
 from typing import Self
 
 import psutil
+
+from helpers import debian
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "munged")
@@ -97,29 +100,12 @@ def install() -> None:
     """Install Debian's packages of Slurm, without starting their daemons.
 
     Raises:
-        ClusterError: this is not root, or there is no apt-get, or it fails.
+        PackageError: they cannot be installed.
+        ClusterError: they were, and do not bring all of Slurm's programs.
     """
-    if os.geteuid() != 0:
-        raise ClusterError("a Slurm cluster of one's own needs root")
-    if not shutil.which("apt-get"):
-        raise ClusterError(f"Slurm is not installed (packages {', '.join(PACKAGES)}), and there is no apt-get")
-    # Packages ask this program whether they may start their daemons.
-    policy = Path("/usr/sbin/policy-rc.d")
-    own_policy = not policy.exists()
-    if own_policy:
-        policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
-        policy.chmod(0o755)
-    apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300"]
-    try:
-        for command in ([*apt, "update"], [*apt, "install", "-y", "--no-install-recommends", *PACKAGES]):
-            done = subprocess.run(
-                command, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, capture_output=True, text=True
-            )
-    finally:
-        if own_policy:
-            policy.unlink()
-    if done.returncode != 0 or not available():
-        raise ClusterError(f"apt-get could not install Slurm: {done.stderr.strip()[-2000:]}")
+    debian.install(PACKAGES)
+    if not available():
+        raise ClusterError(f"{', '.join(PACKAGES)} are installed, and one of {', '.join(PROGRAMS)} is not there")
 
 
 def free_ports(count: int) -> list[int]:

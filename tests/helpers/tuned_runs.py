@@ -1,6 +1,7 @@
 """Tuned runs on small chips, with the first two blocks of TerraTorch's real tiny encoder at random weights."""
 
 import hashlib
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -47,6 +48,21 @@ def shallow(*arguments):
     return backbone
 
 
+def watched(before):
+    """`shallow` whose first block calls `before` ahead of each pass: where memory ends, or a process is killed.
+
+    Args:
+        before: of (whether it trains, tokens (n, tokens, D)); what it returns, if anything, takes the tokens' place.
+    """
+
+    def build(*arguments):
+        backbone = shallow(*arguments)
+        backbone.encoder.encoder[0].register_forward_pre_hook(lambda block, given: before(block.training, given[0]))
+        return backbone
+
+    return build
+
+
 def make_study(folder):
     """Chips whose near infrared tells their class, with one missing pixel."""
     random = np.random.default_rng(0)
@@ -75,6 +91,15 @@ def make_study(folder):
     pq.write_table(pa.table(index), folder / "chips.parquet")
     write_split(folder / "split.csv", ids, (["train"] * 3 + ["validation"] + ["test"]) * (N // 5))
     np.save(folder / "chips.npy", chips)
+    return folder
+
+
+def make_uneven(study, folder):
+    """The same chips, most of them of one class."""
+    shutil.copytree(study, folder, dirs_exist_ok=True)
+    index = pq.read_table(folder / "chips.parquet")
+    labels = pa.array((np.arange(N) % 6 // 3 * (1 + np.arange(N) % 2)).astype(np.int64))
+    pq.write_table(index.set_column(index.column_names.index("label"), "label", labels), folder / "chips.parquet")
     return folder
 
 

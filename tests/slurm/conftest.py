@@ -6,6 +6,7 @@ import warnings
 import pytest
 
 from helpers.cluster import Cluster, ClusterError, available, install
+from helpers.debian import PackageError
 from helpers.project import Project
 
 
@@ -16,7 +17,7 @@ def cluster(tmp_path_factory):
         if not available():
             install()
             warnings.warn(pytest.PytestWarning("apt-get installed Slurm for these tests"), stacklevel=1)
-    except ClusterError as error:
+    except (ClusterError, PackageError) as error:
         if os.environ.get("TERRALUCAS_REQUIRE_SLURM") == "1":
             pytest.fail(f"TERRALUCAS_REQUIRE_SLURM is 1, and there is no Slurm: {error}")
         warnings.warn(pytest.PytestWarning(f"NOT TESTED: nothing ran on Slurm, because {error}"), stacklevel=1)

@@ -1,11 +1,12 @@
 """The project's own files agree with each other."""
 
+import ast
 import re
 import tomllib
 
 import yaml
 
-from helpers.paths import ROOT
+from helpers.paths import ROOT, SCRIPTS
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -36,9 +37,16 @@ def test_the_snakefile_is_a_table_of_contents():
     assert len((ROOT / "Snakefile").read_text(encoding="utf-8").splitlines()) < 40
 
 
-def test_no_module_is_longer_than_400_lines():
-    long = [path.name for path in (ROOT / "workflow").rglob("*.py") if len(path.read_text("utf-8").splitlines()) > 400]
-    assert long == []
+def test_every_package_says_at_its_door_what_is_inside():
+    """In a sentence; what its modules are for is theirs to say."""
+    core = SCRIPTS / "terralucas"
+    packages = {path.parent for path in core.rglob("*.py")}
+    assert core / "report" / "sections" in packages
+    for package in packages:
+        door = package / "__init__.py"
+        said = ast.get_docstring(ast.parse(door.read_text(encoding="utf-8"))) if door.is_file() else None
+        assert said, f"{door.relative_to(ROOT)} has no docstring"
+        assert len(said.split()) >= 5 and said.endswith("."), f"{door.relative_to(ROOT)}: {said}"
 
 
 def test_scripts_are_named_as_their_rules():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import resource
 import tarfile
 import zlib
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -128,14 +130,23 @@ def test_other_arguments_give_other_bytes(tmp_path, change):
     assert simulate(tmp_path / "one.tar.gz").read_bytes() != simulate(tmp_path / "two.tar.gz", **change).read_bytes()
 
 
-def test_a_failure_leaves_no_file(tmp_path, monkeypatch):
-    def fail(*_):
-        raise OSError("disk full")
+@contextmanager
+def files_no_larger_than(size):
+    """This process can write no longer files, as on a disk that fills up."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
-    monkeypatch.setattr("terralucas.data.simulation._geotiff", fail)
-    with pytest.raises(OSError, match="disk full"):
-        simulate(tmp_path / "chips.tar.gz")
-    assert list(tmp_path.iterdir()) == []
+
+def test_a_failure_leaves_no_file(tmp_path):
+    whole = simulate(tmp_path / "whole.tar.gz").stat().st_size
+    (tmp_path / "failed").mkdir()
+    with pytest.raises(OSError, match="File too large"), files_no_larger_than(whole // 2):
+        simulate(tmp_path / "failed" / "chips.tar.gz")
+    assert list((tmp_path / "failed").iterdir()) == []
 
 
 @pytest.mark.parametrize(

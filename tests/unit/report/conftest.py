@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import warnings
 
 import pytest
 
-from helpers import report_page
+from helpers import browser, report_page
+from helpers.debian import PackageError
 from helpers.synthetic import make_study
 
 
@@ -27,3 +30,20 @@ def study(whole_study):
 def render(tmp_path):
     """Writes the page of a study, and gives its HTML."""
     return lambda study, **changes: report_page.render(study, tmp_path, **changes)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Path of a Chromium; it is installed where it is missing, this is root and there is apt-get."""
+    path = browser.find()
+    if path is not None:
+        return path
+    try:
+        path = browser.install_chromium()
+    except PackageError as error:
+        if os.environ.get("TERRALUCAS_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"TERRALUCAS_REQUIRE_BROWSER is 1, and there is no Chromium: {error}")
+        warnings.warn(pytest.PytestWarning(f"NOT TESTED: no page was opened, because {error}"), stacklevel=1)
+        pytest.skip(str(error))
+    warnings.warn(pytest.PytestWarning("apt-get installed Chromium for these tests"), stacklevel=1)
+    return path

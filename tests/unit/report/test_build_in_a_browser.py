@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 
 import pytest
@@ -11,7 +10,6 @@ from helpers import report_page
 from helpers.synthetic import LUCAS, draw_all, make_study
 from terralucas.report.build import build_report
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WIDTHS = (360, 768, 1440)
 # A page around the report that reads it in frames of several widths; the report's own rules let no script in.
 AROUND = """<!DOCTYPE html><body><script>
@@ -50,7 +48,7 @@ for (const width of WIDTHS) {
 
 
 @pytest.fixture(scope="module")
-def browsed(tmp_path_factory):
+def browsed(chromium, tmp_path_factory):
     """What the browser saw at each width, and what it said."""
     folder = tmp_path_factory.mktemp("page")
     # A study that fills the page: a long name of a class, two sets of classes, four recipes.
@@ -59,7 +57,7 @@ def browsed(tmp_path_factory):
     build_report(study.tables, draw_all(study, folder), study.geojson, report_page.CONTEXT, folder / "report.html")
     (folder / "around.html").write_text(AROUND.replace("WIDTHS", json.dumps(WIDTHS)), encoding="utf-8")
     command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
         "--disable-component-update", "--disable-sync", "--allow-file-access-from-files", "--enable-logging=stderr",
         f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", "--dump-dom",
         (folder / "around.html").as_uri(),
@@ -70,7 +68,6 @@ def browsed(tmp_path_factory):
     return json.loads(found[1]), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
-@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium to open the page in")
 class TestInChromium:
     @pytest.mark.parametrize("width", WIDTHS)
     def test_nothing_is_wider_than_the_screen(self, browsed, width):

@@ -27,6 +27,7 @@ from helpers.tuned_runs import (
     logits,
     losses,
     make_study,
+    make_uneven,
     recipe_of,
     record,
     run,
@@ -40,9 +41,11 @@ from terralucas.data.packed_chips import pack_chips
 from terralucas.errors import StudyError
 from terralucas.files import write_json
 from terralucas.training import tuned, tuned_loop
-from terralucas.training.chip_batches import Augmentation, Batch, EpochBatches, PackedChips
+from terralucas.training.chip_batches import Augmentation, Batch, PackedChips
 from terralucas.training.decoders import DecoderModel, read_tokens
 from terralucas.training.frozen import FrozenLearner
+from terralucas.training.progress import TrainingOptions
+from terralucas.training.resume import ResumeFile
 from terralucas.training.run import Inputs, execute
 
 
@@ -183,13 +186,24 @@ def test_a_model_scores_chips_as_the_decoder_of_a_frozen_run_scores_features(tmp
         torch.testing.assert_close(model(chips), alone(features), rtol=1e-4, atol=1e-5)
 
 
-def test_a_loss_that_changes_with_the_epoch_is_told_of_it(study, tmp_path, monkeypatch):
-    ldam = {"type": "ldam", "max_margin": 0.5, "scale": 30.0, "class_weights": "balanced", "drw_epoch": 2}
-    told = []
-    monkeypatch.setattr(tuned_loop, "start_epoch", lambda loss, epoch: told.append((type(loss).__name__, epoch)))
-    run(study, tmp_path, recipe_of(loss=ldam))
-    assert told == [("LdamLoss", 1), ("LdamLoss", 2), ("LdamLoss", 3)]
-    assert "head.head.2.bias" not in weights(tmp_path), "a normalised head has none"
+@pytest.mark.parametrize("drw_epoch", [1, 2, 3])
+def test_a_loss_that_changes_with_the_epoch_is_told_of_it(study, tmp_path, drw_epoch):
+    """LDAM takes class weights from its epoch on: its value on the validation chips, computed from their logits."""
+    uneven = make_uneven(study, tmp_path / "uneven")
+    ldam = {"type": "ldam", "max_margin": 0.5, "scale": 30.0, "class_weights": "balanced", "drw_epoch": drw_epoch}
+    folder = run(uneven, tmp_path / "run", recipe_of(loss=ldam, training={"epochs": 2, "learning_rate": 0.003}))
+    assert record(folder)["best_epoch"] == 2
+    assert "head.head.2.bias" not in weights(folder), "a normalised head has none"
+    labels = pq.read_table(uneven / "chips.parquet")["label"].to_numpy()
+    counts = np.bincount(labels[np.arange(N) % 5 < 3])
+    shown = pq.read_table(folder / "predictions.parquet").to_pandas().query("split == 'validation'")
+    lowered, own = np.stack(shown["logits"]).astype(float), shown["label"].to_numpy()
+    lowered[np.arange(len(own)), own] -= 30.0 * 0.5 * (counts[own] / counts.min()) ** -0.25
+    terms = scipy.special.logsumexp(lowered, axis=1) - lowered[np.arange(len(own)), own]
+    reweighted, plain = np.average(terms, weights=1 / counts[own]), terms.mean()
+    assert reweighted != pytest.approx(plain, rel=0.01)
+    expected = reweighted if drw_epoch <= 2 else plain
+    assert history(folder)["validation_loss"][1] == pytest.approx(expected, rel=1e-5)
 
 
 def normalised(study, folder):
@@ -239,18 +253,18 @@ def test_an_average_that_forgets_at_once_is_the_weights_themselves(study, tmp_pa
     assert_same_files(full, run(study, tmp_path, recipe_of(ema_decay=0.0)))
 
 
-def test_training_stops_when_validation_does_not_improve(study, tmp_path, monkeypatch):
-    scores = iter([0.3, 0.6, 0.5, 0.6, 0.9, 1.0])
-    row = lambda value, logits, labels: {  # noqa: E731
-        "validation_loss": 1.0, "validation_nll": 1.0, "validation_macro_accuracy": next(scores),
-        "validation_micro_accuracy": 0.5,
-    }  # fmt: skip
-    monkeypatch.setattr(tuned_loop, "validation_row", row)
-    recipe = recipe_of(training={"epochs": 6}, early_stopping_patience=2)
-    run(study, tmp_path, recipe)
-    assert (record(tmp_path)["epochs"], record(tmp_path)["best_epoch"]) == (4, 2)
-    run(study, tmp_path, recipe)
-    assert record(tmp_path)["resumed_after_epoch"] == 4, "nothing is left to do"
+def test_training_stops_when_validation_does_not_improve(study, tmp_path):
+    training = {"epochs": 8, "learning_rate": 0.0003}
+    scores = history(run(study, tmp_path / "patient", recipe_of(training=training)))["validation_macro_accuracy"]
+    best = [int(np.argmax(scores[:epoch])) + 1 for epoch in range(1, len(scores) + 1)]
+    last = next(epoch for epoch in range(1, len(scores) + 1) if epoch - best[epoch - 1] == 2)
+    assert 1 < best[last - 1] < last < 8, "a score is beaten first, and then none for two epochs"
+    recipe = recipe_of(training=training, early_stopping_patience=2)
+    stopped = run(study, tmp_path / "stopped", recipe)
+    assert (record(stopped)["epochs"], record(stopped)["best_epoch"]) == (last, best[last - 1])
+    assert history(stopped)["validation_macro_accuracy"].equals(scores[:last])
+    run(study, stopped, recipe)
+    assert record(stopped)["resumed_after_epoch"] == last, "nothing is left to do"
 
 
 @pytest.mark.parametrize(("warmup", "kind"), [(0, "none"), (0, "cosine"), (1.5, "none"), (1.5, "cosine")])
@@ -276,17 +290,26 @@ def test_the_schedule_is_that_of_torch(warmup, kind):
         expected.step()
 
 
-def test_an_epochs_batches_are_made_a_few_times_and_not_for_each_of_them(study, tmp_path, monkeypatch):
-    sizes, original = [], EpochBatches.batches
+def test_an_epochs_batches_are_made_a_few_times_and_not_for_each_of_them(tmp_path):
+    def times_made(batch_size):
+        """How often the chips' shares of the loss were asked for: once each time that batches are made of them."""
+        asked = []
+        mass = lambda epoch: asked.append(epoch) or np.ones(N)  # noqa: E731
+        normaliser = Normaliser("dataset", np.zeros(1), np.ones(1), np.zeros(1))
+        array = np.random.default_rng(0).random((N, 1, 4, 4), dtype=np.float32)
+        chips = PackedChips(array, np.arange(N) % CLASSES, normaliser, Augmentation(False, 0.0), 0)
+        ids = [str(row) for row in range(N)]
+        data = tuned_loop.ChipData(chips, ids, np.arange(18), np.arange(18, N), mass, workers=0)
+        module = tuned_loop.EndToEnd(
+            torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, CLASSES)), torch.nn.functional.cross_entropy,
+            data, TrainingOptions.of(recipe_of().training | {"epochs": 1, "batch_size": batch_size}),
+            tuned_loop.EndToEndOptions.of(END_TO_END), 0, tuned_loop.Callbacks(lambda: None, lambda row: None),
+        )  # fmt: skip
+        tuned_loop.fit(module, torch.device("cpu"), ResumeFile(tmp_path / f"{batch_size}.ckpt", "f", 3600.0))
+        return len(asked)
 
-    def counted(self):
-        sizes.append(len(original(self)))
-        return original(self)
-
-    monkeypatch.setattr(EpochBatches, "batches", counted)
-    for batch_size in (1, 6):
-        run(study, tmp_path / str(batch_size), recipe_of(training={"epochs": 1, "batch_size": batch_size}))
-    assert sizes.count(18) == sizes.count(3) == len(sizes) / 2 > 0
+    # 18 batches and 3.
+    assert times_made(1) == times_made(6) > 0
 
 
 def test_compile_compiles_the_model(study, tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """Tuned runs that are interrupted, diverge or do not fit into memory."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +8,6 @@ import time
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -22,10 +20,12 @@ from helpers.tuned_runs import (
     assert_same_to_rounding,
     inputs_of,
     make_study,
+    make_uneven,
     recipe_of,
     record,
     run,
     shallow,
+    watched,
 )
 from terralucas.errors import StudyError, Terminated
 from terralucas.training import run as runs
@@ -58,16 +58,15 @@ class KilledError(Exception):
 
 
 def interrupt(monkeypatch, call, ending):
-    """Raise in the given training step, counted from 1 over all epochs (five in each)."""
-    original, calls = tuned_loop.EndToEnd.training_step, []
+    """Raise in the backbone in the given training step, counted from 1 over all epochs (five in each)."""
+    calls = []
 
-    def step(self, batch, number):
-        calls.append(number)
-        if len(calls) == call:
+    def before(training, tokens):
+        calls.extend([len(tokens)] * training)
+        if training and len(calls) == call:
             raise ending
-        return original(self, batch, number)
 
-    monkeypatch.setattr(tuned_loop.EndToEnd, "training_step", step)
+    monkeypatch.setattr(tuned, "build_backbone", watched(before))
 
 
 @pytest.mark.parametrize(
@@ -175,11 +174,11 @@ def test_divergence_counts_steps_and_not_their_batches(study, tmp_path, monkeypa
     """In the second batch of the second step, which are 4 chips each; the cosine is SGDR's (its eq. 5)."""
     calls = []
 
-    def loss(logits, labels):
-        calls.append(len(labels))
-        return torch.nn.functional.cross_entropy(logits, labels) * (float("nan") if len(calls) == 4 else 1.0)
+    def before(training, tokens):
+        calls.extend([len(tokens)] * training)
+        return tokens * float("nan") if training and len(calls) == 4 else None
 
-    monkeypatch.setattr(runs, "build_loss", lambda *arguments: loss)
+    monkeypatch.setattr(tuned, "build_backbone", watched(before))
     run(study, tmp_path, recipe_of(accumulate=2, schedule="cosine"))
     # 18 chips are 3 steps in each of 3 epochs.
     rate = 0.0005 * (1 + np.cos(np.pi / 9))
@@ -190,15 +189,16 @@ def test_divergence_counts_steps_and_not_their_batches(study, tmp_path, monkeypa
 
 @pytest.fixture
 def small_memory(monkeypatch):
-    """A GPU that holds the activations of two chips."""
-    original = tuned_loop.EndToEnd.training_step
+    """A GPU that holds the activations of two chips; a list of how many were in it, in training and evaluation."""
+    held = []
 
-    def step(self, batch, number):
-        if len(batch[1]) > 2:
+    def before(training, tokens):
+        if training and len(tokens) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        return original(self, batch, number)
+        held.append((training, len(tokens)))
 
-    monkeypatch.setattr(tuned_loop.EndToEnd, "training_step", step)
+    monkeypatch.setattr(tuned, "build_backbone", watched(before))
+    return held
 
 
 def test_a_batch_that_does_not_fit_is_an_error_that_says_what_was_tried(study, tmp_path, small_memory):
@@ -211,12 +211,7 @@ def test_a_batch_that_does_not_fit_is_an_error_that_says_what_was_tried(study, t
 
 @pytest.fixture(scope="module")
 def uneven(study, tmp_path_factory):
-    """The same chips, most of them of one class."""
-    folder = shutil.copytree(study, tmp_path_factory.mktemp("uneven"), dirs_exist_ok=True)
-    index = pq.read_table(folder / "chips.parquet")
-    labels = pa.array((np.arange(N) % 6 // 3 * (1 + np.arange(N) % 2)).astype(np.int64))
-    pq.write_table(index.set_column(index.column_names.index("label"), "label", labels), folder / "chips.parquet")
-    return folder
+    return make_uneven(study, tmp_path_factory.mktemp("uneven"))
 
 
 WEIGHTED = {"type": "ce", "class_weights": "balanced", "reduction": "weighted_mean"}
@@ -245,14 +240,10 @@ def test_a_batch_that_does_not_fit_is_cut_where_that_is_allowed(
     assert_same_to_rounding(cut, whole)
 
 
-def test_evaluation_takes_no_more_chips_than_training(study, tmp_path, small_memory, monkeypatch):
-    seen = []
-    forward = tuned.TunedModel.forward
-    monkeypatch.setattr(
-        tuned.TunedModel, "forward", lambda self, chips: seen.append(len(chips)) or forward(self, chips)
-    )
+def test_evaluation_takes_no_more_chips_than_training(study, tmp_path, small_memory):
     run(study, tmp_path, recipe_of(training={"epochs": 1}), lower_batch_on_oom=True)
-    assert max(seen) == 2
+    assert {training for training, _ in small_memory} == {True, False}
+    assert max(chips for _, chips in small_memory) == 2
 
 
 def test_a_model_that_does_not_fit_is_an_error_and_not_tried_again(study, tmp_path, monkeypatch):
