@@ -34,6 +34,6 @@ rule all:
     default_target: True
     input:
         f"{RESULTS}/report.html",
-        # Named too, because what is deleted below a report that is there would not be missed.
+        # Listed too: Snakemake would not miss a table or run that was deleted while the report is there.
         [*rules.make_tables.output, *rules.make_evidence.output, *reported_run_files("predictions.parquet")],
     localrule: True

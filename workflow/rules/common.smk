@@ -5,7 +5,6 @@ import re
 
 from snakemake.exceptions import WorkflowError
 
-from terralucas.codebase import code_of, fingerprint
 from terralucas.study.settings import (
     BOOKKEEPING,
     END_TO_END_BOOKKEEPING,
@@ -19,6 +18,7 @@ from terralucas.study.settings import (
 from terralucas.study.validation import resolve
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
+from terralucas.names import run_name, seed_name
 from terralucas.backbones.feature_kinds import kind_of_features
 
 # The configuration of the user, before the defaults are filled in.
@@ -32,8 +32,12 @@ GRID = config["grid"]
 FROZEN, TUNED = backbones_with_tuning(config, "frozen"), backbones_with_tuning(config, "full", "lora")
 DATASET = config["dataset"]
 RESULTS = f"results/{config['study']}"
-RUN = f"{RESULTS}/runs/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}"
-CONTROL = f"{RESULTS}/controls/{{control}}/seed-{{seed}}"
+# Names with wildcards, as they stand in paths.
+SEED_NAME = seed_name("{seed}")
+RUN_NAME = run_name("{backbone}", "{loss}", "{decoder}", "{seed}")
+RUN = f"{RESULTS}/runs/{RUN_NAME}"
+CONTROL = f"{RESULTS}/controls/{{control}}/{SEED_NAME}"
+SPLIT = f"{RESULTS}/splits/{SEED_NAME}.csv"
 FEATURES = f"{RESULTS}/features/{{backbone}}/{{normalised_by}}"
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Used with `--software-deployment-method conda`; otherwise jobs run in the environment of Snakemake.
@@ -57,33 +61,8 @@ wildcard_constraints:
     seed=one_of(GRID["seeds"]),
     control=one_of(control_names(config)),
     # The chips whose statistics normalise all chips: all, or the training chips of a seed.
-    normalised_by=r"all|seed-\d+",
+    normalised_by="all|" + seed_name(r"\d+"),
     kind=r"(pooled|tokens)(-\d+)*",
-
-
-def without_rerun(value):
-    """Return a parameter whose changes do not rerun jobs: Snakemake does not compare functions of the input."""
-    return lambda wildcards, input: value
-
-
-def script_path(rule_name):
-    """Return the path of the script of a rule, for the directive `script:`."""
-    return str(SCRIPTS / f"{rule_name}.py")
-
-
-def code_fingerprint(rule_name):
-    """Return a fingerprint of the code of a rule, as a parameter that Snakemake compares.
-
-    Changes of comments, docstrings or layout do not change the fingerprint, and so do not rerun jobs.
-    """
-    return lambda wildcards: fingerprint(code_of(SCRIPTS / f"{rule_name}.py"))
-
-
-def shared_code_fingerprint(rule_name, other):
-    """Return a fingerprint of the code that the scripts of two rules share."""
-    return lambda wildcards: fingerprint(
-        set(code_of(SCRIPTS / f"{rule_name}.py")) & set(code_of(SCRIPTS / f"{other}.py"))
-    )
 
 
 def list_local_archives():
@@ -116,7 +95,7 @@ def get_normalised_by(seed):
     if config["normalisation"] != "train":
         return "all"
     # With a holdout, all seeds share one split, and so one feature pass.
-    return f"seed-{GRID['seeds'][0] if config['split']['strategy'] == 'holdout' else seed}"
+    return seed_name(GRID["seeds"][0] if config["split"]["strategy"] == "holdout" else seed)
 
 
 def get_feature_settings(backbone):
@@ -154,17 +133,6 @@ def run_files(name):
     ]
 
 
-def reported_run_files(name):
-    """Return the path of a file of every run in the report.
-
-    These are all runs, or the finished ones if `report.unfinished_runs` is `name`.
-    """
-    files = run_files(name)
-    if config["report"]["unfinished_runs"] == "refuse":
-        return files
-    return [file for file, record in zip(files, run_files("run.yaml")) if Path(record).is_file()]
-
-
 def list_control_sources(wildcards):
     """Return the input files of a control for each seed: none, descriptions, or the pooled features of a backbone."""
     seeds = GRID["seeds"]
@@ -183,35 +151,6 @@ def list_control_files(name):
     return [f"{CONTROL.format(control=control, seed=seed)}/{name}" for control in controls for seed in GRID["seeds"]]
 
 
-def declare_tables(names):
-    """Return the paths of tables, each declared as an item of Snakemake's report.
-
-    `names` maps the name of a table to the meaning of its rows.
-    """
-    return {
-        name: report(
-            f"{RESULTS}/tables/{name}.csv",
-            caption=f"../report/{name}.rst",
-            category="Tables",
-            labels={"table": name.replace("_", " "), "rows": rows},
-        )
-        for name, rows in names.items()
-    }
-
-
-def list_feature_records():
-    """Return the records of all feature passes of the study; only frozen backbones have features."""
-    statistics = dict.fromkeys(get_normalised_by(seed) for seed in GRID["seeds"])
-    kinds = dict.fromkeys(kind_of_features(config["decoders"][name]) for name in GRID["decoders"])
-    folders = [FEATURES.format(backbone=name, normalised_by=each) for name in FROZEN for each in statistics]
-    return [f"{folder}/{kind}.json" for folder in folders for kind in kinds]
-
-
-def list_other_summaries():
-    """Return the tables of scores of the studies in `report.beside` that exist."""
-    paths = [Path("results", study, "tables", "summary.csv") for study in config["report"]["beside"]]
-    return [str(path) for path in paths if path.is_file()]
-
-
+include: "code.smk"
 include: "resources.smk"
 include: "treatments.smk"

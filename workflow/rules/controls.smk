@@ -30,7 +30,7 @@ rule describe_chips:
 rule fit_control:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
-        splits=expand(f"{RESULTS}/splits/seed-{{seed}}.csv", seed=GRID["seeds"]),
+        splits=expand(SPLIT, seed=GRID["seeds"]),
         sources=lambda wildcards: list(dict.fromkeys(itertools.chain(*list_control_sources(wildcards)))),
     output:
         predictions=expand(f"{CONTROL}/predictions.parquet", seed=GRID["seeds"], allow_missing=True),

@@ -95,11 +95,11 @@ rule split_chips:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
     output:
-        f"{RESULTS}/splits/seed-{{seed}}.csv",
+        SPLIT,
     log:
-        f"{RESULTS}/logs/split_chips/seed-{{seed}}.log",
+        f"{RESULTS}/logs/split_chips/{SEED_NAME}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/split_chips/seed-{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/split_chips/{SEED_NAME}.tsv"
     # A check: it would fail in the same way again.
     retries: 0
     localrule: True

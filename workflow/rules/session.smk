@@ -84,7 +84,7 @@ def print_dry_run():
         runs_section(all_runs(), planned, finished_runs()),
         downloads_section(
             without_secrets(config)["dataset"]["sources"] if has_chips_to_retrieve else [],
-            Path(DOWNLOADS, "chips", DATASET_KEY),
+            Path(DOWNLOADS, "chips", DATASET_FOLDER),
             {name: config["backbones"][name]["weights"] for name in GRID["backbones"] if name in fetched},
             Path(DOWNLOADS, "huggingface"),
         ),

@@ -5,7 +5,7 @@
 rule train_run:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
-        split=f"{RESULTS}/splits/seed-{{seed}}.csv",
+        split=SPLIT,
         features=lambda wildcards: f"{get_features_of_run(wildcards)}.npy",
         features_record=lambda wildcards: f"{get_features_of_run(wildcards)}.json",
         audits=list_audits_of_run,
@@ -16,9 +16,9 @@ rule train_run:
         model=f"{RUN}/model.ckpt",
         record=f"{RUN}/run.yaml",
     log:
-        f"{RESULTS}/logs/train_run/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}.log",
+        f"{RESULTS}/logs/train_run/{RUN_NAME}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train_run/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/train_run/{RUN_NAME}.tsv"
     wildcard_constraints:
         backbone=one_of(FROZEN),
     conda:
@@ -51,7 +51,7 @@ rule train_run:
 rule tune_run:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
-        split=f"{RESULTS}/splits/seed-{{seed}}.csv",
+        split=SPLIT,
         packed=f"{RESULTS}/data/packed.npy",
         packed_record=f"{RESULTS}/data/packed.json",
         weights=f"{RESULTS}/weights/{{backbone}}.json",
@@ -63,9 +63,9 @@ rule tune_run:
         model=f"{RUN}/model.ckpt",
         record=f"{RUN}/run.yaml",
     log:
-        f"{RESULTS}/logs/train_run/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}.log",
+        f"{RESULTS}/logs/train_run/{RUN_NAME}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train_run/{{backbone}}/{{loss}}/{{decoder}}/seed-{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/train_run/{RUN_NAME}.tsv"
     wildcard_constraints:
         backbone=one_of(TUNED),
     conda:
