@@ -1,4 +1,4 @@
-"""What every script of a rule has in common: its log file, and errors that read well."""
+"""Set up the log file and the error messages of every script of a rule."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from typing import Any
 from terralucas.disk import explain
 from terralucas.errors import StudyError, Terminated
 
-# A progress bar redraws itself on a terminal; in a log every redrawing is a line. tqdm reads this when it is imported.
+# In a log file, each update of a progress bar is a line; therefore it is updated rarely. tqdm reads this at import.
 os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "30")
 
-# Lines of this logger are shown on the terminal; everything at INFO and above is in the log file.
+# Messages of this logger are also shown on the terminal. The log file has all messages from level INFO.
 progress = logging.getLogger("progress")
 
 
 @contextmanager
 def job(snakemake: Any) -> Iterator[None]:
-    """Run a rule's work with logging set up; a StudyError ends the job with its message instead of a traceback."""
+    """Run the work of a rule with logging; a StudyError ends the job with its message and without a traceback."""
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
-    # A log that cannot be written (a full disk) must not bury the error under errors of its own.
+    # If the log cannot be written, for example on a full disk, logging must not hide the error with its own errors.
     logging.raiseExceptions = False
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_terminal = logging.StreamHandler(sys.stderr)
     to_terminal.setFormatter(_TerminalFormatter())
     to_terminal.addFilter(lambda record: record.name == "progress" or record.levelno >= logging.ERROR)
     logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
-    # Libraries' warnings belong into the log, not between the lines of a running workflow.
+    # Warnings of libraries go to the log file and not to the terminal.
     logging.captureWarnings(True)
     warnings.simplefilter("default")
     signal.signal(signal.SIGTERM, _terminate)
@@ -56,7 +56,7 @@ def job(snakemake: Any) -> Iterator[None]:
 
 
 class _TerminalFormatter(logging.Formatter):
-    """Errors are marked, so that they are found among other lines in SLURM's log."""
+    """Formatter that marks errors, so that they are easy to find in the log of SLURM."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = super().format(record)
@@ -64,6 +64,6 @@ class _TerminalFormatter(logging.Formatter):
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    # Whoever signals a whole job ends a loader's workers too; torch would raise an error of its own.
+    # The signal also ends the worker processes of a data loader; PyTorch must not raise its own error for them.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     raise Terminated

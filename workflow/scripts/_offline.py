@@ -1,4 +1,4 @@
-"""Keeps the libraries that a job imports from the network."""
+"""Keep the libraries of a job offline."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 
 
 def stay_offline() -> None:
-    """Let no library ask a server for anything; call it before TerraTorch is imported.
+    """Prevent requests of libraries to servers; call this before importing TerraTorch.
 
-    Weights were fetched on the head node; a compute node may have no network, and must not wait for one. A library that
-    TerraTorch imports would ask for its own latest version.
+    The weights were fetched on the head node. A compute node may have no network, and must not wait for a timeout. A
+    library that TerraTorch imports would ask a server for its latest version.
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"

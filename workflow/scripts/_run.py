@@ -1,4 +1,4 @@
-"""What the rules of frozen and of tuned runs have in common."""
+"""Execute a run; shared by the rules for frozen and tuned backbones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from terralucas.training.run import Inputs, MakeLearner, RunSettings, execute
 
 
 def execute_run(snakemake: Any, make_learner: MakeLearner) -> None:
-    """Execute the run of a job; its learner is made by `make_learner`."""
+    """Execute the run of a job with the learner that `make_learner` returns."""
     source, names, params = snakemake.input, snakemake.wildcards, snakemake.params
     execute(
         RunSettings(

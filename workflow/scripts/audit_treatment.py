@@ -1,4 +1,4 @@
-"""Rule audit_treatment: a named loss or decoder beside the others of the study, or its normalisation beside all."""
+"""Rule audit_treatment: compare a loss or decoder with the others of the study, or the normalisation with all."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from terralucas.audit.normalisations import normalisation_treatments
 from terralucas.audit.treatments import audit
 from terralucas.files import write_json
 
-# The sums are small: threads would only wait for each other.
+# With one thread, small computations are faster.
 torch.set_num_threads(1)
 
 with job(snakemake):

@@ -1,4 +1,4 @@
-"""Rule audit_tuning: how backbones are tuned, with the options of the study, beside other tunings and none."""
+"""Rule audit_tuning: compare a tuning, with the options of the study, with other tunings and with `frozen`."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ stay_offline()
 torch.set_num_threads(1)
 
 with job(snakemake):
-    # TerraTorch reads the environment when it is imported.
+    # Import it here, because TerraTorch reads the environment when it is imported.
     from terralucas.audit.tunings import tuning_treatments
 
     params, tuning = snakemake.params, snakemake.wildcards.tuning

@@ -1,4 +1,4 @@
-"""Rule build_report: the self-contained HTML report."""
+"""Rule build_report: write the self-contained HTML report."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ with job(snakemake):
         read_registrations(Path(params.registration)),
     )
     tables["durations"] = durations
-    # results/<study>/tables/summary.csv
+    # The path is results/<study>/tables/summary.csv.
     others = {Path(path).parts[-3]: read_table(path) for path in source.beside}
     tables["beside"] = other_studies_table({context.study: tables["summary"], **others})
     write_table(tables["beside"], Path(output.beside))

@@ -1,4 +1,4 @@
-"""Rule describe_chips: band statistics and centre pixel of every chip."""
+"""Rule describe_chips: compute band statistics and centre pixel of every chip."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rule draw_figures: the figures of the report."""
+"""Rule draw_figures: draw the figures of the report."""
 
 from pathlib import Path
 

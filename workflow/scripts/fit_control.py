@@ -1,4 +1,4 @@
-"""Rule fit_control: one control with every seed; a fit is so short that a job for each would be all start-up."""
+"""Rule fit_control: fit one control with all seeds, because a single fit is shorter than the start of a job."""
 
 from pathlib import Path
 
@@ -7,13 +7,15 @@ from terralucas.controls.run import ControlInputs, execute
 
 with job(snakemake):
     source, params, output = snakemake.input, snakemake.params, snakemake.output
-    for place, seed in enumerate(params.seeds):
+    for position, seed in enumerate(params.seeds):
         execute(
             snakemake.wildcards.control,
             seed,
             params.monitor,
             params.n_classes,
-            ControlInputs(Path(source.chips), Path(source.splits[place]), tuple(map(Path, params.sources[place]))),
-            Path(output.predictions[place]),
-            Path(output.records[place]),
+            ControlInputs(
+                Path(source.chips), Path(source.splits[position]), tuple(map(Path, params.sources[position]))
+            ),
+            Path(output.predictions[position]),
+            Path(output.records[position]),
         )

@@ -1,4 +1,4 @@
-"""Rule index_chips: open and check every chip, and write the index all later stages read."""
+"""Rule index_chips: open and check every chip, and write the index that all later rules read."""
 
 import json
 from pathlib import Path

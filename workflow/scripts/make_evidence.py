@@ -1,4 +1,4 @@
-"""Rule make_evidence: what lies behind the scores, as tidy tables and a map."""
+"""Rule make_evidence: compute fronts, calibration, distances and a map from the predictions."""
 
 from pathlib import Path
 

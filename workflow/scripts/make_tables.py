@@ -1,4 +1,4 @@
-"""Rule make_tables: the tidy tables of the study."""
+"""Rule make_tables: compute the tidy tables of the study."""
 
 from pathlib import Path
 
@@ -23,8 +23,8 @@ with job(snakemake):
         controls.setdefault(control_as_recipe(control), {})[seed_of(path.parent.name)] = path
     split, groups = params.split, None
     if split["block_km"] is not None:
-        places = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
-        groups = spatial_blocks(*places, split["block_km"])
+        easting_m, northing_m = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
+        groups = spatial_blocks(easting_m, northing_m, split["block_km"])
     is_holdout = split["strategy"] == "holdout"
     question = Question.from_config(params.report, params.classes, 1 if is_holdout else split["folds"])
     for name, table in study_tables(statuses, controls, index, groups, question, is_holdout).items():

@@ -1,4 +1,4 @@
-"""Rule pack_chips: all chips in one array, for tuned runs."""
+"""Rule pack_chips: write all chips to one array, for tuned runs."""
 
 import json
 from functools import partial

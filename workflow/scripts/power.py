@@ -1,4 +1,4 @@
-"""Rule power: what the design can decide, before there are any runs."""
+"""Rule power: compute the planned power of the study before the runs."""
 
 from pathlib import Path
 
@@ -17,8 +17,9 @@ with job(snakemake):
         index = Path(params.index)
         if not index.is_file():
             raise StudyError(
-                "The power of a design needs the number of chips of each class.",
+                "The planned power needs the number of chips of each class.",
                 found=f"no report.planning.class_counts and no {index}",
+                expected="one of both",
                 remedy="set report.planning.class_counts, or index the chips first:"
                 " snakemake --cores 2 --until index_chips",
             )

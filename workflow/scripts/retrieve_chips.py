@@ -1,4 +1,4 @@
-"""Rule retrieve_chips: get the chips from the first source that has them."""
+"""Rule retrieve_chips: retrieve the chips from the first source that works."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rule split_chips: the part of every chip for one seed."""
+"""Rule split_chips: split the chips into training, validation and test parts for one seed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Rule train_run: one backbone × loss × decoder × seed, of a frozen backbone."""
+"""Rule train_run: train decoder and head of one backbone × loss × decoder × seed on a frozen backbone."""
 
 from functools import partial
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Rule tune_run: one backbone × loss × decoder × seed, of a backbone that is tuned."""
+"""Rule tune_run: tune the backbone of one backbone × loss × decoder × seed, with decoder and head."""
 
 import json
 from functools import partial
@@ -10,7 +10,7 @@ from _offline import stay_offline
 stay_offline()
 
 with job(snakemake):
-    # TerraTorch and Lightning read the environment when they are imported.
+    # Import them here, because TerraTorch and Lightning read the environment when they are imported.
     from _run import execute_run
     from terralucas.training.tuned import TunedInputs, TunedLearner
 
