@@ -13,7 +13,7 @@ from terralucas.training.decoders import DecoderModel
 from terralucas.training.frozen_loop import TrainingData, predict, train
 from terralucas.training.losses import build_loss
 from terralucas.training.progress import Progress, TrainingOptions, keep_best
-from terralucas.training.resume import ResumeFile, saving_last_epoch
+from terralucas.training.resume import ResumeFile, save_last_epoch_on_failure
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": 6, "dropout": 0.1}
@@ -142,8 +142,8 @@ def test_a_run_that_ends_early_saves_the_last_whole_epoch_at_once(tmp_path, endi
 def test_an_ending_is_told_also_where_it_cannot_be_saved(tmp_path, ending):
     (tmp_path / "file").touch()
     resume_file = ResumeFile(tmp_path / "file" / "resume.ckpt", "f", 3600.0)
-    with pytest.raises(ending), saving_last_epoch(resume_file) as last_epoch:
-        last_epoch.reached({"epoch": 1}, last=False)
+    with pytest.raises(ending), save_last_epoch_on_failure(resume_file) as last_epoch:
+        last_epoch.keep({"epoch": 1}, is_final=False)
         raise ending
 
 

@@ -1,1 +1,1 @@
-"""Runs: losses, decoders, training loops, and what a run leaves on disk."""
+"""Training of runs: losses, decoders, training loops, and the files that a run writes."""

@@ -1,4 +1,4 @@
-"""The batches of chips that a tuned backbone is trained on."""
+"""Batches of chips for the training of a tuned backbone."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ from terralucas.data.normalisation import Normaliser
 from terralucas.randomness import Stream, generator
 from terralucas.training.progress import TrainingOptions, epoch_order
 
-# From left to right, from top to bottom, and along the diagonal: each or not gives all eight ways to lay a square.
+# Mirror left–right, top–bottom and along the diagonal. Applying each one or not gives all eight symmetries of a square.
 _MIRRORS = (partial(np.flip, axis=-1), partial(np.flip, axis=-2), partial(np.swapaxes, axis1=-1, axis2=-2))
 
 
 class Batch(NamedTuple):
-    """What a loader is asked for.
+    """A request to the loader: the chips to load, and the weight of their loss.
 
     Attributes:
         rows: row numbers of the chips.
-        epoch: whose augmentation they get; 0 for none.
-        weight: what the loss is multiplied by, so that a step's gradient is that of its whole batches.
+        epoch: number of the epoch whose augmentation the chips get; 0 for no augmentation.
+        weight: factor of the loss. With these factors, the gradients of a step's pieces add up to the gradient of its
+            uncut batches.
     """
 
     rows: np.ndarray
@@ -41,8 +42,8 @@ class Augmentation:
     """Random changes of a training chip, drawn anew in every epoch.
 
     Attributes:
-        flips_and_rotations: one of the eight ways to lay a square on itself, each with probability ⅛.
-        brightness: multiply its reflectance by a factor drawn evenly from 1 − b to 1 + b.
+        flips_and_rotations: whether to apply one of the eight symmetries of a square, each with probability ⅛.
+        brightness: b; the reflectance is multiplied by a factor drawn uniformly from 1 − b to 1 + b.
     """
 
     flips_and_rotations: bool
@@ -50,11 +51,16 @@ class Augmentation:
 
     @property
     def changes_chips(self) -> bool:
-        """Whether there is anything to draw for."""
+        """Whether any change is switched on."""
         return self.flips_and_rotations or self.brightness > 0
 
     def __call__(self, chips: np.ndarray, draws: np.ndarray) -> np.ndarray:
-        """Change square chips (n, bands, side, side) by numbers (n, 4) between 0 and 1."""
+        """Return changed copies of square chips.
+
+        Args:
+            chips: (n, bands, side, side) reflectance.
+            draws: (n, 4) random numbers between 0 and 1: three for the symmetry, one for the brightness.
+        """
         chips = chips.copy()
         if self.flips_and_rotations:
             for column, mirrored in enumerate(_MIRRORS):
@@ -65,14 +71,15 @@ class Augmentation:
 
 
 class PackedChips(Dataset):
-    """Normalised batches of packed chips.
+    """A dataset of packed chips that returns normalised batches.
 
     Args:
         array: (n, bands, height, width) reflectance.
         labels: (n,) class indices.
-        normaliser: applied to each batch, as it is to each chip of a feature pass.
-        augmentation: of training batches.
-        seed: of the run; draws the augmentation, of each chip and epoch alike whatever batch it is in.
+        normaliser: normalises each batch, as it normalises each chip when features are extracted.
+        augmentation: random changes of the training chips.
+        seed: the run's seed. It decides the augmentation of each chip in each epoch, so that the augmentation does not
+            depend on the batch the chip is in.
     """
 
     def __init__(
@@ -83,7 +90,7 @@ class PackedChips(Dataset):
         self._drawn_for, self._draws = 0, np.empty((0, 4))
 
     def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor, float]:
-        """Chips (rows, bands, height, width) float32, their labels, and the batch's weight."""
+        """Return the chips (rows, bands, height, width) float32, their labels, and the batch's weight."""
         chips = self.array[batch.rows]
         if batch.epoch and self.augmentation.changes_chips:
             if self._drawn_for != batch.epoch:
@@ -94,19 +101,20 @@ class PackedChips(Dataset):
 
 
 class EpochBatches(Sampler[Batch]):
-    """The batches of an epoch, in the order all recipes of a seed share.
+    """The batches of an epoch, in the order that all recipes share for one seed.
 
-    A step takes `accumulate` batches of `batch_size` chips; where a batch does not fit into memory, it is cut in
-    `parts`. A piece is of one batch, in which it has its share of the loss's denominator, so that cutting changes no
-    gradient. Every step but an epoch's last is of `per_step` pieces.
+    An optimiser step uses `accumulate` batches of `batch_size` chips. A batch that does not fit into memory is cut into
+    `pieces_per_batch` pieces. The loss of a piece is weighted by the piece's share of the denominator of its batch's
+    loss, so that cutting does not change the gradient. Every step has `pieces_per_step` pieces; only the last step of
+    an epoch may have fewer.
 
     Args:
-        seed: of the run.
-        train: rows of the training chips.
+        seed: the run's seed.
+        train: row numbers of the training chips.
         options: batch size and `drop_last`.
-        accumulate: batches of a step.
-        mass: maps an epoch to what each chip of the study (n,) adds to the denominator of the loss.
-        parts: pieces of a batch.
+        accumulate: number of batches in an optimiser step.
+        denominator_terms: maps an epoch to (n,) terms: what each chip of the study adds to the denominator of the loss.
+        pieces_per_batch: number of pieces of a batch.
     """
 
     def __init__(
@@ -115,18 +123,18 @@ class EpochBatches(Sampler[Batch]):
         train: np.ndarray,
         options: TrainingOptions,
         accumulate: int,
-        mass: Callable[[int], np.ndarray],
-        parts: int = 1,
+        denominator_terms: Callable[[int], np.ndarray],
+        pieces_per_batch: int = 1,
     ) -> None:
-        self.seed, self.train, self.options, self.mass = seed, train, options, mass
+        self.seed, self.train, self.options, self.denominator_terms = seed, train, options, denominator_terms
         self.chips_per_step = options.batch_size * accumulate
-        self.chips_per_piece = math.ceil(options.batch_size / parts)
-        self.per_step = accumulate * math.ceil(options.batch_size / self.chips_per_piece)
+        self.chips_per_piece = math.ceil(options.batch_size / pieces_per_batch)
+        self.pieces_per_step = accumulate * math.ceil(options.batch_size / self.chips_per_piece)
         self.epoch = 1
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of an epoch."""
+        """Number of optimiser steps in an epoch."""
         return math.ceil(len(self._order()) / self.chips_per_step)
 
     def __len__(self) -> int:
@@ -136,39 +144,45 @@ class EpochBatches(Sampler[Batch]):
         return iter(self.batches())
 
     def batches(self) -> list[Batch]:
-        """The batches of the epoch `epoch`."""
-        mass, found = self.mass(self.epoch), []
-        for step in _pieces(self._order(), self.chips_per_step):
-            for batch in _pieces(step, self.options.batch_size):
-                for rows in _pieces(batch, self.chips_per_piece):
-                    share = float(mass[rows].sum() / mass[batch].sum())
-                    found.append(Batch(rows, self.epoch, share * (len(batch) / len(step)) * self.per_step))
-        return found
+        """Return the pieces of the current epoch (`self.epoch`), in order."""
+        terms, pieces = self.denominator_terms(self.epoch), []
+        for step in _split(self._order(), self.chips_per_step):
+            for batch in _split(step, self.options.batch_size):
+                for rows in _split(batch, self.chips_per_piece):
+                    share = float(terms[rows].sum() / terms[batch].sum())
+                    pieces.append(Batch(rows, self.epoch, share * (len(batch) / len(step)) * self.pieces_per_step))
+        return pieces
 
     def _order(self) -> np.ndarray:
         return epoch_order(self.seed, self.epoch, self.train, self.options)
 
 
-def _pieces(rows: np.ndarray, size: int) -> list[np.ndarray]:
+def _split(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """Split rows into consecutive parts of `size`; the last part may be smaller."""
     return np.split(rows, range(size, len(rows), size))
 
 
 class TimedLoader:
-    """Loads batches, and adds up how long training waited for them.
+    """A loader of batches that measures how long training waits for them.
 
     Args:
-        chips: to load from.
-        batches: what to load, in order.
-        workers: processes that read ahead; 0 reads when asked.
-        pin: put batches where a GPU can fetch them while it computes.
+        chips: the dataset to load from.
+        batches: the batches to load, in order.
+        workers: number of processes that load batches in advance; with 0, training itself loads each batch.
+        pin: whether to put batches into pinned memory, from which a GPU copies them while it computes.
     """
 
     def __init__(self, chips: PackedChips, batches: Sampler[Batch], workers: int, pin: bool) -> None:
-        # A generator of its own: without one, a loader draws from the stream of the dropout.
         self.loader = DataLoader(
-            chips, batch_size=None, sampler=batches, num_workers=workers, pin_memory=pin,
-            persistent_workers=workers > 0, generator=torch.Generator(),
-        )  # fmt: skip
+            chips,
+            batch_size=None,
+            sampler=batches,
+            num_workers=workers,
+            pin_memory=pin,
+            persistent_workers=workers > 0,
+            # Without its own generator, the loader would draw from the global one, and so change the dropout masks.
+            generator=torch.Generator(),
+        )
         self.waited_s = 0.0
 
     def __len__(self) -> int:
@@ -177,9 +191,9 @@ class TimedLoader:
     def __iter__(self) -> Iterator[Any]:
         batches = iter(self.loader)
         while True:
-            asked = time.monotonic()
+            started = time.monotonic()
             batch = next(batches, None)
-            self.waited_s += time.monotonic() - asked
+            self.waited_s += time.monotonic() - started
             if batch is None:
                 return
             yield batch

@@ -1,8 +1,9 @@
-"""Decoder and head on frozen tokens, with TerraTorch's architecture and parameter names.
+"""Decoder and head on the tokens of a backbone, with TerraTorch's architecture and parameter names.
 
-A state dict moves to and from TerraTorch's `ScalarOutputModel`: `decoder.hidden_layer.*` is its `MLPDecoder`'s layer
-and `head.head.2.*` its `ScalarHead`'s. The modules are rebuilt here because importing TerraTorch costs a run more time
-than its training. TerraTorch has no pooling by attention (`attention.query`) and no normalised head.
+A state dict can be loaded into TerraTorch's `ScalarOutputModel`, and back: `decoder.hidden_layer.*` is the layer of its
+`MLPDecoder`, and `head.head.2.*` the layer of its `ScalarHead`. The modules are implemented again here, because
+importing TerraTorch takes longer than training a run. TerraTorch has no attention pooling (`attention.query`) and no
+normalised head.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from terralucas.errors import StudyError
 
 
 def central_tokens(n_tokens: int, window: int) -> list[int]:
-    """Numbers of the tokens around the middle of a chip, where the labelled point is.
+    """Return the numbers of the tokens around the centre of a chip, where the labelled point is.
 
-    A window of w of a grid of s × s tokens begins at row and column (s − w) div 2. It lies around the middle where both
-    are even or both are odd; otherwise half a token towards the upper left.
+    In a grid of s × s tokens, a window of w × w tokens starts at row and column (s − w) div 2. The window is exactly in
+    the centre if s and w are both even or both odd. Otherwise it is half a token nearer to the upper left.
 
     Args:
-        n_tokens: tokens of a chip, s².
-        window: side w of the window in tokens.
+        n_tokens: number of tokens of a chip, s².
+        window: side w of the window, in tokens.
 
     Returns:
-        w² numbers, row by row.
+        w² token numbers, row by row.
 
     Raises:
         StudyError: the window is larger than the grid.
@@ -46,14 +47,14 @@ def central_tokens(n_tokens: int, window: int) -> list[int]:
 
 
 def read_tokens(setting: Mapping[str, Any], tokens: Tensor) -> Tensor:
-    """What a decoder reads of a token grid.
+    """Return the input of a decoder: the tokens, or their mean where the pooling has no weights to learn.
 
     Args:
         setting: an entry of `decoders`.
         tokens: (n, tokens, D).
 
     Returns:
-        (n, D) for `mean` (of all tokens) and `center` (of the window's), otherwise the tokens themselves.
+        (n, D) for the pooling `mean` (of all tokens) and `center` (of the tokens in the window); otherwise `tokens`.
 
     Raises:
         StudyError: the window is larger than the grid.
@@ -66,10 +67,10 @@ def read_tokens(setting: Mapping[str, Any], tokens: Tensor) -> Tensor:
 
 
 class _Attention(nn.Module):
-    """Mean of the tokens x_t weighted by softmax(q·x_t / √D), with one learned query q.
+    """Mean of the tokens x_t with weights softmax(q·x_t / √D) and one learned query q.
 
-    Scaled dot-product attention (Vaswani et al. 2017, eq. 1) with the tokens as keys and values. The query starts at
-    zero, so that training starts from the mean.
+    This is scaled dot-product attention (Vaswani et al. 2017, eq. 1) with the tokens as keys and values. The query is
+    initialised with zeros, so that training starts with the unweighted mean.
     """
 
     def __init__(self, embedding: int) -> None:
@@ -82,7 +83,7 @@ class _Attention(nn.Module):
 
 
 class _Hidden(nn.Module):
-    """A linear layer with ReLU on every token (TerraTorch's `MLPDecoder` on one layer's tokens)."""
+    """A linear layer with ReLU, applied to every token (TerraTorch's `MLPDecoder` on the tokens of one layer)."""
 
     def __init__(self, embedding: int, hidden: int) -> None:
         super().__init__()
@@ -94,7 +95,7 @@ class _Hidden(nn.Module):
 
 
 class _Cosine(nn.Linear):
-    """s cos(w_c, x): class scores of normalised weights and vectors, without bias (Cao et al. 2019)."""
+    """A layer without bias whose logits are s cos(w_c, x) for the class weights w_c (Cao et al. 2019)."""
 
     def __init__(self, width: int, n_classes: int, scale: float) -> None:
         super().__init__(width, n_classes, bias=False)
@@ -105,10 +106,11 @@ class _Cosine(nn.Linear):
 
 
 class _Dropout(nn.Dropout):
-    """Dropout that on a CPU takes four elements of its mask from each random number.
+    """Dropout that, on a CPU, takes four elements of its mask from one random number of 64 bits.
 
-    PyTorch's own draws a number for each, which is a sixth to a quarter of an MLP's step, and other masks on CPUs of
-    another maker. The rate is rounded to a multiple of 2⁻¹⁶.
+    PyTorch's dropout draws one random number for each element. That takes a sixth to a quarter of the time of a
+    training step with an MLP, and gives different masks on CPUs of different manufacturers. Here the rate is rounded to
+    a multiple of 2⁻¹⁶.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -123,7 +125,7 @@ class _Dropout(nn.Dropout):
 
 
 class _ScalarHead(nn.Module):
-    """Dropout and a linear layer on every token, class scores averaged over tokens (TerraTorch's `ScalarHead`)."""
+    """Dropout and a linear layer on every token; logits are averaged over the tokens (TerraTorch's `ScalarHead`)."""
 
     def __init__(self, width: int, n_classes: int, dropout: float, cosine_scale: float | None) -> None:
         super().__init__()
@@ -134,24 +136,24 @@ class _ScalarHead(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        _, dropout, scores = self.head
+        _, dropout, linear = self.head
         x = dropout(x)
-        if x.dim() == 3 and isinstance(scores, _Cosine):
-            return scores(x).mean(dim=1)
-        # The mean of a linear layer's scores is the layer's score of the mean, at a fraction of the work.
-        return scores(x.mean(dim=1) if x.dim() == 3 else x)
+        if x.dim() == 3 and isinstance(linear, _Cosine):
+            return linear(x).mean(dim=1)
+        # A linear layer gives the same mean logits if the tokens are averaged first, which is much less work.
+        return linear(x.mean(dim=1) if x.dim() == 3 else x)
 
 
 class DecoderModel(nn.Module):
-    """Class scores from a frozen backbone's features.
+    """A decoder with its head, which maps the features of a backbone to logits.
 
     Args:
         setting: an entry of `decoders`.
         embedding: width D of the features.
         n_classes: number of classes K.
-        cosine_scale: the scale s of a normalised head, which gives s cos(w_c, x); None for a linear head.
+        cosine_scale: scale s of a normalised head, whose logits are s cos(w_c, x); None for a linear head.
 
-    `forward` maps what `read_tokens` gives, vectors (n, D) or token grids (n, tokens, D), to logits (n, K).
+    `forward` maps the result of `read_tokens`, vectors (n, D) or tokens (n, tokens, D), to logits (n, K).
     """
 
     def __init__(

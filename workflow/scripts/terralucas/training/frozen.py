@@ -1,4 +1,4 @@
-"""What a run trains on a frozen backbone: a decoder and its head, on stored features."""
+"""The learner of a run with a frozen backbone: it trains a decoder and its head on stored features."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from terralucas.training.run import RunChips, RunSettings
 
 
 class FrozenLearner:
-    """A decoder on features; a `run.Learner`.
+    """A `run.Learner` that trains a decoder on stored features.
 
     Args:
-        run: settings and seed.
-        chips: of the study.
-        device: to train on.
-        features: the array the decoder reads, rows in the index's order.
-        record: what the array was made of, beside it.
+        run: settings and seed of the run.
+        chips: the chips of the study.
+        device: the device to train on.
+        features: file of the array that the decoder reads; its rows are in the order of the index.
+        record: file that says how the array was made.
 
     Raises:
-        StudyError: the array is not the one the record describes, or not of these chips.
+        StudyError: the array does not match its record, or was not made of these chips.
     """
 
     def __init__(self, run: RunSettings, chips: RunChips, device: torch.device, features: Path, record: Path) -> None:
         self.seed, self.device = run.seed, device
         array, self.source = open_checked_array(features, record, len(chips.labels))
         self.fingerprint: str = self.source["sha256"]
-        # torch wants memory it may write to; nothing here does.
+        # torch warns about memory that it cannot write to, so the array is mapped as writable. Nothing here writes.
         inputs = torch.from_numpy(array)
         if inputs.dim() == 3:
             inputs = read_tokens(run.decoder_setting, inputs)
@@ -61,10 +61,10 @@ class FrozenLearner:
         return train(self.model, loss, self.data, self.options, self.seed, resume_file, on_first_step, on_epoch)
 
     def predict(self, state: Mapping[str, torch.Tensor], rows: np.ndarray) -> np.ndarray:
-        """Logits (len(rows), K) float32."""
+        """Return the logits (len(rows), K) float32 with the weights in `state`."""
         self.model.load_state_dict(state)
         return predict(self.model, self.data.features, rows, self.device, self.options.precision).cpu().numpy()
 
-    def remarks(self) -> dict[str, Any]:
-        """Nothing beside what all runs say."""
+    def extra_record(self) -> dict[str, Any]:
+        """Return no extra entries: the record of a frozen run has only the common ones."""
         return {}

@@ -1,8 +1,9 @@
-"""The training loop of a decoder and its head on frozen features.
+"""The training loop of a decoder and its head on stored features.
 
-A plain loop: batches here are so small that a framework's work per step would cost several times the arithmetic.
-Every epoch draws its batch order and its dropout from streams of their own, so that a run resumed at an epoch's end
-goes on exactly as an undisturbed one, and all recipes of a seed see the same batches in the same order.
+The loop uses no framework: batches are so small that a framework's overhead per step would take several times as long
+as the computation. Every epoch has its own random streams for batch order and dropout. Therefore a run that is resumed
+after an epoch continues exactly as an uninterrupted run, and all recipes see the same batches in the same order for one
+seed.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ from terralucas.training.progress import (
     keep_best,
     validation_row,
 )
-from terralucas.training.resume import ResumeFile, saving_last_epoch
+from terralucas.training.resume import ResumeFile, save_last_epoch_on_failure
 
 logger = logging.getLogger(__name__)
 
-# Evaluation has no gradients to keep, so its batches need not be the training's.
+# Evaluation stores no gradients, so its batches can be larger than those of training.
 _EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Features of all chips and the rows of each part.
+    """Features and labels of all chips, and the rows of the training and validation chips.
 
     Attributes:
         features: (n, D) or (n, tokens, D) float32, on the training device or in host memory.
@@ -66,36 +67,37 @@ def train(
     """Train with AdamW and keep the weights of the epoch with the best validation score.
 
     Args:
-        model: on its device; its initial weights are the caller's.
-        loss: of (logits, labels).
+        model: the model on its device, with its initial weights.
+        loss: function of (logits, labels).
         data: features, labels and rows.
         options: hyper-parameters.
-        seed: of the run; draws batch order and dropout.
-        resume_file: where progress is saved, and from which a killed run goes on.
+        seed: the run's seed, which decides batch order and dropout.
+        resume_file: file to which progress is saved, and from which an interrupted run continues.
         on_first_step: called once, after the first optimiser step.
         on_epoch: called with each new row of the history.
 
     Returns:
-        The progress after the last epoch, or after the last before training diverged; the model is left with the last
-        weights.
+        The progress after the last epoch; if training diverges, the progress after the last epoch before that. The
+        model keeps the weights of the last step, not those of the best epoch.
 
     Raises:
         StudyError: `drop_last` leaves no batch.
-        Terminated, KeyboardInterrupt: as they came, after the end of the last whole epoch was saved.
+        Terminated, KeyboardInterrupt: raised again after the state of the last complete epoch was saved.
     """
     device = data.labels.device
     precision, context = autocast(options.precision, device)
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
     )
-    # float16 gradients underflow without loss scaling; the scaler does nothing under other precisions.
+    # Gradients in float16 underflow without loss scaling. With other precisions the scaler does nothing.
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
     progress = _restore(resume_file, model, optimiser, scaler)
     batch = options.batch_size
 
     def step(features: Tensor, labels: Tensor) -> Tensor:
         with context():
-            # As in validation: a CPU's autocast leaves the focal loss in bfloat16, a GPU's casts it by itself.
+            # Compute the loss in float32, as in validation: autocast does that on a GPU, but on a CPU it computes the
+            # focal loss in bfloat16.
             value = loss(model(features).float(), labels)
         optimiser.zero_grad()
         scaler.scale(value).backward()
@@ -103,33 +105,33 @@ def train(
         scaler.update()
         return value.detach()
 
-    with saving_last_epoch(resume_file) as last_epoch:
+    with save_last_epoch_on_failure(resume_file) as last_epoch:
         for epoch in range(progress.epoch + 1, options.epochs + 1):
             order = epoch_order(seed, epoch, data.train, options)
             torch.manual_seed(torch_seed(seed, Stream.DROPOUT, epoch))
             model.train()
             start_epoch(loss, epoch)
-            losses = _pass(step, data, order, batch, on_first_step if epoch == 1 else lambda: None)
+            losses = _train_epoch(step, data, order, batch, on_first_step if epoch == 1 else lambda: None)
             row = {"epoch": epoch, "train_loss": float(losses.mean()), **_validate(model, loss, data, context)}
-            if (found := find_divergence(losses, row)) is not None:
-                first = (found.batch or 0) * batch
+            if (divergence := find_divergence(losses, row)) is not None:
+                first = (divergence.batch or 0) * batch
                 chips = f"in rows {', '.join(map(str, order[first : first + batch]))} of the index"
-                progress.diverged = found.describe(f"learning rate {options.learning_rate:g}", chips)
+                progress.diverged = divergence.describe(f"learning rate {options.learning_rate:g}", chips)
                 return progress
             keep_best(progress, row, model.state_dict(), options.monitor)
             on_epoch(row)
-            last_epoch.reached(_state(progress, model, optimiser, scaler), last=epoch == options.epochs)
+            last_epoch.keep(_copy_state(progress, model, optimiser, scaler), is_final=epoch == options.epochs)
     return progress
 
 
-def _pass(
+def _train_epoch(
     step: Callable[[Tensor, Tensor], Tensor],
     data: TrainingData,
     order: np.ndarray,
     batch: int,
     on_first_step: Callable[[], None],
 ) -> np.ndarray:
-    """One pass over the rows in `order`; returns the (batches,) losses."""
+    """Train once on each row in `order`, and return the (batches,) losses."""
     device = data.labels.device
     rows = torch.from_numpy(order).to(data.features.device)
     labels = data.labels[rows.to(device)]
@@ -143,7 +145,7 @@ def _pass(
 
 @torch.inference_mode()
 def predict(model: nn.Module, features: Tensor, rows: np.ndarray, device: torch.device, precision: str) -> Tensor:
-    """Logits (len(rows), K) in float32 on the device, without dropout."""
+    """Return the logits (len(rows), K), in float32 on the device, without dropout."""
     _, context = autocast(precision, device)
     model.eval()
     index = torch.from_numpy(rows).to(features.device)
@@ -165,10 +167,10 @@ def _validate(model: nn.Module, loss: Loss, data: TrainingData, context: Callabl
         return validation_row(value, logits, labels)
 
 
-def _state(
+def _copy_state(
     progress: Progress, model: nn.Module, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> dict[str, Any]:
-    """A copy of everything a run needs to go on; training goes on changing the originals."""
+    """Copy everything that a run needs to continue, because training changes the originals."""
     return {
         "progress": {**progress.__dict__, "history": list(progress.history)},
         "model": {name: value.detach().clone() for name, value in model.state_dict().items()},

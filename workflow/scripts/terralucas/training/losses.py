@@ -1,4 +1,4 @@
-"""Training losses and class weights, by the name of a setting."""
+"""Training losses and class weights, built from the settings of a study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def class_weights(scheme: str, labels: np.ndarray, n_classes: int, beta: float | None = None) -> np.ndarray:
-    """Weight of each class from the training labels.
+    """Compute the weight of each class from the training labels.
 
     Args:
         scheme: `none` (all one); `balanced`: n / (K n_c), scikit-learn's "balanced", after King & Zeng (2001),
@@ -39,7 +39,7 @@ def class_weights(scheme: str, labels: np.ndarray, n_classes: int, beta: float |
 
 
 def focal_terms(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
-    """Focal loss of each chip, −(1 − p_y)^γ log p_y with softmax probabilities.
+    """Compute the focal loss of each chip, −(1 − p_y)^γ log p_y with softmax probabilities.
 
     Lin et al. (2017), Focal loss for dense object detection, eq. 4, in its multi-class softmax form.
 
@@ -52,18 +52,18 @@ def focal_terms(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
         (n,) losses without class weights.
     """
     log_p = functional.log_softmax(logits, dim=1).gather(1, labels[:, None]).squeeze(1)
-    # 1 − p through expm1 keeps its digits where p is close to 1; the clamp keeps the gradient finite at p = 1 exactly,
-    # where (1 − p)^γ with γ < 1 has an infinite slope.
+    # expm1 computes 1 − p without loss of precision where p is close to 1. The clamp keeps the gradient finite at
+    # p = 1, where (1 − p)^γ with γ < 1 has an infinite slope.
     missing = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
     return -(missing**gamma) * log_p
 
 
 def terratorch_focal(logits: Tensor, labels: Tensor) -> Tensor:
-    """What TerraTorch 1.2 builds for `loss="focal"`, for the faithful reproduction of the original alone.
+    """Compute the loss that TerraTorch 1.2 builds for `loss="focal"`; only needed to reproduce the original study.
 
-    Segmentation Models PyTorch's `FocalLoss(mode="multiclass", normalized=True)`: a binary focal loss (γ = 2) of each
-    class against the rest, divided by the sum of its focal factors over the batch (Yu et al. 2019, arXiv:1909.07829),
-    averaged over batch and classes. TerraTorch drops the class weights.
+    It is the `FocalLoss(mode="multiclass", normalized=True)` of Segmentation Models PyTorch: a binary focal loss
+    (γ = 2) of each class against all others, divided by the sum of its focal factors over the batch (Yu et al. 2019,
+    arXiv:1909.07829), then averaged over batch and classes. TerraTorch ignores the class weights for this loss.
 
     Args:
         logits: (n, K).
@@ -76,17 +76,17 @@ def terratorch_focal(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 class LdamLoss:
-    """Label-distribution-aware margins, with deferred re-weighting.
+    """Label-distribution-aware margin loss (LDAM) with deferred re-weighting.
 
-    −w_y log softmax(z − s Δ_y e_y)_y, averaged as Σ w l / Σ w, with margins Δ_c = C / n_c^¼ and C such that the largest
-    is `max_margin` (Cao et al. 2019, Learning imbalanced datasets with label-distribution-aware margin loss; largest
-    margin and scale as in their code). z are the scores s cos(w_c, x) of a normalised head of scale s. All weights are
-    one before `drw_epoch`.
+    The loss of a chip is −w_y log softmax(z − s Δ_y e_y)_y, and chips are averaged as Σ w l / Σ w. The margins are
+    Δ_c = C / n_c^¼, with C such that the largest margin is `max_margin` (Cao et al. 2019, Learning imbalanced datasets
+    with label-distribution-aware margin loss; largest margin and scale as in their code). z are the logits
+    s cos(w_c, x) of a normalised head of scale s. Before `drw_epoch` all weights are one.
 
     Args:
         margins: (K,) s Δ_c.
-        weight: (K,) class weights from `drw_epoch` on.
-        drw_epoch: first epoch with class weights, from 1.
+        weight: (K,) class weights, used from `drw_epoch` on.
+        drw_epoch: first epoch with class weights; epochs are counted from 1.
     """
 
     def __init__(self, margins: Tensor, weight: Tensor, drw_epoch: int) -> None:
@@ -100,61 +100,63 @@ class LdamLoss:
 
 
 def denominator_terms(setting: Mapping[str, Any], weights: np.ndarray, labels: np.ndarray, epoch: int) -> np.ndarray:
-    """What each chip adds to the denominator of the mean that a loss takes over a batch.
+    """Return what each chip adds to the denominator of the mean loss of a batch.
 
-    The loss of a batch is the mean of the losses of its pieces, each weighted by its share of the batch's denominator.
-    That of `terratorch_focal` depends on the logits, so that its batches cannot be cut; see `can_be_cut`.
+    The loss of a batch is the weighted mean of the losses of its pieces; the weight of a piece is its share of the
+    batch's denominator. The denominator of `terratorch_focal` depends on the logits, so its batches cannot be cut; see
+    `can_be_cut`.
 
     Args:
         setting: an entry of `losses`.
         weights: (K,) class weights.
         labels: (n,) class indices.
-        epoch: from 1; from its `drw_epoch` on LDAM divides by class weights.
+        epoch: number of the epoch, from 1; from `drw_epoch` on, LDAM divides by the sum of class weights.
 
     Returns:
-        (n,) the chips' class weights, or ones.
+        (n,) the class weight of each chip, or ones.
     """
     reweighted = setting["type"] == "ldam" and epoch >= setting["drw_epoch"]
     return weights[labels] if reweighted or setting.get("reduction") == "weighted_mean" else np.ones(len(labels))
 
 
 def can_be_cut(setting: Mapping[str, Any]) -> bool:
-    """Whether the loss of a batch follows from those of its pieces."""
+    """Return whether the loss of a batch can be computed from the losses of its pieces."""
     return setting["type"] != "terratorch_focal"
 
 
 def start_epoch(loss: Loss, epoch: int) -> None:
-    """Tell a loss that changes during training which epoch, from 1, begins."""
+    """Tell a loss that changes during training the number of the epoch that starts, counted from 1."""
     if isinstance(loss, LdamLoss):
         loss.epoch = epoch
 
 
 def head_scale(setting: Mapping[str, Any]) -> float | None:
-    """The scale of the normalised head a loss asks for (LDAM); None where the head is linear."""
+    """Return the scale of the normalised head that a loss needs (LDAM), or None if the head is linear."""
     return setting.get("scale")
 
 
 def build_loss(
     setting: Mapping[str, Any], weights: np.ndarray, device: torch.device, counts: np.ndarray | None = None
 ) -> Loss:
-    """The loss of a setting as a function of (logits, labels).
+    """Build the loss of a setting as a function of (logits, labels).
 
-    With losses l_i and class weights w of a batch of n chips, `weighted_mean` is Σ w_{y_i} l_i / Σ w_{y_i} (as
-    `torch.nn.CrossEntropyLoss` does) and `mean` is Σ w_{y_i} l_i / n. Label smoothing ε is torch's: the target is
-    1 − ε on the label and ε / K on every class (Szegedy et al. 2016, section 7), each class's term times its weight.
+    For a batch of n chips with losses l_i and class weights w, the reduction `weighted_mean` is
+    Σ w_{y_i} l_i / Σ w_{y_i} (as in `torch.nn.CrossEntropyLoss`), and `mean` is Σ w_{y_i} l_i / n. Label smoothing ε is
+    defined as in torch: the target is 1 − ε for the label plus ε / K for every class (Szegedy et al. 2016, section 7),
+    and the term of each class is multiplied by the weight of the class.
 
-    `logit_adjusted` is cross-entropy of z + τ log π with the classes' shares π (Menon et al. 2021, Long-tail learning
-    via logit adjustment, eq. 10); `balanced_softmax` is that of z + log n_c (Ren et al. 2020, Balanced meta-softmax),
-    which is `logit_adjusted` with τ = 1. Predictions are those of z itself.
+    `logit_adjusted` is the cross-entropy of z + τ log π with the class shares π (Menon et al. 2021, Long-tail learning
+    via logit adjustment, eq. 10). `balanced_softmax` is the cross-entropy of z + log n_c (Ren et al. 2020, Balanced
+    meta-softmax), which equals `logit_adjusted` with τ = 1. Classes are predicted from the unshifted logits z.
 
     Args:
         setting: an entry of `losses`.
         weights: (K,) class weights.
-        device: of the logits to come.
-        counts: (K,) training chips of each class; only losses that shift logits need them.
+        device: the device of the logits.
+        counts: (K,) number of training chips of each class; only losses that shift logits need it.
 
     Returns:
-        A function of logits (n, K) and labels (n,) that gives a scalar.
+        A function that maps logits (n, K) and labels (n,) to a scalar.
     """
     if setting["type"] == "terratorch_focal":
         return terratorch_focal
@@ -176,7 +178,7 @@ def _tensor(values: np.ndarray, device: torch.device) -> Tensor:
 
 
 def _weighted(setting: Mapping[str, Any], weight: Tensor) -> Loss:
-    """Cross-entropy or focal loss with class weights and a choice of reduction."""
+    """Build a cross-entropy or focal loss with class weights and the reduction of the setting."""
     divide_by_weights, smoothing = setting["reduction"] == "weighted_mean", setting.get("label_smoothing", 0.0)
     if setting["type"] == "ce" and divide_by_weights:
         return lambda logits, labels: functional.cross_entropy(logits, labels, weight=weight, label_smoothing=smoothing)

@@ -1,4 +1,4 @@
-"""What all runs share while they train: options, order of batches, history, best epoch."""
+"""The parts of training that all runs share: options, order of chips, history, best epoch and divergence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from terralucas.randomness import Stream, generator
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a run trains; see `training` in the configuration."""
+    """Hyper-parameters of a run; see `training` in the configuration."""
 
     learning_rate: float
     weight_decay: float
@@ -29,7 +29,7 @@ class TrainingOptions:
 
     @classmethod
     def of(cls, training: Mapping[str, Any]) -> TrainingOptions:
-        """The options among all keys of the configuration's section."""
+        """Select the options from the configuration's section `training`."""
         return cls(**{name: training[name] for name in cls.__dataclass_fields__})
 
 
@@ -38,13 +38,13 @@ class Progress:
     """State of a run at the end of an epoch.
 
     Attributes:
-        epoch: epochs done.
-        history: one row for each epoch done.
-        best_epoch: epoch (from 1) with the best validation score; of equal ones the earliest.
-        best_score: its score.
-        best_state: its state dict.
-        diverged: where and how training left the finite numbers; empty if it did not. It would again, so that this is
-            a result of the run and no error.
+        epoch: number of completed epochs.
+        history: one row for each completed epoch.
+        best_epoch: epoch (from 1) with the best validation score; the earliest one if several are equal.
+        best_score: validation score of the best epoch.
+        best_state: state dict of the best epoch.
+        diverged: where a loss became NaN or infinite; empty if training did not diverge. Divergence is a result of the
+            run and not an error, because the same run would diverge again.
     """
 
     epoch: int = 0
@@ -56,9 +56,10 @@ class Progress:
 
 
 def epoch_order(seed: int, epoch: int, train: np.ndarray, options: TrainingOptions) -> np.ndarray:
-    """The rows of the training chips in the order of an epoch, without the last incomplete batch if it is dropped.
+    """Return the rows of the training chips in the order of an epoch.
 
-    All recipes of a seed see the same batches in the same order.
+    All recipes see the same batches in the same order for one seed. With `drop_last`, the last incomplete batch is left
+    out.
 
     Raises:
         StudyError: `drop_last` leaves no batch.
@@ -75,38 +76,38 @@ def epoch_order(seed: int, epoch: int, train: np.ndarray, options: TrainingOptio
 
 @dataclass(frozen=True)
 class Divergence:
-    """Where an epoch left the finite numbers.
+    """The place in an epoch where a loss became NaN or infinite.
 
     Attributes:
-        what: the number that is not finite, and its place.
-        batch: the first batch with such a loss; None where the validation NLL is not finite.
+        what: the value that is not finite, and where it occurred, in words.
+        batch: index of the first batch with such a loss; None if only the validation NLL is not finite.
     """
 
     what: str
     batch: int | None
 
     def describe(self, rate: str, chips: str) -> str:
-        """Return the reason a run ended.
+        """Describe in words why the run ended.
 
         Args:
             rate: the learning rate, in words.
-            chips: those of the batch, in words; left out where there is no such batch.
+            chips: the chips of the batch, in words; ignored if there is no such batch.
         """
         return f"{self.what}, {rate}" + ("" if self.batch is None else f", chips {chips}")
 
 
-def find_divergence(losses: np.ndarray, row: Mapping[str, float], per_step: int = 1) -> Divergence | None:
-    """Return where an epoch left the finite numbers, or None.
+def find_divergence(losses: np.ndarray, row: Mapping[str, float], pieces_per_step: int = 1) -> Divergence | None:
+    """Return the first place in an epoch where a loss is not finite, or None if all losses are finite.
 
     Args:
-        losses: (batches,) of the epoch.
-        row: of the history.
-        per_step: batches of an optimiser step.
+        losses: (pieces,) training losses of the epoch.
+        row: the epoch's row of the history.
+        pieces_per_step: number of losses in an optimiser step.
     """
-    wrong = np.flatnonzero(~np.isfinite(losses))
-    if len(wrong):
-        first, steps = int(wrong[0]), math.ceil(len(losses) / per_step)
-        place = f"in epoch {row['epoch']}, step {first // per_step + 1} of {steps}"
+    not_finite = np.flatnonzero(~np.isfinite(losses))
+    if len(not_finite):
+        first, steps = int(not_finite[0]), math.ceil(len(losses) / pieces_per_step)
+        place = f"in epoch {row['epoch']}, step {first // pieces_per_step + 1} of {steps}"
         return Divergence(f"training loss {losses[first]} {place}", first)
     if not np.isfinite(row["validation_nll"]):
         return Divergence(f"validation NLL {row['validation_nll']} after epoch {row['epoch']}", None)
@@ -114,7 +115,7 @@ def find_divergence(losses: np.ndarray, row: Mapping[str, float], per_step: int 
 
 
 def validation_row(value: float, logits: Tensor, labels: Tensor) -> dict[str, float]:
-    """What the history says of the validation chips: the loss (`value`), NLL, macro and micro accuracy."""
+    """Return the validation columns of the history: the loss (`value`), NLL, macro and micro accuracy."""
     macro, micro = accuracies(labels.cpu().numpy(), logits.argmax(dim=1).cpu().numpy())
     return {
         "validation_loss": value,
@@ -125,7 +126,7 @@ def validation_row(value: float, logits: Tensor, labels: Tensor) -> dict[str, fl
 
 
 def keep_best(progress: Progress, row: dict[str, float], state: Mapping[str, Tensor], monitor: str) -> None:
-    """Count an epoch in, and keep its weights if its validation score is the best so far."""
+    """Add an epoch to the progress, and keep its weights if its validation score is the best so far."""
     progress.epoch = int(row["epoch"])
     progress.history.append(row)
     score = row[f"validation_{monitor}"]

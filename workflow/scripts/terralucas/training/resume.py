@@ -1,4 +1,4 @@
-"""The checkpoint beside a run that lets it go on after a kill."""
+"""The checkpoint from which an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _DIGEST_BYTES = 64
 
 
 class ResumeFile:
-    """Saves and restores a run's state under a fingerprint of everything that decides its numbers.
+    """A file with the state of a run and a fingerprint of everything that decides the run's numbers.
 
-    The file is the hex SHA-256 of the rest, then a torch file. A file that is damaged, or that another configuration,
-    data or code wrote, is ignored: the run starts afresh.
+    The file starts with a SHA-256 checksum in hexadecimal; a torch file with that checksum follows. A damaged file, and
+    a file with another fingerprint, are ignored: the run then starts from the beginning.
 
     Args:
-        path: of the file.
-        fingerprint: of configuration, data and code.
-        interval_s: least seconds between two saves.
+        path: path of the file.
+        fingerprint: fingerprint of configuration, data and code.
+        interval_s: shortest time between two saves, in seconds.
     """
 
     def __init__(self, path: Path, fingerprint: str, interval_s: float) -> None:
@@ -37,14 +37,14 @@ class ResumeFile:
         self._saved_at = time.monotonic()
 
     def is_due(self) -> bool:
-        """Whether the interval since the last save has passed."""
+        """Return whether the last save is at least `interval_s` ago."""
         return time.monotonic() - self._saved_at >= self.interval_s
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Save a state, whole or not at all."""
+        """Save a state. If saving fails, the old file remains."""
         buffer = io.BytesIO()
         torch.save({"fingerprint": self.fingerprint, "state": dict(state)}, buffer)
-        # A view: the state of a tuned backbone takes gigabytes, of which one copy is enough.
+        # A view and not a copy: the state of a tuned backbone takes gigabytes.
         payload = buffer.getbuffer()
         with atomic_path(self.path) as temporary, temporary.open("wb") as file:
             file.write(hashlib.sha256(payload).hexdigest().encode())
@@ -52,7 +52,7 @@ class ResumeFile:
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The saved state, or None when there is none that fits."""
+        """Return the saved state, or None if there is no file, or it is damaged, or its fingerprint differs."""
         if not self.path.is_file():
             return None
         content = self.path.read_bytes()
@@ -68,25 +68,30 @@ class ResumeFile:
 
 
 class LastEpoch:
-    """The end of the last whole epoch, from which alone a run can go on."""
+    """The state at the end of the last complete epoch; a run can continue from no other state."""
 
     def __init__(self, resume_file: ResumeFile) -> None:
         self.resume_file = resume_file
         self.state: Mapping[str, Any] | None = None
 
-    def reached(self, state: Mapping[str, Any], last: bool) -> None:
-        """Remember a state, and save it if that is due.
+    def keep(self, state: Mapping[str, Any], is_final: bool) -> None:
+        """Keep the state of a complete epoch, and save it if a save is due or the epoch is the final one.
 
-        The end is always saved: a run that is started again with its pack, or that could not write, has its training.
+        The final epoch is always saved. A run may be started again after its training, because its outputs could not be
+        written or because another run of the same job failed; then it need not train again.
+
+        Args:
+            state: everything that the run needs to continue.
+            is_final: whether training ends with this epoch.
         """
         self.state = state
-        if last or self.resume_file.is_due():
+        if is_final or self.resume_file.is_due():
             self.resume_file.save(state)
 
 
 @contextmanager
-def saving_last_epoch(resume_file: ResumeFile) -> Iterator[LastEpoch]:
-    """Training, in which whatever ends it early, a signal or an error, saves the end of the last whole epoch first."""
+def save_last_epoch_on_failure(resume_file: ResumeFile) -> Iterator[LastEpoch]:
+    """Train in this context; on a signal or an error, save the state of the last complete epoch before stopping."""
     last_epoch = LastEpoch(resume_file)
     try:
         yield last_epoch
@@ -95,6 +100,6 @@ def saving_last_epoch(resume_file: ResumeFile) -> Iterator[LastEpoch]:
             try:
                 resume_file.save(last_epoch.state)
             except OSError as error:
-                # What ended training is to be told, and not this.
+                # Only log this error, because the signal or error that ended training must reach the caller.
                 logger.warning("%s cannot be saved: %s", resume_file.path, error)
         raise

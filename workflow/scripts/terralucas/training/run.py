@@ -1,7 +1,7 @@
-"""One run: train a recipe for one seed and write its outputs, whatever is trained.
+"""One run: train a recipe with one seed, and write the outputs.
 
-What trains and predicts is a learner: a decoder on a frozen backbone's features (`frozen`), or a backbone together with
-its decoder, on chips (`tuned`).
+A learner does the training and the prediction. `frozen.FrozenLearner` trains a decoder on the stored features of a
+frozen backbone; `tuned.TunedLearner` trains a backbone together with its decoder on chips.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PACKAGES = ("torch", "numpy", "terratorch", "peft", "lightning", "snakemake")
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What is trained: names of the grid and the settings behind them."""
+    """Names and settings of a run: backbone, loss, decoder, seed and training."""
 
     backbone: str
     loss: str
@@ -59,18 +59,18 @@ class RunSettings:
 
     @property
     def name(self) -> str:
-        """The run's name: backbone/loss/decoder/seed-s."""
+        """Name of the run: backbone/loss/decoder/seed-s."""
         return run_name(self.backbone, self.loss, self.decoder, self.seed)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run reads.
+    """The inputs of a run.
 
     Attributes:
-        chips: the index (chips.parquet).
-        split: the seed's split.
-        code: fingerprint of the code that trains.
+        chips: path of the index (chips.parquet).
+        split: path of the split of the seed.
+        code: fingerprint of the training code.
     """
 
     chips: Path
@@ -80,15 +80,15 @@ class Inputs:
 
 @dataclass(frozen=True)
 class RunChips:
-    """The chips of a study as a run divides and weights them.
+    """The chips of a study, with the split and the class weights of a run.
 
     Attributes:
-        point_ids: (n,) ids, in the index's order.
+        point_ids: (n,) ids, in the order of the index.
         labels: (n,) int64 class indices.
         parts: (n,) train, validation or test.
-        rows: row numbers of each part; of validation the test chips where it has none.
-        classes: code and name of each class, in the order of the indices.
-        side_px: side of a chip.
+        rows: row numbers of each part; if there are no validation chips, those of the test chips stand for them.
+        classes: code and name of each class, in the order of the class indices.
+        side_px: side of a chip in pixels.
         class_weights: (K,) weights of the classes in the loss.
     """
 
@@ -102,11 +102,11 @@ class RunChips:
 
 
 class Learner(Protocol):
-    """What is trained.
+    """A model that a run trains, with its data.
 
     Attributes:
-        source: what its inputs are made of: model, weights, bands, normalisation, precision and sha256.
-        fingerprint: of everything beside run, split and code that decides its numbers.
+        source: origin of the inputs: model, weights, bands, normalisation, precision and sha256.
+        fingerprint: fingerprint of everything that decides the run's numbers, except its settings, split and code.
     """
 
     source: Mapping[str, Any]
@@ -119,13 +119,13 @@ class Learner(Protocol):
         on_first_step: Callable[[], None],
         on_epoch: Callable[[dict[str, float]], None],
     ) -> Progress:
-        """Train to the end, going on from the resume_file's state if there is one."""
+        """Train until the last epoch; continue from the state in the resume file if there is one."""
 
     def predict(self, state: Mapping[str, torch.Tensor], rows: np.ndarray) -> np.ndarray:
-        """Logits (len(rows), K) float32 with the weights of a state."""
+        """Return the logits (len(rows), K) float32 with the weights in `state`."""
 
-    def remarks(self) -> Mapping[str, Any]:
-        """What the run's record says beside what all runs say."""
+    def extra_record(self) -> Mapping[str, Any]:
+        """Return the entries of the run's record that only this kind of learner has."""
 
 
 MakeLearner = Callable[[RunSettings, RunChips, torch.device], Learner]
@@ -133,7 +133,7 @@ MakeLearner = Callable[[RunSettings, RunChips, torch.device], Learner]
 
 @dataclass
 class Outcome:
-    """What became of a run, for its record."""
+    """The result of training, as the run's record needs it."""
 
     progress: Progress
     resumed_after_epoch: int
@@ -148,19 +148,20 @@ def execute(
     outputs: Mapping[str, Path],
     bookkeeping: Mapping[str, Any],
 ) -> None:
-    """Train, predict validation and test chips with the best epoch's weights, and write the five outputs.
+    """Train, predict validation and test chips with the weights of the best epoch, and write the five outputs.
 
-    A run that diverges has a record that says so, and no predictions: that is its result, and the report names it.
+    If training diverges, the record says so and there are no predictions. The run counts as done, and the report names
+    it.
 
     Args:
         run: settings and seed.
         inputs: files to read.
-        make_learner: makes what is trained, for a run, chips and device.
-        outputs: paths by name: predictions, metrics, history, model, record.
-        bookkeeping: `checkpoint_interval_s` and `tensorboard`, which change no result.
+        make_learner: makes the learner from run, chips and device.
+        outputs: paths of the outputs by name: predictions, metrics, history, model, record.
+        bookkeeping: `checkpoint_interval_s` and `tensorboard`; they change no result.
 
     Raises:
-        StudyError: an input does not belong to the others.
+        StudyError: the inputs do not belong together.
     """
     started = time.monotonic()
     device = _prepare_torch(run.training)
@@ -184,12 +185,12 @@ def execute(
     events = _event_writer(outputs["record"].parent, bookkeeping["tensorboard"])
     outcome = _train(learner, loss, resume_file, events, started)
 
-    shown, logits = _predict(learner, outcome.progress, chips.rows, run.n_classes)
-    point_ids = [chips.point_ids[i] for i in shown]
-    table = PredictionTable(point_ids, chips.parts[shown], chips.labels[shown], logits)
+    rows, logits = _predict(learner, outcome.progress, chips.rows, run.n_classes)
+    point_ids = [chips.point_ids[i] for i in rows]
+    table = PredictionTable(point_ids, chips.parts[rows], chips.labels[rows], logits)
     _write_results(run, outputs, outcome.progress, table)
     precision, _ = autocast(run.training["precision"], device)
-    _write_record(outputs, identity, fingerprint, learner.source, outcome, {
+    extra_record = {
         "classes": chips.classes,
         "chip_side_px": chips.side_px,
         "chips": {part: int((chips.parts == part).sum()) for part in chips.rows},
@@ -197,23 +198,25 @@ def execute(
         "device": _device_name(device),
         "precision": precision,
         "peak_memory_mib": peak_memory_mib(device),
-        **learner.remarks(),
-    })  # fmt: skip
+        **learner.extra_record(),
+    }
+    _write_record(outputs, identity, fingerprint, learner.source, outcome, extra_record)
     if outcome.progress.diverged:
         logger.warning("%s diverged: %s", run.name, outcome.progress.diverged)
 
 
 def _prepare_torch(training: Mapping[str, Any]) -> torch.device:
     torch.set_num_threads(training["threads"])
-    # The same switch as torch.use_deterministic_algorithms(warn_only=True), which imports its compiler for 4 s.
+    # This has the same effect as torch.use_deterministic_algorithms(warn_only=True), which takes 4 s to import torch's
+    # compiler.
     torch.set_deterministic_debug_mode("warn")
-    # cuBLAS repeats its sums only with a workspace of fixed size, which it reads when it starts.
+    # cuBLAS gives reproducible sums only with a workspace of fixed size. It reads this variable when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return pick_device(training["device"])
 
 
 def _read_chips(inputs: Inputs, run: RunSettings) -> RunChips:
-    # A plain ParquetFile: pyarrow's read_table imports its dataset module and pandas for a second.
+    # Use ParquetFile, because pyarrow's read_table takes a second to import pandas and pyarrow's dataset module.
     columns = ["point_id", "label", "class_code", "class_name", "height"]
     index = pq.ParquetFile(inputs.chips).read(columns=columns)
     point_ids, labels = index["point_id"].to_pylist(), np.array(index["label"].to_pylist(), dtype=np.int64)
@@ -244,24 +247,24 @@ def _read_chips(inputs: Inputs, run: RunSettings) -> RunChips:
 def _predict(
     learner: Learner, progress: Progress, rows: Mapping[str, np.ndarray], n_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the validation and test chips, and their logits; none of a run that diverged."""
+    """Return the rows of the validation and test chips, and their logits; both are empty if the run diverged."""
     if progress.diverged:
         return rows["test"][:0], np.empty((0, n_classes))
-    shown = rows["test"]
-    if rows["validation"] is not shown:
-        shown = np.concatenate([rows["validation"], shown])
-    return shown, learner.predict(progress.best_state, shown)
+    predicted = rows["test"]
+    if rows["validation"] is not predicted:
+        predicted = np.concatenate([rows["validation"], predicted])
+    return predicted, learner.predict(progress.best_state, predicted)
 
 
 def _train(
     learner: Learner, loss: Loss, resume_file: ResumeFile, event_writer: AbstractContextManager[Any], started: float
 ) -> Outcome:
     first_step: list[float] = []
-    rows: list[int] = []
+    epochs: list[int] = []
     with event_writer as events:
 
         def on_epoch(row: dict[str, float]) -> None:
-            rows.append(int(row["epoch"]))
+            epochs.append(int(row["epoch"]))
             logger.info("epoch %d: %s", row["epoch"], ", ".join(f"{k} {v:.4f}" for k, v in row.items() if k != "epoch"))
             if events is not None:
                 for name, value in row.items():
@@ -273,8 +276,8 @@ def _train(
             on_first_step=lambda: first_step.append(time.time() - psutil.Process().create_time()),
             on_epoch=on_epoch,
         )
-    resumed = rows[0] - 1 if rows else progress.epoch
-    return Outcome(progress, resumed, time.monotonic() - started, first_step[0] if first_step else None)
+    resumed_after = epochs[0] - 1 if epochs else progress.epoch
+    return Outcome(progress, resumed_after, time.monotonic() - started, first_step[0] if first_step else None)
 
 
 def _event_writer(folder: Path, wanted: bool) -> AbstractContextManager[Any]:
@@ -297,7 +300,7 @@ def _write_results(
         writer.writeheader()
         writer.writerows(progress.history)
     with atomic_path(outputs["model"]) as path:
-        # Through memory: torch hides what the system says of a full disk.
+        # Save to memory first: if the disk is full, torch.save hides the error of the operating system.
         content = io.BytesIO()
         torch.save(
             {

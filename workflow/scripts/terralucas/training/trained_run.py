@@ -1,4 +1,4 @@
-"""A trained run, loaded from the files it left."""
+"""A finished run, loaded from its files."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from terralucas.training.tuned import TunedModel, make_trainable
 
 
 class TrainedRun(nn.Module):
-    """The model of a finished run, in evaluation mode: from reflectance to logits.
+    """The model of a finished run, in evaluation mode. It maps reflectance to logits.
 
     Attributes:
-        record: the run's run.yaml.
+        record: content of the run's run.yaml.
         classes: code and name of each class, in the order of the logits.
-        bands: names in the order in which `forward` wants them.
-        normaliser: with the statistics the run was trained with.
+        bands: names of the bands, in the order that `forward` expects.
+        normaliser: normaliser with the statistics that the run was trained with.
         model: encoder, decoder and head.
     """
 
@@ -42,8 +42,8 @@ class TrainedRun(nn.Module):
         """Classify chips.
 
         Args:
-            chips: (n, bands, side, side) surface reflectance, NaN where a pixel is missing; `record["chip_side_px"]`
-                is the side the run was trained with.
+            chips: (n, bands, side, side) surface reflectance, NaN where a pixel is missing. The run was trained on
+                chips with a side of `record["chip_side_px"]` pixels.
 
         Returns:
             (n, K) float32 logits.
@@ -56,12 +56,12 @@ def load_run(folder: Path) -> TrainedRun:
     """Load the model of a finished run from run.yaml and model.ckpt.
 
     Args:
-        folder: of the run, `results/<study>/runs/<backbone>/<loss>/<decoder>/seed-<s>`. The path of the backbone's
-            weights in run.yaml is relative to the folder the study was started in.
+        folder: folder of the run, `results/<study>/runs/<backbone>/<loss>/<decoder>/seed-<s>`. In run.yaml, the path of
+            the backbone's weights is relative to the folder in which the study was started.
 
     Raises:
         StudyError: the run is not finished, another version of the project wrote it, or the backbone's weights are
-            gone or changed.
+            missing or were changed.
     """
     record = _read_record(folder)
     source, settings = record["features"], record["settings"]
@@ -77,7 +77,7 @@ def load_run(folder: Path) -> TrainedRun:
     training = settings["training"]
     tuning = training.get("tuning", "frozen")
     make_trainable(model, tuning, training.get("end_to_end", {}).get("lora"))
-    # Of a frozen or adapted encoder the checkpoint holds only what was trained.
+    # For a frozen encoder, or one with adapters, the checkpoint contains only the trained weights.
     missing, unexpected = model.load_state_dict(checkpoint["state_dict"], strict=False)
     absent = [name for name in missing if tuning == "full" or not name.startswith("encoder.")]
     if absent or unexpected:

@@ -1,4 +1,4 @@
-"""What a run trains where the backbone is tuned: the encoder, or LoRA adapters in it, with its decoder, on chips."""
+"""The learner of a run with a tuned backbone: it trains the encoder, or LoRA adapters, with the decoder on chips."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ from terralucas.training.tuned_loop import Callbacks, ChipData, EndToEnd, EndToE
 
 logger = logging.getLogger(__name__)
 
-# The attention's queries, keys and values are one layer in TerraMind; adapters take them apart by this name.
+# Name of the TerraMind layer that computes queries, keys and values together. The adapters split it into three.
 _QKV = "qkv"
-# Beside torch, which every run's fingerprint names.
+# Their versions are part of the fingerprint. The version of torch is part of every run's fingerprint already.
 _LIBRARIES = ("terratorch", "peft", "lightning")
 
 
 @dataclass(frozen=True)
 class TunedInputs:
-    """What a tuned run reads beside index and split.
+    """Inputs of a tuned run in addition to index and split.
 
     Attributes:
-        index: chips.parquet, with the chips' moments and checksums.
-        chips: the packed chips.
-        chips_record: what they were made of, beside them.
+        index: path of chips.parquet, which has the moments and checksums of the chips.
+        chips: path of the packed chips.
+        chips_record: path of the record that says how the packed chips were made.
         weights: a record of `terralucas.backbones.weights.obtain`.
         model: name in TerraTorch's backbone registry.
-        bands: their names in the order on disk.
+        bands: names of the bands, in the order on disk.
         normalisation: `dataset`, `train` or `pretraining`.
     """
 
@@ -63,14 +63,14 @@ class TunedInputs:
 
 
 class TunedModel(DecoderModel):
-    """An encoder and its decoder, with the names of TerraTorch's `ScalarOutputModel`.
+    """An encoder and its decoder, with the parameter names of TerraTorch's `ScalarOutputModel`.
 
     Args:
-        encoder: maps chips to a list of token grids (n, tokens, D), one for each layer.
+        encoder: maps chips to a list of tokens (n, tokens, D), one entry for each layer.
         setting: an entry of `decoders`.
-        embedding: width D.
+        embedding: width D of the tokens.
         n_classes: number of classes K.
-        cosine_scale: of a normalised head; None for a linear one.
+        cosine_scale: scale of a normalised head; None for a linear head.
 
     `forward` maps chips (n, bands, height, width) to logits (n, K).
     """
@@ -93,18 +93,18 @@ class TunedModel(DecoderModel):
 
 
 class TunedLearner:
-    """A backbone and its decoder on chips; a `run.Learner`.
+    """A `run.Learner` that trains a backbone and its decoder on chips.
 
     Args:
-        run: settings and seed; its `training` says `tuning` and `end_to_end`.
-        chips: of the study.
-        device: to train on.
+        run: settings and seed; its `training` has the keys `tuning` and `end_to_end`.
+        chips: the chips of the study.
+        device: the device to train on.
         inputs: files and names.
-        workers: processes that read chips ahead.
-        lower_batch_on_oom: whether a batch that does not fit into memory is cut in halves.
+        workers: number of processes that load chips in advance.
+        lower_batch_on_oom: whether to cut a batch that does not fit into memory into halves.
 
     Raises:
-        StudyError: the inputs do not belong together, or the weights are not those recorded.
+        StudyError: the inputs do not belong together, or the weights differ from the recorded ones.
     """
 
     def __init__(
@@ -133,9 +133,10 @@ class TunedLearner:
             "precision": autocast(run.training["precision"], device)[0],
             "sha256": record["sha256"],
         }
-        decisive = {key: value for key, value in inputs.weights.items() if key != "path"}
+        # The path is left out: it does not change the numbers of a run.
+        weights = {key: value for key, value in inputs.weights.items() if key != "path"}
         versions = {name: version(name) for name in _LIBRARIES}
-        self.fingerprint = sha256_of_json([self.source | {"weights": decisive}, list(inputs.bands), versions])
+        self.fingerprint = sha256_of_json([self.source | {"weights": weights}, list(inputs.bands), versions])
         self.options = TrainingOptions.of(run.training)
         self.module: EndToEnd | None = None
 
@@ -146,44 +147,60 @@ class TunedLearner:
         on_first_step: Callable[[], None],
         on_epoch: Callable[[dict[str, float]], None],
     ) -> Progress:
-        """Train; with the batch cut in ever smaller pieces as long as memory does not suffice, if that is allowed.
+        """Train. If memory is too small and `lower_batch_on_oom` is set, try again with the batches cut in halves.
 
         Raises:
-            StudyError: memory does not suffice, or `drop_last` leaves no batch.
+            StudyError: memory is too small, or `drop_last` leaves no batch.
         """
-        rows, parts = self.chips.rows, 1
-        data = ChipData(self.packed, self.chips.point_ids, rows["train"], rows["validation"], self._mass, self.workers)
+        rows, pieces_per_batch = self.chips.rows, 1
+        data = ChipData(
+            self.packed,
+            self.chips.point_ids,
+            rows["train"],
+            rows["validation"],
+            self._denominator_terms,
+            self.workers,
+        )
         tuning, callbacks = EndToEndOptions.of(self.settings), Callbacks(on_first_step, on_epoch)
         while True:
             try:
                 self.module = EndToEnd(
-                    self._build().to(self.device), loss, data, self.options, tuning, self.run.seed, callbacks, parts
+                    self._build_model().to(self.device),
+                    loss,
+                    data,
+                    self.options,
+                    tuning,
+                    self.run.seed,
+                    callbacks,
+                    pieces_per_batch,
                 )
                 return fit(self.module, self.device, resume_file)
             except torch.OutOfMemoryError as error:
                 problem = self._out_of_memory(str(error))
             if problem is not None:
                 raise problem
-            # Outside the handler, which holds on to the model that did not fit; it and its trainer refer to each other.
+            # Free the memory of the model that did not fit. This must be outside the handler, because the exception
+            # refers to the model; and it needs gc.collect(), because the model and its trainer refer to each other.
             self.module = None
             gc.collect()
             torch.cuda.empty_cache()
-            parts *= 2
+            pieces_per_batch *= 2
 
     def predict(self, state: Mapping[str, Tensor], rows: np.ndarray) -> np.ndarray:
-        """Logits (len(rows), K) float32."""
-        assert self.module is not None, "trained before"
+        """Return the logits (len(rows), K) float32 with the weights in `state`."""
+        assert self.module is not None, "train() was called before"
         model = self.module.model.to(self.device)
         model.load_state_dict(state, strict=False)
         size = self.module.evaluation_batch
         return predict(model, self.packed, rows, self.device, self.options.precision, size).cpu().numpy()
 
-    def remarks(self) -> dict[str, Any]:
-        """Pieces of a batch, number of weights that were trained, and the share of time spent waiting for chips.
+    def extra_record(self) -> dict[str, Any]:
+        """Return the chips per piece, the number of trained weights, and the share of time spent waiting for chips.
 
-        The share is of training batches since the run last went on, or the batch was last cut.
+        The share is measured over the training batches since the run was last started or resumed, or since the batches
+        were last cut.
         """
-        assert self.module is not None, "trained before"
+        assert self.module is not None, "train() was called before"
         module = self.module
         waited = module.waited_s / module.trained_s if module.trained_s else None
         return {
@@ -192,12 +209,15 @@ class TunedLearner:
             "share_of_time_waiting_for_chips": waited and round(waited, 4),
         }
 
-    def _mass(self, epoch: int) -> np.ndarray:
-        """What each chip (n,) adds to the denominator of the loss in an epoch."""
+    def _denominator_terms(self, epoch: int) -> np.ndarray:
+        """Return what each chip (n,) adds to the denominator of the loss in an epoch."""
         return denominator_terms(self.run.loss_setting, self.chips.class_weights, self.chips.labels, epoch)
 
-    def _build(self) -> TunedModel:
-        """The model with the initial weights of the seed; decoder and head start as those of a frozen run do."""
+    def _build_model(self) -> TunedModel:
+        """Build the model with the initial weights of the seed.
+
+        Decoder and head have the same initial weights as in a run with a frozen backbone.
+        """
         backbone = build_backbone(self.inputs.model, self.inputs.bands, self.inputs.weights)
         torch.manual_seed(torch_seed(self.run.seed, Stream.INITIALISATION))
         run = self.run
@@ -212,50 +232,51 @@ class TunedLearner:
         return model
 
     def _out_of_memory(self, found: str) -> StudyError | None:
-        """None if a smaller batch is to be tried."""
+        """Return the error to raise, or None if a smaller batch can be tried."""
         if self.module is None:
             return StudyError(
                 f"{self.run.name} does not fit into the memory of the GPU.",
-                found=f"there is no room for its weights, before any batch: {found.splitlines()[0]}",
+                found=f"there is no room for its weights, even before the first batch: {found.splitlines()[0]}",
                 remedy="ask for a larger GPU, or one that no other job uses",
             )
-        tried, fitted = self.module.batches.chips_per_piece, self.module.largest_batch
+        tried, fitted = self.module.batches.chips_per_piece, self.module.largest_piece
         is_cut = can_be_cut(self.run.loss_setting)
         if self.lower_batch_on_oom and is_cut and tried > 1:
-            logger.warning("A batch of %d chips does not fit into memory; the next try takes half of it", tried)
+            logger.warning("%d chips at a time do not fit into memory; trying again with half as many", tried)
             return None
-        cutting = "set training.end_to_end.lower_batch_on_oom (the same chips for a step, in smaller pieces), "
+        cutting = "set training.end_to_end.lower_batch_on_oom (each step keeps its chips, in smaller pieces), "
         if not is_cut:
-            cutting = "its loss is of a whole batch, which lower_batch_on_oom cannot cut: "
+            cutting = "lower_batch_on_oom cannot help, because this loss needs a whole batch at once: "
         return StudyError(
             f"{self.run.name} does not fit into the memory of the GPU.",
-            found=f"a batch of {tried} chips was tried, the largest that fitted had {fitted}: {found.splitlines()[0]}",
+            found=f"{tried} chips at a time do not fit; at most {fitted} did: {found.splitlines()[0]}",
             remedy=f"{cutting}lower training.batch_size, tune with lora instead of full, or ask for a larger GPU",
         )
 
 
 def make_trainable(model: TunedModel, tuning: str, lora: Mapping[str, Any] | None) -> None:
-    """Let a frozen encoder learn.
+    """Make the weights trainable that a tuning trains.
 
     Args:
-        model: changed in place.
-        tuning: `frozen` leaves the encoder as it is, `full` trains all its weights, `lora` adapters in it.
-        lora: their settings.
+        model: a model with a frozen encoder; changed in place.
+        tuning: `frozen` leaves the encoder frozen, `full` trains all its weights, `lora` trains adapters in it.
+        lora: settings of the adapters; only needed for `lora`.
     """
     if tuning == "full":
         model.encoder.requires_grad_(True)
     elif tuning == "lora":
-        assert lora is not None, "with this tuning the configuration has them"
+        assert lora is not None, "the schema requires these settings with tuning lora"
         model.encoder = with_adapters(model.encoder, lora)
 
 
 def with_adapters(encoder: nn.Module, lora: Mapping[str, Any]) -> nn.Module:
-    """A TerraMind encoder with LoRA adapters in its layers; only they can be trained.
+    """Add LoRA adapters to the layers of a TerraMind encoder; only the adapters can be trained.
 
-    Hu et al. (2022), LoRA, through TerraTorch and PEFT: W x + (α / r) B A x with B = 0 at the start.
+    The layers compute W x + (α / r) B A x with B = 0 at the start (Hu et al. 2022, LoRA). TerraTorch and PEFT implement
+    them.
 
     Args:
-        encoder: changed in place.
+        encoder: the encoder; changed in place.
         lora: rank, alpha, dropout and target_modules.
     """
     from terratorch.models.peft_utils import get_peft_backbone

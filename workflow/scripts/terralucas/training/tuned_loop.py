@@ -1,6 +1,7 @@
-"""End-to-end training: a backbone learns together with its decoder, on chips, under Lightning's Trainer.
+"""End-to-end training of a backbone with its decoder on chips, with Lightning's Trainer.
 
-What frozen runs do, these do as well, with the same code: order of batches, monitor, best epoch, history, resume_file.
+The order of batches, the monitor, the best epoch, the history and the resume file work as for frozen backbones, with
+the same code.
 """
 
 from __future__ import annotations
@@ -25,20 +26,20 @@ from terralucas.randomness import Stream, torch_seed
 from terralucas.training.chip_batches import Batch, EpochBatches, PackedChips, TimedLoader
 from terralucas.training.losses import Loss, start_epoch
 from terralucas.training.progress import Progress, TrainingOptions, find_divergence, keep_best, validation_row
-from terralucas.training.resume import LastEpoch, ResumeFile, saving_last_epoch
+from terralucas.training.resume import LastEpoch, ResumeFile, save_last_epoch_on_failure
 
 logger = logging.getLogger(__name__)
 
-# It announces devices and tips on the terminal, past the job's own handlers.
+# Lightning prints devices and tips directly to the terminal, not through the log handlers of the job.
 logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
 
-# As the batches of a feature pass: evaluation keeps no activations.
+# As large as the batches of feature extraction, because evaluation stores no activations either.
 _EVALUATION_BATCH = 32
 
 
 @dataclass(frozen=True)
 class EndToEndOptions:
-    """How a backbone and its decoder train together; see `training.end_to_end` in the configuration."""
+    """Hyper-parameters of end-to-end training alone; see `training.end_to_end` in the configuration."""
 
     backbone_learning_rate: float | None
     warmup_epochs: float
@@ -51,34 +52,34 @@ class EndToEndOptions:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> EndToEndOptions:
-        """The options among all keys of the configuration's section."""
+        """Select the options from the configuration's section `training.end_to_end`."""
         return cls(**{name: settings[name] for name in cls.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
 class ChipData:
-    """The chips of a study as training reads them.
+    """The chips of a study, prepared for training.
 
     Attributes:
-        chips: batches of them.
+        chips: dataset of the chips.
         point_ids: (n,) ids.
         train: (n_train,) row numbers.
         validation: (n_validation,) row numbers.
-        mass: maps an epoch to what each chip (n,) adds to the denominator of the loss.
-        workers: processes that read ahead.
+        denominator_terms: maps an epoch to (n,) terms: what each chip adds to the denominator of the loss.
+        workers: number of processes that load chips in advance.
     """
 
     chips: PackedChips
     point_ids: list[str]
     train: np.ndarray
     validation: np.ndarray
-    mass: Callable[[int], np.ndarray]
+    denominator_terms: Callable[[int], np.ndarray]
     workers: int
 
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Whom training tells.
+    """Functions that training calls to report its progress.
 
     Attributes:
         on_first_step: called once, after the first optimiser step.
@@ -90,17 +91,17 @@ class Callbacks:
 
 
 class EndToEnd(lightning.LightningModule):
-    """A backbone with its decoder in training, under Lightning's Trainer.
+    """A Lightning module that trains a backbone with its decoder.
 
     Args:
-        model: on its device; `trained_state` says which of its weights a run keeps.
-        loss: of (logits, labels).
+        model: the model on its device; a run saves the weights that `trained_state` returns.
+        loss: function of (logits, labels).
         data: chips and rows.
-        options: what all runs have.
-        tuning: what only end-to-end training has.
-        seed: of the run; draws batch order, dropout and augmentation.
-        callbacks: whom to tell.
-        parts: pieces a batch is cut into to fit into memory.
+        options: hyper-parameters that all runs have.
+        tuning: hyper-parameters of end-to-end training alone.
+        seed: the run's seed, which decides batch order, dropout and augmentation.
+        callbacks: functions to call during training.
+        pieces_per_batch: number of pieces into which each batch is cut to fit into memory.
     """
 
     def __init__(
@@ -112,12 +113,14 @@ class EndToEnd(lightning.LightningModule):
         tuning: EndToEndOptions,
         seed: int,
         callbacks: Callbacks,
-        parts: int = 1,
+        pieces_per_batch: int = 1,
     ) -> None:
         super().__init__()
         self.model, self.loss, self.data = model, loss, data
         self.options, self.tuning, self.seed, self.callbacks = options, tuning, seed, callbacks
-        self.batches = EpochBatches(seed, data.train, options, tuning.accumulate, data.mass, parts)
+        self.batches = EpochBatches(
+            seed, data.train, options, tuning.accumulate, data.denominator_terms, pieces_per_batch
+        )
         self.averaged = (
             None
             if tuning.ema_decay is None
@@ -125,7 +128,7 @@ class EndToEnd(lightning.LightningModule):
         )
         self.progress = Progress()
         self.last_epoch: LastEpoch | None = None
-        self.largest_batch = 0
+        self.largest_piece = 0
         self.waited_s = self.trained_s = 0.0
         self._losses: list[Tensor] = []
         self._rates: list[list[float]] = []
@@ -133,18 +136,18 @@ class EndToEnd(lightning.LightningModule):
 
     @property
     def evaluation_batch(self) -> int:
-        """Chips evaluated at a time: no more than training has in memory at once."""
+        """Number of chips to evaluate at a time; at most as many as training has in memory at a time."""
         return min(_EVALUATION_BATCH, self.batches.chips_per_piece)
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing is left to train: all epochs are done, or validation has not improved for long enough."""
+        """Whether all epochs are done, or early stopping applies: validation has not improved for `patience` epochs."""
         patience, progress = self.tuning.early_stopping_patience, self.progress
-        waited = progress.epoch - progress.best_epoch
-        return progress.epoch >= self.options.epochs or (patience is not None and waited >= patience)
+        epochs_since_best = progress.epoch - progress.best_epoch
+        return progress.epoch >= self.options.epochs or (patience is not None and epochs_since_best >= patience)
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state; `on_train_start` restores the parts that Lightning makes later."""
+        """Continue from a saved state; `on_train_start` restores the objects that Lightning creates later."""
         self._restored = state
         self.progress = Progress(**state["progress"])
         self.model.load_state_dict(state["model"], strict=False)
@@ -153,7 +156,7 @@ class EndToEnd(lightning.LightningModule):
         logger.info("Resuming after epoch %d", self.progress.epoch)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with the backbone's own learning rate, and its schedule."""
+        """Return AdamW, with a separate learning rate for the backbone, and the learning rate schedule."""
         named = [(name, value) for name, value in self.model.named_parameters() if value.requires_grad]
         backbone = [value for name, value in named if name.startswith("encoder.")]
         others = [value for name, value in named if not name.startswith("encoder.")]
@@ -168,7 +171,7 @@ class EndToEnd(lightning.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """Give optimiser, schedule and loss scaler the state they were saved with."""
+        """Restore the saved state of optimiser, schedule and loss scaler."""
         if self._restored is None:
             return
         self.optimizers(use_pl_optimizer=False).load_state_dict(self._restored["optimiser"])
@@ -177,7 +180,7 @@ class EndToEnd(lightning.LightningModule):
         self._restored = None
 
     def on_train_epoch_start(self) -> None:
-        """Start the epoch's own streams; Lightning leaves the mode to us."""
+        """Seed the random streams of the epoch and set the training mode, which Lightning does not set."""
         self._losses.clear()
         self._rates.clear()
         self._started, self._waited_before = time.monotonic(), self.trainer.train_dataloader.waited_s
@@ -186,7 +189,7 @@ class EndToEnd(lightning.LightningModule):
         start_epoch(self.loss, self.batches.epoch)
 
     def training_step(self, batch: tuple[Tensor, Tensor, float], number: int) -> Tensor:
-        """The weighted loss of one piece of a step."""
+        """Return the weighted loss of one piece of a step."""
         chips, labels, weight = batch
         value = self.loss(self.model(chips).float(), labels)
         self._losses.append(value.detach())
@@ -194,23 +197,24 @@ class EndToEnd(lightning.LightningModule):
         return value * weight
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
-        """A step, and with it the moving average of the weights."""
+        """Make an optimiser step, and update the moving average of the weights."""
         super().optimizer_step(*arguments, **named)
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
 
     def on_train_batch_end(self, outputs: Any, batch: tuple[Tensor, Tensor, float], number: int) -> None:
-        """Tell of the first step; remember what fits into memory."""
-        self.largest_batch = max(self.largest_batch, len(batch[1]))
-        if self.progress.epoch == 0 and number + 1 == min(self.batches.per_step, self.trainer.num_training_batches):
+        """Call `on_first_step` after the first optimiser step, and note how many chips fit into memory."""
+        self.largest_piece = max(self.largest_piece, len(batch[1]))
+        pieces_of_first_step = min(self.batches.pieces_per_step, self.trainer.num_training_batches)
+        if self.progress.epoch == 0 and number + 1 == pieces_of_first_step:
             self.callbacks.on_first_step()
 
     def on_train_epoch_end(self) -> None:
-        """Validate, keep the best weights, and save where the run could go on."""
+        """Validate, keep the best weights, and save the state from which the run can continue."""
         batches, progress = self.batches.batches(), self.progress
         losses = torch.stack(self._losses).cpu().numpy().astype(np.float64)
         self._log_waiting()
-        weights = np.array([batch.weight for batch in batches]) / self.batches.per_step
+        weights = np.array([batch.weight for batch in batches]) / self.batches.pieces_per_step
         evaluated = self.model if self.averaged is None else self.averaged.module
         labels = self.data.chips.labels[self.data.validation]
         rows, precision = self.data.validation, self.options.precision
@@ -220,22 +224,24 @@ class EndToEnd(lightning.LightningModule):
             "train_loss": float((losses * weights).sum() / self.batches.steps),
             **validation_row(float(self.loss(logits.to(self.device), labels.to(self.device))), logits, labels),
         }
-        if (found := find_divergence(losses, row, self.batches.per_step)) is not None:
-            piece = -1 if found.batch is None else found.batch
+        if (divergence := find_divergence(losses, row, self.batches.pieces_per_step)) is not None:
+            # Report the learning rates of the piece whose loss is not finite. If only the validation NLL is not finite,
+            # report those of the last piece.
+            piece = -1 if divergence.batch is None else divergence.batch
             backbone, others = self._rates[piece]
             chips = ", ".join(self.data.point_ids[i] for i in batches[piece].rows)
-            progress.diverged = found.describe(f"learning rate {others:g} (backbone {backbone:g})", chips)
+            progress.diverged = divergence.describe(f"learning rate {others:g} (backbone {backbone:g})", chips)
             self.trainer.should_stop = True
             return
         keep_best(progress, row, trained_state(evaluated), self.options.monitor)
         self.callbacks.on_epoch(row)
         self.trainer.should_stop = self.is_finished
         self.batches.epoch = progress.epoch + 1
-        assert self.last_epoch is not None, "set by fit"
-        self.last_epoch.reached(self._state(), last=self.is_finished)
+        assert self.last_epoch is not None, "fit() sets it"
+        self.last_epoch.keep(self._copy_state(), is_final=self.is_finished)
 
     def _log_waiting(self) -> None:
-        """Log how long the epoch waited for its training batches; a run that goes on counts anew."""
+        """Log how long the epoch waited for its training batches. The totals start again when a run is resumed."""
         seconds = time.monotonic() - self._started
         waited = self.trainer.train_dataloader.waited_s - self._waited_before
         self.trained_s, self.waited_s = self.trained_s + seconds, self.waited_s + waited
@@ -243,16 +249,17 @@ class EndToEnd(lightning.LightningModule):
             "epoch %d: %.1f s, %.1f %% of it waiting for chips", self.batches.epoch, seconds, 100 * waited / seconds
         )
 
-    def _state(self) -> dict[str, Any]:
-        """A copy in host memory of everything a run needs to go on; a GPU has no room for two."""
-        return _on_host({
+    def _copy_state(self) -> dict[str, Any]:
+        """Copy everything that a run needs to continue to host memory; the GPU may have no room for a copy."""
+        state = {
             "progress": {**self.progress.__dict__, "history": list(self.progress.history)},
             "model": trained_state(self.model),
             "averaged": self._averaged_state(),
             "optimiser": self.optimizers(use_pl_optimizer=False).state_dict(),
             "schedule": self.lr_schedulers().state_dict(),
             "scaler": self.trainer.precision_plugin.state_dict(),
-        })  # fmt: skip
+        }
+        return _copy_to_host(state)
 
     def _averaged_state(self) -> dict[str, Tensor]:
         if self.averaged is None:
@@ -263,13 +270,18 @@ class EndToEnd(lightning.LightningModule):
 def fit(module: EndToEnd, device: torch.device, resume_file: ResumeFile) -> Progress:
     """Train with AdamW and keep the weights of the epoch with the best validation score.
 
+    Args:
+        module: model, data and options.
+        device: the device to train on.
+        resume_file: file to which progress is saved, and from which an interrupted run continues.
+
     Returns:
-        The progress after the last epoch, or after the last before training diverged.
+        The progress after the last epoch; if training diverges, the progress after the last epoch before that.
 
     Raises:
         StudyError: `drop_last` leaves no batch.
-        torch.OutOfMemoryError, Terminated, KeyboardInterrupt: as they came, after the end of the last whole epoch was
-            saved.
+        torch.OutOfMemoryError, Terminated, KeyboardInterrupt: raised again after the state of the last complete epoch
+            was saved.
     """
     if (state := resume_file.load()) is not None:
         module.restore(state)
@@ -286,10 +298,10 @@ def fit(module: EndToEnd, device: torch.device, resume_file: ResumeFile) -> Prog
     trainer = lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
-        # Under SLURM, Lightning would start its jobs again by itself; here Snakemake does, and it alone.
+        # Without this plugin, Lightning would submit interrupted SLURM jobs again. Only Snakemake must do that.
         plugins=plugins,
         max_epochs=options.epochs - module.progress.epoch,
-        accumulate_grad_batches=module.batches.per_step,
+        accumulate_grad_batches=module.batches.pieces_per_step,
         gradient_clip_val=tuning.clip_norm,
         limit_val_batches=0,
         num_sanity_val_steps=0,
@@ -299,29 +311,35 @@ def fit(module: EndToEnd, device: torch.device, resume_file: ResumeFile) -> Prog
         enable_model_summary=False,
     )
     loader = TimedLoader(module.data.chips, module.batches, module.data.workers, pin=device.type == "cuda")
-    with saving_last_epoch(resume_file) as module.last_epoch:
+    with save_last_epoch_on_failure(resume_file) as module.last_epoch:
         try:
             module.train()
             trainer.fit(module, loader)
         except SystemExit as ending:
-            # What Lightning makes of Ctrl-C.
+            # Lightning turns Ctrl-C into SystemExit.
             raise KeyboardInterrupt from ending
     return module.progress
 
 
 def schedule(tuning: EndToEndOptions, steps_per_epoch: int, epochs: int) -> Callable[[int], float]:
-    """Factor of the learning rates at each step: a linear rise, then one, or a cosine's fall to zero.
+    """Return the function that maps a step to the factor of the learning rates.
 
-    Loshchilov & Hutter (2017), SGDR, eq. 5, without restarts.
+    The factor rises linearly during warm-up. After that it is one, or falls to zero along a cosine (Loshchilov & Hutter
+    2017, SGDR, eq. 5, without restarts).
+
+    Args:
+        tuning: `warmup_epochs` and `schedule`.
+        steps_per_epoch: number of optimiser steps in an epoch.
+        epochs: number of epochs.
     """
-    rise, total = tuning.warmup_epochs * steps_per_epoch, epochs * steps_per_epoch
+    warmup, total = tuning.warmup_epochs * steps_per_epoch, epochs * steps_per_epoch
 
     def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / math.ceil(rise)
+        if step < warmup:
+            return (step + 1) / math.ceil(warmup)
         if tuning.schedule == "none":
             return 1.0
-        return 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(total - rise, 1)))
+        return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1)))
 
     return factor
 
@@ -330,7 +348,10 @@ def schedule(tuning: EndToEndOptions, steps_per_epoch: int, epochs: int) -> Call
 def predict(
     model: nn.Module, chips: PackedChips, rows: np.ndarray, device: torch.device, precision: str, batch: int
 ) -> Tensor:
-    """Logits (len(rows), K) in float32 on the device, `batch` chips at a time, without dropout and augmentation."""
+    """Return the logits (len(rows), K), in float32 on the device, without dropout and augmentation.
+
+    The model predicts `batch` chips at a time.
+    """
     _, context = autocast(precision, device)
     model.eval()
     parts = np.split(rows, range(batch, len(rows), batch))
@@ -339,17 +360,18 @@ def predict(
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:
-    """What a run keeps of a model: its whole state dict, or of a LoRA encoder and its decoder the trained weights."""
+    """Return the weights that a run saves: the whole state dict, or only the trained weights if others are frozen."""
     trained = {name for name, value in model.named_parameters() if value.requires_grad}
     is_whole = len(trained) == sum(1 for _ in model.parameters())
     return {name: value for name, value in model.state_dict().items() if is_whole or name in trained}
 
 
-def _on_host(value: Any) -> Any:
+def _copy_to_host(value: Any) -> Any:
+    """Copy all tensors in nested dicts and lists to host memory."""
     if isinstance(value, Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, dict):
-        return {key: _on_host(item) for key, item in value.items()}
+        return {key: _copy_to_host(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_on_host(item) for item in value]
+        return [_copy_to_host(item) for item in value]
     return value
