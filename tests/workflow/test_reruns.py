@@ -98,7 +98,7 @@ def test_docstrings_and_comments_rerun_nothing(study):
 
 def test_messages_of_chip_discovery_rerun_nothing(study):
     """A user who takes a better message into a study is to pay no GPU pass for it."""
-    message = r'((?:StudyError|Problem|ChipError)\((?:[^()"]*"\w+",)?\s*f?")([^"]* [^"]*")'
+    message = r'((?:StudyError|Problem|ChipError|Reason)\((?:[^()"]*"\w+",)?\s*f?")([^"]* [^"]*")'
     files = [study.folder / CORE / "data" / name for name in ("discovery.py", "index.py", "chip_files.py")]
     assert sum(len(re.findall(message, path.read_text(encoding="utf-8"))) for path in files) > 10
     assert changed_everywhere(study, lambda text: re.sub(message, r"\1in other words: \2", text), files) == set()

@@ -13,10 +13,10 @@ SCRIPTS = PACKAGE.parent
 # Helpers of the scripts that change no result: log files, exit codes, offline mode.
 _WITHOUT_EFFECT = {SCRIPTS / "_job.py", SCRIPTS / "_offline.py"}
 
-# What makes messages: classes of errors and problems, loggers, and tables of what to do about a problem.
-_ERRORS = {"StudyError", "ChipError", "Problem"}
+# What makes messages: classes of errors and problems, loggers, and variables that hold a part of a message.
+_ERRORS = {"StudyError", "ChipError", "Problem", "Reason"}
 _LOGGERS = {"logger", "progress"}
-_MESSAGE_TABLES = {"REMEDIES"}
+_VARIABLES = {"REMEDIES", "message", "expected", "remedy"}
 
 
 def code_of(script: Path) -> list[Path]:
@@ -46,7 +46,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
 
     A Python file counts as its syntax tree without docstrings, comments, layout and the text of messages; any other
     file as its bytes. Messages are the strings in calls that make errors, problems of chips or lines of logs, and in
-    tables of remedies: they change no number. A string without a space counts there too, because it may be a key.
+    variables that are named as a part of a message: they change no number. A string without a space counts there too, because it may be a key.
     """
     digest = hashlib.sha256()
     for path in sorted(map(Path, paths)):
@@ -91,7 +91,7 @@ def _serialise(node: ast.AST, in_message: bool = False) -> Iterator[str]:
 def _is_message(node: ast.AST) -> bool:
     """Whether the strings of a statement or call are messages to a user."""
     if isinstance(node, ast.Assign):
-        return any(isinstance(target, ast.Name) and target.id in _MESSAGE_TABLES for target in node.targets)
+        return any(isinstance(target, ast.Name) and target.id in _VARIABLES for target in node.targets)
     if not isinstance(node, ast.Call):
         return False
     if isinstance(node.func, ast.Attribute):

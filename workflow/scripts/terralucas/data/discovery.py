@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 from unicodedata import normalize
 
 from terralucas.data.dataset import DatasetSpec, LayoutSpec, normalise_name
@@ -51,6 +52,13 @@ class Problem:
 
     point_id: str
     file: str | None
+    kind: str
+    message: str
+
+
+class Reason(NamedTuple):
+    """Why a chip cannot be used: a key of `REMEDIES`, and a message that follows the name of the chip."""
+
     kind: str
     message: str
 
@@ -277,43 +285,45 @@ def _match_rows_and_files(
             problems.append(Problem(point_id, str(files[0]) if files else None, *problem))
     for point_id, files in sources.items():
         if point_id not in groups:
-            message = "has no row in the labels table; expected one"
-            problems.append(Problem(point_id, str(files[0]), "file_without_label", message))
+            reason = Reason("file_without_label", "has no row in the labels table; expected one")
+            problems.append(Problem(point_id, str(files[0]), *reason))
     return tuple(chips), tuple(problems)
 
 
-def _find_problem(group: Sequence[_Row], files: Files, shared: bool, spec: DatasetSpec) -> tuple[str, str] | None:
-    """Return kind and message of the first problem with the rows and files of a chip id, or None."""
+def _find_problem(group: Sequence[_Row], files: Files, shared: bool, spec: DatasetSpec) -> Reason | None:
+    """Return the reason of the first problem with the rows and files of a chip id, or None."""
     row, from_folder, lookup = group[0], spec.layout.labels == "folders", spec.class_lookup()
     if row.point_id == "":
-        return "missing_id", f"{len(group)} row(s) of the labels table have no id; expected an id in every row"
+        return Reason("missing_id", f"{len(group)} row(s) of the labels table have no id; expected an id in every row")
     if len(files) > 1:
-        return "duplicate_file", f"is in {len(files)} files ({join_first(files)}); expected one"
+        return Reason("duplicate_file", f"is in {len(files)} files ({join_first(files)}); expected one")
     if len(group) > 1:
         labels = ", ".join(dict.fromkeys(other.label or "none" for other in group))
-        return "duplicate_label", f"is in {len(group)} rows of the labels table (label {labels}); expected one"
+        return Reason("duplicate_label", f"is in {len(group)} rows of the labels table (label {labels}); expected one")
     if not files:
-        return "label_without_file", f"has a label but no file; expected {row.file or row.point_id + '.tif'}"
+        return Reason("label_without_file", f"has a label but no file; expected {row.file or row.point_id + '.tif'}")
     if shared:
-        return "duplicate_file", "has the same file as another chip; expected a file of its own"
+        return Reason("duplicate_file", "has the same file as another chip; expected a file of its own")
     if row.label == "":
-        return "file_without_label", "has no label; expected a class code or name"
+        return Reason("file_without_label", "has no label; expected a class code or name")
     if row.label not in lookup:
         codes = join_first([entry.code for entry in spec.classes], 12)
         what = "lies in folder" if from_folder else "has label"
-        return "unknown_label", f"{what} {row.label!r}; expected one of the class codes {codes}, or a class name"
+        return Reason(
+            "unknown_label", f"{what} {row.label!r}; expected one of the class codes {codes}, or a class name"
+        )
     folder = normalise_name(files[0].parent.name)
     # If the table names the files, the names of folders need not be classes.
     if spec.layout.file_column is None and lookup.get(folder, lookup[row.label]) != lookup[row.label]:
-        return "folder_disagrees", f"lies in folder {folder!r}, but the labels table says {row.label!r}"
+        return Reason("folder_disagrees", f"lies in folder {folder!r}, but the labels table says {row.label!r}")
     return None
 
 
-def _locate(row: _Row, spec: DatasetSpec) -> tuple[tuple[str, str] | None, tuple[float, float]]:
+def _locate(row: _Row, spec: DatasetSpec) -> tuple[Reason | None, tuple[float, float]]:
     """Locate a chip from the coordinate columns if they are configured, otherwise from its LUCAS id.
 
     Returns:
-        Kind and message of a problem, or None; and easting and northing in metres in EPSG:3035, NaN if unknown.
+        The reason of a problem, or None; and easting and northing in metres in EPSG:3035, NaN if unknown.
     """
     # `transform` raises errors of GDAL, for which rasterio has no public class.
     from rasterio._err import CPLE_BaseError
@@ -334,11 +344,11 @@ def _locate(row: _Row, spec: DatasetSpec) -> tuple[tuple[str, str] | None, tuple
             easting, northing = unknown
         if math.isfinite(easting) and math.isfinite(northing):
             return None, (easting, northing)
-        return ("bad_coordinates", f"has x {row.x!r}, y {row.y!r}; expected a place in {crs}"), unknown
+        return Reason("bad_coordinates", f"has x {row.x!r}, y {row.y!r}; expected a place in {crs}"), unknown
     place = parse_point_id(row.point_id) if spec.point_ids == "lucas" else unknown
     if place is None:
-        return (
-            "not_a_lucas_id",
-            "is no LUCAS id; expected eight digits of a point on the 2 km grid, such as 45922254",
-        ), unknown
+        reason = Reason(
+            "not_a_lucas_id", "is no LUCAS id; expected eight digits of a point on the 2 km grid, such as 45922254"
+        )
+        return reason, unknown
     return None, place
