@@ -46,7 +46,8 @@ def fingerprint(paths: Iterable[Path]) -> str:
 
     A Python file counts as its syntax tree without docstrings, comments, layout and the text of messages; any other
     file as its bytes. Messages are the strings in calls that make errors, problems of chips or lines of logs, and in
-    variables that are named as a part of a message: they change no number. A string without a space counts there too, because it may be a key.
+    variables that are named as a part of a message: they change no number. A string without a space counts there too,
+    because it may be a key.
     """
     digest = hashlib.sha256()
     for path in sorted(map(Path, paths)):
