@@ -107,7 +107,7 @@ def _imported_by(path: Path) -> frozenset[Path]:
 
 def _modules(folder: Path, name: str) -> set[Path]:
     """Return the files that an import of `name`, a module or something in one, runs below a folder."""
-    found = set()
+    found: set[Path] = set()
     for part in name.split("."):
         module, folder = folder / f"{part}.py", folder / part
         if module.is_file():

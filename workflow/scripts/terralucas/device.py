@@ -31,7 +31,7 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def autocast(precision: str, device: torch.device) -> tuple[str, Callable[[], AbstractContextManager]]:
+def autocast(precision: str, device: torch.device) -> tuple[str, Callable[[], AbstractContextManager[object]]]:
     """The precision that `auto` means on a device, and a maker of its autocast context.
 
     Args:

@@ -32,7 +32,8 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
     if weights["source"] == "random":
         return {"source": "random", "seed": weights["seed"], "path": None, "sha256": None}
     if weights["source"] == "file":
-        path, origin = Path(weights["path"]).expanduser().resolve(), {}
+        path = Path(weights["path"]).expanduser().resolve()
+        origin: dict[str, Any] = {}
         if not path.is_file():
             raise StudyError(
                 "The backbone's weights are not there.",
@@ -86,18 +87,19 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
     file = HubFile(weights["repo"], weights["filename"], weights["revision"])
     folder = cache / "huggingface"
     folder.mkdir(parents=True, exist_ok=True)
-    where = {"repo_id": file.repo, "filename": file.filename, "revision": file.revision, "cache_dir": folder}
+    where: dict[str, Any] = {"repo_id": file.repo, "filename": file.filename, "revision": file.revision}
+    where["cache_dir"] = folder
     expected = weights["sha256"]
     with locked(folder):
-        kept = try_to_load_from_cache(**where)
-        is_kept = isinstance(kept, str)
+        cached = try_to_load_from_cache(**where)
+        # The cache also keeps marks, of files that the hub hasn't got.
+        kept = cached if isinstance(cached, str) else None
         # The cache names a large file's blob by its SHA-256.
-        is_pinned = is_kept and (_is_commit(file.revision) or Path(kept).resolve().name == expected)
-        if not is_pinned:
+        if kept is None or not (_is_commit(file.revision) or Path(kept).resolve().name == expected):
             try:
-                state = ask(file, is_patient=not is_kept)
+                state = ask(file, is_patient=kept is None)
             except StudyError as error:
-                if not is_kept:
+                if kept is None:
                     raise
                 logger.warning("%s The file that was fetched before is used. Found: %s", error.problem, error.found)
             else:

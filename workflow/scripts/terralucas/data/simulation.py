@@ -384,7 +384,7 @@ class Landscape:
         """What the sensor makes of it: blur of the optics, brightness, haze, at times cloud, noise, and rounding."""
         for axis in (1, 2):
             before, after = np.roll(reflectance, 1, axis), np.roll(reflectance, -1, axis)
-            edge = [slice(None)] * 3
+            edge: list[slice | list[int]] = [slice(None)] * 3
             edge[axis] = [0, -1]
             blurred = 0.8 * reflectance + 0.1 * (before + after)
             blurred[tuple(edge)] = reflectance[tuple(edge)]

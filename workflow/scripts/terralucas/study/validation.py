@@ -63,10 +63,14 @@ def _shown(value: Any) -> str:
 def _in_words(error: jsonschema.ValidationError) -> str:
     """One schema violation as a sentence that names the key, what was found and what is allowed."""
     key, found = _key(error.absolute_path), _shown(error.instance)
+    # Any, as the stubs also allow for unset ones and for a schema that is just true, which iter_errors doesn't give.
+    instance: Any = error.instance
+    schema: Any = error.schema
+    limit: Any = error.validator_value
     match error.validator:
         case "additionalProperties" | "unevaluatedProperties":
-            allowed = list(error.schema.get("properties", {}))
-            unknown = [name for name in error.instance if name not in allowed]
+            allowed = list(schema.get("properties", {}))
+            unknown = [name for name in instance if name not in allowed]
             sentences = []
             for name in unknown:
                 near = difflib.get_close_matches(str(name), allowed, n=1)
@@ -76,28 +80,27 @@ def _in_words(error: jsonschema.ValidationError) -> str:
                 )
             return "; ".join(sentences)
         case "required":
-            missing = [name for name in error.validator_value if name not in error.instance]
+            missing = [name for name in limit if name not in instance]
             return f"missing key {_key([*error.absolute_path, missing[0]])}"
         case "enum" | "const":
-            allowed = ", ".join(_shown(value) for value in as_list(error.validator_value))
-            return f"{key} is {found}; allowed: {allowed}"
+            return f"{key} is {found}; allowed: {', '.join(_shown(value) for value in as_list(limit))}"
         case "type":
-            return f"{key} is {found}, which is no {' or '.join(as_list(error.validator_value))}"
+            return f"{key} is {found}, which is no {' or '.join(as_list(limit))}"
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum" | "multipleOf":
             relation = {
                 "minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most",
                 "exclusiveMaximum": "below", "multipleOf": "a multiple of",
             }[error.validator]  # fmt: skip
-            unit = f" {error.schema['unit']}" if "unit" in error.schema else ""
-            return f"{key} is {found}; it must be {relation} {error.validator_value}{unit}"
+            unit = f" {schema['unit']}" if "unit" in schema else ""
+            return f"{key} is {found}; it must be {relation} {limit}{unit}"
         case "minItems" | "minLength" | "minProperties":
-            return f"{key} is {found}; it needs at least {error.validator_value} of them"
+            return f"{key} is {found}; it needs at least {limit} of them"
         case "uniqueItems":
             return f"{key} names something twice: {found}"
         case "pattern":
-            return f"{key} is {found}; it must match {error.validator_value}"
+            return f"{key} is {found}; it must match {limit}"
         case "anyOf":
-            allowed = [_shown(option.get("enum", option.get("type"))) for option in error.validator_value]
+            allowed = [_shown(option.get("enum", option.get("type"))) for option in limit]
             return f"{key} is {found}; allowed: {' or '.join(allowed)}"
         case _:
             return f"{key}: {error.message}"

@@ -64,7 +64,7 @@ class Augmentation:
         return chips * factors.astype(np.float32)[:, None, None, None]
 
 
-class PackedChips(Dataset):
+class PackedChips(Dataset[tuple[Tensor, Tensor, float]]):
     """Normalised batches of packed chips.
 
     Args:
