@@ -35,9 +35,10 @@ drill: .venv/ready ## 50 faults on a Slurm of one's own (root, Debian's slurm pa
 overhead: .venv/ready ## what SLURM costs a run, packed and not (likewise)
 	@PYTHONPATH=tests $(BIN)/python benchmarks/slurm_overhead.py
 
-lint: .venv/ready ## ruff, snakefmt and Snakemake's own linter
+lint: .venv/ready ## ruff, mypy, snakefmt and Snakemake's own linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 	@$(BIN)/snakefmt --check Snakefile workflow
 	@$(BIN)/snakemake --lint
 

@@ -130,7 +130,7 @@ def _find_imported_files(path: Path) -> frozenset[Path]:
 
 def _find_module_files(folder: Path, name: str) -> set[Path]:
     """Return the files below a folder that Python runs when it imports `name`, a module or an object of a module."""
-    found = set()
+    found: set[Path] = set()
     for part in name.split("."):
         module, folder = folder / f"{part}.py", folder / part
         if module.is_file():

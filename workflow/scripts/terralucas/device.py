@@ -31,7 +31,7 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def autocast(precision: str, device: torch.device) -> tuple[str, Callable[[], AbstractContextManager]]:
+def autocast(precision: str, device: torch.device) -> tuple[str, Callable[[], AbstractContextManager[object]]]:
     """Return the precision to use on a device, and a function that makes its autocast context.
 
     Args:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from terralucas.audit.treatments import PLAIN_DECODER, PLAIN_LOSS, Effect, Treatments
 from terralucas.backbones.encoder import build_backbone
@@ -98,7 +99,9 @@ def effect_of_tuning(probe: TuningProbe, training: Mapping[str, Any]) -> Effect:
     rows, one = np.arange(len(chips)), np.ones(len(probe.bands))
     settings = probe.adapt_options(training["end_to_end"])
     backbone = build_backbone(_MODEL, probe.bands, _WEIGHTS)
-    backbone.encoder.encoder = backbone.encoder.encoder[:_BLOCKS]
+    blocks = backbone.encoder.encoder
+    assert isinstance(blocks, nn.ModuleList), "TerraTorch keeps TerraMind's blocks in a list"
+    backbone.encoder.encoder = blocks[:_BLOCKS]
     torch.manual_seed(0)
     model = TunedModel(backbone.encoder, PLAIN_DECODER, backbone.embedding, _CLASSES)
     make_trainable(model, training["tuning"], settings["lora"])

@@ -59,7 +59,7 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
         _check_checkpoint(BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False), weights["path"])
         arguments["ckpt_path"] = weights["path"]
     # A checkpoint is several times larger than the encoder. With memory-mapping, only the needed weights are read.
-    with serialization.patch("load.mmap", True):
+    with serialization.patch("load.mmap", True):  # type: ignore[attr-defined]  # torch adds it when imported
         encoder = BACKBONE_REGISTRY.build(model, **arguments).eval().requires_grad_(False)
     return Backbone(encoder, int(encoder.out_channels[-1]))
 

@@ -25,7 +25,7 @@ from terralucas.files import atomic_path, read_unchanged, sha256_of_file
 logger = logging.getLogger(__name__)
 
 
-class ChipDataset(Dataset):
+class ChipDataset(Dataset[torch.Tensor | StudyError]):
     """Dataset of normalised chips (bands, H, W), float32, in the order of the index.
 
     Args:
@@ -63,8 +63,12 @@ class ChipDataset(Dataset):
 
 
 def _collate(chips: list[torch.Tensor | StudyError]) -> torch.Tensor | StudyError:
-    problem = next((chip for chip in chips if isinstance(chip, StudyError)), None)
-    return torch.stack(chips) if problem is None else problem
+    tensors = []
+    for chip in chips:
+        if isinstance(chip, StudyError):
+            return chip
+        tensors.append(chip)
+    return torch.stack(tensors)
 
 
 @dataclass(frozen=True)

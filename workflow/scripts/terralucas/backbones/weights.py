@@ -32,7 +32,8 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
     if weights["source"] == "random":
         return {"source": "random", "seed": weights["seed"], "path": None, "sha256": None}
     if weights["source"] == "file":
-        path, origin = Path(weights["path"]).expanduser().resolve(), {}
+        path = Path(weights["path"]).expanduser().resolve()
+        origin: dict[str, Any] = {}
         if not path.is_file():
             raise StudyError(
                 "The weights file of the backbone is not there.",
@@ -94,18 +95,24 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
     file = HubFile(weights["repo"], weights["filename"], weights["revision"])
     folder = cache / "huggingface"
     folder.mkdir(parents=True, exist_ok=True)
-    location = {"repo_id": file.repo, "filename": file.filename, "revision": file.revision, "cache_dir": folder}
+    location: dict[str, Any] = {
+        "repo_id": file.repo,
+        "filename": file.filename,
+        "revision": file.revision,
+        "cache_dir": folder,
+    }
     expected = weights["sha256"]
     with locked(folder):
-        cached = try_to_load_from_cache(**location)
-        is_cached = isinstance(cached, str)
+        found = try_to_load_from_cache(**location)
+        # The cache also stores marks of files that the hub does not have.
+        cached = found if isinstance(found, str) else None
         # In the cache, the content of a large file is stored under its SHA-256.
-        is_pinned = is_cached and (_is_commit(file.revision) or Path(cached).resolve().name == expected)
+        is_pinned = cached is not None and (_is_commit(file.revision) or Path(cached).resolve().name == expected)
         if not is_pinned:
             try:
-                state = request_state(file, retry=not is_cached)
+                state = request_state(file, retry=cached is None)
             except StudyError as error:
-                if not is_cached:
+                if cached is None:
                     raise
                 logger.warning(
                     "%s The file that was fetched before is used instead. Found: %s", error.problem, error.found
@@ -122,6 +129,7 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
                 if not blob.exists():
                     download(file, state, blob)
                 cached = hf_hub_download(**location)
+    assert cached is not None, "found in the cache, or downloaded"
     # The folder after `snapshots` is named by the commit.
     path = Path(cached)
     blob_name = path.readlink().name if path.is_symlink() else ""

@@ -100,9 +100,11 @@ def _read_inputs(control: str, source: tuple[Path, ...], point_ids: list[str]) -
     if control == "majority":
         return np.empty((len(point_ids), 0))
     if control.partition("/")[2]:
-        features, _ = open_checked_array(*source, len(point_ids))
+        path, record = source
+        features, _ = open_checked_array(path, record, len(point_ids))
         return features.astype(np.float64)
-    descriptions = read_descriptions(*source, point_ids)
+    (path,) = source
+    descriptions = read_descriptions(path, point_ids)
     if control == "centre_spectrum":
         return descriptions["centre_pixel"]
     return np.column_stack([descriptions["band_mean"], descriptions["band_std"]])

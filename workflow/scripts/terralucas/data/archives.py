@@ -6,6 +6,7 @@ import bz2
 import contextlib
 import errno
 import gzip
+import io
 import lzma
 import re
 import shutil
@@ -13,7 +14,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,7 @@ _MAGIC = {
     b"PK\x03\x04": "zip",
     b"PK\x05\x06": "zip",
 }
-_DECOMPRESS: dict[str, Callable[[IO[bytes]], contextlib.AbstractContextManager[IO[bytes]]]] = {
+_DECOMPRESS: dict[str, Callable[[IO[bytes]], contextlib.AbstractContextManager[IO[bytes] | io.BufferedIOBase]]] = {
     "tar": contextlib.nullcontext,
     "tar.gz": lambda raw: gzip.GzipFile(fileobj=raw),
     "tar.bz2": bz2.BZ2File,
@@ -57,7 +58,7 @@ class _Member:
     name: str
     kind: str
     size: int
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], IO[bytes] | None]
     archive_position: int
 
 
@@ -68,7 +69,7 @@ class _StrictTarInfo(tarfile.TarInfo):
     def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
         try:
             return super().fromtarfile(tarfile_)
-        except tarfile.EOFHeaderError:
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed leaves it out
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error} at byte {tarfile_.offset} of the tar") from error
@@ -166,14 +167,16 @@ def _write_members(archive: Path, kind: str, target: Path, progress: bool) -> in
                 continue
             _require_space(archive, target, member.size)
             destination.parent.mkdir(parents=True, exist_ok=True)
-            with member.open() as source, destination.open("wb") as file:
+            source = member.open()
+            assert source is not None, "only folders and links have no content"
+            with source, destination.open("wb") as file:
                 shutil.copyfileobj(source, file, CHUNK_BYTES)
             written.add(path)
         bar.update(archive_bytes - bar.n)
     return len(written)
 
 
-def _iterate_tar(archive: Path, kind: str) -> Iterator[_Member]:
+def _iterate_tar(archive: Path, kind: str) -> Generator[_Member, None, None]:
     with (
         archive.open("rb") as raw,
         _DECOMPRESS[kind](raw) as stream,
@@ -198,7 +201,7 @@ def _describe_tar_entry(info: tarfile.TarInfo) -> str:
     return next((name for matches, name in types if matches), f"an entry of unknown type {info.type!r}")
 
 
-def _iterate_zip(archive: Path) -> Iterator[_Member]:
+def _iterate_zip(archive: Path) -> Generator[_Member, None, None]:
     position = 0
     with zipfile.ZipFile(archive) as file:
         for info in file.infolist():

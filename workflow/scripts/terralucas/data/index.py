@@ -80,7 +80,10 @@ def index_chips(
     problems = list(listing.problems)
     rows: list[dict[str, Any]] = []
     for outcome in _inspect_all(Path(root), listing.chips, spec, threads, progress):
-        (problems if isinstance(outcome, Problem) else rows).append(outcome)
+        if isinstance(outcome, Problem):
+            problems.append(outcome)
+        else:
+            rows.append(outcome)
     size = _chip_size(rows, spec)
     size_problems = [_check_size(row, size) for row in rows]
     rows = [row for row, problem in zip(rows, size_problems, strict=True) if problem is None]
@@ -159,7 +162,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> dict[str, Any] | 
         return Problem(chip.point_id, chip.file, "unreadable", f"cannot be read ({error.strerror})")
     except ChipError as error:
         return Problem(chip.point_id, chip.file, error.kind, error.problem)
-    mean = np.mean(values, axis=(1, 2), dtype=np.float64, where=valid)
+    mean = np.asarray(np.mean(values, axis=(1, 2), dtype=np.float64, where=valid))
     deviation = np.where(valid, values.astype(np.float64) - mean[:, None, None], 0.0)
     entry = spec.classes[chip.label]
     return asdict(chip) | {
@@ -183,7 +186,8 @@ def _check_values(values: np.ndarray, valid: np.ndarray, spec: DatasetSpec) -> N
         valid: boolean array of the same shape, false for missing pixels.
         spec: description of the dataset.
     """
-    empty = [band for band, has_data in zip(spec.bands, valid.any(axis=(1, 2)), strict=True) if not has_data]
+    filled = np.asarray(valid.any(axis=(1, 2)))
+    empty = [band for band, has_data in zip(spec.bands, filled, strict=True) if not has_data]
     if empty:
         where = "any band" if len(empty) == len(spec.bands) else f"band {', '.join(empty)}"
         raise ChipError("missing_values", f"has no valid value in {where}; expected data in every band")

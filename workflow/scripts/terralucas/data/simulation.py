@@ -390,7 +390,7 @@ class Landscape:
         """Simulate the observation: blur of the optics, illumination, haze, sometimes a cloud, noise, and rounding."""
         for axis in (1, 2):
             before, after = np.roll(reflectance, 1, axis), np.roll(reflectance, -1, axis)
-            edge = [slice(None)] * 3
+            edge: list[slice | list[int]] = [slice(None)] * 3
             edge[axis] = [0, -1]
             blurred = 0.8 * reflectance + 0.1 * (before + after)
             blurred[tuple(edge)] = reflectance[tuple(edge)]

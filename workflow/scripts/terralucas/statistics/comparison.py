@@ -71,7 +71,10 @@ class Question:
     def from_config(cls, report: Mapping[str, Any], classes: Sequence[Mapping[str, Any]], folds: int) -> Question:
         """The question of a configuration's `report` section."""
         codes = [str(entry["code"]) for entry in classes]
-        difference = lambda entry: (entry["factor"], entry["a"], entry["b"])  # noqa: E731
+
+        def difference(entry: Mapping[str, str]) -> Difference:
+            return entry["factor"], entry["a"], entry["b"]
+
         claimed = [Claim.from_config(entry) for entry in report["claims"]]
         return cls(
             classes=classes,
@@ -89,7 +92,7 @@ class Question:
     @property
     def scopes(self) -> dict[str, tuple[int, ...]]:
         """Name of each set of classes → indices of those left out."""
-        names = {"all": ()}
+        names: dict[str, tuple[int, ...]] = {"all": ()}
         if self.excluded:
             codes = ", ".join(str(self.classes[index]["code"]) for index in self.excluded)
             names[f"without {codes}"] = self.excluded

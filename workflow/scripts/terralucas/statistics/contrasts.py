@@ -237,7 +237,8 @@ def _cells(recipes: Sequence[Recipe], difference: Difference) -> list[tuple[str,
 
 def _with(cell: tuple[str, ...], factor: str, level: str) -> Recipe:
     place = RECIPE.index(factor)
-    backbone, loss, decoder = (*cell[:place], level, *cell[place:])
+    levels = [*cell[:place], level, *cell[place:]]
+    backbone, loss, decoder = levels
     return backbone, loss, decoder
 
 

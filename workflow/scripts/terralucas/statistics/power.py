@@ -42,7 +42,7 @@ class Spreads:
 
 
 def planned_spreads(
-    class_counts: Sequence[int],
+    class_counts: Sequence[float],
     folds: int,
     seeds: int,
     test_to_train: float,

@@ -97,7 +97,7 @@ def confusion_table(runs: Sequence[RunResult], classes: Sequence[Mapping[str, An
     """Confusion counts of each recipe, pooled over the test chips of all seeds."""
     rows = []
     for names, group in _by_recipe(runs):
-        counts = sum(np.array(result.scores["confusion"]) for result in group)
+        counts = np.sum([result.scores["confusion"] for result in group], axis=0)
         for i, true in enumerate(classes):
             for j, predicted in enumerate(classes):
                 pair = {"true_code": true["code"], "true_name": true["name"]}

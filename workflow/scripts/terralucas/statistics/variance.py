@@ -81,7 +81,8 @@ def variance_table(design: Design, scores: Scores, level: float) -> pd.DataFrame
         if known and raw < 0:
             note = "estimate below 0: test chips alone explain the spread"
         component = INITIALISATION if fixed else SPLIT_AND_INITIALISATION
-        rows.append(_row(name, component, seed_part, total, *limits[:, index], note))
+        low, high = limits[:, index]
+        rows.append(_row(name, component, seed_part, total, low, high, note))
         if fixed:
             rows.append(_row(name, SPLIT, np.nan, total, np.nan, np.nan, "one split for all seeds: can't be told"))
         rows.append(_row(name, CHIPS, float(spread.chips[index]), total, np.nan, np.nan, ""))

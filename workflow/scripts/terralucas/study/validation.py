@@ -73,10 +73,14 @@ def _format_value(value: Any) -> str:
 def _describe_violation(error: jsonschema.ValidationError) -> str:
     """Describe a violation of the schema in a sentence with the key, the value that was found and what is allowed."""
     key, found = _format_path(error.absolute_path), _format_value(error.instance)
+    # The stubs also allow values that `iter_errors` does not give.
+    instance: Any = error.instance
+    schema: Any = error.schema
+    limit: Any = error.validator_value
     match error.validator:
         case "additionalProperties" | "unevaluatedProperties":
-            allowed = list(error.schema.get("properties", {}))
-            unknown = [name for name in error.instance if name not in allowed]
+            allowed = list(schema.get("properties", {}))
+            unknown = [name for name in instance if name not in allowed]
             sentences = []
             for name in unknown:
                 similar = difflib.get_close_matches(str(name), allowed, n=1)
@@ -86,24 +90,23 @@ def _describe_violation(error: jsonschema.ValidationError) -> str:
                 )
             return "; ".join(sentences)
         case "required":
-            missing = [name for name in error.validator_value if name not in error.instance]
+            missing = [name for name in limit if name not in instance]
             return f"missing key {_format_path([*error.absolute_path, missing[0]])}"
         case "enum" | "const":
-            allowed = ", ".join(_format_value(value) for value in as_list(error.validator_value))
-            return f"{key} is {found}; allowed: {allowed}"
+            return f"{key} is {found}; allowed: {', '.join(_format_value(value) for value in as_list(limit))}"
         case "type":
-            return f"{key} is {found}, which is no {' or '.join(as_list(error.validator_value))}"
+            return f"{key} is {found}, which is no {' or '.join(as_list(limit))}"
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum" | "multipleOf":
-            unit = f" {error.schema['unit']}" if "unit" in error.schema else ""
-            return f"{key} is {found}; it must be {_RELATIONS[error.validator]} {error.validator_value}{unit}"
+            unit = f" {schema['unit']}" if "unit" in schema else ""
+            return f"{key} is {found}; it must be {_RELATIONS[error.validator]} {limit}{unit}"
         case "minItems" | "minLength" | "minProperties":
-            return f"{key} is {found}; it must have at least {error.validator_value} item(s) or character(s)"
+            return f"{key} is {found}; it must have at least {limit} item(s) or character(s)"
         case "uniqueItems":
             return f"{key} contains an item twice: {found}"
         case "pattern":
-            return f"{key} is {found}; it must match the regular expression {error.validator_value}"
+            return f"{key} is {found}; it must match the regular expression {limit}"
         case "anyOf":
-            allowed = [_format_value(option.get("enum", option.get("type"))) for option in error.validator_value]
+            allowed = [_format_value(option.get("enum", option.get("type"))) for option in limit]
             return f"{key} is {found}; allowed: {' or '.join(allowed)}"
         case _:
             return f"{key}: {error.message}"

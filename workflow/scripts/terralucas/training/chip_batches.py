@@ -70,7 +70,7 @@ class Augmentation:
         return chips * factors.astype(np.float32)[:, None, None, None]
 
 
-class PackedChips(Dataset):
+class PackedChips(Dataset[tuple[Tensor, Tensor, float]]):
     """A dataset of packed chips that returns normalised batches.
 
     Args:

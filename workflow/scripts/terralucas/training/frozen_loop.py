@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,7 +155,9 @@ def predict(model: nn.Module, features: Tensor, rows: np.ndarray, device: torch.
     return torch.cat(parts)
 
 
-def _validate(model: nn.Module, loss: Loss, data: TrainingData, context: Callable) -> dict[str, float]:
+def _validate(
+    model: nn.Module, loss: Loss, data: TrainingData, context: Callable[[], AbstractContextManager[object]]
+) -> dict[str, float]:
     labels = data.labels[torch.from_numpy(data.validation).to(data.labels.device)]
     with torch.inference_mode():
         model.eval()

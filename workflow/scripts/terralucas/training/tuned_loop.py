@@ -174,8 +174,8 @@ class EndToEnd(lightning.LightningModule):
         """Restore the saved state of optimiser, schedule and loss scaler."""
         if self._restored is None:
             return
-        self.optimizers(use_pl_optimizer=False).load_state_dict(self._restored["optimiser"])
-        self.lr_schedulers().load_state_dict(self._restored["schedule"])
+        self._optimiser().load_state_dict(self._restored["optimiser"])
+        self._schedule().load_state_dict(self._restored["schedule"])
         self.trainer.precision_plugin.load_state_dict(self._restored["scaler"])
         self._restored = None
 
@@ -183,7 +183,7 @@ class EndToEnd(lightning.LightningModule):
         """Seed the random streams of the epoch and set the training mode, which Lightning does not set."""
         self._losses.clear()
         self._rates.clear()
-        self._started, self._waited_before = time.monotonic(), self.trainer.train_dataloader.waited_s
+        self._started, self._waited_before = time.monotonic(), self._loader_waited_s()
         torch.manual_seed(torch_seed(self.seed, Stream.DROPOUT, self.batches.epoch))
         self.model.train()
         start_epoch(self.loss, self.batches.epoch)
@@ -193,7 +193,7 @@ class EndToEnd(lightning.LightningModule):
         chips, labels, weight = batch
         value = self.loss(self.model(chips).float(), labels)
         self._losses.append(value.detach())
-        self._rates.append(self.lr_schedulers().get_last_lr())
+        self._rates.append([float(rate) for rate in self._schedule().get_last_lr()])
         return value * weight
 
     def optimizer_step(self, *arguments: Any, **named: Any) -> None:
@@ -243,7 +243,7 @@ class EndToEnd(lightning.LightningModule):
     def _log_waiting(self) -> None:
         """Log how long the epoch waited for its training batches. The totals start again when a run is resumed."""
         seconds = time.monotonic() - self._started
-        waited = self.trainer.train_dataloader.waited_s - self._waited_before
+        waited = self._loader_waited_s() - self._waited_before
         self.trained_s, self.waited_s = self.trained_s + seconds, self.waited_s + waited
         logger.info(
             "epoch %d: %.1f s, %.1f %% of it waiting for chips", self.batches.epoch, seconds, 100 * waited / seconds
@@ -255,11 +255,27 @@ class EndToEnd(lightning.LightningModule):
             "progress": {**self.progress.__dict__, "history": list(self.progress.history)},
             "model": trained_state(self.model),
             "averaged": self._averaged_state(),
-            "optimiser": self.optimizers(use_pl_optimizer=False).state_dict(),
-            "schedule": self.lr_schedulers().state_dict(),
+            "optimiser": self._optimiser().state_dict(),
+            "schedule": self._schedule().state_dict(),
             "scaler": self.trainer.precision_plugin.state_dict(),
         }
         return _copy_to_host(state)
+
+    # Lightning's types allow for several optimisers and for none; `configure_optimizers` makes one, with one schedule.
+    def _optimiser(self) -> torch.optim.Optimizer:
+        found = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(found, torch.optim.Optimizer), "configure_optimizers makes one"
+        return found
+
+    def _schedule(self) -> torch.optim.lr_scheduler.LRScheduler:
+        found = self.lr_schedulers()
+        assert isinstance(found, torch.optim.lr_scheduler.LRScheduler), "configure_optimizers makes one for it"
+        return found
+
+    def _loader_waited_s(self) -> float:
+        loader = self.trainer.train_dataloader
+        assert loader is not None, "set by fit"
+        return float(loader.waited_s)
 
     def _averaged_state(self) -> dict[str, Tensor]:
         if self.averaged is None:
@@ -293,8 +309,9 @@ def fit(module: EndToEnd, device: torch.device, resume_file: ResumeFile) -> Prog
         module.model.compile()
     precision, _ = autocast(options.precision, device)
     plugins: list[Any] = [LightningEnvironment()]
-    if precision != "32":
-        plugins.append(MixedPrecision(precision, device.type))
+    match precision:
+        case "16-mixed" | "bf16-mixed":
+            plugins.append(MixedPrecision(precision, device.type))
     trainer = lightning.Trainer(
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,

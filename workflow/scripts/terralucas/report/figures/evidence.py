@@ -56,8 +56,8 @@ def fronts_figure(points: pd.DataFrame, runs: pd.DataFrame, path: Path) -> None:
                 colour = colours[names["loss"]]
                 low, high = (100 * macro[end].clip(0, 1) for end in ("ci_low", "ci_high"))
                 axes.fill_betweenx(height_of, low, high, color=colour, alpha=0.13, linewidth=0)
-                style = "-" if fills[names["loss"]] else "--"
-                axes.plot(100 * macro["mean"], height_of, color=colour, linewidth=1.8, linestyle=style)
+                line = "-" if fills[names["loss"]] else "--"
+                axes.plot(100 * macro["mean"], height_of, color=colour, linewidth=1.8, linestyle=line)
             for names, group in by_recipe(_of_head(runs, head)):
                 for marker, stage in (("o", "unshifted"), ("*", "shifted")):
                     macro, micro = (100 * group[f"{score}_{stage}"].mean() for score in MAIN_SCORES)

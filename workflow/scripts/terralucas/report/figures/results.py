@@ -147,8 +147,7 @@ def accuracy_figure(summary: pd.DataFrame, path: Path) -> None:
                 for kind in ("crossed", "seeds"):
                     for score, place in (("macro", micro), ("micro", macro)):
                         limits = [100 * row[f"{kind}_{end}_{score}"] for end in ("low", "high")]
-                        style = {"thick": kind == "crossed", "upright": score == "micro"}
-                        whisker(axes, place, limits, colour, **style)
+                        whisker(axes, place, limits, colour, thick=kind == "crossed", upright=score == "micro")
                 style = marker_style(colour, fills[row["loss"]]) | {"zorder": 3, "markersize": 7.5}
                 axes.plot(macro, micro, marker=markers[row["decoder"]], **style)
             decorate(axes, f"Backbone: {backbone}")

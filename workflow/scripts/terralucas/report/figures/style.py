@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,6 +17,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from terralucas.files import atomic_path
@@ -61,8 +63,7 @@ def drawing(path: Path, title: str, width: float, height: float) -> Iterator[Fig
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # Text stays text in the SVG, so a letter that is missing here is drawn with a font of the reader.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(width, height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+        figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
         yield figure
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="svg", metadata={"Title": title, "Date": None})
@@ -94,7 +95,7 @@ def caption(figure: Figure, label: str, note: str) -> None:
     figure.supxlabel(f"{label}\n{lines}", fontsize=10)
 
 
-def marker_style(colour: str, filled: bool) -> dict[str, object]:
+def marker_style(colour: str, filled: bool) -> dict[str, Any]:
     """Keyword arguments of `plot` for a filled or hollow marker."""
     return {"color": colour, "markerfacecolor": colour if filled else "white", "markeredgecolor": colour}
 
@@ -185,7 +186,7 @@ def whisker(axes: Axes, place: float, limits: Sequence[float], colour: str, *, t
     if not np.isfinite(limits).all():
         return
     along, across = list(limits), [place, place]
-    style = {"linewidth": 3.2, "alpha": 0.45} if thick else {"linewidth": 1.0, "alpha": 0.9}
+    style: dict[str, Any] = {"linewidth": 3.2, "alpha": 0.45} if thick else {"linewidth": 1.0, "alpha": 0.9}
     axes.plot(*((across, along) if upright else (along, across)), color=colour, solid_capstyle="butt", **style)
 
 

@@ -26,9 +26,8 @@ def _front_sentence(row: Mapping[str, Any], own: Mapping[str, Any] | None) -> st
     head = f"{row['contrast']}: at equal micro accuracy, macro accuracy differs by {gap}"
     if pd.isna(row["ci_low"]):
         return f"{head}, without an interval, so that better and elsewhere can’t be told apart."
-    shown = state(own) in ("higher", "lower") if own else False
     if row["ci_low"] <= 0 <= row["ci_high"]:
-        if shown:
+        if own and state(own) in ("higher", "lower"):
             was = f"{PERCENT.signed(own['difference'])} points"
             return (
                 f"{head}, and no difference is shown there: the {was} of the runs as they are may be a place elsewhere "

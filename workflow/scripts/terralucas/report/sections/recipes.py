@@ -24,7 +24,7 @@ def leader_cards(summary: pd.DataFrame) -> list[dict[str, Any]]:
     for name in MAIN_SCORES:
         metric = SCORES[name]
         scores = summary[(summary["metric"] == name) & (summary["classes"] == ALL_CLASSES)].dropna(subset=["pooled"])
-        card = {"metric": metric, "of": len(scores), "value": None, "recipes": []}
+        card: dict[str, Any] = {"metric": metric, "of": len(scores), "value": None, "recipes": []}
         if len(scores):
             card["value"] = metric.text(scores["pooled"].max())
             for _, row in scores[scores["pooled"].map(metric.text) == card["value"]].iterrows():
