@@ -90,7 +90,7 @@ def join_first(names: Iterable[object], shown: int = 8) -> str:
 def find_chips(root: Path, spec: DatasetSpec) -> Listing:
     """Find the chips below `root` and their labels, without opening a chip.
 
-    The labels table may be in any folder. If there are identical tables, the one with the shortest path is used, and
+    The labels table may be in any folder. If there are identical tables, the one in the fewest folders is used, and
     chips are searched in its folder first. Hidden files, macOS metadata and identical copies of chips are ignored.
 
     Raises:
