@@ -102,7 +102,7 @@ def test_names_that_lead_out_are_refused(place, kind, name, found):
         write_tar(path, [tar_member("Chips/1.tif"), tar_member(name)])
     else:
         write_zip(path, {"Chips/1.tif": b"x", name: b"x"})
-    assert_refused(place, path, "unsafe", repr(name), found, "what to do")
+    assert_refused(place, path, "not safe to unpack", repr(name), found, "what to do")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_modes_are_normalised(tmp_path):
 def test_truncated_archive_is_refused(place, kind):
     archive = archive_of_tree(place, kind)
     archive.write_bytes(archive.read_bytes()[: archive.stat().st_size // 2])
-    assert_refused(place, archive, "truncated or corrupt", f"{archive.stat().st_size} bytes", "a whole archive")
+    assert_refused(place, archive, "truncated or corrupt", f"{archive.stat().st_size} bytes", "a complete archive")
 
 
 @pytest.mark.parametrize("kind", ["w:gz", "w:bz2", "w:xz", "zip"])

@@ -15,7 +15,8 @@ import torch
 
 from terralucas.audit.treatments import PLAIN_DECODER, PLAIN_LOSS, Effect, Treatments
 from terralucas.backbones.feature_kinds import kind_of_features, layers_of
-from terralucas.backbones.sizes import DEPTH, PATCH_PX, WIDTH, model_size, tokens_per_side
+from terralucas.backbones.sizes import DEPTH, WIDTH, model_size, tokens_per_side
+from terralucas.data.dataset import PATCH_PX
 from terralucas.study.schema import load_schema
 from terralucas.training.decoders import DecoderModel, read_tokens
 from terralucas.training.losses import Loss, build_loss, class_weights, head_scale, start_epoch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from terralucas.data.dataset import PATCH_PX as PATCH_PX
+from terralucas.data.dataset import PATCH_PX
 
 WIDTH = {"tiny": 192, "small": 384, "base": 768, "large": 1024}
 DEPTH = {"tiny": 12, "small": 12, "base": 12, "large": 24}

@@ -103,7 +103,7 @@ def _detect_kind(path: Path) -> str | None:
     return "tar" if head and tarfile.is_tarfile(path) else None
 
 
-def is_litter(path: Path) -> bool:
+def is_macos_metadata(path: Path) -> bool:
     """Return whether a relative path is metadata that macOS adds to archives: `._*`, `__MACOSX`, `.DS_Store`."""
     return any(part.startswith("._") or part in ("__MACOSX", ".DS_Store") for part in path.parts)
 
@@ -159,7 +159,7 @@ def _write_members(archive: Path, kind: str, target: Path, progress: bool) -> in
             unpacked_bytes += member.size
             _refuse_decompression_bomb(archive, number, unpacked_bytes, archive_bytes)
             bar.update(member.archive_position - bar.n)
-            if is_litter(path):
+            if is_macos_metadata(path):
                 continue
             destination = target / path
             if member.kind == "folder":

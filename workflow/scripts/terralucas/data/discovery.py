@@ -98,7 +98,7 @@ def join_first(names: Iterable[object], shown: int = 8) -> str:
 def find_chips(root: Path, spec: DatasetSpec) -> Listing:
     """Find the chips below `root` and their labels, without opening a chip.
 
-    The labels table may be in any folder. If there are identical tables, the one with the shortest path is used, and
+    The labels table may be in any folder. If there are identical tables, the one in the fewest folders is used, and
     chips are searched in its folder first. Hidden files, macOS metadata and identical copies of chips are ignored.
 
     Raises:
@@ -242,7 +242,7 @@ def _drop_copies(root: Path, files: Iterable[PurePosixPath], spec: DatasetSpec) 
 
 
 def _group_by_id(files: Files, nested: Files = ()) -> Sources:
-    """Return the files by chip id; files beside a copy of the labels table count only if there is no other file."""
+    """Return the files by chip id; files next to a copy of the labels table count only if there is no other file."""
     groups: Sources = defaultdict(list)
     for file in files:
         groups[normalise_name(file.stem)].append(file)
@@ -303,19 +303,19 @@ def _find_problem(group: Sequence[_Row], files: Files, shared: bool, spec: Datas
     if not files:
         return Reason("label_without_file", f"has a label but no file; expected {row.file or row.point_id + '.tif'}")
     if shared:
-        return Reason("duplicate_file", "has the same file as another chip; expected a file of its own")
+        return Reason("duplicate_file", "has the same file as another chip; expected a separate file for each chip")
     if row.label == "":
         return Reason("file_without_label", "has no label; expected a class code or name")
     if row.label not in lookup:
         codes = join_first([entry.code for entry in spec.classes], 12)
-        what = "lies in folder" if from_folder else "has label"
+        situation = "is in folder" if from_folder else "has label"
         return Reason(
-            "unknown_label", f"{what} {row.label!r}; expected one of the class codes {codes}, or a class name"
+            "unknown_label", f"{situation} {row.label!r}; expected one of the class codes {codes}, or a class name"
         )
     folder = normalise_name(files[0].parent.name)
     # If the table names the files, the names of folders need not be classes.
     if spec.layout.file_column is None and lookup.get(folder, lookup[row.label]) != lookup[row.label]:
-        return Reason("folder_disagrees", f"lies in folder {folder!r}, but the labels table says {row.label!r}")
+        return Reason("folder_disagrees", f"is in folder {folder!r}, but the labels table says {row.label!r}")
     return None
 
 

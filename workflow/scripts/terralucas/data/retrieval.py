@@ -20,7 +20,7 @@ import gdown
 import requests
 from tqdm import tqdm
 
-from terralucas.data.archives import ARCHIVE_KINDS, LocalError, is_litter, require_archive, unpack
+from terralucas.data.archives import ARCHIVE_KINDS, LocalError, is_macos_metadata, require_archive, unpack
 from terralucas.disk import locked
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
@@ -206,7 +206,7 @@ def _unpack_if_changed(archive: Path, sha256: str, folder: Path) -> Path:
 
 def _list_files(root: Path) -> list[Path]:
     """Return the files below a folder, without hidden ones (the marker, macOS metadata, time stamps of Snakemake)."""
-    paths = (path for path in root.rglob("*") if not is_litter(path.relative_to(root)))
+    paths = (path for path in root.rglob("*") if not is_macos_metadata(path.relative_to(root)))
     return [path for path in paths if not path.name.startswith(".") and path.is_file()]
 
 
