@@ -68,7 +68,7 @@ def test_a_temperature_stays_within_its_bounds(right, bound):
 
 
 def test_scaling_never_changes_a_prediction(runs):
-    _, after = calibration.scaled(runs)
+    _, after = calibration.scale_runs(runs)
     for run, logits in zip(runs, after, strict=True):
         for metric in ("macro_accuracy", "micro_accuracy"):
             assert evaluate(run.test.labels, logits)[metric] == evaluate(run.test.labels, run.test.logits)[metric]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from terralucas.statistics.claims import Claim, judge, with_claims
+from terralucas.statistics.claims import Claim, add_claimed_differences, judge
 from terralucas.statistics.comparison import Question, compare
 from terralucas.statistics.contrasts import COLUMNS
 from terralucas.statistics.crossed_interval import Crossed, exceeding_p
@@ -57,7 +57,7 @@ def judged(tmp_path_factory):
         claim("nobody knows", "good", "as_good", "higher"),
         claim("not here", "good", "other", "higher"),
     ]
-    asked = with_claims([("loss", "good", "bad"), ("decoder", "mlp", "identity")], claims)
+    asked = add_claimed_differences([("loss", "good", "bad"), ("decoder", "mlp", "identity")], claims)
     question = Question(CLASSES, (2,), asked, [], MARGINS, 5, 0.95, 500, 0, claims)
     return compare(RECIPES, [], load, 0.3, None, question, tmp_path_factory.mktemp("scores"))
 

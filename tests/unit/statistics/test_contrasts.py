@@ -46,7 +46,7 @@ def test_cells_that_lack_a_side_are_left_out_and_a_contrast_without_cells_is_an_
     average, *cells = simple_contrasts(uneven, ("decoder", "mlp", "identity"))
     assert len(cells) == 7
     assert ("base", "focal", "identity") not in average.coefficients
-    with pytest.raises(StudyError, match="can't be made"):
+    with pytest.raises(StudyError, match="cannot be computed"):
         simple_contrasts([recipe for recipe in GRID if recipe[2] == "mlp"], ("decoder", "mlp", "identity"))
 
 

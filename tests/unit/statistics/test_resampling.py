@@ -123,9 +123,9 @@ def diverged(runs):
     ("change", "words"),
     [
         (without_seed, "lacks runs"),
-        (with_other_chips, "test other chips with seed 0"),
-        (with_other_labels, "test other chips with seed 0"),
-        (diverged, "seed 4 hold numbers that are not finite"),
+        (with_other_chips, "test different chips with seed 0"),
+        (with_other_labels, "test different chips with seed 0"),
+        (diverged, "seed 4 contain numbers that are not finite"),
     ],
 )
 def test_runs_that_can_not_be_compared_are_refused(change, words):

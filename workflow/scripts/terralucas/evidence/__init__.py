@@ -1,1 +1,1 @@
-"""What lies behind the scores: fronts, calibration, shared ground, maps."""
+"""Evidence that explains the scores: fronts, calibration, overlap of chips on the ground, maps."""

@@ -1,4 +1,4 @@
-"""Are the probabilities of a run those of the chips? Reliability, calibration errors, and temperature scaling."""
+"""Calibration of the predicted probabilities: reliability, calibration errors and temperature scaling."""
 
 from __future__ import annotations
 
@@ -17,44 +17,48 @@ from terralucas.tables.score_formulas import CALIBRATION_BINS
 from terralucas.tables.tidy_csv import by_recipe, tidy_table
 from terralucas.tables.vocabulary import CALIBRATION_SCORES, CALIBRATION_STAGES, RECIPE
 
-# Beyond these a run's probabilities are as good as equal, or as good as certain.
+# Bounds of the temperature. Outside them, the probabilities are practically equal or practically 0 and 1.
 TEMPERATURES = (0.05, 20.0)
 
 
 def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
-    """The temperature T that gives softmax(logits / T) the smallest negative log-likelihood.
+    """Find the temperature T for which softmax(logits / T) has the smallest negative log-likelihood.
 
-    Guo et al. (2017), On calibration of modern neural networks, §4.2. The likelihood has one maximum in 1 / T, so that
-    a bounded search over log T finds it.
+    Guo et al. (2017), On calibration of modern neural networks, §4.2. As a function of 1 / T the likelihood has one
+    maximum, so that a bounded search over log T finds it.
 
     Args:
         labels: (n,) class indices.
         logits: (n, K).
 
     Returns:
-        T within `TEMPERATURES`.
+        T within the bounds `TEMPERATURES`.
     """
     logits = logits.astype(np.float64)
-    own = logits[np.arange(len(labels)), labels]
+    true_logits = logits[np.arange(len(labels)), labels]
 
     def nll(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)
-        return float((logsumexp(scale * logits, axis=1) - scale * own).mean())
+        return float((logsumexp(scale * logits, axis=1) - scale * true_logits).mean())
 
     return float(np.exp(minimize_scalar(nll, bounds=np.log(TEMPERATURES), method="bounded").x))
 
 
-def scaled(runs: Sequence[RunPredictions]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(R,) temperature of each run, fitted on its validation chips, and its test logits divided by it."""
+def scale_runs(runs: Sequence[RunPredictions]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Fit the temperature of each run on its validation chips, and divide its test logits by it.
+
+    Returns:
+        The (R,) temperatures and the scaled test logits of each run.
+    """
     temperatures = np.array([fit_temperature(run.choosing.labels, run.choosing.logits) for run in runs])
     return temperatures, [run.test.logits / value for run, value in zip(runs, temperatures, strict=True)]
 
 
 def classwise_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """Mean over classes of the calibration error of that class's probability, in equal-width bins.
+    """Compute the mean over classes of the calibration error of the class's probability, in equal-width bins.
 
-    Kull et al. (2019), Beyond temperature scaling, §2: the error of the top class alone says nothing about the
-    probabilities of rare classes.
+    Kull et al. (2019), Beyond temperature scaling, §2. The calibration error of the predicted class alone says nothing
+    about the probabilities of rare classes.
 
     Args:
         labels: (n,) class indices.
@@ -83,9 +87,9 @@ def calibration_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, floa
 
 
 def temperature_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
-    """One row for each run: temperature, and the scores of its test chips before and after scaling."""
+    """Compute the temperature and the test scores before and after scaling, with one row for each run."""
     rows = []
-    for run, temperature, after in zip(runs, *scaled(runs), strict=True):
+    for run, temperature, after in zip(runs, *scale_runs(runs), strict=True):
         row = {name: run.names[name] for name in (*RECIPE, "seed")}
         row |= {"temperature": temperature, "chosen_on": run.chosen_on}
         for stage, logits in zip(CALIBRATION_STAGES, (run.test.logits, after), strict=True):
@@ -96,28 +100,33 @@ def temperature_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
 
 
 def summary_table(table: pd.DataFrame, design: SeedDesign) -> pd.DataFrame:
-    """One row for each recipe, score and stage (before, after, after_minus_before): mean over seeds with interval.
+    """Compute means over seeds with intervals, with one row for each recipe, score and stage.
+
+    The stages are before, after and after_minus_before.
 
     Args:
-        table: of `temperature_table`.
-        design: of the intervals.
+        table: result of `temperature_table`.
+        design: parameters of the intervals.
     """
     rows = []
     for names, group in by_recipe(table):
-        rows.append({**names, "metric": "temperature", "stage": "fitted", **_mean(group["temperature"], design)})
+        rows.append(
+            {**names, "metric": "temperature", "stage": "fitted", **_mean_columns(group["temperature"], design)}
+        )
         for metric in CALIBRATION_SCORES:
             before, after = (group[f"{metric}_{stage}"] for stage in CALIBRATION_STAGES)
             for stage, values in (("before", before), ("after", after), ("after_minus_before", after - before)):
-                rows.append({**names, "metric": metric, "stage": stage, **_mean(values, design)})
+                rows.append({**names, "metric": metric, "stage": stage, **_mean_columns(values, design)})
     return tidy_table(rows)
 
 
 def reliability_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
-    """One row for each recipe, stage and bin: test predictions of all seeds, mean confidence and share of hits.
+    """Compute the reliability of the test predictions of all seeds, with one row for each recipe, stage and bin.
 
-    Confidence is the probability of the predicted class; a bin is open below and closed above.
+    The confidence is the probability of the predicted class. A bin excludes its lower bound and includes its upper
+    bound.
     """
-    _, after = scaled(runs)
+    _, after = scale_runs(runs)
     rows = []
     for names, group in by_recipe(pd.DataFrame([run.names for run in runs])):
         for stage, logits in zip(CALIBRATION_STAGES, ([run.test.logits for run in runs], after), strict=True):
@@ -129,7 +138,7 @@ def reliability_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> list[dict[str, float]]:
-    """Bounds, number of chips, mean confidence and accuracy of each bin of confidence; NaN where a bin is empty."""
+    """Compute the number of chips, mean confidence and accuracy in each bin of confidence; NaN where a bin is empty."""
     confidence = probabilities.max(axis=1)
     hit = probabilities.argmax(axis=1) == labels
     number = _bins(confidence, bins)
@@ -149,9 +158,10 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIB
 
 
 def _bins(probabilities: np.ndarray, bins: int) -> np.ndarray:
-    """Number of the bin of (0, 1] that holds each probability, as in `metrics.expected_calibration_error`."""
+    """Return the number of the bin of (0, 1] of each probability, as in `run_scores.expected_calibration_error`."""
     return np.clip(np.ceil(probabilities * bins).astype(int) - 1, 0, bins - 1)
 
 
-def _mean(values: pd.Series, design: SeedDesign) -> dict[str, object]:
+def _mean_columns(values: pd.Series, design: SeedDesign) -> dict[str, object]:
+    """Return the columns of the mean over seeds with its interval."""
     return design.columns(design.interval(values.to_numpy()))

@@ -1,15 +1,16 @@
-"""Fronts of macro against micro accuracy under post-hoc prior shifts: is a recipe better, or only elsewhere?
+"""Fronts of macro against micro accuracy of finished runs under shifts of the class prior.
 
-A loss that weighs rare classes trades micro for macro accuracy. So does subtracting τ · log prior from the logits of a
-finished run, without any training (Menon et al. 2021, Long-tail learning via logit adjustment, eq. 9). The shifts of
-one run trace a front; two recipes whose fronts coincide differ in where they sit, not in how good they are.
+A loss that gives rare classes more weight increases macro accuracy and decreases micro accuracy. Subtracting
+τ · log prior from the logits of a finished run does the same without any training (Menon et al. 2021, Long-tail
+learning via logit adjustment, eq. 9). The shifts of one run form a curve, its front. If the fronts of two recipes
+coincide, one recipe is not better than the other: they are different points of the same trade-off.
 
-A run of an unweighted loss sits at the end of few rare classes and is shifted by τ from 0 to 2; τ = 1 asks for equal
-classes. A run of a balanced loss was trained for equal classes, and τ = −1 takes it back. Both signs are swept, so that
-every run traces the whole front wherever its loss put it.
+A run with an unweighted loss predicts rare classes too rarely; shifts from τ = 0 to 2 correct that, and τ = 1 stands
+for equal classes. A run with a balanced loss was trained for equal classes; τ = −1 removes that effect. τ takes both
+signs, so that every run covers the whole front.
 
-A front describes test scores over all τ: none of its points was chosen without looking at them. What a shift gives that
-is chosen on validation chips is in the table of runs.
+A front describes test scores over all τ. None of its points was chosen without the test chips. The table of runs has
+the scores with a shift that was chosen on validation chips.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ PAIRED_METRICS = tuple(metric for metric in RUN_METRICS if metric != "tau")
 
 @dataclass(frozen=True)
 class Front:
-    """One run under all shifts.
+    """The test scores of one run under all shifts.
 
     Attributes:
         names: backbone, loss, decoder, seed.
-        scores: (81, 2) macro and micro accuracy of the test chips by τ.
-        chosen: position in `TAUS` of the shift chosen by the study's monitor.
-        chosen_on: "validation", or "test" where there are no validation chips.
+        scores: (81, 2) macro and micro accuracy of the test chips for each τ.
+        chosen: position in `TAUS` of the shift with the best score of the study's monitor.
+        chosen_on: "validation", or "test" if there are no validation chips.
     """
 
     names: Mapping[str, Any]
@@ -57,14 +58,14 @@ class Front:
 
 
 def sweep(part: Part, prior: np.ndarray) -> np.ndarray:
-    """Macro and micro accuracy under every τ of `TAUS`.
+    """Compute macro and micro accuracy for every τ in `TAUS`.
 
     Args:
         part: chips with labels and logits.
         prior: (K,) share of each class among the training chips.
 
     Returns:
-        (81, 2); macro accuracy is the mean recall of the classes that occur.
+        (81, 2) macro and micro accuracy; macro accuracy is the mean recall of the classes that occur.
     """
     shifted = part.logits.astype(np.float64)[None] - TAUS[:, None, None] * np.log(prior)
     hits = shifted.argmax(axis=2) == part.labels
@@ -75,12 +76,13 @@ def sweep(part: Part, prior: np.ndarray) -> np.ndarray:
 
 
 def trace(runs: Sequence[RunPredictions], priors: Mapping[int, np.ndarray], monitor: str) -> list[Front]:
-    """The front of every run.
+    """Compute the front of every run.
 
     Args:
-        runs: with test and validation chips.
-        priors: seed → (K,) class shares of that seed's training chips.
-        monitor: `macro_accuracy` or `micro_accuracy`; chooses τ, of equal ones the one nearest to 0.
+        runs: predictions of the runs for test and validation chips.
+        priors: seed → (K,) class shares of the training chips.
+        monitor: `macro_accuracy` or `micro_accuracy`; the τ with the best such score is chosen. If several are equal,
+            the one nearest to 0 is chosen.
     """
     fronts = []
     for run in runs:
@@ -94,7 +96,10 @@ def trace(runs: Sequence[RunPredictions], priors: Mapping[int, np.ndarray], moni
 
 
 def pareto(scores: np.ndarray) -> np.ndarray:
-    """(P, 2) the points that no other point beats in both scores; micro accuracy ascending, macro descending."""
+    """Return the (P, 2) Pareto-optimal points, with micro accuracy ascending and macro accuracy descending.
+
+    A point is Pareto-optimal if no other point is better in one score and at least equal in the other.
+    """
     order = np.lexsort((-scores[:, 0], -scores[:, 1]))
     kept: list[np.ndarray] = []
     for point in scores[order]:
@@ -104,7 +109,7 @@ def pareto(scores: np.ndarray) -> np.ndarray:
 
 
 def hypervolume(scores: np.ndarray) -> float:
-    """Area of all (macro, micro) that some point reaches or exceeds, from the reference point (0, 0).
+    """Compute the area of all pairs (macro, micro) that some point reaches or exceeds; the reference point is (0, 0).
 
     Zitzler & Thiele (1999), Multiobjective evolutionary algorithms, IEEE Trans. Evol. Comput. 3(4).
     """
@@ -114,27 +119,31 @@ def hypervolume(scores: np.ndarray) -> float:
 
 
 def macro_at(scores: np.ndarray, micro: np.ndarray) -> np.ndarray:
-    """Macro accuracy a run reaches at each micro accuracy or more; NaN beyond its highest micro accuracy.
+    """Return the macro accuracy that a run reaches with at least each micro accuracy.
 
-    Between two points of the front it is interpolated linearly, as deciding by lot between two shifts would give.
+    Between two points of the front, the macro accuracy is interpolated linearly. A random choice between the two shifts
+    for each chip would reach it.
 
     Args:
         scores: (T, 2) macro and micro accuracy.
-        micro: (L,).
+        micro: (L,) micro accuracies.
+
+    Returns:
+        (L,) macro accuracies; NaN above the highest micro accuracy of the run.
     """
     front = pareto(scores)
-    # The highest level comes from the scores themselves, and must not be lost to the last bit.
+    # The tolerance keeps the highest level, which is computed from the scores and may differ from them by rounding.
     return np.where(micro <= front[-1, 1] + 1e-12, np.interp(micro, front[:, 1], front[:, 0]), np.nan)
 
 
 def common_levels(fronts: Sequence[Front]) -> np.ndarray:
-    """(21,) micro accuracies from the lowest end of the fronts to the highest that all of them reach."""
+    """Return 21 equally spaced micro accuracies, from the lowest end of all fronts to the highest that all reach."""
     ends = np.array([pareto(front.scores)[[0, -1], 1] for front in fronts])
     return np.linspace(ends[:, 0].min(), ends[:, 1].min(), LEVELS)
 
 
 def front_runs_table(fronts: Sequence[Front]) -> pd.DataFrame:
-    """One row for each run: hypervolume, the chosen τ, and the test scores without and with it."""
+    """Make a table with the hypervolume, the chosen τ, and the test scores without and with it of each run."""
     rows = []
     for front in fronts:
         row = {name: front.names[name] for name in (*RECIPE, "seed")}
@@ -146,14 +155,14 @@ def front_runs_table(fronts: Sequence[Front]) -> pd.DataFrame:
 
 
 def summary_table(fronts: Sequence[Front], design: SeedDesign) -> pd.DataFrame:
-    """One row for each recipe and metric of `RUN_METRICS`: mean over seeds with its interval."""
+    """Compute the mean over seeds with its interval, with one row for each recipe and metric of `RUN_METRICS`."""
     return summary_over_seeds(front_runs_table(fronts), RUN_METRICS, design)
 
 
 def points_table(fronts: Sequence[Front], design: SeedDesign) -> pd.DataFrame:
-    """One row for each recipe, τ and score: mean over seeds with its interval.
+    """Compute the mean over seeds with its interval, with one row for each recipe, τ and score.
 
-    `on_front` says that no other τ gives the recipe means that are better in one score and not worse in the other.
+    The column `on_front` is True if the recipe's mean scores for this τ are a Pareto-optimal point.
     """
     rows = []
     for names, group in _by_recipe(fronts):
@@ -170,10 +179,11 @@ def points_table(fronts: Sequence[Front], design: SeedDesign) -> pd.DataFrame:
 def contrasts_table(
     fronts: Sequence[Front], contrasts: Sequence[Mapping[str, str]], design: SeedDesign
 ) -> pd.DataFrame:
-    """One row for each contrast a − b, scope and quantity: paired over seeds, averaged over the other factors.
+    """Compute contrasts a − b of fronts, with one row for each contrast, scope and metric.
 
-    Quantities are those of `PAIRED_METRICS` and macro accuracy at equal micro accuracy: on average over 21 levels that
-    both fronts of a pair reach (`micro_accuracy` is empty), and at each of 21 that all pairs reach (it is the level).
+    Differences are paired over seeds and averaged over the other factors. The metrics are those of `PAIRED_METRICS`,
+    and macro accuracy at equal micro accuracy. The latter is given as a mean over 21 levels that both fronts of a pair
+    reach (`micro_accuracy` is empty), and at each of 21 levels that all pairs reach (`micro_accuracy` is the level).
     """
     columns = ["contrast", "factor", "a", "b", "scope", "metric", "micro_accuracy", "difference", "sd", "n_seeds"]
     columns += ["n_cells", "ci_low", "ci_high", "p_value", "interval", "level"]
@@ -184,18 +194,18 @@ def contrasts_table(
             if not pairs:
                 continue
             names = {"contrast": f"{contrast['a']} − {contrast['b']}", **contrast, "scope": scope}
-            for metric, level, cells in _differences(pairs):
-                by_seed = cells.groupby(level="seed").mean()
+            for metric, level, differences in _differences(pairs):
+                by_seed = differences.groupby(level="seed").mean()
                 interval = design.interval(by_seed.to_numpy())
                 values = design.columns(interval)
                 values |= {"difference": values.pop("mean"), "p_value": interval.p_value}
-                values["n_cells"] = len(cells) // len(by_seed)
+                values["n_cells"] = len(differences) // len(by_seed)
                 rows.append({**names, "metric": metric, "micro_accuracy": level, **values})
     return tidy_table(rows, columns)
 
 
 def _pairs(fronts: Sequence[Front], contrast: Mapping[str, str]) -> list[tuple[Front, Front]]:
-    """Fronts of a and b with the same seed and the same other settings."""
+    """Return the pairs of fronts of a and b that have the same seed and the same other settings."""
     others = [name for name in RECIPE if name != contrast["factor"]]
     sides: tuple[dict[Any, Front], dict[Any, Front]] = ({}, {})
     for front in fronts:
@@ -206,7 +216,7 @@ def _pairs(fronts: Sequence[Front], contrast: Mapping[str, str]) -> list[tuple[F
 
 
 def _differences(pairs: Sequence[tuple[Front, Front]]) -> Iterator[tuple[str, float, pd.Series]]:
-    """Metric, micro accuracy (or NaN) and the difference of every pair, indexed by seed."""
+    """Yield each metric, its micro accuracy (or NaN), and the differences of all pairs, indexed by seed."""
     first, second = ([pair[side] for pair in pairs] for side in (0, 1))
     seeds = pd.Index([front.names["seed"] for front in first], name="seed")
     tables = [front_runs_table(side) for side in (first, second)]
@@ -214,12 +224,12 @@ def _differences(pairs: Sequence[tuple[Front, Front]]) -> Iterator[tuple[str, fl
         yield metric, np.nan, pd.Series((tables[0][metric] - tables[1][metric]).to_numpy(), seeds)
     yield EQUAL_MICRO, np.nan, pd.Series([_gap(pair, common_levels(pair)).mean() for pair in pairs], seeds)
     levels = common_levels([*first, *second])
-    for level, cells in pd.DataFrame([_gap(pair, levels) for pair in pairs], seeds, levels).items():
-        yield EQUAL_MICRO, level, cells
+    for level, differences in pd.DataFrame([_gap(pair, levels) for pair in pairs], seeds, levels).items():
+        yield EQUAL_MICRO, level, differences
 
 
 def _gap(pair: tuple[Front, Front], micro: np.ndarray) -> np.ndarray:
-    """(L,) macro accuracy of the first front minus that of the second at these micro accuracies."""
+    """Return the macro accuracy of the first front minus that of the second, (L,), at these micro accuracies."""
     return macro_at(pair[0].scores, micro) - macro_at(pair[1].scores, micro)
 
 

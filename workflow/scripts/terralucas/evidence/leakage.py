@@ -1,8 +1,9 @@
-"""Ground that test chips share with training chips, and scores by the distance to the nearest training chip.
+"""Overlap of test chips with training chips, and scores by the distance to the nearest training chip.
 
-A chip is a square around its point. Where a test chip's square meets that of a training chip, the run was trained on
-pixels it is tested on. Squares are taken along the axes of EPSG:3035, in which the points lie; chips cut in another
-projection are turned against it by a few degrees at most, which matters only to squares that just touch.
+A chip is a square around its point. If the square of a test chip overlaps the square of a training chip, the run was
+trained on pixels on which it is tested. Squares are taken to be parallel to the axes of EPSG:3035, the reference system
+of the points. Chips that were cut in another projection are rotated by at most a few degrees, which only matters for
+squares that hardly overlap.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from terralucas.statistics.run_predictions import RunPredictions
 from terralucas.tables.tidy_csv import by_recipe, tidy_table
 from terralucas.tables.vocabulary import RECIPE
 
-# Bounds of the distances in sides of a chip. Below 1 squares meet, from √2 on they don't.
+# Bounds of the distances, in sides of a chip. Squares overlap at distances below 1, and never from √2 on.
 DISTANCES_IN_SIDES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, np.inf)
 _OVERLAP_COLUMNS = (
     *("seed", "chip_side_m", "n_test", "n_train", "n_overlapping", "share_overlapping"),
@@ -37,8 +38,8 @@ class Nearest:
 
     Attributes:
         chips: (m,) rows of the test chips in the index.
-        distance_m: (m,) Euclidean distance of the points.
-        overlaps: (m,) whether the chip's square meets that of any training chip.
+        distance_m: (m,) Euclidean distance between the points in metres.
+        overlaps: (m,) whether the square of the chip overlaps the square of any training chip.
     """
 
     chips: np.ndarray
@@ -47,30 +48,30 @@ class Nearest:
 
 
 def has_places(places_m: np.ndarray) -> bool:
-    """Whether every chip has coordinates."""
+    """Return whether every chip has coordinates."""
     return bool(np.isfinite(places_m).all())
 
 
 def nearest_training(places_m: np.ndarray, parts: np.ndarray, chip_side_m: float) -> Nearest:
-    """Distance from each test chip to the nearest training chip, and whether their squares overlap any.
+    """Find the distance of each test chip to the nearest training chip, and whether it overlaps any training chip.
 
-    Validation chips do not count: no weight was fitted to them.
+    Validation chips do not count, because no weights were fitted to them.
 
     Args:
         places_m: (n, 2) easting and northing in metres, EPSG:3035.
         parts: (n,) "train", "validation" or "test".
-        chip_side_m: side of a chip on the ground.
+        chip_side_m: side of a chip on the ground in metres.
     """
     chips = np.flatnonzero(parts == "test")
     training = cKDTree(places_m[parts == "train"])
     distance, _ = training.query(places_m[chips])
-    # Two squares of one size meet where neither axis keeps their centres a side apart: the maximum norm.
+    # Two squares of equal size overlap if their centres are less than a side apart along both axes (maximum norm).
     along_axes, _ = training.query(places_m[chips], p=np.inf)
     return Nearest(chips, distance, along_axes < chip_side_m)
 
 
 def overlap_table(places_m: np.ndarray, parts: Mapping[int, np.ndarray], chip_side_m: float) -> pd.DataFrame:
-    """One row for each seed: how many test chips share ground with a training chip; no rows without coordinates.
+    """Count the test chips that overlap a training chip, with one row for each seed; no rows without coordinates.
 
     Args:
         places_m: (n, 2) metres, EPSG:3035; NaN without coordinates.
@@ -96,18 +97,19 @@ def distance_table(
     chip_side_m: float,
     level: float,
 ) -> pd.DataFrame:
-    """One row for each recipe, distance and score: test predictions of all seeds together.
+    """Compute the scores by distance to the nearest training chip, over the test predictions of all seeds.
 
-    Micro accuracy has a Wilson interval for as many chips as there are, however many seeds tested them. It speaks of
-    new chips at that distance, not of new seeds. Far chips lie elsewhere and are of other classes than near ones, so a
-    fall with distance is no proof of leakage; macro accuracy is over the classes that occur.
+    The table has one row for each recipe, distance and score. Micro accuracy has a Wilson interval; its number of
+    trials is the number of different chips, however many seeds tested them. The interval is for new chips at that
+    distance, not for new seeds. Distant chips lie in other places and have other classes than near chips, so a lower
+    score at a greater distance does not prove leakage. Macro accuracy is over the classes that occur.
 
     Args:
-        runs: predictions.
-        places_m: (n, 2) metres, EPSG:3035; NaN without coordinates gives no rows.
+        runs: predictions of the runs.
+        places_m: (n, 2) easting and northing in metres, EPSG:3035; the table has no rows if any is NaN.
         parts: seed → (n,) part of each chip.
         chip_side_m: side of a chip on the ground.
-        level: of the interval.
+        level: confidence level of the interval.
     """
     if not has_places(places_m):
         return tidy_table([], _DISTANCE_COLUMNS)
@@ -116,15 +118,17 @@ def distance_table(
         nearest = nearest_training(places_m, split, chip_side_m)
         distance[seed][nearest.chips] = nearest.distance_m
     tests = pd.concat(
-        pd.DataFrame({
-            **{name: run.names[name] for name in RECIPE},
-            "chip": run.test.chips,
-            "label": run.test.labels,
-            "hit": run.test.logits.argmax(axis=1) == run.test.labels,
-            "distance_m": distance[run.names["seed"]][run.test.chips],
-        })
+        pd.DataFrame(
+            {
+                **{name: run.names[name] for name in RECIPE},
+                "chip": run.test.chips,
+                "label": run.test.labels,
+                "hit": run.test.logits.argmax(axis=1) == run.test.labels,
+                "distance_m": distance[run.names["seed"]][run.test.chips],
+            }
+        )
         for run in runs
-    )  # fmt: skip
+    )
     bounds = np.array(DISTANCES_IN_SIDES) * chip_side_m
     tests["bin"] = np.searchsorted(bounds, tests["distance_m"], side="right") - 1
     rows = []
@@ -136,7 +140,7 @@ def distance_table(
 
 
 def _bin_scores(tests: pd.DataFrame, level: float) -> list[dict[str, object]]:
-    """Macro and micro accuracy of the predictions at one distance."""
+    """Compute macro and micro accuracy of the predictions at one distance."""
     n_chips = tests["chip"].nunique()
     sizes = {"n": len(tests), "n_chips": n_chips, "n_classes": tests["label"].nunique(), "level": level}
     micro = float(tests["hit"].mean()) if n_chips else np.nan

@@ -1,4 +1,4 @@
-"""Where runs err: out-of-fold correctness of every point, as a table and as map files."""
+"""Maps of the share of right test predictions at every point."""
 
 from __future__ import annotations
 
@@ -16,34 +16,37 @@ from terralucas.statistics.run_predictions import RunPredictions
 from terralucas.tables.vocabulary import RECIPE
 
 WGS84 = 4326
-# Six decimals of a degree are a decimetre.
+# Six decimals of a degree are about 0.1 m.
 _DECIMALS = 6
 
 
 def correctness_table(
     runs: Sequence[RunPredictions], chips: pd.DataFrame, classes: Sequence[Mapping[str, Any]]
 ) -> gpd.GeoDataFrame:
-    """One row for each chip that was tested: how many of its test predictions are right.
+    """Compute the share of right test predictions of each tested chip.
 
     Args:
-        runs: predictions.
+        runs: predictions of the runs.
         chips: the study's index: point_id, label, easting_m and northing_m (EPSG:3035).
         classes: code and name of each class.
 
     Returns:
-        point_id, class_code, class_name, n_predictions, share_right (over all recipes and seeds),
-        commonest_prediction (class name; of equal ones the first), one column of the share of seeds that are right for
-        each recipe, named backbone/loss/decoder, and the point in EPSG:3035. No rows without coordinates.
+        One row for each chip with coordinates that was tested. Columns: point_id, class_code, class_name,
+        n_predictions, share_right (over all recipes and seeds), commonest_prediction (class name; the first class if
+        several are equally common), the share of right seeds for each recipe (named backbone/loss/decoder), and the
+        point in EPSG:3035.
     """
     tests = pd.concat(
-        pd.DataFrame({
-            "recipe": "/".join(run.names[name] for name in RECIPE),
-            "chip": run.test.chips,
-            "prediction": run.test.logits.argmax(axis=1),
-            "right": run.test.logits.argmax(axis=1) == run.test.labels,
-        })
+        pd.DataFrame(
+            {
+                "recipe": "/".join(run.names[name] for name in RECIPE),
+                "chip": run.test.chips,
+                "prediction": run.test.logits.argmax(axis=1),
+                "right": run.test.logits.argmax(axis=1) == run.test.labels,
+            }
+        )
         for run in runs
-    )  # fmt: skip
+    )
     tests = tests[np.isfinite(chips[["easting_m", "northing_m"]].to_numpy()).all(axis=1)[tests["chip"]]]
     by_recipe = tests.groupby(["chip", "recipe"], sort=False)["right"].mean().unstack().sort_index()
     votes = np.zeros((len(chips), len(classes)), dtype=np.int64)
@@ -52,14 +55,16 @@ def correctness_table(
     names = np.array([entry["name"] for entry in classes])
     codes = [str(entry["code"]) for entry in classes]
     counts = tests.groupby("chip")["right"].agg(["size", "mean"])
-    table = pd.DataFrame({
-        "point_id": tested["point_id"],
-        "class_code": [codes[label] for label in tested["label"]],
-        "class_name": names[tested["label"]],
-        "n_predictions": counts["size"],
-        "share_right": counts["mean"],
-        "commonest_prediction": names[votes[by_recipe.index].argmax(axis=1)],
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "point_id": tested["point_id"],
+            "class_code": [codes[label] for label in tested["label"]],
+            "class_name": names[tested["label"]],
+            "n_predictions": counts["size"],
+            "share_right": counts["mean"],
+            "commonest_prediction": names[votes[by_recipe.index].argmax(axis=1)],
+        }
+    )
     points = gpd.points_from_xy(tested["easting_m"], tested["northing_m"])
     recipes = list(dict.fromkeys(tests["recipe"]))
     joined = pd.concat([table, by_recipe.reindex(columns=recipes)], axis=1).reset_index(drop=True)

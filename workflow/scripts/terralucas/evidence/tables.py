@@ -1,4 +1,4 @@
-"""All tables of evidence of a study, from the files of its runs."""
+"""The tables of evidence of a study, computed from the files of its runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from terralucas.statistics.seed_means import SeedDesign, mean_test_to_train
 
 @dataclass(frozen=True)
 class EvidenceInputs:
-    """What the evidence of a study is computed from.
+    """The inputs of the evidence of a study.
 
     Attributes:
-        statuses: of all runs of the grid.
-        parts: (n,) part of each chip, by seed.
+        statuses: status of each run of the grid.
+        parts: seed → (n,) part of each chip.
         index: all columns of chips.parquet.
     """
 
@@ -32,11 +32,11 @@ class EvidenceInputs:
 
     @cached_property
     def chosen(self) -> ComparableRuns:
-        """The runs that take part."""
+        """The recipes and seeds whose runs are used."""
         return comparable_runs(self.statuses)
 
     def read_runs(self) -> list[RunPredictions]:
-        """Read the predictions of the runs that take part."""
+        """Read the predictions of the runs that are used."""
         rows = {point_id: row for row, point_id in enumerate(self.index["point_id"])}
         return [
             read_run_predictions(status.folder / "predictions.parquet", status.names, rows)
@@ -55,17 +55,17 @@ def evidence_tables(
     level: float,
     pixel_size_m: float,
 ) -> dict[str, pd.DataFrame]:
-    """Compute the tables of fronts, calibration and shared ground.
+    """Compute the tables of fronts, calibration and overlap of chips.
 
     Args:
-        inputs: of the study.
-        runs: as `inputs.read_runs` gives them.
-        n_classes: K.
-        contrasts: factor, a and b of each.
-        monitor: score on which a shift of the prior is chosen.
+        inputs: the inputs of the study.
+        runs: the result of `inputs.read_runs`.
+        n_classes: number of classes K.
+        contrasts: factor, a and b of each contrast.
+        monitor: score by which a shift of the prior is chosen.
         is_holdout: whether all seeds share one split.
-        level: of the intervals.
-        pixel_size_m: side of a pixel on the ground.
+        level: confidence level of the intervals.
+        pixel_size_m: side of a pixel on the ground in metres.
 
     Returns:
         Tables by the names of their files.

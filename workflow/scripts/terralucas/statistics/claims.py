@@ -1,4 +1,4 @@
-"""What an earlier study claims, as statements about contrasts, and whether this study supports or refutes them."""
+"""Claims of an earlier study: statements about contrasts that this study supports, refutes or cannot decide."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from terralucas.tables.vocabulary import (
 )
 
 COLUMNS = (
-    "claim", "says", "a", "b", "metric", "relation", "margin", "verdict",
-    "difference", "crossed_low", "crossed_high", "n_seeds", "p_holm", "p_equivalence_holm", "p_exceeding_holm",
-    "seeds_needed", "chips_factor_needed",
-)  # fmt: skip
+    *("claim", "says", "a", "b", "metric", "relation", "margin", "verdict"),
+    *("difference", "crossed_low", "crossed_high", "n_seeds", "p_holm", "p_equivalence_holm", "p_exceeding_holm"),
+    *("seeds_needed", "chips_factor_needed"),
+)
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Claim:
     """A statement about the difference a − b of a factor in one score, averaged over the other factors.
 
     Attributes:
-        name: short, e.g. `C1`.
+        name: short name, e.g. `C1`.
         says: the statement in words.
         difference: factor, a, b.
-        metric: score it is about.
-        relation: what it says of a beside b: `higher`, `lower` or `equivalent`.
-        margin: of `equivalent`, the largest difference it allows; None takes the study's margin of the score, with
-            which a directed claim is refuted by equivalence too.
+        metric: name of the score.
+        relation: how a compares with b: `higher`, `lower` or `equivalent`.
+        margin: for `equivalent`, the largest difference that the claim allows. None stands for the study's margin of
+            the score; that margin also decides whether equivalence refutes a claim of `higher` or `lower`.
     """
 
     name: str
@@ -50,24 +50,27 @@ class Claim:
 
     @classmethod
     def from_config(cls, entry: Mapping[str, Any]) -> Claim:
-        """An entry of `report.claims`."""
+        """Make a claim from an entry of `report.claims`."""
         contrast = entry["contrast"]
         difference = (contrast["factor"], contrast["a"], contrast["b"])
         return cls(entry["name"], entry["says"], difference, entry["metric"], entry["relation"], entry["margin"])
 
     def is_about(self, contrast: Contrast) -> bool:
-        """Whether a contrast is the claim's difference or its negative."""
+        """Return whether a contrast is the difference of the claim, or its negative."""
         return contrast.family == AVERAGED and contrast.name in self.names
 
     @property
     def names(self) -> tuple[str, str]:
-        """Names of the contrast and of its negative."""
+        """Name of the claim's contrast, and name of its negative."""
         _, a, b = self.difference
         return f"{a} − {b}", f"{b} − {a}"
 
 
-def with_claims(differences: Sequence[Difference], claims: Sequence[Claim]) -> list[Difference]:
-    """The differences a study asks for, and those of claims that are not among them in either direction."""
+def add_claimed_differences(differences: Sequence[Difference], claims: Sequence[Claim]) -> list[Difference]:
+    """Return the differences that a study asks for, and the differences of claims that are not yet among them.
+
+    A difference a − b counts as present if the study asks for a − b or for b − a.
+    """
     asked = list(differences)
     for factor, a, b in (claim.difference for claim in claims):
         if not {(factor, a, b), (factor, b, a)} & set(asked):
@@ -80,53 +83,61 @@ def judge(
 ) -> pd.DataFrame:
     """Judge claims by the tests of their contrasts.
 
-    A directed claim is supported where the difference is shown in its direction, and refuted where it is shown in the
-    other or shown to lie within the margin. A claim of equivalence is supported where the difference is shown to lie
-    within its margin, and refuted where it is shown to lie beyond. What neither shows is undecidable, as is everything
-    with one seed. All by Holm-adjusted p values below alpha; docs/statistics.md says over which tests.
+    A claim of `higher` or `lower` is supported if the difference is shown in the claimed direction. It is refuted if
+    the difference is shown in the other direction, or is shown to lie within the margin. A claim of equivalence is
+    supported if the difference is shown to lie within its margin, and refuted if it is shown to lie beyond. All other
+    claims are undecidable, and with one seed every claim is. A result is shown if its Holm-adjusted p value is below
+    alpha; docs/statistics.md says which tests are adjusted together.
 
     Args:
-        claims: of the study.
+        claims: the claims of the study.
         contrasts: contrasts.csv of one set of classes.
-        power: power.csv of the same.
-        tests: for claims of equivalence `claim`, `margin`, `p_equivalence`, `p_exceeding`, `seeds_needed`,
+        power: power.csv of the same classes.
+        tests: for claims of equivalence, the columns `claim`, `p_equivalence`, `p_exceeding`, `seeds_needed` and
             `chips_factor_needed`.
         alpha: level of the tests.
 
     Returns:
-        The columns of `COLUMNS`, one row for each claim, differences as a − b of the claim; without numbers and
-        undecidable where the study lacks a or b.
+        The columns of `COLUMNS` with one row for each claim. Differences are a − b as in the claim. If the study lacks
+        a or b, the numbers are missing and the claim is undecidable.
     """
     by_claim = {row["claim"]: row for row in tests.to_dict("records")}
-    rows = [_row(claim, contrasts, power, by_claim.get(claim.name)) for claim in claims]
+    rows = [_claim_row(claim, contrasts, power, by_claim.get(claim.name)) for claim in claims]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     numbers = ["p_equivalence_holm", "p_exceeding_holm"]
     table[numbers] = table[numbers].astype(float)
-    _adjust(table, np.array([claim.margin is not None for claim in claims]), contrasts)
+    _adjust_p_values(table, np.array([claim.margin is not None for claim in claims]), contrasts)
     table["verdict"] = [_verdict(row, alpha) for row in table.to_dict("records")]
     return table
 
 
-def _row(claim: Claim, contrasts: pd.DataFrame, power: pd.DataFrame, test: Mapping[str, Any] | None) -> dict[str, Any]:
+def _claim_row(
+    claim: Claim, contrasts: pd.DataFrame, power: pd.DataFrame, test: Mapping[str, Any] | None
+) -> dict[str, Any]:
     _, a, b = claim.difference
     row: dict[str, Any] = {
-        "claim": claim.name, "says": claim.says, "a": a, "b": b, "metric": claim.metric, "relation": claim.relation,
+        "claim": claim.name,
+        "says": claim.says,
+        "a": a,
+        "b": b,
+        "metric": claim.metric,
+        "relation": claim.relation,
         "margin": claim.margin,
-    }  # fmt: skip
-    found = _of(contrasts, claim)
+    }
+    found = _row_of_contrast(contrasts, claim)
     if found is None:
         return row
-    is_turned = found["contrast"] != claim.names[0]
+    is_reversed = found["contrast"] != claim.names[0]
     difference, low, high = (found[name] for name in ("difference", "crossed_low", "crossed_high"))
-    needs = test if test is not None else _of(power, claim) or {}
+    needs = test if test is not None else _row_of_contrast(power, claim) or {}
     return row | {
         "margin": found["margin"] if claim.margin is None else claim.margin,
-        "difference": -difference if is_turned else difference,
-        "crossed_low": -high if is_turned else low,
-        "crossed_high": -low if is_turned else high,
+        "difference": -difference if is_reversed else difference,
+        "crossed_low": -high if is_reversed else low,
+        "crossed_high": -low if is_reversed else high,
         "n_seeds": found["n_seeds"],
         "p_holm": found["p_holm"],
-        # Of a margin of the claim's own the p values are adjusted below.
+        # If the claim has its own margin, `_adjust_p_values` adjusts this p value later.
         "p_equivalence_holm": found["p_equivalence_holm"] if claim.margin is None else test and test["p_equivalence"],
         "p_exceeding_holm": test["p_exceeding"] if test is not None else np.nan,
         "seeds_needed": needs.get("seeds_needed"),
@@ -134,16 +145,20 @@ def _row(claim: Claim, contrasts: pd.DataFrame, power: pd.DataFrame, test: Mappi
     }
 
 
-def _of(table: pd.DataFrame, claim: Claim) -> dict[str, Any] | None:
-    """The row of a claim's contrast in contrasts.csv or power.csv."""
+def _row_of_contrast(table: pd.DataFrame, claim: Claim) -> dict[str, Any] | None:
+    """Return the row of a claim's contrast in contrasts.csv or power.csv, or None if there is none."""
     chosen = table[
         table["contrast"].isin(claim.names) & (table["family"] == AVERAGED) & (table["metric"] == claim.metric)
     ]
     return None if chosen.empty else chosen.iloc[0].to_dict()
 
 
-def _adjust(table: pd.DataFrame, has_own_margin: np.ndarray, contrasts: pd.DataFrame) -> None:
-    """Holm: tests of claims' own margins join the family's equivalence tests; tests beyond a margin are a family."""
+def _adjust_p_values(table: pd.DataFrame, has_own_margin: np.ndarray, contrasts: pd.DataFrame) -> None:
+    """Adjust the p values of claims by Holm's method, within each score.
+
+    The tests that a difference lies beyond the margin form one family. The equivalence tests of claims with their own
+    margin are adjusted together with the equivalence tests of the averaged contrasts.
+    """
     for metric, rows in table.groupby("metric"):
         table.loc[rows.index, "p_exceeding_holm"] = holm(rows["p_exceeding_holm"])
         own = table.index[has_own_margin & (table["metric"] == metric)]

@@ -1,6 +1,6 @@
 """The comparison of a study's recipes: scores with both intervals, contrasts, spread and power, as tidy tables.
 
-One recipe is in memory at a time; its resampled scores wait in a file for the contrasts.
+Only one recipe is in memory at a time. Its resampled scores are saved to a file, from which contrasts read them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from terralucas.statistics import claims, contrasts
-from terralucas.statistics.claims import Claim, with_claims
+from terralucas.statistics.claims import Claim, add_claimed_differences
 from terralucas.statistics.contrasts import Contrast, contrasts_table, interaction, simple_contrasts
 from terralucas.statistics.crossed_interval import crossed, equivalence_p, exceeding_p
 from terralucas.statistics.mixed_model import mixed_model_table
@@ -29,31 +29,36 @@ from terralucas.tables.vocabulary import RECIPE, SCHEMA_VERSION, Difference, Rec
 
 TABLES = ("summary", "per_class", "controls", "contrasts", "mixed_model", "power", "claims", "variance")
 POWER = 0.8
-# Of tables that have no rows where a study names no contrasts.
+# The columns of tables that have no rows if a study names no contrasts.
 COLUMNS = {
     "contrasts": ("classes", *contrasts.COLUMNS),
-    "mixed_model": ("classes", "contrast", "scope", "metric", "difference", "crossed_low", "crossed_high",
-                    "mixed_difference", "mixed_low", "mixed_high", "mixed_p_value", "converged", "discrepancy"),
-    "power": ("classes", "contrast", "scope", "family", "metric", "power", "smallest_difference", "margin",
-              "seeds_needed", "chips_factor_needed"),
+    "mixed_model": (
+        *("classes", "contrast", "scope", "metric", "difference", "crossed_low", "crossed_high"),
+        *("mixed_difference", "mixed_low", "mixed_high", "mixed_p_value", "converged", "discrepancy"),
+    ),
+    "power": (
+        *("classes", "contrast", "scope", "family", "metric", "power", "smallest_difference", "margin"),
+        *("seeds_needed", "chips_factor_needed"),
+    ),
     "claims": ("classes", *claims.COLUMNS),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a study asks; named in its configuration before the runs.
+    """The question of a study, named in its configuration before the runs.
 
     Attributes:
         classes: code and name of each class, in the order of the logits.
-        excluded: indices of classes without which everything is computed a second time.
+        excluded: indices of classes; all tables are computed a second time without them.
         contrasts: differences a − b of a factor.
         interactions: pairs of differences.
-        margins: score → largest difference that would not matter.
-        folds: K of the k folds; 1 for a holdout.
-        level: of the intervals.
-        draws, seed: of the bootstrap.
-        claims: of an earlier study; their contrasts are among `contrasts`.
+        margins: score → largest difference that does not matter in practice.
+        folds: number of folds K; 1 for a holdout.
+        level: confidence level of the intervals.
+        draws: number of bootstrap draws.
+        seed: seed of the bootstrap.
+        claims: claims of an earlier study; their contrasts are among `contrasts`.
     """
 
     classes: Sequence[Mapping[str, Any]]
@@ -69,7 +74,7 @@ class Question:
 
     @classmethod
     def from_config(cls, report: Mapping[str, Any], classes: Sequence[Mapping[str, Any]], folds: int) -> Question:
-        """The question of a configuration's `report` section."""
+        """Make the question from the configuration's section `report`."""
         codes = [str(entry["code"]) for entry in classes]
 
         def difference(entry: Mapping[str, str]) -> Difference:
@@ -79,7 +84,7 @@ class Question:
         return cls(
             classes=classes,
             excluded=tuple(codes.index(str(code)) for code in report["excluded_classes"]),
-            contrasts=with_claims([difference(entry) for entry in report["contrasts"]], claimed),
+            contrasts=add_claimed_differences([difference(entry) for entry in report["contrasts"]], claimed),
             interactions=[(difference(first), difference(second)) for first, second in report["interactions"]],
             margins=report["margins"],
             folds=folds,
@@ -90,8 +95,8 @@ class Question:
         )
 
     @property
-    def scopes(self) -> dict[str, tuple[int, ...]]:
-        """Name of each set of classes → indices of those left out."""
+    def class_sets(self) -> dict[str, tuple[int, ...]]:
+        """Name of each set of classes → indices of the classes that are left out."""
         names: dict[str, tuple[int, ...]] = {"all": ()}
         if self.excluded:
             codes = ", ".join(str(self.classes[index]["code"]) for index in self.excluded)
@@ -99,15 +104,16 @@ class Question:
         return names
 
     def contrasts_of(self, recipes: Sequence[Recipe]) -> list[Contrast]:
-        """The contrasts that a study with these recipes can answer."""
+        """Return the contrasts that can be computed from these recipes."""
         places = {name: index for index, name in enumerate(RECIPE)}
         levels = {name: {recipe[place] for recipe in recipes} for name, place in places.items()}
 
-        def is_there(difference: Difference) -> bool:
+        def has_both_levels(difference: Difference) -> bool:
             return {difference[1], difference[2]} <= levels[difference[0]]
 
-        simple = [each for given in self.contrasts if is_there(given) for each in simple_contrasts(recipes, given)]
-        pairs = [pair for pair in self.interactions if all(map(is_there, pair))]
+        possible = [difference for difference in self.contrasts if has_both_levels(difference)]
+        simple = [contrast for difference in possible for contrast in simple_contrasts(recipes, difference)]
+        pairs = [pair for pair in self.interactions if all(map(has_both_levels, pair))]
         return simple + [interaction(recipes, *pair) for pair in pairs]
 
 
@@ -120,16 +126,17 @@ def compare(
     question: Question,
     folder: Path,
 ) -> dict[str, pd.DataFrame]:
-    """Every table of the comparison.
+    """Compute all tables of the comparison.
 
     Args:
-        recipes: of the study.
-        controls: names of its controls, in the form of recipes; scored alike, and in no contrast.
-        load: gives the test predictions of a recipe or control by seed.
-        test_to_train: n_test / n_train, or 0 where all seeds share one split.
+        recipes: the recipes of the study.
+        controls: names of the study's controls, in the form of recipes. Controls are scored like recipes, but take part
+            in no contrast.
+        load: returns the test predictions of a recipe or control, by seed.
+        test_to_train: n_test / n_train, or 0 if all seeds share one split.
         groups: block of each chip, or None.
-        question: of the study.
-        folder: for resampled scores; may be deleted afterwards.
+        question: the question of the study.
+        folder: folder for the resampled scores; it can be deleted afterwards.
 
     Returns:
         The tables named in `TABLES`.
@@ -138,7 +145,7 @@ def compare(
         StudyError: the runs do not belong to one study.
     """
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
-    for scope, excluded in question.scopes.items():
+    for class_set, excluded in question.class_sets.items():
         design, n_classes = None, len(question.classes)
         rows, runs = [], []
         for number, recipe in enumerate([*recipes, *controls]):
@@ -152,11 +159,13 @@ def compare(
             if recipe in controls:
                 continue
             variance = variance_table(design, scores, question.level)
-            parts["variance"].append(_first(variance[variance["metric"].isin(MAIN_SCORES)], classes=scope, **names))
+            parts["variance"].append(
+                _put_names_first(variance[variance["metric"].isin(MAIN_SCORES)], classes=class_set, **names)
+            )
             runs.append(pd.DataFrame(scores.seeds, columns=design.names).assign(seed=design.seeds, **names))
         assert design is not None, "a study has recipes"
-        load_scores = _loader(recipes, folder)
-        table = _first(pd.concat(rows, ignore_index=True), classes=scope)
+        load_scores = _scores_loader(recipes, folder)
+        table = _put_names_first(pd.concat(rows, ignore_index=True), classes=class_set)
         of_class = table["metric"].str.contains(":")
         of_control = pd.Series(list(zip(*(table[name] for name in RECIPE), strict=True))).isin(list(controls))
         overall = table.drop(columns=["wilson_low", "wilson_high"])
@@ -164,45 +173,51 @@ def compare(
         parts["controls"].append(overall[~of_class & of_control])
         parts["per_class"].append(_by_class(table[of_class], question.classes))
         asked = question.contrasts_of(recipes)
-        answers, power = (pd.DataFrame(columns=list(COLUMNS[name])) for name in ("contrasts", "power"))
+        compared, power = (pd.DataFrame(columns=list(COLUMNS[name])) for name in ("contrasts", "power"))
         if asked:
-            answers = contrasts_table(design, asked, load_scores, question.margins, question.level, question.seed)
-            answers = answers[~answers["metric"].str.contains(":")]
-            parts["contrasts"].append(_first(answers, classes=scope))
+            compared = contrasts_table(design, asked, load_scores, question.margins, question.level, question.seed)
+            compared = compared[~compared["metric"].str.contains(":")]
+            parts["contrasts"].append(_put_names_first(compared, classes=class_set))
             for metric in MAIN_SCORES:
-                mixed = mixed_model_table(pd.concat(runs), asked, answers, metric, question.level)
-                parts["mixed_model"].append(_first(mixed, classes=scope))
-            power = _power(design, asked, load_scores, question)
-            parts["power"].append(_first(power, classes=scope))
+                mixed = mixed_model_table(pd.concat(runs), asked, compared, metric, question.level)
+                parts["mixed_model"].append(_put_names_first(mixed, classes=class_set))
+            power = _power_table(design, asked, load_scores, question)
+            parts["power"].append(_put_names_first(power, classes=class_set))
         if question.claims:
             tests = _margin_tests(design, asked, load_scores, question)
-            judged = claims.judge(question.claims, answers, power, tests, 1.0 - question.level)
-            parts["claims"].append(_first(judged, classes=scope))
-    return {name: _whole(tables, COLUMNS.get(name, ())) for name, tables in parts.items()}
+            judged = claims.judge(question.claims, compared, power, tests, 1.0 - question.level)
+            parts["claims"].append(_put_names_first(judged, classes=class_set))
+    return {name: _joined(tables, COLUMNS.get(name, ())) for name, tables in parts.items()}
 
 
-def _power(
+def _power_table(
     design: Design, asked: Sequence[Contrast], load: Callable[[Recipe], Scores], question: Question
 ) -> pd.DataFrame:
-    """What each contrast can show with the spread it turned out to have."""
+    """Compute from the observed spread what each contrast can show."""
     alpha, rows = 1.0 - question.level, []
     for contrast in asked:
         spreads = dict(zip(design.names, observed_spreads(design, combine(contrast.coefficients, load)), strict=True))
         for metric in MAIN_SCORES:
             margin = question.margins[metric]
-            rows.append({
-                "contrast": contrast.name, "scope": contrast.scope, "family": contrast.family, "metric": metric,
-                "power": POWER, "smallest_difference": smallest_difference(spreads[metric], alpha, POWER),
-                "margin": margin,
-                **_needed(spreads[metric], margin, alpha, question.folds),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "contrast": contrast.name,
+                    "scope": contrast.scope,
+                    "family": contrast.family,
+                    "metric": metric,
+                    "power": POWER,
+                    "smallest_difference": smallest_difference(spreads[metric], alpha, POWER),
+                    "margin": margin,
+                    **_needs(spreads[metric], margin, alpha, question.folds),
+                }
+            )
     return pd.DataFrame(rows)
 
 
 def _margin_tests(
     design: Design, asked: Sequence[Contrast], load: Callable[[Recipe], Scores], question: Question
 ) -> pd.DataFrame:
-    """Tests of claims that two settings are equivalent, and what would decide their margins."""
+    """Test the claims that two settings are equivalent, and compute how many seeds or chips would decide them."""
     alpha, rows = 1.0 - question.level, []
     for claim in question.claims:
         contrast = next((each for each in asked if claim.is_about(each)), None)
@@ -211,17 +226,19 @@ def _margin_tests(
         scores, place = combine(contrast.coefficients, load), design.names.index(claim.metric)
         margin = question.margins[claim.metric] if claim.margin is None else claim.margin
         draws, bounds = crossed(design, scores, question.seed, "contrast"), np.full(len(design.names), margin)
-        rows.append({
-            "claim": claim.name,
-            "p_equivalence": equivalence_p(draws, bounds)[place],
-            "p_exceeding": exceeding_p(draws, bounds)[place],
-            **_needed(observed_spreads(design, scores)[place], margin, alpha, question.folds),
-        })  # fmt: skip
+        rows.append(
+            {
+                "claim": claim.name,
+                "p_equivalence": equivalence_p(draws, bounds)[place],
+                "p_exceeding": exceeding_p(draws, bounds)[place],
+                **_needs(observed_spreads(design, scores)[place], margin, alpha, question.folds),
+            }
+        )
     return pd.DataFrame(rows, columns=["claim", "p_equivalence", "p_exceeding", "seeds_needed", "chips_factor_needed"])
 
 
-def _needed(spreads: Spreads, margin: float, alpha: float, folds: int) -> dict[str, float | None]:
-    """Seeds, and the factor of chips, that would decide the margin; empty where nothing would or could tell."""
+def _needs(spreads: Spreads, margin: float, alpha: float, folds: int) -> dict[str, float | None]:
+    """Return the number of seeds, and the factor of chips, that would decide the margin; None if unknown or none."""
     if spreads.seeds < 2 or not spreads.chips > 0:
         return {"seeds_needed": None, "chips_factor_needed": None}
     return {
@@ -230,34 +247,37 @@ def _needed(spreads: Spreads, margin: float, alpha: float, folds: int) -> dict[s
     }
 
 
-def _loader(recipes: Sequence[Recipe], folder: Path) -> Callable[[Recipe], Scores]:
+def _scores_loader(recipes: Sequence[Recipe], folder: Path) -> Callable[[Recipe], Scores]:
     numbers = {recipe: number for number, recipe in enumerate(recipes)}
     return lambda recipe: Scores.load(folder / f"{numbers[recipe]}.npz")
 
 
 def _by_class(table: pd.DataFrame, classes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Scores such as `recall:3` with code and name of their class in columns of their own."""
+    """Split the names of class scores, such as `recall:3`, into columns for score, class code and class name."""
     names = table["metric"].str.partition(":")
     entries = [classes[int(index)] for index in names[2]]
     table = table.assign(metric=names[0])
-    return _first(table, class_code=[each["code"] for each in entries], class_name=[each["name"] for each in entries])
+    return _put_names_first(
+        table, class_code=[each["code"] for each in entries], class_name=[each["name"] for each in entries]
+    )
 
 
-def _first(table: pd.DataFrame, **columns: Any) -> pd.DataFrame:
-    """The table with these columns, and those that name a recipe, in front."""
+def _put_names_first(table: pd.DataFrame, **columns: Any) -> pd.DataFrame:
+    """Add columns, and move the columns that name recipe and classes to the front."""
     table = table.assign(**columns)
     order = [name for name in (*RECIPE, "classes", "class_code", "class_name") if name in table]
     return table[[*order, *(name for name in table if name not in order)]]
 
 
-def _whole(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    """Join tables and add the schema version; `columns` are those of a table without rows."""
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(columns))
     table.insert(0, "schema_version", SCHEMA_VERSION)
     return table
 
 
 def observed_spreads(design: Design, scores: Scores) -> list[Spreads]:
-    """Spreads of a contrast after the run, for each score in the order of `design.names`."""
+    """Return the observed spreads of a contrast, one entry for each score in the order of `design.names`."""
     spread = seed_spread(design, scores)
     chips = scores.drawn.var(axis=0, ddof=1, dtype=np.float64)
     return [

@@ -28,12 +28,12 @@ from terralucas.tables.vocabulary import (
 )
 
 COLUMNS = (
-    "contrast", "scope", "family", "n_recipes", "metric",
-    "difference", "crossed_low", "crossed_high", "bca_low", "bca_high", "p_value", "p_holm", "p_greater",
-    "seeds_difference", "seeds_low", "seeds_high", "seeds_p_value", "n_seeds",
-    "margin", "p_equivalence", "p_equivalence_holm", "seeds_p_equivalence", "verdict",
-    "only_a", "only_b", "mcnemar_exact", "mcnemar_mid",
-)  # fmt: skip
+    *("contrast", "scope", "family", "n_recipes", "metric"),
+    *("difference", "crossed_low", "crossed_high", "bca_low", "bca_high", "p_value", "p_holm", "p_greater"),
+    *("seeds_difference", "seeds_low", "seeds_high", "seeds_p_value", "n_seeds"),
+    *("margin", "p_equivalence", "p_equivalence_holm", "seeds_p_equivalence", "verdict"),
+    *("only_a", "only_b", "mcnemar_exact", "mcnemar_mid"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class Contrast:
 
     Attributes:
         name: e.g. `mlp − identity`.
-        scope: `all`, or the settings of the other factors it is computed for.
-        family: p values are adjusted over the contrasts of one family.
-        coefficients: recipe → its factor; they sum to 0.
+        scope: `all` if averaged over the other factors, otherwise the settings of the other factors.
+        family: `averaged`, `cell` or `interaction`; p values are adjusted over the contrasts of one family.
+        coefficients: recipe → coefficient; the coefficients sum to 0.
     """
 
     name: str
@@ -54,42 +54,47 @@ class Contrast:
 
 
 def simple_contrasts(recipes: Sequence[Recipe], difference: Difference) -> list[Contrast]:
-    """a − b of one factor: averaged over the cells of the other factors, then for each cell if there are several.
+    """Return the contrasts a − b of one factor.
+
+    The first contrast averages over all combinations of the other factors' settings. If there are several combinations,
+    one contrast for each of them follows.
 
     Args:
-        recipes: (backbone, loss, decoder) of the study.
+        recipes: (backbone, loss, decoder) of each recipe of the study.
         difference: factor (`backbone`, `loss` or `decoder`), a, b.
 
     Raises:
-        StudyError: no cell has both a and b.
+        StudyError: no combination of the other settings has both a and b.
     """
     factor, a, b = difference
-    cells = _cells(recipes, difference)
-    each = [{_with(cell, factor, a): 1.0, _with(cell, factor, b): -1.0} for cell in cells]
-    average = Contrast(f"{a} − {b}", "all", AVERAGED, _mean(each))
-    if len(cells) == 1:
+    combinations = _other_settings(recipes, difference)
+    coefficients = [{_recipe(other, factor, a): 1.0, _recipe(other, factor, b): -1.0} for other in combinations]
+    average = Contrast(f"{a} − {b}", "all", AVERAGED, _average(coefficients))
+    if len(combinations) == 1:
         return [average]
     return [average] + [
-        Contrast(f"{a} − {b}", " × ".join(cell), CELL, pairs) for cell, pairs in zip(cells, each, strict=True)
+        Contrast(f"{a} − {b}", " × ".join(other), CELL, pair)
+        for other, pair in zip(combinations, coefficients, strict=True)
     ]
 
 
 def interaction(recipes: Sequence[Recipe], first: Difference, second: Difference) -> Contrast:
-    """How much one difference depends on another, averaged over what is left.
+    """Return the interaction of two differences, averaged over the other factors.
 
-    Of two factors: (a − b of the first at c) − (a − b of the first at d), c and d being those of the second. Of one
-    factor, whose levels combine two properties: (a − b) − (c − d), as (weighted_focal − weighted_ce) − (focal − ce).
+    For differences a − b and c − d of two factors, the interaction is (a − b at c) − (a − b at d). For two differences
+    of one factor, it is (a − b) − (c − d). The latter is useful if the settings of the factor combine two properties,
+    as in (weighted_focal − weighted_ce) − (focal − ce).
 
     Raises:
-        StudyError: the study lacks a recipe of it.
+        StudyError: the study lacks a recipe that the interaction needs.
     """
     if first[0] == second[0]:
         parts = [simple_contrasts(recipes, each)[0].coefficients for each in (first, second)]
         name = f"({first[1]} − {first[2]}) − ({second[1]} − {second[2]})"
     else:
         place = RECIPE.index(second[0])
-        at = [[recipe for recipe in recipes if recipe[place] == level] for level in second[1:]]
-        parts = [simple_contrasts(subset, first)[0].coefficients for subset in at]
+        subsets = [[recipe for recipe in recipes if recipe[place] == level] for level in second[1:]]
+        parts = [simple_contrasts(subset, first)[0].coefficients for subset in subsets]
         name = f"({first[1]} − {first[2]}) × ({second[1]} − {second[2]})"
     total: dict[Recipe, float] = dict(parts[0])
     for recipe, factor in parts[1].items():
@@ -105,21 +110,21 @@ def contrasts_table(
     level: float,
     seed: int,
 ) -> pd.DataFrame:
-    """One row for each contrast and score.
+    """Compute the table of contrasts, with one row for each contrast and score.
 
     Args:
-        design: of the study.
-        contrasts: named before the runs.
-        load: gives the Scores of a recipe.
-        margins: score → largest difference that would not matter; other scores get no equivalence test.
-        level: of the intervals; 1 − level is the level of the tests.
-        seed: of the random numbers.
+        design: the design of the study.
+        contrasts: the contrasts, which the study named before its runs.
+        load: returns the Scores of a recipe.
+        margins: score → largest difference that does not matter; scores without a margin get no equivalence test.
+        level: confidence level of the intervals; 1 − level is the level of the tests.
+        seed: seed of the random numbers.
 
     Returns:
-        The columns of `COLUMNS`: difference of pooled scores with the crossed interval (as shown, and BCa), its p
-        value, the same adjusted within the family, and P(A > B); the difference over seeds with Nadeau and Bengio's t;
-        margin and p values of the equivalence tests; verdict; McNemar's test (of micro accuracy, for two recipes whose
-        chips are tested once).
+        The columns of `COLUMNS`: the difference of pooled scores with its crossed and BCa intervals, its p value, the
+        adjusted p value, and P(A > B); the mean difference over seeds with Nadeau and Bengio's t interval; the margin
+        and the p values of the equivalence tests; the verdict; and McNemar's test. McNemar's test is of micro accuracy
+        alone, and only for two recipes whose chips are each tested once.
     """
     rows = []
     for contrast in contrasts:
@@ -134,10 +139,10 @@ def contrasts_table(
 
 
 def holm(p_values: pd.Series) -> np.ndarray:
-    """Holm-adjusted p values (Holm 1979) over those that are defined."""
+    """Return Holm-adjusted p values (Holm 1979). NaN values stay NaN and do not count as tests."""
     p = p_values.to_numpy()
     defined = np.flatnonzero(np.isfinite(p))
-    # statsmodels' multipletests collects garbage at every call, which takes longer than the whole table.
+    # statsmodels' multipletests is not used: it runs the garbage collector, which takes longer than the whole table.
     order = defined[np.argsort(p[defined], kind="stable")]
     adjusted = np.full(len(p), np.nan)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1.0)
@@ -145,26 +150,26 @@ def holm(p_values: pd.Series) -> np.ndarray:
 
 
 def verdicts(p_difference: pd.Series, p_equivalence: pd.Series, alpha: float) -> np.ndarray:
-    """What each contrast shows, from p values adjusted over its family.
+    """Return the verdict on each contrast from its adjusted p values.
 
-    A difference that is shown is called so even if it is also shown to be smaller than the margin.
+    The verdict is `difference shown` even if the difference is also shown to be smaller than the margin.
     """
     return np.select([p_difference < alpha, p_equivalence < alpha], [SHOWN, EQUIVALENT], UNDECIDED)
 
 
 def mcnemar_test(design: Design, scores: Scores) -> tuple[int, int, float, float] | None:
-    """McNemar's test of two recipes' shares of right chips, pooled over the out-of-fold chips of all seeds.
+    """Compute McNemar's test of the shares of right predictions of two recipes, over the test chips of all seeds.
 
-    It takes chips as independent and runs as given, so that it tests these runs, not the recipes.
+    The test takes chips as independent and runs as given. It therefore compares these runs and not the recipes.
 
     Args:
-        design: of the study.
-        scores: of a contrast of two recipes with coefficients 1 and −1.
+        design: the design of the study.
+        scores: Scores of a contrast of two recipes with coefficients 1 and −1.
 
     Returns:
-        Chips right for the first alone and for the second alone, the exact p value and the mid-p value (Fagerland et
-        al. 2013, BMC Medical Research Methodology 13); None where a chip is tested by several seeds, so that the pairs
-        are not independent.
+        The number of chips that only the first recipe predicts rightly, the number that only the second predicts
+        rightly, the exact p value and the mid-p value (Fagerland et al. 2013, BMC Medical Research Methodology 13).
+        None if a chip is tested by several seeds, because its pairs are then not independent.
     """
     if not design.tested_once:
         return None
@@ -183,30 +188,32 @@ def _rows(
     seeds = [column[np.isfinite(column)] for column in scores.seeds.T]
     by_seed = [corrected_t(column, design.test_to_train, level) for column in seeds]
     margin = np.array([margins.get(name, np.nan) for name in design.names])
-    table = pd.DataFrame({
-        "metric": design.names,
-        "n_recipes": len(contrast.coefficients),
-        "difference": scores.pooled,
-        "crossed_low": shown[0],
-        "crossed_high": shown[1],
-        "bca_low": corrected[0],
-        "bca_high": corrected[1],
-        "p_value": two_sided_p(draws),
-        "p_greater": probability_greater(draws),
-        "seeds_difference": [each.mean for each in by_seed],
-        "seeds_low": [each.low for each in by_seed],
-        "seeds_high": [each.high for each in by_seed],
-        "seeds_p_value": [each.p_value for each in by_seed],
-        "n_seeds": [len(column) for column in seeds],
-        "margin": margin,
-        "p_equivalence": equivalence_p(draws, margin),
-        "seeds_p_equivalence": [
-            equivalence_t(column, design.test_to_train, bound) if np.isfinite(bound) else np.nan
-            for column, bound in zip(seeds, margin, strict=True)
-        ],
-    })  # fmt: skip
-    pair = sorted(contrast.coefficients.values()) == [-1.0, 1.0]
-    test = mcnemar_test(design, scores) if pair else None
+    table = pd.DataFrame(
+        {
+            "metric": design.names,
+            "n_recipes": len(contrast.coefficients),
+            "difference": scores.pooled,
+            "crossed_low": shown[0],
+            "crossed_high": shown[1],
+            "bca_low": corrected[0],
+            "bca_high": corrected[1],
+            "p_value": two_sided_p(draws),
+            "p_greater": probability_greater(draws),
+            "seeds_difference": [each.mean for each in by_seed],
+            "seeds_low": [each.low for each in by_seed],
+            "seeds_high": [each.high for each in by_seed],
+            "seeds_p_value": [each.p_value for each in by_seed],
+            "n_seeds": [len(column) for column in seeds],
+            "margin": margin,
+            "p_equivalence": equivalence_p(draws, margin),
+            "seeds_p_equivalence": [
+                equivalence_t(column, design.test_to_train, bound) if np.isfinite(bound) else np.nan
+                for column, bound in zip(seeds, margin, strict=True)
+            ],
+        }
+    )
+    is_pair = sorted(contrast.coefficients.values()) == [-1.0, 1.0]
+    test = mcnemar_test(design, scores) if is_pair else None
     for name, value in zip(("only_a", "only_b", "mcnemar_exact", "mcnemar_mid"), test or [np.nan] * 4, strict=True):
         table[name] = np.where(table["metric"] == "micro_accuracy", value, np.nan)
     return table
@@ -219,30 +226,32 @@ def _mid_p(a: int, b: int) -> float:
     return float(2.0 * binom.cdf(min(a, b), a + b, 0.5) - probability)
 
 
-def _cells(recipes: Sequence[Recipe], difference: Difference) -> list[tuple[str, ...]]:
-    """Settings of the other factors that have both a and b."""
+def _other_settings(recipes: Sequence[Recipe], difference: Difference) -> list[tuple[str, ...]]:
+    """Return the combinations of the other factors' settings that have recipes with both a and b."""
     factor, a, b = difference
     place = RECIPE.index(factor)
-    cells = dict.fromkeys(recipe[:place] + recipe[place + 1 :] for recipe in recipes)
-    both = [cell for cell in cells if {_with(cell, factor, a), _with(cell, factor, b)} <= set(recipes)]
+    combinations = dict.fromkeys(recipe[:place] + recipe[place + 1 :] for recipe in recipes)
+    both = [other for other in combinations if {_recipe(other, factor, a), _recipe(other, factor, b)} <= set(recipes)]
     if not both:
         raise StudyError(
-            f"The contrast {a} − {b} can't be made.",
+            f"The contrast {a} − {b} cannot be computed.",
             found=f"no two recipes that differ in the {factor} alone, one of them {a!r} and the other {b!r}",
             expected="both in grid, with the same other settings",
-            remedy="add the setting to grid, or take the contrast out of report.contrasts",
+            remedy="add the setting to grid, or remove the contrast from report.contrasts",
         )
     return both
 
 
-def _with(cell: tuple[str, ...], factor: str, level: str) -> Recipe:
+def _recipe(other: tuple[str, ...], factor: str, level: str) -> Recipe:
+    """Return the recipe with a setting (`level`) of one factor and the `other` settings."""
     place = RECIPE.index(factor)
-    levels = [*cell[:place], level, *cell[place:]]
+    levels = [*other[:place], level, *other[place:]]
     backbone, loss, decoder = levels
     return backbone, loss, decoder
 
 
-def _mean(parts: Sequence[Mapping[Recipe, float]]) -> dict[Recipe, float]:
+def _average(parts: Sequence[Mapping[Recipe, float]]) -> dict[Recipe, float]:
+    """Return the mean coefficient of each recipe."""
     total: dict[Recipe, float] = {}
     for recipe, factor in itertools.chain.from_iterable(part.items() for part in parts):
         total[recipe] = total.get(recipe, 0.0) + factor / len(parts)

@@ -1,4 +1,4 @@
-"""Intervals for a mean over seeds, and for a share of chips."""
+"""Intervals for a mean over seeds and for a share of chips."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from statsmodels.stats.proportion import proportion_confint
 
 @dataclass(frozen=True)
 class MeanInterval:
-    """A mean over seeds with its interval; bounds and `p_value` are NaN with one seed (`sd` too), and where
-    all scores are the same.
+    """A mean over seeds with its interval.
+
+    Limits and `p_value` are NaN if there is one seed, or if all scores are equal. With one seed, `sd` is NaN too.
 
     Attributes:
-        mean, sd, n: of the scores; sd has the divisor n − 1.
+        mean: mean of the scores.
+        sd: standard deviation of the scores, with divisor n − 1.
+        n: number of scores.
         low, high: confidence limits of the mean.
-        p_value: two-sided, for a mean of zero.
+        p_value: two-sided p value for a mean of zero.
     """
 
     mean: float
@@ -29,16 +32,16 @@ class MeanInterval:
 
 
 def corrected_t(scores: np.ndarray, test_to_train: float, level: float) -> MeanInterval:
-    """Student-t interval of a mean over J replicates whose training sets overlap.
+    """Compute the Student t interval of a mean over J replicates whose training sets overlap.
 
-    Nadeau & Bengio (2003), Inference for the generalization error, Machine Learning 52: the corrected resampled t,
-    whose variance of the mean is (1/J + n_test/n_train) s² instead of s²/J. It was derived for random resampling; for
-    the folds of a cross-validation it is the usual, somewhat conservative approximation.
+    This is the corrected resampled t of Nadeau & Bengio (2003), Inference for the generalization error, Machine
+    Learning 52: the variance of the mean is (1/J + n_test/n_train) s² instead of s²/J. It was derived for random
+    resampling. For the folds of a cross-validation it is the usual approximation, and somewhat conservative.
 
     Args:
-        scores: (J,) one score, or paired difference, for each replicate; of none all but n is NaN.
+        scores: (J,) one score or paired difference for each replicate. If there are none, all fields but n are NaN.
         test_to_train: n_test / n_train; 0 gives the ordinary t interval.
-        level: e.g. 0.95.
+        level: confidence level, e.g. 0.95.
     """
     scores = np.asarray(scores, dtype=np.float64)
     n = len(scores)
@@ -46,7 +49,8 @@ def corrected_t(scores: np.ndarray, test_to_train: float, level: float) -> MeanI
     if n < 2 or not np.isfinite(mean):
         return MeanInterval(mean, np.nan, n, np.nan, np.nan, np.nan)
     sd = float(scores.std(ddof=1))
-    # Scores that agree over a few seeds are no certainty; rounding leaves a mean of equal scores a spread of 1e-17.
+    # Equal scores over a few seeds do not mean certainty, so there is no interval. Rounding can give equal scores a
+    # standard deviation of about 1e-17.
     if sd <= 1e-12 * max(1.0, abs(mean)):
         return MeanInterval(mean, 0.0, n, np.nan, np.nan, np.nan)
     error = float(np.sqrt(1.0 / n + test_to_train) * sd)
@@ -55,30 +59,34 @@ def corrected_t(scores: np.ndarray, test_to_train: float, level: float) -> MeanI
 
 
 def equivalence_t(scores: np.ndarray, test_to_train: float, margin: float) -> float:
-    """p value of the two one-sided t tests (TOST) that a mean lies beyond ± margin; arguments as `corrected_t`.
+    """Return the p value of the two one-sided t tests (TOST) with the hypothesis that a mean lies beyond ± margin.
 
-    Schuirmann (1987), J. Pharmacokinetics and Biopharmaceutics 15, with the variance of `corrected_t`.
+    Schuirmann (1987), J. Pharmacokinetics and Biopharmaceutics 15, with the variance of `corrected_t`; `scores` and
+    `test_to_train` are as there.
     """
     at_margin = [corrected_t(np.asarray(scores) - bound, test_to_train, 0.95) for bound in (-margin, margin)]
     if not all(np.isfinite(each.p_value) for each in at_margin):
         return np.nan
-    above, below = (each.p_value / 2.0 if each.mean * sign > 0 else 1.0 - each.p_value / 2.0
-                    for each, sign in zip(at_margin, (1.0, -1.0), strict=True))  # fmt: skip
+    above, below = (
+        each.p_value / 2.0 if each.mean * sign > 0 else 1.0 - each.p_value / 2.0
+        for each, sign in zip(at_margin, (1.0, -1.0), strict=True)
+    )
     return float(max(above, below))
 
 
 def wilson(successes: float, n: float, level: float) -> tuple[float, float]:
-    """Wilson's score interval for a share of n chips that one run was tested on (Wilson 1927).
+    """Compute Wilson's score interval for a share of n test chips (Wilson 1927).
 
-    It knows the chance of the chips alone: not that of another split or initialisation.
+    The interval contains only the uncertainty from the chips, not the uncertainty from another split or
+    initialisation.
 
     Args:
-        successes: chips that are right.
-        n: chips; both may be effective numbers, which are no integers.
-        level: e.g. 0.95.
+        successes: number of chips that are predicted rightly.
+        n: number of chips. Both numbers may be effective sample sizes, which are not integers.
+        level: confidence level, e.g. 0.95.
 
     Returns:
-        Limits; (NaN, NaN) without chips.
+        Lower and upper limit; (NaN, NaN) if n is 0.
     """
     if n <= 0:
         return np.nan, np.nan

@@ -1,4 +1,4 @@
-"""A linear mixed model of the runs' scores as a cross-check of the contrasts."""
+"""A linear mixed model of the runs' scores, as a cross-check of the contrasts."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from terralucas.tables.vocabulary import RECIPE
 def mixed_model_table(
     runs: pd.DataFrame, contrasts: Sequence[Contrast], contrasts_table: pd.DataFrame, metric: str, level: float
 ) -> pd.DataFrame:
-    """Each contrast from a mixed model beside what `contrasts.contrasts_table` says.
+    """Estimate each contrast with a mixed model, and compare it with the result of `contrasts.contrasts_table`.
 
-    The model gives every recipe a mean of its own, so that all factors and their interactions are fixed effects, and
-    every seed a random intercept; its parameters are estimated by REML (Laird & Ware 1982). It takes runs as
-    independent given their seed, with one variance for all recipes: without the overlap of training sets, and without
-    chips.
+    Each recipe has its own mean, so that all factors and their interactions are fixed effects. Each seed has a random
+    intercept. The parameters are estimated by REML (Laird & Ware 1982). The model takes runs as independent given their
+    seed, with the same variance for all recipes. It ignores the overlap of training sets and the sampling of chips.
 
     Args:
-        runs: one row for each run: backbone, loss, decoder, seed and the metric.
-        contrasts: to compute.
-        contrasts_table: their rows.
-        metric: score.
-        level: of the intervals.
+        runs: one row for each run: backbone, loss, decoder, seed and the score.
+        contrasts: the contrasts to estimate.
+        contrasts_table: the rows of these contrasts.
+        metric: name of the score.
+        level: confidence level of the intervals.
 
     Returns:
         Columns: contrast, scope, metric, difference and crossed interval as given, mixed_difference, mixed_low,
-        mixed_high, mixed_p_value, converged, discrepancy (empty where both come to the same: the same side of zero
-        shown, or neither, and estimates that differ by less than a tenth of the crossed interval).
+        mixed_high, mixed_p_value, converged, discrepancy. The discrepancy is empty if both methods agree: both show a
+        difference with the same sign or neither shows one, and the estimates differ by less than a tenth of the width
+        of the crossed interval.
     """
     fit, recipes = _fit(runs, metric)
     given = contrasts_table[contrasts_table["metric"] == metric].set_index(["contrast", "scope"])
@@ -47,14 +47,22 @@ def mixed_model_table(
         half = float(stats.norm.ppf(0.5 + level / 2.0)) * error
         row = given.loc[(contrast.name, contrast.scope)]
         limits = (estimate - half, estimate + half)
-        rows.append({
-            "contrast": contrast.name, "scope": contrast.scope, "metric": metric,
-            "difference": row["difference"], "crossed_low": row["crossed_low"], "crossed_high": row["crossed_high"],
-            "mixed_difference": estimate, "mixed_low": limits[0], "mixed_high": limits[1],
-            "mixed_p_value": float(2.0 * stats.norm.sf(abs(estimate) / error)) if error > 0 else np.nan,
-            "converged": bool(fit.converged),
-            "discrepancy": _discrepancy(row, estimate, limits),
-        })  # fmt: skip
+        rows.append(
+            {
+                "contrast": contrast.name,
+                "scope": contrast.scope,
+                "metric": metric,
+                "difference": row["difference"],
+                "crossed_low": row["crossed_low"],
+                "crossed_high": row["crossed_high"],
+                "mixed_difference": estimate,
+                "mixed_low": limits[0],
+                "mixed_high": limits[1],
+                "mixed_p_value": float(2.0 * stats.norm.sf(abs(estimate) / error)) if error > 0 else np.nan,
+                "converged": bool(fit.converged),
+                "discrepancy": _discrepancy(row, estimate, limits),
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -62,15 +70,17 @@ def _fit(runs: pd.DataFrame, metric: str) -> tuple[MixedLM, list[tuple[str, str,
     recipes = list(dict.fromkeys(runs[RECIPE].itertuples(index=False, name=None)))
     means = np.array([[float(row == recipe) for recipe in recipes] for row in runs[RECIPE].itertuples(False, None)])
     with warnings.catch_warnings():
-        # A seed variance at its bound of 0 is a result here, not a fault; `converged` tells the rest.
+        # A seed variance of 0, the bound of its range, is a valid result here. `converged` reports other problems.
         for category in (ConvergenceWarning, UserWarning, RuntimeWarning):
             warnings.simplefilter("ignore", category)
-        # Powell needs no gradient: L-BFGS steps to where the matrix is singular in every study without seed effects.
+        # Powell's method needs no gradient. L-BFGS fails in studies without seed effects, because it moves to a point
+        # where the matrix is singular.
         fit = MixedLM(runs[metric].to_numpy(), means, groups=runs["seed"].to_numpy()).fit(reml=True, method="powell")
     return fit, recipes
 
 
 def _discrepancy(row: pd.Series, estimate: float, limits: tuple[float, float]) -> str:
+    """Describe how the two methods disagree; empty if they agree."""
     notes = []
     width = row["crossed_high"] - row["crossed_low"]
     if not abs(estimate - row["difference"]) < 0.1 * width:
@@ -81,4 +91,5 @@ def _discrepancy(row: pd.Series, estimate: float, limits: tuple[float, float]) -
 
 
 def _side(low: float, high: float) -> int:
+    """Return the sign of all values in the interval, or 0 if the interval contains zero."""
     return int(low > 0) - int(high < 0)

@@ -1,4 +1,4 @@
-"""The power of a study before its first run, from its configuration and stated assumptions alone."""
+"""The power of a study before its first run, computed from its configuration and stated assumptions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ POWER = 0.8
 
 @dataclass(frozen=True)
 class Plan:
-    """The design of a study.
+    """The design of a study before its runs.
 
     Attributes:
-        class_counts: chips of each class; of a holdout those of its test part.
-        folds: K of the k folds; 1 for a holdout.
-        seeds: J.
+        class_counts: number of chips of each class; for a holdout, only the test chips.
+        folds: number of folds K; 1 for a holdout.
+        seeds: number of seeds J.
         test_to_train: n_test / n_train; 0 for a holdout.
-        margin: largest difference in macro accuracy that would not matter.
-        level: of the intervals.
+        margin: largest difference in macro accuracy that does not matter in practice.
+        level: confidence level of the intervals.
     """
 
     class_counts: Sequence[float]
@@ -38,7 +38,7 @@ class Plan:
     def from_config(
         cls, split: Mapping[str, Any], seeds: int, class_counts: Sequence[int], margin: float, level: float
     ) -> Plan:
-        """The design of a configuration's `split` section and number of seeds."""
+        """Make the design from the configuration's section `split` and the number of seeds."""
         if split["strategy"] == "holdout":
             tested = [max(1.0, count * split["test_share"]) for count in class_counts]
             return cls(tested, 1, seeds, 0.0, margin, level)
@@ -49,12 +49,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What is assumed of two recipes; `report.planning` in the configuration.
+    """Assumptions about two recipes; see `report.planning` in the configuration.
 
     Attributes:
-        recall: of every class.
-        paired_correlation: of both recipes being right on the same chip.
-        training_sd: standard deviation over trainings of one run's difference in macro accuracy.
+        recall: recall of every class.
+        paired_correlation: correlation between the two recipes' hits on the same chip.
+        training_sd: standard deviation, over repeated trainings, of one run's difference in macro accuracy.
     """
 
     recall: float
@@ -63,18 +63,25 @@ class Assumptions:
 
 
 def spreads_of(plan: Plan, assumptions: Assumptions) -> Spreads:
-    """What the difference of two recipes would vary by."""
+    """Return the expected spreads of the difference of two recipes."""
     return planned_spreads(
-        plan.class_counts, plan.folds, plan.seeds, plan.test_to_train, [assumptions.recall] * len(plan.class_counts),
-        assumptions.paired_correlation, assumptions.training_sd,
-    )  # fmt: skip
+        plan.class_counts,
+        plan.folds,
+        plan.seeds,
+        plan.test_to_train,
+        [assumptions.recall] * len(plan.class_counts),
+        assumptions.paired_correlation,
+        assumptions.training_sd,
+    )
 
 
 def planned_power(plan: Plan, assumptions: Assumptions) -> pd.DataFrame:
-    """One row for each number of seeds, from the study's own to more repetitions, and what it could show.
+    """Compute what the study could show with its own number of seeds, and with more repetitions of its folds.
 
-    Columns: seeds, smallest_difference (macro accuracy, with 80 % power, two recipes), margin, seeds_needed,
-    chips_factor_needed (both to decide the margin; empty where none would), and the assumptions.
+    Returns:
+        One row for each number of seeds. Columns: metric, seeds, power, smallest_difference (in macro accuracy, between
+        two recipes, shown with that power), margin, seeds_needed, chips_factor_needed (both to decide the margin; empty
+        if no number would), and the assumptions.
     """
     alpha, rows = 1.0 - plan.level, []
     numbers = sorted({plan.seeds, *(plan.folds * repetitions for repetitions in (1, 2, 4, 10))} - {1})
@@ -83,38 +90,45 @@ def planned_power(plan: Plan, assumptions: Assumptions) -> pd.DataFrame:
     )
     for seeds in numbers:
         spreads = spreads_of(replace(plan, seeds=seeds), assumptions)
-        rows.append({
-            "metric": "macro_accuracy", "seeds": seeds, "power": POWER,
-            "smallest_difference": smallest_difference(spreads, alpha, POWER),
-            "margin": plan.margin, "seeds_needed": needed,
-            "chips_factor_needed": chips_needed(spreads, plan.margin, alpha, POWER),
-            **vars(assumptions),
-        })  # fmt: skip
+        rows.append(
+            {
+                "metric": "macro_accuracy",
+                "seeds": seeds,
+                "power": POWER,
+                "smallest_difference": smallest_difference(spreads, alpha, POWER),
+                "margin": plan.margin,
+                "seeds_needed": needed,
+                "chips_factor_needed": chips_needed(spreads, plan.margin, alpha, POWER),
+                **vars(assumptions),
+            }
+        )
     return tidy_table(rows)
 
 
 def sentences(table: pd.DataFrame, plan: Plan, assumptions: Assumptions) -> list[str]:
-    """The table in words."""
+    """Describe the table of `planned_power` in sentences."""
     own = table[table["seeds"] == plan.seeds]
-    said = [
+    lines = [
         f"Assuming a recall of {assumptions.recall:g} in every class, a correlation of "
         f"{assumptions.paired_correlation:g} between two recipes on the same chip, and "
         f"{100 * assumptions.training_sd:g} points of spread over trainings:"
     ]
     if len(own):
         smallest = 100 * own["smallest_difference"].item()
-        said.append(
+        lines.append(
             f"With {plan.seeds} seeds, two recipes must differ by {smallest:.1f} points of macro accuracy to be told "
             f"apart with {100 * POWER:g} % power; averages over other settings need less."
         )
     else:
-        said.append("One seed tells nothing about differences.")
+        lines.append("One seed tells nothing about differences.")
     margin, needed = 100 * plan.margin, table["seeds_needed"].iloc[0]
     factor = own["chips_factor_needed"].item() if len(own) else float("nan")
     if pd.notna(needed):
-        said.append(f"Deciding {margin:g} points takes {needed:.0f} seeds.")
+        lines.append(f"Deciding {margin:g} points takes {needed:.0f} seeds.")
     elif pd.notna(factor):
-        said.append(f"No number of seeds decides {margin:g} points; {factor:.1f} times the chips of every class would.")
+        lines.append(
+            f"No number of seeds decides {margin:g} points; {factor:.1f} times the chips of every class would."
+        )
     else:
-        said.append(f"Neither more seeds nor more chips decide {margin:g} points; training varies too much.")
-    return said
+        lines.append(f"Neither more seeds nor more chips decide {margin:g} points; training varies too much.")
+    return lines

@@ -1,7 +1,8 @@
-"""What a design can decide: the smallest difference it detects, and the seeds or chips a margin needs.
+"""The power of a design: the smallest difference it detects, and the seeds or chips that are needed to decide a margin.
 
-The test is the one of `crossed`: estimate against √(chips + κ max(0, s² − chips of a run)), with Satterthwaite's
-degrees of freedom. Its power is computed from what varies, the estimate and s², not from the observed difference.
+The test is that of `crossed_interval`: the estimate is compared with its standard error
+√(chips + κ max(0, s² − run_chips)), with Satterthwaite's degrees of freedom. The power follows from the distributions
+of the estimate and of s². The observed difference is not used.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ _MOST_SEEDS = 100
 
 @dataclass(frozen=True)
 class Spreads:
-    """What a difference varies by.
+    """The sources of variance of a difference.
 
     Attributes:
-        seeds: J.
-        test_to_train: n_test / n_train; 0 for one split.
+        seeds: number of seeds J.
+        test_to_train: n_test / n_train; 0 if all seeds share one split.
         chips: variance of the pooled difference over test chips.
-        run_chips: what chips add to the variance between seeds.
-        training: variance of one run's difference from its training.
+        run_chips: what test chips add to the variance between seeds.
+        training: variance of one run's difference over trainings.
     """
 
     seeds: int
@@ -50,45 +51,48 @@ def planned_spreads(
     paired_correlation: float,
     training_sd: float,
 ) -> Spreads:
-    """Spreads of the difference of two recipes in macro accuracy before the run, from stated assumptions.
+    """Compute the spreads of the difference of two recipes in macro accuracy before the runs, from assumptions.
 
-    The variance of the paired difference of a chip is 2 p (1 − p) (1 − r). A chip that is tested again is taken to
-    repeat its difference, so that repetitions lessen the part of training alone. A difference averaged over other
-    factors varies less than this.
+    The variance of the paired difference of a chip is 2 p (1 − p) (1 − r). A chip that is tested again is assumed to
+    have the same difference again, so that repetitions reduce only the variance from training. A difference that is
+    averaged over other factors varies less than this.
 
     Args:
-        class_counts: chips of each class; of a holdout those of its test part.
-        folds: K of the k folds; 1 for a holdout.
-        seeds: J.
+        class_counts: number of chips of each class; for a holdout, only the test chips.
+        folds: number of folds K; 1 for a holdout.
+        seeds: number of seeds J.
         test_to_train: n_test / n_train; 0 for a holdout.
-        recall: p, assumed of each class.
-        paired_correlation: r, of two recipes being right on the same chip.
-        training_sd: assumed standard deviation over trainings of one run's difference in macro accuracy.
+        recall: assumed recall p of each class.
+        paired_correlation: correlation r between the two recipes' hits on the same chip.
+        training_sd: assumed standard deviation, over trainings, of one run's difference in macro accuracy.
     """
     counts, share = np.asarray(class_counts, dtype=np.float64), np.asarray(recall, dtype=np.float64)
     all_chips = float((2.0 * share * (1.0 - share) * (1.0 - paired_correlation) / counts).sum()) / len(counts) ** 2
     of_run, pooled = folds * all_chips, all_chips * folds / min(seeds, folds)
-    # The expectation of s² in `variance.seed_spread`, whose Σ has trace J of_run and sum J² pooled.
+    # The expectation of s² as in `variance.seed_spread`, for a Σ with trace J · of_run and sum J² · pooled.
     between = (of_run - pooled) * seeds / max(seeds - 1, 1)
     return Spreads(seeds, test_to_train, pooled, between, training_sd**2)
 
 
 def power(spreads: Spreads, difference: float, alpha: float) -> float:
-    """Probability that the two-sided test at level alpha shows a true difference."""
+    """Return the probability that the two-sided test at level alpha shows a true difference."""
     errors, critical, sd = _test(spreads, 1.0 - alpha / 2.0)
     bound = errors * critical
     return float(np.mean(stats.norm.sf((bound - difference) / sd) + stats.norm.cdf((-bound - difference) / sd)))
 
 
 def equivalence_power(spreads: Spreads, margin: float, alpha: float) -> float:
-    """Probability that the equivalence test at level alpha shows recipes without any difference to be equivalent."""
+    """Return the probability that the equivalence test at level alpha succeeds if the true difference is zero."""
     errors, critical, sd = _test(spreads, 1.0 - alpha)
     room = np.maximum(margin - errors * critical, 0.0) / sd
     return float(np.mean(2.0 * stats.norm.cdf(room) - 1.0))
 
 
 def smallest_difference(spreads: Spreads, alpha: float, wanted: float = 0.8) -> float:
-    """Smallest true difference that is shown with the wanted power; NaN where nothing varies or seeds are one."""
+    """Return the smallest true difference that is shown with the wanted power.
+
+    The result is NaN if there is one seed, or if nothing varies.
+    """
     scale = float(np.sqrt(spreads.chips + spreads.overlap * (spreads.training + spreads.run_chips)))
     if spreads.seeds < 2 or not scale > 0:
         return np.nan
@@ -96,40 +100,49 @@ def smallest_difference(spreads: Spreads, alpha: float, wanted: float = 0.8) -> 
 
 
 def decides(spreads: Spreads, margin: float, alpha: float, wanted: float = 0.8) -> bool:
-    """Whether a margin can be decided: a difference of its size is shown, and none at all is shown to be within it."""
+    """Return whether the design can decide a margin.
+
+    It can if it has the wanted power to show a true difference of the size of the margin, and the wanted power to show
+    that a true difference of zero lies within the margin.
+    """
     return power(spreads, margin, alpha) >= wanted and equivalence_power(spreads, margin, alpha) >= wanted
 
 
 def seeds_needed(
     design_of: Callable[[int], Spreads], margin: float, alpha: float, folds: int, wanted: float = 0.8
 ) -> int | None:
-    """Fewest seeds, in whole repetitions of the folds, that decide a margin.
+    """Return the smallest number of seeds, in whole repetitions of the folds, that decides a margin.
 
     Args:
-        design_of: seeds → spreads, as `with_seeds` or `planned_spreads` give them.
-        margin: to be decided.
+        design_of: maps a number of seeds to spreads, as `with_seeds` or `planned_spreads` return them.
+        margin: the margin to decide.
         alpha: level of the tests.
-        folds: seeds of one repetition; 1 for a holdout.
-        wanted: power.
+        folds: number of seeds in one repetition; 1 for a holdout.
+        wanted: wanted power.
 
     Returns:
-        The number, or None where even 100 repetitions would not do, because test chips alone leave too much open.
+        The number of seeds, or None if even 100 repetitions are not enough because test chips alone vary too much.
     """
     numbers = range(folds, folds * _MOST_SEEDS + 1, folds)
     return next((n for n in numbers if n > 1 and decides(design_of(n), margin, alpha, wanted)), None)
 
 
 def with_seeds(spreads: Spreads, seeds: int) -> Spreads:
-    """The same study with more or fewer whole repetitions: what chips and one training vary by stays as it is."""
+    """Return the spreads of the same study with another number of whole repetitions.
+
+    The variances from test chips and from one training do not change.
+    """
     factor = (spreads.seeds - 1) / spreads.seeds * seeds / (seeds - 1)
     return replace(spreads, seeds=seeds, run_chips=spreads.run_chips * factor)
 
 
 def chips_needed(spreads: Spreads, margin: float, alpha: float, wanted: float = 0.8) -> float | None:
-    """Factor by which the chips of every class would have to grow for these seeds to decide a margin.
+    """Return the factor by which the number of chips of every class must grow to decide a margin with these seeds.
 
-    The part of training is taken to stay as it is, though more chips would lessen it. None where it alone leaves too
-    much open; 1 where the chips suffice.
+    The variance from training is assumed to stay the same, although more chips would reduce it.
+
+    Returns:
+        The factor; 1 if the present chips are enough; None if training alone varies too much.
     """
 
     def with_chips(factor: float) -> Spreads:
@@ -149,13 +162,14 @@ def chips_needed(spreads: Spreads, margin: float, alpha: float, wanted: float = 
 
 
 def _test(spreads: Spreads, quantile: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Standard errors and critical values over the distribution of s², and the true deviation of the estimate."""
+    """Return standard errors and critical values at quantiles of s², and the true deviation of the estimate."""
     free = spreads.seeds - 1
     expected = spreads.training + spreads.run_chips
     observed = expected * stats.chi2.ppf(_QUADRATURE, free) / free
     part = spreads.overlap * np.maximum(observed - spreads.run_chips, 0.0)
     variance = spreads.chips + part
-    # Satterthwaite: the chips' variance is known well, that of training with J − 1 degrees of freedom.
+    # Satterthwaite's approximation: the variance from chips counts as known, the variance from training has J − 1
+    # degrees of freedom.
     freedom = np.divide(variance**2 * free, part**2, out=np.full_like(part, 1e9), where=part > 1e-6 * variance)
     truth = spreads.chips + spreads.overlap * spreads.training
     return np.sqrt(variance), stats.t.ppf(quantile, np.minimum(freedom, 1e9)), float(np.sqrt(truth))

@@ -1,9 +1,9 @@
-"""Resampled scores of a recipe: test chips drawn anew, runs scored without each chip.
+"""Resampled scores of a recipe: bootstrap draws of the test chips, and the jackknife.
 
-A `Scores` holds everything that intervals and tests need of a recipe, and all of it adds up: the `Scores` of a
-difference of recipes is the difference of their `Scores`, because every recipe is scored on the same draws of the same
-chips. What is made of it (intervals, tests, power) is in `crossed`, `contrasts`, `variance` and `power`; formulas and
-reasons are in docs/statistics.md.
+A `Scores` contains everything that intervals and tests need from a recipe. All recipes are scored on the same draws of
+the same chips. Therefore the `Scores` of a difference of recipes is the difference of their `Scores`. The modules
+`crossed_interval`, `contrasts`, `variance` and `power` compute intervals, tests and power from it. Formulas and reasons
+are in docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True)
 class Design:
-    """Which chips each seed tests and what is resampled; the same for all recipes of a study.
+    """The test chips of each seed, and the units that are resampled; the same for all recipes of a study.
 
     Attributes:
         classes: (K,) class indices that take part.
-        chips: (n,) numbers of all chips that any seed tests, by class.
+        chips: (n,) numbers of all chips that any seed tests, ordered by class.
         labels: (n,) positions in `classes`, ascending.
-        units: (n,) number of what is resampled as a whole: the chip itself, or its block.
-        strata: (S,) units of each stratum, numbered stratum by stratum: chips within their class, or all blocks.
-        seeds: (J,) in the order of `tests`.
-        tests: for each seed the positions in `chips` it tests, ascending.
-        test_to_train: n_test / n_train, or 0 where all seeds share one split.
+        units: (n,) number of the unit that each chip belongs to. A unit is resampled as a whole: a single chip, or a
+            block.
+        strata: (S,) number of units in each stratum. Units are numbered stratum by stratum. A stratum is the chips of a
+            class, or all blocks.
+        seeds: (J,) seeds, in the order of `tests`.
+        tests: for each seed the positions in `chips` of its test chips, ascending.
+        test_to_train: n_test / n_train, or 0 if all seeds share one split.
     """
 
     classes: tuple[int, ...]
@@ -50,32 +52,34 @@ class Design:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the scores, in the order of every array's last axis."""
+        """Names of the scores, in the order of the last axis of every array."""
         return weighted_scores.score_names(self.classes)
 
     @property
     def tested_once(self) -> bool:
-        """No chip is tested by two seeds."""
+        """Whether no chip is tested by two seeds."""
         return sum(len(test) for test in self.tests) == len(self.chips)
 
     def run_units(self) -> tuple[np.ndarray, np.ndarray]:
-        """(R,) seed position and (R,) unit of each row of `Scores.deviations`."""
+        """Return the seed position (R,) and the unit (R,) of each row of `Scores.deviations`."""
         units = [np.unique(self.units[test]) for test in self.tests]
         return np.repeat(np.arange(len(units)), [len(each) for each in units]), np.concatenate(units)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of a recipe, or of a linear combination of recipes, with what is needed for their uncertainty.
+    """Scores of a recipe, or of a linear combination of recipes, with everything to compute their uncertainty.
 
     Attributes:
         pooled: (M,) scores of the test chips of all seeds together.
         seeds: (J, M) scores of each run.
-        drawn: (B, M) pooled scores of resampled chips, the runs as they are.
-        left_out: (U, M) pooled scores without one unit, the others of its stratum standing in.
-        deviations: (R, M) change of a run's score without one of its own units, times √((m − 1) / m) for the m units of
-            the run in that unit's stratum, so that their squares sum to the jackknife variance.
-        hits: (Q,) 1 where a test chip of a run is right, seed by seed.
+        drawn: (B, M) pooled scores of resampled chips; the runs are not resampled.
+        left_out: (U, M) pooled scores without one unit; the weights of the other units of its stratum are increased so
+            that the stratum keeps its weight.
+        deviations: (R, M) change of a run's score if one of its units is left out, times √((m − 1) / m), where m is the
+            number of units of the run in that unit's stratum. The squares of the deviations sum to the jackknife
+            variance.
+        hits: (Q,) 1 where a run predicts a test chip rightly, otherwise 0; seed by seed.
     """
 
     pooled: np.ndarray
@@ -103,14 +107,14 @@ def make_design(
     groups: np.ndarray | None = None,
     excluded: tuple[int, ...] = (),
 ) -> Design:
-    """The design of a study, from the runs of any one of its recipes.
+    """Make the design of a study from the runs of one of its recipes.
 
     Args:
         runs: seed → test chips of the run.
-        n_classes: of the logits.
-        test_to_train: n_test / n_train, or 0 where all seeds share one split.
-        groups: (N,) block of each chip by its number, or None to resample single chips.
-        excluded: class indices whose chips are left out and whose logits are ignored.
+        n_classes: number of classes of the logits.
+        test_to_train: n_test / n_train, or 0 if all seeds share one split.
+        groups: (N,) block of each chip, indexed by the number of the chip; None to resample single chips.
+        excluded: indices of classes whose chips are left out and whose logits are ignored.
 
     Raises:
         StudyError: seeds disagree about the label of a chip, a run tests a chip twice, or no chips remain.
@@ -123,8 +127,8 @@ def make_design(
         raise StudyError(
             "The runs of a recipe do not belong to one study.",
             found=f"a chip twice in the test part of seed {twice[0]}" if twice else "a chip with two labels",
-            expected="every chip with one label, and once in a test part",
-            remedy="delete the recipe's runs; they are made again",
+            expected="one label for every chip, and no chip twice in a test part",
+            remedy="delete the runs of the recipe and start the study again, which repeats them",
         )
     pairs = pairs[:, ~np.isin(pairs[0], excluded)]
     if not pairs.shape[1]:
@@ -138,11 +142,11 @@ def make_design(
         units = np.unique(groups[chips], return_inverse=True)[1]
         strata = np.array([units.max() + 1])
     tests = tuple(np.flatnonzero(np.isin(chips, run.chips)) for run in runs.values())
-    few = min(len(np.unique(units[test])) for test in tests)
-    if few < 2:
+    fewest = min(len(np.unique(units[test])) for test in tests)
+    if fewest < 2:
         raise StudyError(
             "Resampling needs several units in every test part.",
-            found=f"{few} chips or blocks in one of them",
+            found=f"{fewest} chips or blocks in one of them",
             expected="2 or more",
             remedy="use smaller blocks (split.block_km) or fewer folds",
         )
@@ -150,12 +154,12 @@ def make_design(
 
 
 def draw_weights(design: Design, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each chip occurs in each draw, chunk by chunk and the same for every call.
+    """Draw how often each chip occurs in each bootstrap draw, in chunks; every call gives the same draws.
 
-    Units are drawn with replacement within their stratum, as many as it has.
+    From each stratum, as many units are drawn with replacement as it has.
 
     Yields:
-        (up to 500, n) float32.
+        (up to 500, n) float32: the counts of each chip in a chunk of draws.
     """
     for chunk, start in enumerate(range(0, draws, _CHUNK)):
         size = min(_CHUNK, draws - start)
@@ -168,76 +172,79 @@ def draw_weights(design: Design, draws: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def score_recipe(design: Design, runs: Mapping[int, Part], draws: int, seed: int) -> Scores:
-    """Score a recipe's runs, resampled and whole.
+    """Score a recipe's runs, with and without resampling.
 
     Args:
-        design: of the study.
+        design: the design of the study.
         runs: seed → test chips of the run.
-        draws: B.
-        seed: of the resampling; the same for all recipes, so that differences are paired.
+        draws: number of bootstrap draws B.
+        seed: seed of the resampling; it is the same for all recipes, so that differences are paired.
 
     Raises:
-        StudyError: the runs do not have the seeds and chips of the design, or logits that are no numbers.
+        StudyError: the runs do not have the seeds and chips of the design, or a logit is not a finite number.
     """
     n_classes = len(design.classes)
     order = [_rows_of(design, position, runs) for position in range(len(design.seeds))]
     tests = design.tests
-    by_run = [
+    terms_by_run = [
         weighted_scores.chip_terms(design.labels[test], run.logits[rows][:, list(design.classes)])
         for test, (run, rows) in zip(tests, order, strict=True)
     ]
-    pooled = np.zeros((len(design.chips), by_run[0].shape[1]))
-    for test, each in zip(tests, by_run, strict=True):
-        pooled[test] += each
+    pooled = np.zeros((len(design.chips), terms_by_run[0].shape[1]))
+    for test, terms in zip(tests, terms_by_run, strict=True):
+        pooled[test] += terms
 
-    single = pooled.astype(np.float32)
+    single_precision = pooled.astype(np.float32)
     drawn = [
-        weighted_scores.scores(weights, design.labels, single, n_classes).astype(np.float32)
+        weighted_scores.scores(weights, design.labels, single_precision, n_classes).astype(np.float32)
         for weights in draw_weights(design, draws, seed)
     ]
     seeds, deviations = [], []
-    for test, each in zip(tests, by_run, strict=True):
+    for test, terms in zip(tests, terms_by_run, strict=True):
         labels = design.labels[test]
-        whole = weighted_scores.scores(np.ones((1, len(test))), labels, each, n_classes)
-        without, sizes = _left_out(design, design.units[test], labels, each)
-        seeds.append(whole[0])
-        # A stratum of one unit can't tell its spread; what a score without it is does not matter then.
+        scores = weighted_scores.scores(np.ones((1, len(test))), labels, terms, n_classes)
+        without, sizes = _scores_without_units(design, design.units[test], labels, terms)
+        seeds.append(scores[0])
+        # A stratum with one unit has no spread to measure. Its factor is 0, so that its score, which may be NaN, does
+        # not count.
         factor = np.sqrt((sizes - 1.0) / sizes)[:, None]
-        deviations.append(np.where(factor > 0, factor * np.nan_to_num(without - whole), 0.0))
+        deviations.append(np.where(factor > 0, factor * np.nan_to_num(without - scores), 0.0))
     return Scores(
         pooled=weighted_scores.scores(np.ones((1, len(design.chips))), design.labels, pooled, n_classes)[0],
         seeds=np.array(seeds),
         drawn=np.concatenate(drawn),
-        left_out=_left_out(design, design.units, design.labels, pooled)[0],
+        left_out=_scores_without_units(design, design.units, design.labels, pooled)[0],
         deviations=np.concatenate(deviations),
         hits=np.concatenate(
-            [each[np.arange(len(test)), design.labels[test]] for test, each in zip(tests, by_run, strict=True)]
+            [terms[np.arange(len(test)), design.labels[test]] for test, terms in zip(tests, terms_by_run, strict=True)]
         ),
     )
 
 
 def combine(coefficients: Mapping[Key, float], load: Callable[[Key], Scores]) -> Scores:
-    """The Scores of a linear combination of recipes, holding one recipe in memory at a time.
+    """Compute the Scores of a linear combination of recipes, with one recipe in memory at a time.
 
     Args:
-        coefficients: recipe → its factor.
-        load: gives the Scores of a recipe.
+        coefficients: recipe → coefficient.
+        load: returns the Scores of a recipe.
     """
     total: dict[str, np.ndarray] = {}
     for key, factor in coefficients.items():
-        one = load(key)
+        scores = load(key)
         for field in fields(Scores):
-            values = np.float32(factor) * one.drawn if field.name == "drawn" else factor * getattr(one, field.name)
+            values = (
+                np.float32(factor) * scores.drawn if field.name == "drawn" else factor * getattr(scores, field.name)
+            )
             total[field.name] = values if field.name not in total else total[field.name] + values
     return Scores(**total)
 
 
 def _rows_of(design: Design, position: int, runs: Mapping[int, Part]) -> tuple[Part, np.ndarray]:
-    """The run of a seed, and which of its rows are the design's test chips, in the design's order."""
+    """Return the run of a seed, and the rows of the run that are the design's test chips, in the design's order."""
     seed = design.seeds[position]
     if set(runs) != set(design.seeds):
         raise StudyError(
-            "A recipe lacks runs, or has more than the others.",
+            "A recipe has other seeds than the other recipes.",
             found=f"seeds {sorted(runs)}",
             expected=f"seeds {sorted(design.seeds)}",
             remedy="compare the recipes on the seeds they share, or leave the recipe out",
@@ -250,26 +257,26 @@ def _rows_of(design: Design, position: int, runs: Mapping[int, Part]) -> tuple[P
     same = included == len(test) and np.array_equal(run.chips[rows], design.chips[test])
     if not same or not np.array_equal(run.labels[rows], np.array(design.classes)[design.labels[test]]):
         raise StudyError(
-            f"Recipes test other chips with seed {seed}, so that they can't be compared in pairs.",
+            f"Recipes test different chips with seed {seed}, so that they cannot be compared in pairs.",
             found=f"{included} chips",
             expected=f"the {len(test)} chips of the other recipes, with their labels",
-            remedy="make the runs of this seed again from one split",
+            remedy="delete the runs of this seed and start the study again, which repeats them with one split",
         )
     if not np.isfinite(run.logits[rows]).all():
         raise StudyError(
-            f"The predictions of seed {seed} hold numbers that are not finite.",
-            remedy="the run diverged: report it as such and leave its recipe out of the comparison",
+            f"The predictions of seed {seed} contain numbers that are not finite.",
+            remedy="the run diverged: report it as diverged, and leave its recipe out of the comparison",
         )
     return run, rows
 
 
-def _left_out(
-    design: Design, units: np.ndarray, labels: np.ndarray, cells: np.ndarray
+def _scores_without_units(
+    design: Design, units: np.ndarray, labels: np.ndarray, terms: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores without each of these units (U, M), and how many of these units its stratum has (U,).
+    """Compute the scores without each unit (U, M), and the number of units in the stratum of each unit (U,).
 
-    The others of the stratum stand in for the unit that is left out, so that strata keep their weight (the stratified
-    jackknife: Jones 1974, Biometrika 61).
+    The weights of the other units of a stratum are increased, so that the stratum keeps its weight without the unit
+    (stratified jackknife; Jones 1974, Biometrika 61).
     """
     numbers = np.unique(units)
     strata = np.searchsorted(np.cumsum(design.strata), numbers, side="right")
@@ -278,7 +285,7 @@ def _left_out(
     parts = []
     for start in range(0, len(numbers), _CHUNK):
         chunk = slice(start, start + _CHUNK)
-        stand_in = (stratum == strata[chunk, None]) / np.maximum(sizes[chunk, None] - 1.0, 1.0)
-        weights = (units != numbers[chunk, None]) * (1.0 + stand_in)
-        parts.append(weighted_scores.scores(weights, labels, cells, len(design.classes)))
+        extra_weight = (stratum == strata[chunk, None]) / np.maximum(sizes[chunk, None] - 1.0, 1.0)
+        weights = (units != numbers[chunk, None]) * (1.0 + extra_weight)
+        parts.append(weighted_scores.scores(weights, labels, terms, len(design.classes)))
     return np.concatenate(parts), sizes

@@ -1,4 +1,4 @@
-"""The predictions of a run, found in the study's index."""
+"""The predictions of a run, with the rows of its chips in the study's index."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from terralucas.predictions import read_predictions
 
 @dataclass(frozen=True)
 class Part:
-    """Predictions for the chips of one part.
+    """Predictions for the chips of one part of a split.
 
     Attributes:
         chips: (m,) rows of the chips in the study's index.
         labels: (m,) class indices.
-        logits: (m, K).
+        logits: (m, K) logits.
     """
 
     chips: np.ndarray
@@ -30,12 +30,12 @@ class Part:
 
 @dataclass(frozen=True)
 class RunPredictions:
-    """What one run (or one control with one seed) predicts.
+    """The predictions of one run, or of one control with one seed.
 
     Attributes:
         names: backbone, loss, decoder, seed.
-        test: its test chips.
-        validation: its validation chips, or None where the study validates on the test chips.
+        test: predictions for the test chips.
+        validation: predictions for the validation chips, or None if the study validates on the test chips.
     """
 
     names: Mapping[str, Any]
@@ -44,12 +44,12 @@ class RunPredictions:
 
     @property
     def choosing(self) -> Part:
-        """The chips on which anything is chosen: validation chips, or the test chips where there are no others."""
+        """Predictions for the chips on which a setting is chosen: the validation chips, or else the test chips."""
         return self.validation or self.test
 
     @property
     def chosen_on(self) -> str:
-        """Name of that part."""
+        """Name of the part on which a setting is chosen: `validation` or `test`."""
         return "test" if self.validation is None else "validation"
 
 
@@ -62,21 +62,21 @@ def read_run_predictions(path: Path, names: Mapping[str, Any], rows: Mapping[str
         rows: point id → row of the index.
 
     Raises:
-        StudyError: a chip is not in the index, or a logit is no finite number.
+        StudyError: a chip is not in the index, or a logit is not a finite number.
     """
     table = read_predictions(path)
-    strangers = [point_id for point_id in table.point_ids if point_id not in rows]
-    if strangers:
+    unknown = [point_id for point_id in table.point_ids if point_id not in rows]
+    if unknown:
         raise StudyError(
             f"The predictions {path} are of other chips than the study's.",
-            found=f"{len(strangers)} chips that are not in the index, as {strangers[0]!r}",
-            expected=f"chips out of the {len(rows)} of the index",
-            remedy="delete the folder; the run is made again",
+            found=f"{len(unknown)} chips that are not in the index, for example {unknown[0]!r}",
+            expected=f"only chips from the {len(rows)} chips of the index",
+            remedy="delete the folder and start the study again, which repeats the run",
         )
     if not np.isfinite(table.logits).all():
         raise StudyError(
-            f"The predictions {path} hold numbers that are not finite.",
-            remedy="the run diverged: leave it out of the comparison, and say so",
+            f"The predictions {path} contain numbers that are not finite.",
+            remedy="the run diverged: leave it out of the comparison, and report that",
         )
     chips = np.array([rows[point_id] for point_id in table.point_ids], dtype=np.int64)
     parts = {

@@ -12,7 +12,7 @@ from terralucas.tables.score_formulas import CALIBRATION_BINS
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins of confidence, weighted by their chips.
+    """Compute the mean gap between confidence and accuracy over equal-width bins, weighted by the chips in each bin.
 
     Guo et al. (2017), On calibration of modern neural networks, eq. 3.
 
@@ -29,15 +29,16 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bi
 
 
 def evaluate(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
-    """All scores of a run on one set of chips.
+    """Compute all scores of a run on one set of chips.
 
     Args:
         labels: (n,) class indices.
         logits: (n, K).
 
     Returns:
-        The keys of `RUN_SCORES`, `n`, `per_class` ({recall, precision, f1, n}: (K,) lists; a recall without chips and a
-        precision without predictions are None) and `confusion` (K × K counts, rows are true classes).
+        The keys of `RUN_SCORES`, `n`, `per_class` and `confusion`. `per_class` has (K,) lists of recall, precision, f1
+        and n; a recall without chips and a precision without predictions are None. `confusion` has K × K counts; its
+        rows are true classes.
     """
     n_classes = logits.shape[1]
     every = np.arange(n_classes)

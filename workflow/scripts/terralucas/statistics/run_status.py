@@ -1,4 +1,4 @@
-"""What became of every run of a study, and which of them can be compared."""
+"""The status of every run of a study, and the choice of the runs that can be compared."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from terralucas.names import run_name
 from terralucas.predictions import DIVERGED, FINISHED
 from terralucas.tables.vocabulary import FAILED, MISSING, RECIPE
 
-# A recipe that has lost more than this share of its seeds is not compared.
+# A recipe is not compared if it lacks a finished run for more than this share of the seeds.
 MOST_LOST = 0.5
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run of the study's grid.
+    """The status of one run of the study's grid.
 
     Attributes:
         recipe: backbone, loss, decoder.
-        seed: of the run.
-        folder: of its files.
-        status: finished, diverged, failed (it has a log but no record) or missing.
-        reason: how it diverged, or which log says why it failed; empty otherwise.
+        seed: seed of the run.
+        folder: folder with the files of the run.
+        status: finished, diverged, failed (there is a log but no record) or missing.
+        reason: how the run diverged, or the log that says why it failed; empty otherwise.
     """
 
     recipe: tuple[str, str, str]
@@ -38,36 +38,37 @@ class RunStatus:
 
     @property
     def run(self) -> str:
-        """The run's name: backbone/loss/decoder/seed-s."""
+        """Name of the run: backbone/loss/decoder/seed-s."""
         return run_name(*self.recipe, self.seed)
 
     @property
     def names(self) -> dict[str, Any]:
-        """backbone, loss, decoder, seed."""
+        """Backbone, loss, decoder and seed, by the names of their columns."""
         return {**dict(zip(RECIPE, self.recipe, strict=True)), "seed": self.seed}
 
 
 @dataclass(frozen=True)
 class ComparableRuns:
-    """What every comparison of a study is of: the same seeds of each of these recipes."""
+    """The recipes and seeds that are compared: each of these recipes has a finished run with each of these seeds."""
 
     recipes: list[tuple[str, str, str]]
     seeds: list[int]
 
     def includes(self, entry: RunStatus) -> bool:
-        """Whether a run takes part."""
+        """Return whether a run is compared."""
         return entry.recipe in self.recipes and entry.seed in self.seeds
 
 
 def read_run_status(
     runs: Path, logs: Path, recipes: Iterable[tuple[str, str, str]], seeds: Sequence[int]
 ) -> list[RunStatus]:
-    """One entry for each run of the grid, in its order.
+    """Read the status of each run of the grid, in the order of the grid.
 
     Args:
-        runs: folder of `<backbone>/<loss>/<decoder>/seed-<s>/run.yaml`.
-        logs: folder of `<backbone>/<loss>/<decoder>/seed-<s>.log`.
-        recipes, seeds: of the grid.
+        runs: folder with the files `<backbone>/<loss>/<decoder>/seed-<s>/run.yaml`.
+        logs: folder with the files `<backbone>/<loss>/<decoder>/seed-<s>.log`.
+        recipes: recipes of the grid.
+        seeds: seeds of the grid.
     """
     return [_entry(runs, logs, recipe, seed) for recipe in recipes for seed in seeds]
 
@@ -87,12 +88,13 @@ def _entry(runs: Path, logs: Path, recipe: tuple[str, str, str], seed: int) -> R
 
 
 def comparable_runs(entries: Sequence[RunStatus]) -> ComparableRuns:
-    """The recipes and seeds whose runs are compared: every such recipe with every such seed.
+    """Choose the recipes and seeds whose runs are compared.
 
-    A recipe takes part with at least half of the study's seeds; the seeds are those that all of these recipes have.
+    A recipe is chosen if its runs are finished for at least half of the study's seeds. The chosen seeds are those for
+    which all chosen recipes have finished runs.
 
     Raises:
-        StudyError: no recipe has so many finished runs, or they share no seed.
+        StudyError: no recipe has enough finished runs, or the chosen recipes share no seed.
     """
     seeds = list(dict.fromkeys(entry.seed for entry in entries))
     finished: dict[tuple[str, str, str], set[int]] = {entry.recipe: set() for entry in entries}
@@ -107,6 +109,6 @@ def comparable_runs(entries: Sequence[RunStatus]) -> ComparableRuns:
             "The study has too few finished runs to compare recipes.",
             found=f"{counts[FINISHED]} of {len(entries)} runs finished, {counts[DIVERGED]} diverged",
             expected=f"a recipe with half of its {len(seeds)} seeds, and a seed that all such recipes share",
-            remedy="start the study again, or mend the settings of the recipes that diverge",
+            remedy="start the study again, or correct the settings of the recipes that diverge",
         )
     return ComparableRuns(kept, common)

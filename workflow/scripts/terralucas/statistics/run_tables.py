@@ -1,4 +1,4 @@
-"""The tidy tables of a study, computed from its runs' predictions and records."""
+"""The tidy tables of a study's runs, computed from their predictions and records."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from terralucas.tables.vocabulary import RECIPE
 
 @dataclass(frozen=True)
 class RunResult:
-    """Scores of one run, recomputed from its predictions.
+    """The results of one run; scores are computed from its predictions.
 
     Attributes:
         names: backbone, loss, decoder, seed.
-        record: the run's run.yaml.
-        scores: `metrics.evaluate` of the test chips.
-        validation_macro_accuracy: of the kept epoch.
+        record: content of the run's run.yaml.
+        scores: result of `run_scores.evaluate` for the test chips.
+        validation_macro_accuracy: validation macro accuracy of the best epoch.
         history: (epochs,) rows of history.csv.
     """
 
@@ -41,7 +41,7 @@ class RunResult:
 
 
 def read_run(folder: Path) -> RunResult:
-    """Read one run's folder and score its test chips.
+    """Read the folder of one run, and score its test chips.
 
     Raises:
         StudyError: predictions and record do not belong together.
@@ -51,18 +51,21 @@ def read_run(folder: Path) -> RunResult:
         raise StudyError(
             f"The predictions in {folder} are not those its run.yaml describes.",
             expected=f"sha256 {record['predictions_sha256']}",
-            remedy="delete the folder; the run is made again",
+            remedy="delete the folder and start the study again, which repeats the run",
         )
     table = read_predictions(folder / "predictions.parquet")
     test = table.parts == "test"
     history = pd.read_csv(folder / "history.csv")
-    kept = history.loc[history["epoch"] == record["best_epoch"], "validation_macro_accuracy"]
+    best = history.loc[history["epoch"] == record["best_epoch"], "validation_macro_accuracy"]
     names = {key: record["settings"][key] for key in (*RECIPE, "seed")}
-    return RunResult(names, record, evaluate(table.labels[test], table.logits[test]), float(kept.iloc[0]), history)
+    return RunResult(names, record, evaluate(table.labels[test], table.logits[test]), float(best.iloc[0]), history)
 
 
 def runs_table(entries: Sequence[RunStatus], results: Mapping[str, RunResult]) -> pd.DataFrame:
-    """One row for each run of the grid: names and what became of it; sizes and scores of those that finished."""
+    """Make the table of runs, with one row for each run of the grid.
+
+    Every row has the names, the status and its reason. Only finished runs have sizes and scores.
+    """
     rows = []
     for entry in entries:
         row = {"run": entry.run, **entry.names, "status": entry.status, "reason": entry.reason}
@@ -78,7 +81,10 @@ def runs_table(entries: Sequence[RunStatus], results: Mapping[str, RunResult]) -
 
 
 def durations_table(runs: Sequence[RunResult]) -> pd.DataFrame:
-    """One row for each run: what it cost. Apart from the other tables, because it differs from machine to machine."""
+    """Make the table of the time and memory that each run took.
+
+    It is separate from the other tables, because it differs between machines.
+    """
     return tidy_table(
         {
             "run": result.record["run"],
@@ -94,7 +100,7 @@ def durations_table(runs: Sequence[RunResult]) -> pd.DataFrame:
 
 
 def confusion_table(runs: Sequence[RunResult], classes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Confusion counts of each recipe, pooled over the test chips of all seeds."""
+    """Count the pairs of true and predicted class for each recipe, over the test chips of all seeds."""
     rows = []
     for names, group in _by_recipe(runs):
         counts = np.sum([result.scores["confusion"] for result in group], axis=0)
@@ -107,26 +113,28 @@ def confusion_table(runs: Sequence[RunResult], classes: Sequence[Mapping[str, An
 
 
 def curves_table(runs: Sequence[RunResult]) -> pd.DataFrame:
-    """Training curves of each recipe over epochs: mean over seeds, and the range of the validation score."""
+    """Make the training curves of each recipe: means over seeds by epoch, and the range of the validation score."""
     rows = []
     for names, group in _by_recipe(runs):
         histories = pd.concat([result.history for result in group])
         for epoch, values in histories.groupby("epoch"):
             score = values["validation_macro_accuracy"]
-            rows.append({
-                **names,
-                "epoch": int(epoch),
-                "train_loss_mean": values["train_loss"].mean(),
-                "validation_nll_mean": values["validation_nll"].mean(),
-                "validation_macro_accuracy_mean": score.mean(),
-                "validation_macro_accuracy_min": score.min(),
-                "validation_macro_accuracy_max": score.max(),
-            })  # fmt: skip
+            rows.append(
+                {
+                    **names,
+                    "epoch": int(epoch),
+                    "train_loss_mean": values["train_loss"].mean(),
+                    "validation_nll_mean": values["validation_nll"].mean(),
+                    "validation_macro_accuracy_mean": score.mean(),
+                    "validation_macro_accuracy_min": score.min(),
+                    "validation_macro_accuracy_max": score.max(),
+                }
+            )
     return tidy_table(rows)
 
 
 def classes_table(labels: np.ndarray, classes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row for each class: its chips and their share."""
+    """Make the table of classes, with the number and the share of the chips of each class."""
     counts = np.bincount(labels, minlength=len(classes))
     return tidy_table(
         {**_class_columns(entry), "n": int(n), "share": n / counts.sum()}

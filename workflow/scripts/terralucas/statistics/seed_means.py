@@ -16,18 +16,18 @@ from terralucas.tables.vocabulary import FIXED_SPLIT, NADEAU_BENGIO
 
 @dataclass(frozen=True)
 class SeedDesign:
-    """What an interval over seeds depends on.
+    """The parameters of an interval over seeds.
 
     Attributes:
-        test_to_train: n_test / n_train, or 0 where all seeds share one split.
-        level: of the intervals, e.g. 0.95.
+        test_to_train: n_test / n_train, or 0 if all seeds share one split.
+        level: confidence level of the intervals, e.g. 0.95.
     """
 
     test_to_train: float
     level: float
 
     def interval(self, values: np.ndarray) -> MeanInterval:
-        """Interval of the mean of (J,) scores; scores that are NaN do not take part."""
+        """Compute the interval of the mean of (J,) scores; NaN scores are left out."""
         known = np.asarray(values, dtype=np.float64)
         known = known[np.isfinite(known)]
         if not len(known):
@@ -35,7 +35,7 @@ class SeedDesign:
         return corrected_t(known, self.test_to_train, self.level)
 
     def columns(self, interval: MeanInterval) -> dict[str, Any]:
-        """mean, sd, n_seeds, ci_low, ci_high, interval, level."""
+        """Return the columns mean, sd, n_seeds, ci_low, ci_high, interval and level of a table."""
         return {
             "mean": interval.mean,
             "sd": interval.sd,
@@ -53,12 +53,12 @@ def mean_test_to_train(n_test: np.ndarray, n_train: np.ndarray) -> float:
 
 
 def summary_over_seeds(runs: pd.DataFrame, metrics: Sequence[str], design: SeedDesign) -> pd.DataFrame:
-    """One row for each recipe and metric: mean over seeds with its interval.
+    """Compute the mean over seeds with its interval, with one row for each recipe and metric.
 
     Args:
-        runs: one row per run, with the recipe's names and a column for each metric.
-        metrics: columns to summarise.
-        design: of the intervals.
+        runs: one row for each run, with the recipe's names and a column for each metric.
+        metrics: the columns to summarise.
+        design: parameters of the intervals.
     """
     return tidy_table(
         {**names, "metric": metric, **design.columns(design.interval(group[metric].to_numpy()))}
@@ -68,7 +68,11 @@ def summary_over_seeds(runs: pd.DataFrame, metrics: Sequence[str], design: SeedD
 
 
 def scopes_of(backbones: Iterable[str], contrast: Mapping[str, str]) -> dict[str, set[str]]:
-    """What a contrast is computed over: `all` backbones, and each alone where the contrast is not between backbones."""
+    """Return the values of the column `scope` for a contrast, each with the backbones that it averages over.
+
+    The scope `all` has all backbones. If the contrast is not between backbones and there are several, each backbone is
+    a scope as well.
+    """
     names = list(dict.fromkeys(backbones))
     scopes = {"all": set(names)}
     if contrast["factor"] != "backbone" and len(names) > 1:

@@ -28,14 +28,14 @@ def study_tables(
 ) -> dict[str, pd.DataFrame]:
     """Compute the tables of runs, recipes, controls, contrasts and classes.
 
-    Every score comes from the predictions again, so that the tables depend on nothing else.
+    Every score is computed from the predictions, so that the tables do not depend on scores that runs stored.
 
     Args:
-        statuses: of all runs of the grid.
-        controls: predictions.parquet of each control, by seed.
+        statuses: status of each run of the grid.
+        controls: path of predictions.parquet of each control, by seed.
         index: point_id and label of all chips.
-        groups: (n,) block of each chip, or None where chips are divided one by one.
-        question: of the study.
+        groups: (n,) block of each chip, or None if chips are split one by one.
+        question: the question of the study.
         is_holdout: whether all seeds share one split.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How much of the spread of a score is chips, and how much is training."""
+"""The variance components of a score: the part from test chips and the part from training."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from terralucas.tables.vocabulary import CHIPS, INITIALISATION, SPLIT, SPLIT_AND
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """The spread of a score over seeds and its part that test chips alone would make; arrays are (M,).
+    """The spread of scores over seeds, and the part of it that comes from test chips; arrays are (M,).
 
     Attributes:
-        n: seeds with a score.
-        observed: s², divisor n − 1; NaN with one seed.
-        from_chips: what s² would be on average if all runs were equally good and only their test chips differed, by
+        n: number of seeds with a score.
+        observed: observed variance s² with divisor n − 1; NaN with one seed.
+        from_chips: expected value of s² if all runs were equally good and only their test chips differed, estimated by
             jackknife.
         chips: variance of one run's score from its test chips.
     """
@@ -31,16 +31,16 @@ class SeedSpread:
 
     @property
     def seeds(self) -> np.ndarray:
-        """Variance of one run's score from its training: observed − from_chips, 0 where that is negative or unknown."""
+        """Variance of one run's score from its training: observed − from_chips, or 0 if that is negative or NaN."""
         return np.nan_to_num(np.maximum(self.observed - self.from_chips, 0.0))
 
 
 def seed_spread(design: Design, scores: Scores) -> SeedSpread:
-    """Method of moments: what chips alone would make of the variance between seeds, and what is left.
+    """Estimate by the method of moments which part of the variance between seeds comes from test chips.
 
-    With Σ the jackknife covariance of the J runs' scores over chips, chips alone give s² the expectation
-    (tr Σ − 1ᵀΣ1 / J) / (J − 1). Under k folds Σ is diagonal within a repetition; under a holdout all runs are tested on
-    the same chips, which cancel as far as the runs agree on them.
+    Let Σ be the jackknife covariance of the J runs' scores over chips. If only chips varied, s² would have the
+    expectation (tr Σ − 1ᵀΣ1 / J) / (J − 1). With k folds, Σ is diagonal within a repetition. With a holdout, all runs
+    are tested on the same chips, so that the part of a chip on which runs agree cancels.
     """
     seed, unit = design.run_units()
     n = np.isfinite(scores.seeds).sum(axis=0)
@@ -57,14 +57,16 @@ def seed_spread(design: Design, scores: Scores) -> SeedSpread:
 
 
 def variance_table(design: Design, scores: Scores, level: float) -> pd.DataFrame:
-    """Variance components of the score of one run, one row for each score and component.
+    """Compute the variance components of one run's score, with one row for each score and component.
 
-    Columns: metric, component, variance (NaN where the design can't tell), sd, share (of the parts that are known),
-    low, high (of the variance; from the χ² limits of s², for the seed component alone), note.
+    With k folds, every seed has its own split and its own initialisation, also in repetitions. These two therefore are
+    one component. With a holdout, all seeds share the split, so that its variance is unknown. The estimate can be
+    negative, which means that chips alone explain the spread; it is then set to 0, and the note says so.
 
-    Under k folds every seed has a split and an initialisation of its own, also over repetitions, so that these two are
-    one component. Under a holdout all seeds share the split, so that it has no variance to be seen. The moment estimate
-    can be negative, which means that chips alone explain the spread; it is then shown as 0 and said so.
+    Returns:
+        Columns: metric, component, variance (NaN if the design cannot estimate it), sd, share (of the sum of the known
+        components), low, high (limits of the variance from the χ² limits of s², only for the component of training),
+        note.
     """
     spread = seed_spread(design, scores)
     fixed = design.test_to_train == 0
@@ -94,6 +96,12 @@ def _row(
 ) -> dict[str, str | float]:
     share = variance / total if total > 0 else np.nan
     return {
-        "metric": name, "component": component, "variance": variance, "sd": float(np.sqrt(variance)), "share": share,
-        "low": low, "high": high, "note": note,
-    }  # fmt: skip
+        "metric": name,
+        "component": component,
+        "variance": variance,
+        "sd": float(np.sqrt(variance)),
+        "share": share,
+        "low": low,
+        "high": high,
+        "note": note,
+    }

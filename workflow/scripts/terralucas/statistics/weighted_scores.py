@@ -1,7 +1,7 @@
 """Scores from weighted sums over chips, for many weightings at once.
 
-A resampled study is a weighting of the same chips, so the sums of thousands of them are one matrix product; the
-registry's formulas make scores of them.
+A bootstrap draw is a weighting of the same chips. Therefore one matrix product computes the sums of thousands of draws.
+The formulas of the registry compute the scores from these sums.
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ _SMALLEST = np.finfo(np.float64).eps
 
 
 def score_names(classes: Sequence[int]) -> tuple[str, ...]:
-    """Names of the columns of `scores`: those of the registry, then `recall:0`, … for each class."""
+    """Return the names of the columns of `scores`: the registry's names, then `recall:0`, … for each class."""
     return (*SCORES, *(f"{name}:{index}" for name in CLASS_SCORES for index in classes))
 
 
 def chip_terms(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """What each chip adds to the sums.
+    """Compute what each chip adds to the sums.
 
     Args:
         labels: (n,) positions in 0 … K − 1.
         logits: (n, K).
 
     Returns:
-        (n, K + 2 + 15 + 15K): predicted class as indicator (K), −log p (1), Brier term (1), confidence minus hit in
-        the bin of the confidence (15), and for each class probability minus hit in the bin of its probability (15 K).
+        (n, K + 2 + 15 + 15 K) terms. They are: the predicted class as an indicator (K); −log p of the true class (1);
+        the Brier term (1); confidence minus hit, in the bin of the confidence (15); and for each class, probability
+        minus indicator of the class, in the bin of the probability (15 K).
     """
     n, n_classes = logits.shape
     rows = np.arange(n)
@@ -42,7 +43,8 @@ def chip_terms(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     predicted = np.zeros((n, n_classes))
     winner = logits.argmax(axis=1)
     predicted[rows, winner] = 1.0
-    # Clipped as scikit-learn's log_loss, so that one certain error does not make the mean infinite.
+    # Clip as in scikit-learn's log_loss, so that one wrong prediction with probability 1 does not make the mean
+    # infinite.
     nll = -np.log(np.maximum(probabilities[rows, labels], _SMALLEST))
     brier = ((probabilities - truth) ** 2).sum(axis=1)
 
@@ -53,12 +55,12 @@ def chip_terms(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
 
 
 def scores(weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int) -> np.ndarray:
-    """Scores of each weighting.
+    """Compute the scores for each weighting.
 
     Args:
-        weights: (B, n) how often each chip counts.
+        weights: (B, n) weight of each chip.
         labels: (n,) positions of true classes, ascending.
-        terms: (n, …) of `chip_terms`, in the type the product is to be computed in.
+        terms: (n, …) result of `chip_terms`; its data type is the type of the matrix product.
         n_classes: K.
 
     Returns:

@@ -1,1 +1,1 @@
-"""The words and files that statistics and report share: names of scores, columns and states, tables as CSV."""
+"""Definitions that statistics and report share: scores, names of columns and states, tables as CSV files."""

@@ -1,6 +1,6 @@
-"""The one registry of scores: what each is called, how it is written, its formula, its range and its interval.
+"""The registry of scores: label, number format, formula, range and kind of interval of each score.
 
-A new score is one entry here, its formula in `score_formulas`, its test, and its line in docs/results-format.md.
+To add a score, add an entry here, its formula in `score_formulas`, a test, and a line in docs/results-format.md.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from terralucas.tables.score_formulas import Sums
 
 # A line must not break between a number and its percent sign.
 PERCENT_SIGN = "\u00a0%"
-# Abbreviations and names of persons.
+# Labels that start with an abbreviation or a name keep their capital letter inside a sentence.
 _KEEP_CAPITAL = ("MCC", "Cohen", "NLL", "Brier", "ECE", "F1")
 
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How a number is written: fractions as percent, everything else with three decimals."""
+    """The format of a number: fractions as percent with one decimal, all other numbers with three decimals."""
 
     percent: bool
 
     def text(self, value: float) -> str:
-        """The value as the report shows it, without its unit."""
+        """Format a value without its unit; a missing value is a dash."""
         if pd.isna(value):
             return "—"
         return (f"{100 * value:.1f}" if self.percent else f"{value:.3f}").replace("-", "−")
 
     def interval(self, low: float, high: float) -> str:
-        """`[low, high]`, or nothing where there is no interval."""
+        """Format an interval as `[low, high]`; return an empty text if there is none."""
         return "" if pd.isna(low) or pd.isna(high) else f"[{self.text(low)}, {self.text(high)}]"
 
     def gap(self, low: float, high: float) -> str:
-        """`[low, high]` of a difference, with signs, or nothing where there is no interval."""
+        """Format the interval of a difference as `[low, high]` with signs; return an empty text if there is none."""
         return "" if pd.isna(low) or pd.isna(high) else f"[{self.signed(low)}, {self.signed(high)}]"
 
     @property
     def unit(self) -> str:
-        """What a difference is counted in, with a space before it; nothing for scores without a unit."""
+        """Unit of a difference, after a space; empty for scores without a unit."""
         return " points" if self.percent else ""
 
     def signed(self, value: float) -> str:
-        """A difference with its sign; what would round to zero keeps its first digit."""
+        """Format a difference with its sign; a value that would be rounded to zero keeps its first digit."""
         if pd.isna(value):
             return "—"
         scaled, digits = (100 * value, 1) if self.percent else (value, 3)
@@ -66,17 +66,19 @@ class Score(NumberFormat):
     """A score of a recipe, or of one of its classes.
 
     Attributes:
-        label: its name in tables and figures.
-        formula: maps sums over chips to (B,) values, or to (B, K) values of a score of classes.
-        higher_is_better: its direction.
-        is_proper: whether the true probabilities have the best expected score (Gneiting & Raftery 2007).
-        lowest, highest: ends of its range; no interval goes beyond.
-        recipe_interval: `basic` where the draws lie off the estimate in the way the estimate lies off the truth, which
-            that interval takes off. Which one covers is measured by benchmarks/coverage.py.
-        contrast_interval: the same of a difference, in which the two biases may cancel.
-        page_table: the table of the report that shows it: how often recipes are `right`, or `agreement` and
-            probabilities.
-        in_runs: whether runs.csv has it as a column.
+        label: name in tables and figures.
+        formula: maps sums over chips to (B,) values; the formula of a score of classes, to (B, K) values.
+        higher_is_better: whether higher values are better.
+        is_proper: whether the score is proper: the true probabilities have the best expected score (Gneiting & Raftery
+            2007).
+        lowest, highest: ends of the range; intervals are clipped to it.
+        recipe_interval: kind of interval for a recipe. `basic` is for biased scores: the draws are biased against the
+            estimate as the estimate is against the truth, and the basic interval subtracts that bias.
+            benchmarks/coverage.py measures which kind has the right coverage.
+        contrast_interval: kind of interval for a contrast, in which the biases of the two recipes may cancel.
+        page_table: table of the report that shows the score: `right` (how often predictions are right) or `agreement`
+            (agreement beyond chance, and probabilities).
+        in_runs: whether runs.csv has a column with the score.
     """
 
     label: str
@@ -92,11 +94,11 @@ class Score(NumberFormat):
 
     @property
     def prose(self) -> str:
-        """The label inside a sentence."""
+        """Label inside a sentence."""
         return self.label if self.label.startswith(_KEEP_CAPITAL) else self.label[0].lower() + self.label[1:]
 
 
-# In the order of the rows of tables.
+# The order is that of the rows in tables.
 SCORES = {
     "macro_accuracy": Score(True, "Macro accuracy", formulas.macro_accuracy, in_runs=True),
     "micro_accuracy": Score(True, "Micro accuracy", formulas.micro_accuracy, in_runs=True),
@@ -157,7 +159,7 @@ CLASS_SCORES = {
     "precision": Score(True, "Precision", formulas.precision),
     "f1": Score(True, "F1", formulas.f1),
 }
-# The question of every study is about these; the others have no margin, mixed model or power.
+# Only these scores have a margin, a mixed model and a power analysis.
 MAIN_SCORES = ("macro_accuracy", "micro_accuracy")
 RUN_SCORES = tuple(name for name, score in SCORES.items() if score.in_runs)
 

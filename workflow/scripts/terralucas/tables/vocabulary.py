@@ -1,16 +1,16 @@
-"""The words in the columns of tables: names of columns, states, families, components."""
+"""The names and values in the columns of tables: verdicts, families, kinds of interval, components."""
 
 from __future__ import annotations
 
 SCHEMA_VERSION = 2
 # The columns that name a recipe, in every table.
 RECIPE = ["backbone", "loss", "decoder"]
-# A control has this in the column `loss`, where a recipe has the name of its loss.
+# The value of a control in the column `loss`, which for a recipe has the name of its loss.
 CONTROL = "control"
 Recipe = tuple[str, str, str]
 Difference = tuple[str, str, str]  # factor, a, b
 SHOWN, EQUIVALENT, UNDECIDED = "difference shown", "equivalent within margin", "undecided"
-# p values are adjusted within a family and score.
+# Families of contrasts. p values are adjusted within a family and score.
 AVERAGED, CELL, INTERACTION = "averaged", "cell", "interaction"
 SUPPORTED, REFUTED, UNDECIDABLE = "supported", "refuted", "undecidable"
 RELATION_HIGHER, RELATION_LOWER, RELATION_EQUIVALENT = "higher", "lower", "equivalent"
@@ -28,10 +28,12 @@ ALL_CLASSES = "all"
 
 
 def control_as_recipe(control: str) -> Recipe:
-    """Return a control's place among recipes: backbone (`none` if it reads no features), loss `control`, decoder.
+    """Return the values of a control in the columns that name a recipe.
+
+    They are its backbone (`none` if it reads no features), the loss `control`, and the kind of control as the decoder.
 
     Args:
-        control: its name, such as `majority` or `knn/tiny`.
+        control: name of the control, such as `majority` or `knn/tiny`.
     """
     kind, _, backbone = control.partition("/")
     return backbone or "none", CONTROL, kind
