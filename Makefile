@@ -2,14 +2,14 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test drill overhead lint format manual lock bench against throughput coverage clean
+.PHONY: help setup demo test test-fast drill overhead lint format manual lock bench against throughput coverage clean
 
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 
 help: ## show this list
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # uv comes from the same lock as everything else; pip only bootstraps it. Compiled modules load in a third of the time,
 # which every job pays, also where nodes may not write into a shared .venv.
@@ -27,7 +27,10 @@ demo: .venv/ready ## the whole study on simulated chips: results/demo/report.htm
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
 
 test: .venv/ready ## all tests
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-fast: .venv/ready ## the tests that neither train nor run Snakemake, Slurm or a browser (two minutes)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" tests/unit
 
 drill: .venv/ready ## 50 faults on a Slurm of one's own (root, Debian's slurm packages; about 25 to 40 minutes)
 	@PYTHONPATH=workflow/scripts:tests $(BIN)/python -m helpers.drill $(OPTIONS)

@@ -56,3 +56,8 @@ class Project:
         table = output.split("Job stats:")[1].split("total")[0]
         rows = [line.split() for line in table.splitlines() if line and line[0].isalpha()]
         return {name: int(count) for name, count in rows if name not in ("job", "all")}
+
+
+def results(project, study="small"):
+    """Where a study's results lie in the project's copy."""
+    return project.folder / "results" / study

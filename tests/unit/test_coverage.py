@@ -11,6 +11,8 @@ import pytest
 from benchmarks.coverage import ALPHA, measure
 from helpers.small_study import SMALL
 
+pytestmark = pytest.mark.slow
+
 STUDIES = 100
 
 

@@ -16,6 +16,8 @@ from terralucas.study.settings import written_options
 from terralucas.study.validation import resolve
 from terralucas.training import tuned_loop
 
+pytestmark = pytest.mark.slow
+
 EVERY_OPTION = {
     "backbone_learning_rate": 0.00001, "warmup_epochs": 2, "schedule": "cosine", "clip_norm": 1.0, "accumulate": 2,
     "early_stopping_patience": 4, "ema_decay": 0.99, "augmentation": {"flips_and_rotations": True, "brightness": 0.05},

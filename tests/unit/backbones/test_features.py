@@ -16,6 +16,8 @@ from terralucas.data.normalisation import Normaliser
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 
+pytestmark = pytest.mark.slow
+
 BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
 RANDOM = {"source": "random", "seed": 5}
 UNIT = Normaliser("dataset", np.zeros(6), np.ones(6), np.zeros(6))

@@ -149,6 +149,7 @@ def test_a_missing_table_is_named(study, render):
         render(study)
 
 
+@pytest.mark.slow
 def test_a_study_of_80_runs_with_its_figures_is_less_than_5_mb(tmp_path):
     losses = ("weighted_ce", "weighted_focal", "ce", "focal")
     study = make_study(tmp_path / "study", ("tiny", "base"), losses, classes=LUCAS, excluded=(9,), epochs=10, draws=50)

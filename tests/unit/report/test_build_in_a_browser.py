@@ -10,6 +10,8 @@ from helpers import report_page
 from helpers.synthetic import LUCAS, draw_all, make_study
 from terralucas.report.build import build_report
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (360, 768, 1440)
 # A page around the report that reads it in frames of several widths; the report's own rules let no script in.
 AROUND = """<!DOCTYPE html><body><script>

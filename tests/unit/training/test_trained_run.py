@@ -18,6 +18,8 @@ from terralucas.training.frozen import FrozenLearner
 from terralucas.training.run import Inputs, execute
 from terralucas.training.trained_run import load_run
 
+pytestmark = pytest.mark.slow
+
 CENTER = IDENTITY | {"pooling": "center", "window": 2, "layers": [3, 12]}
 
 

@@ -48,6 +48,8 @@ from terralucas.training.progress import TrainingOptions
 from terralucas.training.resume import ResumeFile
 from terralucas.training.run import Inputs, execute
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def shallow_backbones():

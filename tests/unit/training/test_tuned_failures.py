@@ -34,6 +34,8 @@ from terralucas.training.resume import ResumeFile
 from terralucas.training.run import Inputs
 from terralucas.training.tuned import TunedLearner
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def shallow_backbones():

@@ -1,0 +1,16 @@
+"""The order of all tests: files that take long come first, so that two workers end at about the same time."""
+
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """Slurm, then Snakemake, then files with slow tests, then the others; within these as they were found."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+
+    def place(item):
+        folder = item.path.relative_to(TESTS).parts[0]
+        return {"slurm": 0, "workflow": 1}.get(folder, 2 if item.path in slow else 3)
+
+    items.sort(key=place)
