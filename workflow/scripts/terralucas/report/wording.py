@@ -13,7 +13,7 @@ from terralucas.tables.scores import NumberFormat
 from terralucas.tables.vocabulary import EQUIVALENT, SHOWN
 
 LABELS = {"n_chips": "Chips", "sha256": "SHA-256", "lr": "Learning rate", "unit": "Unit of the values"}
-NO_PLACES = "The chips have no coordinates, so that shared ground can't be told."
+NO_PLACES = "The chips have no coordinates, so it is unknown whether they share ground."
 # A larger factor of chips is not shown, because no study can collect so many.
 _MOST_CHIPS = 1000.0
 

@@ -100,8 +100,8 @@ def mcnemar_sentence(contrasts: pd.DataFrame, level: float) -> str:
     shown = int((tests["mcnemar_mid"] < 1 - level).sum())
     return (
         f"McNemar’s test finds {count_text(shown, 'pair')} of recipes in {len(tests)} that differ in micro accuracy "
-        f"(mid-p below {1 - level:.2g}, unadjusted). It takes the runs as they are, so it speaks of these trained "
-        "models and not of the recipes. Beside its p: chips right for A alone and for B alone."
+        f"(mid-p below {1 - level:.2g}, unadjusted). It takes the runs as given, so it is about these trained "
+        "models and not about the recipes. Below its p value: chips that only A, and that only B, predicts rightly."
     )
 
 
@@ -112,8 +112,8 @@ def mixed_model_sentences(mixed: pd.DataFrame) -> list[str]:
     apart = mixed[mixed["discrepancy"].notna() & (mixed["discrepancy"] != "")]
     not_converged = mixed[~mixed["converged"].astype(bool)]
     sentences = [
-        f"A mixed model (recipes fixed, seeds random; it knows no chips and no overlap of training sets) agrees in "
-        f"{len(mixed) - len(apart)} of {count_text(len(mixed), 'comparison')}."
+        "A mixed model (recipes fixed, seeds random; it ignores the sampling of chips and the overlap of training "
+        f"sets) agrees in {len(mixed) - len(apart)} of {count_text(len(mixed), 'comparison')}."
     ]
     for row in apart.to_dict("records"):
         metric = SCORES[row["metric"]]

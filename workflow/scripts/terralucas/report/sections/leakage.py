@@ -24,10 +24,10 @@ def leakage_sentences(overlap: pd.DataFrame) -> list[str]:
         return ["No test chip shares ground with a training chip."]
     sentence = f"{PERCENT.text(total)}{PERCENT_SIGN} of the test chips share ground with a training chip{over}."
     if total > _LARGE_SHARE:
-        sentence += " Most scores here are of ground that is partly seen in training."
+        sentence += " Most test chips therefore show ground that training has partly seen."
     return [
         sentence,
-        "Far chips lie elsewhere and are of other classes, so a fall with distance is no proof of leakage.",
+        "Distant chips lie in other places and have other classes, so a lower score there does not prove leakage.",
     ]
 
 

@@ -66,7 +66,7 @@ def power_sentences(power: pd.DataFrame, n_seeds: int) -> list[str]:
     if rows.empty:
         return []
     if n_seeds < 2:
-        return ["One seed tells nothing of the spread over trainings, so that the power can't be told."]
+        return ["With one seed, the spread over trainings is unknown, and so is the power."]
     sentences = []
     for metric in MAIN_SCORES:
         chosen = rows[rows["metric"] == metric]

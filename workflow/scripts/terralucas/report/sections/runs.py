@@ -43,7 +43,7 @@ def lost_run_sentences(runs: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
     left_out = f"; left out, with fewer than half of their seeds: {list_text(gone)}" if gone else ""
     sentences.append(
         f"All comparisons are of {kept} of {count_text(grid, 'recipe')} on the seeds they all have ({seeds})"
-        f"{left_out}. Runs are not lost at random, so the comparisons favour what lost some."
+        f"{left_out}. Runs are not lost at random, so the comparisons favour recipes that lost runs."
     )
     return sentences
 

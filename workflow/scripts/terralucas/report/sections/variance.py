@@ -29,10 +29,10 @@ def variance_sentences(variance: pd.DataFrame) -> list[str]:
     zero = variance[variance["classes"].eq(ALL_CLASSES) & variance["note"].astype(str).str.contains("below 0")]
     if len(zero):
         sentences.append(
-            f"{count_text(len(zero), 'estimate')} of the part of training came out below zero and stand as 0: test "
+            f"{count_text(len(zero), 'estimate')} of the part from training came out below zero, shown as 0: test "
             "chips alone explain the spread there."
         )
-    return sentences or ["One seed can’t tell training from test chips."]
+    return sentences or ["With one seed, the part from training is unknown."]
 
 
 def variance_page_table(variance: pd.DataFrame) -> PageTable:
@@ -49,8 +49,8 @@ def variance_page_table(variance: pd.DataFrame) -> PageTable:
         Column(component[0].upper() + component[1:], f"{SCORES[metric].label}, %") for metric, component in pairs
     ]
     caption = (
-        "Who makes the spread of one run’s score: share of the variance, with the standard deviation in points "
-        "[limits, where they can be told]."
+        "Components of the spread of one run’s score: share of the variance, with the standard deviation in points "
+        "[limits, if they can be computed]."
     )
     return PageTable(caption, columns, rows)
 
