@@ -122,7 +122,7 @@ def diverged(runs):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without_seed, "lacks runs"),
+        (without_seed, "other seeds than the other recipes"),
         (with_other_chips, "test different chips with seed 0"),
         (with_other_labels, "test different chips with seed 0"),
         (diverged, "seed 4 contain numbers that are not finite"),
