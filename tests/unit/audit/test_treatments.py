@@ -70,6 +70,7 @@ EVERY_DECODER = {
 }
 
 
+@pytest.mark.slow
 def test_every_kind_of_loss_and_decoder_with_all_its_keys_passes():
     tiny = {"models": MODELS[:1], "side_px": 64}
     found = audited("losses", EVERY_LOSS, "ldam_drw")

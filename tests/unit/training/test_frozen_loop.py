@@ -15,6 +15,8 @@ from terralucas.training.losses import build_loss
 from terralucas.training.progress import Progress, TrainingOptions, keep_best
 from terralucas.training.resume import ResumeFile, save_last_epoch_on_failure
 
+pytestmark = pytest.mark.slow
+
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": 6, "dropout": 0.1}
 ATTENTION = {"pooling": "attention", "hidden": None, "dropout": 0.1}

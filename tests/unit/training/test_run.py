@@ -20,6 +20,8 @@ from terralucas.statistics.run_tables import read_run
 from terralucas.training.frozen import FrozenLearner
 from terralucas.training.run import Inputs, RunSettings, execute
 
+pytestmark = pytest.mark.slow
+
 N, CLASSES = 60, 3
 NAMES = {
     "predictions": "predictions.parquet", "metrics": "metrics.json", "history": "history.csv", "model": "model.ckpt",

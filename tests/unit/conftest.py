@@ -1,4 +1,4 @@
-"""Fixtures of the tests of retrieval."""
+"""Fixtures of the tests that download: a server that answers like Google Drive, and a folder for what comes."""
 
 from __future__ import annotations
 
