@@ -1,11 +1,14 @@
 """CPU time of a study's grid through TerraTorch's own pipeline and on stored features.
 
-Grids are of two decoders and five seeds, 100 epochs each, on 1,994 chips of 224 px: those of one backbone with the
-study's four losses, of both with them, and of both with the two weighted losses, as in the demo. Nobody waits for the
-stock pipeline: its steady batches (reading, backbone, decoder, step, metrics) are timed on some simulated chips and
-multiplied out, and so is the feature pass; runs on stored features are timed by the epoch at full size and multiplied
-out. Weights of the backbone are random, which costs the same. What TerraTorch and Lightning spend beside the batches is
-left out; what the project's jobs spend on starting is counted. All in one thread.
+Each grid has two decoders and five seeds with 100 epochs, on 1,994 chips of 224 px. The grids are: one backbone with
+the study's four losses, both backbones with the four losses, and both backbones with the two weighted losses, as in the
+demo.
+
+The total times are extrapolated. For TerraTorch's pipeline, full batches (reading, backbone, decoder, step, scores) are
+timed on a few simulated chips, and the time is multiplied by the number of batches. The feature pass is timed in the
+same way. For runs on stored features, whole epochs of full size are timed, and the time is multiplied by the number of
+epochs. The weights of the backbone are random, which does not change the time. The time that TerraTorch and Lightning
+spend outside the batches is left out; the time to start the project's jobs is included. Everything runs in one thread.
 
     make against
 """
@@ -48,9 +51,10 @@ GRIDS = {
     "80 runs: both × 4 losses × 2 decoders × 5 seeds": ((TINY, BASE), LOSSES),
     "40 runs: both × 2 losses × 2 decoders × 5 seeds": ((TINY, BASE), LOSSES[:2]),
 }
-# LUCAS's shares, but enough of the rare classes for both parts: 77 training chips and 37 validation chips.
+# Number of chips of each class: about the shares of LUCAS, with enough chips of rare classes for both parts. This gives
+# 77 training chips and 37 validation chips.
 SAMPLE = {1: 28, 2: 10, 3: 12, 4: 39, 5: 7, 6: 4, 7: 7, 8: 3, 9: 2, 10: 2}
-# The stock pipeline multiplies in "medium" once TerraTorch is imported: bfloat16 on CPUs that have instructions for it.
+# Importing TerraTorch sets the precision of matrix products to "medium": bfloat16 on CPUs with instructions for it.
 MULTIPLICATION = {"float32": "highest", "as imported": "medium"}
 TIMED_EPOCHS = {"identity": 5, "mlp": 1}
 STARTS = {
@@ -62,7 +66,7 @@ STARTS = {
 
 @dataclass
 class Clock(Callback):
-    """CPU time at the end of each full batch."""
+    """A callback that records the CPU time at the end of each full batch."""
 
     train: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
@@ -70,26 +74,26 @@ class Clock(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stamp a training batch."""
+        """Record the time of a training batch."""
         self.train.append(time.process_time())
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stamp a validation batch, unless it is the last, smaller one."""
+        """Record the time of a validation batch, unless it is the last one, which may be smaller."""
         if len(batch["label"]) == trainer.datamodule.batch_size:
             self.validation.append(time.process_time())
 
 
 def cpu_seconds(work: Callable, *arguments: Any) -> tuple[float, Any]:
-    """CPU time of a call, and its result."""
+    """Call a function, and return the CPU time and the result."""
     started = time.process_time()
     result = work(*arguments)
     return time.process_time() - started, result
 
 
 def start_seconds(imports: str) -> float:
-    """CPU time of a Python process that only imports what a job needs."""
+    """Measure the CPU time of a Python process that only imports what a job needs."""
     spent = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # noqa: E731
     before = spent()
     subprocess.run([sys.executable, "-c", imports], check=True)
@@ -97,7 +101,11 @@ def start_seconds(imports: str) -> float:
 
 
 def stock_epoch(training: Training, chips: ChipSet, backbone: Backbone) -> tuple[float, Any]:
-    """CPU time of an epoch at study size through the stock pipeline, and what the timed epoch ended with."""
+    """Estimate the CPU time of an epoch of study size in TerraTorch's pipeline.
+
+    Returns:
+        The CPU time in seconds, and the result of the timed epoch on the sample.
+    """
     clock = Clock()
     ended = train_stock(training, chips, backbone.encoder.state_dict(), [clock])
     per_batch = [statistics.median(np.diff(stamps)) for stamps in (clock.train, clock.validation)]
@@ -106,7 +114,7 @@ def stock_epoch(training: Training, chips: ChipSet, backbone: Backbone) -> tuple
 
 
 def at_study_size(chips: ChipSet, features: torch.Tensor, path: Path) -> tuple[ChipSet, torch.Tensor]:
-    """The sample's chips and features again and again, as many as a run of the study reads, mapped from a file."""
+    """Repeat the sample's chips and features until a run reads as many as in the study; map them from a file."""
     rows = np.resize(np.arange(len(features)), N_TRAIN + N_VALIDATION)
     np.save(path, features.numpy()[rows])
     everything = np.arange(len(rows))
@@ -119,11 +127,12 @@ class Measured:
     """CPU seconds of a backbone and a decoder at study size.
 
     Attributes:
-        kind: of the features.
-        feature_pass: of all chips, with the start of its job.
-        stock: of an epoch through TerraTorch, by how it multiplies.
-        stored: of an epoch on stored features, by loss.
-        difference: largest difference of the two paths' logits after one epoch on the sample, multiplying in float32.
+        kind: kind of the features.
+        feature_pass: seconds of the feature pass of all chips, with the start of its job.
+        stock: precision of matrix products → seconds of an epoch in TerraTorch.
+        stored: loss → seconds of an epoch on stored features.
+        difference: largest difference between the logits of the two paths after one epoch on the sample, with float32
+            matrix products.
     """
 
     kind: str
@@ -134,7 +143,7 @@ class Measured:
 
 
 def measure(backbone: Backbone, training: Training, chips: ChipSet, start: float, folder: Path) -> Measured:
-    """Time a recipe's backbone and decoder along both paths; `start` is the CPU time of starting a feature pass."""
+    """Time a backbone and a decoder along both paths; `start` is the CPU time to start the job of a feature pass."""
     torch.set_float32_matmul_precision("highest")
     kind = kind_of_features(DECODERS[training.decoder])
     seconds, features = cpu_seconds(store_features, backbone, chips, kind, folder / "features.npy")
@@ -155,7 +164,7 @@ def measure(backbone: Backbone, training: Training, chips: ChipSet, start: float
 
 
 def print_table(rows: list[tuple[str, float | None, float]]) -> None:
-    """Print what was measured, the CPU seconds of both paths and their ratio, in Markdown."""
+    """Print a Markdown table with the CPU seconds of both paths and their ratio."""
     print("| | TerraTorch, CPU s | stored features, CPU s | ratio |\n| --- | --- | --- | --- |")
     for what, stock, stored in rows:
         numbers = ("", "") if stock is None else (f"{stock:,.1f}", f"{stock / stored:,.0f}")
@@ -164,7 +173,7 @@ def print_table(rows: list[tuple[str, float | None, float]]) -> None:
 
 
 def main() -> None:
-    """Print a table of each backbone, and one of the grids."""
+    """Print a table for each backbone, and one for the grids."""
     torch.set_num_threads(1)
     starts = {name: start_seconds(imports) for name, imports in STARTS.items()}
     print("CPU time of starting a job: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in starts.items()))
@@ -176,8 +185,10 @@ def main() -> None:
             trainings = [Training(model, decoder, LOSSES[0], 0, original_options(1)) for decoder in DECODERS]
             found = [measure(backbone, each, chips, starts["feature pass"], Path(folder)) for each in trainings]
             measured[model] = found
-            print(f"{model}: after one epoch on {len(chips.train)} chips the logits of {len(chips.validation)} others "
-                  f"differ by at most {max(each.difference for each in found):.1e} (float32)\n")  # fmt: skip
+            print(
+                f"{model}: after one epoch on {len(chips.train)} chips the logits of {len(chips.validation)} others "
+                f"differ by at most {max(each.difference for each in found):.1e} (float32)\n"
+            )
             rows: list[tuple[str, float | None, float]] = []
             for decoder, each in zip(DECODERS, found, strict=True):
                 rows.append((f"{each.kind} features of {N_CHIPS:,} chips, once", None, each.feature_pass))

@@ -1,11 +1,11 @@
-"""One recipe trained twice on the same chips: through TerraTorch's own pipeline, and on stored features.
+"""Training of one recipe along two paths on the same chips: with TerraTorch's pipeline, and on stored features.
 
-The stock path is TerraTorch's data module and classification task with Lightning's trainer, set up as in the original
-notebook: in every epoch every chip goes from its file through the frozen backbone. The stored path is the project's:
-one pass through the backbone, then `terralucas.training.frozen_loop.train`.
+The stock path uses TerraTorch's data module and classification task with Lightning's trainer, as in the original
+notebook: in every epoch, every chip is read from its file and goes through the frozen backbone. The stored path is that
+of this project: one pass of all chips through the backbone, then `terralucas.training.frozen_loop.train`.
 
-Both start from the same weights. The stock sampler is made to follow the project's batch order, and its dropout to have
-the project's masks; so the two must end with the same numbers, up to rounding.
+Both paths start from the same weights. TerraTorch's sampler is replaced to give the project's batch order, and its
+dropout to give the project's masks. Therefore both paths must give the same numbers, up to rounding.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from terralucas.training.losses import build_loss, class_weights
 from terralucas.training.progress import TrainingOptions
 from terralucas.training.resume import ResumeFile
 
-# Importing TerraTorch 1.2 (its clay_v15) sets this to "medium" for the whole process, which on CPUs with AMX multiplies
-# float32 in bfloat16. Equality needs float32.
+# Importing TerraTorch 1.2 (its clay_v15) sets this to "medium" for the whole process. CPUs with AMX then compute
+# float32 products in bfloat16, and the two paths would differ.
 torch.set_float32_matmul_precision("highest")
 
 LAST_LAYER = 11
@@ -74,12 +74,12 @@ STOCK_DECODERS = {
 
 @dataclass(frozen=True)
 class ChipSet:
-    """Chips in class folders, indexed by the project, in two parts.
+    """Chips in class folders, indexed by the project and split into two parts.
 
     Attributes:
-        root: the folder of the class folders.
-        spec: what the chips look like; classes in the order in which TerraTorch sorts the folders.
-        index: of `terralucas.data.index.index_chips`.
+        root: folder that contains the class folders.
+        spec: description of the chips; classes are in the order in which TerraTorch sorts the folders.
+        index: result of `terralucas.data.index.index_chips`.
         train: (n_train,) rows of the index.
         validation: (n_validation,) rows of the index; the last third of each class.
     """
@@ -98,7 +98,7 @@ class ChipSet:
 
 @dataclass(frozen=True)
 class Training:
-    """A recipe as both paths train it, with the hyper-parameters of the original."""
+    """The settings of a run that both paths train, with the hyper-parameters of the original."""
 
     model: str
     decoder: str
@@ -107,14 +107,14 @@ class Training:
     options: TrainingOptions
 
     def initial(self, embedding: int, n_classes: int, dropout: float | None = None) -> DecoderModel:
-        """Decoder and head before training; `dropout` replaces the setting's rate."""
+        """Make decoder and head with their initial weights; `dropout` replaces the rate of the setting."""
         torch.manual_seed(torch_seed(self.seed, Stream.INITIALISATION))
         setting = DECODERS[self.decoder]
         return DecoderModel(setting if dropout is None else setting | {"dropout": dropout}, embedding, n_classes)
 
 
 def original_options(epochs: int) -> TrainingOptions:
-    """Hyper-parameters of the original, in float32."""
+    """Return the hyper-parameters of the original, in float32."""
     return TrainingOptions(
         learning_rate=1e-4,
         weight_decay=0.05,
@@ -128,13 +128,13 @@ def original_options(epochs: int) -> TrainingOptions:
 
 @dataclass
 class Trained:
-    """What a path ended with.
+    """The result of training along one path.
 
     Attributes:
-        parameters: of decoder and head, by the names both share.
-        logits: (n_validation, K) of the last epoch's weights.
-        train_loss: of each epoch, the mean over its batches.
-        macro_accuracy: of each epoch, on the validation chips.
+        parameters: weights of decoder and head, by the names that both paths share.
+        logits: (n_validation, K) logits with the weights of the last epoch.
+        train_loss: mean loss over the batches of each epoch.
+        macro_accuracy: macro accuracy on the validation chips after each epoch.
     """
 
     parameters: dict[str, Tensor]
@@ -144,9 +144,10 @@ class Trained:
 
 
 def simulated_chips(root: Path, counts: Mapping[int, int], size_px: int, seed: int = 0) -> ChipSet:
-    """Write simulated LUCAS chips, `counts` of each class code, in folders named by the code.
+    """Write simulated LUCAS chips into folders named by their class code; `counts` has the number of each code.
 
-    Pixels are interleaved, because TerraTorch's data set reads other GeoTIFFs with their axes in the wrong order.
+    The bands are interleaved by pixel, because TerraTorch's data set reads other GeoTIFFs with their axes in the wrong
+    order.
     """
     drawn = draw_points(DRAWN_POINTS, np.random.default_rng(seed))
     landscape = Landscape(load_covers(), size_px)
@@ -157,17 +158,22 @@ def simulated_chips(root: Path, counts: Mapping[int, int], size_px: int, seed: i
             chip = landscape.draw(point, np.random.default_rng([seed, code, number]))
             west, north = point.easting_m - size_px * PIXEL_M / 2, point.northing_m + size_px * PIXEL_M / 2
             profile = {
-                "driver": "GTiff", "dtype": "float32", "count": len(chip), "height": size_px, "width": size_px,
-                "crs": "EPSG:3035", "transform": rasterio.Affine(PIXEL_M, 0, west, 0, -PIXEL_M, north),
+                "driver": "GTiff",
+                "dtype": "float32",
+                "count": len(chip),
+                "height": size_px,
+                "width": size_px,
+                "crs": "EPSG:3035",
+                "transform": rasterio.Affine(PIXEL_M, 0, west, 0, -PIXEL_M, north),
                 "interleave": "pixel",
-            }  # fmt: skip
+            }
             with rasterio.open(folder / f"{point.point_id}.tif", "w", **profile) as file:
                 file.write(chip)
     return read_chips(root, ITALY_BANDS, "reflectance")
 
 
 def read_chips(root: Path, bands: Sequence[str], unit: str) -> ChipSet:
-    """Index the chips below the class folders of `root` and part them."""
+    """Index the chips in the class folders of `root`, and split them into training and validation chips."""
     classes = sorted(path.name for path in root.iterdir() if path.is_dir())
     spec = DatasetSpec(
         name="chips",
@@ -184,12 +190,12 @@ def read_chips(root: Path, bands: Sequence[str], unit: str) -> ChipSet:
 
 
 class BatchOrder(Sampler[int]):
-    """The project's batch order of each epoch, as positions in the stock data set.
+    """A sampler that gives the project's batch order of each epoch, as positions in TerraTorch's data set.
 
     Args:
-        rows: of the index, in the order of the stock data set.
-        train: rows of the training chips, as the project's loop has them.
-        seed: of the run.
+        rows: rows of the index, in the order of TerraTorch's data set.
+        train: rows of the training chips, in the order of the project's loop.
+        seed: seed of the run.
     """
 
     def __init__(self, rows: Sequence[int], train: np.ndarray, seed: int) -> None:
@@ -197,7 +203,7 @@ class BatchOrder(Sampler[int]):
         self.train, self.seed, self.epoch = train, seed, 1
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch, counted from 0."""
+        """Set the number of the epoch; Lightning calls this before each epoch and counts from 0."""
         self.epoch = epoch + 1
 
     def __iter__(self) -> Any:
@@ -209,7 +215,7 @@ class BatchOrder(Sampler[int]):
 
 
 class StockChips(GenericNonGeoClassificationDataModule):
-    """TerraTorch's data module on the chips, with statistics over all of them, in the project's batch order."""
+    """TerraTorch's data module for the chips, with statistics over all chips and the project's batch order."""
 
     def __init__(self, chips: ChipSet, batch_size: int, seed: int, folder: Path) -> None:
         self.chips, self.seed = chips, seed
@@ -234,25 +240,25 @@ class StockChips(GenericNonGeoClassificationDataModule):
         )
 
     def rows(self, dataset: Any) -> list[int]:
-        """Row of the index of each chip of a stock data set."""
+        """Return the row in the index of each chip of TerraTorch's data set."""
         row_of = {Path(file).name: row for row, file in enumerate(self.chips.index["file"])}
         return [row_of[Path(path).name] for path, _ in dataset.samples]
 
     def train_dataloader(self) -> DataLoader:
-        """The stock loader, whose shuffling sampler gives way to the project's order."""
+        """Return TerraTorch's loader with its random sampler replaced by the project's order."""
         loader = super().train_dataloader()
         loader.batch_sampler.sampler = BatchOrder(self.rows(loader.dataset), self.chips.train, self.seed)
         return loader
 
 
 def _pixels(path: Path) -> np.ndarray:
-    """(pixels, bands) float64 of a chip's file."""
+    """Read the (pixels, bands) float64 values of a chip's file."""
     with rasterio.open(path) as file:
         return file.read().reshape(file.count, -1).T.astype(np.float64)
 
 
 def stock_task(training: Training, chips: ChipSet, encoder: Mapping[str, Tensor]) -> ClassificationTask:
-    """TerraTorch's task of a recipe, starting from the given encoder and the recipe's initial decoder and head."""
+    """Build TerraTorch's task for a recipe, with the given encoder and the recipe's initial decoder and head."""
     n_classes = len(chips.spec.classes)
     labels = chips.labels[chips.train]
     weights = compute_class_weight("balanced", classes=np.arange(n_classes), y=labels)
@@ -278,21 +284,21 @@ def stock_task(training: Training, chips: ChipSet, encoder: Mapping[str, Tensor]
     )
     initial = training.initial(task.model.encoder.out_channels[-1], n_classes)
     task.model.load_state_dict({f"encoder.{name}": value for name, value in encoder.items()} | initial.state_dict())
-    # PyTorch's dropout makes other masks of the same stream.
+    # PyTorch's dropout would draw other masks from the same random stream.
     task.model.head.head[1] = initial.head.head[1]
     return task
 
 
 @dataclass
 class Recorder(Callback):
-    """Gives each epoch the project's dropout stream, and keeps what the epoch reports."""
+    """A callback that seeds the project's dropout stream in each epoch, and records losses and scores."""
 
     seed: int
     losses: list[list[float]] = field(default_factory=list)
     macro_accuracy: list[float] = field(default_factory=list)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Lightning and the loader have drawn from torch's generator before the first batch."""
+        """Seed the dropout stream at the first batch; before it, Lightning and the loader draw random numbers."""
         if batch_idx == 0:
             self.losses.append([])
             torch.manual_seed(torch_seed(self.seed, Stream.DROPOUT, trainer.current_epoch + 1))
@@ -300,18 +306,18 @@ class Recorder(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the batch's loss."""
+        """Record the loss of the batch."""
         self.losses[-1].append(float(outputs["loss"]))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep the validation score, which was computed before."""
+        """Record the validation score, which Lightning has computed before."""
         self.macro_accuracy.append(float(trainer.callback_metrics["val/Accuracy"]))
 
 
 def train_stock(
     training: Training, chips: ChipSet, encoder: Mapping[str, Tensor], callbacks: Sequence[Callback] = ()
 ) -> Trained:
-    """Train a recipe through TerraTorch and Lightning."""
+    """Train a recipe with TerraTorch and Lightning."""
     recorder = Recorder(training.seed)
     with tempfile.TemporaryDirectory() as folder:
         data = StockChips(chips, training.options.batch_size, training.seed, Path(folder))
@@ -343,7 +349,7 @@ def train_stock(
 
 
 def store_features(backbone: Backbone, chips: ChipSet, kind: str, path: Path, batch_size: int = 8) -> Tensor:
-    """One pass of all chips through the backbone, as the project makes it; (n, D) or (n, tokens, D)."""
+    """Extract the features of all chips with the project's code; return (n, D) or (n, tokens, D)."""
     moments = (np.stack(chips.index[name]) for name in ("valid_pixels", "band_mean", "band_m2"))
     normaliser = make_normaliser("dataset", merge(*moments), chips.spec.bands)
     files, checksums = chips.index["file"].tolist(), chips.index["sha256"].tolist()
@@ -354,7 +360,7 @@ def store_features(backbone: Backbone, chips: ChipSet, kind: str, path: Path, ba
 
 
 def train_stored(training: Training, chips: ChipSet, features: Tensor, dropout: float | None = None) -> Trained:
-    """Train a recipe on stored features with the project's loop; `dropout` replaces the setting's rate."""
+    """Train a recipe on stored features with the project's loop; `dropout` replaces the rate of the setting."""
     n_classes = len(chips.spec.classes)
     setting, labels = LOSSES[training.loss], chips.labels
     weights = class_weights(setting.get("class_weights", "none"), labels[chips.train], n_classes)

@@ -1,11 +1,11 @@
-"""Whether the report's intervals cover and its tests err as often as they say, on studies with a known truth.
+"""Measure the coverage of the report's intervals and the error rates of its tests, on studies with a known truth.
 
     make coverage
     PYTHONPATH=workflow/scripts python -m benchmarks.coverage --studies 2000 --worlds middle blocks
 
-The methods are those of the report (crossed, bca, seeds, wilson), the two that `crossed` chooses from (percentile,
-basic), and three that it does not use: `chips` resamples chips alone, `naive` resamples seeds and chips, `t` is the t
-interval over seeds without the correction for overlap.
+The methods are those of the report (crossed, bca, seeds, wilson), the two kinds of the crossed interval (percentile,
+basic), and three that the report does not use: `chips` resamples only chips, `naive` resamples seeds and chips, and `t`
+is the t interval over seeds without the correction for overlapping training sets.
 """
 
 from __future__ import annotations
@@ -43,18 +43,20 @@ MAIN = "macro_accuracy"
 
 @dataclass(frozen=True)
 class Measured:
-    """What the studies of a world gave; arrays over studies, then scores.
+    """The results of the n studies of a world, for M scores.
+
+    Recipes a and b are one recipe under two names; a and c differ.
 
     Attributes:
-        names: of the scores.
-        intervals: method → (n, 2, M) of recipe a.
-        truth: (n, M) of recipe a.
-        p_values: method → (n, M) of a − b, which are one recipe.
-        difference_p: the same of a − c, which differ.
-        wide: method → (n, 2, M) intervals of a − c at level 1 − 2 alpha, whose place tells equivalence.
-        difference: (n, M) true a − c.
-        limits: method → (n, 2, M) intervals of a − c.
-        spreads: for each study those of a − c, for macro accuracy.
+        names: names of the scores.
+        intervals: method → (n, 2, M) intervals of recipe a.
+        truth: (n, M) true scores of recipe a.
+        p_values: method → (n, M) p values of a − b.
+        difference_p: method → (n, M) p values of a − c.
+        wide: method → (n, 2, M) intervals of a − c at level 1 − 2 alpha, which decide equivalence.
+        difference: (n, M) true differences a − c.
+        limits: method → (n, 2, M) intervals of a − c at level 1 − alpha.
+        spreads: spreads of a − c in macro accuracy, for each study.
     """
 
     names: tuple[str, ...]
@@ -68,17 +70,17 @@ class Measured:
     spreads: list[power.Spreads]
 
     def coverage(self, method: str) -> np.ndarray:
-        """(M,) share of studies whose interval holds the truth; an interval that is not given does not hold it."""
+        """Return the (M,) share of studies whose interval contains the truth; a missing interval does not."""
         limits = self.intervals[method]
         return ((limits[:, 0] <= self.truth) & (self.truth <= limits[:, 1])).mean(axis=0)
 
 
 def measure(world: World, studies: int, draws: int) -> Measured:
-    """Simulate studies of a world and apply every method to each."""
+    """Simulate studies of a world, and apply every method to each study."""
     gathered = [_one(world, number, draws) for number in range(studies)]
     truths = {name: np.array([each["population"][name] for each in gathered]) for name in world.shifts}
     if not world.holdout:
-        # Over k folds the estimand is the mean over data sets: the same for all studies, and for a and b.
+        # With k folds, the estimand is the mean over data sets, which is equal for all studies, and for a and b.
         truths = {name: np.broadcast_to(each.mean(axis=0), each.shape) for name, each in truths.items()}
         truths["a"] = truths["b"] = (truths["a"] + truths["b"]) / 2.0
     scored = {name: np.array([true_scores(world, one) for one in each]) for name, each in truths.items()}
@@ -139,7 +141,7 @@ def _intervals(design: Design, study: Study, scores: Scores, draws: int, number:
 
 
 def _naive(design: Design, study: Study, draws: int, number: int) -> np.ndarray:
-    """Draws in which seeds and chips are both resampled with replacement, each seed with its own chips."""
+    """Draw the scores with both seeds and chips resampled with replacement, each seed with its own chips."""
     n_classes, runs = len(design.classes), study.recipes["a"]
     rows = np.concatenate(design.tests)
     seed = np.repeat(np.arange(len(design.seeds)), [len(test) for test in design.tests])
@@ -148,13 +150,13 @@ def _naive(design: Design, study: Study, draws: int, number: int) -> np.ndarray:
         place = {chip: index for index, chip in enumerate(run.chips)}
         order = [place[chip] for chip in design.chips[test]]
         by_run.append(weighted_scores.chip_terms(design.labels[test], run.logits[order]))
-    cells = np.concatenate(by_run).astype(np.float32)
+    terms = np.concatenate(by_run).astype(np.float32)
     order = np.argsort(design.labels[rows], kind="stable")
     random, drawn = np.random.default_rng([22, number]), []
     for weights in draw_weights(design, draws, number):
         times = random.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=len(weights))
         product = weights[:, rows] * times[:, seed].astype(np.float32)
-        drawn.append(weighted_scores.scores(product[:, order], design.labels[rows][order], cells[order], n_classes))
+        drawn.append(weighted_scores.scores(product[:, order], design.labels[rows][order], terms[order], n_classes))
     return np.concatenate(drawn)
 
 
@@ -165,11 +167,13 @@ def _t(seeds: np.ndarray, ratio: float, level: float) -> np.ndarray:
 
 def _runs(design: Design, scores: dict[tuple[str, str, str], Scores]) -> pd.DataFrame:
     place = design.names.index(MAIN)
-    return pd.DataFrame([
-        {"backbone": key[0], "loss": key[1], "decoder": key[2], "seed": seed, MAIN: value}
-        for key, each in scores.items()
-        for seed, value in zip(design.seeds, each.seeds[:, place], strict=True)
-    ])  # fmt: skip
+    return pd.DataFrame(
+        [
+            {"backbone": key[0], "loss": key[1], "decoder": key[2], "seed": seed, MAIN: value}
+            for key, each in scores.items()
+            for seed, value in zip(design.seeds, each.seeds[:, place], strict=True)
+        ]
+    )
 
 
 def _p_values(
@@ -188,7 +192,7 @@ def _p_values(
 
 
 def coverage_lines(measured: Measured) -> list[str]:
-    """Coverage of each score's intervals of recipe a, and their mean width for macro accuracy."""
+    """Write the coverage of each score's intervals for recipe a, and their mean width for macro accuracy."""
     lines = [_line("coverage, recipe a", "truth", INTERVALS)]
     shown = [*weighted_scores.SCORES, *(name for name in measured.names if name.startswith("recall"))]
     share = {name: measured.coverage(name) for name in INTERVALS}
@@ -205,7 +209,7 @@ def coverage_lines(measured: Measured) -> list[str]:
 
 
 def error_lines(measured: Measured) -> list[str]:
-    """Type-I error for a − b, coverage and power for a − c, and the equivalence tests at a true margin."""
+    """Write the type-I errors for a − b, coverage and power for a − c, and the errors of the equivalence tests."""
     lines = [_line("type-I error, a − b", "", TESTS)]
     for name in weighted_scores.SCORES:
         index = measured.names.index(name)
@@ -238,7 +242,7 @@ def _line(name: str, truth: str, values: Sequence[str]) -> str:
 
 
 def _marked(share: float, goal: tuple[float, float], values: np.ndarray) -> str:
-    """A share, marked where it lies outside its goal; nothing where the method gives no values."""
+    """Return a share, marked with `!` if it lies outside its goal; empty if the method gives no values."""
     if not np.isfinite(values).any():
         return ""
     return f"{share:.3f}" + (" " if goal[0] <= share <= goal[1] else "!")

@@ -1,7 +1,7 @@
-"""Peak memory of the feature pass against the number of chips: it should not grow with it.
+"""Measure the peak memory of feature extraction for several numbers of chips; it should not grow with the number.
 
-Each pass runs in a process of its own, writes the token grids of simulated 64-pixel chips and reports its peak resident
-set.
+Each extraction runs in its own process, writes the tokens of simulated 64-pixel chips, and reports its peak resident
+set size.
 
     make bench
 """
@@ -19,12 +19,12 @@ BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
 
 
 def decode(data: bytes) -> np.ndarray:
-    """A chip from its bytes."""
+    """Make a chip from its bytes."""
     return np.frombuffer(data, np.float32).reshape(SHAPE)
 
 
 def measure(number: int, folder: str, answers: multiprocessing.SimpleQueue) -> None:
-    """Put (size of the array in MiB, peak memory in MiB) of one pass into the queue."""
+    """Extract features, and put (size of the array in MiB, peak memory in MiB) into the queue."""
     from terralucas.backbones.encoder import build_backbone
     from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
     from terralucas.data.normalisation import Normaliser

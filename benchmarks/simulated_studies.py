@@ -1,9 +1,9 @@
-"""Studies with a known truth: classifiers that are really trained, on chips drawn from a known population.
+"""Simulated studies with a known truth: classifiers are trained on chips drawn from a known population.
 
-Each class is a normal cloud of features. A run trains a ridge discriminant on its training chips, behind a random layer
-of rectified units that stands for initialisation. So the training sets of the folds overlap as they do in a study,
-chips that lie badly are hard for every recipe, and rare classes are learnt from few chips. The truth is the same runs'
-mean score on fresh chips of the population.
+The features of each class have a normal distribution. A run trains a ridge discriminant on its training chips, after a
+random layer of rectified units that stands for initialisation. As in real studies, the training sets of folds overlap,
+some chips are difficult for every recipe, and rare classes have few training chips. The truth is the mean score of the
+same runs on fresh chips of the population.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ _RIDGE = 0.1
 
 @dataclass(frozen=True)
 class World:
-    """How studies are drawn.
+    """The parameters from which studies are drawn.
 
     Attributes:
-        name: shown.
-        counts: chips of each class.
-        folds: K; the number of seeds may be a multiple of it.
-        seeds: J.
-        holdout: one split for all seeds, a K-th of the chips tested.
-        units: width of the random layer: few units make training vary much; 0 for none.
-        blocks: number of spatial blocks whose chips share a shift of their features; 0 for none.
-        features, separation: of the population.
-        shifts: recipe → share of the log prior in its logits. `a` and `b` are one recipe under two names.
-        fresh: chips of each class that the truth is measured on, for each study.
+        name: name that is printed.
+        counts: number of chips of each class.
+        folds: number of folds K; the number of seeds may be a multiple of it.
+        seeds: number of seeds J.
+        holdout: whether all seeds share one split, with 1/K of the chips for testing.
+        units: width of the random layer; with few units, training varies much; 0 for no layer.
+        blocks: number of spatial blocks, whose chips share a shift of their features; 0 for none.
+        features: number of features of a chip.
+        separation: distance between the classes of the population.
+        shifts: recipe → factor of the log prior in its logits. `a` and `b` are one recipe under two names.
+        fresh: number of chips of each class on which the truth is measured, for each study.
     """
 
     name: str
@@ -53,7 +54,7 @@ class World:
 
     @property
     def test_to_train(self) -> float:
-        """n_test / n_train, or 0 where all seeds share one split."""
+        """n_test / n_train, or 0 if all seeds share one split."""
         return 0.0 if self.holdout else 1.0 / ((self.folds - 1.0) * (1.0 - VALIDATION_SHARE))
 
 
@@ -64,7 +65,7 @@ class Study:
     Attributes:
         recipes: recipe → seed → test chips.
         groups: (n,) block of each chip, or None.
-        population: recipe → mean cells of each class's fresh chips, (K, cells).
+        population: recipe → (K, …) mean `chip_terms` of the fresh chips of each class.
     """
 
     recipes: dict[str, dict[int, Part]]
@@ -73,13 +74,13 @@ class Study:
 
 
 def true_scores(world: World, population: np.ndarray) -> np.ndarray:
-    """Scores of a population whose classes have the world's shares, from mean cells of each class."""
+    """Compute the scores of a population with the world's class shares, from the mean terms of each class."""
     labels = np.arange(len(world.counts))
     return weighted_scores.scores(np.array([world.counts], dtype=float), labels, population, len(labels))[0]
 
 
 def simulate(world: World, number: int) -> Study:
-    """Draw study `number`, train its runs and test them."""
+    """Draw the study with this number, train its runs, and test them."""
     random = np.random.default_rng([20, number])
     n_classes = len(world.counts)
     # The population is the same for all studies.
@@ -91,7 +92,7 @@ def simulate(world: World, number: int) -> Study:
 
     fresh = 25 * world.fresh if world.holdout else world.fresh
     fresh_labels = np.repeat(np.arange(n_classes), fresh)
-    # Fresh chips lie in blocks of their own.
+    # Fresh chips are in other blocks than the study's chips.
     _, fresh_chips = _draw(world, centres, fresh_labels, random)
     recipes: dict[str, dict[int, Part]] = {name: {} for name in world.shifts}
     population = {name: [] for name in world.shifts}
@@ -103,22 +104,23 @@ def simulate(world: World, number: int) -> Study:
         train = rest[split.random(len(rest)) > VALIDATION_SHARE]
         for name, shift in world.shifts.items():
             classify = _train(world, chips[train], labels[train], shift, random)
-            # A holdout's truth is that of its one training set, over more initialisations than are tested.
+            # With a holdout, the truth is that of its single training set. It is measured over more initialisations
+            # than the study has.
             if seed < world.seeds:
                 recipes[name][seed] = Part(tested, labels[tested], classify(chips[tested]))
-            cells = weighted_scores.chip_terms(fresh_labels, classify(fresh_chips))
-            population[name].append(cells.reshape(n_classes, fresh, -1).mean(axis=1))
+            terms = weighted_scores.chip_terms(fresh_labels, classify(fresh_chips))
+            population[name].append(terms.reshape(n_classes, fresh, -1).mean(axis=1))
     return Study(recipes, groups, {name: np.mean(each, axis=0) for name, each in population.items()})
 
 
 def _draw(
     world: World, centres: np.ndarray, labels: np.ndarray, random: np.random.Generator
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    """Blocks and features of chips."""
+    """Draw the blocks and the features of chips."""
     noise = random.normal(size=(len(labels), world.features))
     if not world.blocks:
         return None, centres[labels] + noise
-    # As many chips to a block for the fresh ones as for the study's.
+    # A block has as many fresh chips as it has chips of the study.
     n_blocks = round(world.blocks * max(1.0, len(labels) / sum(world.counts)))
     groups = random.integers(0, n_blocks, len(labels))
     shift = random.normal(size=(n_blocks, world.features))
@@ -146,7 +148,7 @@ def _folds(
 
 
 class _Classifier:
-    """Logits of a ridge discriminant behind a random layer."""
+    """A ridge discriminant after a random layer; it maps chips to logits."""
 
     def __init__(self, layer: np.ndarray | None, weights: np.ndarray, bias: np.ndarray) -> None:
         self.layer, self.weights, self.bias = layer, weights, bias

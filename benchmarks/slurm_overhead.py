@@ -1,8 +1,8 @@
-"""What SLURM costs a run, by the number of runs packed into one job.
+"""Measure the time that SLURM adds to a run, for several numbers of runs per job.
 
-The same short runs train in turn on one GPU's worth of a Slurm of one node, and on one core without Slurm; the
-difference, shared among the runs, is what submission, two starts of Snakemake and waiting for the status cost. All
-cases are measured in one go, features and splits made before. Needs root and Debian's slurm packages.
+The same short runs train one after another, with Slurm on one node that has one GPU, and on one core without Slurm. The
+difference divided by the number of runs is the time for submission, for two starts of Snakemake, and for waiting for
+the status. Features and splits are made before. This needs root and Debian's slurm packages.
 
     make overhead
 """
@@ -29,7 +29,7 @@ def main() -> None:
         config = ("--configfile", project.write_config(study))
 
         def seconds(*arguments: object) -> float:
-            """Wall time of the runs alone."""
+            """Measure the wall time of the runs alone."""
             shutil.rmtree(project.folder / "results" / "small" / "runs", ignore_errors=True)
             started = time.monotonic()
             project.snakemake(*config, "--until", "train_run", *arguments)

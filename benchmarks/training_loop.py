@@ -1,8 +1,9 @@
-"""What the project's training loop costs beside the barest loop that does the same arithmetic.
+"""Compare the time of the project's training loop with a minimal loop that does the same computation.
 
-Both train the same model on the same features with the same batches, for as many epochs, and score the validation chips
-after each; the bare loop does nothing else: no history, no best weights, no resume file, no checks. The two take turns,
-and the ratio is the median over the rounds, so that a noisy machine disturbs both alike.
+Both loops train the same model on the same features with batches of the same size, for the same number of epochs, and
+score the validation chips after each epoch. The minimal loop does nothing else: it has no history, no best weights, no
+resume file and no checks. The loops take turns, and the ratio is the median over the rounds, so that other load on the
+machine affects both equally.
 
     make bench
 """
@@ -26,7 +27,7 @@ from terralucas.training.resume import ResumeFile
 
 IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1}
-# LUCAS size: 1,356 training and 239 validation chips of 1,994; 16 tokens are those of a 64-pixel chip.
+# The size of LUCAS: 1,356 training and 239 validation chips of 1,994. A chip of 64 pixels has 16 tokens.
 N_TRAIN, N_VALIDATION, N_TOKENS, N_CLASSES = 1356, 239, 16, 10
 CASES = [("tiny", 192, "identity", IDENTITY, 6), ("tiny", 192, "mlp", MLP, 3)]
 CASES += [("base", 768, "identity", IDENTITY, 6), ("base", 768, "mlp", MLP, 1)]
@@ -35,7 +36,7 @@ GOAL = 1.15
 
 
 def bare(model: torch.nn.Module, loss: Loss, data: TrainingData, options: TrainingOptions, seed: int) -> None:
-    """The barest loop with the same arithmetic."""
+    """Train with a minimal loop that does the same computation as the project's loop."""
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
     )
@@ -56,7 +57,7 @@ def bare(model: torch.nn.Module, loss: Loss, data: TrainingData, options: Traini
 
 
 def timed(work: Callable, *arguments: Any) -> float:
-    """Seconds of one call."""
+    """Measure the seconds of one call."""
     started = time.perf_counter()
     work(*arguments)
     return time.perf_counter() - started

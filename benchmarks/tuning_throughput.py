@@ -1,10 +1,10 @@
-"""Chips per second of tuned runs, the share of the time they wait for chips, and their memory.
+"""Measure the chips per second of tuned runs, the share of time spent waiting for chips, and the memory.
 
-Trains through the project's own loop (`terralucas.training.tuned_loop`) on the GPU if there is one, otherwise on a CPU
-in one thread. The chips are random numbers in a packed array on disk, the weights of the backbone are random: neither
-changes the work. Each case is a process of its own, because memory is measured by its peak; of its epochs the first, in
-which memory is set up and a model may be compiled, is left out. Of a model and tuning, cases differ in one option each
-from the first, and the ratio is that of their speeds.
+The project's own loop (`terralucas.training.tuned_loop`) trains on the GPU if there is one, otherwise on a CPU in one
+thread. The chips are random numbers in a packed array on disk, and the weights of the backbone are random; neither
+changes the work. Each case runs in its own process, because the peak memory is that of a process. The first epoch is
+left out, because memory is allocated and the model may be compiled in it. For each model and tuning, every case differs
+from the first one in one option, and the ratio compares the speed of the case with that of the first.
 
     make throughput
 """
@@ -37,14 +37,14 @@ from terralucas.training.tuned import TunedModel, make_trainable
 from terralucas.training.tuned_loop import Callbacks, ChipData, EndToEnd, EndToEndOptions, fit
 
 SIDE_PX, N_CLASSES, BATCH, EPOCHS = 224, 10, 8, 2
-# Chips of an epoch: enough for seconds of work.
+# Number of chips in an epoch: enough for an epoch to take seconds.
 CHIPS = {"cpu": 32, "cuda": 1356}
 MODELS = ("terramind_v1_tiny", "terramind_v1_base")
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is timed: a model, how it is tuned, and the options that decide its speed."""
+    """A case to measure: a model, its tuning, and the options that decide its speed."""
 
     model: str
     tuning: str
@@ -54,7 +54,7 @@ class Case:
 
 
 def cases(device: str) -> list[list[Case]]:
-    """Groups of cases, each with the one first that the others are compared with."""
+    """Return groups of cases; the others in a group are compared with the first."""
     groups = []
     for model in MODELS:
         for tuning in ("full", "lora"):
@@ -67,7 +67,7 @@ def cases(device: str) -> list[list[Case]]:
 
 
 def measure(case: Case, device: torch.device) -> dict[str, Any]:
-    """Train, and say how fast it went after the first epoch."""
+    """Train, and measure speed, waiting and memory after the first epoch."""
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     schema = load_schema()
@@ -87,9 +87,9 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
             chip[:] = random.random(chip.shape, dtype=np.float32)
         array.flush()
         labels, rows = random.integers(0, N_CLASSES, n), np.arange(n)
-        as_they_are = Normaliser("none", np.zeros(6), np.ones(6), np.zeros(6))
+        identity = Normaliser("none", np.zeros(6), np.ones(6), np.zeros(6))
         packed = PackedChips(
-            np.asarray(np.load(path, mmap_mode="r")), labels, as_they_are, Augmentation(**settings["augmentation"]), 0
+            np.asarray(np.load(path, mmap_mode="r")), labels, identity, Augmentation(**settings["augmentation"]), 0
         )
         train, validation = np.split(rows, [-BATCH])
         ones = np.ones(n)
@@ -105,9 +105,14 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
                 first_epoch.append((module.trained_s, module.waited_s))
 
         module = EndToEnd(
-            model.to(device), loss, data, TrainingOptions.of(training), EndToEndOptions.of(settings), 0,
+            model.to(device),
+            loss,
+            data,
+            TrainingOptions.of(training),
+            EndToEndOptions.of(settings),
+            0,
             Callbacks(lambda: None, on_epoch),
-        )  # fmt: skip
+        )
         fit(module, device, ResumeFile(Path(folder) / "state", "", math.inf))
     ((trained_s, waited_s),) = first_epoch
     trained_s, waited_s = module.trained_s - trained_s, module.waited_s - waited_s
@@ -118,14 +123,14 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
     }
 
 
-def in_a_process(case: Case) -> dict[str, Any]:
-    """What `measure` says of a case, in a process of its own."""
+def measure_in_process(case: Case) -> dict[str, Any]:
+    """Return the result of `measure` for a case, run in its own process."""
     command = [sys.executable, "-m", "benchmarks.tuning_throughput", "--case", json.dumps(asdict(case))]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
 def main() -> None:
-    """Print the table, in Markdown."""
+    """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", help=argparse.SUPPRESS)
     chosen = parser.parse_args().case
@@ -140,7 +145,7 @@ def main() -> None:
     for group in cases(device.type):
         first = None
         for case in group:
-            found = in_a_process(case)
+            found = measure_in_process(case)
             first = first or found
             cells = [
                 f"{case.model} {case.tuning}",

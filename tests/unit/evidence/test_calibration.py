@@ -8,8 +8,8 @@ from sklearn.calibration import CalibratedClassifierCV, calibration_curve
 from sklearn.frozen import FrozenEstimator
 
 from helpers.predicted import study
+from helpers.sklearn_scores import expected_calibration_error, reference_scores
 from terralucas.evidence import calibration
-from terralucas.statistics.run_scores import evaluate, expected_calibration_error
 from terralucas.statistics.seed_means import SeedDesign
 
 DESIGN = SeedDesign(0.5, 0.95)
@@ -71,7 +71,10 @@ def test_scaling_never_changes_a_prediction(runs):
     _, after = calibration.scale_runs(runs)
     for run, logits in zip(runs, after, strict=True):
         for metric in ("macro_accuracy", "micro_accuracy"):
-            assert evaluate(run.test.labels, logits)[metric] == evaluate(run.test.labels, run.test.logits)[metric]
+            assert (
+                reference_scores(run.test.labels, logits)[metric]
+                == reference_scores(run.test.labels, run.test.logits)[metric]
+            )
 
 
 def test_reliability_agrees_with_scikit_learn(predicted):
@@ -82,7 +85,9 @@ def test_reliability_agrees_with_scikit_learn(predicted):
     assert [row["accuracy"] for row in bins] == pytest.approx(accuracy)
     assert [row["confidence"] for row in bins] == pytest.approx(confidence)
     gaps = [row["n"] * abs(row["accuracy"] - row["confidence"]) for row in bins]
-    assert expected_calibration_error(labels, probabilities) == pytest.approx(sum(gaps) / len(labels))
+    expected = pytest.approx(sum(gaps) / len(labels))
+    assert calibration.calibration_scores(labels, np.log(probabilities))["ece"] == expected
+    assert expected_calibration_error(labels, probabilities) == expected
 
 
 def test_classwise_error_agrees_with_scikit_learns_curves(predicted):
@@ -92,7 +97,9 @@ def test_classwise_error_agrees_with_scikit_learns_curves(predicted):
         shares, means = calibration_curve(labels == index, probabilities[:, index], n_bins=15)
         sizes = np.histogram(probabilities[:, index], bins=np.linspace(0, 1, 16))[0]
         errors.append(np.sum(sizes[sizes > 0] * np.abs(shares - means)) / len(labels))
-    assert calibration.classwise_calibration_error(labels, probabilities) == pytest.approx(np.mean(errors))
+    assert calibration.calibration_scores(labels, np.log(probabilities))["classwise_ece"] == pytest.approx(
+        np.mean(errors)
+    )
 
 
 def test_scaling_makes_an_overconfident_study_honest(runs):
@@ -109,7 +116,7 @@ def test_scaling_makes_an_overconfident_study_honest(runs):
 def test_scores_before_scaling_are_those_of_the_run(runs):
     table = calibration.temperature_table(runs)
     for row, run in zip(table.to_dict("records"), runs, strict=True):
-        scores = evaluate(run.test.labels, run.test.logits)
+        scores = reference_scores(run.test.labels, run.test.logits)
         assert [row[f"{name}_before"] for name in ("nll", "brier", "ece")] == pytest.approx(
             [scores[name] for name in ("nll", "brier", "ece")]
         )

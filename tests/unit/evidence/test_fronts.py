@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from helpers.predicted import PRIOR, part, study
+from helpers.sklearn_scores import reference_scores
 from terralucas.evidence import fronts
 from terralucas.statistics.run_predictions import Part
-from terralucas.statistics.run_scores import evaluate
 from terralucas.statistics.seed_means import SeedDesign
 from terralucas.tables import vocabulary
 
@@ -40,7 +40,7 @@ def test_a_shift_by_hand():
 
 def test_without_a_shift_the_scores_are_those_of_the_run():
     for run, each in zip(study(), traced(), strict=True):
-        scores = evaluate(run.test.labels, run.test.logits)
+        scores = reference_scores(run.test.labels, run.test.logits)
         assert each.scores[fronts.UNSHIFTED] == pytest.approx([scores["macro_accuracy"], scores["micro_accuracy"]])
     table = fronts.front_runs_table(traced())
     assert table.loc[0, "macro_accuracy_unshifted"] == traced()[0].scores[fronts.TAUS.tolist().index(0.0), 0]

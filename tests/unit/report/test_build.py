@@ -20,7 +20,7 @@ from helpers.synthetic import LUCAS, draw_all, make_study
 from terralucas.errors import StudyError
 from terralucas.report.build import FIGURES, TABLES, build_report
 from terralucas.report.sections.point_map import MOST_MAP_BYTES
-from terralucas.report.wording import breakable, duration, p_sentence, plain
+from terralucas.report.wording import breakable, duration_text, p_sentence, value_text
 from terralucas.tables.scores import SCORES
 from terralucas.tables.vocabulary import RECIPE
 
@@ -164,11 +164,11 @@ def test_a_study_of_80_runs_with_its_figures_is_less_than_5_mb(tmp_path):
     [(None, "none"), (True, "yes"), (1e-4, "0.0001"), (["a", 1], "a, 1"), ({"gamma": 2.0}, "gamma: 2"), ([], "none")],
 )
 def test_settings_read_naturally(value, text):
-    assert plain(value) == text
+    assert value_text(value) == text
 
 
 def test_durations_probabilities_and_breakable_names():
-    assert [duration(seconds) for seconds in (12.34, 59.97, 245, 7380)] == [
+    assert [duration_text(seconds) for seconds in (12.34, 59.97, 245, 7380)] == [
         "12.3 s",
         "1 min 00 s",
         "4 min 05 s",

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers.sklearn_scores import reference_scores
 from helpers.small_study import HOLDOUT, SMALL, scored
 from terralucas.errors import StudyError
 from terralucas.statistics.resampling import Scores, combine, draw_weights, make_design, score_recipe
 from terralucas.statistics.run_predictions import Part
-from terralucas.statistics.run_scores import evaluate
 from terralucas.tables.scores import RUN_SCORES
 
 
@@ -19,12 +19,12 @@ def pooled(runs):
 
 def test_pooled_and_single_scores_are_those_of_the_runs():
     study, design, scores = scored()
-    expected = evaluate(*pooled(study.recipes["a"]))
+    expected = reference_scores(*pooled(study.recipes["a"]))
     assert dict(zip(design.names, scores["a"].pooled, strict=True)) == pytest.approx(
         {name: expected.get(name, value) for name, value in zip(design.names, scores["a"].pooled, strict=True)}
     )
     for seed, run in study.recipes["a"].items():
-        theirs = evaluate(run.labels, run.logits)
+        theirs = reference_scores(run.labels, run.logits)
         ours = dict(zip(design.names, scores["a"].seeds[seed], strict=True))
         assert {name: ours[name] for name in RUN_SCORES} == pytest.approx({name: theirs[name] for name in RUN_SCORES})
 
@@ -60,7 +60,7 @@ def test_without_a_class_its_chips_and_its_logit_are_gone():
     study, design, scores = scored(excluded=(3,))
     labels, logits = pooled(study.recipes["a"])
     kept = labels != 3
-    expected = evaluate(labels[kept], logits[kept][:, :3])
+    expected = reference_scores(labels[kept], logits[kept][:, :3])
     ours = dict(zip(design.names, scores["a"].pooled, strict=True))
     assert {name: ours[name] for name in RUN_SCORES} == pytest.approx({name: expected[name] for name in RUN_SCORES})
     assert "recall:2" in ours
@@ -122,7 +122,7 @@ def diverged(runs):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (without_seed, "lacks runs"),
+        (without_seed, "other seeds than the other recipes"),
         (with_other_chips, "test different chips with seed 0"),
         (with_other_labels, "test different chips with seed 0"),
         (diverged, "seed 4 contain numbers that are not finite"),

@@ -5,7 +5,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from terralucas.statistics.run_scores import evaluate, expected_calibration_error
+from helpers.sklearn_scores import reference_scores
+from terralucas.statistics.run_scores import evaluate
 from terralucas.tables.scores import RUN_SCORES
 
 
@@ -52,6 +53,15 @@ def test_a_class_never_predicted_has_no_precision_but_counts_as_zero_in_macro_f1
     assert scores["macro_accuracy"] == 0.5
 
 
+def test_against_scikit_learn(case):
+    ours, theirs = evaluate(*case), reference_scores(*case)
+    assert ours.keys() == theirs.keys()
+    assert {name: ours[name] for name in RUN_SCORES} == pytest.approx({name: theirs[name] for name in RUN_SCORES})
+    assert ours["confusion"] == theirs["confusion"]
+    for name, values in theirs["per_class"].items():
+        assert ours["per_class"][name] == pytest.approx(values), name
+
+
 def test_perfect_and_certain():
     labels = np.arange(3)
     scores = evaluate(labels, np.eye(3) * 100)
@@ -63,7 +73,7 @@ def test_perfect_and_certain():
 def test_calibration_error_by_hand():
     # Confidence 0.9 and right, 0.6 and wrong: (0.1 + 0.6) / 2.
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4]])
-    assert expected_calibration_error(np.array([0, 1]), probabilities) == pytest.approx(0.35)
+    assert evaluate(np.array([0, 1]), np.log(probabilities))["ece"] == pytest.approx(0.35)
 
 
 def test_large_logits_do_not_overflow():

@@ -8,8 +8,8 @@ from scipy import stats
 from scipy.special import softmax
 from sklearn.metrics import recall_score
 
+from helpers.sklearn_scores import reference_scores
 from terralucas.statistics import weighted_scores
-from terralucas.statistics.run_scores import evaluate
 from terralucas.tables.scores import RUN_SCORES
 
 N_CLASSES = 4
@@ -40,7 +40,7 @@ def test_a_weight_is_a_repetition(case, seed):
     labels, logits = case
     weights = np.ones(200) if seed is None else np.random.default_rng(seed).integers(0, 4, 200).astype(float)
     rows = np.repeat(np.arange(200), weights.astype(int))
-    ours, theirs = of_weights(labels, logits, weights), evaluate(labels[rows], logits[rows])
+    ours, theirs = of_weights(labels, logits, weights), reference_scores(labels[rows], logits[rows])
     assert {name: ours[name] for name in RUN_SCORES} == pytest.approx({name: theirs[name] for name in RUN_SCORES})
     for name in weighted_scores.CLASS_SCORES:
         assert [ours[f"{name}:{index}"] for index in range(N_CLASSES)] == pytest.approx(theirs["per_class"][name])

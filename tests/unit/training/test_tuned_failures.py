@@ -150,7 +150,7 @@ def test_a_run_whose_loader_is_terminated_too_saves_its_last_epoch(tmp_path):
 
 @pytest.mark.parametrize("library", ["terratorch", "peft", "lightning"])
 def test_a_run_does_not_go_on_under_another_version_of_what_computes_it(study, monkeypatch, library):
-    chips, _ = runs._read_chips(Inputs(study / "chips.parquet", study / "split.csv", "code"))
+    chips = runs._read_chips(Inputs(study / "chips.parquet", study / "split.csv", "code"), recipe_of())
     learner = partial(TunedLearner, recipe_of(), chips, torch.device("cpu"), inputs_of(study), 0, False)
     before = learner().fingerprint
     assert learner().fingerprint == before
@@ -260,5 +260,5 @@ def test_a_model_that_does_not_fit_is_an_error_and_not_tried_again(study, tmp_pa
 
 
 def test_a_loss_that_needs_its_whole_batch_is_not_cut(study, tmp_path, small_memory):
-    with pytest.raises(StudyError, match=r"a batch of 4 chips was tried.*\n.*lower_batch_on_oom cannot cut"):
+    with pytest.raises(StudyError, match=r"4 chips at a time do not fit.*\n.*lower_batch_on_oom cannot help"):
         run(study, tmp_path, recipe_of(loss={"type": "terratorch_focal"}), lower_batch_on_oom=True)

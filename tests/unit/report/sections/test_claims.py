@@ -124,5 +124,5 @@ def test_recipes_of_both_studies_stand_in_one_row(study):
 
 
 def test_tables_of_another_version_are_refused(study):
-    with pytest.raises(StudyError, match="study old can't stand beside"):
+    with pytest.raises(StudyError, match="study old cannot be shown beside"):
         other_studies_table({"ours": study.tables["summary"], "old": other(study).assign(schema_version=1)})

@@ -171,7 +171,7 @@ def test_one_seed_says_what_it_cannot_tell(tmp_path, render):
     assert "interval for new chips alone" in text
     assert "chips [" in text
     assert "seeds [" not in text
-    assert "One seed tells nothing of the spread over trainings, so that the power can't be told." in text
+    assert "With one seed, the spread over trainings is unknown, and so is the power." in text
     assert "one seed" in text[text.index("The answer") : text.index("Figure 1.")].lower()
     assert not re.search(r"\bnan\b", text.lower())
 
@@ -191,7 +191,7 @@ def test_without_coordinates_the_page_says_so(study, render, tmp_path):
     empty = tmp_path / "points.geojson"
     empty.write_text('{"type": "FeatureCollection", "features": []}', encoding="utf-8")
     text = Page(render(dataclasses.replace(study, geojson=empty))).text
-    assert "so that shared ground can't be told." in text
+    assert "so it is unknown whether they share ground." in text
     assert "so that there is no map." in text
 
 

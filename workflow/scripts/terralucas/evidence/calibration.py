@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
-from sklearn.metrics import brier_score_loss, log_loss
 
 from terralucas.statistics.run_predictions import RunPredictions
-from terralucas.statistics.run_scores import expected_calibration_error
+from terralucas.statistics.run_scores import sums_of_run
 from terralucas.statistics.seed_means import SeedDesign
 from terralucas.tables.score_formulas import CALIBRATION_BINS
+from terralucas.tables.scores import SCORES
 from terralucas.tables.tidy_csv import by_recipe, tidy_table
 from terralucas.tables.vocabulary import CALIBRATION_SCORES, CALIBRATION_STAGES, RECIPE
 
@@ -54,36 +54,10 @@ def scale_runs(runs: Sequence[RunPredictions]) -> tuple[np.ndarray, list[np.ndar
     return temperatures, [run.test.logits / value for run, value in zip(runs, temperatures, strict=True)]
 
 
-def classwise_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """Compute the mean over classes of the calibration error of the class's probability, in equal-width bins.
-
-    Kull et al. (2019), Beyond temperature scaling, §2. The calibration error of the predicted class alone says nothing
-    about the probabilities of rare classes.
-
-    Args:
-        labels: (n,) class indices.
-        probabilities: (n, K), rows sum to 1.
-        bins: number of bins of (0, 1].
-    """
-    n, n_classes = probabilities.shape
-    gaps = np.bincount(
-        (_bins(probabilities, bins) + bins * np.arange(n_classes)).ravel(),
-        weights=(probabilities - np.eye(n_classes)[labels]).ravel(),
-        minlength=bins * n_classes,
-    )
-    return float(np.abs(gaps).sum() / (n * n_classes))
-
-
 def calibration_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
     """Return the scores of `CALIBRATION_SCORES`."""
-    probabilities = softmax(logits.astype(np.float64), axis=1)
-    every = np.arange(logits.shape[1])
-    return {
-        "nll": float(log_loss(labels, probabilities, labels=every)),
-        "brier": float(brier_score_loss(labels, probabilities, labels=every, scale_by_half=False)),
-        "ece": expected_calibration_error(labels, probabilities),
-        "classwise_ece": classwise_calibration_error(labels, probabilities),
-    }
+    sums = sums_of_run(labels, logits)
+    return {name: float(SCORES[name].formula(sums)[0]) for name in CALIBRATION_SCORES}
 
 
 def temperature_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
@@ -158,7 +132,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIB
 
 
 def _bins(probabilities: np.ndarray, bins: int) -> np.ndarray:
-    """Return the number of the bin of (0, 1] of each probability, as in `run_scores.expected_calibration_error`."""
+    """Return the number of the bin of (0, 1] of each probability."""
     return np.clip(np.ceil(probabilities * bins).astype(int) - 1, 0, bins - 1)
 
 

@@ -1,1 +1,1 @@
-"""The report of a study: one HTML page made of its tables; imports the root and `tables` alone."""
+"""The report of a study, one HTML page made from its tables. It imports only the root package and `tables`."""

@@ -1,4 +1,4 @@
-"""What the sections of the report say, in sentences made of their numbers."""
+"""Alternative texts of the report's figures, made from the numbers that the figures show."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from terralucas.tables.vocabulary import ALL_CLASSES, CONTROL, RECIPE
 
 
 def alt_texts(tables: Mapping[str, pd.DataFrame], answers: list[dict[str, str]]) -> dict[str, str]:
-    """Alternative text of each figure: what a reader who cannot see it would want to know."""
+    """Return the alternative text of each figure, which tells its content to readers who cannot see it."""
     ranges = []
     for name in MAIN_SCORES:
         scores = tables["summary"]
@@ -52,12 +52,14 @@ def alt_texts(tables: Mapping[str, pd.DataFrame], answers: list[dict[str, str]])
 
 
 def _mistakes(confusion: pd.DataFrame) -> str:
+    """Name the most frequent wrong prediction of each class, with its share of the chips of the class."""
     totals = confusion.groupby("true_name", sort=False)["count"].sum()
     wrong = confusion[confusion["true_code"] != confusion["predicted_code"]]
     pooled = wrong.groupby(["true_name", "predicted_name"], sort=False)["count"].sum().reset_index(name="chips")
     pooled = pooled[pooled["chips"] > 0].sort_values("chips", ascending=False, kind="stable")
     shares = pooled.drop_duplicates("true_name")
-    return "; ".join(
-        f"{row.true_name} as {row.predicted_name} {PERCENT.text(row.chips / np.maximum(totals[row.true_name], 1))} %"
-        for row in shares.itertuples()
-    ) or "none"  # fmt: skip
+    mistakes = []
+    for row in shares.itertuples():
+        share = PERCENT.text(row.chips / np.maximum(totals[row.true_name], 1))
+        mistakes.append(f"{row.true_name} as {row.predicted_name} {share} %")
+    return "; ".join(mistakes) or "none"

@@ -1,6 +1,6 @@
-"""The self-contained HTML report of a study: every sentence and cell is generated from the tidy tables.
+"""The self-contained HTML report of a study. Every sentence and cell is generated from the tidy tables.
 
-The same tables, figures and context give the same bytes; the file loads nothing from anywhere.
+The same tables, figures and context give a file with the same bytes. The file loads no other file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from terralucas.report.sections import (
 )
 from terralucas.report.sections.answer import answer_items
 from terralucas.report.sections.point_map import map_file, shares_right
-from terralucas.report.wording import breakable, counted, duration, listed, pairs, plain
+from terralucas.report.wording import breakable, count_text, duration_text, list_text, setting_pairs, value_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN
 from terralucas.tables.vocabulary import CONTROL, RECIPE
 
@@ -54,11 +54,11 @@ FIGURES = ("answer", "accuracy", "per_class", "fronts", "reliability", "distance
 
 @dataclass(frozen=True)
 class ReportContext:
-    """What a report tells beyond its tables.
+    """The content of a report that is not in its tables.
 
-    `notices` are shown first; `durations` holds records of `stage`, `seconds` and `jobs`; `chance_macro_accuracy` is
-    the macro accuracy of guessing, a fraction. `git_commit` is None outside version control. `registrations` are the
-    entries of the study's record and `plan_changes` what a reader must know of them.
+    `notices` are shown first. `durations` has records of `stage`, `seconds` and `jobs`. `chance_macro_accuracy` is the
+    macro accuracy of guessing, as a fraction. `git_commit` is None outside version control. `registrations` are the
+    entries of registration.json, and `plan_changes` describes which plans were made after results existed.
     """
 
     study: str
@@ -92,8 +92,8 @@ def build_report(
     Args:
         tables: the tidy tables named in `TABLES`; accuracies and shares are fractions in 0..1.
         figures: SVG files of the figures named in `FIGURES`.
-        geojson: the points of `maps.write_maps`.
-        context: what the tables do not say.
+        geojson: GeoJSON file of `maps.write_maps`.
+        context: the content that is not in the tables.
         path: HTML file to write.
 
     Raises:
@@ -129,13 +129,18 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"pairs": pairs, "plain": plain, "duration": duration, "breakable": breakable}
-    environment.filters["percent"] = PERCENT.text
+    environment.filters |= {
+        "pairs": setting_pairs,
+        "plain": value_text,
+        "duration": duration_text,
+        "breakable": breakable,
+        "percent": PERCENT.text,
+    }
     return environment
 
 
 def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: ReportContext) -> dict[str, Any]:
-    """What the template shows, by section."""
+    """Return the variables of the template, section by section."""
     summary, asked, needs = tables["summary"], tables["contrasts"], tables["power"]
     basis = _basis(summary, tables["runs"], tables["fronts_runs"]["seed"])
     level = basis["level"]
@@ -160,8 +165,8 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "front_table": fronts.hypervolume_table(tables["fronts_summary"], tables["fronts_runs"]),
         "class_table": classes.class_table(tables["classes"]),
         "class_groups": classes.class_groups(tables["per_class"]),
-        "class_sentences": classes.never_predicted(tables["confusion"]),
-        "rarest": classes.rarest(tables["per_class"]),
+        "class_sentences": classes.never_predicted_sentences(tables["confusion"]),
+        "rarest": classes.rarest_class_sentence(tables["per_class"]),
         "control_table": controls.control_table(tables["controls"], summary),
         "control_sentences": controls.control_sentences(tables["controls"], summary),
         "calibration_table": calibration.calibration_table(tables["calibration"]),
@@ -173,7 +178,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "variance_sentences": variance.variance_sentences(tables["variance"]),
         "run_table": runs.run_table(run_rows),
         "n_runs": len(run_rows),
-        "lost_runs": runs.lost_runs(tables["runs"], tables["fronts_runs"]),
+        "lost_runs": runs.lost_run_sentences(tables["runs"], tables["fronts_runs"]),
         "run_sentences": runs.run_sentences(tables["runs"]),
         "alternatives": alt_texts.alt_texts(tables, answer)
         | {"map": f"Map of the share of right test predictions at each point. {point_map.map_sentences(shares)[0]}"},
@@ -192,15 +197,15 @@ def _require(kind: str, names: Iterable[str], given: Mapping[str, Any]) -> None:
 
 
 def _basis(summary: pd.DataFrame, runs: pd.DataFrame, seeds: pd.Series) -> dict[str, Any]:
-    """Seeds, level and kinds of interval of the study."""
+    """Describe the design of the study: recipes, seeds, level and kinds of interval, and numbers of chips."""
     numbers = sorted(seeds.unique())
     sizes = {name: summary[name].nunique() for name in RECIPE}
     plurals = {"backbone": "backbones", "loss": "losses", "decoder": "decoders"}
     level = float(summary["level"].iloc[0])
     return {
         "recipes": len(summary[RECIPE].drop_duplicates()),
-        "factors": listed([counted(count, name, plurals[name]) for name, count in sizes.items()]),
-        "seeds": counted(len(numbers), "seed"),
+        "factors": list_text([count_text(count, name, plurals[name]) for name, count in sizes.items()]),
+        "seeds": count_text(len(numbers), "seed"),
         "seed_numbers": ", ".join(map(str, numbers)),
         "level": level,
         "level_text": f"{100 * level:g}{PERCENT_SIGN}",

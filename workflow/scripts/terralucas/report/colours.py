@@ -1,4 +1,4 @@
-"""Colours that stay with the names of losses."""
+"""Colours of losses: a loss has the same colour in all figures and tables."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
     *("#000000", "#882255", "#999933", "#332288", "#7F7F7F", "#AA6644"),
 )
-# Past this many colours hue alone is no longer safe: later names are drawn hollow or dashed as well.
+# With more names than this, colours alone are hard to distinguish: later names are also drawn hollow or dashed.
 SAFE_COLOURS = 6
 
 
 def palette(names: Iterable[str]) -> dict[str, str]:
-    """Colour-blind-safe hex colour of each name, in the order the names first appear (the study's order)."""
+    """Return a hex colour for each name, safe for colour-blind readers, in the order in which names first appear."""
     return dict(zip(dict.fromkeys(names), itertools.cycle(COLOURS), strict=False))
 
 
 def fills_of(names: Sequence[str]) -> dict[str, bool]:
-    """Whether the marks of each name are filled (lines solid); hollow (dashed) past the safe colours."""
+    """Return for each name whether its marks are filled and its lines solid, instead of hollow and dashed."""
     return {name: index < SAFE_COLOURS for index, name in enumerate(names)}

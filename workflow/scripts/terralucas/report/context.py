@@ -1,4 +1,4 @@
-"""What a report says about where its numbers come from."""
+"""The context of a report: the origin of its numbers, and what a reader must know before reading them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pandas as pd
 import yaml
 
 from terralucas.report.build import ReportContext
-from terralucas.report.wording import listed
+from terralucas.report.wording import list_text
 
 PACKAGES = ("torch", "terratorch", "snakemake", "numpy", "pandas", "scikit-learn", "rasterio")
 
 
 def git_state(folder: Path) -> tuple[str | None, bool]:
-    """Commit of the code and whether it has uncommitted changes; (None, False) outside version control."""
+    """Return the commit of the code, and whether there are uncommitted changes; (None, False) without git."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return commit, bool(_git(folder, "status", "--porcelain"))
@@ -33,14 +33,14 @@ def notices(
     features: Sequence[Mapping[str, Any]],
     tuned: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
-    """What a reader must know before any number: simulated chips, random weights, scores chosen on the test chips."""
+    """Write the notices that a reader must know first, such as simulated chips or random weights."""
     lines = []
     if retrieval["source"] == "simulated":
         lines.append("The chips are simulated: the scores say nothing about real land cover.")
     weights = {record["backbone"]: record["weights"] for record in features} | dict(tuned)
     untrained = [name for name, record in weights.items() if record["source"] == "random"]
     if untrained:
-        names = listed(untrained)
+        names = list_text(untrained)
         lines.append(f"The weights of {names} are random, never pre-trained: the scores say nothing about TerraMind.")
     if config["split"]["validation_is_test"]:
         lines.append("Checkpoints were chosen on the test chips: the scores are optimistic.")
@@ -56,16 +56,17 @@ def notices(
 
 
 def _tuned_backbones(config: Mapping[str, Any], tuned: Sequence[str]) -> dict[str, str]:
-    said = [f"{name} ({config['backbones'][name]['tuning']})" for name in tuned]
-    return {"tuned_backbones": listed(said)} if said else {}
+    names = [f"{name} ({config['backbones'][name]['tuning']})" for name in tuned]
+    return {"tuned_backbones": list_text(names)} if names else {}
 
 
 def _precision(setting: str, durations: pd.DataFrame) -> str:
-    """What ran, where the configuration left it open (see `device.autocast`)."""
+    """Return the precision that was used; with `auto` it depends on the device (see `device.autocast`)."""
     return setting if setting != "auto" else "32 (auto)" if set(durations["device"]) == {"cpu"} else "16-mixed (auto)"
 
 
 def _whole_repetitions(seeds: Sequence[int], folds: int) -> bool:
+    """Return whether the seeds cover all folds of each repetition that they start."""
     wanted = {repetition * folds + fold for repetition in {seed // folds for seed in seeds} for fold in range(folds)}
     return set(seeds) == wanted
 
@@ -79,21 +80,21 @@ def report_context(
     durations: pd.DataFrame,
     registrations: list[dict[str, Any]],
 ) -> ReportContext:
-    """Gather what the report tells beside its tables.
+    """Collect the content of the report that is not in its tables.
 
     Args:
         config: the resolved configuration.
-        retrieval: data/retrieval.json.
-        data_report: data/report.json.
-        features: the features.json of every pass.
-        tuned: the weights.json of every backbone that is tuned, by its name.
+        retrieval: content of data/retrieval.json.
+        data_report: content of data/report.json.
+        features: content of features.json for each extracted array of features.
+        tuned: name of each tuned backbone → content of its weights.json.
         durations: durations.csv.
         registrations: the entries of registration.json.
     """
     split = config["split"]
-    own = {"kfold": ("folds",), "holdout": ("test_share", "validation_is_test")}[split["strategy"]]
-    chosen = () if split["validation_is_test"] else ("validation_share",)
-    used = ("strategy", *own, *chosen, "block_km", "random_state")
+    of_strategy = {"kfold": ("folds",), "holdout": ("test_share", "validation_is_test")}[split["strategy"]]
+    of_validation = () if split["validation_is_test"] else ("validation_share",)
+    used = ("strategy", *of_strategy, *of_validation, "block_km", "random_state")
     commit, dirty = git_state(Path(__file__).parent)
     grid = config["grid"]
     stages = [
@@ -145,7 +146,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def changes(entries: list[dict[str, Any]]) -> list[str]:
-    """In words, what a reader must know of a study's record: each plan made when results existed."""
+    """Write a sentence for each plan that was recorded after results existed, with what it changed."""
     sentences = []
     for number, entry in enumerate(entries):
         if not entry["finished_runs"]:
@@ -156,9 +157,5 @@ def changes(entries: list[dict[str, Any]]) -> list[str]:
             continue
         before, plan = entries[number - 1]["plan"], entry["plan"]
         names = [name for name in dict.fromkeys([*plan, *before]) if plan.get(name) != before.get(name)]
-        sentences.append(f"On {entry['registered_at']}, when {runs} had results, {_listed_names(names)} changed.")
+        sentences.append(f"On {entry['registered_at']}, when {runs} had results, {list_text(names)} changed.")
     return sentences
-
-
-def _listed_names(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,4 +1,4 @@
-"""What a report page is made of: tables whose cells know how they are shown and sorted."""
+"""The tables of a report page, whose cells have a text, an order for sorting, and marks."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import pandas as pd
 from terralucas.tables.scores import NumberFormat, Score
 from terralucas.tables.vocabulary import RECIPE
 
-# Width of a picture of an interval, and the room at its ends, in its own units.
-_PICTURE, _ROOM = 160.0, 6.0
+# Width of the drawing of an interval, and the margin at both ends, in the units of the SVG.
+_DRAWING_WIDTH, _DRAWING_MARGIN = 160.0, 6.0
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """A cell: its text, smaller lines below it, what it is sorted by, and marks.
+    """A cell of a table: its text, smaller lines below, its order for sorting, and marks.
 
     Attributes:
-        text: shown first.
-        small: lines below.
-        order: number the column is sorted by; None sorts by the text.
-        best: the best of its column.
-        whisker: positions of (low, estimate, high, zero) of an interval drawn in the cell.
-        shown: whether the drawn interval is of a difference that is shown.
-        bar: length of a bar, 0 to 1.
+        text: text in the first line.
+        small: smaller lines below the text.
+        order: number by which the column is sorted; None sorts by the text.
+        best: whether the cell is the best of its column.
+        whisker: positions of (low, estimate, high, zero) of an interval that is drawn in the cell.
+        shown: whether the verdict on the drawn interval is that a difference is shown.
+        bar: length of a bar, from 0 to 1.
     """
 
     text: str
@@ -40,13 +40,13 @@ class TableCell:
 
     @property
     def sort_key(self) -> str:
-        """The number as an attribute of the cell; empty where it is missing."""
+        """The number for sorting, as text; empty if it is missing."""
         return "" if self.order is None or pd.isna(self.order) else f"{self.order:.9g}"
 
 
 @dataclass(frozen=True)
 class Column:
-    """Heading of a column, with a smaller note below it."""
+    """The heading of a column, with a smaller note below it."""
 
     label: str
     note: str = ""
@@ -55,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """A row: the parts of its name, the loss whose colour stands before them, and its cells."""
+    """A row of a table: the parts of its name, its cells, and the loss whose colour marks the row."""
 
     name: tuple[str, ...]
     cells: Sequence[TableCell]
@@ -64,7 +64,7 @@ class Row:
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table of the page; the first column holds the rows' names."""
+    """A table of the page; the first column has the names of the rows."""
 
     caption: str
     columns: Sequence[Column]
@@ -73,20 +73,26 @@ class PageTable:
 
 
 def recipe_row(names: pd.Series | dict[str, str], cells: Sequence[TableCell]) -> Row:
-    """A row of a recipe, with its loss' colour."""
+    """Make the row of a recipe, marked with the colour of its loss."""
     return Row(tuple(str(names[name]) for name in RECIPE), cells, str(names["loss"]))
 
 
 def recipe_name(names: pd.Series | dict[str, str]) -> str:
-    """A recipe inside a sentence."""
+    """Return the name of a recipe for use in a sentence."""
     return " · ".join(str(names[name]) for name in RECIPE)
 
 
-def score_cell(row: pd.Series, metric: Score, best: bool = False) -> TableCell:
-    """Pooled score with both intervals, named; the interval over seeds has its own mean."""
-    crossed = metric.interval(row["crossed_low"], row["crossed_high"])
+def crossed_text(row: pd.Series, metric: Score) -> str:
+    """Return the crossed interval after its name, `crossed` or `chips`; empty if there is no interval."""
+    interval = metric.interval(row["crossed_low"], row["crossed_high"])
     name = "chips" if str(row["crossed_interval"]).startswith("chips") else "crossed"
-    small = [f"{name} {crossed}"] if crossed else []
+    return f"{name} {interval}" if interval else ""
+
+
+def score_cell(row: pd.Series, metric: Score, best: bool = False) -> TableCell:
+    """Make a cell with the pooled score and both intervals; the mean over seeds stands before its interval."""
+    crossed = crossed_text(row, metric)
+    small = [crossed] if crossed else []
     seeds = metric.interval(row["seeds_low"], row["seeds_high"])
     if seeds:
         small.append(f"seeds {metric.text(row['mean'])} {seeds}")
@@ -96,28 +102,32 @@ def score_cell(row: pd.Series, metric: Score, best: bool = False) -> TableCell:
 
 
 def best_text(values: pd.Series, metric: Score) -> str | None:
-    """The best value as it is shown; None where all read the same, so that none is the best."""
+    """Return the best value as text; None if all values have the same text, so that none is the best."""
     if values.map(metric.text).nunique() < 2:
         return None
     return metric.text(values.max() if metric.higher_is_better else values.min())
 
 
 def scale(ends: Sequence[float]) -> Callable[[float], str]:
-    """Positions in the pictures of a column: zero and all ends fit."""
+    """Return the function from a value to its position in a drawing; zero and all `ends` are inside the drawing."""
     known = [0.0, *(value for value in ends if np.isfinite(value))]
     span = (max(known) - min(known)) or 1.0
-    return lambda value: f"{_ROOM + (_PICTURE - 2 * _ROOM) * (value - min(known)) / span:.1f}"
+    width = _DRAWING_WIDTH - 2 * _DRAWING_MARGIN
+    return lambda value: f"{_DRAWING_MARGIN + width * (value - min(known)) / span:.1f}"
 
 
 def score_column(metric: Score) -> Column:
+    """Make the heading of a score: its label, its unit and which direction is better."""
     direction = "higher" if metric.higher_is_better else "lower"
     return Column(metric.label, f"{'%, ' if metric.percent else ''}{direction} is better")
 
 
 def seeds_cell(row: pd.Series, metric: NumberFormat) -> TableCell:
+    """Make a cell with a mean over seeds and its interval."""
     interval = metric.interval(row["ci_low"], row["ci_high"])
     return TableCell(metric.text(row["mean"]), (f"seeds {interval}",) if interval else (), row["mean"])
 
 
 def data_uri(content: bytes, kind: str) -> str:
+    """Return a data URI of the content with a media type (`kind`)."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

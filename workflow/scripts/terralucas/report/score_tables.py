@@ -1,4 +1,4 @@
-"""The table of scores that several sections show."""
+"""The table of scores, which several sections show."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from terralucas.tables.vocabulary import RECIPE
 
 
 def score_table(summary: pd.DataFrame, names: Sequence[str], caption: str) -> PageTable:
-    """A row per recipe, a column per metric with both intervals, sorted by pooled macro accuracy."""
+    """Make a table with a row for each recipe and a column for each score, sorted by pooled macro accuracy."""
     metrics = {name: SCORES[name] for name in names}
     if missing := [name for name in names if name not in set(summary["metric"])]:
         raise StudyError(
             f"A table of scores lacks {', '.join(missing)}.",
             expected=f"rows of {', '.join(names)} for every recipe",
-            remedy="delete the study's tables/ folder; the tables are made again",
+            remedy="delete the folder tables/ of the study and start the study again, which makes the tables again",
         )
     best = {
         name: best_text(summary.loc[summary["metric"] == name, "pooled"], metric) for name, metric in metrics.items()
@@ -40,7 +40,7 @@ def score_table(summary: pd.DataFrame, names: Sequence[str], caption: str) -> Pa
 
 
 def interval_words(table: pd.DataFrame) -> str:
-    """The kinds of interval of a table, by the names its cells use."""
+    """Describe the kinds of interval in a table, by the names that its cells use."""
     level = f"{100 * table['level'].iloc[0]:g}{PERCENT_SIGN}"
     chips = table["crossed_interval"].astype(str).str.startswith("chips").all()
     first = "chips: for new chips alone" if chips else "crossed: for new seeds and new chips"

@@ -1,4 +1,4 @@
-"""How a report writes values: percentages, intervals, differences, durations, settings."""
+"""Functions that write values as text: settings, p values, counts, lists, durations, margins."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from terralucas.tables.scores import NumberFormat
 from terralucas.tables.vocabulary import EQUIVALENT, SHOWN
 
 LABELS = {"n_chips": "Chips", "sha256": "SHA-256", "lr": "Learning rate", "unit": "Unit of the values"}
-NO_PLACES = "The chips have no coordinates, so that shared ground can't be told."
-# Beyond this a number of times more chips is no plan.
+NO_PLACES = "The chips have no coordinates, so it is unknown whether they share ground."
+# A larger factor of chips is not shown, because no study can collect so many.
 _MOST_CHIPS = 1000.0
 
 
-def plain(value: Any) -> str:
-    """A setting as a reader would write it."""
+def value_text(value: Any) -> str:
+    """Return a setting as text."""
     if value is None:
         return "none"
     if isinstance(value, bool | np.bool_):
@@ -26,50 +27,52 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}".replace("e-0", "e-")
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {plain(item)}" for key, item in value.items()) or "none"
+        return ", ".join(f"{key}: {value_text(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list | tuple):
-        return ", ".join(plain(item) for item in value) or "none"
+        return ", ".join(value_text(item) for item in value) or "none"
     return str(value)
 
 
 def p_text(p_value: float) -> str:
-    """A p value as `< 0.001` or with three decimals."""
+    """Return a p value as `< 0.001` or with three decimals."""
     return "—" if pd.isna(p_value) else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def p_sentence(p_value: float) -> str:
-    """A p value inside a sentence."""
+    """Return a p value for use in a sentence, as `p = 0.012` or `p < 0.001`."""
     return "" if pd.isna(p_value) else f"p {p_text(p_value)}" if p_value < 0.001 else f"p = {p_text(p_value)}"
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 recipe`, `3 recipes`, `0 recipes`."""
+def count_text(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun, as `1 recipe`, `3 recipes` or `0 recipes`."""
     word = noun if number == 1 else plural or f"{noun}s"
     return f"{number:,} {word}"
 
 
-def listed(names: Sequence[str]) -> str:
-    """`a, b and c`."""
+def list_text(names: Sequence[str]) -> str:
+    """Join names as `a`, `a and b`, or `a, b and c`."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 2 else names)
 
 
-def between(texts: Sequence[str]) -> str:
-    """`a`, or `a to b`, of the first and the last."""
+def range_text(texts: Sequence[str]) -> str:
+    """Return the range from the first to the last text as `a to b`, or `a` if both are equal."""
     return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
 
 
-def pairs(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Settings as (label, text)."""
-    return [(LABELS.get(key, str(key).replace("_", " ").capitalize()), plain(value)) for key, value in settings.items()]
+def setting_pairs(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the label and the text of each setting."""
+    return [
+        (LABELS.get(key, str(key).replace("_", " ").capitalize()), value_text(value)) for key, value in settings.items()
+    ]
 
 
 def breakable(name: str) -> Markup:
-    """A name that may break after its underscores, as a narrow table needs."""
+    """Return a name in which a line may break after each underscore, for narrow tables."""
     return Markup(str(escape(name)).replace("_", "_<wbr>"))
 
 
-def duration(seconds: float) -> str:
-    """Seconds as `12.3 s`, `4 min 05 s` or `2 h 03 min`."""
+def duration_text(seconds: float) -> str:
+    """Return seconds as `12.3 s`, `4 min 05 s` or `2 h 03 min`."""
     if pd.isna(seconds):
         return "—"
     if seconds < 59.95:
@@ -79,19 +82,21 @@ def duration(seconds: float) -> str:
 
 
 def no_seeds_interval(table: pd.DataFrame) -> str:
-    """Why a table has no interval over seeds."""
+    """Say why a table has no interval over seeds."""
     why = "it needs at least two seeds" if table["n_seeds"].max() < 2 else "the seeds do not differ"
     return f"No seeds interval: {why}"
 
 
-def margin_text(row: Mapping[str, Any]) -> str:
-    """The margin of a contrast, in points."""
-    number = f"{100 * row['margin']:g}"
+def margin_text(margin: float, score: NumberFormat) -> str:
+    """Return a margin with its unit: points for scores in percent, no unit for others."""
+    if not score.percent:
+        return f"{margin:g}"
+    number = f"{100 * margin:g}"
     return f"{number} point{'' if number == '1' else 's'}"
 
 
 def needed_text(margin: str, seeds: float, chips: float) -> str:
-    """What would decide a margin: seeds, or more chips of every class."""
+    """Say how many seeds, or how many times the chips of every class, would decide a margin."""
     ways = [f"{seeds:.0f} seeds"] if not pd.isna(seeds) else []
     if not pd.isna(chips) and chips <= _MOST_CHIPS:
         ways.append(f"{factor_text(chips)} times the chips")
@@ -102,13 +107,17 @@ def needed_text(margin: str, seeds: float, chips: float) -> str:
 
 
 def factor_text(factor: float) -> str:
-    """A factor with two digits, never rounded down."""
+    """Return a factor as text, rounded up; below 10 with one decimal, otherwise without decimals."""
     digits = 1 if factor < 10 else 0
     return f"{np.ceil(factor * 10**digits) / 10**digits:.{digits}f}"
 
 
-def state(row: Mapping[str, Any]) -> str:
-    """What a contrast shows: higher, lower, same, open, or none where there is no interval."""
+def contrast_state(row: Mapping[str, Any]) -> str:
+    """Return the state of a contrast on the page.
+
+    It is `higher` or `lower` if a difference is shown, `same` for equivalence within the margin, `open` if undecided,
+    and `none` if there is no interval.
+    """
     if pd.isna(row["crossed_low"]):
         return "none"
     if row["verdict"] == SHOWN:

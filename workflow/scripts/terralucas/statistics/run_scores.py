@@ -1,31 +1,29 @@
-"""Scores of a run from labels and logits."""
+"""Scores of a run from labels and logits, by the formulas of the registry."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
-from sklearn import metrics as sk
 
-from terralucas.tables.score_formulas import CALIBRATION_BINS
+from terralucas.statistics.weighted_scores import chip_terms, weighted_sums
+from terralucas.tables.score_formulas import Sums
+from terralucas.tables.scores import CLASS_SCORES, RUN_SCORES, SCORES
 
 
-def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
-    """Compute the mean gap between confidence and accuracy over equal-width bins, weighted by the chips in each bin.
-
-    Guo et al. (2017), On calibration of modern neural networks, eq. 3.
+def sums_of_run(labels: np.ndarray, logits: np.ndarray) -> Sums:
+    """Add up the terms of all chips, each counted once.
 
     Args:
         labels: (n,) class indices.
-        probabilities: (n, K), rows sum to 1.
-        bins: number of bins of (0, 1].
+        logits: (n, K).
+
+    Returns:
+        Sums of one weighting (B = 1).
     """
-    confidence = probabilities.max(axis=1)
-    hit = (probabilities.argmax(axis=1) == labels).astype(np.float64)
-    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gap = np.bincount(number, weights=confidence - hit, minlength=bins)
-    return float(np.abs(gap).sum() / len(labels))
+    order = np.argsort(labels, kind="stable")
+    labels, logits = labels[order], logits[order]
+    return weighted_sums(np.ones((1, len(labels))), labels, chip_terms(labels, logits), logits.shape[1])
 
 
 def evaluate(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
@@ -40,30 +38,15 @@ def evaluate(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         and n; a recall without chips and a precision without predictions are None. `confusion` has K × K counts; its
         rows are true classes.
     """
-    n_classes = logits.shape[1]
-    every = np.arange(n_classes)
-    probabilities = softmax(logits.astype(np.float64), axis=1)
-    predictions = logits.argmax(axis=1)
-    precision, recall, f1, count = sk.precision_recall_fscore_support(
-        labels, predictions, labels=every, zero_division=np.nan
-    )
+    sums = sums_of_run(labels, logits)
     return {
         "n": len(labels),
-        "macro_accuracy": float(sk.recall_score(labels, predictions, average="macro", labels=np.unique(labels))),
-        "micro_accuracy": float(sk.accuracy_score(labels, predictions)),
-        "macro_f1": float(sk.f1_score(labels, predictions, average="macro", labels=np.unique(labels), zero_division=0)),
-        "mcc": float(sk.matthews_corrcoef(labels, predictions)),
-        "cohen_kappa": float(sk.cohen_kappa_score(labels, predictions, labels=every)),
-        "nll": float(sk.log_loss(labels, probabilities, labels=every)),
-        "brier": float(sk.brier_score_loss(labels, probabilities, labels=every, scale_by_half=False)),
-        "ece": expected_calibration_error(labels, probabilities),
+        **{name: float(SCORES[name].formula(sums)[0]) for name in RUN_SCORES},
         "per_class": {
-            "recall": _none_for_nan(recall),
-            "precision": _none_for_nan(precision),
-            "f1": _none_for_nan(f1),
-            "n": [int(value) for value in count],
+            **{name: _none_for_nan(score.formula(sums)[0]) for name, score in CLASS_SCORES.items()},
+            "n": sums.true[0].astype(int).tolist(),
         },
-        "confusion": sk.confusion_matrix(labels, predictions, labels=every).tolist(),
+        "confusion": sums.confusion[0].astype(int).tolist(),
     }
 
 

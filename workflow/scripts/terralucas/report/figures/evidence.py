@@ -1,4 +1,4 @@
-"""Figures of what the scores mean: fronts, reliability, distance to training chips, and errors on the map."""
+"""Figures of the evidence: fronts, reliability, distance to training chips, and errors on the map."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _GREY = "#555555"
 # Dark is wrong, light is right; the colours of cividis differ for every kind of colour vision.
 _MAP_COLOURS = "cividis"
 _MARGIN_M = 25_000
-# The share of hits among fewer predictions than this is mostly chance.
-_STEADY_BIN = 10
+# With fewer predictions than this, the share of hits in a bin is mostly chance, and no line is drawn to it.
+_SMALLEST_LINE_BIN = 10
 
 
 def fronts_figure(points: pd.DataFrame, runs: pd.DataFrame, path: Path) -> None:
-    """Macro against micro accuracy (percent) under all prior shifts, a panel per backbone and decoder.
+    """Draw macro against micro accuracy (percent) under all prior shifts, with a panel for each backbone and decoder.
 
     Args:
-        points: of `fronts.points_table`; the best of each recipe's mean points are drawn.
-        runs: of `fronts.runs_table`; its means mark the unshifted runs and the shift chosen on validation chips.
+        points: result of `fronts.points_table`; the points on the front of each recipe are drawn.
+        runs: result of `fronts.front_runs_table`; its means mark the unshifted runs and the chosen shift.
         path: SVG file to write.
     """
     losses, heads, columns = _layout(points)
@@ -77,15 +77,16 @@ def fronts_figure(points: pd.DataFrame, runs: pd.DataFrame, path: Path) -> None:
 
 
 def reliability_figure(reliability: pd.DataFrame, path: Path) -> None:
-    """Share of hits against confidence (percent) before and after temperature scaling, a column per head.
+    """Draw the share of hits against confidence (percent) before and after temperature scaling.
 
     Args:
-        reliability: of `calibration.reliability_table`.
+        reliability: result of `calibration.reliability_table`; there is a column of panels for each backbone and
+            decoder.
         path: SVG file to write.
     """
     losses, heads, _ = _layout(reliability)
     colours, fills = palette(losses), fills_of(losses)
-    # More columns than fit a screen become rows of their own.
+    # Columns that do not fit on a screen are drawn in further rows.
     columns = min(len(heads), 4)
     blocks = [heads[start : start + columns] for start in range(0, len(heads), columns)]
     places = [
@@ -106,15 +107,15 @@ def reliability_figure(reliability: pd.DataFrame, path: Path) -> None:
             for names, bins in by_recipe(shown[(shown["stage"] == stage) & (shown["n"] > 0)]):
                 colour = colours[names["loss"]]
                 style = "-" if fills[names["loss"]] else "--"
-                steady = 100 * bins.loc[bins["n"] >= _STEADY_BIN, ["confidence", "accuracy"]]
+                steady = 100 * bins.loc[bins["n"] >= _SMALLEST_LINE_BIN, ["confidence", "accuracy"]]
                 axes.plot(steady["confidence"], steady["accuracy"], color=colour, linewidth=1.2, linestyle=style)
                 areas = 4 + 60 * bins["n"] / most
                 axes.scatter(100 * bins["confidence"], 100 * bins["accuracy"], s=areas, color=colour, linewidth=0)
             decorate(axes, f"{' · '.join(head)}: {stage}")
         note = (
             "Test predictions of all seeds in 15 bins of confidence; areas: predictions in the bin; lines join bins of "
-            f"at least {_STEADY_BIN}. On the dotted line confidence is the share of hits. After: logits divided by a "
-            "temperature fitted on validation chips."
+            f"at least {_SMALLEST_LINE_BIN}. On the dotted line confidence is the share of hits. After: logits divided "
+            "by a temperature fitted on validation chips."
         )
         caption(figure, "Confidence (%)", note)
         figure.supylabel("Share of hits (%)", fontsize=10)
@@ -122,10 +123,10 @@ def reliability_figure(reliability: pd.DataFrame, path: Path) -> None:
 
 
 def distance_figure(distances: pd.DataFrame, path: Path) -> None:
-    """Micro accuracy (percent) of every recipe by the distance to the nearest training chip, a panel per backbone.
+    """Draw micro accuracy (percent) by the distance to the nearest training chip, with a panel for each backbone.
 
     Args:
-        distances: of `leakage.distance_table`.
+        distances: result of `leakage.distance_table`.
         path: SVG file to write.
     """
     title = "Micro accuracy by distance to the nearest training chip"
@@ -166,10 +167,10 @@ def distance_figure(distances: pd.DataFrame, path: Path) -> None:
 
 
 def map_figure(points: gpd.GeoDataFrame, path: Path) -> None:
-    """Share of the test predictions of every point that are right (percent), over the outline of Italy.
+    """Draw the share of right test predictions of every point (percent), over the outline of Italy.
 
     Args:
-        points: of `maps.correctness_table`.
+        points: result of `maps.correctness_table`.
         path: SVG file to write.
     """
     if points.empty:
@@ -203,14 +204,14 @@ def map_figure(points: gpd.GeoDataFrame, path: Path) -> None:
 
 
 def _layout(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, str]], int]:
-    """Losses, (backbone, decoder) of each panel, and panels in a row."""
+    """Return the losses, the (backbone, decoder) of each panel, and the number of panels in a row."""
     heads = list(table[["backbone", "decoder"]].drop_duplicates().itertuples(index=False, name=None))
     columns = len(heads) if len(heads) <= 3 else 2 if len(heads) == 4 else 3
     return list(dict.fromkeys(table["loss"])), heads, columns
 
 
 def _size(heads: Sequence[object], columns: int, panel_height: float) -> tuple[float, float]:
-    """Width and height of a figure of panels, in inches."""
+    """Return the width and the height of a figure of panels, in inches."""
     return {1: 8.2, 2: 11.2, 3: 13.0}[columns], panel_height * np.ceil(len(heads) / columns) + 0.9
 
 
@@ -227,5 +228,5 @@ def _union(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _dot_area(points: int) -> float:
-    """Area of a dot, so that few points are seen and many do not cover each other."""
+    """Return the area of a dot: large for few points, and small for many, so that they do not cover each other."""
     return float(np.clip(20_000 / points, 6, 40))

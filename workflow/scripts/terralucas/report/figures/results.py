@@ -1,6 +1,6 @@
-"""The figures of a study, drawn from its tidy tables as SVG files whose bytes depend on the tables alone.
+"""Figures of the results, drawn from the tidy tables as SVG files; equal tables give files with equal bytes.
 
-Every accuracy, recall and share in the tables is a fraction in 0..1; every axis shows percent.
+Every accuracy, recall and share in the tables is a fraction from 0 to 1; every axis shows percent.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from terralucas.tables.vocabulary import AVERAGED, CONTROL, EQUIVALENT, RECIPE, 
 
 ALL_CLASSES = "all"
 _RECALL_ENDS = ["wilson_low", "wilson_high", "seeds_low", "seeds_high"]
-# What a contrast shows, by colour and marker.
+# Colour, marker and filling of each verdict.
 _VERDICT_STYLES = {
     SHOWN: ("#0072B2", "o", True),
     EQUIVALENT: ("#009E73", "s", True),
@@ -48,11 +48,11 @@ MOST_NUMBERED_CLASSES = 12
 
 
 def answer_figure(contrasts: pd.DataFrame, level: float, path: Path) -> None:
-    """The averaged contrasts in macro and in micro accuracy (points) with both intervals and the margin's band.
+    """Draw the averaged contrasts in macro and micro accuracy (points), with both intervals and the margin as a band.
 
     Args:
-        contrasts: tidy table with one row per contrast, scope and metric; drawn are those averaged over all cells.
-        level: of the intervals.
+        contrasts: contrasts.csv; only the contrasts of the family `averaged` are drawn.
+        level: confidence level of the intervals.
         path: SVG file to write.
     """
     averaged = contrasts[(contrasts["family"] == AVERAGED) & (contrasts["classes"] == ALL_CLASSES)]
@@ -76,7 +76,7 @@ def answer_figure(contrasts: pd.DataFrame, level: float, path: Path) -> None:
 
 
 def _forest_panel(axes: Axes, rows: pd.DataFrame) -> None:
-    """Differences of one metric from top to bottom, each with its numbers above."""
+    """Draw the differences of one score from top to bottom, each with its numbers above it."""
     margin = 100 * rows["margin"].max()
     if np.isfinite(margin):
         axes.axvspan(-margin, margin, color="#EFEFEF", linewidth=0, zorder=0)
@@ -105,7 +105,7 @@ def _forest_panel(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _contrast_note(contrasts: pd.DataFrame, level: float) -> str:
-    """What the marks of the contrasts stand for."""
+    """Explain the marks of the contrasts."""
     if contrasts["crossed_low"].isna().all():
         return "Points: pooled differences. No intervals: nothing varies."
     both = contrasts["seeds_low"].notna().any()
@@ -119,10 +119,10 @@ def _contrast_note(contrasts: pd.DataFrame, level: float) -> str:
 
 
 def accuracy_figure(summary: pd.DataFrame, path: Path) -> None:
-    """Macro against micro accuracy (percent) of every recipe, a panel per backbone, with both intervals as a cross.
+    """Draw macro against micro accuracy (percent) of every recipe, with both intervals, in a panel for each backbone.
 
     Args:
-        summary: tidy table with one row per recipe, set of classes and metric; only all classes are drawn.
+        summary: summary.csv; only the scores over all classes are drawn.
         path: SVG file to write.
     """
     summary = summary[summary["classes"] == ALL_CLASSES]
@@ -161,11 +161,11 @@ def _wrapped(name: str, width: int = 24, lines: int = 3) -> str:
 
 
 def per_class_figure(per_class: pd.DataFrame, path: Path) -> None:
-    """Recall (percent) of every class and recipe as dot and whisker, a panel per backbone, commonest class on top.
+    """Draw the recall (percent) of every class and recipe, in a panel for each backbone, the most common class on top.
 
     Args:
-        per_class: tidy table with one row per recipe, set of classes, class and metric; only `recall` is drawn, with
-            all classes. Its thick whiskers are Wilson's, which hold where a rare class leaves few distinct draws.
+        per_class: per_class.csv; only `recall` over all classes is drawn. Thick whiskers are Wilson's intervals, which
+            are valid for rare classes, for which the crossed interval has few distinct draws.
         path: SVG file to write.
     """
     recall = per_class[(per_class["metric"] == "recall") & (per_class["classes"] == ALL_CLASSES)]
@@ -194,7 +194,7 @@ def per_class_figure(per_class: pd.DataFrame, path: Path) -> None:
                 axes.set_ylim(len(counts) - 0.5, -0.5)
                 axes.set_xlim(-2, 102)
             axes.tick_params(axis="y", length=0)
-            # The panel is taller than a screen: the scale must be in sight from both ends.
+            # The panel is taller than a screen, so the scale is drawn at both ends.
             axes.tick_params(axis="x", top=True, labeltop=True)
         caption(figure, "Recall (%)", f"{_recall_note(recall)} n: test chips, all seeds together.")
         recipe_legend(figure, losses, decoders)
@@ -203,7 +203,7 @@ def per_class_figure(per_class: pd.DataFrame, path: Path) -> None:
 def _recall_panel(
     axes: Axes, recall: pd.DataFrame, recipes: list[tuple[str, str]], codes: list[int], pitch: float
 ) -> None:
-    """Dots and whiskers of one backbone; `pitch` is the step between recipes in units of a class's row."""
+    """Draw the dots and whiskers of one backbone; `pitch` is the distance between recipes, in heights of a row."""
     losses, decoders = (list(dict.fromkeys(names)) for names in zip(*recipes, strict=True))
     colours, fills = palette(losses), fills_of(losses)
     markers = dict(zip(decoders, itertools.cycle(MARKERS), strict=False))
@@ -221,7 +221,7 @@ def _recall_panel(
 
 
 def _recall_note(recall: pd.DataFrame) -> str:
-    """The note of `interval_note` with Wilson's interval in the place of the crossed one."""
+    """Return the note of `interval_note` with Wilson's interval in place of the crossed interval."""
     wilson = recall.assign(crossed_low=recall["wilson_low"], crossed_high=recall["wilson_high"])
     note = interval_note(wilson)
     for name in CROSSED_NAMES.values():
@@ -230,10 +230,10 @@ def _recall_note(recall: pd.DataFrame) -> str:
 
 
 def confusion_figure(confusion: pd.DataFrame, path: Path) -> None:
-    """Row-normalised confusion matrices (percent of the true class), one small panel per recipe.
+    """Draw the confusion matrix of each recipe, in percent of the true class.
 
     Args:
-        confusion: tidy table of counts, pooled out of fold over the seeds.
+        confusion: confusion.csv, the counts over the test chips of all seeds.
         path: SVG file to write.
     """
     recipes = confusion[RECIPE].drop_duplicates()
@@ -275,7 +275,7 @@ def confusion_figure(confusion: pd.DataFrame, path: Path) -> None:
 
 
 def _confusion_panel(axes: Axes, shares: np.ndarray) -> mpl.image.AxesImage:
-    """Draw one matrix of percentages (true × predicted); classes without test chips stay grey."""
+    """Draw one matrix of percentages (true × predicted); rows of classes without test chips stay grey."""
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     axes.set_facecolor("#DDDDDD")
     size = len(shares)
@@ -295,10 +295,10 @@ def _confusion_panel(axes: Axes, shares: np.ndarray) -> mpl.image.AxesImage:
 
 
 def curves_figure(curves: pd.DataFrame, path: Path) -> None:
-    """Validation macro accuracy (percent) by epoch: mean over seeds and the range from minimum to maximum.
+    """Draw the validation macro accuracy (percent) by epoch: the mean over seeds, and the range over seeds as a band.
 
     Args:
-        curves: tidy table with one row per recipe and epoch.
+        curves: curves.csv, with one row for each recipe and epoch.
         path: SVG file to write.
     """
     losses = list(dict.fromkeys(curves["loss"]))
@@ -319,7 +319,7 @@ def curves_figure(curves: pd.DataFrame, path: Path) -> None:
                     color=colours[loss],
                     linewidth=1.8,
                     linestyle="-" if fills[loss] else "--",
-                    # A single epoch is a point, and a line through one point is invisible.
+                    # With a single epoch, a marker is drawn, because a line through one point is invisible.
                     marker="o" if len(run) == 1 else None,
                 )
             decorate(axes, f"{backbone} · {decoder}")

@@ -1,4 +1,4 @@
-"""What all figures share: colours that stay with their names, style, panels, legends and captions."""
+"""The parts that all figures share: style, panels, legends, captions and whiskers."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from terralucas.files import atomic_path
 from terralucas.report.colours import fills_of, palette
 from terralucas.report.wording import no_seeds_interval
 
-# A figure of more inches than this does not fit a screen: its legend is drawn at both ends.
+# A figure of more inches than this is higher than a screen, so its legend is drawn at both ends.
 TALL = 9.0
 MARKERS = ("o", "s", "^", "D", "v", "P")
-# By the names of `crossed.method` without the kind of quantiles, and of `intervals`.
+# Words for the kinds of interval; keys are the first part of the names of `crossed_interval.method`.
 CROSSED_NAMES = {"crossed": "crossed, for new seeds and new chips", "chips": "for new chips alone, one seed"}
 SEEDS_NAMES = {
     "nadeau_bengio_t": "seeds, Nadeau–Bengio t for new seeds",
@@ -37,7 +37,7 @@ SEEDS_NAMES = {
 STYLE = {
     **sns.axes_style("ticks"),
     "font.family": ["sans-serif"],
-    # Shipped with matplotlib: the layout, and so the bytes, do not depend on the fonts of the machine.
+    # Matplotlib contains this font, so that layout and bytes do not depend on the fonts of the machine.
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "axes.titlesize": 10.5,
@@ -52,16 +52,16 @@ STYLE = {
     "grid.linewidth": 0.8,
     "svg.fonttype": "none",
     "svg.hashsalt": "terralucas",
-    # A class or loss may be named with a dollar sign.
+    # The name of a class or loss may contain a dollar sign, which must not start a formula.
     "text.parse_math": False,
 }
 
 
 @contextmanager
 def drawing(path: Path, title: str, width: float, height: float) -> Iterator[Figure]:
-    """Yield an empty figure of `width` by `height` inches; write it to `path` as SVG when the block ends well."""
+    """Yield an empty figure of `width` by `height` inches; write it to `path` as SVG if the block raises no error."""
     with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # Text stays text in the SVG, so a letter that is missing here is drawn with a font of the reader.
+        # Text is stored as text in the SVG. If a letter is missing in this font, the reader's font has it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
         yield figure
@@ -70,7 +70,7 @@ def drawing(path: Path, title: str, width: float, height: float) -> Iterator[Fig
 
 
 def panels(figure: Figure, count: int, columns: int) -> list[Axes]:
-    """`count` axes with shared scales in rows of `columns`; only outer axes carry tick labels."""
+    """Make `count` axes with shared scales, in rows of `columns`; only the outer axes have tick labels."""
     rows = math.ceil(count / columns)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes in grid[count:]:
@@ -81,8 +81,8 @@ def panels(figure: Figure, count: int, columns: int) -> list[Axes]:
 
 
 def decorate(axes: Axes, title: str) -> None:
-    """Title, grid and spines of a panel."""
-    # Left-aligned: a long title then runs into free space and not over its neighbour's.
+    """Set the title, the grid and the spines of a panel."""
+    # Left-aligned, so that a long title extends into free space and does not overlap the title of the next panel.
     axes.set_title(title, loc="left")
     axes.grid(visible=True)
     axes.set_axisbelow(True)
@@ -90,18 +90,18 @@ def decorate(axes: Axes, title: str) -> None:
 
 
 def caption(figure: Figure, label: str, note: str) -> None:
-    """The shared label of the horizontal axes and, below it, what the marks stand for."""
+    """Write the shared label of the horizontal axes and, below it, the explanation of the marks."""
     lines = textwrap.fill(note, int(11 * figure.get_figwidth()))
     figure.supxlabel(f"{label}\n{lines}", fontsize=10)
 
 
 def marker_style(colour: str, filled: bool) -> dict[str, Any]:
-    """Keyword arguments of `plot` for a filled or hollow marker."""
+    """Return the keyword arguments of `plot` for a filled or hollow marker."""
     return {"color": colour, "markerfacecolor": colour if filled else "white", "markeredgecolor": colour}
 
 
 def recipe_legend(figure: Figure, losses: Sequence[str], decoders: Sequence[str]) -> None:
-    """Losses by colour and decoders by marker, to the right of the panels."""
+    """Draw the legend of losses (colours) and decoders (markers), to the right of the panels."""
     colours, fills = palette(losses), fills_of(losses)
     entries: list[tuple[Line2D | None, str]] = [(None, "Loss (colour)")]
     entries += [
@@ -118,7 +118,7 @@ def recipe_legend(figure: Figure, losses: Sequence[str], decoders: Sequence[str]
 
 
 def loss_legend(figure: Figure, losses: Sequence[str]) -> None:
-    """Losses by colour and, past the safe colours, by dashes, to the right of the panels."""
+    """Draw the legend of losses (colours and, with many losses, dashes), to the right of the panels."""
     colours, fills = palette(losses), fills_of(losses)
     entries: list[tuple[Line2D | None, str]] = [(None, "Loss (colour)")]
     entries += [
@@ -129,7 +129,7 @@ def loss_legend(figure: Figure, losses: Sequence[str]) -> None:
 
 
 def verdict_legend(figure: Figure, styles: Mapping[str, tuple[str, str, bool]]) -> None:
-    """Verdicts by colour and marker, to the right of the panels."""
+    """Draw the legend of verdicts (colours and markers), to the right of the panels."""
     entries: list[tuple[Line2D | None, str]] = [(None, "Verdict")]
     entries += [
         (Line2D([], [], linestyle="none", marker=marker, markersize=7, **marker_style(colour, filled)), name)
@@ -139,7 +139,7 @@ def verdict_legend(figure: Figure, styles: Mapping[str, tuple[str, str, bool]]) 
 
 
 def _place_legend(figure: Figure, entries: list[tuple[Line2D | None, str]]) -> None:
-    """Draw (handle, label) entries; one without a handle is a heading."""
+    """Draw a legend from (handle, label) entries; an entry without a handle is a heading."""
     handles = [handle or Line2D([], [], linestyle="none") for handle, _ in entries]
     legends = [figure.legend(handles, [""] * len(entries), loc="outside right upper")]
     if figure.get_figheight() > TALL:
@@ -147,7 +147,7 @@ def _place_legend(figure: Figure, entries: list[tuple[Line2D | None, str]]) -> N
         legends.append(figure.legend(handles, [""] * len(entries), loc="lower right", bbox_to_anchor=above_caption))
         legends[-1].set_in_layout(False)
     for legend, (number, (handle, label)) in itertools.product(legends, enumerate(entries)):
-        # Set afterwards: matplotlib drops a legend entry whose label starts with an underscore.
+        # Labels are set afterwards, because matplotlib leaves out a legend entry whose label starts with an underscore.
         text = legend.get_texts()[number]
         text.set_text(textwrap.fill(label, 26))
         text.set_fontweight("bold" if handle is None else "normal")
@@ -161,7 +161,7 @@ def _seeds(table: pd.DataFrame) -> str:
 
 
 def interval_note(table: pd.DataFrame) -> str:
-    """What the points and whiskers of a figure of pooled scores stand for, from the table's own columns."""
+    """Explain the points and whiskers of a figure of pooled scores, from the columns of its table."""
     known = [table.dropna(subset=[f"{kind}_low", f"{kind}_high"]) for kind in ("crossed", "seeds")]
     note = f"Points: all test chips of {_seeds(table)} pooled."
     if known[0].empty and known[1].empty:
@@ -182,7 +182,7 @@ def _joined(names: Iterable[str]) -> str:
 
 
 def whisker(axes: Axes, place: float, limits: Sequence[float], colour: str, *, thick: bool, upright: bool) -> None:
-    """An interval (in the axis' units) at a place: thick for the crossed one, thin for that over seeds."""
+    """Draw an interval, in the units of the axis: thick for the crossed interval, thin for the seeds interval."""
     if not np.isfinite(limits).all():
         return
     along, across = list(limits), [place, place]
@@ -191,6 +191,6 @@ def whisker(axes: Axes, place: float, limits: Sequence[float], colour: str, *, t
 
 
 def blank_figure(path: Path, title: str, sentence: str) -> None:
-    """A figure that says why there is nothing to draw."""
+    """Draw a figure with a sentence that says why there is nothing to draw."""
     with drawing(path, title, 6.5, 1.0) as figure:
         figure.text(0.5, 0.5, sentence, ha="center", va="center", fontsize=10)

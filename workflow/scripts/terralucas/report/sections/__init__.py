@@ -1,1 +1,1 @@
-"""The sections of the report: one file holds the sentences and the table of one section."""
+"""The sections of the report; each module makes the sentences and the table of one section."""

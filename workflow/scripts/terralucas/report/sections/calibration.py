@@ -1,17 +1,17 @@
-"""Section calibration: temperature scaling."""
+"""The section “Calibration”: temperature scaling."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from terralucas.report.page_tables import Column, PageTable, TableCell, recipe_row, seeds_cell
-from terralucas.report.wording import counted
+from terralucas.report.wording import count_text
 from terralucas.tables.scores import NUMBER, SCORES
 from terralucas.tables.vocabulary import CALIBRATION_SCORES, RECIPE
 
 
 def calibration_sentences(calibration: pd.DataFrame) -> list[str]:
-    """For how many recipes temperature scaling lowers each score, and where temperatures lie."""
+    """Say for how many recipes temperature scaling lowers each score, and give the range of temperatures."""
     sentences = []
     for name in ("nll", "ece", "classwise_ece"):
         change = calibration[(calibration["metric"] == name) & (calibration["stage"] == "after_minus_before")]
@@ -19,25 +19,26 @@ def calibration_sentences(calibration: pd.DataFrame) -> list[str]:
         if change["ci_low"].isna().all():
             down = int((change["mean"] < 0).sum())
             sentences.append(
-                f"{SCORES[name].label} falls for {down} of {counted(len(change), 'recipe')}; no intervals."
+                f"{SCORES[name].label} falls for {down} of {count_text(len(change), 'recipe')}; no intervals."
             )
             continue
         raised = f" and raises it for {higher}" if higher else ""
+        recipes = count_text(len(change), "recipe")
         sentences.append(
-            f"Temperature scaling lowers {SCORES[name].label} for {lower} of {counted(len(change), 'recipe')}{raised} "
+            f"Temperature scaling lowers {SCORES[name].label} for {lower} of {recipes}{raised} "
             "(intervals of the change over seeds that exclude zero, unadjusted)."
         )
     fitted = calibration.loc[calibration["metric"] == "temperature", "mean"]
     over, under = int((fitted > 1).sum()), int((fitted < 1).sum())
     sentences.append(
-        f"Mean temperatures run from {fitted.min():.2f} to {fitted.max():.2f}: of {counted(len(fitted), 'recipe')} "
+        f"Mean temperatures run from {fitted.min():.2f} to {fitted.max():.2f}: of {count_text(len(fitted), 'recipe')} "
         f"{over} are overconfident (above 1) and {under} underconfident (below 1)."
     )
     return sentences
 
 
 def calibration_table(calibration: pd.DataFrame) -> PageTable:
-    """Temperature, and each calibration score before and after it, with the interval of the change."""
+    """Make a table of temperatures and of calibration scores before and after scaling, with intervals of the change."""
     labels = {name: SCORES[name].label for name in CALIBRATION_SCORES}
     rows = []
     for key, recipe in calibration.groupby(RECIPE, sort=False):

@@ -1,4 +1,4 @@
-"""What the claims of an earlier study come to, and the scores of other studies beside this one's, for the page."""
+"""The section “What was claimed”: the verdict on each claim of an earlier study."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 import pandas as pd
 
-from terralucas.report.wording import needed_text, p_sentence
+from terralucas.report.wording import margin_text, needed_text, p_sentence
 from terralucas.tables.scores import SCORES, Score
 from terralucas.tables.vocabulary import ALL_CLASSES, REFUTED, RELATION_EQUIVALENT, RELATION_HIGHER, UNDECIDABLE
 
 
 def claim_items(claims: pd.DataFrame, level: float) -> list[dict[str, str]]:
-    """For each claim its name, what it says, the verdict over all classes, and why, in sentences.
+    """Make an item for each claim: its name, its statement, the verdict over all classes, and the reason.
 
     Args:
         claims: claims.csv.
-        level: of the intervals.
+        level: confidence level of the intervals.
     """
-    found = []
+    items = []
     for name, rows in claims.groupby("claim", sort=False):
         by_classes = {row["classes"]: row for row in rows.to_dict("records")}
         row = by_classes.pop(ALL_CLASSES)
@@ -29,11 +29,15 @@ def claim_items(claims: pd.DataFrame, level: float) -> list[dict[str, str]]:
             for classes, other in by_classes.items()
             if other["verdict"] != row["verdict"]
         ]
-        found.append({
-            "name": str(name), "says": str(row["says"]), "verdict": row["verdict"],
-            "sentence": f"{sentence[0].upper()}{sentence[1:]}.{''.join(others)}",
-        })  # fmt: skip
-    return found
+        items.append(
+            {
+                "name": str(name),
+                "says": str(row["says"]),
+                "verdict": row["verdict"],
+                "sentence": f"{sentence[0].upper()}{sentence[1:]}.{''.join(others)}",
+            }
+        )
+    return items
 
 
 def _sentence(row: Mapping[str, Any], alpha: float) -> str:
@@ -47,7 +51,7 @@ def _sentence(row: Mapping[str, Any], alpha: float) -> str:
         return f"{head} {a} − {b} is {gap} for new chips alone, and one seed says nothing of new training"
     if row["verdict"] == UNDECIDABLE:
         return f"{head} {a} − {b} is {gap}{_need(row, metric)}"
-    within = _margin(row["margin"], metric)
+    within = margin_text(row["margin"], metric)
     if row["relation"] == RELATION_EQUIVALENT and row["verdict"] == REFUTED:
         return f"{head} {a} and {b} differ by more than {within}: {gap}, {p_sentence(row['p_exceeding_holm'])}"
     if row["relation"] == RELATION_EQUIVALENT or row["p_holm"] >= alpha:
@@ -57,15 +61,8 @@ def _sentence(row: Mapping[str, Any], alpha: float) -> str:
 
 
 def _need(row: Mapping[str, Any], metric: Score) -> str:
-    """What would decide it; nothing where there is no margin, or where this design mostly would."""
+    """Say what would decide the claim; empty if there is no margin, or if this design has the power to decide."""
     seeds, chips = row["seeds_needed"], row["chips_factor_needed"]
     if pd.isna(row["margin"]) or seeds <= row["n_seeds"] or chips == 1:
         return ""
-    return f"; {needed_text(_margin(row['margin'], metric), seeds, chips)}"
-
-
-def _margin(margin: float, metric: Score) -> str:
-    if not metric.percent:
-        return f"{margin:g}"
-    number = f"{100 * margin:g}"
-    return f"{number} point{'' if number == '1' else 's'}"
+    return f"; {needed_text(margin_text(row['margin'], metric), seeds, chips)}"

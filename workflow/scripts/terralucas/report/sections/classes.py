@@ -1,4 +1,4 @@
-"""Section classes: recall, precision and F1 of each class."""
+"""The section “Classes”: recall, precision and F1 of each class."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from terralucas.report.page_tables import (
     score_column,
 )
 from terralucas.report.score_tables import interval_words
-from terralucas.report.wording import between, counted, listed
+from terralucas.report.wording import count_text, list_text, range_text
 from terralucas.tables.scores import CLASS_SCORES, PERCENT, PERCENT_SIGN, Score
 from terralucas.tables.vocabulary import ALL_CLASSES, CONTROL, RECIPE
 
 
-def never_predicted(confusion: pd.DataFrame) -> list[str]:
-    """Classes that no run of some recipe predicts, so that their precision is undefined."""
+def never_predicted_sentences(confusion: pd.DataFrame) -> list[str]:
+    """Name the classes that a recipe never predicts, so that their precision is undefined."""
     counts = confusion.groupby([*RECIPE, "predicted_code", "predicted_name"], sort=False)["count"].sum().reset_index()
     recipes = len(counts[RECIPE].drop_duplicates())
     sentences = []
     for (_, name), group in counts[counts["count"] == 0].groupby(["predicted_code", "predicted_name"], sort=False):
-        who = "any recipe" if len(group) == recipes else listed([recipe_name(row) for _, row in group.iterrows()])
+        who = "any recipe" if len(group) == recipes else list_text([recipe_name(row) for _, row in group.iterrows()])
         if 3 < len(group) < recipes:
             who = f"{len(group)} of {recipes} recipes"
         sentences.append(f"“{name}” is never predicted by {who}: its precision is undefined there.")
     return sentences
 
 
-def rarest(per_class: pd.DataFrame) -> str:
-    """What one test chip of the rarest class is worth."""
+def rarest_class_sentence(per_class: pd.DataFrame) -> str:
+    """Say how much one test chip of the rarest class changes its recall and the macro accuracy."""
     recall = per_class[(per_class["metric"] == "recall") & (per_class["classes"] == ALL_CLASSES)]
     chips = recall.groupby("class_name", sort=False)["n"].max()
     chips = chips[chips > 0]
@@ -45,14 +45,14 @@ def rarest(per_class: pd.DataFrame) -> str:
         return ""
     n = int(chips.min())
     return (
-        f"Fewest test chips: “{chips.idxmin()}”, {counted(n, 'chip')} over all seeds. One of them more or less moves "
-        f"the pooled recall of its class by {100 / n:.3g} points and the macro accuracy by "
+        f"Fewest test chips: “{chips.idxmin()}”, {count_text(n, 'chip')} over all seeds. One of them more or less "
+        f"moves the pooled recall of its class by {100 / n:.3g} points and the macro accuracy by "
         f"{100 / n / len(chips):.2g} points."
     )
 
 
 def class_groups(per_class: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each class its table of recipes: recall with three intervals, precision and F1 with two."""
+    """Make a table of recipes for each class: recall with three intervals, precision and F1 with two."""
     groups = []
     shown = per_class[per_class["classes"] == ALL_CLASSES]
     for (code, name), table in shown.groupby(["class_code", "class_name"], sort=True):
@@ -72,8 +72,15 @@ def class_groups(per_class: pd.DataFrame) -> list[dict[str, Any]]:
             f"{name} (n = {n} test chips). {interval_words(table)}; Wilson: of recall, the one to quote for few chips"
         )
         columns = [score_column(metric) for metric in CLASS_SCORES.values()]
-        groups.append({"code": code, "name": name, "n": n, "span": f"{between([low, high])}{PERCENT_SIGN}",
-                       "table": PageTable(f"{caption}.", columns, rows)})  # fmt: skip
+        groups.append(
+            {
+                "code": code,
+                "name": name,
+                "n": n,
+                "span": f"{range_text([low, high])}{PERCENT_SIGN}",
+                "table": PageTable(f"{caption}.", columns, rows),
+            }
+        )
     return groups
 
 
@@ -85,7 +92,7 @@ def _class_cell(row: pd.Series, metric: Score, best: str | None) -> TableCell:
 
 
 def class_table(classes: pd.DataFrame) -> PageTable:
-    """Chips of each class with their share as a bar."""
+    """Make a table of the chips of each class, with their share as a number and as a bar."""
     largest = classes["share"].max()
     rows = [
         Row(

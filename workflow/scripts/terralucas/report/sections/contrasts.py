@@ -1,4 +1,4 @@
-"""What the contrasts say, in sentences and tables made of their numbers."""
+"""The section “Contrasts”: tables of the contrasts, and sentences about their verdicts and cross-checks."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import pandas as pd
 
 from terralucas.report.page_tables import Column, PageTable, Row, TableCell, scale
-from terralucas.report.wording import counted, margin_text, p_text, state
+from terralucas.report.wording import contrast_state, count_text, margin_text, p_text
 from terralucas.tables.scores import MAIN_SCORES, SCORES, Score
 from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, CELL
 
 
 def verdict_counts(contrasts: pd.DataFrame, metric: str) -> str:
-    """How many contrasts of a metric show a difference, are equivalent, or undecided, by family."""
+    """Count by family how many contrasts of a score show a difference, are equivalent, or are undecided."""
     chosen = contrasts[(contrasts["metric"] == metric) & (contrasts["classes"] == ALL_CLASSES)]
     parts = []
     for family, rows in chosen.groupby("family", sort=False):
-        states = [state(row) for row in rows.to_dict("records")]
+        states = [contrast_state(row) for row in rows.to_dict("records")]
         shown, same = sum(each in ("higher", "lower") for each in states), states.count("same")
         equivalent = f", {same} equivalent within the margin" if rows["margin"].notna().any() else ""
         open_ones = len(states) - shown - same
@@ -27,7 +27,7 @@ def verdict_counts(contrasts: pd.DataFrame, metric: str) -> str:
 
 
 def contrast_table(contrasts: pd.DataFrame, name: str, classes: str, level: float) -> PageTable | None:
-    """All contrasts of one score with both intervals, tests and verdict; None where there are none."""
+    """Make a table of the contrasts of one score, with both intervals, tests and verdict; None without contrasts."""
     metric = SCORES[name]
     rows = contrasts[(contrasts["metric"] == name) & (contrasts["classes"] == classes)].to_dict("records")
     if not rows:
@@ -47,22 +47,25 @@ def contrast_table(contrasts: pd.DataFrame, name: str, classes: str, level: floa
     columns += [Column("McNemar", "mid-p")] if mcnemar else []
     body = [Row((row["contrast"],), _contrast_cells(row, metric, place, not pd.isna(margin), mcnemar)) for row in rows]
     higher = "Higher is better" if metric.higher_is_better else "Lower is better, so that a negative one favours A"
-    within = f" Margin: {margin_text(rows[0])}." if not pd.isna(margin) else ""
-    seeds = "seeds: mean over seeds and its interval for new seeds" if any(
-        not pd.isna(row["seeds_low"]) for row in rows) else "no seeds interval"  # fmt: skip
+    within = f" Margin: {margin_text(margin, metric)}." if not pd.isna(margin) else ""
+    seeds = (
+        "seeds: mean over seeds and its interval for new seeds"
+        if any(not pd.isna(row["seeds_low"]) for row in rows)
+        else "no seeds interval"
+    )
     caption = (
-        f"Paired differences A − B in {metric.prose}, {_of(classes)}: pooled, with {100 * level:g}\u00a0% intervals "
-        f"(crossed: new seeds and new chips; {seeds}). {higher}.{within}"
+        f"Paired differences A − B in {metric.prose}, {_classes_text(classes)}: pooled, with "
+        f"{100 * level:g}\u00a0% intervals (crossed: new seeds and new chips; {seeds}). {higher}.{within}"
     )
     return PageTable(caption, columns, body, Column("Contrast A − B", is_text=True))
 
 
-def _of(classes: str) -> str:
+def _classes_text(classes: str) -> str:
     return "all classes" if classes == ALL_CLASSES else f"{classes} (class code)"
 
 
 def _contrast_cells(row: dict[str, Any], metric: Score, place: Any, has_margin: bool, mcnemar: bool) -> list[TableCell]:
-    what, crossed = state(row), metric.gap(row["crossed_low"], row["crossed_high"])
+    what, crossed = contrast_state(row), metric.gap(row["crossed_low"], row["crossed_high"])
     kind = "crossed" if row["n_seeds"] > 1 else "chips"
     seeds = metric.gap(row["seeds_low"], row["seeds_high"])
     small = [f"{kind} {crossed}"] if crossed else ["no interval"]
@@ -90,27 +93,27 @@ def _contrast_cells(row: dict[str, Any], metric: Score, place: Any, has_margin: 
 
 
 def mcnemar_sentence(contrasts: pd.DataFrame, level: float) -> str:
-    """What McNemar's tests say, and what they don't; nothing where there are none."""
+    """Say what McNemar's tests show and what they do not show; empty without such tests."""
     tests = contrasts[(contrasts["classes"] == ALL_CLASSES) & contrasts["mcnemar_mid"].notna()]
     if tests.empty:
         return ""
     shown = int((tests["mcnemar_mid"] < 1 - level).sum())
     return (
-        f"McNemar’s test finds {counted(shown, 'pair')} of recipes in {len(tests)} that differ in micro accuracy "
-        f"(mid-p below {1 - level:.2g}, unadjusted). It takes the runs as they are, so it speaks of these trained "
-        "models and not of the recipes. Beside its p: chips right for A alone and for B alone."
+        f"McNemar’s test finds {count_text(shown, 'pair')} of recipes in {len(tests)} that differ in micro accuracy "
+        f"(mid-p below {1 - level:.2g}, unadjusted). It takes the runs as given, so it is about these trained "
+        "models and not about the recipes. Below its p value: chips that only A, and that only B, predicts rightly."
     )
 
 
 def mixed_model_sentences(mixed: pd.DataFrame) -> list[str]:
-    """Where the mixed model comes to something else than the contrasts, or that it does nowhere."""
+    """Say in how many comparisons the mixed model agrees with the contrasts, and name those where it does not."""
     if mixed.empty:
         return []
     apart = mixed[mixed["discrepancy"].notna() & (mixed["discrepancy"] != "")]
-    unsettled = mixed[~mixed["converged"].astype(bool)]
+    not_converged = mixed[~mixed["converged"].astype(bool)]
     sentences = [
-        f"A mixed model (recipes fixed, seeds random; it knows no chips and no overlap of training sets) agrees in "
-        f"{len(mixed) - len(apart)} of {counted(len(mixed), 'comparison')}."
+        "A mixed model (recipes fixed, seeds random; it ignores the sampling of chips and the overlap of training "
+        f"sets) agrees in {len(mixed) - len(apart)} of {count_text(len(mixed), 'comparison')}."
     ]
     for row in apart.to_dict("records"):
         metric = SCORES[row["metric"]]
@@ -119,8 +122,8 @@ def mixed_model_sentences(mixed: pd.DataFrame) -> list[str]:
             f"{metric.gap(row['mixed_low'], row['mixed_high'])} by the model, {metric.signed(row['difference'])} "
             f"{metric.gap(row['crossed_low'], row['crossed_high'])} here; {row['discrepancy']}."
         )
-    if len(unsettled):
-        sentences.append(f"The model did not converge for {counted(len(unsettled), 'contrast')}.")
+    if len(not_converged):
+        sentences.append(f"The model did not converge for {count_text(len(not_converged), 'contrast')}.")
     return sentences
 
 
@@ -130,16 +133,16 @@ def _scope(row: Mapping[str, Any]) -> str:
 
 
 def contrast_tables(contrasts: pd.DataFrame, level: float) -> list[dict[str, Any]]:
-    """Tables of the contrasts: macro and micro accuracy open, other sets of classes and scores folded."""
-    found: list[dict[str, Any]] = []
+    """Make the tables of contrasts; those of macro and micro accuracy over all classes are open, others are folded."""
+    parts: list[dict[str, Any]] = []
     sets = list(dict.fromkeys(contrasts["classes"]))
     for classes in sets:
         for name in MAIN_SCORES:
             table = contrast_table(contrasts, name, classes, level)
             title = f"{SCORES[name].label}, {'all classes' if classes == ALL_CLASSES else classes}"
-            found.append({"title": title, "open": classes == ALL_CLASSES, "table": table})
+            parts.append({"title": title, "open": classes == ALL_CLASSES, "table": table})
     for name in sorted(SCORES, key=lambda name: SCORES[name].page_table != "right"):
         if name not in MAIN_SCORES:
             table = contrast_table(contrasts, name, ALL_CLASSES, level)
-            found.append({"title": f"{SCORES[name].label}, all classes", "open": False, "table": table})
-    return [each for each in found if each["table"] is not None]
+            parts.append({"title": f"{SCORES[name].label}, all classes", "open": False, "table": table})
+    return [part for part in parts if part["table"] is not None]

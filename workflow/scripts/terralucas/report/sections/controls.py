@@ -1,4 +1,4 @@
-"""Section controls: does any recipe beat a cheap rule?"""
+"""The section “Controls”: a comparison of recipes with simple rules."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pandas as pd
 
 from terralucas.report.page_tables import PageTable
 from terralucas.report.score_tables import interval_words, score_table
-from terralucas.report.wording import counted
+from terralucas.report.wording import count_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES, RECIPE
 
 
 def control_sentences(controls: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
-    """Whether any recipe beats the best control, for macro and micro accuracy."""
+    """Say for macro and micro accuracy whether any recipe has a higher score than the best control."""
     sentences = []
     for name in MAIN_SCORES:
         metric = SCORES[name]
@@ -34,7 +34,7 @@ def control_sentences(controls: pd.DataFrame, summary: pd.DataFrame) -> list[str
         if above.empty:
             tail = "no recipe does better" if len(rows) > 1 else "the recipe does no better"
         else:
-            tail = f"{len(above)} of {counted(len(rows), 'recipe')} {'does' if len(above) == 1 else 'do'} better"
+            tail = f"{len(above)} of {count_text(len(rows), 'recipe')} {'does' if len(above) == 1 else 'do'} better"
             tail += f", {clear or 'none'} with an interval wholly above it"
         sentences.append(f"{head}; {tail}.")
     if sentences:
@@ -45,7 +45,7 @@ def control_sentences(controls: pd.DataFrame, summary: pd.DataFrame) -> list[str
 
 
 def control_table(controls: pd.DataFrame, summary: pd.DataFrame) -> PageTable | None:
-    """Controls and the best recipes in one order of macro accuracy; None without controls."""
+    """Make a table of the controls and the best recipes, sorted by macro accuracy; None without controls."""
     scores = controls[controls["classes"] == ALL_CLASSES]
     if scores.empty:
         return None
@@ -55,7 +55,7 @@ def control_table(controls: pd.DataFrame, summary: pd.DataFrame) -> PageTable | 
     both = pd.concat([scores, own.merge(names, on=RECIPE)], ignore_index=True)
     count = len(own[RECIPE].drop_duplicates())
     caption = (
-        f"Controls, and of {counted(count, 'recipe')} the best in macro and in micro accuracy, on the same splits. "
+        f"Controls, and of {count_text(count, 'recipe')} the best in macro and in micro accuracy, on the same splits. "
         f"{interval_words(both)}. Controls are grey; those with a backbone’s name read its features."
     )
     return score_table(both, ("macro_accuracy", "micro_accuracy", "macro_f1", "mcc", "nll"), caption)

@@ -1,4 +1,4 @@
-"""Section fronts: better, or only elsewhere on the curve?"""
+"""The section “Fronts”: whether a setting is better, or only another point of the same trade-off."""
 
 from __future__ import annotations
 
@@ -8,40 +8,41 @@ from typing import Any
 import pandas as pd
 
 from terralucas.report.page_tables import Column, PageTable, recipe_row, seeds_cell
-from terralucas.report.wording import p_sentence, state
+from terralucas.report.wording import contrast_state, p_sentence
 from terralucas.tables.scores import NUMBER, PERCENT
 from terralucas.tables.vocabulary import ALL_CLASSES, EQUAL_MICRO, RECIPE
 
 
 def front_sentences(fronts: pd.DataFrame, contrasts: pd.DataFrame) -> list[str]:
-    """For each contrast whether one side is better, or only elsewhere on the same curve."""
+    """Say for each contrast whether one setting is better, or only another point on the same curve."""
     equal = fronts[(fronts["metric"] == EQUAL_MICRO) & fronts["micro_accuracy"].isna() & (fronts["scope"] == "all")]
     macro = contrasts[(contrasts["metric"] == "macro_accuracy") & (contrasts["classes"] == ALL_CLASSES)]
-    as_they_are = {row["contrast"]: row for row in macro[macro["scope"] == "all"].to_dict("records")}
-    return [_front_sentence(row, as_they_are.get(row["contrast"])) for row in equal.to_dict("records")]
+    unshifted = {row["contrast"]: row for row in macro[macro["scope"] == "all"].to_dict("records")}
+    return [_front_sentence(row, unshifted.get(row["contrast"])) for row in equal.to_dict("records")]
 
 
-def _front_sentence(row: Mapping[str, Any], own: Mapping[str, Any] | None) -> str:
+def _front_sentence(row: Mapping[str, Any], unshifted: Mapping[str, Any] | None) -> str:
+    """Write the sentence of a contrast of fronts; `unshifted` is the contrast of the runs without a shift."""
     gap = f"{PERCENT.signed(row['difference'])} points {PERCENT.gap(row['ci_low'], row['ci_high'])}".strip()
     head = f"{row['contrast']}: at equal micro accuracy, macro accuracy differs by {gap}"
     if pd.isna(row["ci_low"]):
         return f"{head}, without an interval, so that better and elsewhere can’t be told apart."
     if row["ci_low"] <= 0 <= row["ci_high"]:
-        if own and state(own) in ("higher", "lower"):
-            was = f"{PERCENT.signed(own['difference'])} points"
+        if unshifted and contrast_state(unshifted) in ("higher", "lower"):
+            gap = f"{PERCENT.signed(unshifted['difference'])} points"
             return (
-                f"{head}, and no difference is shown there: the {was} of the runs as they are may be a place elsewhere "
+                f"{head}, and no difference is shown there: the {gap} of the runs as they are may be a place elsewhere "
                 "on the same curve."
             )
-        return (
-            f"{head}, and no difference is shown, there or of the runs as they are." if own else f"{head}, not shown."
-        )
+        if unshifted:
+            return f"{head}, and no difference is shown, there or of the runs as they are."
+        return f"{head}, not shown."
     better = row["a"] if row["difference"] > 0 else row["b"]
     return f"{head} ({p_sentence(row['p_value'])}, unadjusted): {better} is better, not only elsewhere on the curve."
 
 
 def hypervolume_table(summary: pd.DataFrame, runs: pd.DataFrame) -> PageTable:
-    """Hypervolume, chosen shift, and both accuracies without and with it."""
+    """Make a table of the hypervolume, the chosen shift, and both accuracies without and with the shift."""
     metrics = {
         "hypervolume": Column("Hypervolume", "%, higher is better"),
         "tau": Column("τ chosen", f"on {' and '.join(runs['chosen_on'].unique())} chips"),

@@ -1,4 +1,4 @@
-"""Section power: what this design can tell."""
+"""The section “Power”: which differences this design can show."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 
 from terralucas.report.page_tables import Column, PageTable, Row, TableCell
-from terralucas.report.wording import counted, factor_text, listed, margin_text
+from terralucas.report.wording import count_text, factor_text, list_text, margin_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT, SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, CELL
 
 
 def power_table(power: pd.DataFrame, contrasts: pd.DataFrame) -> PageTable | None:
-    """What each contrast can show and what would decide its margin, for all classes."""
+    """Make a table of what each contrast can show and what would decide its margin, for all classes."""
     rows = power[(power["classes"] == ALL_CLASSES) & (power["family"] != CELL)]
     if rows.empty:
         return None
@@ -36,7 +36,12 @@ def power_table(power: pd.DataFrame, contrasts: pd.DataFrame) -> PageTable | Non
             Column("Seeds needed", f"{label}"),
             Column("Chips needed", f"{label}, times those of each class"),
         ]
-    margins = listed([f"{margin_text(by_metric[metric])} of {SCORES[metric].prose}" for metric in MAIN_SCORES])
+    margins = list_text(
+        [
+            f"{margin_text(by_metric[metric]['margin'], SCORES[metric])} of {SCORES[metric].prose}"
+            for metric in MAIN_SCORES
+        ]
+    )
     caption = (
         f"What this design can tell: the smallest true difference it shows in {share} of studies, and what would "
         f"decide the margin ({margins}), from the spread that was observed."
@@ -56,12 +61,12 @@ def _power_cells(row: Mapping[str, Any], n_seeds: int) -> list[TableCell]:
 
 
 def power_sentences(power: pd.DataFrame, n_seeds: int) -> list[str]:
-    """The range of what averaged contrasts can show, and how many margins this design decides."""
+    """Give the range of the smallest differences of averaged contrasts, and count the margins this design decides."""
     rows = power[(power["classes"] == ALL_CLASSES) & (power["family"] == AVERAGED)]
     if rows.empty:
         return []
     if n_seeds < 2:
-        return ["One seed tells nothing of the spread over trainings, so that the power can't be told."]
+        return ["With one seed, the spread over trainings is unknown, and so is the power."]
     sentences = []
     for metric in MAIN_SCORES:
         chosen = rows[rows["metric"] == metric]
@@ -71,9 +76,10 @@ def power_sentences(power: pd.DataFrame, n_seeds: int) -> list[str]:
         decided = int(((chosen["chips_factor_needed"] == 1) | (chosen["seeds_needed"] <= n_seeds)).sum())
         low, high = PERCENT.text(known.min()), PERCENT.text(known.max())
         span = low if low == high else f"{low} to {high}"
+        margin = margin_text(chosen["margin"].iloc[0], SCORES[metric])
         sentences.append(
             f"Averaged over all other settings, the smallest difference in {SCORES[metric].prose} that this design "
             f"shows with a power of {100 * chosen['power'].iloc[0]:.0f}\u00a0% is {span} points; it decides the margin "
-            f"of {margin_text(chosen.iloc[0])} for {decided} of {counted(len(chosen), 'contrast')}."
+            f"of {margin} for {decided} of {count_text(len(chosen), 'contrast')}."
         )
     return sentences

@@ -1,4 +1,4 @@
-"""The tables of the report page, made from the tidy tables."""
+"""The section “Recipes”: the scores of all recipes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from terralucas.report.page_tables import recipe_name, score_cell
 from terralucas.tables.scores import MAIN_SCORES, PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES, CONTROL, RECIPE
 
-# Two tables that fit a screen rather than one that does not.
+# The scores are divided between two tables, because one table would be wider than a screen.
 PAGE_TABLES = {
     caption: [name for name, score in SCORES.items() if score.page_table == kind]
     for kind, caption in (("right", "How often recipes are right"), ("agreement", "Agreement and probabilities"))
@@ -19,7 +19,7 @@ PAGE_TABLES = {
 
 
 def leader_cards(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """The highest pooled macro and micro accuracy; recipes that read the same are tied."""
+    """Make cards of the highest pooled macro and micro accuracy; recipes with the same shown value are tied."""
     cards = []
     for name in MAIN_SCORES:
         metric = SCORES[name]
@@ -35,7 +35,7 @@ def leader_cards(summary: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def leader_sentences(summary: pd.DataFrame, classes: pd.DataFrame, chance: float) -> list[str]:
-    """Whether the best recipe's interval lies above guessing, and above the commonest class's share."""
+    """Compare the interval of the best recipe with guessing, and with always predicting the most common class."""
     largest = classes.loc[classes["n"].idxmax()]
     references = {
         "macro_accuracy": ("guessing", chance),
@@ -60,17 +60,20 @@ def leader_sentences(summary: pd.DataFrame, classes: pd.DataFrame, chance: float
 
 
 def recipe_tables(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each set of classes the two tables of scores of recipes and controls; only the first is open."""
-    found = []
+    """Make two tables of scores of recipes and controls for each set of classes."""
+    parts = []
     for classes, table in summary.groupby("classes", sort=False):
         which = "of all classes" if classes == ALL_CLASSES else f"{classes} (class code)"
-        star = " ★ marks the best of a column, which is not a tested difference." if len(
-            table[RECIPE].drop_duplicates()) > 1 else ""  # fmt: skip
-        star += " Controls are grey." if (table["loss"] == CONTROL).any() else ""
+        notes = (
+            " ★ marks the best of a column, which is not a tested difference."
+            if len(table[RECIPE].drop_duplicates()) > 1
+            else ""
+        )
+        notes += " Controls are grey." if (table["loss"] == CONTROL).any() else ""
         words = score_tables.interval_words(table)
-        parts = [
-            score_tables.score_table(table, names, f"{caption}, {which}. {words}.{star}")
+        page_tables = [
+            score_tables.score_table(table, names, f"{caption}, {which}. {words}.{notes}")
             for caption, names in PAGE_TABLES.items()
         ]
-        found.append({"name": which, "tables": parts})
-    return found
+        parts.append({"name": which, "tables": page_tables})
+    return parts

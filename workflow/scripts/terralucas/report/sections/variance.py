@@ -1,4 +1,4 @@
-"""Section variance: who makes the spread?"""
+"""The section “Variance”: how much of the spread comes from test chips, and how much from training."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from terralucas.report.page_tables import Column, PageTable, TableCell, recipe_row
-from terralucas.report.wording import between, counted, listed
+from terralucas.report.wording import count_text, list_text, range_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES, CHIPS, RECIPE
 
 
 def variance_sentences(variance: pd.DataFrame) -> list[str]:
-    """How much of one run's variance is its test chips."""
+    """Say which share of the variance of one run's score comes from its test chips."""
     sentences = []
     for name in MAIN_SCORES:
         chosen = variance[(variance["metric"] == name) & (variance["classes"] == ALL_CLASSES)]
@@ -20,8 +20,8 @@ def variance_sentences(variance: pd.DataFrame) -> list[str]:
         chips = chosen.loc[chosen["component"] == CHIPS, "share"].dropna()
         if others.empty or chips.empty:
             continue
-        what = listed(list(dict.fromkeys(others["component"])))
-        span = between([f"{100 * chips.min():.0f}", f"{100 * chips.max():.0f}"])
+        what = list_text(list(dict.fromkeys(others["component"])))
+        span = range_text([f"{100 * chips.min():.0f}", f"{100 * chips.max():.0f}"])
         sentences.append(
             f"In one run’s {SCORES[name].prose} the test chips make {span}{PERCENT_SIGN} of the variance "
             f"(median recipe {100 * chips.median():.0f}{PERCENT_SIGN}), {what} the rest."
@@ -29,14 +29,14 @@ def variance_sentences(variance: pd.DataFrame) -> list[str]:
     zero = variance[variance["classes"].eq(ALL_CLASSES) & variance["note"].astype(str).str.contains("below 0")]
     if len(zero):
         sentences.append(
-            f"{counted(len(zero), 'estimate')} of the part of training came out below zero and stand as 0: test chips "
-            "alone explain the spread there."
+            f"{count_text(len(zero), 'estimate')} of the part from training came out below zero, shown as 0: test "
+            "chips alone explain the spread there."
         )
-    return sentences or ["One seed can’t tell training from test chips."]
+    return sentences or ["With one seed, the part from training is unknown."]
 
 
 def variance_page_table(variance: pd.DataFrame) -> PageTable:
-    """Shares and deviations of each component of the variance of one run's macro and micro accuracy."""
+    """Make a table of the variance components of one run's macro and micro accuracy: shares and deviations."""
     shown = variance[variance["classes"] == ALL_CLASSES]
     pairs = list(shown[["metric", "component"]].drop_duplicates().itertuples(index=False, name=None))
     rows = []
@@ -49,8 +49,8 @@ def variance_page_table(variance: pd.DataFrame) -> PageTable:
         Column(component[0].upper() + component[1:], f"{SCORES[metric].label}, %") for metric, component in pairs
     ]
     caption = (
-        "Who makes the spread of one run’s score: share of the variance, with the standard deviation in points "
-        "[limits, where they can be told]."
+        "Components of the spread of one run’s score: share of the variance, with the standard deviation in points "
+        "[limits, if they can be computed]."
     )
     return PageTable(caption, columns, rows)
 
