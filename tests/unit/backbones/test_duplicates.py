@@ -11,6 +11,8 @@ from terralucas.backbones.weights import obtain
 from terralucas.errors import StudyError
 from terralucas.files import write_json
 
+pytestmark = pytest.mark.slow
+
 BANDS = ["RED", "GREEN", "BLUE"]
 
 
@@ -65,7 +67,6 @@ def test_the_same_file_in_another_place_is_refused_and_does_not_count_as_fetched
     assert study.record("b").exists()
 
 
-@pytest.mark.slow
 def test_another_file_with_the_same_encoder_is_refused(study, encoder):
     study.file("a", encoder)
     study.file("b", {**encoder, "decoder.0.weight": torch.zeros(3)})

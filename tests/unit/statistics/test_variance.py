@@ -55,6 +55,7 @@ def test_chips_of_a_run_are_the_binomial_variance_within_classes(metric):
 
 @pytest.mark.parametrize("same_chips", [False, True])
 @pytest.mark.parametrize(("training_sd", "chip_sd"), [(0.0, 0.2), (0.08, 0.2), (0.08, 0.0)])
+@pytest.mark.slow
 def test_moments_tell_training_from_chips(same_chips, training_sd, chip_sd):
     observed, from_chips, _ = spreads(same_chips, training_sd, chip_sd)
     # Means of 200 studies; s² of 60 chips, about 0.004, has a standard error of 0.0003 over them.
@@ -80,6 +81,7 @@ def test_what_a_design_can_not_tell_is_said_and_empty():
             assert "can't be told" in rows.loc[SPLIT, "note"]
 
 
+@pytest.mark.slow
 def test_limits_of_the_seed_component_hold_it():
     """χ² limits of s²: of 150 studies with normal training effects about 95 % hold the truth."""
     random, held = np.random.default_rng(7), 0

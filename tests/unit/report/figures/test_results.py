@@ -34,6 +34,7 @@ def words(path):
     return " ".join(texts(path))
 
 
+@pytest.mark.slow
 def test_same_tables_give_the_same_bytes(study, drawn, tmp_path):
     for name, path in draw_all(study, tmp_path).items():
         assert path.read_bytes() == drawn[name].read_bytes(), name
