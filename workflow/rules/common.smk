@@ -34,6 +34,7 @@ DATASET = config["dataset"]
 RESULTS = f"results/{config['study']}"
 # Names with wildcards, as they stand in paths.
 SEED_NAME = seed_name("{seed}")
+ANY_SEED = seed_name(r"\d+")
 RUN_NAME = run_name("{backbone}", "{loss}", "{decoder}", "{seed}")
 RUN = f"{RESULTS}/runs/{RUN_NAME}"
 CONTROL = f"{RESULTS}/controls/{{control}}/{SEED_NAME}"
@@ -61,7 +62,7 @@ wildcard_constraints:
     seed=one_of(GRID["seeds"]),
     control=one_of(control_names(config)),
     # The chips whose statistics normalise all chips: all, or the training chips of a seed.
-    normalised_by="all|" + seed_name(r"\d+"),
+    normalised_by=f"all|{ANY_SEED}",
     kind=r"(pooled|tokens)(-\d+)*",
 
 
@@ -152,5 +153,6 @@ def list_control_files(name):
 
 
 include: "code.smk"
+include: "report_files.smk"
 include: "resources.smk"
 include: "treatments.smk"

@@ -45,47 +45,6 @@ RUN_STATUS_PARAMS = {
 }
 
 
-def reported_run_files(name):
-    """Return the path of a file of every run in the report.
-
-    These are all runs, or the finished ones if `report.unfinished_runs` is `name`.
-    """
-    files = run_files(name)
-    if config["report"]["unfinished_runs"] == "refuse":
-        return files
-    return [file for file, record in zip(files, run_files("run.yaml")) if Path(record).is_file()]
-
-
-def declare_tables(names):
-    """Return the paths of tables, each declared as an item of Snakemake's report.
-
-    `names` maps the name of a table to the meaning of its rows.
-    """
-    return {
-        name: report(
-            f"{RESULTS}/tables/{name}.csv",
-            caption=f"../report/{name}.rst",
-            category="Tables",
-            labels={"table": name.replace("_", " "), "rows": rows},
-        )
-        for name, rows in names.items()
-    }
-
-
-def list_feature_records():
-    """Return the records of all feature passes of the study; only frozen backbones have features."""
-    statistics = dict.fromkeys(get_normalised_by(seed) for seed in GRID["seeds"])
-    kinds = dict.fromkeys(kind_of_features(config["decoders"][name]) for name in GRID["decoders"])
-    folders = [FEATURES.format(backbone=name, normalised_by=each) for name in FROZEN for each in statistics]
-    return [f"{folder}/{kind}.json" for folder in folders for kind in kinds]
-
-
-def list_other_summaries():
-    """Return the tables of scores of the studies in `report.beside` that exist."""
-    paths = [Path("results", study, "tables", "summary.csv") for study in config["report"]["beside"]]
-    return [str(path) for path in paths if path.is_file()]
-
-
 rule make_tables:
     input:
         predictions=reported_run_files("predictions.parquet"),
