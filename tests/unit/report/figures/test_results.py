@@ -13,6 +13,8 @@ from helpers.synthetic import LEVEL, LUCAS, draw_all, make_study
 from terralucas.report.colours import palette
 from terralucas.report.figures import results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
@@ -34,7 +36,6 @@ def words(path):
     return " ".join(texts(path))
 
 
-@pytest.mark.slow
 def test_same_tables_give_the_same_bytes(study, drawn, tmp_path):
     for name, path in draw_all(study, tmp_path).items():
         assert path.read_bytes() == drawn[name].read_bytes(), name
