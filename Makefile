@@ -51,7 +51,7 @@ format: .venv/ready ## mend what lint can mend
 	@$(BIN)/snakefmt Snakefile workflow
 
 manual: .venv/ready ## rewrite the tables of config/README.md from the schema
-	@PYTHONPATH=workflow/scripts $(BIN)/python -m terralucas.manual config/README.md
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m terralucas.study.manual config/README.md
 
 bench: .venv/ready ## the training loop beside the barest loop; memory of the feature pass
 	@PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/training_loop.py

@@ -55,3 +55,14 @@ def test_scripts_are_named_as_their_rules():
     )
     scripts = {path.stem for path in (ROOT / "workflow" / "scripts").glob("[!_]*.py")}
     assert scripts == set(rules)
+
+
+def test_the_makefile_runs_modules_that_are_there():
+    modules = re.findall(
+        r"-m ((?:terralucas|benchmarks|helpers)[\w.]*)", (ROOT / "Makefile").read_text(encoding="utf-8")
+    )
+    assert len(modules) > 4
+    folders = {"terralucas": ROOT / "workflow" / "scripts", "benchmarks": ROOT, "helpers": ROOT / "tests"}
+    for module in modules:
+        path = folders[module.split(".")[0]].joinpath(*module.split(".")).with_suffix(".py")
+        assert path.is_file(), f"make runs {module}"

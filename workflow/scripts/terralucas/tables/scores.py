@@ -1,6 +1,6 @@
 """The registry of scores: label, number format, formula, range and kind of interval of each score.
 
-To add a score, add an entry here, its formula in `score_formulas`, a test, and a line in docs/results-format.md.
+CONTRIBUTING.md says how to add a score.
 """
 
 from __future__ import annotations
