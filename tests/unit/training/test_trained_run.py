@@ -105,7 +105,7 @@ def test_what_is_no_usable_run_is_refused(study, tmp_path):
     refused("another version", schema_version=2)
     refused("no model to use", status="diverged", diverged="training loss nan")
     gone = {"source": "huggingface", "path": str(tmp_path / "gone.pt"), "sha256": "0" * 64}
-    refused("gone or have changed", features=record["features"] | {"weights": gone})
+    refused("gone or has changed", features=record["features"] | {"weights": gone})
 
 
 def test_a_checkpoint_of_another_model_is_refused(study, tmp_path):

@@ -339,7 +339,7 @@ def test_packed_chips_are_the_files_and_of_the_index(study, tmp_path):
     index = pq.read_table(study / "chips.parquet").to_pandas()
     index["sha256"] = index["sha256"].iloc[::-1].to_numpy()
     pq.write_table(pa.Table.from_pandas(index), tmp_path / "other.parquet")
-    with pytest.raises(StudyError, match="of other files than the index"):
+    with pytest.raises(StudyError, match="are not the chips of the index"):
         run(study, tmp_path, index=tmp_path / "other.parquet")
     with pytest.raises(StudyError, match="changed since the chips were indexed"):
         pack_chips(study, ["0.bin"], ["0" * 64], bytes, 1, tmp_path / "packed.npy")

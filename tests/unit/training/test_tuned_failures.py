@@ -44,12 +44,6 @@ def shallow_backbones():
         yield
 
 
-@pytest.fixture
-def plain_descent(monkeypatch):
-    """Steps in proportion to gradients; AdamW's first ones only follow signs, which rounding turns near zero."""
-    monkeypatch.setattr(torch.optim, "AdamW", lambda groups, weight_decay: torch.optim.SGD(groups))
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     return make_study(tmp_path_factory.mktemp("study"))
