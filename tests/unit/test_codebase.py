@@ -2,7 +2,8 @@
 
 import pytest
 
-from terralucas.codebase import PACKAGE, SCRIPTS, code_of, fingerprint
+from terralucas import codebase
+from terralucas.codebase import PACKAGE, SCRIPTS, Fingerprints, code_of, fingerprint
 
 # Run by the Snakefile and by make, not by a rule.
 OUTSIDE_RULES = {
@@ -155,6 +156,55 @@ def test_files_of_one_name_in_two_folders_are_told_apart(tmp_path, monkeypatch):
 def test_other_files_count_by_their_bytes(tmp_path):
     first, second = written(tmp_path / "one", "a{}", "page.css"), written(tmp_path / "two", "a{ }", "page.css")
     assert fingerprint([first]) != fingerprint([second])
+
+
+@pytest.fixture
+def scripts(tmp_path, monkeypatch):
+    """Two scripts that share one module."""
+    folder = tmp_path / "scripts"
+    for name in ("first", "second"):
+        written(folder, "from terralucas import shared\nX = 1\n", f"{name}.py")
+    written(folder, "", "terralucas/__init__.py")
+    written(folder, "X = 1\n", "terralucas/shared.py")
+    (folder / "terralucas" / "assets").mkdir()
+    monkeypatch.setattr("terralucas.codebase.SCRIPTS", folder)
+    monkeypatch.setattr("terralucas.codebase.PACKAGE", folder / "terralucas")
+    # The kept syntax trees of one path belong to one process and one state of the files.
+    monkeypatch.setattr("terralucas.codebase._hash_content", codebase._hash_content.__wrapped__)
+    monkeypatch.setattr("terralucas.codebase._parse", codebase._parse.__wrapped__)
+    return folder / "first.py", folder / "second.py"
+
+
+def test_kept_fingerprints_are_those_of_the_code(scripts, tmp_path, monkeypatch):
+    first, second = scripts
+    kept = tmp_path / "kept" / "fingerprints.json"
+    shared = set(code_of(first)) & set(code_of(second))
+    for _ in range(2):
+        fingerprints = Fingerprints(kept)
+        assert fingerprints.of(first) == fingerprint(code_of(first))
+        assert fingerprints.of(first, second) == fingerprint(shared) != fingerprints.of(first)
+    monkeypatch.setattr("terralucas.codebase.code_of", lambda script: pytest.fail("nothing is computed again"))
+    assert Fingerprints(kept).of(first) == fingerprints.of(first)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"state": "of another time", "fingerprints": {"first": "old"}}'])
+def test_kept_fingerprints_of_other_files_do_not_count(scripts, tmp_path, content):
+    kept = written(tmp_path, content, "kept.json")
+    assert Fingerprints(kept).of(scripts[0]) == fingerprint(code_of(scripts[0]))
+
+
+def test_an_edit_of_a_module_makes_a_new_fingerprint_though_another_is_kept(scripts, tmp_path):
+    kept = tmp_path / "kept.json"
+    before = Fingerprints(kept).of(scripts[0])
+    written(tmp_path / "scripts", "X = 2\n", "terralucas/shared.py")
+    assert Fingerprints(kept).of(scripts[0]) != before
+    written(tmp_path / "scripts", "X = 1\n", "terralucas/shared.py")
+    assert Fingerprints(kept).of(scripts[0]) == before
+
+
+def test_fingerprints_are_computed_where_nothing_can_be_kept(scripts, tmp_path):
+    written(tmp_path, "", "no_folder")
+    assert Fingerprints(tmp_path / "no_folder" / "kept.json").of(scripts[0]) == fingerprint(code_of(scripts[0]))
 
 
 def test_every_module_is_run_by_some_rule():

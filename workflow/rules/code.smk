@@ -1,5 +1,7 @@
 # The script of a rule, and what Snakemake compares of its code and parameters.
-from terralucas.codebase import code_of, fingerprint
+from terralucas.codebase import Fingerprints
+
+FINGERPRINTS = Fingerprints(Path(".snakemake/code_fingerprints.json"))
 
 
 def without_rerun(value):
@@ -17,11 +19,9 @@ def code_fingerprint(rule_name):
 
     Changes of comments, docstrings or layout do not change the fingerprint, and so do not rerun jobs.
     """
-    return lambda wildcards: fingerprint(code_of(SCRIPTS / f"{rule_name}.py"))
+    return lambda wildcards: FINGERPRINTS.of(SCRIPTS / f"{rule_name}.py")
 
 
 def shared_code_fingerprint(rule_name, other):
     """Return a fingerprint of the code that the scripts of two rules share."""
-    return lambda wildcards: fingerprint(
-        set(code_of(SCRIPTS / f"{rule_name}.py")) & set(code_of(SCRIPTS / f"{other}.py"))
-    )
+    return lambda wildcards: FINGERPRINTS.of(SCRIPTS / f"{rule_name}.py", SCRIPTS / f"{other}.py")

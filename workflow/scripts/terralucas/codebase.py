@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
+import json
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+
+from terralucas.errors import StudyError
+from terralucas.files import write_json
 
 PACKAGE = Path(__file__).resolve().parent
 SCRIPTS = PACKAGE.parent
@@ -53,6 +59,49 @@ def fingerprint(paths: Iterable[Path]) -> str:
     for path in sorted(map(Path, paths)):
         name = path.relative_to(SCRIPTS) if path.is_relative_to(SCRIPTS) else Path(path.name)
         digest.update(f"{name.as_posix()}\0{_hash_content(path)}\0".encode())
+    return digest.hexdigest()
+
+
+class Fingerprints:
+    """Fingerprints of the scripts' code, kept in a file, so that each start and each job need not compute them again.
+
+    What was kept counts only if every file of all scripts has the same bytes, and Python the same version.
+
+    Args:
+        file: where they are kept. Nothing is kept if it cannot be written.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._state = _hash_all_files()
+        self._values = self._read()
+
+    def of(self, *scripts: Path) -> str:
+        """Return the fingerprint of the code that all these scripts have in common; for one script, of its code."""
+        key = " ".join(script.stem for script in scripts)
+        if key not in self._values:
+            shared = set.intersection(*(set(code_of(script)) for script in scripts))
+            self._values[key] = fingerprint(shared)
+            with contextlib.suppress(OSError, StudyError):
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                write_json(self._file, {"state": self._state, "fingerprints": self._values})
+        return self._values[key]
+
+    def _read(self) -> dict[str, str]:
+        try:
+            kept = json.loads(self._file.read_text(encoding="utf-8"))
+            return dict(kept["fingerprints"]) if kept["state"] == self._state else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+
+def _hash_all_files() -> str:
+    """Return the hex SHA-256 of all files of the scripts, as bytes, and of the version of Python."""
+    digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
+    for path in sorted(SCRIPTS.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"\0{path.relative_to(SCRIPTS).as_posix()}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
