@@ -13,6 +13,7 @@ PAGE = {"build_report"}
 TABLES = {"make_tables", "make_evidence", "draw_figures", "build_report"}
 RUNS = {"train_run", *TABLES}
 AUDITS = {"audit_treatment"}
+ADDED = "ADDED = True\n"
 
 
 @contextmanager
@@ -50,9 +51,12 @@ def planned(study):
             id="new score",
         ),
         pytest.param("training/losses.py", "**gamma", "**(gamma + 1)", RUNS | AUDITS, id="loss formula"),
+        pytest.param("statistics/intervals.py", '"""', ADDED, TABLES, id="interval"),
+        pytest.param("training/frozen_loop.py", '"""', ADDED, RUNS, id="loop on features"),
+        pytest.param("audit/treatments.py", '"""', ADDED, set(), id="audit"),
         pytest.param("training/tuned_loop.py", "_EVALUATION_BATCH = 32", "_EVALUATION_BATCH = 16", set(), id="tuned"),
-        pytest.param("data/splits.py", '"""', "X = 1\n", {"split_chips", *RUNS}, id="splits"),
-        pytest.param("data/retrieval.py", '"""', "X = 1\n", None, id="simulated chips"),
+        pytest.param("data/splits.py", '"""', ADDED, {"split_chips", *RUNS}, id="splits"),
+        pytest.param("data/retrieval.py", '"""', ADDED, None, id="simulated chips"),
     ],
 )
 def test_an_edit_reruns_what_it_changes(study, file, before, after, rules):
