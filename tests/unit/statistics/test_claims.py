@@ -12,6 +12,7 @@ from terralucas.statistics.comparison import Question, compare
 from terralucas.statistics.contrasts import COLUMNS
 from terralucas.statistics.crossed_interval import Crossed, exceeding_p
 from terralucas.statistics.run_predictions import Part
+from terralucas.statistics.sampling_distribution import SamplingDistribution
 
 LABELS = np.repeat(np.arange(3), [300, 200, 100])
 FOLDS = np.arange(len(LABELS)) % 5
@@ -116,9 +117,10 @@ def test_every_set_of_classes_is_judged(judged):
 
 def test_beyond_a_margin_against_the_normal_distribution():
     random = np.random.default_rng(0)
-    draws = random.normal(0.05, 0.01, (200_000, 1))
+    draws = random.normal(0.05, 0.01, 200_000)
     one = np.ones(1)
-    crossed = Crossed(np.array([0.05]), draws, one < 0, 0 * one, 0 * one, one > 0)
+    drawn = (SamplingDistribution(draws, np.nan, np.nan, 0.0, 0.5),)
+    crossed = Crossed(np.array([0.05]), drawn, drawn, one < 0, 0 * one, one > 0, one > 0)
     for margin in (0.025, 0.03, 0.2):
         theirs = 2 * min(stats.norm.cdf(margin, 0.05, 0.01), stats.norm.sf(-margin, 0.05, 0.01))
         assert exceeding_p(crossed, np.array([margin]))[0] == pytest.approx(min(theirs, 1.0), abs=0.003)

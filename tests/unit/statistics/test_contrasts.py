@@ -12,7 +12,15 @@ from statsmodels.stats.multitest import multipletests
 from helpers.small_study import HOLDOUT, scored
 from terralucas.errors import StudyError
 from terralucas.statistics import contrasts as module
-from terralucas.statistics.contrasts import contrasts_table, holm, interaction, mcnemar_test, simple_contrasts, verdicts
+from terralucas.statistics.contrasts import (
+    contrasts_table,
+    contrasts_training,
+    holm,
+    interaction,
+    mcnemar_test,
+    simple_contrasts,
+    verdicts,
+)
 from terralucas.statistics.resampling import combine
 
 LOSSES = ("weighted_ce", "weighted_focal", "ce", "focal")
@@ -103,7 +111,8 @@ def test_the_table():
     by_recipe = {("tiny", name, "mlp"): scores[name] for name in "abc"}
     pairs = (("loss", "a", "b"), ("loss", "c", "a"))
     contrasts = [contrast for pair in pairs for contrast in simple_contrasts(list(by_recipe), pair)]
-    table = contrasts_table(design, contrasts, by_recipe.__getitem__, {"macro_accuracy": 0.5}, 0.95, 1)
+    training = contrasts_training(design, contrasts, by_recipe.__getitem__)
+    table = contrasts_table(design, contrasts, by_recipe.__getitem__, training, {"macro_accuracy": 0.5}, 0.95)
     assert len(table) == 2 * len(design.names)
     macro = table[table["metric"] == "macro_accuracy"].set_index("contrast")
     row = macro.loc["c − a"]

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.weightstats import ttost_paired
 
-from terralucas.statistics.intervals import corrected_t, equivalence_t, wilson
+from terralucas.statistics.intervals import corrected_t, correlated_t_probabilities, equivalence_t, wilson
 
 SCORES = np.array([0.40, 0.43, 0.37, 0.41, 0.44])
 
@@ -90,3 +90,17 @@ def test_no_scores_have_no_interval():
     interval = corrected_t(np.array([]), 0.3, 0.95)
     assert interval.n == 0
     assert np.isnan([interval.mean, interval.low, interval.p_value]).all()
+
+
+@pytest.mark.parametrize(
+    ("margin", "expected"),
+    [
+        (0.01, (0.01924728788745711, 0.43706604947050953, 0.5436866626420334)),
+        (0.02, (0.005419951167318193, 0.8694520487881031, 0.1251280000445787)),
+    ],
+)
+def test_the_bayesian_correlated_t_test_is_baycomps(margin, expected):
+    """baycomp 1.0.3: `two_on_single(a, b, rope=margin)` for five folds; it lists `a better` first."""
+    a, b = np.array([0.712, 0.698, 0.731, 0.705, 0.689]), np.array([0.690, 0.701, 0.712, 0.694, 0.684])
+    assert correlated_t_probabilities(a - b, 1 / 4, margin) == pytest.approx(expected, abs=1e-12)
+    assert np.isnan(correlated_t_probabilities(a - a, 1 / 4, margin)).all()

@@ -12,6 +12,7 @@ from helpers.small_study import HOLDOUT, SMALL, scored
 from terralucas.statistics import comparison, power
 from terralucas.statistics.power import Spreads
 from terralucas.statistics.resampling import combine
+from terralucas.statistics.training_variance import SeedScores, training_variances
 
 LUCAS = (511, 178, 205, 704, 126, 57, 125, 43, 20, 25)
 BOTH = Spreads(seeds=5, test_to_train=0.29, chips=2e-4, run_chips=1e-3, training=4e-4)
@@ -35,16 +36,21 @@ def test_where_only_chips_vary_it_is_the_normal_test():
 
 
 def test_against_simulation_of_the_test():
-    random, n = np.random.default_rng(1), 200_000
+    """p is the share of x + √(chips + κ max(0, ν s²/χ² − f)) z beyond zero, for 20,000 estimates and variances s²."""
+    random, n = np.random.default_rng(1), 20_000
     estimate = random.normal(0.05, np.sqrt(BOTH.chips + BOTH.overlap * BOTH.training), n)
     s2 = (BOTH.training + BOTH.run_chips) * random.chisquare(4, n) / 4
-    part = BOTH.overlap * np.maximum(s2 - BOTH.run_chips, 0)
-    variance = BOTH.chips + part
-    freedom = variance**2 / np.maximum(part**2 / 4, 1e-30)
-    shown = np.abs(estimate) > stats.t.ppf(0.975, np.minimum(freedom, 1e9)) * np.sqrt(variance)
-    assert power.power(BOTH, 0.05, 0.05) == pytest.approx(shown.mean(), abs=0.005)
-    centred = np.abs(estimate - 0.05) + stats.t.ppf(0.95, np.minimum(freedom, 1e9)) * np.sqrt(variance) < 0.05
-    assert power.equivalence_power(BOTH, 0.05, 0.05) == pytest.approx(centred.mean(), abs=0.005)
+    scale = np.sort(random.chisquare(4, 400_000))[500::1000] / 4
+
+    def below(values):
+        part = BOTH.overlap * np.maximum(s2[:, None] / scale - BOTH.run_chips, 0)
+        return stats.norm.cdf(values[:, None] / np.sqrt(BOTH.chips + part)).mean(axis=1)
+
+    p_values = 2 * below(-np.abs(estimate))
+    assert power.power(BOTH, 0.05, 0.05) == pytest.approx(np.mean(p_values < 0.05), abs=0.012)
+    shift = estimate - 0.05
+    shown = np.maximum(below(shift - 0.05), below(-0.05 - shift)) < 0.05
+    assert power.equivalence_power(BOTH, 0.05, 0.05) == pytest.approx(shown.mean(), abs=0.012)
 
 
 def test_the_plan_in_the_terms_of_the_design():
@@ -90,9 +96,14 @@ def test_spreads_that_were_observed(world):
     _, design, scores = scored(world)
     difference = combine({"a": 1.0, "c": -1.0}, scores.__getitem__)
     place = design.names.index("macro_accuracy")
-    spreads = comparison.observed_spreads(design, difference)[place]
+    (training,) = training_variances([SeedScores.of(design, difference)], design.test_to_train)
+    spreads = comparison.observed_spreads(design, difference, training)[place]
     assert spreads.chips == pytest.approx(difference.drawn[:, place].var(ddof=1), rel=1e-4)
     assert 0.02 < power.smallest_difference(spreads, 0.05) < 0.6
+
+
+def test_other_recipes_of_the_study_give_more_power():
+    assert power.power(replace(BOTH, free=16.0), 0.05, 0.05) > power.power(BOTH, 0.05, 0.05) + 0.1
 
 
 def test_one_seed_detects_nothing():

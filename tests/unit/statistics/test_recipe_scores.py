@@ -10,11 +10,18 @@ from sklearn.metrics import balanced_accuracy_score
 from helpers.small_study import HOLDOUT, SMALL, scored
 from terralucas.statistics.recipe_scores import scores_table
 from terralucas.statistics.resampling import make_design, score_recipe
+from terralucas.statistics.training_variance import SeedScores, training_variances
+
+
+def scores_rows(design, scores):
+    """The table of a recipe that is alone in its study, by score."""
+    (training,) = training_variances([SeedScores.of(design, scores)], design.test_to_train)
+    return scores_table(design, scores, training, 0.95).set_index("metric")
 
 
 def table_of(world=SMALL, **options):
     study, design, scores = scored(world, **options)
-    return study, scores_table(design, scores["a"], 0.95, 1).set_index("metric")
+    return study, scores_rows(design, scores["a"])
 
 
 def test_both_intervals_are_named_and_hold_their_estimates():
@@ -35,7 +42,7 @@ def test_a_holdout_and_a_single_seed_have_their_own_names():
     study, *_ = scored()
     runs = {0: study.recipes["a"][0]}
     design = make_design(runs, 4, SMALL.test_to_train)
-    row = scores_table(design, score_recipe(design, runs, 200, 1), 0.95, 1).set_index("metric").loc["micro_accuracy"]
+    row = scores_rows(design, score_recipe(design, runs, 200, 1)).loc["micro_accuracy"]
     assert row["crossed_interval"] == "chips_percentile"
     assert np.isnan([row["seeds_low"], row["sd"]]).all()
 
@@ -59,7 +66,7 @@ def test_recalls_of_one_run_have_wilsons_interval():
     study, *_ = scored()
     runs = {0: study.recipes["a"][0]}
     design = make_design(runs, 4, SMALL.test_to_train)
-    table = scores_table(design, score_recipe(design, runs, 50, 1), 0.95, 1).set_index("metric")
+    table = scores_rows(design, score_recipe(design, runs, 50, 1))
     for index in range(4):
         of_class = runs[0].labels == index
         right = int((runs[0].logits.argmax(axis=1) == index)[of_class].sum())
@@ -74,7 +81,7 @@ def test_a_class_never_or_always_right_still_has_an_interval():
         seed: replace(run, logits=np.where(np.arange(4) == 0, 9.0, 0.0) + np.zeros((len(run.labels), 1)))
         for seed, run in study.recipes["a"].items()
     }
-    table = scores_table(design, score_recipe(design, runs, 200, 1), 0.95, 1).set_index("metric")
+    table = scores_rows(design, score_recipe(design, runs, 200, 1))
     assert np.isnan(table.loc["recall:1", "crossed_low"]), "no draw differs"
     assert table.loc["recall:1", "wilson_low"] == pytest.approx(0)
     assert 0.05 < table.loc["recall:1", "wilson_high"] < 0.2

@@ -29,11 +29,20 @@ def test_pooled_and_single_scores_are_those_of_the_runs():
         assert {name: ours[name] for name in RUN_SCORES} == pytest.approx({name: theirs[name] for name in RUN_SCORES})
 
 
+def test_draws_have_the_variance_of_a_mean():
+    """s²/n for a class of twelve chips; draws of n of n chips have (n − 1)/n of it."""
+    _, design, _ = scored()
+    rows = design.labels == 3
+    values = np.random.default_rng(1).normal(size=rows.sum())
+    means = np.concatenate([weights[:, rows] @ values / 12 for weights in draw_weights(design, 40_000, 3)])
+    assert means.var() == pytest.approx(values.var(ddof=1) / 12, rel=0.03)
+
+
 def test_every_class_keeps_its_chips_in_every_draw():
     _, design, _ = scored()
     for weights in draw_weights(design, 700, 3):
         counts = [weights[:, design.labels == label].sum(axis=1) for label in range(4)]
-        assert [set(each.tolist()) for each in counts] == [{60.0}, {34.0}, {17.0}, {12.0}]
+        assert np.allclose(counts, np.array([[60.0], [34.0], [17.0], [12.0]]))
     assert len(weights) == 200, "the last chunk holds the rest"
 
 

@@ -5,6 +5,7 @@ Only one recipe is in memory at a time. Its resampled scores are saved to a file
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +16,21 @@ import pandas as pd
 
 from terralucas.statistics import claims, contrasts
 from terralucas.statistics.claims import Claim, add_claimed_differences
-from terralucas.statistics.contrasts import Contrast, contrasts_table, interaction, simple_contrasts
+from terralucas.statistics.contrasts import (
+    Contrast,
+    contrasts_table,
+    contrasts_training,
+    interaction,
+    simple_contrasts,
+)
 from terralucas.statistics.crossed_interval import crossed, equivalence_p, exceeding_p
 from terralucas.statistics.mixed_model import mixed_model_table
 from terralucas.statistics.power import Spreads, chips_needed, seeds_needed, smallest_difference, with_seeds
 from terralucas.statistics.recipe_scores import scores_table
 from terralucas.statistics.resampling import Design, Scores, combine, make_design, score_recipe
 from terralucas.statistics.run_predictions import Part
-from terralucas.statistics.variance import seed_spread, variance_table
+from terralucas.statistics.training_variance import SeedScores, TrainingVariance, training_variances
+from terralucas.statistics.variance import variance_table
 from terralucas.tables import vocabulary
 from terralucas.tables.scores import MAIN_SCORES
 from terralucas.tables.vocabulary import RECIPE, SCHEMA_VERSION, Difference, Recipe
@@ -146,25 +154,22 @@ def compare(
     """
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for class_set, excluded in question.class_sets.items():
-        design, n_classes = None, len(question.classes)
+        design, known = _score_all([*recipes, *controls], load, test_to_train, groups, question, excluded, folder)
+        load_scores = _scores_loader([*recipes, *controls], folder)
         rows, runs = [], []
-        for number, recipe in enumerate([*recipes, *controls]):
-            predictions = load(recipe)
-            if design is None:
-                design = make_design(predictions, n_classes, test_to_train, groups, excluded)
-            scores = score_recipe(design, predictions, question.draws, question.seed)
-            scores.save(folder / f"{number}.npz")
-            names = dict(zip(RECIPE, recipe, strict=True))
-            rows.append(scores_table(design, scores, question.level, question.seed).assign(**names))
-            if recipe in controls:
-                continue
-            variance = variance_table(design, scores, question.level)
-            parts["variance"].append(
-                _put_names_first(variance[variance["metric"].isin(MAIN_SCORES)], classes=class_set, **names)
-            )
-            runs.append(pd.DataFrame(scores.seeds, columns=design.names).assign(seed=design.seeds, **names))
-        assert design is not None, "a study has recipes"
-        load_scores = _scores_loader(recipes, folder)
+        # Controls inform each other alone: most of them do not vary with the seed.
+        for group in (recipes, controls):
+            training = training_variances([known[recipe] for recipe in group], test_to_train)
+            for recipe, of_recipe in zip(group, training, strict=True):
+                scores, names = load_scores(recipe), dict(zip(RECIPE, recipe, strict=True))
+                rows.append(scores_table(design, scores, of_recipe, question.level).assign(**names))
+                if group is controls:
+                    continue
+                variance = variance_table(design, scores, question.level)
+                parts["variance"].append(
+                    _put_names_first(variance[variance["metric"].isin(MAIN_SCORES)], classes=class_set, **names)
+                )
+                runs.append(pd.DataFrame(scores.seeds, columns=design.names).assign(seed=design.seeds, **names))
         table = _put_names_first(pd.concat(rows, ignore_index=True), classes=class_set)
         of_class = table["metric"].str.contains(":")
         of_control = pd.Series(list(zip(*(table[name] for name in RECIPE), strict=True))).isin(list(controls))
@@ -174,29 +179,63 @@ def compare(
         parts["per_class"].append(_by_class(table[of_class], question.classes))
         asked = question.contrasts_of(recipes)
         compared, power = (pd.DataFrame(columns=list(COLUMNS[name])) for name in ("contrasts", "power"))
+        training = contrasts_training(design, asked, load_scores)
         if asked:
-            compared = contrasts_table(design, asked, load_scores, question.margins, question.level, question.seed)
+            compared = contrasts_table(design, asked, load_scores, training, question.margins, question.level)
             compared = compared[~compared["metric"].str.contains(":")]
             parts["contrasts"].append(_put_names_first(compared, classes=class_set))
             for metric in MAIN_SCORES:
                 mixed = mixed_model_table(pd.concat(runs), asked, compared, metric, question.level)
                 parts["mixed_model"].append(_put_names_first(mixed, classes=class_set))
-            power = _power_table(design, asked, load_scores, question)
+            power = _power_table(design, asked, load_scores, training, question)
             parts["power"].append(_put_names_first(power, classes=class_set))
         if question.claims:
-            tests = _margin_tests(design, asked, load_scores, question)
+            tests = _margin_tests(design, asked, load_scores, training, question)
             judged = claims.judge(question.claims, compared, power, tests, 1.0 - question.level)
             parts["claims"].append(_put_names_first(judged, classes=class_set))
     return {name: _joined(tables, COLUMNS.get(name, ())) for name, tables in parts.items()}
 
 
+def _score_all(
+    recipes: Sequence[Recipe],
+    load: Callable[[Recipe], Mapping[int, Part]],
+    test_to_train: float,
+    groups: np.ndarray | None,
+    question: Question,
+    excluded: tuple[int, ...],
+    folder: Path,
+) -> tuple[Design, dict[Recipe, SeedScores]]:
+    """Score all recipes, save their Scores in the folder, and return the design and what training needs of each."""
+    design, known = None, {}
+    for number, recipe in enumerate(recipes):
+        predictions = load(recipe)
+        if design is None:
+            design = make_design(predictions, len(question.classes), test_to_train, groups, excluded)
+        scores = score_recipe(design, predictions, question.draws, question.seed)
+        scores.save(folder / f"{number}.npz")
+        known[recipe] = SeedScores.of(design, scores)
+    assert design is not None, "a study has recipes"
+    return design, known
+
+
 def _power_table(
-    design: Design, asked: Sequence[Contrast], load: Callable[[Recipe], Scores], question: Question
+    design: Design,
+    asked: Sequence[Contrast],
+    load: Callable[[Recipe], Scores],
+    training: Sequence[TrainingVariance],
+    question: Question,
 ) -> pd.DataFrame:
-    """Compute from the observed spread what each contrast can show."""
-    alpha, rows = 1.0 - question.level, []
-    for contrast in asked:
-        spreads = dict(zip(design.names, observed_spreads(design, combine(contrast.coefficients, load)), strict=True))
+    """Compute from the observed spread what each contrast can show.
+
+    Holm's first step tests the smallest of the m p values of a family at α/m. A difference that has to be shown
+    whatever the other contrasts show needs that level.
+    """
+    sizes, rows = Counter(contrast.family for contrast in asked), []
+    for contrast, known in zip(asked, training, strict=True):
+        spreads = dict(
+            zip(design.names, observed_spreads(design, combine(contrast.coefficients, load), known), strict=True)
+        )
+        alpha = (1.0 - question.level) / sizes[contrast.family]
         for metric in MAIN_SCORES:
             margin = question.margins[metric]
             rows.append(
@@ -215,23 +254,27 @@ def _power_table(
 
 
 def _margin_tests(
-    design: Design, asked: Sequence[Contrast], load: Callable[[Recipe], Scores], question: Question
+    design: Design,
+    asked: Sequence[Contrast],
+    load: Callable[[Recipe], Scores],
+    training: Sequence[TrainingVariance],
+    question: Question,
 ) -> pd.DataFrame:
     """Test the claims that two settings are equivalent, and compute how many seeds or chips would decide them."""
     alpha, rows = 1.0 - question.level, []
     for claim in question.claims:
-        contrast = next((each for each in asked if claim.is_about(each)), None)
-        if contrast is None or claim.relation != vocabulary.RELATION_EQUIVALENT:
+        place = next((number for number, each in enumerate(asked) if claim.is_about(each)), None)
+        if place is None or claim.relation != vocabulary.RELATION_EQUIVALENT:
             continue
-        scores, place = combine(contrast.coefficients, load), design.names.index(claim.metric)
+        scores, column = combine(asked[place].coefficients, load), design.names.index(claim.metric)
         margin = question.margins[claim.metric] if claim.margin is None else claim.margin
-        draws, bounds = crossed(design, scores, question.seed, "contrast"), np.full(len(design.names), margin)
+        draws, bounds = crossed(design, scores, training[place], "contrast"), np.full(len(design.names), margin)
         rows.append(
             {
                 "claim": claim.name,
-                "p_equivalence": equivalence_p(draws, bounds)[place],
-                "p_exceeding": exceeding_p(draws, bounds)[place],
-                **_needs(observed_spreads(design, scores)[place], margin, alpha, question.folds),
+                "p_equivalence": equivalence_p(draws, bounds)[column],
+                "p_exceeding": exceeding_p(draws, bounds)[column],
+                **_needs(observed_spreads(design, scores, training[place])[column], margin, alpha, question.folds),
             }
         )
     return pd.DataFrame(rows, columns=["claim", "p_equivalence", "p_exceeding", "seeds_needed", "chips_factor_needed"])
@@ -276,11 +319,11 @@ def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFr
     return table
 
 
-def observed_spreads(design: Design, scores: Scores) -> list[Spreads]:
+def observed_spreads(design: Design, scores: Scores, training: TrainingVariance) -> list[Spreads]:
     """Return the observed spreads of a contrast, one entry for each score in the order of `design.names`."""
-    spread = seed_spread(design, scores)
     chips = scores.drawn.var(axis=0, ddof=1, dtype=np.float64)
+    added = np.nan_to_num(np.maximum(training.between - training.from_chips, 0.0))
     return [
-        Spreads(len(design.seeds), design.test_to_train, float(a), float(b), float(c))
-        for a, b, c in zip(chips, spread.from_chips, spread.seeds, strict=True)
+        Spreads(len(design.seeds), design.test_to_train, float(a), float(b), float(c), float(free))
+        for a, b, c, free in zip(chips, training.from_chips, added, training.free, strict=True)
     ]

@@ -12,9 +12,10 @@ from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 
 from terralucas.errors import StudyError
-from terralucas.statistics.crossed_interval import bca, crossed, equivalence_p, limits, probability_greater, two_sided_p
+from terralucas.statistics.crossed_interval import bca, crossed, equivalence_p, limits, two_sided_p
 from terralucas.statistics.intervals import corrected_t, equivalence_t
 from terralucas.statistics.resampling import Design, Scores, combine
+from terralucas.statistics.training_variance import SeedScores, TrainingVariance, training_variances
 from terralucas.tables.vocabulary import (
     AVERAGED,
     CELL,
@@ -29,7 +30,7 @@ from terralucas.tables.vocabulary import (
 
 COLUMNS = (
     *("contrast", "scope", "family", "n_recipes", "metric"),
-    *("difference", "crossed_low", "crossed_high", "bca_low", "bca_high", "p_value", "p_holm", "p_greater"),
+    *("difference", "crossed_low", "crossed_high", "bca_low", "bca_high", "p_value", "p_holm"),
     *("seeds_difference", "seeds_low", "seeds_high", "seeds_p_value", "n_seeds"),
     *("margin", "p_equivalence", "p_equivalence_holm", "seeds_p_equivalence", "verdict"),
     *("only_a", "only_b", "mcnemar_exact", "mcnemar_mid"),
@@ -106,9 +107,9 @@ def contrasts_table(
     design: Design,
     contrasts: Sequence[Contrast],
     load: Callable[[Recipe], Scores],
+    training: Sequence[TrainingVariance],
     margins: Mapping[str, float],
     level: float,
-    seed: int,
 ) -> pd.DataFrame:
     """Compute the table of contrasts, with one row for each contrast and score.
 
@@ -116,26 +117,34 @@ def contrasts_table(
         design: the design of the study.
         contrasts: the contrasts, which the study named before its runs.
         load: returns the Scores of a recipe.
+        training: for each contrast what is known about its variance from training (`contrasts_training`).
         margins: score → largest difference that does not matter; scores without a margin get no equivalence test.
         level: confidence level of the intervals; 1 − level is the level of the tests.
-        seed: seed of the random numbers.
 
     Returns:
-        The columns of `COLUMNS`: the difference of pooled scores with its crossed and BCa intervals, its p value, the
-        adjusted p value, and P(A > B); the mean difference over seeds with Nadeau and Bengio's t interval; the margin
+        The columns of `COLUMNS`: the difference of pooled scores with its crossed and BCa intervals, its p value and
+        the adjusted p value; the mean difference over seeds with Nadeau and Bengio's t interval; the margin
         and the p values of the equivalence tests; the verdict; and McNemar's test. McNemar's test is of micro accuracy
         alone, and only for two recipes whose chips are each tested once.
     """
     rows = []
-    for contrast in contrasts:
+    for contrast, known in zip(contrasts, training, strict=True):
         scores = combine(contrast.coefficients, load)
         head = {"contrast": contrast.name, "scope": contrast.scope, "family": contrast.family}
-        rows.append(_rows(design, contrast, scores, margins, level, seed).assign(**head))
+        rows.append(_rows(design, contrast, scores, known, margins, level).assign(**head))
     table = pd.concat(rows, ignore_index=True)
     for source, target in (("p_value", "p_holm"), ("p_equivalence", "p_equivalence_holm")):
         table[target] = table.groupby(["family", "metric"])[source].transform(holm)
     table["verdict"] = verdicts(table["p_holm"], table["p_equivalence_holm"], 1.0 - level)
     return table[list(COLUMNS)]
+
+
+def contrasts_training(
+    design: Design, contrasts: Sequence[Contrast], load: Callable[[Recipe], Scores]
+) -> list[TrainingVariance]:
+    """Estimate the variance from training of each contrast, from all contrasts of a study together."""
+    members = [SeedScores.of(design, combine(contrast.coefficients, load)) for contrast in contrasts]
+    return training_variances(members, design.test_to_train)
 
 
 def holm(p_values: pd.Series) -> np.ndarray:
@@ -181,9 +190,14 @@ def mcnemar_test(design: Design, scores: Scores) -> tuple[int, int, float, float
 
 
 def _rows(
-    design: Design, contrast: Contrast, scores: Scores, margins: Mapping[str, float], level: float, seed: int
+    design: Design,
+    contrast: Contrast,
+    scores: Scores,
+    training: TrainingVariance,
+    margins: Mapping[str, float],
+    level: float,
 ) -> pd.DataFrame:
-    draws = crossed(design, scores, seed, "contrast")
+    draws = crossed(design, scores, training, "contrast")
     shown, corrected = limits(draws, level), bca(draws, level)
     seeds = [column[np.isfinite(column)] for column in scores.seeds.T]
     by_seed = [corrected_t(column, design.test_to_train, level) for column in seeds]
@@ -198,7 +212,6 @@ def _rows(
             "bca_low": corrected[0],
             "bca_high": corrected[1],
             "p_value": two_sided_p(draws),
-            "p_greater": probability_greater(draws),
             "seeds_difference": [each.mean for each in by_seed],
             "seeds_low": [each.low for each in by_seed],
             "seeds_high": [each.high for each in by_seed],

@@ -1,8 +1,8 @@
 """The crossed interval of a score or a difference: seeds × test chips.
 
-Test chips are resampled. The uncertainty from training is added to each draw as a Student t variable; its variance is
-the part of the spread over seeds that test chips do not explain. Seeds are not resampled: with k folds every chip
-belongs to one seed, so that resampled seeds would count the spread of the chips twice; see docs/statistics.md.
+Test chips are resampled. The uncertainty from training is added to the distribution of the draws; its variance is
+estimated from all recipes of the study (`training_variance`). Seeds are not resampled: with k folds every chip belongs
+to one seed, so that resampled seeds would count the spread of the chips twice; see docs/statistics.md.
 """
 
 from __future__ import annotations
@@ -13,69 +13,60 @@ from typing import Literal
 import numpy as np
 from scipy import stats
 
-from terralucas.randomness import Stream, generator
 from terralucas.statistics.resampling import Design, Scores
-from terralucas.statistics.variance import seed_spread
+from terralucas.statistics.sampling_distribution import SamplingDistribution
+from terralucas.statistics.training_variance import TrainingVariance
 from terralucas.tables.scores import score_of
 
 
 @dataclass(frozen=True)
 class Crossed:
-    """Draws of the scores over seeds and chips.
+    """The distributions of M pooled scores over seeds and chips.
 
     Attributes:
         estimate: (M,) pooled scores.
-        draws: (B, M) draws of the scores.
-        basic: (M,) whether interval and tests use the draws reflected at the estimate (the basic interval).
-        seed_variance: (M,) what training adds to the variance of the estimate.
+        drawn: for each score its distribution: draws of chips, with the uncertainty from training.
+        shown: for each score the distribution from which interval and tests are computed. It is `drawn`, or `drawn`
+            reflected at the estimate where the interval is basic.
+        basic: (M,) whether interval and tests are basic.
         acceleration: (M,) acceleration of the BCa interval.
-        with_seeds: (M,) whether the draws contain the uncertainty from training; False with one seed.
+        with_seeds: (M,) whether the uncertainty from training is contained; False with one seed.
+        varies: (M,) whether draws of chips differ, or training adds to them. Without spread there is no interval,
+            because equal draws do not mean certainty.
     """
 
     estimate: np.ndarray
-    draws: np.ndarray
+    drawn: tuple[SamplingDistribution, ...]
+    shown: tuple[SamplingDistribution, ...]
     basic: np.ndarray
-    seed_variance: np.ndarray
     acceleration: np.ndarray
     with_seeds: np.ndarray
-
-    @property
-    def shown(self) -> np.ndarray:
-        """(B, M) draws from which the interval and the tests are computed."""
-        return np.where(self.basic, 2.0 * self.estimate - self.draws, self.draws)
-
-    @property
-    def varies(self) -> np.ndarray:
-        """(M,) whether the draws differ. Equal draws give no interval, because they do not mean certainty."""
-        defined = np.isfinite(self.draws)
-        top = np.where(defined, self.draws, -np.inf).max(axis=0)
-        return top - np.where(defined, self.draws, np.inf).min(axis=0) > 1e-7
+    varies: np.ndarray
 
 
-def crossed(design: Design, scores: Scores, seed: int, of: Literal["recipe", "contrast"]) -> Crossed:
-    """Draw the pooled scores with the uncertainty from chips and from training.
-
-    The variance from training is (1/J + n_test/n_train) times the seed component. The second term is the overlap term
-    of Nadeau and Bengio (2003); it is 0 if all seeds share one split. The Student t has J − 1 degrees of freedom.
+def crossed(design: Design, scores: Scores, training: TrainingVariance, of: Literal["recipe", "contrast"]) -> Crossed:
+    """Make the distributions of pooled scores with the uncertainty from chips and from training.
 
     Args:
         design: the design of the study.
         scores: Scores of a recipe or of a contrast.
-        seed: seed of the random numbers.
+        training: what is known about its variance from training.
         of: whether `scores` are of a recipe or of a contrast; this decides which scores have a basic interval.
     """
-    spread = seed_spread(design, scores)
-    known = spread.n > 1
-    variance = np.where(known, (1.0 / np.maximum(spread.n, 1) + design.test_to_train) * spread.seeds, 0.0)
-    draws = scores.drawn.astype(np.float64)
-    for n in np.unique(spread.n[known]):
-        columns = known & (spread.n == n)
-        t = generator(seed, Stream.SEED_EFFECT).standard_t(n - 1, size=len(draws))
-        draws[:, columns] += t[:, None] * np.sqrt(variance[columns])
-    kinds = [getattr(score_of(name), f"{of}_interval") for name in design.names]
-    reflected = np.array([kind == "basic" for kind in kinds])
-    acceleration = _acceleration(scores.left_out, design.strata, variance)
-    return Crossed(scores.pooled, draws, reflected, variance, acceleration, known)
+    basic = np.array([getattr(score_of(name), f"{of}_interval") == "basic" for name in design.names])
+    drawn, shown = [], []
+    for place, estimate in enumerate(scores.pooled):
+        parts = (training.between, training.from_chips, training.free, training.overlap)
+        known = tuple(float(part[place]) for part in parts)
+        drawn.append(SamplingDistribution(scores.drawn[:, place], *known))
+        reflected = 2.0 * estimate - scores.drawn[:, place]
+        shown.append(SamplingDistribution(reflected, *known) if basic[place] else drawn[-1])
+    defined = np.isfinite(scores.drawn)
+    top = np.where(defined, scores.drawn, -np.inf).max(axis=0)
+    varies = top - np.where(defined, scores.drawn, np.inf).min(axis=0) > 1e-7
+    varies |= training.of_pooled > 0
+    acceleration = _acceleration(scores.left_out, design.strata, training.of_pooled)
+    return Crossed(scores.pooled, tuple(drawn), tuple(shown), basic, acceleration, training.known, varies)
 
 
 def limits(crossed: Crossed, level: float) -> np.ndarray:
@@ -105,14 +96,15 @@ def bca(crossed: Crossed, level: float) -> np.ndarray:
     """Compute the (2, M) bias-corrected and accelerated limits; NaN where the draws do not vary.
 
     Efron (1987), Better bootstrap confidence intervals, JASA 82; several strata are treated as in
-    scipy.stats.bootstrap. The bias is computed from the draws, and the acceleration from the jackknife over chips or
-    blocks. The part from training is symmetric, so it only enters the denominator of the acceleration.
+    scipy.stats.bootstrap. The bias is computed from the distribution, and the acceleration from the jackknife over
+    chips or blocks. The part from training is symmetric, so it only enters the denominator of the acceleration.
     """
-    below = (_share(crossed, crossed.draws < crossed.estimate) + _share(crossed, crossed.draws <= crossed.estimate)) / 2
+    pairs = list(zip(crossed.drawn, crossed.estimate, strict=True))
+    below = np.array([(each.below(value) + each.below(value, strictly=True)) / 2.0 for each, value in pairs])
     # If all draws lie on one side of the estimate, the bias is infinite, and the limits are undefined.
     bias = stats.norm.ppf(np.where((below > 0) & (below < 1), below, np.nan))
     z = bias + stats.norm.ppf([[0.5 - level / 2.0], [0.5 + level / 2.0]])
-    return _quantiles(crossed, crossed.draws, stats.norm.cdf(bias + z / (1.0 - crossed.acceleration * z)))
+    return _quantiles(crossed, crossed.drawn, stats.norm.cdf(bias + z / (1.0 - crossed.acceleration * z)))
 
 
 def two_sided_p(crossed: Crossed) -> np.ndarray:
@@ -120,7 +112,8 @@ def two_sided_p(crossed: Crossed) -> np.ndarray:
 
     p < 1 − level where zero lies outside the interval of that level.
     """
-    return np.minimum(2.0 * np.minimum(_tail(crossed, 0.0, True), _tail(crossed, 0.0, False)), 1.0)
+    zero = np.zeros(len(crossed.estimate))
+    return np.minimum(2.0 * np.minimum(_tail(crossed, zero, True), _tail(crossed, zero, False)), 1.0)
 
 
 def equivalence_p(crossed: Crossed, margin: np.ndarray) -> np.ndarray:
@@ -140,34 +133,22 @@ def exceeding_p(crossed: Crossed, margin: np.ndarray) -> np.ndarray:
     return np.minimum(2.0 * np.minimum(_tail(crossed, margin, False), _tail(crossed, -margin, True)), 1.0)
 
 
-def probability_greater(crossed: Crossed) -> np.ndarray:
-    """Return P(A > B) of the differences A − B: the (M,) share of draws above zero; a draw of zero counts half."""
-    share = _share(crossed, crossed.shown > 0) + _share(crossed, crossed.shown == 0) / 2.0
-    return np.where(crossed.varies, share, np.nan)
-
-
-def _quantiles(crossed: Crossed, draws: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return the (2, M) quantiles of the defined draws; NaN where they do not vary or a share is undefined."""
+def _quantiles(crossed: Crossed, distributions: tuple[SamplingDistribution, ...], shares: np.ndarray) -> np.ndarray:
+    """Return the (2, M) quantiles; NaN where the draws do not vary or a share is undefined."""
     quantiles = np.full(shares.shape, np.nan)
     for index in np.flatnonzero(crossed.varies & np.isfinite(shares).all(axis=0)):
-        column = draws[:, index]
-        quantiles[:, index] = np.quantile(column[np.isfinite(column)], shares[:, index])
+        quantiles[:, index] = [distributions[index].quantile(float(share)) for share in shares[:, index]]
     return quantiles
 
 
-def _share(crossed: Crossed, selected: np.ndarray) -> np.ndarray:
-    """Return the (M,) share of selected draws among the defined ones.
-
-    A draw can be undefined: a precision is undefined if the class is never predicted in the draw.
-    """
-    return selected.sum(axis=0) / np.maximum(np.isfinite(crossed.draws).sum(axis=0), 1)
-
-
-def _tail(crossed: Crossed, bound: float | np.ndarray, above: bool) -> np.ndarray:
-    """Return the (M,) share of draws at or beyond the bound, which is never 0 (Davison & Hinkley 1997, ch. 4)."""
-    beyond = crossed.shown >= bound if above else crossed.shown <= bound
-    share = (beyond.sum(axis=0) + 1.0) / (np.isfinite(crossed.draws).sum(axis=0) + 1.0)
-    return np.where(crossed.varies & np.isfinite(bound), share, np.nan)
+def _tail(crossed: Crossed, bounds: np.ndarray, above: bool) -> np.ndarray:
+    """Return the (M,) probability at or beyond the bounds, which is never 0 (Davison & Hinkley 1997, ch. 4)."""
+    shares = np.full(len(bounds), np.nan)
+    for index in np.flatnonzero(crossed.varies & np.isfinite(bounds)):
+        each, bound = crossed.shown[index], float(bounds[index])
+        share = 1.0 - each.below(bound, strictly=True) if above else each.below(bound)
+        shares[index] = (share * len(each.draws) + 1.0) / (len(each.draws) + 1.0)
+    return shares
 
 
 def _acceleration(left_out: np.ndarray, strata: np.ndarray, seed_variance: np.ndarray) -> np.ndarray:

@@ -74,6 +74,31 @@ def equivalence_t(scores: np.ndarray, test_to_train: float, margin: float) -> fl
     return float(max(above, below))
 
 
+def correlated_t_probabilities(scores: np.ndarray, test_to_train: float, margin: float) -> tuple[float, float, float]:
+    """Return P(mean < −margin), P(−margin ≤ mean ≤ margin) and P(mean > margin) by the Bayesian correlated t test.
+
+    Corani & Benavoli (2015), A Bayesian approach for comparing cross-validated algorithms on multiple data sets,
+    Machine Learning 100; Benavoli et al. (2017), Time for a change, JMLR 18. With their prior, the mean is distributed
+    as Student's t around the observed mean, with the variance of `corrected_t`. The margin is their region of practical
+    equivalence.
+
+    Args:
+        scores: (J,) paired differences.
+        test_to_train: n_test / n_train; 0 gives the ordinary t.
+        margin: largest difference that does not matter.
+
+    Returns:
+        Three probabilities; NaN if `corrected_t` has no interval.
+    """
+    found = corrected_t(scores, test_to_train, 0.95)
+    if not np.isfinite(found.p_value):
+        return np.nan, np.nan, np.nan
+    error = float(np.sqrt(1.0 / found.n + test_to_train)) * found.sd
+    below = float(stats.t.cdf((-margin - found.mean) / error, found.n - 1))
+    above = float(stats.t.sf((margin - found.mean) / error, found.n - 1))
+    return below, 1.0 - below - above, above
+
+
 def wilson(successes: float, n: float, level: float) -> tuple[float, float]:
     """Compute Wilson's score interval for a share of n test chips (Wilson 1927).
 

@@ -1,8 +1,8 @@
 """The power of a design: the smallest difference it detects, and the seeds or chips that are needed to decide a margin.
 
-The test is that of `crossed_interval`: the estimate is compared with its standard error
-√(chips + κ max(0, s² − run_chips)), with Satterthwaite's degrees of freedom. The power follows from the distributions
-of the estimate and of s². The observed difference is not used.
+The test is that of `crossed_interval`, with normal draws of chips: the estimate is compared with the quantiles of the sum
+of the uncertainty from chips and from training. The power follows from the distributions of the estimate and of s². The
+observed difference is not used.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
+from scipy.special import ndtr
 
-_QUADRATURE = (np.arange(400) + 0.5) / 400
+from terralucas.statistics.sampling_distribution import NODES, WEIGHTS, training_quantiles
+
 _MOST_SEEDS = 100
 
 
@@ -28,6 +30,7 @@ class Spreads:
         chips: variance of the pooled difference over test chips.
         run_chips: what test chips add to the variance between seeds.
         training: variance of one run's difference over trainings.
+        free: degrees of freedom of the estimated variance between seeds; None for J − 1, those of one recipe alone.
     """
 
     seeds: int
@@ -35,6 +38,12 @@ class Spreads:
     chips: float
     run_chips: float
     training: float
+    free: float | None = None
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom of the estimated variance between seeds."""
+        return self.seeds - 1.0 if self.free is None else self.free
 
     @property
     def overlap(self) -> float:
@@ -76,16 +85,14 @@ def planned_spreads(
 
 def power(spreads: Spreads, difference: float, alpha: float) -> float:
     """Return the probability that the two-sided test at level alpha shows a true difference."""
-    errors, critical, sd = _test(spreads, 1.0 - alpha / 2.0)
-    bound = errors * critical
-    return float(np.mean(stats.norm.sf((bound - difference) / sd) + stats.norm.cdf((-bound - difference) / sd)))
+    bounds, sd = _bounds(spreads, alpha / 2.0)
+    return float(WEIGHTS @ (ndtr((difference - bounds) / sd) + ndtr((-bounds - difference) / sd)))
 
 
 def equivalence_power(spreads: Spreads, margin: float, alpha: float) -> float:
     """Return the probability that the equivalence test at level alpha succeeds if the true difference is zero."""
-    errors, critical, sd = _test(spreads, 1.0 - alpha)
-    room = np.maximum(margin - errors * critical, 0.0) / sd
-    return float(np.mean(2.0 * stats.norm.cdf(room) - 1.0))
+    bounds, sd = _bounds(spreads, alpha)
+    return float(WEIGHTS @ (2.0 * ndtr(np.maximum(margin - bounds, 0.0) / sd) - 1.0))
 
 
 def smallest_difference(spreads: Spreads, alpha: float, wanted: float = 0.8) -> float:
@@ -96,7 +103,12 @@ def smallest_difference(spreads: Spreads, alpha: float, wanted: float = 0.8) -> 
     scale = float(np.sqrt(spreads.chips + spreads.overlap * (spreads.training + spreads.run_chips)))
     if spreads.seeds < 2 or not scale > 0:
         return np.nan
-    return float(brentq(lambda difference: power(spreads, difference, alpha) - wanted, 0.0, 200.0 * scale))
+    bounds, sd = _bounds(spreads, alpha / 2.0)
+
+    def missing(difference: float) -> float:
+        return float(WEIGHTS @ (ndtr((difference - bounds) / sd) + ndtr((-bounds - difference) / sd))) - wanted
+
+    return float(brentq(missing, 0.0, 1000.0 * scale))
 
 
 def decides(spreads: Spreads, margin: float, alpha: float, wanted: float = 0.8) -> bool:
@@ -130,10 +142,11 @@ def seeds_needed(
 def with_seeds(spreads: Spreads, seeds: int) -> Spreads:
     """Return the spreads of the same study with another number of whole repetitions.
 
-    The variances from test chips and from one training do not change.
+    The variances from test chips and from one training do not change. The degrees of freedom grow as J − 1 does.
     """
     factor = (spreads.seeds - 1) / spreads.seeds * seeds / (seeds - 1)
-    return replace(spreads, seeds=seeds, run_chips=spreads.run_chips * factor)
+    free = None if spreads.free is None else spreads.free * (seeds - 1) / (spreads.seeds - 1)
+    return replace(spreads, seeds=seeds, run_chips=spreads.run_chips * factor, free=free)
 
 
 def chips_needed(spreads: Spreads, margin: float, alpha: float, wanted: float = 0.8) -> float | None:
@@ -161,15 +174,27 @@ def chips_needed(spreads: Spreads, margin: float, alpha: float, wanted: float = 
     return high
 
 
-def _test(spreads: Spreads, quantile: float) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return standard errors and critical values at quantiles of s², and the true deviation of the estimate."""
-    free = spreads.seeds - 1
-    expected = spreads.training + spreads.run_chips
-    observed = expected * stats.chi2.ppf(_QUADRATURE, free) / free
-    part = spreads.overlap * np.maximum(observed - spreads.run_chips, 0.0)
-    variance = spreads.chips + part
-    # Satterthwaite's approximation: the variance from chips counts as known, the variance from training has J − 1
-    # degrees of freedom.
-    freedom = np.divide(variance**2 * free, part**2, out=np.full_like(part, 1e9), where=part > 1e-6 * variance)
+def _bounds(spreads: Spreads, tail: float) -> tuple[np.ndarray, float]:
+    """Return what an estimate must exceed for one tail's p value, at quantiles of s², and the estimate's deviation.
+
+    The p value of an estimate x is the mean of Φ(−x / √(chips + κ v)) over the distribution of v given s².
+
+    Args:
+        spreads: the sources of variance.
+        tail: p value of one tail, e.g. 0.025.
+
+    Returns:
+        (60,) bounds, at the nodes of the quadrature over s², and the true standard deviation of the estimate.
+    """
+    free = spreads.freedom
+    observed = (spreads.training + spreads.run_chips) * stats.chi2.ppf(NODES, free) / free
+    part = spreads.overlap * training_quantiles(observed[:, None], spreads.run_chips, free)
+    # Without any variance the bound is 0; the small number only avoids 0 / 0.
+    deviations = np.maximum(np.sqrt(spreads.chips + part), 1e-300)
+    low, high = np.zeros(len(observed)), deviations.max(axis=1) * stats.norm.isf(tail / 2.0)
+    for _ in range(40):
+        middle = (low + high) / 2.0
+        too_low = ndtr(-middle[:, None] / deviations) @ WEIGHTS > tail
+        low, high = np.where(too_low, middle, low), np.where(too_low, high, middle)
     truth = spreads.chips + spreads.overlap * spreads.training
-    return np.sqrt(variance), stats.t.ppf(quantile, np.minimum(freedom, 1e9)), float(np.sqrt(truth))
+    return (low + high) / 2.0, float(np.sqrt(truth))

@@ -8,31 +8,31 @@ import pandas as pd
 from terralucas.statistics.crossed_interval import bca, crossed, limits, method
 from terralucas.statistics.intervals import corrected_t, wilson
 from terralucas.statistics.resampling import Design, Scores
-from terralucas.statistics.variance import seed_spread
+from terralucas.statistics.training_variance import TrainingVariance
 from terralucas.tables.scores import score_of
 from terralucas.tables.vocabulary import FIXED_SPLIT, NADEAU_BENGIO
 
 
-def scores_table(design: Design, scores: Scores, level: float, seed: int) -> pd.DataFrame:
+def scores_table(design: Design, scores: Scores, training: TrainingVariance, level: float) -> pd.DataFrame:
     """Compute the table of a recipe's scores, with one row for each score.
 
     Args:
         design: the design of the study.
         scores: the Scores of the recipe.
+        training: what is known about its variance from training.
         level: confidence level of the intervals.
-        seed: seed of the random numbers.
 
     Returns:
         Columns: metric (`recall:3` is the recall of class index 3), n (number of test chips; for scores of a class, of
         that class); pooled, crossed_low, crossed_high, crossed_interval (name of the method), bca_low, bca_high; mean,
         sd, n_seeds, seeds_low, seeds_high, seeds_interval; wilson_low, wilson_high (only for recalls); level.
     """
-    draws = crossed(design, scores, seed, "recipe")
+    draws = crossed(design, scores, training, "recipe")
     lowest = np.array([score_of(name).lowest for name in design.names])
     highest = np.array([score_of(name).highest for name in design.names])
     shown, corrected = (np.clip(each, lowest, highest) for each in (limits(draws, level), bca(draws, level)))
     by_seed = [corrected_t(column[np.isfinite(column)], design.test_to_train, level) for column in scores.seeds.T]
-    shares = _recall_limits(design, scores, level)
+    shares = _recall_limits(design, scores, training, level)
     return pd.DataFrame(
         {
             "metric": design.names,
@@ -63,19 +63,18 @@ def _chip_counts(design: Design) -> np.ndarray:
     return np.array([own[int(name.partition(":")[2])] if ":" in name else len(design.labels) for name in design.names])
 
 
-def _recall_limits(design: Design, scores: Scores, level: float) -> np.ndarray:
+def _recall_limits(design: Design, scores: Scores, training: TrainingVariance, level: float) -> np.ndarray:
     """Compute the (2, M) Wilson limits of the recalls, with an effective number of chips that includes training.
 
     A share p of n chips has the variance p (1 − p) / n. With the variance V from training added, the variance is that
     of n* = p (1 − p) / (p (1 − p) / n + V) chips (effective sample size; Korn & Graubard 1998, Survey Methodology 24).
     """
     limits = np.full((2, len(design.names)), np.nan)
-    spread = seed_spread(design, scores)
-    training = (1.0 / np.maximum(spread.n, 1) + design.test_to_train) * spread.seeds
+    added = training.of_pooled
     for index, n in enumerate(_chip_counts(design)):
         share = scores.pooled[index]
         if design.names[index].startswith("recall:") and n:
             variance = share * (1.0 - share)
-            effective = variance / (variance / n + training[index]) if variance > 0 else float(n)
+            effective = variance / (variance / n + added[index]) if variance > 0 else float(n)
             limits[:, index] = wilson(share * effective, effective, level)
     return limits

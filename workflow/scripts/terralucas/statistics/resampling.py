@@ -154,21 +154,28 @@ def make_design(
 
 
 def draw_weights(design: Design, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Draw how often each chip occurs in each bootstrap draw, in chunks; every call gives the same draws.
+    """Draw how often each chip counts in each bootstrap draw, in chunks; every call gives the same draws.
 
-    From each stratum, as many units are drawn with replacement as it has.
+    From each stratum of n units, n − 1 are drawn with replacement, each with weight n / (n − 1). With n units drawn, the
+    variance would be too small by the factor (n − 1) / n, which for a class of six chips is 17 % (Rao & Wu 1988,
+    Resampling inference with complex survey data, JASA 83; Rao, Wu & Yue 1992, Survey Methodology 18).
 
     Yields:
-        (up to 500, n) float32: the counts of each chip in a chunk of draws.
+        (up to 500, n) float32: the weights of each chip in a chunk of draws.
     """
     for chunk, start in enumerate(range(0, draws, _CHUNK)):
         size = min(_CHUNK, draws - start)
         random = generator(seed, Stream.RESAMPLING, chunk)
-        counts = []
+        weights = []
         for n in design.strata:
-            chosen = random.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
-            counts.append(np.bincount(chosen.ravel(), minlength=size * n).reshape(size, n))
-        yield np.concatenate(counts, axis=1).astype(np.float32)[:, design.units]
+            if n == 1:
+                # The spread of a single unit cannot be known.
+                weights.append(np.ones((size, 1)))
+                continue
+            chosen = random.integers(0, n, size=(size, n - 1)) + n * np.arange(size)[:, None]
+            counts = np.bincount(chosen.ravel(), minlength=size * n).reshape(size, n)
+            weights.append(counts * (n / (n - 1.0)))
+        yield np.concatenate(weights, axis=1).astype(np.float32)[:, design.units]
 
 
 def score_recipe(design: Design, runs: Mapping[int, Part], draws: int, seed: int) -> Scores:

@@ -42,7 +42,7 @@ def seed_spread(design: Design, scores: Scores) -> SeedSpread:
     expectation (tr Σ − 1ᵀΣ1 / J) / (J − 1). With k folds, Σ is diagonal within a repetition. With a holdout, all runs
     are tested on the same chips, so that the part of a chip on which runs agree cancels.
     """
-    seed, unit = design.run_units()
+    _, unit = design.run_units()
     n = np.isfinite(scores.seeds).sum(axis=0)
     own = (scores.deviations**2).sum(axis=0)
     together = np.zeros((len(scores.left_out), scores.deviations.shape[1]))
@@ -51,9 +51,8 @@ def seed_spread(design: Design, scores: Scores) -> SeedSpread:
     centred = np.where(np.isfinite(scores.seeds), scores.seeds, 0.0)
     centred = np.where(np.isfinite(scores.seeds), centred - centred.sum(axis=0) / np.maximum(n, 1), 0.0)
     observed = np.where(n > 1, (centred**2).sum(axis=0) / free, np.nan)
-    count = len(np.unique(seed))
-    from_chips = (own - (together**2).sum(axis=0) / count) / free
-    return SeedSpread(n, observed, from_chips, own / count)
+    from_chips = (own - (together**2).sum(axis=0) / np.maximum(n, 1)) / free
+    return SeedSpread(n, observed, from_chips, own / np.maximum(n, 1))
 
 
 def variance_table(design: Design, scores: Scores, level: float) -> pd.DataFrame:

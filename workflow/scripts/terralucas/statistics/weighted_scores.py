@@ -10,12 +10,10 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 
 from terralucas.tables.score_formulas import CALIBRATION_BINS, Sums
 from terralucas.tables.scores import CLASS_SCORES, SCORES
-
-_SMALLEST = np.finfo(np.float64).eps
 
 
 def score_names(classes: Sequence[int]) -> tuple[str, ...]:
@@ -43,9 +41,8 @@ def chip_terms(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     predicted = np.zeros((n, n_classes))
     winner = logits.argmax(axis=1)
     predicted[rows, winner] = 1.0
-    # Clip as in scikit-learn's log_loss, so that one wrong prediction with probability 1 does not make the mean
-    # infinite.
-    nll = -np.log(np.maximum(probabilities[rows, labels], _SMALLEST))
+    # From the logits and not from the probabilities, of which the smallest are rounded to zero.
+    nll = -log_softmax(logits.astype(np.float64), axis=1)[rows, labels]
     brier = ((probabilities - truth) ** 2).sum(axis=1)
 
     gaps = np.zeros((n, n_classes, CALIBRATION_BINS))

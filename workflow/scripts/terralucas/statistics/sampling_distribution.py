@@ -1,0 +1,102 @@
+"""The distribution of a pooled score around its estimate: draws of test chips, with training integrated out."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtr
+from scipy.stats import chi2
+
+# A Gauss–Legendre rule for means over a variable's distribution: shares of the distribution, and their weights.
+# p = u² (3 − 2u) puts more nodes near 0 and 1, where quantiles are steep.
+_ROOTS, _ROOT_WEIGHTS = np.polynomial.legendre.leggauss(60)
+_U = (_ROOTS + 1.0) / 2.0
+NODES = _U**2 * (3.0 - 2.0 * _U)
+WEIGHTS = _ROOT_WEIGHTS / 2.0 * 6.0 * _U * (1.0 - _U)
+# Draws are summed up in this many parts, and the distribution of the other term is tabulated at this many points.
+_PARTS = 500
+_TABLE = 801
+
+
+class SamplingDistribution:
+    """The distribution of d + √(κ v) z: d a draw of the chips, v the variance from training, z a standard normal.
+
+    v has the distribution of `training_quantiles`. The distribution of the second term is computed by quadrature and
+    not drawn, so that p values and limits have the random error of the chips' draws alone.
+
+    Args:
+        draws: (B,) draws of the chips; undefined ones (NaN) are left out.
+        between, from_chips, free, overlap: s², f, ν and κ of a `TrainingVariance`; s² is NaN if nothing is known about
+            training.
+    """
+
+    def __init__(self, draws: np.ndarray, between: float, from_chips: float, free: float, overlap: float) -> None:
+        self.draws = np.sort(draws[np.isfinite(draws)].astype(np.float64))
+        deviations = np.zeros_like(NODES)
+        if np.isfinite(between) and free > 0:
+            deviations = np.sqrt(overlap * training_quantiles(between, from_chips, free))
+        adds = deviations > 0
+        # The probability that training adds nothing. The draws then count as they are, with their steps.
+        self._without = float(WEIGHTS[~adds].sum()) if (~adds).any() else 0.0
+        self._points: np.ndarray = np.array([])
+        if adds.any() and len(self.draws):
+            self._points = _means_of_equal_parts(self.draws)
+            self._offsets, self._cumulated = _mixture_of_normals(deviations[adds], WEIGHTS[adds])
+
+    def below(self, value: float, strictly: bool = False) -> float:
+        """Return P(X ≤ value), or P(X < value)."""
+        if not len(self.draws):
+            return np.nan
+        side = "left" if strictly else "right"
+        share = float(np.searchsorted(self.draws, value, side=side)) / len(self.draws)
+        if not len(self._points):
+            return share
+        spread = np.interp(value - self._points, self._offsets, self._cumulated, left=0.0, right=1.0 - self._without)
+        return self._without * share + float(spread.mean())
+
+    def quantile(self, share: float) -> float:
+        """Return the value below which a share of the distribution lies."""
+        if not len(self._points):
+            return float(np.quantile(self.draws, share)) if len(self.draws) else np.nan
+        low, high = self.draws[0] + self._offsets[0], self.draws[-1] + self._offsets[-1]
+        tolerance = 1e-7 * (high - low)
+        while high - low > tolerance:
+            middle = (low + high) / 2.0
+            low, high = (middle, high) if self.below(middle) < share else (low, middle)
+        return float((low + high) / 2.0)
+
+
+def training_quantiles(
+    between: float | np.ndarray, from_chips: float, free: float, shares: np.ndarray = NODES
+) -> np.ndarray:
+    """Return quantiles of the variance v that training adds to one run's score, given the variance between seeds.
+
+    s² is distributed as (v + f) χ²/ν. Solved for v, with s² as observed, this is max(0, ν s²/χ² − f): the generalised
+    pivotal quantity of a variance component (Weerahandi 1993, Generalized confidence intervals, JASA 88). Where chips
+    explain nothing (f = 0), √v z is Student's t with ν degrees of freedom. Where s² is below f, training can still add.
+
+    Args:
+        between: s², a number or an array of shape (..., 1).
+        from_chips: f.
+        free: ν.
+        shares: (K,) shares of the distribution of χ².
+
+    Returns:
+        (..., K) quantiles, in descending order for ascending shares.
+    """
+    return np.maximum(between * free / chi2.ppf(shares, free) - from_chips, 0.0)
+
+
+def _means_of_equal_parts(draws: np.ndarray) -> np.ndarray:
+    """Return the means of up to 500 equal parts of sorted draws, which stand for the draws in a smooth sum."""
+    if len(draws) <= _PARTS:
+        return draws
+    return np.array([part.mean() for part in np.array_split(draws, _PARTS)])
+
+
+def _mixture_of_normals(deviations: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return offsets and the weighted distribution function of normals around 0, as a table to interpolate in."""
+    widest, typical = float(deviations.max()), float(weights @ deviations / weights.sum())
+    # Evenly spaced near 0 and with growing steps outside, because small degrees of freedom have long tails.
+    ends = np.arcsinh(8.0 * widest / typical)
+    offsets = typical * np.sinh(np.linspace(-ends, ends, _TABLE))
+    return offsets, ndtr(offsets[:, None] / deviations) @ weights
