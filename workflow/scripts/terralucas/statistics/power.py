@@ -1,8 +1,8 @@
 """The power of a design: the smallest difference it detects, and the seeds or chips that are needed to decide a margin.
 
-The test is that of `crossed_interval`, with normal draws of chips: the estimate is compared with the quantiles of the sum
-of the uncertainty from chips and from training. The power follows from the distributions of the estimate and of s². The
-observed difference is not used.
+The test is that of `crossed_interval`, with normal draws of chips: the estimate is compared with the quantiles of the
+sum of the uncertainty from chips and from training. The power follows from the distributions of the estimate and of s².
+The observed difference is not used.
 """
 
 from __future__ import annotations

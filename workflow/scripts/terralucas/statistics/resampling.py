@@ -156,8 +156,8 @@ def make_design(
 def draw_weights(design: Design, draws: int, seed: int) -> Iterator[np.ndarray]:
     """Draw how often each chip counts in each bootstrap draw, in chunks; every call gives the same draws.
 
-    From each stratum of n units, n − 1 are drawn with replacement, each with weight n / (n − 1). With n units drawn, the
-    variance would be too small by the factor (n − 1) / n, which for a class of six chips is 17 % (Rao & Wu 1988,
+    From each stratum of n units, n − 1 are drawn with replacement, each with weight n / (n − 1). With n units drawn,
+    the variance would be too small by the factor (n − 1) / n: by 17 % for a class of six chips (Rao & Wu 1988,
     Resampling inference with complex survey data, JASA 83; Rao, Wu & Yue 1992, Survey Methodology 18).
 
     Yields:

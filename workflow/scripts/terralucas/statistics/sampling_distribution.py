@@ -46,8 +46,7 @@ class SamplingDistribution:
         """Return P(X ≤ value), or P(X < value)."""
         if not len(self.draws):
             return np.nan
-        side = "left" if strictly else "right"
-        share = float(np.searchsorted(self.draws, value, side=side)) / len(self.draws)
+        share = float(np.searchsorted(self.draws, value, side="left" if strictly else "right")) / len(self.draws)
         if not len(self._points):
             return share
         spread = np.interp(value - self._points, self._offsets, self._cumulated, left=0.0, right=1.0 - self._without)

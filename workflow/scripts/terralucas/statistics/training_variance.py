@@ -92,8 +92,8 @@ def training_variances(members: Sequence[SeedScores], test_to_train: float) -> l
     ratio = np.where(has_ratio, observed / np.where(has_ratio, chips, 1.0), np.nan)
     between, total_free = observed.copy(), free.copy()
     for column in range(ratio.shape[1]):
-        rows = np.flatnonzero(has_ratio[:, column])
-        if not len(rows):
+        rows = np.flatnonzero(has_ratio[:, column]).tolist()
+        if not rows:
             continue
         prior, prior_free = fit_prior(ratio[rows, column], free[rows, column])
         scaled = np.array([members[row].seeds[:, column] for row in rows]) / np.sqrt(chips[rows, column])[:, None]
