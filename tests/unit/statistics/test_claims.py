@@ -77,15 +77,26 @@ def row_of(judged, name, classes="all"):
         ("lower nll", "supported"),
         ("same", "supported"),
         ("same, own margin", "supported"),
-        ("higher, but same", "refuted"),
+        ("higher, but same", "refuted: equivalent"),
         ("not the same", "refuted"),
-        ("not to be told", "undecidable"),
-        ("nobody knows", "undecidable"),
-        ("not here", "undecidable"),
+        ("not to be told", "inconclusive"),
+        ("nobody knows", "inconclusive"),
+        ("not here", "inconclusive"),
     ],
 )
 def test_where_the_truth_is_known(judged, name, verdict):
     assert row_of(judged, name)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("relation", "verdict"),
+    [
+        ("higher", "supported, but smaller than the margin"),
+        ("lower", "refuted, by a difference smaller than the margin"),
+    ],
+)
+def test_a_shown_difference_that_does_not_matter_is_told_apart(relation, verdict):
+    assert verdict_of(claim("C", "a", "b", relation), p_equivalence_holm=0.01, p_equivalence=0.01) == verdict
 
 
 def test_numbers_are_of_the_claims_own_direction(judged):
@@ -145,12 +156,7 @@ def verdict_of(claim, test=None, **values):
 
 def test_the_adjusted_p_value_decides_and_not_the_interval():
     assert verdict_of(claim("C", "a", "b", "higher")) == "supported"
-    assert verdict_of(claim("C", "a", "b", "higher"), p_holm=0.051) == "undecidable"
-
-
-def test_a_difference_that_is_shown_supports_though_it_is_within_the_margin():
-    assert verdict_of(claim("C", "a", "b", "higher"), p_equivalence_holm=0.01) == "supported"
-    assert verdict_of(claim("C", "a", "b", "lower"), p_equivalence_holm=0.01) == "refuted"
+    assert verdict_of(claim("C", "a", "b", "higher"), p_holm=0.051) == "inconclusive"
 
 
 def test_a_study_that_lacks_every_contrast_can_judge_nothing():
@@ -158,17 +164,17 @@ def test_a_study_that_lacks_every_contrast_can_judge_nothing():
     nothing = pd.DataFrame(columns=list(COLUMNS))
     tests = pd.DataFrame(columns=["claim"])
     table = judge(claims, nothing, nothing, tests, 0.05)
-    assert list(table["verdict"]) == ["undecidable", "undecidable"]
+    assert list(table["verdict"]) == ["inconclusive", "inconclusive"]
     assert table["difference"].isna().all()
 
 
 def test_one_seed_decides_nothing():
-    assert verdict_of(claim("C", "a", "b", "higher"), n_seeds=1) == "undecidable"
+    assert verdict_of(claim("C", "a", "b", "higher"), n_seeds=1) == "inconclusive"
 
 
 def test_a_margin_of_its_own_is_one_test_more_in_the_family():
     own = claim("C", "a", "b", "equivalent", margin=0.01)
     test = {"p_equivalence": 0.03, "p_exceeding": 0.9}
     assert verdict_of(own, test, p_equivalence=0.01) == "supported", "the larger of two is not multiplied"
-    assert verdict_of(own, test, p_equivalence=0.5) == "undecidable", "the smaller of two is: 0.06"
+    assert verdict_of(own, test, p_equivalence=0.5) == "inconclusive", "the smaller of two is: 0.06"
     assert verdict_of(claim("C", "a", "b", "equivalent"), test, p_equivalence_holm=0.03) == "supported"

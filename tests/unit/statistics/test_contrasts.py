@@ -102,7 +102,7 @@ def test_mcnemar_is_not_given_where_chips_are_tested_by_several_seeds():
 
 def test_verdicts():
     p, q = pd.Series([0.01, 0.2, 0.2, 0.01, np.nan]), pd.Series([0.5, 0.01, 0.5, 0.01, np.nan])
-    expected = ["difference shown", "equivalent within margin", "undecided", "difference shown", "undecided"]
+    expected = ["difference shown", "equivalent within margin", "inconclusive", "difference shown", "inconclusive"]
     assert verdicts(p, q, 0.05).tolist() == expected
 
 
@@ -123,7 +123,7 @@ def test_the_table():
     assert (row["seeds_low"], row["seeds_high"]) == pytest.approx((by_seed.mean() - half, by_seed.mean() + half))
     assert macro["p_holm"].tolist() == pytest.approx(multipletests(macro["p_value"], method="holm")[1])
     assert (macro["p_equivalence"] < 0.05).all(), "a margin of half the scale"
-    assert (macro["verdict"] != "undecided").all()
+    assert (macro["verdict"] != "inconclusive").all()
     others = table[table["metric"] == "brier"]
     assert others["p_equivalence"].isna().all(), "no margin, no equivalence"
     tested = table[table["mcnemar_mid"].notna()]

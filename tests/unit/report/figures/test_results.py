@@ -64,7 +64,7 @@ def test_the_answer_shows_each_averaged_contrast_with_its_numbers_and_verdict(st
     results.answer_figure(contrasts, LEVEL, tmp_path / "answer.svg")
     seen = texts(tmp_path / "answer.svg")
     assert "+1.2 [+0.5, +2.0]" in seen
-    assert {"difference shown", "equivalent within margin", "undecided"} <= set(seen)
+    assert {"difference shown", "equivalent within margin", "inconclusive"} <= set(seen)
     # Three contrasts (loss, decoder, backbone) in two panels; cells and interactions are left to the tables.
     assert len([text for text in seen if re.fullmatch(r"[+−]?[\d.]+ \[.*\]", text)]) == 6
 

@@ -17,7 +17,7 @@ BASE = dict.fromkeys(COLUMNS, np.nan) | {
     "relation": "higher", "margin": 0.02, "verdict": "supported", "difference": 0.05, "crossed_low": 0.01,
     "crossed_high": 0.09, "n_seeds": 5, "p_holm": 0.01, "p_equivalence_holm": 0.9,
 }  # fmt: skip
-OPEN = {"verdict": "undecidable", "difference": 0.01, "crossed_low": -0.02, "crossed_high": 0.04, "p_holm": 0.6}
+OPEN = {"verdict": "inconclusive", "difference": 0.01, "crossed_low": -0.02, "crossed_high": 0.04, "p_holm": 0.6}
 
 
 def sentence(**values):
@@ -60,7 +60,7 @@ def sentence(**values):
             "nothing of new training.",
         ),
         (
-            {"difference": np.nan, "verdict": "undecidable"},
+            {"difference": np.nan, "verdict": "inconclusive"},
             "No two recipes of this study differ in mlp and identity alone.",
         ),
     ],
@@ -70,9 +70,9 @@ def test_sentences_are_made_of_the_numbers(values, said):
 
 
 def test_a_verdict_that_changes_without_a_class_is_told():
-    table = pd.DataFrame([BASE, BASE | {"classes": "without 10", "verdict": "undecidable"}])
+    table = pd.DataFrame([BASE, BASE | {"classes": "without 10", "verdict": "inconclusive"}])
     (item,) = claim_items(table, LEVEL)
-    assert item["sentence"].endswith("p = 0.010. Without 10 (class code) it is undecidable.")
+    assert item["sentence"].endswith("p = 0.010. Without 10 (class code) it is inconclusive.")
     (item,) = claim_items(pd.DataFrame([BASE, BASE | {"classes": "without 10"}]), LEVEL)
     assert "Without 10" not in item["sentence"]
 

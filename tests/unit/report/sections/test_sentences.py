@@ -32,16 +32,16 @@ from helpers.synthetic import make_study
             "p = 0.031;",
         ),
         (
-            {"difference": 0.012, "crossed_low": -0.006, "crossed_high": 0.03, "verdict": "undecided"},
-            "Macro accuracy is undecidable with this design: +1.2 points [−0.6, +3.0]; to decide 2 points it would "
+            {"difference": 0.012, "crossed_low": -0.006, "crossed_high": 0.03, "verdict": "inconclusive"},
+            "Macro accuracy is inconclusive: +1.2 points [−0.6, +3.0]; to decide 2 points it would "
             "need 20 seeds or 3.2 times the chips;",
         ),
         (
-            {"difference": 0.012, "crossed_low": np.nan, "crossed_high": np.nan, "verdict": "undecided"},
+            {"difference": 0.012, "crossed_low": np.nan, "crossed_high": np.nan, "verdict": "inconclusive"},
             "Macro accuracy differs by +1.2 points without an interval, so that nothing is shown;",
         ),
         (
-            {"difference": np.nan, "crossed_low": np.nan, "crossed_high": np.nan, "verdict": "undecided"},
+            {"difference": np.nan, "crossed_low": np.nan, "crossed_high": np.nan, "verdict": "inconclusive"},
             "Macro accuracy could not be compared;",
         ),
     ],
@@ -61,11 +61,11 @@ def test_the_answer_says_what_the_numbers_say(study, render, values, sentence):
         (np.nan, 3.14, "it would need 3.2 times the chips (more seeds alone would not do);"),
         (30.0, np.nan, "it would need 30 seeds (more chips alone would not do);"),
         (np.nan, np.nan, "neither more seeds nor more chips alone would decide 2 points;"),
-        (5.0, 1.0, "Macro accuracy is undecided: +1.2 points [−0.6, +3.0];"),
+        (5.0, 1.0, "Macro accuracy is inconclusive: +1.2 points [−0.6, +3.0];"),
     ],
 )
 def test_an_open_answer_says_what_would_decide_it(study, render, seeds, chips, words):
-    change(study, "contrasts", MACRO, verdict="undecided", difference=0.012, crossed_low=-0.006, crossed_high=0.03)
+    change(study, "contrasts", MACRO, verdict="inconclusive", difference=0.012, crossed_low=-0.006, crossed_high=0.03)
     change(study, "power", MACRO, seeds_needed=seeds, chips_factor_needed=chips)
     change(study, "contrasts", MICRO, verdict="equivalent within margin")
     assert words in Page(render(study)).text
@@ -74,22 +74,22 @@ def test_an_open_answer_says_what_would_decide_it(study, render, seeds, chips, w
 def test_what_two_open_answers_need_is_said_once(study, render):
     for metric, difference in (("macro_accuracy", 0.012), ("micro_accuracy", -0.004)):
         chosen = MACRO | {"metric": metric}
-        values = {"difference": difference, "crossed_low": -0.02, "crossed_high": 0.03, "verdict": "undecided"}
+        values = {"difference": difference, "crossed_low": -0.02, "crossed_high": 0.03, "verdict": "inconclusive"}
         change(study, "contrasts", chosen, **values)
         change(study, "power", chosen, seeds_needed=20.0, chips_factor_needed=3.14)
     assert (
-        "Macro accuracy (+1.2 points [−2.0, +3.0]) is undecidable with this design, and so is micro accuracy (−0.4 "
+        "Macro accuracy (+1.2 points [−2.0, +3.0]) is inconclusive, and so is micro accuracy (−0.4 "
         "points [−2.0, +3.0]); to decide 2 points it would need 20 seeds or 3.2 times the chips."
     ) in Page(render(study)).text
 
 
 def test_verdicts_are_counted_by_family(study, render):
     macro = {"metric": "macro_accuracy", "classes": "all"}
-    change(study, "contrasts", macro | {"family": "averaged"}, verdict="undecided")
+    change(study, "contrasts", macro | {"family": "averaged"}, verdict="inconclusive")
     change(study, "contrasts", macro | {"family": "cell"}, verdict="equivalent within margin")
     words = (
-        "averaged: 0 of 2 show a difference, 0 equivalent within the margin, 2 undecided; cell: 0 of 4 show a "
-        "difference, 4 equivalent within the margin, 0 undecided"
+        "averaged: 0 of 2 show a difference, 0 equivalent within the margin, 2 inconclusive; cell: 0 of 4 show a "
+        "difference, 4 equivalent within the margin, 0 inconclusive"
     )
     assert words in Page(render(study)).text
 
@@ -110,8 +110,8 @@ def test_discrepancies_of_the_mixed_model_are_listed_or_said_to_be_none(study, r
     [
         (0.01, 0.03, "difference shown", "focal is better, not only elsewhere on the curve."),
         (-0.01, 0.05, "difference shown", "may be a place elsewhere on the same curve."),
-        (-0.01, 0.05, "undecided", "no difference is shown, there or of the runs as they are."),
-        (np.nan, np.nan, "undecided", "better and elsewhere can’t be told apart."),
+        (-0.01, 0.05, "inconclusive", "no difference is shown, there or of the runs as they are."),
+        (np.nan, np.nan, "inconclusive", "better and elsewhere can’t be told apart."),
     ],
 )
 def test_fronts_tell_better_from_elsewhere(study, render, low, high, verdict, words):

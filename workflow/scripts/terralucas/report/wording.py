@@ -10,7 +10,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from terralucas.tables.scores import NumberFormat
-from terralucas.tables.vocabulary import EQUIVALENT, SHOWN
+from terralucas.tables.vocabulary import EQUIVALENT, INCONCLUSIVE, SHOWN
 
 LABELS = {"n_chips": "Chips", "sha256": "SHA-256", "lr": "Learning rate", "unit": "Unit of the values"}
 NO_PLACES = "The chips have no coordinates, so it is unknown whether they share ground."
@@ -115,10 +115,10 @@ def factor_text(factor: float) -> str:
 def contrast_state(row: Mapping[str, Any]) -> str:
     """Return the state of a contrast on the page.
 
-    It is `higher` or `lower` if a difference is shown, `same` for equivalence within the margin, `open` if undecided,
-    and `none` if there is no interval.
+    It is `higher` or `lower` if a difference is shown, `same` for equivalence within the margin, `none` if there is no
+    interval or the score is not judged, and otherwise `open`.
     """
-    if pd.isna(row["crossed_low"]):
+    if pd.isna(row["crossed_low"]) or row["verdict"] not in (SHOWN, EQUIVALENT, INCONCLUSIVE):
         return "none"
     if row["verdict"] == SHOWN:
         return "higher" if row["difference"] > 0 else "lower"

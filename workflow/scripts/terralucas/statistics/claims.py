@@ -12,11 +12,14 @@ import pandas as pd
 from terralucas.statistics.contrasts import Contrast, holm
 from terralucas.tables.vocabulary import (
     AVERAGED,
+    INCONCLUSIVE,
     REFUTED,
+    REFUTED_AS_EQUIVALENT,
+    REFUTED_BUT_SMALL,
     RELATION_EQUIVALENT,
     RELATION_HIGHER,
     SUPPORTED,
-    UNDECIDABLE,
+    SUPPORTED_BUT_SMALL,
     Difference,
 )
 
@@ -84,10 +87,11 @@ def judge(
     """Judge claims by the tests of their contrasts.
 
     A claim of `higher` or `lower` is supported if the difference is shown in the claimed direction. It is refuted if
-    the difference is shown in the other direction, or is shown to lie within the margin. A claim of equivalence is
-    supported if the difference is shown to lie within its margin, and refuted if it is shown to lie beyond. All other
-    claims are undecidable, and with one seed every claim is. A result is shown if its Holm-adjusted p value is below
-    alpha; docs/statistics.md says which tests are adjusted together.
+    the difference is shown in the other direction, or is shown to lie within the margin. The verdict also says whether
+    a shown difference is smaller than the margin. A claim of equivalence is supported if the difference is shown to lie
+    within its margin, and refuted if it is shown to lie beyond. All other claims are inconclusive, and with one seed
+    every claim is. A result is shown if its Holm-adjusted p value is below alpha; docs/statistics.md says which tests
+    are adjusted together.
 
     Args:
         claims: the claims of the study.
@@ -99,7 +103,7 @@ def judge(
 
     Returns:
         The columns of `COLUMNS` with one row for each claim. Differences are a − b as in the claim. If the study lacks
-        a or b, the numbers are missing and the claim is undecidable.
+        a or b, the numbers are missing and the claim is inconclusive.
     """
     by_claim = {row["claim"]: row for row in tests.to_dict("records")}
     rows = [_claim_row(claim, contrasts, power, by_claim.get(claim.name)) for claim in claims]
@@ -169,10 +173,13 @@ def _adjust_p_values(table: pd.DataFrame, has_own_margin: np.ndarray, contrasts:
 
 def _verdict(row: Mapping[str, Any], alpha: float) -> str:
     if not (pd.notna(row["crossed_low"]) and row["n_seeds"] > 1):
-        return UNDECIDABLE
+        return INCONCLUSIVE
     is_equivalent = row["p_equivalence_holm"] < alpha
     if row["relation"] == RELATION_EQUIVALENT:
-        return SUPPORTED if is_equivalent else REFUTED if row["p_exceeding_holm"] < alpha else UNDECIDABLE
+        return SUPPORTED if is_equivalent else REFUTED if row["p_exceeding_holm"] < alpha else INCONCLUSIVE
     if row["p_holm"] < alpha:
-        return SUPPORTED if (row["difference"] > 0) == (row["relation"] == RELATION_HIGHER) else REFUTED
-    return REFUTED if is_equivalent else UNDECIDABLE
+        is_as_claimed = (row["difference"] > 0) == (row["relation"] == RELATION_HIGHER)
+        if is_as_claimed:
+            return SUPPORTED_BUT_SMALL if is_equivalent else SUPPORTED
+        return REFUTED_BUT_SMALL if is_equivalent else REFUTED
+    return REFUTED_AS_EQUIVALENT if is_equivalent else INCONCLUSIVE

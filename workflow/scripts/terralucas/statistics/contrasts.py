@@ -13,17 +13,18 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from terralucas.errors import StudyError
 from terralucas.statistics.crossed_interval import bca, crossed, equivalence_p, limits, two_sided_p
-from terralucas.statistics.intervals import corrected_t, equivalence_t
+from terralucas.statistics.intervals import corrected_t, correlated_t_probabilities, equivalence_t
 from terralucas.statistics.resampling import Design, Scores, combine
 from terralucas.statistics.training_variance import SeedScores, TrainingVariance, training_variances
+from terralucas.tables.scores import JUDGED_SCORES, SCORES
 from terralucas.tables.vocabulary import (
     AVERAGED,
     CELL,
     EQUIVALENT,
+    INCONCLUSIVE,
     INTERACTION,
     RECIPE,
     SHOWN,
-    UNDECIDED,
     Difference,
     Recipe,
 )
@@ -33,6 +34,7 @@ COLUMNS = (
     *("difference", "crossed_low", "crossed_high", "bca_low", "bca_high", "p_value", "p_holm"),
     *("seeds_difference", "seeds_low", "seeds_high", "seeds_p_value", "n_seeds"),
     *("margin", "p_equivalence", "p_equivalence_holm", "seeds_p_equivalence", "verdict"),
+    *("bayes_a_better", "bayes_equivalent", "bayes_b_better"),
     *("only_a", "only_b", "mcnemar_exact", "mcnemar_mid"),
 )
 
@@ -124,8 +126,9 @@ def contrasts_table(
     Returns:
         The columns of `COLUMNS`: the difference of pooled scores with its crossed and BCa intervals, its p value and
         the adjusted p value; the mean difference over seeds with Nadeau and Bengio's t interval; the margin
-        and the p values of the equivalence tests; the verdict; and McNemar's test. McNemar's test is of micro accuracy
-        alone, and only for two recipes whose chips are each tested once.
+        and the p values of the equivalence tests; the verdict (empty for scores that are not judged); as a second
+        opinion, the probabilities of the Bayesian correlated t test; and McNemar's test. McNemar's test is of micro
+        accuracy alone, and only for two recipes whose chips are each tested once.
     """
     rows = []
     for contrast, known in zip(contrasts, training, strict=True):
@@ -136,6 +139,7 @@ def contrasts_table(
     for source, target in (("p_value", "p_holm"), ("p_equivalence", "p_equivalence_holm")):
         table[target] = table.groupby(["family", "metric"])[source].transform(holm)
     table["verdict"] = verdicts(table["p_holm"], table["p_equivalence_holm"], 1.0 - level)
+    table.loc[~table["metric"].isin(JUDGED_SCORES), "verdict"] = ""
     return table[list(COLUMNS)]
 
 
@@ -163,7 +167,7 @@ def verdicts(p_difference: pd.Series, p_equivalence: pd.Series, alpha: float) ->
 
     The verdict is `difference shown` even if the difference is also shown to be smaller than the margin.
     """
-    return np.select([p_difference < alpha, p_equivalence < alpha], [SHOWN, EQUIVALENT], UNDECIDED)
+    return np.select([p_difference < alpha, p_equivalence < alpha], [SHOWN, EQUIVALENT], INCONCLUSIVE)
 
 
 def mcnemar_test(design: Design, scores: Scores) -> tuple[int, int, float, float] | None:
@@ -225,6 +229,19 @@ def _rows(
             ],
         }
     )
+    second = [
+        correlated_t_probabilities(column, design.test_to_train, bound)
+        if len(column) and np.isfinite(bound)
+        else (np.nan, np.nan, np.nan)
+        for column, bound in zip(seeds, margin, strict=True)
+    ]
+    for name, (below, within, above) in zip(design.names, second, strict=True):
+        higher = name not in SCORES or SCORES[name].higher_is_better
+        rows = table["metric"] == name
+        table.loc[rows, "bayes_a_better"], table.loc[rows, "bayes_b_better"] = (
+            (above, below) if higher else (below, above)
+        )
+        table.loc[rows, "bayes_equivalent"] = within
     is_pair = sorted(contrast.coefficients.values()) == [-1.0, 1.0]
     test = mcnemar_test(design, scores) if is_pair else None
     for name, value in zip(("only_a", "only_b", "mcnemar_exact", "mcnemar_mid"), test or [np.nan] * 4, strict=True):

@@ -31,8 +31,8 @@ class Crossed:
         basic: (M,) whether interval and tests are basic.
         acceleration: (M,) acceleration of the BCa interval.
         with_seeds: (M,) whether the uncertainty from training is contained; False with one seed.
-        varies: (M,) whether draws of chips differ, or training adds to them. Without spread there is no interval,
-            because equal draws do not mean certainty.
+        varies: (M,) whether there is an interval: its score has one (`Score.recipe_interval`), and draws of chips
+            differ or training adds to them. Equal draws do not mean certainty.
     """
 
     estimate: np.ndarray
@@ -53,7 +53,8 @@ def crossed(design: Design, scores: Scores, training: TrainingVariance, of: Lite
         training: what is known about its variance from training.
         of: whether `scores` are of a recipe or of a contrast; this decides which scores have a basic interval.
     """
-    basic = np.array([getattr(score_of(name), f"{of}_interval") == "basic" for name in design.names])
+    kinds = [getattr(score_of(name), f"{of}_interval") for name in design.names]
+    basic = np.array([kind == "basic" for kind in kinds])
     drawn, shown = [], []
     for place, estimate in enumerate(scores.pooled):
         parts = (training.between, training.from_chips, training.free, training.overlap)
@@ -65,12 +66,13 @@ def crossed(design: Design, scores: Scores, training: TrainingVariance, of: Lite
     top = np.where(defined, scores.drawn, -np.inf).max(axis=0)
     varies = top - np.where(defined, scores.drawn, np.inf).min(axis=0) > 1e-7
     varies |= training.of_pooled > 0
+    varies &= np.array([kind != "none" for kind in kinds])
     acceleration = _acceleration(scores.left_out, design.strata, training.of_pooled)
     return Crossed(scores.pooled, tuple(drawn), tuple(shown), basic, acceleration, training.known, varies)
 
 
 def limits(crossed: Crossed, level: float) -> np.ndarray:
-    """Compute the (2, M) limits of the crossed interval; NaN where the draws do not vary.
+    """Compute the (2, M) limits of the crossed interval; NaN where there is none.
 
     Limits are basic where `crossed.basic` is True, otherwise percentile. The calibration error of few chips is too
     large on average. The draws add about the same bias once more, and the basic interval (Davison & Hinkley 1997,
@@ -93,7 +95,7 @@ def method(crossed: Crossed) -> list[str]:
 
 
 def bca(crossed: Crossed, level: float) -> np.ndarray:
-    """Compute the (2, M) bias-corrected and accelerated limits; NaN where the draws do not vary.
+    """Compute the (2, M) bias-corrected and accelerated limits; NaN where there is none.
 
     Efron (1987), Better bootstrap confidence intervals, JASA 82; several strata are treated as in
     scipy.stats.bootstrap. The bias is computed from the distribution, and the acceleration from the jackknife over
@@ -134,7 +136,7 @@ def exceeding_p(crossed: Crossed, margin: np.ndarray) -> np.ndarray:
 
 
 def _quantiles(crossed: Crossed, distributions: tuple[SamplingDistribution, ...], shares: np.ndarray) -> np.ndarray:
-    """Return the (2, M) quantiles; NaN where the draws do not vary or a share is undefined."""
+    """Return the (2, M) quantiles; NaN where there is no interval or a share is undefined."""
     quantiles = np.full(shares.shape, np.nan)
     for index in np.flatnonzero(crossed.varies & np.isfinite(shares).all(axis=0)):
         quantiles[:, index] = [distributions[index].quantile(float(share)) for share in shares[:, index]]

@@ -15,6 +15,7 @@ import pandas as pd
 from terralucas.tables import score_formulas as formulas
 from terralucas.tables.score_formulas import Sums
 
+IntervalKind = Literal["percentile", "basic", "none"]
 # A line must not break between a number and its percent sign.
 PERCENT_SIGN = "\u00a0%"
 # Labels that start with an abbreviation or a name keep their capital letter inside a sentence.
@@ -74,7 +75,7 @@ class Score(NumberFormat):
         lowest, highest: ends of the range; intervals are clipped to it.
         recipe_interval: kind of interval for a recipe. `basic` is for biased scores: the draws are biased against the
             estimate as the estimate is against the truth, and the basic interval subtracts that bias.
-            benchmarks/coverage.py measures which kind has the right coverage.
+            benchmarks/coverage.py measures which kind has the right coverage; `none` if no kind has.
         contrast_interval: kind of interval for a contrast, in which the biases of the two recipes may cancel.
         page_table: table of the report that shows the score: `right` (how often predictions are right) or `agreement`
             (agreement beyond chance, and probabilities).
@@ -87,8 +88,8 @@ class Score(NumberFormat):
     is_proper: bool = False
     lowest: float = 0.0
     highest: float = 1.0
-    recipe_interval: Literal["percentile", "basic"] = "percentile"
-    contrast_interval: Literal["percentile", "basic"] = "percentile"
+    recipe_interval: IntervalKind = "percentile"
+    contrast_interval: IntervalKind = "percentile"
     page_table: Literal["right", "agreement"] = "right"
     in_runs: bool = False
 
@@ -111,8 +112,9 @@ SCORES = {
         True,
         "Geometric mean of recalls",
         formulas.geometric_mean,
-        recipe_interval="basic",
-        contrast_interval="basic",
+        # One class without a right prediction makes the product zero, and intervals of it arbitrary.
+        recipe_interval="none",
+        contrast_interval="none",
     ),
     "worst_class_recall": Score(True, "Worst class recall", formulas.worst_class_recall),
     "nll": Score(
@@ -159,6 +161,9 @@ CLASS_SCORES = {
     "precision": Score(True, "Precision", formulas.precision),
     "f1": Score(True, "F1", formulas.f1),
 }
+# The accuracies of the question, and the proper scores. Tests of other scores have no reliable error rates
+# (docs/statistics.md), so that their differences get no verdict.
+JUDGED_SCORES = tuple(name for name, score in SCORES.items() if score.is_proper or name.endswith("_accuracy"))
 # Only these scores have a margin, a mixed model and a power analysis.
 MAIN_SCORES = ("macro_accuracy", "micro_accuracy")
 RUN_SCORES = tuple(name for name, score in SCORES.items() if score.in_runs)

@@ -9,10 +9,16 @@ RECIPE = ["backbone", "loss", "decoder"]
 CONTROL = "control"
 Recipe = tuple[str, str, str]
 Difference = tuple[str, str, str]  # factor, a, b
-SHOWN, EQUIVALENT, UNDECIDED = "difference shown", "equivalent within margin", "undecided"
+SHOWN, EQUIVALENT, INCONCLUSIVE = "difference shown", "equivalent within margin", "inconclusive"
 # Families of contrasts. p values are adjusted within a family and score.
 AVERAGED, CELL, INTERACTION = "averaged", "cell", "interaction"
-SUPPORTED, REFUTED, UNDECIDABLE = "supported", "refuted", "undecidable"
+# A claim of a difference can be supported by a difference that does not matter, and refuted by equivalence.
+SUPPORTED, SUPPORTED_BUT_SMALL = "supported", "supported, but smaller than the margin"
+REFUTED, REFUTED_AS_EQUIVALENT, REFUTED_BUT_SMALL = (
+    "refuted",
+    "refuted: equivalent",
+    "refuted, by a difference smaller than the margin",
+)
 RELATION_HIGHER, RELATION_LOWER, RELATION_EQUIVALENT = "higher", "lower", "equivalent"
 NADEAU_BENGIO = "nadeau_bengio_t"
 FIXED_SPLIT = "t_fixed_split"

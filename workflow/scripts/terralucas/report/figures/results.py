@@ -33,7 +33,7 @@ from terralucas.report.figures.style import (
 )
 from terralucas.report.wording import no_seeds_interval
 from terralucas.tables.scores import PERCENT
-from terralucas.tables.vocabulary import AVERAGED, CONTROL, EQUIVALENT, RECIPE, SHOWN, UNDECIDED
+from terralucas.tables.vocabulary import AVERAGED, CONTROL, EQUIVALENT, INCONCLUSIVE, RECIPE, SHOWN
 
 ALL_CLASSES = "all"
 _RECALL_ENDS = ["wilson_low", "wilson_high", "seeds_low", "seeds_high"]
@@ -41,7 +41,7 @@ _RECALL_ENDS = ["wilson_low", "wilson_high", "seeds_low", "seeds_high"]
 _VERDICT_STYLES = {
     SHOWN: ("#0072B2", "o", True),
     EQUIVALENT: ("#009E73", "s", True),
-    UNDECIDED: ("#555555", "o", False),
+    INCONCLUSIVE: ("#555555", "o", False),
 }
 # With more classes than this, the numbers in a confusion matrix would touch.
 MOST_NUMBERED_CLASSES = 12

@@ -40,7 +40,7 @@ def _sentence(rows: Sequence[Mapping[str, Any]], needs: Sequence[str], alpha: fl
     """Join the clauses of a contrast's scores; a need that both scores share is written once."""
     if len(rows) > 1 and needs[0] and len(set(needs)) == 1 and {contrast_state(row) for row in rows} == {"open"}:
         first, second = (f"{SCORES[row['metric']].prose} ({_gap(row)})" for row in rows)
-        return f"{first} is undecidable with this design, and so is {second}; {needs[0]}"
+        return f"{first} is inconclusive, and so is {second}; {needs[0]}"
     return "; ".join(_clause(row, need, alpha) for row, need in zip(rows, needs, strict=True))
 
 
@@ -68,10 +68,10 @@ def _clause(row: Mapping[str, Any], need: str, alpha: float) -> str:
         margin = margin_text(row["margin"], metric)
         return f"in {metric.prose} {a} and {b} are equivalent within ± {margin}: {gap}, {probability}{one_seed}"
     if row["n_seeds"] < 2:
-        return f"{metric.prose} is undecidable with one seed: {gap} for new chips alone"
+        return f"{metric.prose} is inconclusive with one seed: {gap} for new chips alone"
     if not need:
-        return f"{metric.prose} is undecided: {gap}"
-    return f"{metric.prose} is undecidable with this design: {gap}; {need}"
+        return f"{metric.prose} is inconclusive: {gap}"
+    return f"{metric.prose} is inconclusive: {gap}; {need}"
 
 
 def _need(row: Mapping[str, Any], need: Mapping[str, Any] | None) -> str:

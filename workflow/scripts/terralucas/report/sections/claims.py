@@ -9,11 +9,12 @@ import pandas as pd
 
 from terralucas.report.wording import margin_text, needed_text, p_sentence
 from terralucas.tables.scores import SCORES, Score
-from terralucas.tables.vocabulary import ALL_CLASSES, REFUTED, RELATION_EQUIVALENT, RELATION_HIGHER, UNDECIDABLE
+from terralucas.tables.vocabulary import ALL_CLASSES, INCONCLUSIVE, REFUTED, RELATION_EQUIVALENT, RELATION_HIGHER
 
 
 def claim_items(claims: pd.DataFrame, level: float) -> list[dict[str, str]]:
-    """Make an item for each claim: its name, its statement, the verdict over all classes, and the reason.
+    """Make an item for each claim: its name, its statement, the verdict over all classes, its state
+    (supported, refuted or inconclusive) and the reason.
 
     Args:
         claims: claims.csv.
@@ -34,6 +35,8 @@ def claim_items(claims: pd.DataFrame, level: float) -> list[dict[str, str]]:
                 "name": str(name),
                 "says": str(row["says"]),
                 "verdict": row["verdict"],
+                # The first word decides colour and symbol.
+                "state": row["verdict"].partition(" ")[0].rstrip(",:"),
                 "sentence": f"{sentence[0].upper()}{sentence[1:]}.{''.join(others)}",
             }
         )
@@ -49,7 +52,7 @@ def _sentence(row: Mapping[str, Any], alpha: float) -> str:
     head = f"in {metric.prose}"
     if row["n_seeds"] < 2:
         return f"{head} {a} − {b} is {gap} for new chips alone, and one seed says nothing of new training"
-    if row["verdict"] == UNDECIDABLE:
+    if row["verdict"] == INCONCLUSIVE:
         return f"{head} {a} − {b} is {gap}{_need(row, metric)}"
     within = margin_text(row["margin"], metric)
     if row["relation"] == RELATION_EQUIVALENT and row["verdict"] == REFUTED:

@@ -14,7 +14,7 @@ from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, CELL
 
 
 def verdict_counts(contrasts: pd.DataFrame, metric: str) -> str:
-    """Count by family how many contrasts of a score show a difference, are equivalent, or are undecided."""
+    """Count by family how many contrasts of a score show a difference, are equivalent, or are inconclusive."""
     chosen = contrasts[(contrasts["metric"] == metric) & (contrasts["classes"] == ALL_CLASSES)]
     parts = []
     for family, rows in chosen.groupby("family", sort=False):
@@ -22,7 +22,7 @@ def verdict_counts(contrasts: pd.DataFrame, metric: str) -> str:
         shown, same = sum(each in ("higher", "lower") for each in states), states.count("same")
         equivalent = f", {same} equivalent within the margin" if rows["margin"].notna().any() else ""
         open_ones = len(states) - shown - same
-        parts.append(f"{family}: {shown} of {len(states)} show a difference{equivalent}, {open_ones} undecided")
+        parts.append(f"{family}: {shown} of {len(states)} show a difference{equivalent}, {open_ones} inconclusive")
     return f"{SCORES[metric].label}, {'; '.join(parts)}." if parts else ""
 
 
@@ -41,7 +41,6 @@ def contrast_table(contrasts: pd.DataFrame, name: str, classes: str, level: floa
         Column("Picture", "crossed; dashed: zero", is_text=True),
         Column("Verdict", is_text=True),
         Column("p", "Holm-adjusted"),
-        Column("P(A > B)"),
     ]
     columns += [Column("p, equivalence", "Holm-adjusted")] if not pd.isna(margin) else []
     columns += [Column("McNemar", "mid-p")] if mcnemar else []
@@ -79,9 +78,8 @@ def _contrast_cells(row: dict[str, Any], metric: Score, place: Any, has_margin: 
         TableCell(over),
         TableCell(metric.signed(row["difference"]), tuple(small), row["difference"]),
         TableCell("", whisker=tuple(map(place, marks)) if crossed else None, shown=what in ("higher", "lower")),
-        TableCell(verdicts.get(what, "undecided")),
+        TableCell(verdicts.get(what, "inconclusive")),
         TableCell(p_text(row["p_holm"]), (f"alone {p_text(row['p_value'])}",), row["p_holm"]),
-        TableCell("—" if pd.isna(row["p_greater"]) else f"{row['p_greater']:.3f}", order=row["p_greater"]),
     ]
     if has_margin:
         cells.append(TableCell(p_text(row["p_equivalence_holm"]), order=row["p_equivalence_holm"]))
