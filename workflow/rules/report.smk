@@ -5,6 +5,7 @@ TABLES = {
     "summary": "one per recipe and score",
     "per_class": "one per recipe, class and score",
     "controls": "one per control and score",
+    "best_pair": "one per main score",
     "contrasts": "one per contrast, scope and score",
     "mixed_model": "one per contrast and scope",
     "power": "one per contrast and scope",

@@ -156,3 +156,23 @@ def test_a_class_that_is_not_tested_does_not_count():
     random = np.random.default_rng(0)
     chips = part(random, np.arange(20), np.repeat([0, 1], 10))
     assert np.isfinite(fronts.sweep(chips, PRIOR)).all()
+
+
+def test_intervals_stay_on_the_scale():
+    """Two seeds that differ much: Student's t alone would reach below 0 and above 1."""
+    pair = [front(0, (0.1, 0.2), (0.2, 0.1)), front(1, (0.9, 0.8), (0.8, 0.9))]
+    for table in (fronts.points_table(pair, DESIGN), fronts.summary_table(pair, DESIGN)):
+        scores = table[table["metric"] != "tau"]
+        assert (scores["ci_low"].dropna() >= 0).all()
+        assert (scores["ci_high"].dropna() <= 1).all()
+        assert (scores["ci_low"] == 0).any()
+
+
+def test_equal_points_are_on_the_front_together_whatever_their_last_bit():
+    """0.1 + 0.2 and 0.3 differ in the last bit."""
+    scores = [(0.1 + 0.2, 0.5), (0.3, 0.5), (0.2, 0.4)]
+    table = fronts.points_table([front(0, *scores)], DESIGN)
+    rows = table[table["metric"] == "macro_accuracy"]["on_front"].to_numpy()
+    assert rows[0::3].all()
+    assert rows[1::3].all()
+    assert not rows[2::3].any()

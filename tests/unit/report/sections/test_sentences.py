@@ -124,16 +124,33 @@ def test_fronts_tell_better_from_elsewhere(study, render, low, high, verdict, wo
     assert words in sentence[:300]
 
 
-def test_controls_are_beaten_only_where_numbers_say_so(study, render):
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.02, 0.18, "is better than the best control (majority, 40.0 %): +10.0 points [+2.0, +18.0]."),
+        (
+            -0.02,
+            0.22,
+            "No recipe is shown to beat a simple rule in macro accuracy: the best recipe in macro accuracy (",
+        ),
+        (np.nan, np.nan, "differ by +10.0 points without an interval."),
+    ],
+)
+def test_controls_are_beaten_only_where_numbers_say_so(study, render, low, high, words):
     macro = {"metric": "macro_accuracy", "classes": "all"}
-    change(study, "summary", macro, pooled=0.4, crossed_low=0.35, crossed_high=0.45)
-    change(study, "controls", macro, pooled=0.5, crossed_low=0.48, crossed_high=0.52)
-    assert "reaches 50.0 % [48.0, 52.0]; no recipe does better." in Page(render(study)).text
-    change(study, "summary", macro | {"decoder": "mlp"}, pooled=0.6, crossed_low=0.53, crossed_high=0.65)
-    assert "2 of 4 recipes do better, 2 with an interval wholly above it." in Page(render(study)).text
-    change(study, "summary", macro | {"decoder": "mlp"}, crossed_low=0.5)
-    assert "2 of 4 recipes do better, none with an interval wholly above it." in Page(render(study)).text
-    study.tables["controls"] = study.tables["controls"].head(0)
+    values = {"control_backbone": "none", "control": "majority", "pooled": 0.5, "control_pooled": 0.4}
+    change(study, "best_pair", macro, **values, difference=0.1, low=low, high=high)
+    assert words in Page(render(study)).text.replace("\u00a0", " ")
+
+
+def test_a_recipe_that_is_worse_than_a_control_is_said_to_be(study, render):
+    change(study, "best_pair", {"metric": "micro_accuracy"}, difference=-0.1, low=-0.15, high=-0.05)
+    assert "is worse than the best control (" in Page(render(study)).text
+
+
+def test_a_study_without_controls_says_so(study, render):
+    for name in ("controls", "best_pair"):
+        study.tables[name] = study.tables[name].head(0)
     assert "The study has no controls (report.controls)" in Page(render(study)).text
 
 

@@ -85,12 +85,15 @@ def summary_table(table: pd.DataFrame, design: SeedDesign) -> pd.DataFrame:
     rows = []
     for names, group in by_recipe(table):
         rows.append(
-            {**names, "metric": "temperature", "stage": "fitted", **_mean_columns(group["temperature"], design)}
+            {**names, "metric": "temperature", "stage": "fitted", **_mean_columns(group["temperature"], design, 0.0)}
         )
         for metric in CALIBRATION_SCORES:
             before, after = (group[f"{metric}_{stage}"] for stage in CALIBRATION_STAGES)
-            for stage, values in (("before", before), ("after", after), ("after_minus_before", after - before)):
-                rows.append({**names, "metric": metric, "stage": stage, **_mean_columns(values, design)})
+            ends = (SCORES[metric].lowest, SCORES[metric].highest)
+            for stage, values in (("before", before), ("after", after)):
+                rows.append({**names, "metric": metric, "stage": stage, **_mean_columns(values, design, *ends)})
+            change = _mean_columns(after - before, design)
+            rows.append({**names, "metric": metric, "stage": "after_minus_before", **change})
     return tidy_table(rows)
 
 
@@ -136,6 +139,8 @@ def _bins(probabilities: np.ndarray, bins: int) -> np.ndarray:
     return np.clip(np.ceil(probabilities * bins).astype(int) - 1, 0, bins - 1)
 
 
-def _mean_columns(values: pd.Series, design: SeedDesign) -> dict[str, object]:
-    """Return the columns of the mean over seeds with its interval."""
-    return design.columns(design.interval(values.to_numpy()))
+def _mean_columns(
+    values: pd.Series, design: SeedDesign, lowest: float = -np.inf, highest: float = np.inf
+) -> dict[str, object]:
+    """Return the columns of the mean over seeds with its interval, clipped to the range of the values."""
+    return design.columns(design.interval(values.to_numpy()), lowest, highest)

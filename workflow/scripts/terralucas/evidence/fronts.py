@@ -156,7 +156,8 @@ def front_runs_table(fronts: Sequence[Front]) -> pd.DataFrame:
 
 def summary_table(fronts: Sequence[Front], design: SeedDesign) -> pd.DataFrame:
     """Compute the mean over seeds with its interval, with one row for each recipe and metric of `RUN_METRICS`."""
-    return summary_over_seeds(front_runs_table(fronts), RUN_METRICS, design)
+    ends = {metric: (TAUS[0], TAUS[-1]) if metric == "tau" else (0.0, 1.0) for metric in RUN_METRICS}
+    return summary_over_seeds(front_runs_table(fronts), ends, design)
 
 
 def points_table(fronts: Sequence[Front], design: SeedDesign) -> pd.DataFrame:
@@ -167,11 +168,13 @@ def points_table(fronts: Sequence[Front], design: SeedDesign) -> pd.DataFrame:
     rows = []
     for names, group in _by_recipe(fronts):
         scores = np.array([front.scores for front in group])
-        best = {tuple(point) for point in pareto(scores.mean(axis=0))}
+        # Rounded, so that the last bit of a mean does not decide between equal points.
+        means = scores.mean(axis=0).round(12)
+        best = {tuple(point) for point in pareto(means)}
         for step, tau in enumerate(TAUS):
-            on_front = tuple(scores.mean(axis=0)[step]) in best
+            on_front = tuple(means[step]) in best
             for column, score in enumerate(MAIN_SCORES):
-                interval = design.columns(design.interval(scores[:, step, column]))
+                interval = design.columns(design.interval(scores[:, step, column]), 0.0, 1.0)
                 rows.append({**names, "tau": tau, "metric": score, **interval, "on_front": on_front})
     return tidy_table(rows)
 

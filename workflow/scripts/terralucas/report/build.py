@@ -45,8 +45,8 @@ from terralucas.tables.vocabulary import CONTROL, RECIPE
 
 TEMPLATES = Path(__file__).parent / "templates"
 TABLES = (
-    *("summary", "contrasts", "per_class", "controls", "mixed_model", "power", "variance", "confusion", "curves"),
-    *("runs", "classes", "fronts", "fronts_runs", "fronts_summary", "fronts_contrasts"),
+    *("summary", "contrasts", "per_class", "controls", "best_pair", "mixed_model", "power", "variance"),
+    *("confusion", "curves", "runs", "classes", "fronts", "fronts_runs", "fronts_summary", "fronts_contrasts"),
     *("calibration_runs", "calibration", "reliability", "overlap", "distance", "durations", "claims", "beside"),
 )
 FIGURES = ("answer", "accuracy", "per_class", "fronts", "reliability", "distance", "map", "confusion", "curves")
@@ -168,7 +168,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "class_sentences": classes.never_predicted_sentences(tables["confusion"]),
         "rarest": classes.rarest_class_sentence(tables["per_class"]),
         "control_table": controls.control_table(tables["controls"], summary),
-        "control_sentences": controls.control_sentences(tables["controls"], summary),
+        "control_sentences": controls.control_sentences(tables["best_pair"]),
         "calibration_table": calibration.calibration_table(tables["calibration"]),
         "calibration_sentences": calibration.calibration_sentences(tables["calibration"]),
         "overlap_table": leakage.overlap_page_table(tables["overlap"]),

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terralucas.statistics import claims, contrasts
+from terralucas.statistics import best_pair, claims, contrasts
+from terralucas.statistics.best_pair import best_pair_table
 from terralucas.statistics.claims import Claim, add_claimed_differences
 from terralucas.statistics.contrasts import (
     Contrast,
@@ -35,7 +36,7 @@ from terralucas.tables import vocabulary
 from terralucas.tables.scores import MAIN_SCORES
 from terralucas.tables.vocabulary import RECIPE, SCHEMA_VERSION, Difference, Recipe
 
-TABLES = ("summary", "per_class", "controls", "contrasts", "mixed_model", "power", "claims", "variance")
+TABLES = ("summary", "per_class", "controls", "best_pair", "contrasts", "mixed_model", "power", "claims", "variance")
 POWER = 0.8
 # The columns of tables that have no rows if a study names no contrasts.
 COLUMNS = {
@@ -48,6 +49,7 @@ COLUMNS = {
         *("classes", "contrast", "scope", "family", "metric", "power", "smallest_difference", "margin"),
         *("seeds_needed", "chips_factor_needed"),
     ),
+    "best_pair": ("classes", *best_pair.COLUMNS),
     "claims": ("classes", *claims.COLUMNS),
 }
 
@@ -176,6 +178,9 @@ def compare(
         overall = table.drop(columns=["wilson_low", "wilson_high"])
         parts["summary"].append(overall[~of_class & ~of_control])
         parts["controls"].append(overall[~of_class & of_control])
+        parts["best_pair"].append(
+            _put_names_first(best_pair_table(design, recipes, controls, load_scores, question.level), classes=class_set)
+        )
         parts["per_class"].append(_by_class(table[of_class], question.classes))
         asked = question.contrasts_of(recipes)
         compared, power = (pd.DataFrame(columns=list(COLUMNS[name])) for name in ("contrasts", "power"))

@@ -16,7 +16,7 @@ from terralucas.statistics.crossed_interval import bca, crossed, equivalence_p, 
 from terralucas.statistics.intervals import corrected_t, correlated_t_probabilities, equivalence_t
 from terralucas.statistics.resampling import Design, Scores, combine
 from terralucas.statistics.training_variance import SeedScores, TrainingVariance, training_variances
-from terralucas.tables.scores import JUDGED_SCORES, SCORES
+from terralucas.tables.scores import JUDGED_SCORES, SCORES, score_of
 from terralucas.tables.vocabulary import (
     AVERAGED,
     CELL,
@@ -229,6 +229,8 @@ def _rows(
             ],
         }
     )
+    without = [score_of(name).contrast_interval == "none" for name in design.names]
+    table.loc[without, ["seeds_low", "seeds_high", "seeds_p_value"]] = np.nan
     second = [
         correlated_t_probabilities(column, design.test_to_train, bound)
         if len(column) and np.isfinite(bound)

@@ -33,7 +33,7 @@ def scores_table(design: Design, scores: Scores, training: TrainingVariance, lev
     shown, corrected = (np.clip(each, lowest, highest) for each in (limits(draws, level), bca(draws, level)))
     by_seed = [corrected_t(column[np.isfinite(column)], design.test_to_train, level) for column in scores.seeds.T]
     shares = _recall_limits(design, scores, training, level)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "metric": design.names,
             "n": _chip_counts(design),
@@ -54,6 +54,9 @@ def scores_table(design: Design, scores: Scores, training: TrainingVariance, lev
             "level": level,
         }
     )
+    without = [score_of(name).recipe_interval == "none" for name in design.names]
+    table.loc[without, ["seeds_low", "seeds_high"]] = np.nan
+    return table
 
 
 def _chip_counts(design: Design) -> np.ndarray:

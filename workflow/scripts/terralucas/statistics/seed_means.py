@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,14 +34,19 @@ class SeedDesign:
             return MeanInterval(np.nan, np.nan, 0, np.nan, np.nan, np.nan)
         return corrected_t(known, self.test_to_train, self.level)
 
-    def columns(self, interval: MeanInterval) -> dict[str, Any]:
-        """Return the columns mean, sd, n_seeds, ci_low, ci_high, interval and level of a table."""
+    def columns(self, interval: MeanInterval, lowest: float = -np.inf, highest: float = np.inf) -> dict[str, Any]:
+        """Return the columns mean, sd, n_seeds, ci_low, ci_high, interval and level of a table.
+
+        Args:
+            interval: the mean with its interval.
+            lowest, highest: ends of the range of the values; limits are clipped to it.
+        """
         return {
             "mean": interval.mean,
             "sd": interval.sd,
             "n_seeds": interval.n,
-            "ci_low": interval.low,
-            "ci_high": interval.high,
+            "ci_low": float(np.clip(interval.low, lowest, highest)),
+            "ci_high": float(np.clip(interval.high, lowest, highest)),
             "interval": FIXED_SPLIT if self.test_to_train == 0 else NADEAU_BENGIO,
             "level": self.level,
         }
@@ -52,18 +57,20 @@ def mean_test_to_train(n_test: np.ndarray, n_train: np.ndarray) -> float:
     return float((n_test / n_train).mean())
 
 
-def summary_over_seeds(runs: pd.DataFrame, metrics: Sequence[str], design: SeedDesign) -> pd.DataFrame:
+def summary_over_seeds(
+    runs: pd.DataFrame, metrics: Mapping[str, tuple[float, float]], design: SeedDesign
+) -> pd.DataFrame:
     """Compute the mean over seeds with its interval, with one row for each recipe and metric.
 
     Args:
         runs: one row for each run, with the recipe's names and a column for each metric.
-        metrics: the columns to summarise.
+        metrics: the columns to summarise, each with the ends of its range.
         design: parameters of the intervals.
     """
     return tidy_table(
-        {**names, "metric": metric, **design.columns(design.interval(group[metric].to_numpy()))}
+        {**names, "metric": metric, **design.columns(design.interval(group[metric].to_numpy()), *ends)}
         for names, group in by_recipe(runs)
-        for metric in metrics
+        for metric, ends in metrics.items()
     )
 
 

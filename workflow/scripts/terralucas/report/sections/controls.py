@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
-from terralucas.report.page_tables import PageTable
+from terralucas.report.page_tables import PageTable, recipe_name
 from terralucas.report.score_tables import interval_words, score_table
 from terralucas.report.wording import count_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES, RECIPE
 
 
-def control_sentences(controls: pd.DataFrame, summary: pd.DataFrame) -> list[str]:
-    """Say for macro and micro accuracy whether any recipe has a higher score than the best control."""
-    sentences = []
-    for name in MAIN_SCORES:
-        metric = SCORES[name]
-        chosen = [
-            table[(table["metric"] == name) & (table["classes"] == ALL_CLASSES)].dropna(subset=["pooled"])
-            for table in (controls, summary)
-        ]
-        if any(table.empty for table in chosen):
-            continue
-        best, rows = chosen[0].loc[chosen[0]["pooled"].idxmax()], chosen[1]
-        above = rows[rows["pooled"] > best["pooled"]]
-        clear = int((rows["crossed_low"] > best["crossed_high"]).sum())
-        interval = metric.interval(best["crossed_low"], best["crossed_high"])
-        control = best["decoder"] + ("" if best["backbone"] == "none" else f" on {best['backbone']}")
-        head = (
-            f"The best control in {metric.prose}, {control.replace('_', ' ')}, reaches "
-            f"{metric.text(best['pooled'])}{PERCENT_SIGN} {interval}".rstrip()
-        )
-        if above.empty:
-            tail = "no recipe does better" if len(rows) > 1 else "the recipe does no better"
-        else:
-            tail = f"{len(above)} of {count_text(len(rows), 'recipe')} {'does' if len(above) == 1 else 'do'} better"
-            tail += f", {clear or 'none'} with an interval wholly above it"
-        sentences.append(f"{head}; {tail}.")
-    if sentences:
+def control_sentences(best_pair: pd.DataFrame) -> list[str]:
+    """Say for macro and micro accuracy whether the best recipe is better than the best control.
+
+    Args:
+        best_pair: best_pair.csv.
+    """
+    rows = best_pair[best_pair["classes"] == ALL_CLASSES].to_dict("records")
+    sentences = [_sentence(row) for row in rows]
+    if sentences and rows[0]["n_pairs"] > 1:
         sentences.append(
-            "Recipes and controls are not compared in pairs: intervals that overlap leave open which is better."
+            f"These intervals hold for all {rows[0]['n_pairs']} pairs of a recipe and a control at once, because the "
+            "best of several is partly the luckiest."
         )
     return sentences
+
+
+def _sentence(row: Mapping[str, Any]) -> str:
+    metric = SCORES[row["metric"]]
+    control = row["control"] + ("" if row["control_backbone"] == "none" else f" on {row['control_backbone']}")
+    recipe = f"the best recipe in {metric.prose} ({recipe_name(row)}, {metric.text(row['pooled'])}{PERCENT_SIGN})"
+    other = f"the best control ({control.replace('_', ' ')}, {metric.text(row['control_pooled'])}{PERCENT_SIGN})"
+    gap = f"{metric.signed(row['difference'])}{metric.unit} {metric.gap(row['low'], row['high'])}".strip()
+    if pd.isna(row["low"]):
+        return f"{recipe[0].upper()}{recipe[1:]} and {other} differ by {gap} without an interval."
+    if row["low"] <= 0.0 <= row["high"]:
+        return f"No recipe is shown to beat a simple rule in {metric.prose}: {recipe} against {other}: {gap}."
+    is_better = (row["difference"] > 0) == metric.higher_is_better
+    return f"{recipe[0].upper()}{recipe[1:]} is {'better' if is_better else 'worse'} than {other}: {gap}."
 
 
 def control_table(controls: pd.DataFrame, summary: pd.DataFrame) -> PageTable | None:
