@@ -234,7 +234,7 @@ def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Pr
     """Return the problem of each chip whose pixels another chip has.
 
     If the labels of the copies differ, none of them can be used, because nothing says which label is right. Otherwise
-    the first copy has no problem.
+    the copy with the shortest id has no problem: programs make longer names for copies, such as "4 (1)".
     """
     groups: dict[bytes, list[CheckedChip]] = {}
     for chip in chips:
@@ -243,9 +243,10 @@ def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Pr
     by_label = {
         pixels: list({chip.row["label"]: chip for chip in reversed(group)}.values()) for pixels, group in groups.items()
     }
+    kept = {pixels: min(group, key=lambda chip: len(chip.row["point_id"])) for pixels, group in groups.items()}
     problems: list[Problem | None] = []
     for chip in chips:
-        first, others = groups[chip.pixels][0], by_label[chip.pixels]
+        first, others = kept[chip.pixels], by_label[chip.pixels]
         if len(others) > 1:
             other = next(other for other in others if other.row["label"] != chip.row["label"])
             message = f"has the same pixels as {_name(other)}, which has the label {other.row['class_code']!r}"

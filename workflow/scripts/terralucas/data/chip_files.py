@@ -307,14 +307,15 @@ def _read_masks(source: DatasetReader) -> np.ndarray:
 
 
 def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """Decode the mask beside a chip: booleans, true where pixels are missing, that broadcast to `shape`.
+    """Decode the mask beside a chip: booleans of the chip's shape, true where pixels are missing.
 
     Args:
-        data: bytes of a GeoTIFF with one band, or one for each band of the chip; 0 means missing.
+        data: bytes of a GeoTIFF with one band, or one for each band of the chip; 0 means missing. As for GDAL, its tags
+            INTERNAL_MASK_FLAGS_<band> say which one is the mask of a band (2: the first, for all bands).
         shape: bands, height and width of the chip.
 
     Raises:
-        ChipError: the mask cannot be decoded, or has another size than the chip.
+        ChipError: the mask cannot be decoded, is no mask of GDAL, or has another size than the chip.
     """
     try:
         with MemoryFile(data, filename="chip.tif.msk") as memory, memory.open(driver="GTiff") as source:
@@ -323,7 +324,17 @@ def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
                 expected = f"1 or {shape[0]} bands of {shape[1]} x {shape[2]} px"
                 raise ChipError("unreadable", f"has a mask {MASK_SUFFIX} of {found}; expected {expected}")
             _check_tiles(source)
-            return np.asarray(source.read() == 0)
+            flags = [source.tags().get(f"INTERNAL_MASK_FLAGS_{band + 1}", "") for band in range(shape[0])]
+            if not all(re.fullmatch("[0-9]+", flag) for flag in flags):
+                expected = "a mask of GDAL, with the tag INTERNAL_MASK_FLAGS_1, or no file of this name"
+                raise ChipError(
+                    "unreadable", f"has a file {MASK_SUFFIX} beside it that is no mask; expected {expected}"
+                )
+            masks = source.read() == 0
+            return np.stack([
+                masks[0 if int(flag) & MaskFlags.per_dataset or len(masks) == 1 else band]
+                for band, flag in enumerate(flags)
+            ])  # fmt: skip
     except (RasterioError, UnicodeDecodeError) as error:
         problem = _unreadable(error)
         raise ChipError("unreadable", f"has a mask {MASK_SUFFIX} that {problem.problem}") from error
