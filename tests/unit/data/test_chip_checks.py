@@ -229,8 +229,8 @@ def test_chips_with_too_many_missing_pixels(root, case):
 
 
 ZEROS = {
-    "half of every band": ((slice(None), slice(16)), "zeros", "has 0 in every band in 50 % of its pixels"),
-    "two rows of every band": ((slice(None), slice(2)), "zeros", "in 6.25 % of its pixels; expected at most 1 %"),
+    "half of every band": ((slice(None), slice(16)), "fill", "has the value 0 in every band in 50 % of its pixels"),
+    "two rows of every band": ((slice(None), slice(2)), "fill", "in 6.25 % of its pixels; expected at most 1 %"),
     "one band": ((4,), "constant", "has one value everywhere in band SWIR_1 (0)"),
     "half of one band": ((4, slice(16)), None, ""),
     "four pixels": ((slice(None), 0, slice(4)), None, ""),
@@ -244,7 +244,7 @@ def test_chips_with_zeros_that_nothing_declares_as_missing(root, case):
     assert dropped(root) == ({kind: ["0"]} if kind else {})
     if kind:
         assert words in message_of(root)
-    assert dropped(root, checks={"max_zero_fraction": 1.0, "allow_constant_bands": True}) == {}
+    assert dropped(root, checks={"max_fill_fraction": 1.0, "allow_constant_bands": True}) == {}
 
 
 def test_zeros_are_those_that_the_file_stores(root):
@@ -254,7 +254,25 @@ def test_zeros_are_those_that_the_file_stores(root):
         write_tif(chip_path(root, number), values)
         with rasterio.open(chip_path(root, number), "r+") as target:
             target.scales, target.offsets = (0.0001,) * 6, (-0.1,) * 6
-    assert dropped(root) == {"zeros": ["5"]}
+    assert dropped(root) == {"fill": ["5"]}
+
+
+def test_a_value_that_is_not_0_fills_pixels_too(root):
+    """What became of 0, the missing pixels of Sentinel-2, where somebody computed 0 x 0.0001 - 0.1."""
+    for number in range(NUMBER):
+        values = pixels(number)
+        values[:, : 12 if number == 5 else 0] = -0.1
+        write_tif(chip_path(root, number), values)
+    assert dropped(root, unit="reflectance") == {"fill": ["5"]}
+    assert "has the value -0.1 in every band in 37.5 % of its pixels" in message_of(root, unit="reflectance")
+    assert dropped(root, unit="reflectance", nodata=-0.1) == {}
+
+
+def test_grey_pixels_of_several_shades_fill_nothing(root):
+    values = dn(0)
+    values[:, :8] = values[:1, :8]
+    write_tif(chip_path(root), values)
+    assert dropped(root) == {}
 
 
 # Other scales and types.

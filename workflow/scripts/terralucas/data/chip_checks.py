@@ -117,7 +117,7 @@ def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> str:
 
 
 def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
-    """Raise a ChipError if a chip or a band has only one value, or if many pixels are 0 in every band."""
+    """Raise a ChipError if a chip or a band has only one value, or if one value fills many pixels."""
     scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
     lowest = np.min(chip.values, axis=(1, 2), where=valid, initial=np.inf)
     highest = np.max(chip.values, axis=(1, 2), where=valid, initial=-np.inf)
@@ -127,10 +127,10 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     if constant.any() and not spec.checks.allow_constant_bands:
         values = ", ".join(f"{spec.bands[i]} ({lowest[i] * scale:g})" for i in np.flatnonzero(constant))
         raise ChipError("constant", f"has one value everywhere in band {values}; expected values that vary")
-    limit = spec.checks.max_zero_fraction
-    if chip.zero_fraction > limit:
-        found = f"has 0 in every band in {_percent(chip.zero_fraction)} of its pixels"
-        raise ChipError("zeros", f"{found}; expected at most {_percent(limit)}, because 0 usually means missing data")
+    limit = spec.checks.max_fill_fraction
+    if chip.fill_fraction > limit:
+        found = f"has the value {chip.fill_value:g} in every band in {_percent(chip.fill_fraction)} of its pixels"
+        raise ChipError("fill", f"{found}; expected at most {_percent(limit)}, because this usually means missing data")
 
 
 def _percent(share: float) -> str:

@@ -54,7 +54,7 @@ REMEDIES = {
     "size": "check dataset.chip_size_px, and cut all chips to one square size that is a multiple of the patch size",
     "missing_values": "check dataset.nodata, and that the chips were exported with data in every band, or raise "
     "dataset.checks.max_nodata_fraction",
-    "zeros": "set dataset.nodata: 0 if 0 means missing data, or raise dataset.checks.max_zero_fraction",
+    "fill": "set dataset.nodata to this value if it means missing data, or raise dataset.checks.max_fill_fraction",
     "value_range": "check dataset.unit and dataset.nodata",
     "brightness": "export the chip again in dataset.unit, or lower dataset.checks.min_chip_brightness",
     "constant": "export the chip again, set dataset.nodata if its only value means missing data, or set "
@@ -104,14 +104,17 @@ class Chip:
         dtype: type of the values in the file, such as `uint16`.
         descriptions: descriptions of the bands in the file; None for a band without one.
         scaling: scale and offset of each band in the file, which `values` contain already; (1, 0) without tags.
-        zero_fraction: share of the pixels that the file says are 0 in every band, and not missing.
+        fill_value: the commonest of the stored values that fill pixels, that is, that pixels have in every band; None
+            without such pixels. Measured spectra are hardly ever equal in all bands, so it usually means missing data.
+        fill_fraction: share of the pixels with this value, missing ones not counted.
     """
 
     values: np.ndarray
     dtype: str
     descriptions: tuple[str | None, ...]
     scaling: tuple[tuple[float, float], ...]
-    zero_fraction: float
+    fill_value: float | None
+    fill_fraction: float
 
 
 def read_content(path: Path) -> ChipContent:
@@ -255,9 +258,18 @@ def decode_chip(content: ChipContent, spec: DatasetSpec) -> Chip:
     if spec.unit == "dn":
         values /= np.float32(DN_PER_REFLECTANCE)
     missing |= ~np.isfinite(values)
-    zero_fraction = float(np.mean(~np.any(missing | (raw != 0), axis=0)))
+    fill_value, fill_fraction = _find_fill(raw, missing)
     values[missing] = np.nan
-    return Chip(values, str(raw.dtype), tuple(descriptions), scaling, zero_fraction)
+    return Chip(values, str(raw.dtype), tuple(descriptions), scaling, fill_value, fill_fraction)
+
+
+def _find_fill(raw: np.ndarray, missing: np.ndarray) -> tuple[float | None, float]:
+    """Return the commonest value that pixels have in every band, and the share of these pixels; of one band, only 0."""
+    alike = np.all(raw == raw[:1], axis=0) if len(raw) > 1 else raw[0] == 0
+    values, counts = np.unique(raw[0][alike & ~missing.any(axis=0)], return_counts=True)
+    if not len(values):
+        return None, 0.0
+    return float(values[counts.argmax()]), float(counts.max() / alike.size)
 
 
 def _unreadable(error: Exception) -> ChipError:

@@ -48,7 +48,7 @@ class CheckLimits:
 
     band_descriptions: bool = True
     max_nodata_fraction: float = 0.5
-    max_zero_fraction: float = 0.01
+    max_fill_fraction: float = 0.01
     allow_constant_bands: bool = False
     allow_mixed_dtypes: bool = False
     min_chip_brightness: float = 0.2
