@@ -250,7 +250,8 @@ def test_chips_with_zeros_that_nothing_declares_as_missing(root, case):
 def test_zeros_are_those_that_the_file_stores(root):
     """A pixel of 0 is as empty where an offset tag makes −0.1 of it."""
     for number in range(NUMBER):
-        values = with_values(dn(number) + 1000, (slice(None), slice(3)), 0 if number == 5 else 1000)
+        values = dn(number) + 1000
+        values[:, : 3 if number == 5 else 0] = 0
         write_tif(chip_path(root, number), values)
         with rasterio.open(chip_path(root, number), "r+") as target:
             target.scales, target.offsets = (0.0001,) * 6, (-0.1,) * 6
@@ -268,9 +269,10 @@ def test_a_value_that_is_not_0_fills_pixels_too(root):
     assert dropped(root, unit="reflectance", nodata=-0.1) == {}
 
 
-def test_grey_pixels_of_several_shades_fill_nothing(root):
+def test_grey_pixels_and_saturated_clouds_fill_nothing(root):
     values = dn(0)
     values[:, :8] = values[:1, :8]
+    values[:, 8:16] = 15_000  # a saturated cloud
     write_tif(chip_path(root), values)
     assert dropped(root) == {}
 

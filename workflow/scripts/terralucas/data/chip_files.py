@@ -104,8 +104,8 @@ class Chip:
         dtype: type of the values in the file, such as `uint16`.
         descriptions: descriptions of the bands in the file; None for a band without one.
         scaling: scale and offset of each band in the file, which `values` contain already; (1, 0) without tags.
-        fill_value: the commonest of the stored values that fill pixels, that is, that pixels have in every band; None
-            without such pixels. Measured spectra are hardly ever equal in all bands, so it usually means missing data.
+        fill_value: the commonest of the stored values that fill pixels: pixels have it in every band, and its
+            reflectance is not above 0. It usually means missing data. None without such pixels.
         fill_fraction: share of the pixels with this value, missing ones not counted.
     """
 
@@ -258,15 +258,23 @@ def decode_chip(content: ChipContent, spec: DatasetSpec) -> Chip:
     if spec.unit == "dn":
         values /= np.float32(DN_PER_REFLECTANCE)
     missing |= ~np.isfinite(values)
-    fill_value, fill_fraction = _find_fill(raw, missing)
+    fill_value, fill_fraction = _find_fill(raw, (raw == 0) | (values <= 0), missing)
     values[missing] = np.nan
     return Chip(values, str(raw.dtype), tuple(descriptions), scaling, fill_value, fill_fraction)
 
 
-def _find_fill(raw: np.ndarray, missing: np.ndarray) -> tuple[float | None, float]:
-    """Return the commonest value that pixels have in every band, and the share of these pixels; of one band, only 0."""
-    alike = np.all(raw == raw[:1], axis=0) if len(raw) > 1 else raw[0] == 0
-    values, counts = np.unique(raw[0][alike & ~missing.any(axis=0)], return_counts=True)
+def _find_fill(raw: np.ndarray, dark: np.ndarray, missing: np.ndarray) -> tuple[float | None, float]:
+    """Return the commonest value that dark pixels have in every band, and the share of the pixels that have it.
+
+    Water can be 0 in some bands, and clouds can be saturated in every band, but no ground is 0 in every band.
+
+    Args:
+        raw: (bands, height, width) values as stored.
+        dark: where they are 0 as stored, or their reflectance is not above 0.
+        missing: where they are missing.
+    """
+    alike = np.all((raw == raw[:1]) & dark & ~missing, axis=0)
+    values, counts = np.unique(raw[0][alike], return_counts=True)
     if not len(values):
         return None, 0.0
     return float(values[counts.argmax()]), float(counts.max() / alike.size)
