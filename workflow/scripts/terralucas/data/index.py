@@ -23,6 +23,7 @@ from tqdm import tqdm
 from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
+from terralucas.data.places import check_georeference
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, sha256_of_json, write_json
 
@@ -158,6 +159,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> dict[str, Any] | 
         values = decode_chip(data, spec)
         valid = np.isfinite(values)
         _check_values(values, valid, spec)
+        check_georeference(root / chip.file, (chip.easting_m, chip.northing_m), spec)
     except OSError as error:
         return Problem(chip.point_id, chip.file, "unreadable", f"cannot be read ({error.strerror})")
     except ChipError as error:

@@ -20,7 +20,8 @@ import gdown
 import requests
 from tqdm import tqdm
 
-from terralucas.data.archives import ARCHIVE_KINDS, LocalError, is_macos_metadata, require_archive, unpack
+from terralucas.data.archives import ARCHIVE_KINDS, LocalError, require_archive, unpack
+from terralucas.data.folders import list_files, walk
 from terralucas.disk import locked
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
@@ -121,15 +122,18 @@ def _retrieve_one(source: Source, folder: Path, simulate: Callable[[Source, Path
 
 def _use_directory(source: Source) -> Retrieval:
     root = Path(source["path"]).expanduser().resolve()
-    files = _list_files(root) if root.is_dir() else []
-    if not files:
+    tree = walk(root) if root.is_dir() else None
+    if tree is not None:
+        tree.require_readable(root)
+    if tree is None or not (tree.files or tree.others):
         raise StudyError(
             f"The directory of chips {root} cannot be used.",
-            found="an empty folder" if root.is_dir() else "a file" if root.exists() else "nothing at this path",
+            found="an empty folder" if tree is not None else "a file" if root.exists() else "nothing at this path",
             expected="a folder that contains files",
             remedy="correct `path`, or use `type: archive` for a file",
         )
-    return Retrieval("directory", str(root), str(root), None, sum(path.stat().st_size for path in files), False)
+    size_bytes = sum((root / file).stat().st_size for file in tree.files)
+    return Retrieval("directory", str(root), str(root), None, size_bytes, False)
 
 
 def _require_file(source: Source) -> Path:
@@ -166,14 +170,19 @@ def _use_download(source: Source, folder: Path) -> Retrieval:
 def _use_archive(source: Source, archive: Path, folder: Path) -> Retrieval:
     """Check an archive on this machine, and unpack it to `folder/chips`."""
     size_bytes = archive.stat().st_size
-    require_archive(archive)
+    is_own = source["type"] == "archive"
+    if is_own:
+        require_archive(archive, remedy="correct `path`, or save the archive again where it was made or downloaded")
+    else:
+        require_archive(archive)
     sha256, expected = sha256_of_file(archive), source.get("sha256")
     if expected and expected.lower() != sha256:
         raise StudyError(
             f"The archive {archive.name} has the wrong checksum.",
             found=f"sha256 {sha256} ({size_bytes} bytes)",
             expected=f"sha256 {expected.lower()}",
-            remedy="get the file again; if its publisher changed it on purpose, put the new sha256 into the config",
+            remedy=("check `path`: it may be another file, or an incomplete copy" if is_own else "get the file again")
+            + "; if its publisher changed it on purpose, put the new sha256 into the config",
         )
     root = str(_unpack_if_changed(archive, sha256, folder))
     return Retrieval(source["type"], _origin(source), root, sha256, size_bytes, bool(expected))
@@ -204,14 +213,8 @@ def _unpack_if_changed(archive: Path, sha256: str, folder: Path) -> Path:
     return chips
 
 
-def _list_files(root: Path) -> list[Path]:
-    """Return the files below a folder, without hidden ones (the marker, macOS metadata, time stamps of Snakemake)."""
-    paths = (path for path in root.rglob("*") if not is_macos_metadata(path.relative_to(root)))
-    return [path for path in paths if not path.name.startswith(".") and path.is_file()]
-
-
 def _marker_text(sha256: str, root: Path) -> str:
-    return json.dumps({"sha256": sha256, "files": len(_list_files(root))}) + "\n"
+    return json.dumps({"sha256": sha256, "files": len(list_files(root))}) + "\n"
 
 
 def _ensure_downloaded(source: Source, archive: Path) -> bool:
