@@ -91,6 +91,16 @@ def test_directory_is_used_in_place_and_not_changed(tmp_path, folder):
     assert not (folder / "chips").exists()
 
 
+def test_directory_of_linked_folders_is_used_with_the_size_of_what_they_lead_to(tmp_path, folder):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.tif").write_bytes(b"12345")
+    chips = tmp_path / "mine"
+    chips.mkdir()
+    (chips / "forest").symlink_to(tmp_path / "elsewhere")
+    retrieval = retrieve([{"type": "directory", "path": str(chips)}], folder, simulate=no_simulation)
+    assert (retrieval.root, retrieval.size_bytes) == (str(chips), 5)
+
+
 def test_simulated_goes_the_way_of_an_archive(folder):
     source = {"type": "simulated", "chips": 2, "size_px": 16, "seed": 7}
     asked = []

@@ -149,7 +149,7 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
 
 
 def _select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, Reason]]:
-    """Return the files that are chips by their suffix, and entries with this suffix that cannot be used, with reasons."""
+    """Return the files that are chips by their suffix, and the reasons why entries with this suffix are none."""
     unusable = {
         path: Reason("not_a_file", f"{text}; expected a file")
         for path, text in tree.others.items()
@@ -257,8 +257,8 @@ def _are_equal(first: Path, second: Path) -> bool:
 def _group_by_folder(root: Path, candidates: Files, spec: DatasetSpec) -> Sources:
     """Return the files by chip id, if folders are the labels.
 
-    The id is the name of the file without its suffix. If the chips of each class are counted (1.tif, 2.tif, ...), so that
-    one number occurs in several classes, the id of counted chips begins with their folder.
+    The id is the name of the file without its suffix. If the chips of each class are counted (1.tif, 2.tif, ...), so
+    that one number occurs in several classes, the id of counted chips begins with their folder.
     """
     files = sorted(_drop_copies(root, candidates, spec))
     groups = _group_by_id(files)
@@ -282,7 +282,7 @@ def _group_by_folder(root: Path, candidates: Files, spec: DatasetSpec) -> Source
                 other != file and _are_equal(root / file, root / other) for other in group
             )
             renamed.setdefault(f"{normalise_name(file.parent.name)}/{name}" if is_counter else name, []).append(file)
-    return renamed
+    return dict(sorted(renamed.items(), key=lambda item: item[1][0]))
 
 
 def _by_stem(unusable: dict[PurePosixPath, Reason]) -> Broken:
