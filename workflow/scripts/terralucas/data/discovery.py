@@ -21,7 +21,7 @@ from terralucas.data.chip_files import ChipError
 from terralucas.data.dataset import DatasetSpec, LayoutSpec, normalise_name
 from terralucas.data.folders import Tree, walk
 from terralucas.data.label_tables import TABLE_SUFFIXES, Row, read_table, refuse_spreadsheet_ids
-from terralucas.data.places import locate
+from terralucas.data.places import has_columns, is_missing, locate
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
 
@@ -130,7 +130,7 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
     table, nested = _find_table(root, tree.files, spec)
     rows = read_table(root / table, spec.layout)
     below = [file for file in candidates if file.is_relative_to(table.parent)]
-    stems = {normalise_name(file.stem) for file in candidates}
+    stems = {normalise_name(file.stem) for file in (*candidates, *unusable)}
     refuse_spreadsheet_ids(root / table, rows, stems, spec.layout)
     if spec.layout.file_column is None:
         ids_below = {row.point_id for row in rows} & {normalise_name(file.stem) for file in below}
@@ -344,6 +344,10 @@ def _match_rows_and_files(
             chips.append(ChipFile(point_id, lookup[group[0].label], str(files[0]), *place))
         else:
             problems.append(Problem(point_id, str(files[0]) if files else None, *problem))
+    if spec.point_ids == "lucas" and has_columns(spec):
+        unplaced = sum(is_missing(group[0].x, group[0].y, spec.layout.crs) for group in groups.values())
+        if unplaced:
+            logger.warning("%d chips have no coordinates in the labels table; those of their ids are used", unplaced)
     for point_id, files in sources.items():
         if point_id not in groups:
             reason = Reason("file_without_label", "has no row in the labels table; expected one")

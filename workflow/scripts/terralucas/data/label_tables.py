@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -116,7 +117,7 @@ def refuse_spreadsheet_ids(path: Path, rows: Sequence[Row], stems: Collection[st
 
 def _read_cells(path: Path) -> list[tuple[int, list[str]]]:
     """Return number and cells of each line that is not empty, the header first."""
-    data = path.read_bytes()
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     kind = next((kind for magic, kind in _BINARY.items() if data.startswith(magic)), None)
     export = "export the table as CSV in UTF-8 (in Excel: CSV UTF-8), renaming the file is not enough"
     if kind is not None:
@@ -125,7 +126,7 @@ def _read_cells(path: Path) -> list[tuple[int, list[str]]]:
         remedy = "save the table as CSV in UTF-8, for example with iconv -f UTF-16 -t UTF-8"
         raise _table_error(path, "text in UTF-16, or a binary file", remedy)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         word = re.split(rb"[,;\t\r\n]", data[: error.start])[-1] + re.split(rb"[,;\t\r\n]", data[error.start :])[0]

@@ -46,7 +46,7 @@ def locate(point_id: str, x: str, y: str, spec: DatasetSpec) -> tuple[float, flo
     if spec.point_ids == "lucas" and from_id is None:
         message = "is no LUCAS id; expected eight digits of a point on the 2 km grid, such as 45922254"
         raise ChipError("not_a_lucas_id", message)
-    if not _has_columns(spec):
+    if not has_columns(spec):
         return from_id or UNKNOWN
     found, crs = f"has x {x!r}, y {y!r}", spec.layout.crs
     if is_missing(x, y, crs):
@@ -91,7 +91,7 @@ def check_georeference(file: Path, place: tuple[float, float], spec: DatasetSpec
     from rasterio.errors import RasterioError
     from rasterio.warp import transform_bounds
 
-    if not _has_columns(spec) or spec.point_ids == "lucas" or not all(map(math.isfinite, place)):
+    if not has_columns(spec) or spec.point_ids == "lucas" or not all(map(math.isfinite, place)):
         return
     try:
         with rasterio.open(file, driver="GTiff") as source:
@@ -112,7 +112,8 @@ def check_georeference(file: Path, place: tuple[float, float], spec: DatasetSpec
         raise ChipError("bad_coordinates", f"{message}, whose file has a place of its own; expected a point inside it")
 
 
-def _has_columns(spec: DatasetSpec) -> bool:
+def has_columns(spec: DatasetSpec) -> bool:
+    """Return whether the labels table has columns of coordinates."""
     return spec.layout.x_column is not None and spec.layout.labels == "table"
 
 
