@@ -16,7 +16,6 @@ from terralucas.study.settings import (
     without_secrets,
 )
 from terralucas.study.validation import resolve
-from terralucas.data.folders import list_files
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 from terralucas.names import run_name, seed_name
@@ -76,7 +75,7 @@ def list_local_archives():
 def hash_source_folders():
     """Return a hash of names, sizes and times of the files in source folders, so that changed files rerun jobs."""
     folders = [Path(source["path"]).expanduser() for source in DATASET["sources"] if source["type"] == "directory"]
-    files = sorted(folder / file for folder in folders if folder.is_dir() for file in list_files(folder))
+    files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
     return sha256_of_json([[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files])
 
 

@@ -19,7 +19,7 @@ from unicodedata import normalize
 
 from terralucas.data.chip_files import ChipError
 from terralucas.data.dataset import DatasetSpec, LayoutSpec, normalise_name
-from terralucas.data.folders import Tree, walk
+from terralucas.data.folders import CHIP_SUFFIXES, Tree, walk
 from terralucas.data.label_tables import TABLE_SUFFIXES, Row, read_table, refuse_spreadsheet_ids
 from terralucas.data.places import has_columns, is_missing, locate
 from terralucas.errors import StudyError, printable
@@ -27,7 +27,6 @@ from terralucas.files import sha256_of_file
 
 logger = logging.getLogger(__name__)
 
-CHIP_SUFFIXES = (".tif", ".tiff")
 # Other files that may be chips; they only decide what an error says.
 _OTHER_IMAGES = {
     ".png",

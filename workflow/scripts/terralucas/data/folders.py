@@ -1,4 +1,4 @@
-"""Walk through a folder of chips. Retrieval and discovery share this walk, so that both see the same files."""
+"""Walk through a folder of chips. All that looks for chips shares this walk, so that all see the same files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from terralucas.errors import StudyError
+
+CHIP_SUFFIXES = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
