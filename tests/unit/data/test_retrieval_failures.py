@@ -226,5 +226,5 @@ def test_own_archive_gets_no_advice_for_downloads(tmp_path, folder, content):
 def test_wrong_checksum_of_an_own_archive_asks_for_the_path(tmp_path, folder):
     (tmp_path / "mine.tar.gz").write_bytes(ARCHIVE)
     message = error_of([{"type": "archive", "path": str(tmp_path / "mine.tar.gz"), "sha256": "0" * 64}], folder)
-    assert "check `path`" in message
+    assert "correct `path`" in message
     assert "get the file again" not in message

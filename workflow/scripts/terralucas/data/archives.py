@@ -27,7 +27,6 @@ from terralucas.errors import StudyError
 from terralucas.web_pages import describe_web_page
 
 ARCHIVE_KINDS = "an archive: tar, tar.gz, tar.bz2, tar.xz or zip"
-DOWNLOAD_REMEDY = "open its link in a browser: it may need a sign-in, or its quota may be reached (then wait a day)"
 # Linux and macOS allow no longer name of a file or folder, in bytes (macOS: in characters).
 MAX_NAME_BYTES = 255
 MAX_MEMBERS = 1_000_000
@@ -79,12 +78,12 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise tarfile.ReadError(f"{error} at byte {tarfile_.offset} of the tar") from error
 
 
-def require_archive(path: Path, remedy: str = DOWNLOAD_REMEDY) -> str:
+def require_archive(path: Path, remedy: str = "use an archive of one of these kinds") -> str:
     """Return the kind of an archive by its content: tar, tar.gz, tar.bz2, tar.xz or zip.
 
     Args:
-        path: the archive.
-        remedy: what the user can do if it is none; it depends on where the file comes from.
+        path: the file.
+        remedy: what the user can do about another file; it depends on where the file is from.
 
     Raises:
         StudyError: the file is not such an archive.
@@ -355,5 +354,5 @@ def _damage_error(archive: Path, error: Exception) -> StudyError:
         f"The archive {archive.name} is truncated or corrupt.",
         found=f"{archive.stat().st_size} bytes that cannot be read to the end ({error or type(error).__name__})",
         expected="a complete archive",
-        remedy="compare its size and checksum with those of the original; the download or copy may be incomplete",
+        remedy="compare its size and checksum with those that its publisher states, and use a complete copy",
     )
