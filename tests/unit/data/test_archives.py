@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import random
 import shutil
 import stat
@@ -306,3 +307,10 @@ def test_name_of_255_bytes_is_unpacked(tmp_path):
 def test_path_that_the_disk_does_not_allow_is_refused(place):
     deep = "/".join(["d" * 200] * 25) + "/1.tif"
     assert_refused(place, write_tar(place / "x.tar", [tar_member(deep)], "w"), "cannot be written under its name")
+
+
+def test_name_that_is_not_utf8_is_unpacked_as_it_is(tmp_path):
+    """Its chip is then a problem of the index, which names it."""
+    archive = write_tar(tmp_path / "x.tar", [tar_member("Chips/caf\udce9.tif")], "w")
+    assert unpack(archive, tmp_path / "chips", progress=False) == 1
+    assert [os.fsencode(path.name) for path in (tmp_path / "chips/Chips").iterdir()] == [b"caf\xe9.tif"]

@@ -545,3 +545,10 @@ def test_id_that_only_looks_like_a_number_of_a_spreadsheet_is_an_id(tmp_path):
     put(tmp_path / "1E5.tif", "a")
     put(tmp_path / "1,234.tif", "b")
     assert len(files_of(tmp_path, make_spec(point_ids="none"))) == 2
+
+
+def test_table_in_a_folder_that_is_not_utf8_is_read_and_can_be_reported(tmp_path):
+    put(tmp_path / "1/45922254.tif", "a")
+    put(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")) / TABLE, "Point_ID,STR18\n45922254,1\n")
+    listing = find_chips(tmp_path, make_spec())
+    assert (listing.table, len(listing.chips), listing.problems) == (rf"caf\xe9/{TABLE}", 1, ())

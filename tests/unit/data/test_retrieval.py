@@ -7,9 +7,11 @@ import hashlib
 import io
 import json
 import logging
+import os
 import random
 import threading
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -99,6 +101,15 @@ def test_directory_of_linked_folders_is_used_with_the_size_of_what_they_lead_to(
     (chips / "forest").symlink_to(tmp_path / "elsewhere")
     retrieval = retrieve([{"type": "directory", "path": str(chips)}], folder, simulate=no_simulation)
     assert (retrieval.root, retrieval.size_bytes) == (str(chips), 5)
+
+
+def test_directory_whose_link_leads_to_a_name_that_is_not_utf8_is_refused_with_the_name(tmp_path, folder):
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    place.mkdir()
+    (place / "a.tif").write_bytes(b"12345")
+    (tmp_path / "mine").symlink_to(place)
+    message = error_of([{"type": "directory", "path": str(tmp_path / "mine")}], folder)
+    assert rf"{tmp_path}/caf\xe9 has a name that is not UTF-8" in message
 
 
 def test_simulated_goes_the_way_of_an_archive(folder):

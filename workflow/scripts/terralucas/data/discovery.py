@@ -144,7 +144,7 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
                 sources[str(file)] = [file]
         named = {file: point_id for point_id, (file, *_) in _group_by_row(rows, [*unusable], table.parent).items()}
         broken = {named.get(file, str(file)): (file, reason) for file, reason in unusable.items()}
-    return Listing(*_match_rows_and_files(rows, sources, broken, spec), table=str(table))
+    return Listing(*_match_rows_and_files(rows, sources, broken, spec), table=printable(str(table)))
 
 
 def _select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, Reason]]:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from terralucas.data.archives import ARCHIVE_KINDS, LocalError, require_archive, unpack
 from terralucas.data.folders import list_files, walk
 from terralucas.disk import locked
-from terralucas.errors import StudyError
+from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
 from terralucas.web_pages import describe_web_page, visible_text
 
@@ -140,6 +140,12 @@ def _use_directory(source: Source) -> Retrieval:
             found="an empty folder" if tree is not None else "a file" if root.exists() else "nothing at this path",
             expected="a folder that contains files",
             remedy="correct `path`, or use `type: archive` for a file",
+        )
+    if printable(str(root)) != str(root):
+        raise StudyError(
+            f"The directory of chips {root} has a name that is not UTF-8.",
+            expected="a path in UTF-8, also where links lead to",
+            remedy="rename the folder, for example with convmv -f latin1 -t utf-8 --notest",
         )
     size_bytes = sum((root / file).stat().st_size for file in tree.files)
     return Retrieval("directory", str(root), str(root), None, size_bytes, False)
