@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +81,17 @@ def test_leftovers_of_killed_writes_go_with_the_file(tmp_path):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path, "resume.ckpt")
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "parent"])
+def test_what_cannot_be_read_is_not_called_unwritable(tmp_path, monkeypatch, what):
+    """Permissions do not bind root, who may run the tests: what the kernel would say is given here."""
+    place = tmp_path / "place"
+    place.mkdir() if what == "folder" else place.write_text("x")
+    denied = {"file": (place, os.R_OK), "folder": (place, os.R_OK | os.X_OK), "parent": (tmp_path, os.X_OK)}[what]
+    monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != denied)
+    message = str(explain(PermissionError(errno.EACCES, "Permission denied", str(place))))
+    assert message.startswith(f"{place} cannot be read.")
+    assert "written" not in message
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    assert "cannot be written" in str(explain(PermissionError(errno.EACCES, "Permission denied", str(place))))

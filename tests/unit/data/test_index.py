@@ -24,6 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 
 IDS = {f"4592{2200 + 2 * step}": "12"[step % 2] for step in range(8)}
 FIRST = "45922200"
+# Eurostat's missing value, latitude and longitude swapped, and good coordinates of the chips of `write_tif`.
+PLACES = [(88.888888, 88.888888), (43.34, 13.334), *[(13.334, 43.34)] * 6]
 
 
 def chip_path(root: Path, point_id: str = FIRST) -> Path:
@@ -374,3 +376,17 @@ def test_real_dn_declared_as_reflectance():
     with pytest.raises(StudyError, match="100 of 100") as caught:
         index_real(unit="reflectance")
     assert "set dataset.unit: dn" in caught.value.found
+
+
+def test_coordinates_outside_a_chip_drop_it_and_are_reported(root):
+    """Without LUCAS ids, the chips' own georeference tells which coordinates are wrong."""
+    rows = [f"{name},{code},{x},{y}" for (name, code), (x, y) in zip(IDS.items(), PLACES, strict=True)]
+    (root / "chips/labels.csv").write_text("Point_ID,STR18,lon,lat\n" + "\n".join(rows), encoding="utf-8")
+    layout = {"labels": "table", "table": "labels.csv", "id_column": "Point_ID", "label_column": "STR18"}
+    layout |= {"x_column": "lon", "y_column": "lat"}
+    table, report = index(root, layout=layout, point_ids="none", on_invalid="drop")
+    assert list(table.point_id) == list(IDS)[2:]
+    assert report["problem_counts"] == {"bad_coordinates": 2}
+    messages = {problem["point_id"]: problem["message"] for problem in report["dropped"]}
+    assert "no value" in messages[FIRST]
+    assert "km outside the chip" in messages[list(IDS)[1]]

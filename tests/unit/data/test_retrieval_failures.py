@@ -210,3 +210,21 @@ def test_disk_that_fills_up_while_downloading(server, folder, monkeypatch):
     monkeypatch.setattr("gdown.download", full)
     with pytest.raises(LocalError, match="not enough disk space to download"):
         retrieve([GDRIVE], folder, simulate=no_simulation)
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html><title>Quota exceeded</title></html>", b"\x89PNG and so on", gzip.compress(b"x")]
+)
+def test_own_archive_gets_no_advice_for_downloads(tmp_path, folder, content):
+    (tmp_path / "mine.tar.gz").write_bytes(content)
+    message = error_of([{"type": "archive", "path": str(tmp_path / "mine.tar.gz")}], folder)
+    for word in ("quota may", "sign-in", "browser", "wait a day", "get the file again"):
+        assert word not in message
+    assert "what to do" in message
+
+
+def test_wrong_checksum_of_an_own_archive_asks_for_the_path(tmp_path, folder):
+    (tmp_path / "mine.tar.gz").write_bytes(ARCHIVE)
+    message = error_of([{"type": "archive", "path": str(tmp_path / "mine.tar.gz"), "sha256": "0" * 64}], folder)
+    assert "correct `path`" in message
+    assert "get the file again" not in message

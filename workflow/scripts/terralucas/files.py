@@ -62,4 +62,6 @@ def sha256_of_file(path: Path) -> str:
 
 def sha256_of_json(value: Any) -> str:
     """Return the hex SHA-256 digest of a JSON-serialisable value, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    # Names of files need not be UTF-8.
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

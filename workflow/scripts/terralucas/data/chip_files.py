@@ -43,6 +43,8 @@ REMEDIES = {
     "folder_disagrees": "find out whether the class folder or the labels table is right, and correct the other one",
     "not_a_lucas_id": "name the chips by their LUCAS Point_ID, or set dataset.point_ids: none",
     "bad_coordinates": "check x_column (longitude, easting), y_column (latitude, northing) and crs of dataset.layout",
+    "not_a_file": "restore what the link leads to, or remove the entry",
+    "bad_name": "rename the file or folder in UTF-8, for example with convmv -f latin1 -t utf-8 --notest -r",
     "unreadable": "fetch and unpack the data again; files may be truncated",
     "pages": "write one image with all bands per file; a file with several pages has several images",
     "band_count": "check dataset.bands: one name per band, in the order on disk",

@@ -23,6 +23,7 @@ from terralucas.data.chip_checks import CheckedChip, check_chip, check_dataset_b
 from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip, read_content
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
+from terralucas.data.places import check_georeference
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, sha256_of_json, write_json
 
@@ -161,6 +162,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         values = decoded.values
         valid = np.isfinite(values)
         check_chip(decoded, valid, spec)
+        check_georeference(root / chip.file, (chip.easting_m, chip.northing_m), spec)
     except OSError as error:
         return Problem(chip.point_id, chip.file, "unreadable", f"cannot be read ({error.strerror})")
     except ChipError as error:
