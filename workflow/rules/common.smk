@@ -25,6 +25,8 @@ from terralucas.backbones.feature_kinds import kind_of_features
 WRITTEN = copy.deepcopy(config)
 try:
     config.update(resolve(config))
+    if workflow.is_main_process:
+        require_targets_of_study(sys.argv[1:], config["study"], workflow.config_settings.configfiles)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -64,25 +66,6 @@ wildcard_constraints:
     # The chips whose statistics normalise all chips: all, or the training chips of a seed.
     normalised_by=f"all|{ANY_SEED}",
     kind=r"(pooled|tokens)(-\d+)*",
-
-
-def list_local_archives():
-    """Return the paths of the source archives that exist on this machine."""
-    paths = [Path(source["path"]).expanduser() for source in DATASET["sources"] if source["type"] == "archive"]
-    return [str(path) for path in paths if path.is_file()]
-
-
-def hash_source_folders():
-    """Return a hash of names, sizes and times of the files in source folders, so that changed files rerun jobs."""
-    folders = [Path(source["path"]).expanduser() for source in DATASET["sources"] if source["type"] == "directory"]
-    files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
-    return sha256_of_json([[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files])
-
-
-def get_weights_file(wildcards):
-    """Return the weights file of a backbone if it is configured and exists on this machine."""
-    path = Path(config["backbones"][wildcards.backbone]["weights"].get("path", "")).expanduser()
-    return [str(path)] if path.is_file() else []
 
 
 def get_split_settings():
@@ -143,7 +126,8 @@ def list_control_sources(wildcards):
         return [[f"{RESULTS}/data/descriptions.parquet"] for seed in seeds]
     backbone = wildcards.control.partition("/")[2]
     folders = [FEATURES.format(backbone=backbone, normalised_by=get_normalised_by(seed)) for seed in seeds]
-    return [[f"{folder}/pooled.npy", f"{folder}/pooled.json"] for folder in folders]
+    # The record has the checksum of the array, so that the array's own times need not count.
+    return [[ancient(f"{folder}/pooled.npy"), f"{folder}/pooled.json"] for folder in folders]
 
 
 def list_control_files(name):
@@ -153,6 +137,7 @@ def list_control_files(name):
 
 
 include: "code.smk"
+include: "contents.smk"
 include: "report_files.smk"
 include: "resources.smk"
 include: "treatments.smk"

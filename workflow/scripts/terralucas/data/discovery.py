@@ -71,11 +71,13 @@ class Listing:
         chips: labelled chips in the order of the table, or of their paths if folders are the labels.
         problems: problems of the other chips.
         table: path of the labels table relative to the root; None if folders are the labels.
+        texts: labels of the table, and names of folders that contain chips: all that was looked up among the classes.
     """
 
     chips: tuple[ChipFile, ...]
     problems: tuple[Problem, ...]
     table: str | None
+    texts: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
         StudyError: the folder, the labels table, one of its columns or all chips are missing, or two different tables
             are at the same depth. Problems of single chips are returned and not raised.
     """
-    files = _list_files(root)
+    files = list_files(root)
     candidates = [file for file in files if file.suffix.lower() in CHIP_SUFFIXES]
     if not candidates:
         raise StudyError(
@@ -114,10 +116,11 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
             expected=_expected_layout(spec.layout),
             remedy="check dataset.sources and dataset.layout, and that the download was unpacked completely",
         )
+    folders = frozenset(normalise_name(file.parent.name) for file in candidates)
     if spec.layout.labels == "folders":
         sources = _group_by_id(sorted(_drop_copies(root, candidates, spec)))
         rows = [_Row(point_id, normalise_name(group[0].parent.name)) for point_id, group in sources.items()]
-        return Listing(*_match_rows_and_files(rows, sources, spec), table=None)
+        return Listing(*_match_rows_and_files(rows, sources, spec), table=None, texts=folders)
     table, nested = _find_table(root, files, spec)
     rows = _read_table(root / table, spec.layout)
     below = [file for file in candidates if file.is_relative_to(table.parent)]
@@ -131,7 +134,8 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
             if file not in listed and not any(file.is_relative_to(folder) for folder in nested):
                 # Use the path as its id, because its file name may be the id of another chip.
                 sources[str(file)] = [file]
-    return Listing(*_match_rows_and_files(rows, sources, spec), table=str(table))
+    texts = folders | {row.label for row in rows}
+    return Listing(*_match_rows_and_files(rows, sources, spec), table=str(table), texts=texts)
 
 
 def _expected_layout(layout: LayoutSpec) -> str:
@@ -142,7 +146,7 @@ def _expected_layout(layout: LayoutSpec) -> str:
     return f"the table {layout.table} and {named} at any depth (dataset.layout.labels: table)"
 
 
-def _list_files(root: Path) -> list[PurePosixPath]:
+def list_files(root: Path) -> list[PurePosixPath]:
     """Return all files below `root`, relative to it, by increasing depth.
 
     Hidden files and `__MACOSX` folders are ignored. Symbolic links to folders are followed, each folder once.
