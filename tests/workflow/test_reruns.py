@@ -1,4 +1,4 @@
-"""What makes a finished study run again, by dry runs: edits (the table of docs/architecture.md), other files and names."""
+"""What makes a finished study run again, by dry runs: edits (docs/architecture.md has a table), files, names."""
 
 import ast
 import os
@@ -151,7 +151,7 @@ CHIPS = {"retrieve_chips", "index_chips", "split_chips"}
 
 @pytest.fixture(scope="module")
 def folder_study(project, tmp_path_factory):
-    """A study on a folder of chips whose splits are there: a function that plans them, the folder, one that makes a file."""
+    """A study on a folder of chips, up to its splits: a function that plans it, the folder, one that makes a file."""
     temporary = tmp_path_factory.mktemp("source")
     write_archive(temporary / "chips.tar.gz", chips=400, size_px=32, seed=1)
     chips = temporary / "{x} chips"
