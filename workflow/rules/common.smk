@@ -126,8 +126,7 @@ def list_control_sources(wildcards):
         return [[f"{RESULTS}/data/descriptions.parquet"] for seed in seeds]
     backbone = wildcards.control.partition("/")[2]
     folders = [FEATURES.format(backbone=backbone, normalised_by=get_normalised_by(seed)) for seed in seeds]
-    # The record has the checksum of the array, so that the array's own times need not count.
-    return [[ancient(f"{folder}/pooled.npy"), f"{folder}/pooled.json"] for folder in folders]
+    return [[f"{folder}/pooled.npy", f"{folder}/pooled.json"] for folder in folders]
 
 
 def list_control_files(name):

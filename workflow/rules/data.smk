@@ -64,6 +64,7 @@ rule index_chips:
         codes=lambda wildcards: [entry["code"] for entry in DATASET["classes"]],
         classes=lambda wildcards: get_classes_token(),
         dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+        sources=without_rerun(DATASET["sources"]),
         records=[SOURCE_FILES_RECORD, LABELS_RECORD],
         # Only for an early error; the split checks that every part has every class.
         min_chips_per_class=without_rerun(min_chips_per_class(config["split"])),

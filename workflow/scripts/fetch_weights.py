@@ -25,4 +25,6 @@ with job(snakemake):
         others = {name: (Path(path), candidates["weights"][name]) for name, path in candidates["records"].items()}
         refuse_duplicates(snakemake.wildcards.backbone, record, others, candidates["model"], candidates["bands"])
     # At the end: what failed a check has not been read.
-    write_record(Path(params.record), params.contents, weights["path"], files, states, {"weights": weights["sha256"]})
+    write_record(
+        Path(params.record), params.contents, params.weights.get("path"), files, states, {"weights": weights["sha256"]}
+    )

@@ -8,13 +8,14 @@ from terralucas.contents import states_of
 from terralucas.data.class_names import write_record
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index import index_chips, write_index
-from terralucas.data.source_files import files_of_source, write_folder_record
+from terralucas.data.source_files import files_of_source, find_source, write_folder_record
 
 with job(snakemake):
     params = snakemake.params
     retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))
     root, is_folder = Path(retrieval["root"]), retrieval["source"] == "directory"
-    files = files_of_source({"type": "directory", "path": root}, params.dataset["layout"]) if is_folder else {}
+    source = find_source(params.sources, retrieval["origin"]) if is_folder else None
+    files = files_of_source(source, params.dataset["layout"]) if source else {}
     states = states_of(files)
     table, report = index_chips(
         root,
@@ -28,6 +29,6 @@ with job(snakemake):
     write_index(table, report, Path(snakemake.output.chips), Path(snakemake.output.report))
     source_files, labels = map(Path, params.records)
     write_record(labels, params.classes, report["class_by_text"])
-    if is_folder:
+    if source:
         sha256 = dict(zip(table["file"], table["sha256"], strict=True))
-        write_folder_record(source_files, params.contents, root, files, states, sha256)
+        write_folder_record(source_files, params.contents, source, files, states, sha256)

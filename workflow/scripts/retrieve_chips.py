@@ -29,6 +29,6 @@ with job(snakemake):
         source = find_source(params.sources, retrieval.origin)
         files = files_of_source(source, params.layout)
         sha256 = dict.fromkeys(files, retrieval.sha256)
-        write_record(Path(params.record), params.contents, retrieval.origin, files, states[source["path"]], sha256)
+        write_record(Path(params.record), params.contents, source["path"], files, states[source["path"]], sha256)
     elif retrieval.source != "directory":
         write_record(Path(params.record), params.contents, None, {}, {}, {})

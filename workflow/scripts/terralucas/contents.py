@@ -59,7 +59,7 @@ def write_record(
     Args:
         path: the record.
         token: the token of the files when they were read.
-        origin: folder or file that was read; None if the study reads no file outside the results.
+        origin: folder or file that was read, as it is configured; None if the study reads no file outside the results.
         files: paths by name.
         states: states of the files before they were read.
         sha256: known checksums by name; the others are computed.

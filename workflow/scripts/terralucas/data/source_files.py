@@ -39,25 +39,21 @@ def files_of_source(source: Source, layout: Mapping[str, Any]) -> dict[str, Path
     return {str(file): path / file for file in list_files(path) if _is_read(file, layout)}
 
 
-def origin_of_source(source: Source) -> str | None:
-    """Return the path of a local source, as a record has it; None for other sources."""
-    return str(Path(source["path"]).expanduser().resolve()) if source["type"] in ("archive", "directory") else None
-
-
 def find_source(sources: Sequence[Source], origin: str) -> Source:
-    """Return the local source whose path is `origin`, as `retrieval.json` has it."""
-    return next(source for source in sources if origin_of_source(source) == origin)
+    """Return the local source whose resolved path is `origin`, as `retrieval.json` has it."""
+    local = [source for source in sources if "path" in source]
+    return next(source for source in local if str(Path(source["path"]).expanduser().resolve()) == origin)
 
 
 def write_folder_record(
-    record: Path, token: str, root: Path, files: Mapping[str, Path], states: States, chip_sha256: Mapping[str, str]
+    record: Path, token: str, source: Source, files: Mapping[str, Path], states: States, chip_sha256: Mapping[str, str]
 ) -> None:
     """Record the files that the index has read of a folder.
 
     Args:
         record: the record.
         token: the token of the sources when the index started.
-        root: the folder.
+        source: the source that was read.
         files: its files by name.
         states: their states when the index started.
         chip_sha256: checksums of chips, which the index has computed.
@@ -69,7 +65,7 @@ def write_folder_record(
         for name, sha256 in chip_sha256.items()
         if not any(f"{name}{suffix}".lower() in beside for suffix in (".msk", ".aux.xml"))
     }
-    write_record(record, token, str(root), files, states, alone, digest_of_file)
+    write_record(record, token, source["path"], files, states, alone, digest_of_file)
 
 
 def token_of_sources(sources: Sequence[Source], layout: Mapping[str, Any], record: Path) -> str:
@@ -81,7 +77,8 @@ def token_of_sources(sources: Sequence[Source], layout: Mapping[str, Any], recor
         record: record of the files that were read.
     """
     known = read_record(record)
-    origins = {origin_of_source(source): source for source in sources}
+    # By the path as it is configured: a link that is away for now leads nowhere.
+    origins = {source.get("path"): source for source in sources}
     if known is not None and known["origin"] in origins:
         source = origins[known["origin"]]
         return token_of(record, files_of_source(source, layout), digest_of_file)
