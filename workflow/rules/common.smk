@@ -3,8 +3,6 @@ import copy
 import itertools
 import re
 
-from snakemake.exceptions import WorkflowError
-
 from terralucas.study.settings import (
     BOOKKEEPING,
     END_TO_END_BOOKKEEPING,
@@ -15,8 +13,8 @@ from terralucas.study.settings import (
     training_settings,
     without_secrets,
 )
+from terralucas.study.config_files import require_targets_of_study
 from terralucas.study.validation import resolve
-from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 from terralucas.names import run_name, seed_name
 from terralucas.backbones.feature_kinds import kind_of_features

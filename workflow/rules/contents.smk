@@ -2,8 +2,8 @@
 from functools import cache
 
 from terralucas.contents import token_of
-from terralucas.data.class_names import classes_token
-from terralucas.data.source_files import token_of_sources
+from terralucas.study.class_names import classes_token
+from terralucas.study.source_files import token_of_sources
 from terralucas.backbones.weights import files_of_weights
 
 # Written by the rules that read, and no outputs: Snakemake deletes outputs before a job, which must still find the token.

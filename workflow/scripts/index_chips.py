@@ -5,16 +5,16 @@ from pathlib import Path
 
 from _job import job, progress
 from terralucas.contents import states_of
-from terralucas.data.class_names import write_record
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index import index_chips, write_index
-from terralucas.data.source_files import files_of_source, find_source, write_folder_record
+from terralucas.study.class_names import write_record
+from terralucas.study.source_files import files_of_source, find_source, write_folder_record
 
 with job(snakemake):
     params = snakemake.params
     retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))
-    root, is_folder = Path(retrieval["root"]), retrieval["source"] == "directory"
-    source = find_source(params.sources, retrieval["origin"]) if is_folder else None
+    root = Path(retrieval["root"])
+    source = find_source(params.sources, retrieval["origin"]) if retrieval["source"] == "directory" else None
     files = files_of_source(source, params.dataset["layout"]) if source else {}
     states = states_of(files)
     table, report = index_chips(

@@ -6,8 +6,8 @@ from _job import job, progress
 from terralucas.contents import states_of, write_record
 from terralucas.data.retrieval import retrieve
 from terralucas.data.simulation import write_archive
-from terralucas.data.source_files import files_of_source, find_source
 from terralucas.files import write_json
+from terralucas.study.source_files import files_of_source, find_source
 
 
 def simulate(source: dict, archive: Path) -> None:

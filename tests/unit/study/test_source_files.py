@@ -2,8 +2,8 @@
 
 import pytest
 
-from terralucas.data.class_names import classes_token, write_record
-from terralucas.data.source_files import digest_of_file, files_of_source, token_of_sources
+from terralucas.study.class_names import classes_token, write_record
+from terralucas.study.source_files import digest_of_file, files_of_source, token_of_sources
 
 TABLE = {"labels": "table", "table": "labels.csv"}
 FOLDERS = {"labels": "folders", "table": "labels.csv"}
