@@ -78,6 +78,11 @@ def test_a_byte_order_mark_is_no_error(write):
     check_config_file(write(b"\xef\xbb\xbfstudy: mine\n"))
 
 
+def test_json_is_checked_too(write):
+    check_config_file(write('{\n\t"study": "mine"\n}', "mine.json"))
+    assert "line 1: the key a.b is given again" in refusal(write('{"a": {"b": 1, "b": 2}}', "mine.json"))
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(StudyError, match=r"none\.yaml cannot be read"):
         check_arguments(["-n", f"--configfile={tmp_path / 'none.yaml'}"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,10 @@ def check_config_file(path: Path) -> None:
             expected="a YAML file",
             remedy="correct --configfile; targets come after `--`: snakemake --configfile config/mine.yaml -- <target>",
         ) from None
+    with contextlib.suppress(ValueError):
+        # JSON is YAML but for tabs between its values.
+        json.loads(text)
+        text = text.replace("\t", " ")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
