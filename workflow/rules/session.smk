@@ -1,9 +1,10 @@
 # What a study shows in a dry run, when it starts, ends well or ends with failures, and what stops it early.
 import atexit
+import os
 
 from snakemake.settings.enums import Quietness
 
-from _dry_run import HideJobs, downloads_section, results_section, runs_section
+from _dry_run import HideJobs, downloads_section, require_no_run_again, results_section, runs_section
 from _packs import patch_packs
 from _stop import StopAtFailedCheck
 from _terminal import RUN_RULES, Terminal
@@ -69,15 +70,39 @@ def finished_runs():
     return {run for run, record in zip(all_runs(), run_files("run.yaml")) if Path(record).is_file()}
 
 
-def print_dry_run():
-    """Print which runs a dry run plans, what would be downloaded and what is there."""
+def planned_runs():
+    """The runs that this session would do, as (backbone, loss, decoder, seed)."""
+    jobs = workflow.dag.needrun_jobs(exclude_finished=False)
+    wildcards = [job.wildcards for job in jobs if job.rule.name in RUN_RULES]
+    return {(each.backbone, each.loss, each.decoder, each.seed) for each in wildcards}
+
+
+def check_planned_runs():
+    """Stop where a report of what is there would first train finished runs again."""
+    if config["report"]["unfinished_runs"] == "name":
+        require_no_run_again([run for run in all_runs() if run in planned_runs() & finished_runs()])
+
+
+def end_dry_run():
+    """Print the summary of a dry run, or end it with status 1 if the start itself would be refused."""
     # Snakemake makes the scheduler when it knows all jobs; before that an error ended it, which it has shown.
     if workflow.scheduler is None:
         return
+    try:
+        check_planned_runs()
+    except StudyError as error:
+        print(error, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        # An error at exit is shown, but leaves the exit status as it was.
+        os._exit(1)
+    print_dry_run()
+
+
+def print_dry_run():
+    """Print which runs a dry run plans, what would be downloaded and what is there."""
     jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
     outputs = {str(path) for job in jobs for path in job.output}
-    wildcards = [job.wildcards for job in jobs if job.rule.name in RUN_RULES]
-    planned = {(each.backbone, each.loss, each.decoder, each.seed) for each in wildcards}
+    planned = planned_runs()
     has_chips_to_retrieve = any(job.rule.name == "retrieve_chips" for job in jobs)
     fetched = [job.wildcards.backbone for job in jobs if job.rule.name == "fetch_weights"]
     sections = (
@@ -101,8 +126,8 @@ def print_dry_run():
 
 
 if workflow.is_main_process and workflow.output_settings.dryrun:
-    # Snakemake calls no hook at the end of a dry run. An error at exit is shown, but leaves the exit status as it was.
-    atexit.register(print_dry_run)
+    # Snakemake calls no hook at the end of a dry run.
+    atexit.register(end_dry_run)
     # `--verbose`, and a --quiet that does not name `reason` as that of profiles/default, show every job.
     if not workflow.output_settings.verbose and Quietness.REASON in (workflow.output_settings.quiet or ()):
         for handler in terminal_handlers():
@@ -111,6 +136,7 @@ if workflow.is_main_process and workflow.output_settings.dryrun:
 
 onstart:
     require_writable(RESULTS)
+    stop_at_study_error(check_planned_runs)
     if not workflow.local_exec:
         stop_at_study_error(prepare_cluster)
     register(Path(RESULTS, "registration.json"), plan_of(config), len(finished_runs()))

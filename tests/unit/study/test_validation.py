@@ -305,6 +305,55 @@ def test_the_studies_weights_are_pinned_and_the_manual_says_to_what():
             assert f"| {name} | `{weights['revision']}` | `{weights['sha256']}` |" in manual
 
 
+@pytest.mark.parametrize(
+    ("keys", "written", "value"),
+    [
+        ("training.epochs", 3.0, 3),
+        ("training.epochs", "3.0", 3),
+        ("training.epochs", "1e1", 10),
+        ("split.folds", 5.0, 5),
+        ("grid.seeds", [0.0, 1.0], [0, 1]),
+        ("decoders.mlp.hidden", 64.0, 64),
+        ("dataset.classes.0.code", 1.0, 1),
+    ],
+)
+def test_whole_floats_are_integers(keys, written, value):
+    """JSON Schema says that 3.0 is an integer; a job would end with "'float' object cannot be interpreted"."""
+    found = resolve(changed(keys, written))
+    for key in keys.split("."):
+        found = found[int(key) if key.isdigit() else key]
+    assert found == value
+    assert all(type(each) is int for each in (found if isinstance(found, list) else [found]))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    "keys",
+    ["training.learning_rate", "training.epochs", "split.test_share", "losses.weighted_focal.gamma", "dataset.nodata"],
+)
+def test_no_range_contains_nan_or_infinity(keys, number):
+    with pytest.raises(StudyError, match=f"{keys} is {number}; it must be a finite number"):
+        resolve(changed(keys, number))
+
+
+@pytest.mark.parametrize("keys", ["study", "dataset.name", "dataset.classes.0.name", "dataset.classes.0.code"])
+def test_names_are_shorter_than_file_names_may_be(keys):
+    with pytest.raises(StudyError, match=r"120 characters; it must have at most (60|100)"):
+        resolve(changed(keys, "é" * 120))
+
+
+def test_setting_names_are_shorter_than_file_names_may_be():
+    config = load("demo")
+    config["losses"]["x" * 61] = config["losses"]["weighted_ce"]
+    with pytest.raises(StudyError, match=r"61 characters; it must have at most 60"):
+        resolve(config)
+
+
+def test_a_class_is_excluded_once():
+    with pytest.raises(StudyError, match="names the class '10' twice"):
+        resolve(changed("report.excluded_classes", [10, "10"]))
+
+
 def test_blocks_need_coordinates():
     config = changed("split.block_km", 50)
     config["dataset"]["point_ids"] = "none"
@@ -317,6 +366,8 @@ def test_a_target_names_its_study(tmp_path):
     assert default_configfile(["results/demo/report.html"], tmp_path) == tmp_path / "demo.yaml"
     assert default_configfile(["results/other/report.html"], tmp_path) == tmp_path / "config.yaml"
     assert default_configfile([], tmp_path) == tmp_path / "config.yaml"
+    (tmp_path / "mine.yml").touch()
+    assert default_configfile(["-n", "results/mine/report.html"], tmp_path) == tmp_path / "mine.yml"
 
 
 @pytest.mark.parametrize(("folds", "least"), [(2, 4), (3, 3), (5, 5)])

@@ -63,6 +63,11 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
     }
 
 
+def files_of_weights(weights: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the user's own weights file by its name; empty for other sources, whose files are checked by their sum."""
+    return {"weights": Path(weights["path"]).expanduser()} if weights["source"] == "file" else {}
+
+
 def matches_configuration(record: Mapping[str, Any], weights: Mapping[str, Any]) -> bool:
     """Return whether a record of `obtain` describes the weights that the configuration names now.
 

@@ -130,7 +130,7 @@ def read_content(path: Path) -> ChipContent:
     assert data is not None
     mask = _read_file(path.with_name(path.name + MASK_SUFFIX), optional=True)
     metadata = _read_file(path.with_name(path.name + METADATA_SUFFIX), optional=True)
-    return ChipContent(data, mask, None if metadata is None else _reduce_metadata(metadata))
+    return ChipContent(data, mask, None if metadata is None else reduce_metadata(metadata))
 
 
 def read_unchanged(path: Path, sha256: str) -> ChipContent:
@@ -169,7 +169,7 @@ def _read_file(path: Path, optional: bool = False) -> bytes | None:
         raise
 
 
-def _reduce_metadata(text: bytes) -> bytes | None:
+def reduce_metadata(text: bytes) -> bytes | None:
     """Return the elements of GDAL's metadata file that change pixels or their meaning, as XML; None if there are none.
 
     Raises:

@@ -94,11 +94,13 @@ class Listing:
         chips: labelled chips in the order of the table, or of their paths if folders are the labels.
         problems: problems of the other chips.
         table: path of the labels table relative to the root; None if folders are the labels.
+        texts: labels of the table, and names of folders that contain chips: all that was looked up among the classes.
     """
 
     chips: tuple[ChipFile, ...]
     problems: tuple[Problem, ...]
     table: str | None
+    texts: frozenset[str]
 
 
 def join_first(names: Iterable[object], shown: int = 8) -> str:
@@ -122,10 +124,11 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
     candidates, unusable = _select_chips(tree)
     if not candidates and not unusable:
         raise _no_chips_error(root, tree, spec)
+    folders = frozenset(normalise_name(file.parent.name) for file in candidates)
     if spec.layout.labels == "folders":
         sources = _group_by_folder(root, candidates, spec)
         rows = [Row(point_id, normalise_name(group[0].parent.name)) for point_id, group in sources.items()]
-        return Listing(*_match_rows_and_files(rows, sources, _by_stem(unusable), spec), table=None)
+        return Listing(*_match_rows_and_files(rows, sources, _by_stem(unusable), spec), table=None, texts=folders)
     table, nested = _find_table(root, tree.files, spec)
     rows = read_table(root / table, spec.layout)
     below = [file for file in candidates if file.is_relative_to(table.parent)]
@@ -144,7 +147,8 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
                 sources[str(file)] = [file]
         named = {file: point_id for point_id, (file, *_) in _group_by_row(rows, [*unusable], table.parent).items()}
         broken = {named.get(file, str(file)): (file, reason) for file, reason in unusable.items()}
-    return Listing(*_match_rows_and_files(rows, sources, broken, spec), table=printable(str(table)))
+    texts = folders | {row.label for row in rows}
+    return Listing(*_match_rows_and_files(rows, sources, broken, spec), table=printable(str(table)), texts=texts)
 
 
 def _select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, Reason]]:

@@ -37,7 +37,7 @@ INDEX_COLUMNS = (
     ("point_id", pa.string(), "id of the chip; the LUCAS Point_ID where there is one"),
     ("label", pa.int64(), "class index, 0-based, in the order of dataset.classes"),
     ("class_code", pa.string(), "class code as in the dataset"),
-    ("class_name", pa.string(), "class name"),
+    ("class_name", pa.string(), "class name when the chips were indexed"),
     ("file", pa.string(), "path relative to the root of the dataset"),
     ("easting_m", pa.float64(), "easting of the point in EPSG:3035, metres; NaN when unknown"),
     ("northing_m", pa.float64(), "northing of the point in EPSG:3035, metres; NaN when unknown"),
@@ -95,6 +95,7 @@ def index_chips(
     report = {
         "dataset": spec.name,
         "labels_table": listing.table,
+        "class_by_text": {text: spec.class_lookup().get(text) for text in sorted(listing.texts)},
         "bands": list(spec.bands),
         "unit": spec.unit,
         "chip_size_px": size,
@@ -254,5 +255,6 @@ def _check_classes(counts: Counter[int], minimum: int, n_dropped: int, spec: Dat
             f"The dataset {spec.name!r} has too few chips of {len(short)} class(es).",
             found=join_first(short, 12) + (f" (after {n_dropped} chips were dropped)" if n_dropped else ""),
             expected=f"at least {max(1, minimum)} chips of every class",
-            remedy="add chips, remove the class from dataset.classes, or use fewer folds (split.folds)",
+            remedy="add chips, use fewer folds (split.folds), or take the class out of dataset.classes and "
+            "set dataset.on_invalid: drop, which leaves out its chips",
         )

@@ -12,7 +12,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -71,11 +71,14 @@ class Inputs:
         chips: path of the index (chips.parquet).
         split: path of the split of the seed.
         code: fingerprint of the training code.
+        class_names: names of the classes for the record, in the order of the class indices. The index may have older
+            names, because a corrected name does not change it; it is the source if they are None.
     """
 
     chips: Path
     split: Path
     code: str
+    class_names: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -238,7 +241,10 @@ def _read_chips(inputs: Inputs, run: RunSettings) -> RunChips:
         labels=labels,
         parts=parts,
         rows=rows,
-        classes=[{"code": names[label][0], "name": names[label][1]} for label in sorted(names)],
+        classes=[
+            {"code": names[label][0], "name": inputs.class_names[label] if inputs.class_names else names[label][1]}
+            for label in sorted(names)
+        ],
         side_px=index["height"][0].as_py(),
         class_weights=class_weights(scheme, labels[rows["train"]], run.n_classes, beta),
     )
