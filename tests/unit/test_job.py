@@ -8,7 +8,7 @@ import pytest
 from helpers.paths import SCRIPTS
 
 # Snakemake runs a copy of the script that begins with a preamble, and names the script itself as its file.
-PREAMBLE = """import types; snakemake = types.SimpleNamespace(rule="some_rule", log=["some.log"]); __file__ = "script.py"
+PREAMBLE = """import types; snakemake = types.SimpleNamespace(rule="rule", log=["rule.log"]); __file__ = "script.py"
 """
 SCRIPT = """import multiprocessing
 import sys

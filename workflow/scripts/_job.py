@@ -67,8 +67,8 @@ class _TerminalFormatter(logging.Formatter):
 def _keep_workers_out_of_the_script() -> None:
     """Let worker processes start without the script of the rule.
 
-    Where Python does not fork (macOS, Python 3.14), a worker first runs the file of `__main__` again. There it would find
-    no `snakemake`. What workers need is in the core, and is imported when they receive it.
+    Where Python does not fork (macOS, Python 3.14), a worker first runs the file of `__main__` again, and would find no
+    `snakemake` there. What workers need is in the core, and is imported when they receive it.
     """
     vars(sys.modules["__main__"]).pop("__file__", None)
 
