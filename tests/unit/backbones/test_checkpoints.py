@@ -112,15 +112,21 @@ def test_adapters_are_named(encoder, tmp_path, state):
 
 
 @pytest.mark.parametrize(
-    ("section", "prefix"), [("state_dict", "model.encoder."), ("model", ""), ("", "module.encoder.")]
+    ("section", "prefix", "place"),
+    [
+        ("state_dict", "model.encoder.", "the keys model.encoder.… of the section state_dict"),
+        ("model", "", "the section model"),
+        ("", "module.encoder.", "the keys module.encoder.…"),
+    ],
 )
 def test_the_encoder_of_a_larger_checkpoint_is_taken_out_by_the_line_of_the_message(
-    encoder, tmp_path, state, section, prefix
+    encoder, tmp_path, state, section, prefix, place
 ):
     """Lightning saves a task of TerraTorch with the first of these, beside epoch, optimiser and settings."""
     whole = {prefix + name: value for name, value in state.items()} | {"model.head.weight": torch.ones(2)}
     content = {"epoch": 7, "optimizer_states": [{"lr": 0.1}], section: whole} if section else whole
     error = refusal(encoder, tmp_path, content)
+    assert error.found == f"the weights of the encoder in {place}"
     assert "only if it was not trained on chips of this study" in error.remedy
     line = error.remedy.partition("take out the encoder with ")[2].partition(" and use weights")[0]
     program, *arguments = shlex.split(line)

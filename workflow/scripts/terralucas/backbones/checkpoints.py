@@ -150,9 +150,7 @@ def _extraction_error(path: Path, section: str, prefix: str) -> StudyError:
         f"torch.save({{k.removeprefix({start}): v for k, v in state.items() if k.startswith({start})}}, "
         '"encoder.pt")'
     )
-    place = " under ".join(
-        filter(None, [f"the prefix {prefix!r}" if prefix else "", f"{section!r}" if section else ""])
-    )
+    place = [f"the keys {prefix}…"] * bool(prefix) + [f"the section {section}"] * bool(section)
     return StudyError(
         f"The checkpoint {path} is of a larger model, which may be fine-tuned; the encoder is only a part of it.",
         found=f"the weights of the encoder in {' of '.join(place)}",

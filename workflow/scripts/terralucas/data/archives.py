@@ -75,8 +75,12 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise tarfile.ReadError(f"{error} at byte {tarfile_.offset} of the tar") from error
 
 
-def require_archive(path: Path) -> str:
+def require_archive(path: Path, remedy: str = "use an archive of one of these kinds") -> str:
     """Return the kind of an archive by its content: tar, tar.gz, tar.bz2, tar.xz or zip.
+
+    Args:
+        path: the file.
+        remedy: what the user can do about another file; it depends on where the file is from.
 
     Raises:
         StudyError: the file is not such an archive.
@@ -89,7 +93,7 @@ def require_archive(path: Path) -> str:
             f"{path.name} is not an archive.",
             found=f"{path.stat().st_size} bytes: {describe_web_page(head) or f'they begin with {head[:24]!r}'}",
             expected=ARCHIVE_KINDS,
-            remedy="open its link in a browser: it may need a sign-in, or its quota may be reached (then wait a day)",
+            remedy=remedy,
         )
     return kind
 
@@ -319,5 +323,5 @@ def _damage_error(archive: Path, error: Exception) -> StudyError:
         f"The archive {archive.name} is truncated or corrupt.",
         found=f"{archive.stat().st_size} bytes that cannot be read to the end ({error or type(error).__name__})",
         expected="a complete archive",
-        remedy="get the file again, and compare its size and checksum with those that its publisher states",
+        remedy="compare its size and checksum with those that its publisher states, and use a complete copy",
     )

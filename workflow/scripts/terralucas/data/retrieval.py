@@ -41,6 +41,15 @@ _STATUS_REMEDIES = {
     429: "the server limits downloads: wait some hours and run again",
 }
 
+# What to do about a file that is no archive, by the type of its source.
+_DOWNLOAD_REMEDY = "open its link in a browser: it may need a sign-in, or its quota may be reached (then wait a day)"
+_ARCHIVE_REMEDIES = {
+    "gdrive": _DOWNLOAD_REMEDY,
+    "url": _DOWNLOAD_REMEDY,
+    "archive": "correct `path`, or use `type: directory` for a folder of chips",
+    "simulated": "delete it and start again; it is made again",
+}
+
 
 @dataclass(frozen=True)
 class Retrieval:
@@ -166,14 +175,15 @@ def _use_download(source: Source, folder: Path) -> Retrieval:
 def _use_archive(source: Source, archive: Path, folder: Path) -> Retrieval:
     """Check an archive on this machine, and unpack it to `folder/chips`."""
     size_bytes = archive.stat().st_size
-    require_archive(archive)
+    require_archive(archive, _ARCHIVE_REMEDIES[source["type"]])
     sha256, expected = sha256_of_file(archive), source.get("sha256")
     if expected and expected.lower() != sha256:
         raise StudyError(
             f"The archive {archive.name} has the wrong checksum.",
             found=f"sha256 {sha256} ({size_bytes} bytes)",
             expected=f"sha256 {expected.lower()}",
-            remedy="get the file again; if its publisher changed it on purpose, put the new sha256 into the config",
+            remedy="if the file was changed on purpose, put the new sha256 into the config; if not, "
+            + ("correct `path`" if source["type"] == "archive" else "start again"),
         )
     root = str(_unpack_if_changed(archive, sha256, folder))
     return Retrieval(source["type"], _origin(source), root, sha256, size_bytes, bool(expected))
