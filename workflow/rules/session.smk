@@ -5,6 +5,7 @@ import os
 from snakemake.settings.enums import Quietness
 
 from _dry_run import HideJobs, downloads_section, require_no_run_again, results_section, runs_section
+from _interpreter import describe_path
 from _packs import patch_packs
 from _stop import StopAtFailedCheck
 from _terminal import RUN_RULES, Terminal
@@ -32,6 +33,8 @@ def require_writable(folder):
 
 
 if workflow.is_main_process:
+    if problem := describe_path(sys.executable):
+        raise WorkflowError(problem)
     # Snakemake's records and lock; without this it ends with a traceback.
     require_writable(".snakemake")
 

@@ -17,9 +17,14 @@ with job(snakemake):
     files = files_of_weights(params.weights)
     states = states_of(files)
     weights = obtain(params.weights, Path(params.cache))
+    # A bad checkpoint ends the study here, before jobs are queued.
+    if weights["path"]:
+        # Import it here, because it imports PyTorch, which random weights do not need.
+        from terralucas.backbones.encoder import check_weights
+
+        check_weights(candidates["model"], weights)
     write_json(record, weights)
     if candidates["records"]:
-        # This imports PyTorch, which most studies do not need here.
         from terralucas.backbones.duplicates import refuse_duplicates
 
         others = {name: (Path(path), candidates["weights"][name]) for name, path in candidates["records"].items()}

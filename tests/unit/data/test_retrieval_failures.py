@@ -185,6 +185,27 @@ def test_paths_of_the_wrong_kind(tmp_path, folder):
     assert "found: an empty folder" in message
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (QUOTA_PAGE, "a web page titled"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "they begin with b'version https://git-lfs"),
+        (ARCHIVE[:-500], "is truncated or corrupt"),
+        (ARCHIVE + b"0", "has the wrong checksum"),
+    ],
+    ids=["page", "lfs", "truncated", "other"],
+)
+def test_advice_on_an_archive_of_the_user_is_not_that_on_a_download(tmp_path, folder, content, found):
+    path = tmp_path / "mine.tar.gz"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    expected = SHA256 if content == ARCHIVE + b"0" else None
+    message = error_of([{"type": "archive", "path": str(path), "sha256": expected}], folder)
+    assert found in message
+    assert path.is_file()
+    for wrong in ("quota", "delete", "start again", "get the file again", "link"):
+        assert wrong not in message.replace("quota-exceeded", "").partition("what to do:")[2]
+
+
 def test_archive_of_the_user_is_never_removed(tmp_path, folder):
     for name, content in {"page.tar.gz": b"<html><title>Quota</title>", "half.tar.gz": ARCHIVE[:9_000]}.items():
         (tmp_path / name).write_bytes(content)

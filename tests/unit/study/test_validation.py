@@ -128,6 +128,29 @@ BAD = [
     ("dataset.sources", [], ["dataset.sources", "at least 1"]),
     ("dataset.sources.0", {"type": "ftp"}, ["dataset.sources[0].type", '"gdrive"']),
     ("dataset.sources.0", {"type": "gdrive"}, ["missing key dataset.sources[0].id"]),
+    *(
+        ("dataset.sources.0", {"type": "gdrive", "id": wrong}, ["dataset.sources[0].id", "give the id alone", "/d/"])
+        for wrong in (
+            "https://drive.google.com/file/d/1oaY9U-AnsDpepIuEQy5P9V8lfm_j5q7m/view?usp=sharing",
+            "https://drive.google.com/drive/folders/1oaY9U-AnsDpepIuEQy5P9V8lfm_j5q7m",
+            "1oaY9U-AnsDpepIuEQy5P9V8lfm_j5q7m ",
+            "1oaY9U-AnsDpepIuEQy5P9V8lfm_j5q7m\n",
+            "1oaY9U",
+        )
+    ),
+    *(
+        ("backbones.tiny.weights", {"source": "huggingface", "filename": "w.pt", **wrong}, said)
+        for wrong, said in (
+            ({"repo": "https://huggingface.co/a/b"}, ["weights.repo", "without https://huggingface.co/"]),
+            ({"repo": "a/b "}, ["weights.repo", "give owner/name"]),
+            ({"repo": "a/b/tree/main"}, ["weights.repo", "give owner/name"]),
+            ({"repo": "a/b", "filename": "w.pt "}, ["weights.filename", "without blanks around it"]),
+            ({"repo": "a/b", "filename": "../w.pt"}, ["weights.filename", "the path inside the repository"]),
+            ({"repo": "a/b", "revision": "main "}, ["weights.revision", "must match"]),
+        )
+    ),
+    ("training.device", "mps", ["training.device", '"cpu"', "the GPU of a Mac (mps) is not used", "cpu works"]),
+    ("features.device", "mps", ["features.device", "the GPU of a Mac (mps) is not used"]),
     ("dataset.sources.0", {"type": "url", "url": "file:///x"}, ["dataset.sources[0].url", "must match"]),
     ("dataset.sources.0.chips", 5, ["dataset.sources[0].chips is 5", "at least 100 chips"]),
     ("dataset.sources.0.size_px", 60, ["size_px is 60", "multiple of 16 px"]),
@@ -176,6 +199,17 @@ BAD = [
     ("report.claims", [CLAIM | {"relation": "better"}], ["report.claims[0].relation", '"equivalent"']),
     ("report.claims", [CLAIM | {"contrast": {**LOSSES, "a": "hinge"}}], ["report.claims names the loss 'hinge'"]),
 ]
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"repo": "ibm-esa-geospatial/TerraMind-1.0-tiny", "filename": "TerraMind_v1_tiny.pt"},
+        {"repo": "a_b/c", "filename": "sub folder/..w.pt", "revision": "refs/pr/3"},
+    ],
+)
+def test_names_of_the_hub_pass(weights):
+    resolve(changed("backbones.tiny.weights", {"source": "huggingface", **weights}))
 
 
 def test_claims_are_about_the_scores_the_report_names():

@@ -44,7 +44,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     resolved = fill_defaults(copy.deepcopy(dict(config)), schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
     problems = _find_infinite_numbers(resolved, ()) or [
-        _describe_violation(error)
+        _describe_violation(error) + _hint(error)
         for error in sorted(validator.iter_errors(resolved), key=lambda e: list(map(str, e.path)))
     ]
     if not problems:
@@ -121,6 +121,12 @@ def _describe_violation(error: jsonschema.ValidationError) -> str:
             return f"{key} is {found}; allowed: {' or '.join(allowed)}"
         case _:
             return f"{key}: {error.message}"
+
+
+def _hint(error: jsonschema.ValidationError) -> str:
+    """Return the hint of the schema about a wrong value, to be added to a description of it."""
+    schema: Any = error.schema
+    return f" ({schema['hint']})" if isinstance(schema, dict) and "hint" in schema else ""
 
 
 def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
