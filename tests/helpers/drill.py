@@ -1,6 +1,6 @@
 """The drill: random faults while a study trains on a real Slurm, and whether its tables come out bit for bit the same.
 
-    make drill                                          # 50 faults
+    make drill                                          # 60 faults
     make drill OPTIONS="--faults 3 --only scancel"      # or others
 
 Each trial is a study of its own, disturbed once. Kind, run, moment and packing are drawn from the seed; when a process
@@ -104,6 +104,10 @@ class Drill:
         left = [
             str(path.relative_to(folder)) for pattern in (".*.tmp", "resume.ckpt") for path in folder.rglob(pattern)
         ]
+        snakemake = self.project.folder / ".snakemake"
+        mark = f"results/{name}/".encode()
+        left += [path.name for path in snakemake.glob("scripts/*") if mark in path.read_bytes()]
+        left += [path.name for path in snakemake.glob("tmp.*")]
         if left:
             raise NotSurvivedError(f"left behind: {left}")
         records = [folder / RUNS / f"seed-{seed}" / "run.yaml" for seed in SEEDS]
@@ -112,7 +116,7 @@ class Drill:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faults", type=int, default=50)
+    parser.add_argument("--faults", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--clusters", type=int, default=3, help="trials at a time, each on a cluster of its own")
@@ -130,7 +134,8 @@ def main() -> None:
     def work(folder: Path) -> int:
         """Number of faults not survived among those this cluster took."""
         failed = 0
-        with Cluster(folder / "slurm") as cluster:
+        # Two nodes of one GPU, and a database; the profile asks squeue, some faults sacct.
+        with Cluster(folder / "slurm", gpus=1, nodes=2, accounting=True) as cluster:
             drill = Drill(folder / "project", cluster, arguments.seed)
             with contextlib.suppress(queue.Empty):
                 while True:
