@@ -98,7 +98,7 @@ def test_a_question_that_hangs_is_one_without_an_answer(slurm, monkeypatch):
 def test_a_job_that_slurm_lost_counts_as_failed_after_several_answers_without_it(slurm, clock):
     slurm.submissions.active = {"7", "8"}
     slurm.answer("8|RUNNING")
-    for _ in range(3):
+    for _ in range(2):
         assert slurm.query() == {"8": "RUNNING"}
         clock.seconds += 200
     assert slurm.query() == {"7": "ERROR", "8": "RUNNING"}
