@@ -7,7 +7,7 @@
 Everything lies in FOLDER: configuration, keys, spool, logs. Clients find it by SLURM_CONF and PATH, which jobs inherit,
 and its ports and its munge socket are its own. So it leaves /etc/slurm alone, meets no other Slurm of the machine, and
 several can run side by side. It needs root (a slurmd that starts jobs does) and Debian's packages of Slurm. All its
-nodes are this machine; with --accounting it has a database (slurmdbd and MariaDB), so that sacct answers and limits hold.
+nodes are this machine; with --accounting it has a database (slurmdbd, MariaDB), so that sacct answers and limits hold.
 """
 
 from __future__ import annotations

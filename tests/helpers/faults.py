@@ -65,6 +65,7 @@ class Trial:
         random: further draws of this trial.
         notes: what was seen.
         options: of Snakemake, beside those of every trial.
+        profile: of Snakemake.
     """
 
     drill: Drill
@@ -76,6 +77,7 @@ class Trial:
     random: random.Random
     notes: list[str] = field(default_factory=list)
     options: tuple[str, ...] = ()
+    profile: str = "profiles/slurm"
 
     @property
     def cluster(self) -> Cluster:
@@ -98,7 +100,7 @@ class Trial:
         """Start the study as a user does."""
         project = self.drill.project
         command = project.command(
-            "--profile", "profiles/slurm", *QUICK, "--configfile", f"config/{self.name}.yaml",
+            "--profile", self.profile, *QUICK, "--configfile", f"config/{self.name}.yaml",
             "--group-components", f"runs-{{backbone}}-{{decoder}}={2 if self.packed else 1}", *self.options,
         )  # fmt: skip
         with self.terminal.open("a", encoding="utf-8") as terminal:
@@ -396,8 +398,8 @@ def only_node_down(trial: Trial) -> None:
         trial.cluster.node_up("n2")
 
 
-def _preempt(trial: Trial, partition: str, *options: str) -> None:
-    trial.options = ("--default-resources", f"slurm_partition={partition}", *options)
+def _preempt(trial: Trial, partition: str) -> None:
+    trial.options = ("--default-resources", f"slurm_partition={partition}")
     process = trial.start()
     trial.until_struck(process)
     nodes = len(trial.cluster.nodes)
@@ -407,9 +409,19 @@ def _preempt(trial: Trial, partition: str, *options: str) -> None:
     trial.must_end_well(process)
 
 
+def _let_slurm_requeue(trial: Trial) -> None:
+    """Edit the profile as its user does."""
+    folder = trial.drill.project.folder / "profiles"
+    (folder / "requeue").mkdir(exist_ok=True)
+    text = (folder / "slurm" / "config.yaml").read_text(encoding="utf-8")
+    (folder / "requeue" / "config.yaml").write_text(text.replace("slurm-no-requeue", "slurm-requeue"), encoding="utf-8")
+    trial.profile = "profiles/requeue"
+
+
 def preempted_requeue(trial: Trial) -> None:
     """A job with higher priority takes the node, and SLURM starts the job again."""
-    _preempt(trial, "requeued", "--slurm-requeue")
+    _let_slurm_requeue(trial)
+    _preempt(trial, "requeued")
 
 
 def preempted_cancel(trial: Trial) -> None:
@@ -418,7 +430,8 @@ def preempted_cancel(trial: Trial) -> None:
 
 def preempted_cancel_requeue(trial: Trial) -> None:
     """The job may be requeued, and the partition cancels it all the same."""
-    _preempt(trial, "cancelled", "--slurm-requeue")
+    _let_slurm_requeue(trial)
+    _preempt(trial, "cancelled")
 
 
 def submit_limit(trial: Trial) -> None:
@@ -448,7 +461,7 @@ def submit_unanswered(trial: Trial) -> None:
     answers.write_text("")
     trial.cluster.replace_client(
         "sbatch",
-        f"id=$({{real}} \"$@\") || exit 1\n"
+        f'id=$({{real}} "$@") || exit 1\n'
         f"if [ $(wc -l < '{answers}') -lt 2 ]; then echo $id >> '{answers}'; "
         "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1; fi\n"
         "echo $id\n",
@@ -487,7 +500,7 @@ def squeue_fails_interrupted(trial: Trial) -> None:
     trial.until_struck(process)
     trial.cluster.replace_client("squeue", "echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1\n")
     try:
-        time.sleep(10)
+        time.sleep(2)
         trial.interrupt(process, "all SLURM jobs of this session are cancelled")
     finally:
         trial.cluster.restore_client("squeue")

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -48,9 +49,7 @@ def run(tmp_path):
         code="c0de",
     )  # fmt: skip
     rule = SimpleNamespace(name="train_run")
-    return FakeJob(
-        rule=rule, wildcards=wildcards, params=params, output=output, input=[str(tmp_path / "features.npy")]
-    )
+    return FakeJob(rule=rule, wildcards=wildcards, params=params, output=output, input=[str(tmp_path / "features.npy")])
 
 
 @pytest.fixture
@@ -59,7 +58,7 @@ def patched(monkeypatch):
 
     async def remove_existing_output(self):
         for path in self.output:
-            os.remove(path)
+            Path(path).unlink()
 
     async def postprocess(
         self, store_in_storage=True, handle_log=True, handle_touch=True, error=False, ignore_missing_output=False,
@@ -74,7 +73,7 @@ def patched(monkeypatch):
 
 
 def times(run):
-    return {os.stat(path).st_mtime for path in run.output}
+    return {Path(path).stat().st_mtime for path in run.output}
 
 
 def test_the_files_of_a_finished_run_are_kept_with_their_times(run, patched):
@@ -99,8 +98,7 @@ def change_code(run):
 
 
 def damage_the_record(run):
-    with open(run.output.record, "w") as file:
-        file.write("{")
+    Path(run.output.record).write_text("{")
 
 
 def be_another_rule(run):
@@ -111,12 +109,12 @@ def be_another_rule(run):
 def test_the_files_of_another_run_are_deleted_as_ever(run, patched, change):
     change(run)
     asyncio.run(Job.remove_existing_output(run))
-    assert not any(os.path.exists(path) for path in run.output)
+    assert not any(Path(path).exists() for path in run.output)
 
 
 def test_a_run_that_lacks_a_file_is_not_finished(run):
     assert is_finished(run)
-    os.remove(run.output.model)
+    Path(run.output.model).unlink()
     assert not is_finished(run)
 
 

@@ -10,7 +10,9 @@ POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/
 def by_plugin(*lines):
     """The SLURM plugin's message about an sbatch that failed."""
     said = "\n".join(f"sbatch: error: {line}" for line in lines)
-    return f"SLURM sbatch failed. The error message was '{said}'.\n    sbatch call:\n        sbatch -p gpu --timed out\n"
+    return (
+        f"SLURM sbatch failed. The error message was '{said}'.\n    sbatch call:\n        sbatch -p gpu --timed out\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,10 @@ def test_only_a_lost_answer_may_be_of_a_job_that_was_taken():
 @pytest.mark.parametrize(
     ("lines", "remedy"),
     [
-        (("invalid partition specified: none", "Batch job submission failed: Invalid partition name specified"), "site"),
+        (
+            ("invalid partition specified: none", "Batch job submission failed: Invalid partition name specified"),
+            "site",
+        ),
         (("Batch job submission failed: Invalid account or account/partition combination specified",), "site"),
         (("Batch job submission failed: Invalid qos specification",), "site"),
         (("Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)",), "packs"),

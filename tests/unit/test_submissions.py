@@ -11,7 +11,9 @@ import _submissions
 from _submissions import Submissions
 from _terminal import REFUSED
 
-FULL = "SLURM sbatch failed. The error message was 'sbatch: error: QOSMaxSubmitJobPerUserLimit'.\n    sbatch call:\n  x\n"
+FULL = (
+    "SLURM sbatch failed. The error message was 'sbatch: error: QOSMaxSubmitJobPerUserLimit'.\n    sbatch call:\n  x\n"
+)
 LOST = FULL.replace("QOSMaxSubmitJobPerUserLimit", "Socket timed out on send/recv operation")
 WRONG = FULL.replace("QOSMaxSubmitJobPerUserLimit", "Invalid qos specification")
 STRANGE = FULL.replace("QOSMaxSubmitJobPerUserLimit", "Our site says no.")

@@ -93,4 +93,3 @@ def is_finished(job: Any) -> bool:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return False
-

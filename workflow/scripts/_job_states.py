@@ -69,7 +69,9 @@ class JobStates:
         logger: whose lines that start with "SLURM: " the terminal shows.
     """
 
-    def __init__(self, submissions: Submissions, get_name: Callable[[], str], requeues: bool, logger: logging.Logger) -> None:
+    def __init__(
+        self, submissions: Submissions, get_name: Callable[[], str], requeues: bool, logger: logging.Logger
+    ) -> None:
         self._submissions, self._get_name, self._requeues, self._logger = submissions, get_name, requeues, logger
         self._is_silence_said = False
         self._may_return: dict[str, float] = {}
@@ -101,7 +103,9 @@ class JobStates:
             # SLURM must not start them beside the ones that Snakemake submits now.
             await _ask(shlex.join(["scancel", *ended]))
         if any(state == "PENDING" for state in states.values()):
-            error, answer = await _ask(shlex.join(["squeue", "--noheader", "--format=%i|%r", "--name", self._get_name()]))
+            error, answer = await _ask(
+                shlex.join(["squeue", "--noheader", "--format=%i|%r", "--name", self._get_name()])
+            )
             if not error:
                 rows = [line.split("|", 1) for line in answer.splitlines() if "|" in line]
                 self._waiting.see({job: reason for job, reason in rows if states.get(job) == "PENDING"})
@@ -207,7 +211,7 @@ async def _ask(command: str) -> tuple[str | None, str]:
         return str(error), ""
     try:
         output, errors = await asyncio.wait_for(process.communicate(), timeout=_PATIENCE_S)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         process.kill()
         await process.wait()
         return f"no answer within {_PATIENCE_S:.0f} s", ""
