@@ -32,7 +32,7 @@ test: .venv/ready ## all tests
 test-fast: .venv/ready ## the tests that neither train nor run Snakemake, Slurm or a browser (two minutes)
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" tests/unit
 
-drill: .venv/ready ## 50 faults on a Slurm of one's own (root, Debian's slurm packages; about 25 to 40 minutes)
+drill: .venv/ready ## 60 faults on a Slurm of one's own (root, Debian's slurm and mariadb packages; about an hour)
 	@PYTHONPATH=workflow/scripts:tests $(BIN)/python -m helpers.drill $(OPTIONS)
 
 overhead: .venv/ready ## what SLURM costs a run, packed and not (likewise)

@@ -23,9 +23,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import yaml
 
-from helpers.cluster import Cluster
+from helpers.cluster import ACCOUNTING_PACKAGES, PACKAGES, Cluster, available
 from helpers.faults import EPOCHS, FAULTS, PREPARED, RUNS, SEEDS, NotSurvivedError, Trial
 from helpers.project import Project
 from helpers.tiny_study import TINY
@@ -108,10 +109,25 @@ class Drill:
         mark = f"results/{name}/".encode()
         left += [path.name for path in snakemake.glob("scripts/*") if mark in path.read_bytes()]
         left += [path.name for path in snakemake.glob("tmp.*")]
+        left += self._processes_left(name)
         if left:
             raise NotSurvivedError(f"left behind: {left}")
         records = [folder / RUNS / f"seed-{seed}" / "run.yaml" for seed in SEEDS]
         return [yaml.safe_load(record.read_text("utf-8"))["resumed_after_epoch"] for record in records]
+
+    def _processes_left(self, name: str) -> list[str]:
+        """What still runs of a study a while after its end; processes of ended jobs have this time to end."""
+        word = f"{self.project.folder}/config/{name}.yaml"
+        deadline = time.monotonic() + 60
+        while True:
+            left = [
+                f"process {each.pid}"
+                for each in psutil.process_iter(["cmdline", "status"])
+                if word in (each.info["cmdline"] or []) and each.info["status"] != psutil.STATUS_ZOMBIE
+            ]
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(0.5)
 
 
 def main() -> None:
@@ -121,6 +137,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--clusters", type=int, default=3, help="trials at a time, each on a cluster of its own")
     arguments = parser.parse_args()
+    if not available(accounting=True):
+        sys.exit(f"This needs root and Slurm: apt-get install {' '.join(PACKAGES + ACCOUNTING_PACKAGES)}")
     # Every kind as often as any other, in an order of their own.
     kinds = [arguments.only[number % len(arguments.only)] for number in range(arguments.faults)]
     random.Random(arguments.seed).shuffle(kinds)

@@ -1,11 +1,13 @@
 # What a study shows in a dry run, when it starts, ends well or ends with failures, and what stops it early.
 import atexit
+import os
 import shutil
 
 from snakemake.settings.enums import Quietness
 
 from _dry_run import HideJobs, downloads_section, results_section, runs_section
 from _finished_runs import patch_deletion
+from _orphans import end_with_parent
 from _packs import patch_packs
 from _stop import StopAtFailedCheck
 from _terminal import RUN_RULES, Terminal
@@ -96,6 +98,8 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
     atexit.register(tidy_up_at_exit)
 # In every process that starts jobs: here, and on the nodes.
 patch_deletion()
+if not workflow.is_main_process and "SLURM_JOB_ID" in os.environ:
+    end_with_parent()
 
 
 def terminal_handlers():

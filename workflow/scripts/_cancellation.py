@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import shutil
 import signal
@@ -87,11 +88,9 @@ def _run(*command: str) -> tuple[str, str]:
 
 def _end_children(name: str) -> None:
     for child in psutil.Process().children(recursive=True):
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             if child.name() == name:
                 child.terminate()
-        except psutil.Error:  # it has ended meanwhile
-            continue
 
 
 def _end_local_jobs(executor: Any) -> None:
@@ -102,15 +101,11 @@ def _end_local_jobs(executor: Any) -> None:
     local.pool.shutdown(wait=False, cancel_futures=True)
     jobs = psutil.Process().children(recursive=True)
     for job in jobs:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             job.terminate()
-        except psutil.Error:
-            continue
     for job in psutil.wait_procs(jobs, timeout=_LOCAL_JOBS_S)[1]:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             job.kill()
-        except psutil.Error:
-            continue
 
 
 def _ignore_further_interrupts() -> None:
