@@ -29,7 +29,7 @@ class Session:
         local = SimpleNamespace(pool=ThreadPoolExecutor(1))
         self.executor = SimpleNamespace(
             run_uuid=NAME, lock=threading.Lock(), wait=True, wait_thread=threading.Thread(target=int),
-            tmpdir=str(folder / "tmp.x"), _job_submission_executor=ThreadPoolExecutor(2),
+            tmpdir=str(folder / "tmp.x"), _submitted_job_clusters=set(), _job_submission_executor=ThreadPoolExecutor(2),
             workflow=SimpleNamespace(scheduler=SimpleNamespace(_local_executor=local)),
         )  # fmt: skip
         self.executor.wait_thread.start()
@@ -83,6 +83,12 @@ def test_jobs_are_cancelled_by_their_name_and_the_last_line_says_so(session):
     assert not (session.folder / "tmp.x").exists()
     assert not session.executor.wait, "the plugin asks no more"
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "a second Ctrl-C would leave jobs behind"
+
+
+def test_jobs_of_other_clusters_are_cancelled_too(session):
+    session.executor._submitted_job_clusters = {"gpu_cluster"}
+    session.cancel()
+    assert session.cancelled == [f"--name {NAME} --clusters=all"]
 
 
 def test_what_waits_to_be_submitted_never_is(session):

@@ -42,7 +42,9 @@ def cancel_session(executor: Any, submissions: Submissions, logger: logging.Logg
     logger.info("SLURM: cancelling all jobs of this session; please wait for the last line.")
     # Snakemake hands over jobs to threads; those that have not begun never do.
     executor._job_submission_executor.shutdown(wait=False, cancel_futures=True)
-    remaining, error = _cancel_by_name(executor.run_uuid, submissions)
+    # As the plugin does: where jobs went to other clusters than this one, all are asked.
+    clusters = ("--clusters=all",) if executor._submitted_job_clusters else ()
+    remaining, error = _cancel_by_name(executor.run_uuid, clusters, submissions)
     _end_local_jobs(executor)
     with executor.lock:
         executor.wait = False
@@ -52,16 +54,16 @@ def cancel_session(executor: Any, submissions: Submissions, logger: logging.Logg
     atexit.register(print, _last_line(executor.run_uuid, remaining, error), file=sys.stderr)
 
 
-def _cancel_by_name(name: str, submissions: Submissions) -> tuple[list[str] | None, str]:
+def _cancel_by_name(name: str, clusters: tuple[str, ...], submissions: Submissions) -> tuple[list[str] | None, str]:
     """Return the ids of jobs that are left, or None if that is not known, and why."""
     started = time.monotonic()
     remaining: list[str] | None = None
     error = ""
     while time.monotonic() - started < _PATIENCE_S:
         is_last = submissions.in_flight == 0
-        error = _run("scancel", "--name", name)[1]
+        error = _run("scancel", "--name", name, *clusters)[1]
         if error == "":
-            output, error = _run("squeue", "--noheader", "--format=%i|%T", "--name", name)
+            output, error = _run("squeue", "--noheader", "--format=%i|%T", "--name", name, *clusters)
             rows = [line.strip().split("|") for line in output.splitlines() if "|" in line]
             remaining = None if error else [job for job, state in rows if state not in _ENDING]
             # Where squeue alone fails, SLURM said that it cancels what has this name.

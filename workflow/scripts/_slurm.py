@@ -56,6 +56,7 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
     # All jobs of this session have this name; none was submitted yet.
     name = name_of_jobs(results)
     executor.run_uuid = f"{name}{executor.run_uuid}"
+    logger.info(f"Jobs are named {executor.run_uuid}")
     settle_earlier_jobs(name, earlier_jobs, logger)
 
 
