@@ -19,6 +19,7 @@ import psutil
 import torch
 
 from helpers.cluster import NARROW
+from terralucas.study.head import read_head
 from terralucas.training.resume import ResumeFile
 
 if TYPE_CHECKING:
@@ -543,14 +544,24 @@ def job_outlives_study(trial: Trial) -> None:
     finally:
         trial.cluster.restore_client("sbatch")
     held = set(trial.jobs())
+    # Jobs wait for this folder of their Snakemake, which the next one deletes; a Snakemake of before this rule left it.
+    folders = [Path(path) for path in read_head(trial.folder).temporary]
     trial.drill.project.snakemake("--unlock", "--configfile", f"config/{trial.name}.yaml")
     trial.options = ("--config", "earlier_jobs=report")
     trial.must_end_well()
     if "jobs of earlier starts of this study are in the queue" not in trial.output:
         raise NotSurvivedError("jobs of an earlier start are not reported")
     before = {path: path.stat().st_mtime_ns for path in (trial.folder / RUNS).glob("*/*")}
+    for folder in folders:
+        folder.mkdir()
     trial.cluster.run("scontrol", "release", *held)
     trial.wait(lambda: not trial.jobs())
+    for folder in folders:
+        folder.rmdir()
+    for job in held:
+        shown = trial.cluster.run("scontrol", "show", "job", job)
+        if "JobState=COMPLETED" not in shown:
+            raise NotSurvivedError(f"a job of the earlier start did not end well: {shown}")
     after = {path: path.stat().st_mtime_ns for path in (trial.folder / RUNS).glob("*/*")}
     if before != after:
         raise NotSurvivedError(f"the finished runs changed: {sorted(before.items() ^ after.items())}")
