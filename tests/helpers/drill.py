@@ -106,7 +106,7 @@ class Drill:
             str(path.relative_to(folder)) for pattern in (".*.tmp", "resume.ckpt") for path in folder.rglob(pattern)
         ]
         snakemake = self.project.folder / ".snakemake"
-        mark = f"results/{name}/".encode()
+        mark = f"results/{name}/logs/".encode()
         left += [path.name for path in snakemake.glob("scripts/*") if mark in path.read_bytes()]
         left += [path.name for path in snakemake.glob("tmp.*")]
         left += self._processes_left(name)

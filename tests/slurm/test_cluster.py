@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from helpers import cluster as cluster_module
-from helpers.cluster import NARROW, Cluster, ClusterError, available, install
+from helpers.cluster import NARROW, Cluster, ClusterError
 
 pytestmark = pytest.mark.slurm
 
@@ -66,15 +66,6 @@ def test_a_broken_node_puts_its_job_back_into_the_queue_until_it_is_up(other):
     wait_until(lambda: state(other, job) == "PENDING")
     other.node_up()
     wait_until(lambda: state(other, job) == "RUNNING")
-
-
-@pytest.fixture(scope="module")
-def site(cluster, tmp_path_factory):
-    """Two nodes and a database."""
-    if not available(accounting=True):
-        install(accounting=True)
-    with Cluster(tmp_path_factory.mktemp("site"), gpus=1, cpus=1, nodes=2, accounting=True) as running:
-        yield running
 
 
 def test_nodes_of_one_machine_have_their_own_gpus(site):

@@ -52,8 +52,8 @@ def test_a_start_with_nothing_to_do_deletes_what_a_killed_one_left(study):
     left = [run / "resume.ckpt", run / ".metrics.json.abc.tmp", scripts / "tmpabc.train_run.py"]
     others = scripts / "tmpdef.train_run.py"
     for path in left:
-        path.write_text(f"# results/{folder.name}/runs")
-    others.write_text("# results/another/runs")
+        path.write_text(f"# results/{folder.name}/logs/train_run")
+    others.write_text(f"# results/another/logs/build_report, results/{folder.name}/tables")
     done = start(study)
     assert "Nothing to be done" in done.output
     assert [path for path in left if path.exists()] == []

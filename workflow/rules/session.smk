@@ -85,7 +85,8 @@ def remove_study_leftovers():
     for record in map(Path, run_files("run.yaml")):
         if record.is_file():
             remove_leftovers(record.parent, "resume.ckpt")
-    remove_scripts(Path(".snakemake", "scripts"), f"{RESULTS}/")
+    # The log of a job is of its own study; another study may read this one's tables.
+    remove_scripts(Path(".snakemake", "scripts"), f"{RESULTS}/logs/")
 
 
 def tidy_up_at_exit():

@@ -66,15 +66,36 @@ def test_a_number_that_another_process_has_now_means_nothing(tmp_path, process, 
     assert not is_running(tmp_path)
 
 
-@pytest.mark.parametrize(("silent", "is_alive"), [(30, True), (500, False)])
-def test_on_another_machine_signs_of_life_count(tmp_path, silent, is_alive):
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """The mark of a process on another machine, whose last sign of life is 30 s old."""
+    monkeypatch.setattr(head, "_PAUSE_S", 0.01)
     mark(tmp_path, replace(this_process(), machine="login2", pid=5))
-    then = time.time() - silent
-    os.utime(tmp_path / NAME, (then, then))
-    assert is_running(tmp_path) == is_alive
-    if is_alive:
-        with pytest.raises(StudyError, match=r"process 5 on login2[\s\S]*start the study in (8\d|90) s"):
-            Running(tmp_path).begin()
+    show_life(tmp_path, 30)
+    return tmp_path
+
+
+def show_life(folder, seconds_ago):
+    then = time.time() - seconds_ago
+    os.utime(folder / NAME, (then, then))
+
+
+def test_a_process_of_another_machine_that_shows_life_is_refused(elsewhere, monkeypatch):
+    assert is_running(elsewhere)
+    monkeypatch.setattr(head.time, "sleep", lambda seconds: show_life(elsewhere, 0))
+    with pytest.raises(StudyError, match="process 5 on login2"):
+        Running(elsewhere).begin()
+
+
+def test_a_process_of_another_machine_that_shows_no_more_life_is_taken_over(elsewhere, monkeypatch):
+    monkeypatch.setattr(head, "DEAD_AFTER_S", 31.0)
+    assert Running(elsewhere).begin().machine == "login2"
+    assert read_head(elsewhere) == this_process()
+
+
+def test_a_process_of_another_machine_that_was_silent_for_long_is_dead_at_once(elsewhere):
+    show_life(elsewhere, 500)
+    assert not is_running(elsewhere)
 
 
 def test_a_running_study_shows_signs_of_life(tmp_path, monkeypatch):

@@ -7,9 +7,11 @@ locks of all studies.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,10 +22,13 @@ import psutil
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, write_json
 
+logger = logging.getLogger(__name__)
+
 NAME = ".running.json"
 # Seconds between two signs of life, and those after which a process of another machine is taken for dead.
-HEARTBEAT_S = 20.0
-DEAD_AFTER_S = 120.0
+HEARTBEAT_S = 15.0
+DEAD_AFTER_S = 90.0
+_PAUSE_S = 2.0
 # The start of a process is known to a hundredth of a second.
 _START_TOLERANCE_S = 1.0
 
@@ -103,43 +108,61 @@ def read_head(folder: Path) -> Head | None:
 
 
 def is_running(folder: Path) -> bool:
-    """Return whether a process runs the study with results in this folder."""
+    """Return whether a process runs the study with results in this folder, as far as can be told at once."""
     head = read_head(folder)
     if head is None:
         return False
-    try:
-        require_dead(head, folder / NAME)
-    except StudyError:
-        return True
-    return False
+    return _lives(head) if _is_here(head) else _age(folder / NAME) < DEAD_AFTER_S
 
 
 def require_dead(head: Head, path: Path) -> None:
-    """Raise a StudyError if the process of a mark lives, or if that cannot be excluded yet.
+    """Return when the process of a mark is dead; a process of another machine may take some time to show life.
 
     Args:
         head: the mark.
         path: of its file, whose time is the process's last sign of life.
+
+    Raises:
+        StudyError: the process lives.
     """
-    if head.machine == socket.gethostname():
-        if head.boot == _boot_id() and _lives(head):
-            raise StudyError(
-                f"The study in {path.parent} is running already.",
-                found=f"process {head.pid} on this machine",
-                remedy=f"wait until it ends, or stop it (kill -INT {head.pid}) and start the study again",
-            )
+    place = "this machine" if _is_here(head) else head.machine
+    alive = StudyError(
+        f"The study in {path.parent} is running already.",
+        found=f"process {head.pid} on {place}",
+        remedy=f"wait until it ends, or stop it there (kill -INT {head.pid}), and start the study again",
+    )
+    if _is_here(head):
+        if _lives(head):
+            raise alive
         return
-    silent = _age(path)
-    if silent < DEAD_AFTER_S:
-        raise StudyError(
-            f"The study in {path.parent} is running already.",
-            found=f"process {head.pid} on {head.machine}, whose last sign of life is {silent:.0f} s old",
-            remedy=f"wait until it ends, or stop it there; if it was killed, start the study in "
-            f"{DEAD_AFTER_S - silent:.0f} s",
-        )
+    last = _time_of(path)
+    if _age(path) < DEAD_AFTER_S:
+        logger.warning(
+            "A process on %s ran this study a moment ago. Waiting for %.0f s, to see whether it still does.",
+            head.machine, DEAD_AFTER_S,
+        )  # fmt: skip
+    while _age(path) < DEAD_AFTER_S:
+        time.sleep(_PAUSE_S)
+        if _time_of(path) != last:
+            raise alive
+
+
+def _is_here(head: Head) -> bool:
+    return head.machine == socket.gethostname()
+
+
+def _time_of(path: Path) -> int:
+    try:
+        # File systems of clusters show new times when a file is opened.
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _lives(head: Head) -> bool:
+    if head.boot != _boot_id():
+        return False
     try:
         process = psutil.Process(head.pid)
         is_same = abs(process.create_time() - head.started) < _START_TOLERANCE_S
@@ -154,7 +177,7 @@ def _age(path: Path) -> float:
     """Seconds since a file was touched, by the clock of its file system: clocks of machines differ."""
     with atomic_path(path.with_name(f"{path.name}.now")) as now:
         now.touch()
-        age = now.stat().st_mtime - path.stat().st_mtime if path.exists() else float("inf")
+        age = (now.stat().st_mtime_ns - _time_of(path)) / 1e9
     path.with_name(f"{path.name}.now").unlink(missing_ok=True)
     return age
 
