@@ -145,7 +145,8 @@ class JobStates:
     def _end_what_is_lost(self, states: dict[str, str]) -> list[str]:
         """Count jobs as failed that SLURM does not know any more, for example after it lost its own state."""
         now, ended = time.monotonic(), []
-        missing = self._submissions.active - states.keys()
+        # Tasks of an array that waits have no rows of their own.
+        missing = {job for job in self._submissions.active - states.keys() if "_" not in job}
         self._absent = {job: self._absent.get(job, _Absence(now)) for job in missing}
         for job, absence in self._absent.items():
             absence.answers += 1
