@@ -118,7 +118,7 @@ class Drill:
     def _processes_left(self, name: str) -> list[str]:
         """What still runs of a study a while after its end; processes of ended jobs have this time to end."""
         word = f"{self.project.folder}/config/{name}.yaml"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while True:
             left = [
                 f"process {each.pid}"

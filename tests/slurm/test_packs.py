@@ -53,7 +53,7 @@ def test_a_job_that_slurm_never_takes_fails_at_once_with_what_to_do(project):
     assert failed.returncode != 0
     lines = failed.output.splitlines()
     failures = [number for number, line in enumerate(lines) if line.startswith("FAILED")]
-    assert len(failures) == 2, "the two runs of the pack, once each"
+    assert len(failures) == 2, failed.output[-4000:]
     assert [line.strip() for line in lines[failures[1] + 1 : failures[1] + 4]] == [
         "SLURM does not take this job.",
         "found: invalid partition specified: nowhere; Batch job submission failed: Invalid partition name specified",
@@ -63,11 +63,11 @@ def test_a_job_that_slurm_never_takes_fails_at_once_with_what_to_do(project):
 
 
 def test_a_local_rule_that_fails_is_not_tried_again(project):
-    sources = [{"type": "archive", "path": "nowhere.tar.gz"}]
-    study = TINY | {"study": "absent", "dataset": TINY["dataset"] | {"sources": sources}}
+    weights = {"source": "file", "path": "nowhere.pt"}
+    study = TINY | {"study": "absent", "backbones": {"tiny": TINY["backbones"]["tiny"] | {"weights": weights}}}
     failed = project.snakemake(*QUICK, project.write_config(study, "absent"), check=False)
     assert failed.returncode != 0
-    assert failed.output.count("FAILED  retrieve_chips") == 1
+    assert failed.output.count("FAILED  fetch_weights · tiny") == 1, failed.output[-4000:]
     assert "it is started again" not in failed.output
 
 

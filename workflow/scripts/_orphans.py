@@ -14,8 +14,9 @@ import time
 import psutil
 
 _PAUSE_S = 2.0
-# Time for the process to end by itself, and for what it started to save its progress.
-_GRACE_S = 15.0
+# Time for the process to end by itself, and then for what it started to save its progress. SLURM's own time between
+# SIGTERM and SIGKILL is 30 s where nothing is said; a second SIGTERM before would interrupt the saving.
+_GRACE_S = 60.0
 
 
 def end_with_parent(pause_s: float = _PAUSE_S, grace_s: float = _GRACE_S) -> None:
