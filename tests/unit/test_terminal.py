@@ -200,6 +200,14 @@ def test_the_reason_of_a_refused_job_is_not_looked_for_in_the_log_of_an_earlier_
     assert shown.getvalue().splitlines()[-2:] == [f"        {REFUSED}", "          found: Invalid qos"]
 
 
+def test_a_pack_that_slurm_does_not_take_finished_nothing_though_files_of_earlier_runs_are_there(runs):
+    for seed in (0, 1):
+        finish(runs[seed])
+    logger, shown = terminal(runs)
+    fail(logger, runs, [0, 1], said=f"{REFUSED}\n  found: Invalid qos")
+    assert shown.getvalue().count("FAILED") == 2
+
+
 def test_nodes_that_are_not_excluded_are_not_said_to_be(runs):
     logger, shown = terminal(runs)
     plugin = "failed due to a node failure, SLURM status is: 'NODE_FAIL'. Failed nodes will be excluded from future …"

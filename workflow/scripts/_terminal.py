@@ -167,8 +167,9 @@ class Terminal(logging.Handler):
         self._lines.clear()
 
     def _fail(self, ids: Sequence[int], message: str | None, logs: Sequence[str]) -> None:
-        # Of a pack, the runs whose outputs are there are finished.
-        finished = [i for i in ids if len(ids) > 1 and all(Path(path).exists() for path in self.jobs[i].output)]
+        # Of a pack that ran, the runs whose outputs are there are finished.
+        has_run = len(ids) > 1 and not (message or "").startswith(REFUSED)
+        finished = [i for i in ids if has_run and all(Path(path).exists() for path in self.jobs[i].output)]
         for job_id in finished:
             self._finish(job_id)
         self._show_finished()
