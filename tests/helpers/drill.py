@@ -83,6 +83,8 @@ class Drill:
         problem, resumed = "", []
         try:
             FAULTS[kind](trial)
+            if "Traceback" in trial.output:
+                raise NotSurvivedError(f"a traceback on the terminal: {trial.output[-3000:]}")
             resumed = self._compare(name)
         except Exception as error:
             problem = str(error) if isinstance(error, NotSurvivedError) else traceback.format_exc()

@@ -68,6 +68,14 @@ def test_nothing_is_said_where_there_are_none(queue, name, tmp_path, logger, sai
     assert said == []
 
 
+def test_those_that_are_ending_are_waited_for(queue, name, tmp_path, logger, said, monkeypatch):
+    queue.write_text(f"7|COMPLETING|{name}uuid-1\n")
+    monkeypatch.setattr(_earlier_jobs.time, "sleep", lambda seconds: queue.write_text(""))
+    settle_earlier_jobs(name, "cancel", logger)
+    assert not (tmp_path / "cancelled").exists()
+    assert said == []
+
+
 def test_a_controller_that_is_away_does_not_end_the_study(queue, name, tmp_path, logger, said):
     (tmp_path / "squeue").write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2\nexit 1\n")
     settle_earlier_jobs(name, "cancel", logger)

@@ -50,24 +50,26 @@ def settle_earlier_jobs(name: str, choice: str, logger: logging.Logger) -> None:
         logger: whose lines that start with "SLURM: " the terminal shows.
     """
     try:
-        jobs = _find(name)
-        if not jobs:
-            return
+        jobs = {job: state for job, state in _find(name).items() if state != "COMPLETING"}
         listed = ", ".join(f"{job} ({state.lower()})" for job, state in jobs.items())
-        if choice == REPORT:
+        if choice == REPORT and jobs:
             logger.warning(
                 f"SLURM: jobs of earlier starts of this study are in the queue: {listed}. They go on, and finished "
                 f"runs are safe from them. To cancel them: scancel {' '.join(jobs)}."
             )
+        if choice == REPORT:
             return
-        _run("scancel", *jobs)
+        if jobs:
+            _run("scancel", *jobs)
+        # Also those that are ending already: they may still write.
         deadline = time.monotonic() + _PATIENCE_S
         while _find(name) and time.monotonic() < deadline:
             time.sleep(_PAUSE_S)
-        logger.warning(
-            f"SLURM: cancelled jobs of earlier starts of this study: {listed}. What they finished is kept, and runs "
-            "that trained go on after their last saved epoch."
-        )
+        if jobs:
+            logger.warning(
+                f"SLURM: cancelled jobs of earlier starts of this study: {listed}. What they finished is kept, and "
+                "runs that trained go on after their last saved epoch."
+            )
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1:]
         logger.warning(

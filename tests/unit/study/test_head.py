@@ -1,5 +1,6 @@
 """A study is run by one process at a time, whatever becomes of Snakemake's locks."""
 
+import errno
 import json
 import os
 import subprocess
@@ -108,6 +109,19 @@ def test_a_running_study_shows_signs_of_life(tmp_path, monkeypatch):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     running.end()
+
+
+def test_results_that_became_read_only_do_not_matter_at_the_end(tmp_path, monkeypatch):
+    running = Running(tmp_path)
+    running.begin()
+
+    def unlink(self, missing_ok=False):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    monkeypatch.setattr(head.Path, "unlink", unlink)
+    running.end()
+    monkeypatch.undo()
+    assert (tmp_path / NAME).is_file()
 
 
 def test_signs_of_life_are_several_before_one_counts_as_dead():

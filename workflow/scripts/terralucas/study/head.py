@@ -87,7 +87,11 @@ class Running:
         """Remove the mark, if it is this process's."""
         self._ended.set()
         if self._head is not None and read_head(self._path.parent) == self._head:
-            self._path.unlink(missing_ok=True)
+            try:
+                self._path.unlink()
+            except OSError as error:
+                # The results have become read-only, or are gone. The next start finds this process dead.
+                logger.debug("%s is left: %s", self._path, error)
 
     def _show_life(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
