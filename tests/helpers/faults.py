@@ -149,9 +149,9 @@ class Trial:
         return self._variable_of_training("SLURMD_NODENAME")
 
     def jobs(self) -> dict[str, str]:
-        """States of the study's jobs that wait or run, by id."""
+        """States of the study's jobs that wait or run, by id; not of those that are ending."""
         rows = [row.split("|") for row in self.cluster.run("squeue", "-h", "-o", "%i|%T|%j").splitlines()]
-        return {row[0]: row[1] for row in rows if row[2].startswith(f"{self.name}-")}
+        return {row[0]: row[1] for row in rows if row[2].startswith(f"{self.name}-") and row[1] != "COMPLETING"}
 
     def interrupt(self, process: subprocess.Popen, *phrases: str) -> None:
         """Press Ctrl-C; the study ends within a minute and says all of this."""
@@ -559,6 +559,7 @@ def job_outlives_study(trial: Trial) -> None:
     for folder in folders:
         folder.rmdir()
     for job in held:
+        trial.wait(lambda job=job: "JobState=COMPLETING" not in trial.cluster.run("scontrol", "show", "job", job))
         shown = trial.cluster.run("scontrol", "show", "job", job)
         if "JobState=COMPLETED" not in shown:
             raise NotSurvivedError(f"a job of the earlier start did not end well: {shown}")
