@@ -74,6 +74,9 @@ def stop_beside_another_process():
     """Mark the study as run by this process; stop where another one runs it, and delete what one that died left."""
     # Snakemake's own folder for scripts of jobs on a cluster, which it deletes at its end.
     temporary = () if workflow.local_exec else (workflow.scheduler._executor.tmpdir,)
+    # Also where this process is refused, or anything else stops it before its first job.
+    for path in temporary:
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
     died = RUNNING.begin(temporary)
     atexit.register(RUNNING.end)
     for path in died.temporary if died else ():
