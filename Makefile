@@ -43,7 +43,7 @@ test-python: .venv/ready ## with PYTHON=python3.13: some tests on another Python
 			tests/unit/training/test_losses.py tests/unit/training/test_chip_batches.py tests/unit/backbones/test_features.py \
 			tests/workflow/test_start_methods.py "tests/workflow/test_study.py::test_a_run_leaves_what_the_design_promises"
 
-drill: .venv/ready ## 50 faults on a Slurm of one's own (root, Debian's slurm packages; about 25 to 40 minutes)
+drill: .venv/ready ## 60 faults on a Slurm of one's own (root, Debian's slurm and mariadb packages; about an hour)
 	@PYTHONPATH=workflow/scripts:tests $(BIN)/python -m helpers.drill $(OPTIONS)
 
 overhead: .venv/ready ## what SLURM costs a run, packed and not (likewise)

@@ -19,6 +19,8 @@ from terralucas.files import sha256_of_json
 from terralucas.names import run_name, seed_name
 from terralucas.backbones.feature_kinds import kind_of_features
 
+# What becomes of SLURM jobs of earlier starts: a setting of the site, which a profile sets, and not of the study.
+EARLIER_JOBS = config.pop("earlier_jobs", "cancel")
 # The configuration of the user, before the defaults are filled in.
 WRITTEN = copy.deepcopy(config)
 try:

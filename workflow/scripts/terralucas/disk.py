@@ -93,3 +93,20 @@ def remove_leftovers(folder: Path, name: str) -> None:
     """Delete a file of a folder, and all temporary files that killed processes left there."""
     for path in (folder / name, *folder.glob(".*.tmp")):
         path.unlink(missing_ok=True)
+
+
+def remove_scripts(folder: Path, mark: str) -> None:
+    """Delete Snakemake's copies of scripts whose jobs were killed; it deletes those of jobs that ended.
+
+    Call it when no job of the study runs.
+
+    Args:
+        folder: of the copies.
+        mark: what the copies of a study's jobs contain, and those of other studies do not.
+    """
+    for path in folder.glob("*"):
+        try:
+            if path.is_file() and mark.encode() in path.read_bytes():
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.debug("%s is left: %s", path, error)
