@@ -9,7 +9,7 @@ import pytest
 
 from terralucas.disk import check_writable, explain, remove_leftovers
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, write_json
+from terralucas.files import atomic_path, sha256_of_json, write_json
 
 
 def test_a_new_file_has_the_mode_of_any_other(tmp_path):
@@ -95,3 +95,9 @@ def test_what_cannot_be_read_is_not_called_unwritable(tmp_path, monkeypatch, wha
     assert "written" not in message
     monkeypatch.setattr(os, "access", lambda path, mode: True)
     assert "cannot be written" in str(explain(PermissionError(errno.EACCES, "Permission denied", str(place))))
+
+
+def test_names_that_are_not_utf8_have_a_checksum_and_can_be_shown():
+    names = [os.fsdecode(b"caf\xe9"), os.fsdecode(b"caf\xe8")]
+    assert len({sha256_of_json(name) for name in names}) == 2
+    assert str(StudyError(names[0], found=names[1])).encode() == b"caf\\xe9\n  found: caf\\xe8"

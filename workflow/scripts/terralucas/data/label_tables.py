@@ -66,10 +66,10 @@ def read_table(path: Path, layout: LayoutSpec) -> list[Row]:
         if len(cells) < needed or any(cell.strip() for cell in cells[len(columns) :]):
             ragged.append((line, len(cells)))
             continue
-        values = ["" if name is None else normalise_name(cells[places[name]]) for name in named]
+        point_id, label, file, x, y = ("" if name is None else normalise_name(cells[places[name]]) for name in named)
         if layout.id_column is None:
-            values[0] = normalise_name(PurePosixPath(values[2]).stem)
-        rows.append(Row(*values, line=line))
+            point_id = normalise_name(PurePosixPath(file).stem)
+        rows.append(Row(point_id, label, file, x, y, line))
     if ragged:
         shown = ", ".join(f"line {line} has {count}" for line, count in ragged[:_SHOWN])
         raise StudyError(
