@@ -28,7 +28,7 @@ def job(snakemake: Any) -> Iterator[None]:
     """Run the work of a rule with logging; a StudyError ends the job with its message and without a traceback."""
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
+    to_file = logging.FileHandler(log, mode="w", encoding="utf-8", errors="backslashreplace")
     # If the log cannot be written, for example on a full disk, logging must not hide the error with its own errors.
     logging.raiseExceptions = False
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

@@ -211,7 +211,7 @@ def test_archive_of_the_user_is_never_removed(tmp_path, folder):
         (tmp_path / name).write_bytes(content)
         error_of([{"type": "archive", "path": str(tmp_path / name), "sha256": None}], folder)
         assert (tmp_path / name).read_bytes() == content
-    (tmp_path / "text.gz").write_bytes(gzip.compress(b"no tar"))
+    (tmp_path / "text.gz").write_bytes(gzip.compress(b"no tar", mtime=0))
     assert "truncated or corrupt" in error_of([{"type": "archive", "path": str(tmp_path / "text.gz")}], folder)
 
 
@@ -234,7 +234,7 @@ def test_disk_that_fills_up_while_downloading(server, folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html><title>Quota exceeded</title></html>", b"\x89PNG and so on", gzip.compress(b"x")]
+    "content", [b"<html><title>Quota exceeded</title></html>", b"\x89PNG and so on", gzip.compress(b"x", mtime=0)]
 )
 def test_own_archive_gets_no_advice_for_downloads(tmp_path, folder, content):
     (tmp_path / "mine.tar.gz").write_bytes(content)

@@ -370,7 +370,7 @@ def _origin(source: Source) -> str:
 
 
 def _label(source: Source) -> str:
-    return f"{source['type']} {_origin(source)}"
+    return printable(f"{source['type']} {_origin(source)}")
 
 
 def _archive_name(source: Source) -> str:
