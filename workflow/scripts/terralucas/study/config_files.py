@@ -58,7 +58,7 @@ def check_config_file(path: Path) -> None:
     if not isinstance(root, yaml.MappingNode):
         raise StudyError(
             f"The configuration {path} has no keys.",
-            found="an empty file" if root is None else f"{'a list' if root.id == 'sequence' else 'text'}",
+            found="an empty file" if root is None else "a list" if isinstance(root, yaml.SequenceNode) else "text",
             expected="keys such as `study: mine`",
             remedy="correct the file, or --configfile; config/README.md explains the keys",
         )
