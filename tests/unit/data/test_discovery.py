@@ -497,6 +497,7 @@ def test_chips_counted_in_each_class_have_their_class_in_the_id(tmp_path):
         ("1/tile_12_3456.tif", "2/tile_12_3456.tif"),  # no counter: the same chip in another export
         ("a/1/3.tif", "b/1/3.tif"),  # in one class, which one is meant is not known
         ("1/3.tif", "1/3.tiff"),
+        ("1/3.tif", "Arable lands/3.tif"),
     ],
 )
 def test_other_names_that_occur_twice_stay_one_chip_with_two_files(tmp_path, first, second):

@@ -261,18 +261,21 @@ def _group_by_folder(root: Path, candidates: Files, spec: DatasetSpec) -> Source
     """Return the files by chip id, if folders are the labels.
 
     The id is the name of the file without its suffix. If the chips of each class are counted (1.tif, 2.tif, ...), so
-    that one number occurs in several classes, the id of counted chips begins with their folder.
+    that one number occurs in several classes, the id of counted chips begins with their class.
     """
     files = sorted(_drop_copies(root, candidates, spec))
     groups = _group_by_id(files)
     if spec.point_ids == "lucas":
         return groups
     lookup = spec.class_lookup()
-    folders = {name: {normalise_name(file.parent.name) for file in group} for name, group in groups.items()}
+
+    def class_of(file: PurePosixPath) -> str:
+        folder = normalise_name(file.parent.name)
+        return spec.classes[lookup[folder]].code if folder in lookup else folder
+
     is_counted = any(
         # Equal files in two classes are one chip with two labels.
-        len({lookup.get(folder, folder) for folder in folders[name]}) > 1
-        and not any(_are_equal(root / group[0], root / other) for other in group[1:])
+        len(set(map(class_of, group))) > 1 and not any(_are_equal(root / group[0], root / other) for other in group[1:])
         for name, group in groups.items()
         if _COUNTER.fullmatch(name)
     )
@@ -284,7 +287,7 @@ def _group_by_folder(root: Path, candidates: Files, spec: DatasetSpec) -> Source
             is_counter = _COUNTER.fullmatch(name) and not any(
                 other != file and _are_equal(root / file, root / other) for other in group
             )
-            renamed.setdefault(f"{normalise_name(file.parent.name)}/{name}" if is_counter else name, []).append(file)
+            renamed.setdefault(f"{class_of(file)}/{name}" if is_counter else name, []).append(file)
     return dict(sorted(renamed.items(), key=lambda item: item[1][0]))
 
 
