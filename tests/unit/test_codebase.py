@@ -11,7 +11,7 @@ OUTSIDE_RULES = {
     # For those who use a finished study.
     "training/trained_run",
     # Records of what was read: they change no result, so that no edit of them reruns a study.
-    *("contents", "study/class_names", "study/source_files"),
+    *("contents", "study/class_names", "study/head", "study/source_files"),
 }
 
 

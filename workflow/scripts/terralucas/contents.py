@@ -66,7 +66,7 @@ def write_record(
         digest: returns the checksum of what is read of a file; it is empty if nothing is.
     """
     entries = {name: [*state, sha256.get(name) or digest(files[name])] for name, state in states.items()}
-    write_text(path, json.dumps({"token": token, "origin": origin, "files": entries}, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps({"token": token, "origin": origin, "files": entries}) + "\n")
 
 
 def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file) -> str:
@@ -98,5 +98,5 @@ def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str
     if entries != recorded:
         # Only to spare the next start the reading; the folder may be read-only.
         with contextlib.suppress(OSError):
-            write_text(path, json.dumps(record | {"files": entries}, ensure_ascii=False) + "\n")
+            write_text(path, json.dumps(record | {"files": entries}) + "\n")
     return record["token"]
