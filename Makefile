@@ -2,8 +2,9 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast drill overhead lint format manual lock bench against throughput coverage clean
+.PHONY: help setup demo test test-fast test-python drill overhead lint format manual lock bench against throughput coverage clean
 
+# Of the supported versions (README.md).
 PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
@@ -14,7 +15,7 @@ help: ## show this list
 # uv comes from the same lock as everything else; pip only bootstraps it. Compiled modules load in a third of the time,
 # which every job pays, also where nodes may not write into a shared .venv.
 .venv/ready: requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python3 is $$($(PYTHON) -V); this project needs 3.11 or newer: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) workflow/scripts/_interpreter.py "$(CURDIR)/$(BIN)/python"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Setting up .venv from requirements.lock (about 7 GB, mostly PyTorch) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)"
@@ -32,7 +33,17 @@ test: .venv/ready ## all tests
 test-fast: .venv/ready ## the tests that neither train nor run Snakemake, Slurm or a browser (two minutes)
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" tests/unit
 
-drill: .venv/ready ## 50 faults on a Slurm of one's own (root, Debian's slurm packages; about 25 to 40 minutes)
+# What depends on Python's version: pinned numbers, worker processes, and a tiny study.
+test-python: .venv/ready ## with PYTHON=python3.13: some tests on another Python (minutes, and 7 GB until they end)
+	@$(PYTHON) workflow/scripts/_interpreter.py "$(CURDIR)/.venv-other/bin/python"
+	@trap 'rm -rf .venv-other' EXIT; set -e; rm -rf .venv-other; $(PYTHON) -m venv .venv-other; \
+		$(BIN)/uv pip sync --quiet --require-hashes --python .venv-other/bin/python requirements.lock; \
+		.venv-other/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder \
+			tests/unit/test_job.py tests/unit/statistics tests/unit/training/test_frozen_loop.py \
+			tests/unit/training/test_losses.py tests/unit/training/test_chip_batches.py tests/unit/backbones/test_features.py \
+			tests/workflow/test_start_methods.py "tests/workflow/test_study.py::test_a_run_leaves_what_the_design_promises"
+
+drill: .venv/ready ## 60 faults on a Slurm of one's own (root, Debian's slurm and mariadb packages; about an hour)
 	@PYTHONPATH=workflow/scripts:tests $(BIN)/python -m helpers.drill $(OPTIONS)
 
 overhead: .venv/ready ## what SLURM costs a run, packed and not (likewise)

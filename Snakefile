@@ -7,16 +7,9 @@ from snakemake.utils import min_version
 
 min_version("9.27")
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow" / "scripts"))
-from terralucas.study.settings import default_configfile
-
-if not workflow.overwrite_configfiles:
-    # A target results/<study>/… names its study; Snakemake itself tells the targets only after it has read this file.
-    # Jobs on other machines are told the choice by --configfiles, which Snakemake takes from this list.
-    workflow.config_settings.configfiles.append(default_configfile(sys.argv[1:], Path(workflow.basedir) / "config"))
-
-    configfile: workflow.config_settings.configfiles[0]
 
 
+include: "workflow/rules/configuration.smk"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/features.smk"

@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from terralucas.backbones.encoder import MODALITY, Backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
-from terralucas.data.chip_files import read_chip
+from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.dataset import DN_PER_REFLECTANCE, ClassSpec, DatasetSpec, LayoutSpec
 from terralucas.data.index import index_chips
 from terralucas.data.lucas import ITALY_BANDS
@@ -353,7 +353,7 @@ def store_features(backbone: Backbone, chips: ChipSet, kind: str, path: Path, ba
     moments = (np.stack(chips.index[name]) for name in ("valid_pixels", "band_mean", "band_m2"))
     normaliser = make_normaliser("dataset", merge(*moments), chips.spec.bands)
     files, checksums = chips.index["file"].tolist(), chips.index["sha256"].tolist()
-    dataset = ChipDataset(chips.root, files, checksums, partial(read_chip, spec=chips.spec), normaliser)
+    dataset = ChipDataset(chips.root, files, checksums, partial(read_indexed_chip, spec=chips.spec), normaliser)
     options = FeatureOptions(batch_size=batch_size, workers=0, threads=1, precision="32", device="cpu")
     extract(backbone, dataset, options, kind, path)
     return torch.from_numpy(np.load(path))

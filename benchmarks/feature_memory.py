@@ -18,9 +18,11 @@ SHAPE = (6, 64, 64)
 BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
 
 
-def decode(data: bytes) -> np.ndarray:
-    """Make a chip from its bytes."""
-    return np.frombuffer(data, np.float32).reshape(SHAPE)
+def read(path: Path, sha256: str) -> np.ndarray:
+    """Make a chip from the bytes of its file."""
+    from terralucas.data.chip_files import read_unchanged
+
+    return np.frombuffer(read_unchanged(path, sha256).data, np.float32).reshape(SHAPE)
 
 
 def measure(number: int, folder: str, answers: multiprocessing.SimpleQueue) -> None:
@@ -33,7 +35,7 @@ def measure(number: int, folder: str, answers: multiprocessing.SimpleQueue) -> N
     (Path(folder) / "chip").write_bytes(data)
     sums = [hashlib.sha256(data).hexdigest()] * number
     unit = Normaliser("dataset", np.zeros(6), np.ones(6), np.zeros(6))
-    dataset = ChipDataset(Path(folder), ["chip"] * number, sums, decode, unit)
+    dataset = ChipDataset(Path(folder), ["chip"] * number, sums, read, unit)
     backbone = build_backbone("terramind_v1_tiny", BANDS, {"source": "random", "seed": 0})
     options = FeatureOptions(batch_size=32, workers=1, threads=2, precision="32", device="cpu")
     done = extract(backbone, dataset, options, "tokens", Path(folder) / "tokens.npy")

@@ -1,4 +1,4 @@
-"""A real Slurm of one node for tests, and for trying the profile: no systemd, no cgroups, GPUs that are only booked.
+"""A real Slurm for tests, and for trying the profile: no systemd, no cgroups, GPUs that are only booked.
 
     PYTHONPATH=tests python -m helpers.cluster start FOLDER     prints what to export, so that sbatch, squeue and the
                                                                 profile use it
@@ -6,7 +6,8 @@
 
 Everything lies in FOLDER: configuration, keys, spool, logs. Clients find it by SLURM_CONF and PATH, which jobs inherit,
 and its ports and its munge socket are its own. So it leaves /etc/slurm alone, meets no other Slurm of the machine, and
-several can run side by side. It needs root (a slurmd that starts jobs does) and Debian's packages of Slurm.
+several can run side by side. It needs root (a slurmd that starts jobs does) and Debian's packages of Slurm. All its
+nodes are this machine; with --accounting it has a database (slurmdbd, MariaDB), so that sacct answers and limits hold.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ import psutil
 from helpers import debian
 
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge")
+ACCOUNTING_PACKAGES = ("slurmdbd", "mariadb-server-core", "mariadb-client-core")
+ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "munged")
 # Where Debian puts daemons; not in everybody's PATH.
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
@@ -41,9 +44,8 @@ LONGEST_FOLDER = 90
 
 CONFIGURATION = """\
 ClusterName=test
-SlurmctldHost={node}(127.0.0.1)
+SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 # Listen on the loopback alone.
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmUser=root
@@ -52,17 +54,17 @@ AuthType=auth/munge
 # A requeued job waits as long as credentials live, 120 s if nothing is said.
 AuthInfo=socket={folder}/munge.socket,cred_expire=10
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/logs/slurmctld.log
-SlurmdLogFile={folder}/logs/slurmd.log
+SlurmdLogFile={folder}/logs/slurmd.%n.log
 # No cgroups and no pinning, which containers seldom allow.
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
 MailProg=/bin/true
-AccountingStorageType=accounting_storage/none
+{accounting}
 # CPUs and memory are what is said below, not what the machine has: they are booked, never enforced.
 SlurmdParameters=config_overrides
 SelectType=select/cons_tres
@@ -81,31 +83,68 @@ JobRequeue=1
 # A node comes back by itself where it was only out of reach; `node_down` lasts until `node_up`.
 ReturnToService=1
 GresTypes=gpu
-NodeName={node} NodeAddr=127.0.0.1 CPUs={cpus} CoresPerSocket={cpus} RealMemory=64000 Gres=gpu:{gpus} State=UNKNOWN
-PartitionName=gpu Nodes={node} MaxTime=1-00:00:00 DefaultTime=00:10:00 State=UP Default=YES
-PartitionName=short Nodes={node} MaxTime=00:01:00 DefaultTime=00:01:00 State=UP
+# Jobs of `urgent` take the nodes of those of `requeued`, which SLURM starts again, and of `cancelled`, which are over.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+{nodes}
+PartitionName=DEFAULT Nodes=ALL MaxTime=1-00:00:00 DefaultTime=00:10:00 State=UP PriorityTier=10 PreemptMode=OFF
+PartitionName=gpu Default=YES
+PartitionName=short MaxTime=00:01:00 DefaultTime=00:01:00
+PartitionName=urgent PriorityTier=20
+PartitionName=requeued PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=cancelled PriorityTier=1 PreemptMode=CANCEL
 """
+NODE = """\
+NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} CoresPerSocket={cpus} RealMemory=64000 \
+Gres=gpu:{gpus} State=UNKNOWN
+"""
+ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={accounting_port}
+# The socket of munge.
+AccountingStoragePass={folder}/munge.socket
+AccountingStorageEnforce=associations,limits,qos
+"""
+DATABASE_DAEMON = """\
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+DbdHost=localhost
+DbdPort={accounting_port}
+SlurmUser=root
+LogFile={folder}/logs/slurmdbd.log
+PidFile={folder}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database_port}
+StorageUser=root
+StorageLoc=slurm
+"""
+# A QOS with room for one job of a user, which waits or runs.
+NARROW = "narrow"
 
 
 class ClusterError(RuntimeError):
     """The cluster, or one of its clients, does not do what it should."""
 
 
-def available() -> bool:
-    """Whether a cluster can be started: Slurm's programs are installed and this is root."""
-    return os.geteuid() == 0 and all(shutil.which(name, path=SEARCH_PATH) for name in PROGRAMS)
+def available(accounting: bool = False) -> bool:
+    """Whether a cluster can be started: Slurm's programs, and those of its database, are installed and this is root."""
+    programs = PROGRAMS + ACCOUNTING_PROGRAMS * accounting
+    return os.geteuid() == 0 and all(shutil.which(name, path=SEARCH_PATH) for name in programs)
 
 
-def install() -> None:
+def install(accounting: bool = False) -> None:
     """Install Debian's packages of Slurm, without starting their daemons.
 
     Raises:
         PackageError: they cannot be installed.
-        ClusterError: they were, and do not bring all of Slurm's programs.
+        ClusterError: they were, and do not bring all programs.
     """
-    debian.install(PACKAGES)
-    if not available():
-        raise ClusterError(f"{', '.join(PACKAGES)} are installed, and one of {', '.join(PROGRAMS)} is not there")
+    packages = PACKAGES + ACCOUNTING_PACKAGES * accounting
+    debian.install(packages)
+    if not available(accounting):
+        raise ClusterError(f"{', '.join(packages)} are installed, and a program of theirs is not there")
 
 
 def free_ports(count: int) -> list[int]:
@@ -135,19 +174,22 @@ def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
 
 
 class Cluster:
-    """One controller and one node, whose whole state lies in a folder.
+    """One controller and some nodes, whose whole state lies in a folder.
 
     Args:
         folder: where everything goes; an object made later for the same folder is the same cluster.
-        gpus: GPUs to book; jobs see them in CUDA_VISIBLE_DEVICES, and there is nothing behind them.
-        cpus: CPUs to book, whatever the machine has.
+        gpus: GPUs to book of each node; jobs see them in CUDA_VISIBLE_DEVICES, and there is nothing behind them.
+        cpus: CPUs to book of each node, whatever the machine has.
+        nodes: how many; n1, n2, and so on.
+        accounting: whether there is a database.
     """
 
-    def __init__(self, folder: Path, gpus: int = 2, cpus: int = 4) -> None:
+    def __init__(self, folder: Path, gpus: int = 2, cpus: int = 4, nodes: int = 1, accounting: bool = False) -> None:
         self.folder = folder.resolve()
         self.gpus = gpus
         self.cpus = cpus
-        self.node = socket.gethostname().split(".")[0]
+        self.nodes = [f"n{number}" for number in range(1, nodes + 1)]
+        self.accounting = accounting
         self.environment = {
             "SLURM_CONF": str(self.folder / "slurm.conf"),
             "PATH": os.pathsep.join((str(self.folder / "bin"), os.environ.get("PATH", os.defpath))),
@@ -180,9 +222,12 @@ class Cluster:
                 *(f"--{kind}-file={self.folder / 'munge'}.{kind}" for kind in ("key", "seed", "pid")),
                 f"--log-file={self.folder / 'logs' / 'munged.log'}",
             )  # fmt: skip
+            if self.accounting:
+                self._start_accounting()
             self.start_controller()
-            self._start_daemon("slurmd")
-            self._wait("the node to take jobs", self._node_is_up, daemon="slurmd")
+            for node in self.nodes:
+                self._start_daemon("slurmd", "-N", node)
+            self._wait("the nodes to take jobs", self._nodes_are_up, daemon="slurmd")
         except BaseException:
             self.stop()
             raise
@@ -232,18 +277,67 @@ class Cluster:
         self.stop_controller()
         self.start_controller()
 
-    def node_down(self, reason: str) -> None:
-        """Declare the node broken: its jobs end as NODE_FAIL, and no other starts."""
-        self.run("scontrol", "update", f"NodeName={self.node}", "State=DOWN", f"Reason={reason}")
+    def node_down(self, reason: str, node: str = "n1") -> None:
+        """Declare a node broken: its jobs end as NODE_FAIL, and no other starts."""
+        self.run("scontrol", "update", f"NodeName={node}", "State=DOWN", f"Reason={reason}")
 
-    def node_up(self) -> None:
-        """Let the node take jobs again."""
-        self.run("scontrol", "update", f"NodeName={self.node}", "State=RESUME")
-        self._wait("the node to take jobs", self._node_is_up, daemon="slurmd")
+    def node_up(self, node: str = "n1") -> None:
+        """Let a node take jobs again."""
+        self.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        self._wait("the nodes to take jobs", self._nodes_are_up, daemon="slurmd")
+
+    def replace_client(self, name: str, script: str) -> None:
+        """Put a shell script in the place of one of Slurm's clients; in it, {real} is the path of the client."""
+        path = self.folder / "bin" / name
+        # Whole or not at all: it may be called meanwhile.
+        new = path.with_name(f".{name}")
+        new.write_text("#!/bin/sh\n" + script.replace("{real}", _program(name)), encoding="utf-8")
+        new.chmod(0o755)
+        new.replace(path)
+
+    def restore_client(self, name: str) -> None:
+        """Undo replace_client."""
+        (self.folder / "bin" / name).unlink(missing_ok=True)
+
+    def suspend_accounting(self) -> None:
+        """Let slurmdbd answer nothing until resume_accounting."""
+        _send(signal.SIGSTOP, self._named("slurmdbd"))
+
+    def resume_accounting(self) -> None:
+        _send(signal.SIGCONT, self._named("slurmdbd"))
+
+    def _start_accounting(self) -> None:
+        """Start a database that trusts everybody on this machine, and Slurm's daemon before it."""
+        data = self.folder / "database"
+        subprocess.run(
+            [_program("mariadb-install-db"), "--no-defaults", "--user=root", f"--datadir={data}", "--skip-test-db"],
+            check=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+        with (self.folder / "logs" / "mariadbd.log").open("w", encoding="utf-8") as output:
+            subprocess.Popen(
+                [
+                    _program("mariadbd"), "--no-defaults", "--user=root", f"--datadir={data}", "--skip-grant-tables",
+                    "--bind-address=127.0.0.1", f"--port={self._database_port}", f"--socket={self.folder}/db.socket",
+                    f"--pid-file={self.folder}/mariadbd.pid", "--innodb-buffer-pool-size=64M",
+                    "--innodb-lock-wait-timeout=900", "--innodb-flush-log-at-trx-commit=0",
+                ],
+                env=os.environ | {MARK: str(self.folder)}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True,
+            )  # fmt: skip
+        self._wait("the database", lambda: (self.folder / "db.socket").exists(), daemon="mariadbd")
+        self._start_daemon("slurmdbd")
+        self._wait("slurmdbd", lambda: "Cluster" in self.run("sacctmgr", "list", "cluster", check=False), "slurmdbd")
+        for what in (
+            ("cluster", "test"), ("account", "lab", "cluster=test"),
+            ("qos", NARROW, "set", "MaxSubmitJobsPerUser=1"),
+            ("user", "root", "account=lab"),
+        ):  # fmt: skip
+            self.run("sacctmgr", "--immediate", "add", *what)
+        self.run("sacctmgr", "--immediate", "modify", "user", "root", "set", f"qos+={NARROW}")
 
     def _configure(self) -> None:
         # A new cluster must not meet the jobs and keys of an earlier one.
-        for name in ("state", "spool", "devices", "logs", "bin"):
+        for name in ("state", "spool", "devices", "logs", "bin", "database"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
             (self.folder / name).mkdir(parents=True)
         for leftover in self.folder.glob("munge.*"):
@@ -251,19 +345,38 @@ class Cluster:
         key = self.folder / "munge.key"
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(128))
-        controller_port, node_port = free_ports(2)
-        text = CONFIGURATION.format(
-            folder=self.folder, node=self.node, gpus=self.gpus, cpus=self.cpus,
-            controller_port=controller_port, node_port=node_port,
-        )  # fmt: skip
-        (self.folder / "slurm.conf").write_text(text, encoding="utf-8")
-        for number in range(self.gpus):
-            # The numbers of /dev/null. The digit at the end becomes CUDA_VISIBLE_DEVICES.
-            os.mknod(self.folder / "devices" / f"gpu{number}", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-        (self.folder / "gres.conf").write_text(
-            "".join(f"Name=gpu File={self.folder}/devices/gpu{number}\n" for number in range(self.gpus)),
-            encoding="utf-8",
+        controller_port, accounting_port, self._database_port, *node_ports = free_ports(3 + len(self.nodes))
+        host = socket.gethostname().split(".")[0]
+        nodes = "".join(
+            NODE.format(node=node, host=host, port=port, cpus=self.cpus, gpus=self.gpus)
+            for node, port in zip(self.nodes, node_ports, strict=True)
         )
+        no_accounting = "AccountingStorageType=accounting_storage/none"
+        with_accounting = ACCOUNTING.format(folder=self.folder, accounting_port=accounting_port)
+        accounting = with_accounting if self.accounting else no_accounting
+        text = CONFIGURATION.format(
+            folder=self.folder, host=host, controller_port=controller_port, nodes=nodes, accounting=accounting
+        )
+        (self.folder / "slurm.conf").write_text(text, encoding="utf-8")
+        if self.accounting:
+            daemon = self.folder / "slurmdbd.conf"
+            daemon.touch(mode=0o600)
+            daemon.write_text(
+                DATABASE_DAEMON.format(
+                    folder=self.folder, accounting_port=accounting_port, database_port=self._database_port
+                ),
+                encoding="utf-8",
+            )
+        lines = []
+        for node in self.nodes:
+            (self.folder / "spool" / node).mkdir()
+            (self.folder / "devices" / node).mkdir()
+            for number in range(self.gpus):
+                # The numbers of /dev/null. The digit at the end becomes CUDA_VISIBLE_DEVICES.
+                device = self.folder / "devices" / node / f"gpu{number}"
+                os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+                lines.append(f"NodeName={node} Name=gpu File={device}\n")
+        (self.folder / "gres.conf").write_text("".join(lines), encoding="utf-8")
 
         # Snakemake's executor for jobs takes SLURM_CONF from the srun it calls.
         srun = self.folder / "bin" / "srun"
@@ -318,9 +431,9 @@ class Cluster:
                 continue
         return list(found - {psutil.Process(), *psutil.Process().parents()})
 
-    def _node_is_up(self) -> bool:
-        state = self.run("sinfo", "-h", "-N", "-p", "gpu", "-o", "%T", check=False).strip()
-        return state in ("idle", "mixed", "allocated", "completing")
+    def _nodes_are_up(self) -> bool:
+        states = self.run("sinfo", "-h", "-N", "-p", "gpu", "-o", "%T", check=False).split()
+        return len(states) == len(self.nodes) and set(states) <= {"idle", "mixed", "allocated", "completing"}
 
     def _wait(self, what: str, condition: Callable[[], bool], daemon: str | None = None) -> None:
         """Wait until `condition` holds, unless `daemon` ends."""
@@ -350,13 +463,16 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--gpus", type=int, default=2)
     parser.add_argument("--cpus", type=int, default=4)
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--accounting", action="store_true")
     arguments = parser.parse_args()
-    cluster = Cluster(arguments.folder, arguments.gpus, arguments.cpus)
+    cluster = Cluster(arguments.folder, arguments.gpus, arguments.cpus, arguments.nodes, arguments.accounting)
     if arguments.action == "stop":
         cluster.stop()
         return
-    if not available():
-        sys.exit(f"This needs root and Slurm: apt-get install {' '.join(PACKAGES)}")
+    if not available(arguments.accounting):
+        packages = PACKAGES + ACCOUNTING_PACKAGES * arguments.accounting
+        sys.exit(f"This needs root and Slurm: apt-get install {' '.join(packages)}")
     cluster.start()
     sys.stdout.write(f"export SLURM_CONF={cluster.environment['SLURM_CONF']} PATH={cluster.folder}/bin:$PATH\n")
 

@@ -1,6 +1,6 @@
 """The drill: random faults while a study trains on a real Slurm, and whether its tables come out bit for bit the same.
 
-    make drill                                          # 50 faults
+    make drill                                          # 60 faults
     make drill OPTIONS="--faults 3 --only scancel"      # or others
 
 Each trial is a study of its own, disturbed once. Kind, run, moment and packing are drawn from the seed; when a process
@@ -23,9 +23,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import yaml
 
-from helpers.cluster import Cluster
+from helpers.cluster import ACCOUNTING_PACKAGES, PACKAGES, Cluster, available
 from helpers.faults import EPOCHS, FAULTS, PREPARED, RUNS, SEEDS, NotSurvivedError, Trial
 from helpers.project import Project
 from helpers.tiny_study import TINY
@@ -82,6 +83,8 @@ class Drill:
         problem, resumed = "", []
         try:
             FAULTS[kind](trial)
+            if "Traceback" in trial.output:
+                raise NotSurvivedError(f"a traceback on the terminal: {trial.output[-3000:]}")
             resumed = self._compare(name)
         except Exception as error:
             problem = str(error) if isinstance(error, NotSurvivedError) else traceback.format_exc()
@@ -104,19 +107,40 @@ class Drill:
         left = [
             str(path.relative_to(folder)) for pattern in (".*.tmp", "resume.ckpt") for path in folder.rglob(pattern)
         ]
+        snakemake = self.project.folder / ".snakemake"
+        mark = f"results/{name}/logs/".encode()
+        left += [path.name for path in snakemake.glob("scripts/*") if mark in path.read_bytes()]
+        left += [path.name for path in snakemake.glob("tmp.*")]
+        left += self._processes_left(name)
         if left:
             raise NotSurvivedError(f"left behind: {left}")
         records = [folder / RUNS / f"seed-{seed}" / "run.yaml" for seed in SEEDS]
         return [yaml.safe_load(record.read_text("utf-8"))["resumed_after_epoch"] for record in records]
 
+    def _processes_left(self, name: str) -> list[str]:
+        """What still runs of a study a while after its end; processes of ended jobs have this time to end."""
+        word = f"{self.project.folder}/config/{name}.yaml"
+        deadline = time.monotonic() + 180
+        while True:
+            left = [
+                f"process {each.pid}"
+                for each in psutil.process_iter(["cmdline", "status"])
+                if word in (each.info["cmdline"] or []) and each.info["status"] != psutil.STATUS_ZOMBIE
+            ]
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(0.5)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faults", type=int, default=50)
+    parser.add_argument("--faults", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--clusters", type=int, default=3, help="trials at a time, each on a cluster of its own")
     arguments = parser.parse_args()
+    if not available(accounting=True):
+        sys.exit(f"This needs root and Slurm: apt-get install {' '.join(PACKAGES + ACCOUNTING_PACKAGES)}")
     # Every kind as often as any other, in an order of their own.
     kinds = [arguments.only[number % len(arguments.only)] for number in range(arguments.faults)]
     random.Random(arguments.seed).shuffle(kinds)
@@ -130,7 +154,8 @@ def main() -> None:
     def work(folder: Path) -> int:
         """Number of faults not survived among those this cluster took."""
         failed = 0
-        with Cluster(folder / "slurm") as cluster:
+        # Two nodes of one GPU, and a database; the profile asks squeue, some faults sacct.
+        with Cluster(folder / "slurm", gpus=1, nodes=2, accounting=True) as cluster:
             drill = Drill(folder / "project", cluster, arguments.seed)
             with contextlib.suppress(queue.Empty):
                 while True:

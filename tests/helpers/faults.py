@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING
 import psutil
 import torch
 
+from helpers.cluster import NARROW
+from terralucas.study.head import read_head
 from terralucas.training.resume import ResumeFile
 
 if TYPE_CHECKING:
+    from helpers.cluster import Cluster
     from helpers.drill import Drill
 
 EPOCHS = 150
@@ -39,7 +42,11 @@ QUICK = (
     "--retries",
     1,
 )
-PATIENCE_S = 300
+# Other work of the machine makes trials slow; only one that hangs takes this long.
+PATIENCE_S = 900
+# Ctrl-C must end a study within a minute, and Snakemake some seconds later.
+INTERRUPTED_S = 75
+SACCT = ("--slurm-status-command", "sacct")
 
 
 class NotSurvivedError(AssertionError):
@@ -58,6 +65,8 @@ class Trial:
         packed: whether both runs share a job.
         random: further draws of this trial.
         notes: what was seen.
+        options: of Snakemake, beside those of every trial.
+        profile: of Snakemake.
     """
 
     drill: Drill
@@ -68,6 +77,12 @@ class Trial:
     packed: bool
     random: random.Random
     notes: list[str] = field(default_factory=list)
+    options: tuple[str, ...] = ()
+    profile: str = "profiles/slurm"
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.drill.cluster
 
     @property
     def folder(self) -> Path:
@@ -86,8 +101,8 @@ class Trial:
         """Start the study as a user does."""
         project = self.drill.project
         command = project.command(
-            "--profile", "profiles/slurm", *QUICK, "--configfile", f"config/{self.name}.yaml",
-            "--group-components", f"runs-{{backbone}}-{{decoder}}={2 if self.packed else 1}",
+            "--profile", self.profile, *QUICK, "--configfile", f"config/{self.name}.yaml",
+            "--group-components", f"runs-{{backbone}}-{{decoder}}={2 if self.packed else 1}", *self.options,
         )  # fmt: skip
         with self.terminal.open("a", encoding="utf-8") as terminal:
             return subprocess.Popen(
@@ -127,8 +142,30 @@ class Trial:
 
     def slurm_job(self) -> str:
         """The Slurm job in which the run trains."""
+        return self._variable_of_training("SLURM_JOB_ID")
+
+    def node(self) -> str:
+        """The node on which the run trains."""
+        return self._variable_of_training("SLURMD_NODENAME")
+
+    def jobs(self) -> dict[str, str]:
+        """States of the study's jobs that wait or run, by id; not of those that are ending."""
+        rows = [row.split("|") for row in self.cluster.run("squeue", "-h", "-o", "%i|%T|%j").splitlines()]
+        return {row[0]: row[1] for row in rows if row[2].startswith(f"{self.name}-") and row[1] != "COMPLETING"}
+
+    def interrupt(self, process: subprocess.Popen, *phrases: str) -> None:
+        """Press Ctrl-C; the study ends within a minute and says all of this."""
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        self.must_fail_saying(*phrases, process=process)
+        seconds = time.monotonic() - started
+        self.notes.append(f"ended {seconds:.0f} s after Ctrl-C")
+        if seconds > INTERRUPTED_S:
+            raise NotSurvivedError(f"ended only {seconds:.0f} s after Ctrl-C")
+
+    def _variable_of_training(self, name: str) -> str:
         environment = Path(f"/proc/{self.training_process().pid}/environ").read_bytes().split(b"\0")
-        return next(each for each in environment if each.startswith(b"SLURM_JOB_ID=")).decode().split("=")[1]
+        return next(each for each in environment if each.startswith(f"{name}=".encode())).decode().split("=")[1]
 
     def wait(self, condition: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
         deadline = time.monotonic() + PATIENCE_S
@@ -168,7 +205,7 @@ def sigterm_job(trial: Trial) -> None:
 def scancel(trial: Trial) -> None:
     process = trial.start()
     trial.until_struck(process)
-    trial.drill.cluster.run("scancel", trial.slurm_job())
+    trial.cluster.run("scancel", trial.slurm_job())
     trial.must_end_well(process)
 
 
@@ -177,33 +214,34 @@ def requeue(trial: Trial) -> None:
     trial.until_struck(process)
     job = trial.slurm_job()
     # The profile forbids it; an administrator can all the same.
-    trial.drill.cluster.run("scontrol", "update", f"JobId={job}", "Requeue=1")
-    trial.drill.cluster.run("scontrol", "requeue", job)
+    trial.cluster.run("scontrol", "update", f"JobId={job}", "Requeue=1")
+    trial.cluster.run("scontrol", "requeue", job)
     trial.must_end_well(process)
 
 
 def node_down(trial: Trial) -> None:
     process = trial.start()
     trial.until_struck(process)
-    trial.drill.cluster.node_down("drill")
+    node = trial.node()
+    trial.cluster.node_down("drill", node)
     time.sleep(5)
-    trial.drill.cluster.node_up()
+    trial.cluster.node_up(node)
     trial.must_end_well(process)
 
 
 def controller_restart(trial: Trial) -> None:
     process = trial.start()
     trial.until_struck(process)
-    trial.drill.cluster.restart_controller()
+    trial.cluster.restart_controller()
     trial.must_end_well(process)
 
 
 def controller_outage(trial: Trial) -> None:
     process = trial.start()
     trial.until_struck(process)
-    trial.drill.cluster.kill_controller()
+    trial.cluster.kill_controller()
     time.sleep(60)
-    trial.drill.cluster.start_controller()
+    trial.cluster.start_controller()
     trial.must_end_well(process)
 
 
@@ -213,16 +251,17 @@ def time_limit(trial: Trial) -> None:
     training = trial.until_struck(process)
     job = trial.slurm_job()
     training.suspend()
-    trial.drill.cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=1")
+    trial.cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=1")
     trial.must_end_well(process)
-    trial.notes.append(trial.drill.cluster.run("scontrol", "show", "job", job).split("JobState=")[1].split()[0])
+    trial.notes.append(trial.cluster.run("scontrol", "show", "job", job).split("JobState=")[1].split()[0])
 
 
 def head_interrupted(trial: Trial) -> None:
     process = trial.start()
     trial.until_struck(process)
-    process.send_signal(signal.SIGINT)
-    trial.must_fail_saying("What is finished is kept", process=process)
+    trial.interrupt(process, "What is finished is kept", "all SLURM jobs of this session are cancelled")
+    if trial.jobs():
+        raise NotSurvivedError(f"jobs go on after Ctrl-C: {trial.jobs()}")
     trial.must_end_well()
 
 
@@ -333,11 +372,241 @@ def predictions_half_written(trial: Trial) -> None:
     trial.must_end_well()
 
 
+def node_lost(trial: Trial) -> None:
+    """A node goes down for the rest of the study, and the other one takes over."""
+    process = trial.start()
+    trial.until_struck(process)
+    node = trial.node()
+    trial.cluster.node_down("drill", node)
+    try:
+        trial.must_end_well(process)
+    finally:
+        trial.cluster.node_up(node)
+
+
+def only_node_down(trial: Trial) -> None:
+    """The only node of a site with accounting goes down and comes back; it must not stay excluded."""
+    trial.options = SACCT
+    trial.cluster.node_down("drill", "n2")
+    try:
+        process = trial.start()
+        trial.until_struck(process)
+        trial.cluster.node_down("drill", "n1")
+        time.sleep(5)
+        trial.cluster.run("scontrol", "update", "NodeName=n1", "State=RESUME")
+        trial.must_end_well(process)
+    finally:
+        trial.cluster.node_up("n2")
+
+
+def _preempt(trial: Trial, partition: str) -> None:
+    trial.options = ("--default-resources", f"slurm_partition={partition}")
+    process = trial.start()
+    trial.until_struck(process)
+    nodes = len(trial.cluster.nodes)
+    trial.cluster.run(
+        "sbatch", "-p", "urgent", f"-N{nodes}", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 5"
+    )  # fmt: skip
+    trial.must_end_well(process)
+
+
+def _let_slurm_requeue(trial: Trial) -> None:
+    """Edit the profile as its user does."""
+    folder = trial.drill.project.folder / "profiles"
+    (folder / "requeue").mkdir(exist_ok=True)
+    text = (folder / "slurm" / "config.yaml").read_text(encoding="utf-8")
+    (folder / "requeue" / "config.yaml").write_text(text.replace("slurm-no-requeue", "slurm-requeue"), encoding="utf-8")
+    trial.profile = "profiles/requeue"
+
+
+def preempted_requeue(trial: Trial) -> None:
+    """A job with higher priority takes the node, and SLURM starts the job again."""
+    _let_slurm_requeue(trial)
+    _preempt(trial, "requeued")
+
+
+def preempted_cancel(trial: Trial) -> None:
+    _preempt(trial, "cancelled")
+
+
+def preempted_cancel_requeue(trial: Trial) -> None:
+    """The job may be requeued, and the partition cancels it all the same."""
+    _let_slurm_requeue(trial)
+    _preempt(trial, "cancelled")
+
+
+def submit_limit(trial: Trial) -> None:
+    """A QOS allows one job of a user in the queue, and the study has two."""
+    trial.packed, trial.options = False, ("--slurm-qos", NARROW)
+    process = trial.start()
+    trial.wait(lambda: "takes no more jobs for now (QOSMaxSubmitJobPerUserLimit" in trial.output, process)
+    trial.must_end_well(process)
+
+
+def submit_refused(trial: Trial) -> None:
+    """The partition takes no jobs for a while."""
+    trial.cluster.run("scontrol", "update", "PartitionName=gpu", "State=INACTIVE")
+    try:
+        process = trial.start()
+        trial.wait(lambda: "takes no more jobs for now (Batch job submission failed: Req" in trial.output, process)
+        time.sleep(10)
+    finally:
+        trial.cluster.run("scontrol", "update", "PartitionName=gpu", "State=UP")
+    trial.must_end_well(process)
+
+
+def submit_unanswered(trial: Trial) -> None:
+    """The controller takes a job, and its answer is lost."""
+    trial.packed = False
+    answers = trial.cluster.folder / "unanswered"
+    answers.write_text("")
+    trial.cluster.replace_client(
+        "sbatch",
+        f'id=$({{real}} "$@") || exit 1\n'
+        f"if [ $(wc -l < '{answers}') -lt 2 ]; then echo $id >> '{answers}'; "
+        "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1; fi\n"
+        "echo $id\n",
+    )
+    try:
+        process = trial.start()
+        trial.wait(lambda: len(answers.read_text().split()) == 2, process)
+        trial.must_end_well(process)
+    finally:
+        trial.cluster.restore_client("sbatch")
+    trial.notes.append(f"lost {' '.join(answers.read_text().split())}")
+
+
+def submit_slow_interrupted(trial: Trial) -> None:
+    """Ctrl-C while both jobs are being submitted to a slow controller."""
+    trial.packed = False
+    begun = trial.cluster.folder / "begun"
+    begun.unlink(missing_ok=True)
+    trial.cluster.replace_client("sbatch", f"touch '{begun}'; sleep 3\nexec {{real}} \"$@\"\n")
+    try:
+        process = trial.start()
+        trial.wait(begun.exists, process)
+        time.sleep(trial.random.uniform(0, 4))
+        trial.interrupt(process, "all SLURM jobs of this session are cancelled")
+        time.sleep(5)
+        if trial.jobs():
+            raise NotSurvivedError(f"jobs go on after Ctrl-C: {trial.jobs()}")
+    finally:
+        trial.cluster.restore_client("sbatch")
+    trial.must_end_well()
+
+
+def squeue_fails_interrupted(trial: Trial) -> None:
+    """Ctrl-C while squeue fails."""
+    process = trial.start()
+    trial.until_struck(process)
+    trial.cluster.replace_client("squeue", "echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1\n")
+    try:
+        time.sleep(2)
+        trial.interrupt(process, "all SLURM jobs of this session are cancelled")
+    finally:
+        trial.cluster.restore_client("squeue")
+    if trial.jobs():
+        raise NotSurvivedError(f"jobs go on after Ctrl-C: {trial.jobs()}")
+    trial.must_end_well()
+
+
+def outage_interrupted(trial: Trial) -> None:
+    """Ctrl-C while the controller is away: its jobs cannot be cancelled; the next start does it."""
+    process = trial.start()
+    trial.until_struck(process)
+    trial.cluster.kill_controller()
+    time.sleep(5)
+    try:
+        trial.interrupt(process, "To cancel them: scancel --name=")
+    finally:
+        trial.cluster.start_controller()
+    trial.must_end_well()
+
+
+def squeue_lies(trial: Trial) -> None:
+    process = trial.start()
+    trial.until_struck(process)
+    trial.cluster.replace_client("squeue", "echo 'The batch system is busy; please come back later'\n")
+    time.sleep(20)
+    trial.cluster.restore_client("squeue")
+    trial.must_end_well(process)
+
+
+def job_outlives_study(trial: Trial) -> None:
+    """Jobs of a killed head wait until the study, started again, is finished; then they start."""
+    trial.packed = False
+    trial.cluster.replace_client("sbatch", 'exec {real} --hold "$@"\n')
+    try:
+        process = trial.start()
+        trial.wait(lambda: len(trial.jobs()) == len(SEEDS), process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    finally:
+        trial.cluster.restore_client("sbatch")
+    held = set(trial.jobs())
+    # Jobs wait for this folder of their Snakemake, which the next one deletes; a Snakemake of before this rule left it.
+    folders = [Path(path) for path in read_head(trial.folder).temporary]
+    trial.drill.project.snakemake("--unlock", "--configfile", f"config/{trial.name}.yaml")
+    trial.options = ("--config", "earlier_jobs=report")
+    trial.must_end_well()
+    if "jobs of earlier starts of this study are in the queue" not in trial.output:
+        raise NotSurvivedError("jobs of an earlier start are not reported")
+    before = {path: path.stat().st_mtime_ns for path in (trial.folder / RUNS).glob("*/*")}
+    for folder in folders:
+        folder.mkdir()
+    trial.cluster.run("scontrol", "release", *held)
+    trial.wait(lambda: not trial.jobs())
+    for folder in folders:
+        folder.rmdir()
+    for job in held:
+        trial.wait(lambda job=job: "JobState=COMPLETING" not in trial.cluster.run("scontrol", "show", "job", job))
+        shown = trial.cluster.run("scontrol", "show", "job", job)
+        if "JobState=COMPLETED" not in shown:
+            raise NotSurvivedError(f"a job of the earlier start did not end well: {shown}")
+    after = {path: path.stat().st_mtime_ns for path in (trial.folder / RUNS).glob("*/*")}
+    if before != after:
+        raise NotSurvivedError(f"the finished runs changed: {sorted(before.items() ^ after.items())}")
+    planned = trial.drill.project.planned("--configfile", f"config/{trial.name}.yaml")
+    if planned:
+        raise NotSurvivedError(f"something is done again: {planned}")
+
+
+def unlocked_while_running(trial: Trial) -> None:
+    """A second head after --unlock, which also frees what runs."""
+    process = trial.start()
+    trial.until_struck(process)
+    trial.drill.project.snakemake("--unlock", "--configfile", f"config/{trial.name}.yaml")
+    trial.must_fail_saying("is running already")
+    trial.must_end_well(process)
+
+
+def accounting_scancel(trial: Trial) -> None:
+    """sacct says "CANCELLED by" and a user."""
+    trial.options = SACCT
+    scancel(trial)
+
+
+def accounting_frozen(trial: Trial) -> None:
+    """The database answers nothing for a while."""
+    trial.options = SACCT
+    process = trial.start()
+    trial.until_struck(process)
+    trial.cluster.suspend_accounting()
+    try:
+        time.sleep(30)
+    finally:
+        trial.cluster.resume_accounting()
+    trial.must_end_well(process)
+
+
 FAULTS: dict[str, Callable[[Trial], None]] = {
     function.__name__: function
     for function in (
         sigkill_job, sigterm_job, scancel, requeue, node_down, controller_restart, controller_outage, time_limit,
         head_interrupted, head_killed, two_heads, disk_full, results_read_only, features_corrupted, sidecar_corrupted,
-        sidecar_foreign, predictions_half_written,
+        sidecar_foreign, predictions_half_written, node_lost, only_node_down, preempted_requeue, preempted_cancel,
+        preempted_cancel_requeue, submit_limit, submit_refused, submit_unanswered, submit_slow_interrupted,
+        squeue_fails_interrupted, outage_interrupted, squeue_lies, job_outlives_study, unlocked_while_running,
+        accounting_scancel, accounting_frozen,
     )
 }  # fmt: skip

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from terralucas.backbones.encoder import build_backbone
+from terralucas.data.chip_files import read_unchanged
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN
 from terralucas.data.packed_chips import pack_chips
 from terralucas.data.split_files import write_split
@@ -77,8 +78,11 @@ def make_study(folder):
     for name, chip in zip(files, chips, strict=True):
         (folder / name).write_bytes(chip.tobytes())
         sums.append(hashlib.sha256(chip.tobytes()).hexdigest())
-    decode = lambda data: np.frombuffer(data, np.float32).reshape(6, SIDE, SIDE)  # noqa: E731
-    write_json(folder / "packed.json", pack_chips(folder, files, sums, decode, 2, folder / "packed.npy"))
+
+    def read(path, sha256):
+        return np.frombuffer(read_unchanged(path, sha256).data, np.float32).reshape(6, SIDE, SIDE)
+
+    write_json(folder / "packed.json", pack_chips(folder, files, sums, read, 2, folder / "packed.npy"))
     mean = np.nanmean(chips, axis=(2, 3), dtype=np.float64)
     m2 = np.nansum((chips - mean[..., None, None]) ** 2, axis=(2, 3), dtype=np.float64)
     ids = [f"chip {index}" for index in range(N)]

@@ -10,19 +10,32 @@ from helpers.debian import PackageError
 from helpers.project import Project
 
 
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory):
-    """A running cluster; Slurm is installed where it is missing, this is root and there is apt-get."""
+def require_slurm(accounting=False):
+    """Install Slurm, or its database, where it is missing, this is root and there is apt-get; else skip the test."""
     try:
-        if not available():
-            install()
+        if not available(accounting):
+            install(accounting)
             warnings.warn(pytest.PytestWarning("apt-get installed Slurm for these tests"), stacklevel=1)
     except (ClusterError, PackageError) as error:
         if os.environ.get("TERRALUCAS_REQUIRE_SLURM") == "1":
             pytest.fail(f"TERRALUCAS_REQUIRE_SLURM is 1, and there is no Slurm: {error}")
         warnings.warn(pytest.PytestWarning(f"NOT TESTED: nothing ran on Slurm, because {error}"), stacklevel=1)
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """A running cluster of one node, without accounting."""
+    require_slurm()
     with Cluster(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """A running cluster of two nodes of one GPU, with a database."""
+    require_slurm(accounting=True)
+    with Cluster(tmp_path_factory.mktemp("site"), gpus=1, cpus=1, nodes=2, accounting=True) as running:
         yield running
 
 

@@ -1,4 +1,5 @@
-"""The cluster itself: it stands beside others, outlives its controller, and leaves nothing behind."""
+"""The cluster itself: it stands beside others, outlives its controller, and leaves nothing behind; nodes, limits and
+preemption are Slurm's own."""
 
 import time
 from pathlib import Path
@@ -7,7 +8,7 @@ import psutil
 import pytest
 
 from helpers import cluster as cluster_module
-from helpers.cluster import Cluster, ClusterError
+from helpers.cluster import NARROW, Cluster, ClusterError
 
 pytestmark = pytest.mark.slurm
 
@@ -65,6 +66,34 @@ def test_a_broken_node_puts_its_job_back_into_the_queue_until_it_is_up(other):
     wait_until(lambda: state(other, job) == "PENDING")
     other.node_up()
     wait_until(lambda: state(other, job) == "RUNNING")
+
+
+def test_nodes_of_one_machine_have_their_own_gpus(site):
+    jobs = [submit(site, "sleep 1000") for _ in range(3)]
+    wait_until(lambda: [state(site, job) for job in jobs] == ["RUNNING", "RUNNING", "PENDING"])
+    assert site.run("squeue", "-h", "-t", "R", "-o", "%N").split() == ["n1", "n2"]
+    site.run("scancel", *jobs)
+    wait_until(lambda: site.jobs() == [])
+
+
+def test_a_database_knows_ended_jobs_and_enforces_limits(site):
+    job = int(site.run("sbatch", "--parsable", "--qos", NARROW, "-o", "/dev/null", "--wrap", "sleep 1000"))
+    with pytest.raises(ClusterError, match="QOSMaxSubmitJobPerUserLimit"):
+        site.run("sbatch", "--qos", NARROW, "-o", "/dev/null", "--wrap", "true")
+    site.run("scancel", job)
+    wait_until(lambda: "CANCELLED by 0" in site.run("sacct", "-X", "-P", "-n", "-o", "State", "-j", job))
+
+
+@pytest.mark.parametrize(("partition", "becomes"), [("requeued", "PENDING"), ("cancelled", "PREEMPTED")])
+def test_partitions_preempt_in_both_modes(site, partition, becomes):
+    job = int(
+        site.run("sbatch", "--parsable", "-p", partition, "--requeue", "-N2", "-o", "/dev/null", "--wrap", "sleep 1000")
+    )
+    wait_until(lambda: state(site, job) == "RUNNING")
+    urgent = int(site.run("sbatch", "--parsable", "-p", "urgent", "-N2", "-o", "/dev/null", "--wrap", "sleep 1000"))
+    wait_until(lambda: becomes in site.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%T"))
+    site.run("scancel", job, urgent)
+    wait_until(lambda: site.jobs() == [])
 
 
 def test_a_failed_start_shows_the_logs_and_leaves_nothing(cluster, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""A short form of the drill: some faults, each of another kind. `make drill` does all kinds, 50 times."""
+"""A short form of the drill: some faults, each of another kind. `make drill` does all kinds, 60 times."""
 
 import pytest
 
@@ -16,7 +16,12 @@ def drill(cluster, tmp_path_factory):
 @pytest.mark.parametrize(
     ("number", "kind"),
     list(
-        enumerate(["sigkill_job", "scancel", "requeue", "node_down", "head_killed", "two_heads", "features_corrupted"])
+        enumerate(
+            [
+                *("sigkill_job", "scancel", "node_down", "features_corrupted", "job_outlives_study"),
+                *("submit_slow_interrupted", "unlocked_while_running"),
+            ]
+        )
     ),
 )
 def test_a_fault_costs_time_but_no_numbers(drill, number, kind):

@@ -42,6 +42,35 @@ def test_a_failure_inside_a_pack_loses_only_that_run(project):
     assert {path.name: path.stat().st_mtime_ns for path in (runs / "seed-1").iterdir()} == finished
 
 
+def test_a_job_that_slurm_never_takes_fails_at_once_with_what_to_do(project):
+    """The first attempt would be followed by two more, each with more memory and time."""
+    config = project.write_config(TINY | {"study": "packs"}, "packs")
+    project.snakemake("--cores", 2, "--configfile", config, "--until", "extract_features", "split_chips")
+    failed = project.snakemake(
+        *QUICK, config, "--forcerun", "train_run", "--retries", 2, "--default-resources", "slurm_partition=nowhere",
+        check=False,
+    )  # fmt: skip
+    assert failed.returncode != 0
+    lines = failed.output.splitlines()
+    failures = [number for number, line in enumerate(lines) if line.startswith("FAILED")]
+    assert len(failures) == 2, failed.output[-4000:]
+    assert [line.strip() for line in lines[failures[1] + 1 : failures[1] + 4]] == [
+        "SLURM does not take this job.",
+        "found: invalid partition specified: nowhere; Batch job submission failed: Invalid partition name specified",
+        "what to do: correct the settings of your site at the top of profiles/slurm/config.yaml (docs/slurm.md, "
+        "section 9)",
+    ]
+
+
+def test_a_local_rule_that_fails_is_not_tried_again(project):
+    weights = {"source": "file", "path": "nowhere.pt"}
+    study = TINY | {"study": "weightless", "backbones": {"tiny": TINY["backbones"]["tiny"] | {"weights": weights}}}
+    failed = project.snakemake(*QUICK, project.write_config(study, "weightless"), check=False)
+    assert failed.returncode != 0
+    assert failed.output.count("FAILED  fetch_weights · tiny") == 1, failed.output[-4000:]
+    assert "it is started again" not in failed.output
+
+
 @pytest.mark.parametrize("name", ["it's mine", "a $(touch x)", "a `touch x`"])
 def test_a_folder_whose_name_would_break_the_jobs_command_lines_is_refused(cluster, tmp_path, name):
     other = Project(tmp_path / name, cluster.environment)

@@ -3,12 +3,13 @@
 import errno
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from terralucas.disk import check_writable, explain, remove_leftovers
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, write_json
+from terralucas.files import atomic_path, sha256_of_json, write_json
 
 
 def test_a_new_file_has_the_mode_of_any_other(tmp_path):
@@ -80,3 +81,23 @@ def test_leftovers_of_killed_writes_go_with_the_file(tmp_path):
         (tmp_path / name).touch()
     remove_leftovers(tmp_path, "resume.ckpt")
     assert [path.name for path in tmp_path.iterdir()] == ["run.yaml"]
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "parent"])
+def test_what_cannot_be_read_is_not_called_unwritable(tmp_path, monkeypatch, what):
+    """Permissions do not bind root, who may run the tests: what the kernel would say is given here."""
+    place = tmp_path / "place"
+    place.mkdir() if what == "folder" else place.write_text("x")
+    denied = {"file": (place, os.R_OK), "folder": (place, os.R_OK | os.X_OK), "parent": (tmp_path, os.X_OK)}[what]
+    monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != denied)
+    message = str(explain(PermissionError(errno.EACCES, "Permission denied", str(place))))
+    assert message.startswith(f"{place} cannot be read.")
+    assert "written" not in message
+    monkeypatch.setattr(os, "access", lambda path, mode: True)
+    assert "cannot be written" in str(explain(PermissionError(errno.EACCES, "Permission denied", str(place))))
+
+
+def test_names_that_are_not_utf8_have_a_checksum_and_can_be_shown():
+    names = [os.fsdecode(b"caf\xe9"), os.fsdecode(b"caf\xe8")]
+    assert len({sha256_of_json(name) for name in names}) == 2
+    assert str(StudyError(names[0], found=names[1])).encode() == b"caf\\xe9\n  found: caf\\xe8"

@@ -49,6 +49,15 @@ def test_other_chips_and_diverged_runs_are_refused(tmp_path):
         read_run_predictions(tmp_path / "p.parquet", NAMES, ROWS)
 
 
+def test_a_damaged_file_is_refused_with_what_to_do(tmp_path):
+    path = tmp_path / "seed-0" / "predictions.parquet"
+    write_predictions(path, PredictionTable(["a"], np.array(["test"]), np.array([0]), np.zeros((1, 2))))
+    for content in (path.read_bytes()[:-3], b""):
+        path.write_bytes(content)
+        with pytest.raises(StudyError, match=r"cannot be read[\s\S]*delete the folder .*seed-0"):
+            read_predictions(path)
+
+
 def test_shares_of_classes():
     assert class_shares(np.array([0, 2, 2, 1]), 3).tolist() == [0.25, 0.25, 0.5]
     with pytest.raises(StudyError, match="lacks a class"):

@@ -3,10 +3,15 @@
 import ast
 import re
 import tomllib
+from dataclasses import asdict
 
 import yaml
 
 from helpers.paths import ROOT, SCRIPTS
+from terralucas.data.band_names import find_contradiction
+from terralucas.data.chip_files import REMEDIES
+from terralucas.data.dataset import CheckLimits
+from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -47,6 +52,27 @@ def test_every_package_says_at_its_door_what_is_inside():
         said = ast.get_docstring(ast.parse(door.read_text(encoding="utf-8"))) if door.is_file() else None
         assert said, f"{door.relative_to(ROOT)} has no docstring"
         assert len(said.split()) >= 5 and said.endswith("."), f"{door.relative_to(ROOT)}: {said}"
+
+
+def test_the_format_of_results_lists_every_kind_of_problem_of_a_chip():
+    text = (ROOT / "docs" / "results-format.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \|", text.partition("# data/report.json")[2], re.MULTILINE)
+    assert sorted(listed) == sorted(REMEDIES)
+
+
+def test_limits_of_chips_have_the_defaults_of_the_schema():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
+    limits = schema["properties"]["dataset"]["properties"]["checks"]["properties"]
+    assert asdict(CheckLimits()) == {name: entry["default"] for name, entry in limits.items()}
+
+
+def test_the_manual_names_the_bands_of_sentinel_2():
+    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\| `(\w+)` \| (B\w+) \|", text, re.MULTILINE))
+    assert listed.keys() == PRETRAINING_STATISTICS_DN.keys()
+    for band, number in listed.items():
+        assert find_contradiction((number,), (band,)) is None
+        assert all(find_contradiction((number,), (other,)) for other in ("BLUE", "RED") if other != band)
 
 
 def test_scripts_are_named_as_their_rules():

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,13 +24,18 @@ from snakemake.spawn_jobs import SpawnedJobArgsFactory
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from _packs import patch_packs
-from _slurm import TESTED_VERSIONS, patch_plugin
+from _slurm import TESTED_VERSIONS, patch_plugin, prepare_slurm
 from terralucas.errors import StudyError
 
 PLUGIN = "snakemake-executor-plugin-slurm"
 REPLACED = (
     (plugin, "get_min_job_age"),
+    (plugin, "is_query_tool_available"),
     (plugin, "query_job_status"),
+    (plugin.Executor, "run_job"),
+    (plugin.Executor, "cancel"),
+    (plugin.Executor, "_report_job_error_threadsafe"),
+    (plugin.Executor, "_report_job_submission_threadsafe"),
     (GroupJob, "log_error"),
     (SpawnedJobArgsFactory, "general_args"),
 )
@@ -52,58 +56,90 @@ def _restored(monkeypatch):
         del GroupJob.rule
 
 
-class Controller:
-    """A `scontrol` of a SLURM that remembers ended jobs for `min_job_age` seconds; None while it is away."""
+class Clients:
+    """Slurm's clients, as shell scripts that a test writes."""
 
     def __init__(self, folder):
-        self.answer = folder / "answer"
-        script = folder / "scontrol"
-        script.write_text(f"#!/bin/sh\nexec cat '{self.answer}'\n")
-        script.chmod(0o755)
+        self.folder = folder
+        self.set_min_job_age(300)
+
+    def write(self, name, script):
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
 
     def set_min_job_age(self, seconds):
-        self.answer.unlink(missing_ok=True)
-        if seconds is not None:
-            self.answer.write_text(f"MinJobAge               = {seconds} sec\n")
+        """A controller that remembers ended jobs for so long; None while it is away."""
+        self.write("scontrol", "exit 1" if seconds is None else f"echo 'MinJobAge               = {seconds} sec'")
 
 
 @pytest.fixture
-def controller(tmp_path, monkeypatch):
+def clients(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    return Controller(tmp_path)
+    return Clients(tmp_path)
 
 
-def settings(command="squeue", requeue=False):
-    return SimpleNamespace(status_command=command, init_seconds_before_status_checks=10, requeue=requeue)
+def executor(command="squeue", requeue=False):
+    settings = SimpleNamespace(status_command=command, init_seconds_before_status_checks=10, requeue=requeue)
+    return SimpleNamespace(workflow=SimpleNamespace(executor_settings=settings), run_uuid="uuid", _failed_nodes={"n7"})
 
 
-@pytest.mark.parametrize(("at_start", "later"), [(300, 300), (None, sys.maxsize)])
-def test_squeue_is_kept_to_while_the_controller_is_away(controller, at_start, later):
-    controller.set_min_job_age(at_start)
-    patch_plugin(settings())
-    controller.set_min_job_age(None)
-    assert plugin.get_min_job_age() == later
+def ask(command):
+    return asyncio.run(plugin.query_job_status(command, logger))[0]
 
 
-def test_a_slurm_that_forgets_too_soon_is_refused_unless_it_has_a_database(controller):
-    controller.set_min_job_age(60)
+@pytest.mark.parametrize("at_start", [300, None])
+def test_squeue_is_kept_to_while_the_controller_is_away_and_sacct_never_asked(clients, at_start):
+    clients.write("sacct", "sleep 1000")
+    clients.set_min_job_age(at_start)
+    patch_plugin(executor(), logger)
+    clients.set_min_job_age(None)
+    assert plugin.get_min_job_age() == at_start
+    assert not plugin.is_query_tool_available("sacct")
+
+
+def test_a_slurm_that_forgets_too_soon_is_refused_unless_it_has_a_database(clients):
+    clients.set_min_job_age(60)
+    clients.write("sacct", "exit 0")
     with pytest.raises(StudyError, match=r"MinJobAge 60 s[\s\S]*expected: 240 s"):
-        patch_plugin(settings())
-    patch_plugin(settings("sacct"))
+        patch_plugin(executor(), logger)
+    patch_plugin(executor("sacct"), logger)
 
 
-@pytest.mark.parametrize(("requeue", "state"), [(False, "CANCELLED"), (True, "PREEMPTED")])
-def test_a_preempted_job_is_over_where_slurm_may_not_requeue(tmp_path, requeue, state):
-    states = tmp_path / "states"
-    states.write_text("7|PREEMPTED\n8|RUNNING\n")
-    patch_plugin(settings("sacct", requeue))
-    found, _ = asyncio.run(plugin.query_job_status(f"cat '{states}'", logger))
-    assert found == {"7": state, "8": "RUNNING"}
+def test_sacct_without_a_database_is_refused(clients):
+    clients.write("sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
+    with pytest.raises(StudyError, match=r"disabled[\s\S]*set slurm-status-command to squeue"):
+        patch_plugin(executor("sacct"), logger)
 
 
-def test_a_status_check_that_fails_stays_a_failed_one(tmp_path):
-    patch_plugin(settings("sacct"))
-    assert asyncio.run(plugin.query_job_status(f"cat '{tmp_path / 'absent'}'", logger)) == (None, None)
+def test_nodes_that_failed_are_not_excluded_and_those_the_user_excludes_are(clients):
+    mine = executor()
+    patch_plugin(mine, logger)
+    mine._failed_nodes.add("n1")
+    assert mine._failed_nodes == {"n7"}
+
+
+def test_a_preempted_job_is_over_where_slurm_may_not_requeue(clients):
+    clients.write("squeue", "printf '7|PREEMPTED\\n8|RUNNING\\n'")
+    patch_plugin(executor(), logger)
+    assert ask("squeue") == {"7": "CANCELLED", "8": "RUNNING"}
+
+
+def test_a_name_makes_jobs_of_earlier_starts_known(clients, tmp_path):
+    """The name of the study and where its results are: another copy of the project has other jobs."""
+    clients.write("squeue", "exit 0")
+    names = []
+    for folder in (tmp_path / "a" / "my study", tmp_path / "b" / "my study"):
+        mine = executor()
+        prepare_slurm(mine, folder, "cancel", logger)
+        names.append(mine.run_uuid)
+    assert [re.sub(r"-[0-9a-f]{8}_", "-HASH_", name) for name in names] == ["my-study-HASH_uuid"] * 2
+    assert names[0] != names[1]
+
+
+def test_a_choice_for_earlier_jobs_that_is_none_is_refused(clients, tmp_path):
+    with pytest.raises(StudyError, match=r"found: 'kill'[\s\S]*expected: cancel or report"):
+        prepare_slurm(executor(), tmp_path, "kill", logger)
 
 
 def test_another_version_of_the_plugin_stops_before_anything_is_replaced(tmp_path, monkeypatch):
@@ -113,7 +149,7 @@ def test_another_version_of_the_plugin_stops_before_anything_is_replaced(tmp_pat
     metadata.write_text(f"Metadata-Version: 2.1\nName: {PLUGIN}\nVersion: 2.9.0\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(StudyError) as stopped:
-        patch_plugin(settings())
+        patch_plugin(executor(), logger)
     assert stopped.value.found == f"{PLUGIN} 2.9.0"
     assert stopped.value.expected == "2.8.0"
     assert stopped.value.remedy == f"pip install {PLUGIN}==2.8.0"
@@ -127,8 +163,9 @@ async def query_with_a_timeout(command, logger, timeout):
 @pytest.mark.parametrize(
     ("owner", "name", "other", "patch", "found"),
     [
-        (plugin, "get_min_job_age", None, lambda: patch_plugin(settings()), "no such function"),
-        (plugin, "query_job_status", query_with_a_timeout, lambda: patch_plugin(settings()), "timeout"),
+        (plugin, "get_min_job_age", None, lambda: patch_plugin(executor(), logger), "no such function"),
+        (plugin, "query_job_status", query_with_a_timeout, lambda: patch_plugin(executor(), logger), "timeout"),
+        (plugin.Executor, "cancel", lambda self, jobs: None, lambda: patch_plugin(executor(), logger), "jobs"),
         (GroupJob, "log_error", lambda self, message: None, patch_packs, "message"),
         (SpawnedJobArgsFactory, "general_args", lambda self: "", patch_packs, r"general_args\(self\)"),
     ],
@@ -154,11 +191,10 @@ def test_the_version_that_is_locked_was_tested():
     assert re.findall(rf"^{PLUGIN}==(\S+)", lock, re.MULTILINE)[0] in TESTED_VERSIONS
 
 
-def test_slurm_without_packs_leaves_snakemake_as_it_is(controller):
-    before = functions()[2:]
-    controller.set_min_job_age(300)
-    patch_plugin(settings())
-    assert functions()[2:] == before
+def test_slurm_without_packs_leaves_snakemake_as_it_is(clients):
+    before = functions()[7:]
+    patch_plugin(executor(), logger)
+    assert functions()[7:] == before
 
 
 def test_a_pack_passes_on_what_slurm_says_and_has_a_rule():

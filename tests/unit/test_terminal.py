@@ -9,7 +9,7 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from _stop import StopAtFailedCheck
-from _terminal import Terminal, duration
+from _terminal import REFUSED, Terminal, duration
 
 
 class Output(list):
@@ -165,6 +165,61 @@ def test_what_slurm_says_of_a_job_it_ended_is_found(runs, tmp_path):
     assert "it ended without saying why" in shown.getvalue()
     fail(logger, runs, [2], said="sbatch: error: invalid partition\n    sbatch call:\n sbatch --parsable …")
     assert shown.getvalue().splitlines()[-1] == "        sbatch: error: invalid partition"
+
+
+SRUN = "srun: error: n1: task 0: Exited with exit code 1\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        # srun's own errors are why the script never began.
+        (
+            "srun: error: Unable to create step for job 5: Requested node configuration is not available\n",
+            "Unable to create step for job 5: Requested node configuration is not available",
+        ),
+        # Of a script that failed, srun says nothing new.
+        (f"ERROR: Bad split.\n{SRUN}", "Bad split."),
+        (f"slurmstepd-n1: error: execve(): python: No such file or directory\n{SRUN}",
+         "execve(): python: No such file or directory"),
+        ("srun: error: n1: task 0: Killed\n", "n1: task 0: Killed"),
+    ],
+)  # fmt: skip
+def test_what_srun_says_is_shown_unless_it_only_follows_from_an_error(runs, tmp_path, log, reason):
+    slurm = tmp_path / "5.log"
+    slurm.write_text(log)
+    logger, shown = terminal(runs)
+    fail(logger, runs, [1], [str(slurm)], said="SLURM-job '5' failed, SLURM status is: 'FAILED'.")
+    assert shown.getvalue().splitlines()[-1] == f"        {reason}"
+
+
+def test_the_reason_of_a_refused_job_is_not_looked_for_in_the_log_of_an_earlier_one(runs):
+    write_log(runs[1], "2026-01-01 10:00:00,000 ERROR train_run: Bad split.\n")
+    logger, shown = terminal(runs)
+    fail(logger, runs, [1], said=f"{REFUSED}\n  found: Invalid qos\n    sbatch call:\n sbatch …")
+    assert shown.getvalue().splitlines()[-2:] == [f"        {REFUSED}", "          found: Invalid qos"]
+
+
+def test_a_pack_that_slurm_does_not_take_finished_nothing_though_files_of_earlier_runs_are_there(runs):
+    for seed in (0, 1):
+        finish(runs[seed])
+    logger, shown = terminal(runs)
+    fail(logger, runs, [0, 1], said=f"{REFUSED}\n  found: Invalid qos")
+    assert shown.getvalue().count("FAILED") == 2
+
+
+def test_nodes_that_are_not_excluded_are_not_said_to_be(runs):
+    logger, shown = terminal(runs)
+    plugin = "failed due to a node failure, SLURM status is: 'NODE_FAIL'. Failed nodes will be excluded from future …"
+    fail(logger, runs, [1], said=plugin)
+    assert shown.getvalue().splitlines()[-1].strip() == plugin.partition(" Failed nodes")[0]
+
+
+def test_what_the_study_says_about_slurm_is_shown(runs):
+    logger, shown = terminal(runs)
+    logger.info("SLURM: 2 jobs wait: Priority.")
+    logger.info("SLURM run ID: 7")
+    assert shown.getvalue().splitlines()[1:] == ["SLURM: 2 jobs wait: Priority."]
 
 
 def fail_alone(logger, job_id, failed_job):

@@ -1,5 +1,8 @@
 """What a dry run plans, shows and refuses, on a fresh clone without data, weights or network."""
 
+import subprocess
+import sys
+
 import pytest
 
 from helpers.tiny_study import TINY
@@ -57,6 +60,18 @@ def test_a_bad_configuration_stops_before_any_job(project, overlay, said):
     assert done.returncode != 0
     assert said in done.output
     assert "Job stats" not in done.output
+
+
+def test_a_python_whose_path_has_a_blank_is_refused_before_any_job(project, tmp_path):
+    environment = tmp_path / "my project" / ".venv"
+    environment.parent.mkdir()
+    environment.symlink_to(sys.prefix)
+    command = [environment / "bin" / "python", "-m", "snakemake", "-n", "--configfile", "config/demo.yaml"]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Jobs cannot be started with this Python" in done.stdout + done.stderr
+    assert f"a blank in {environment}/bin/python" in done.stdout + done.stderr
+    assert "Job stats" not in done.stdout + done.stderr
 
 
 def test_normalising_by_training_chips_makes_features_for_each_seed(project):

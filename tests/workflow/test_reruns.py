@@ -1,10 +1,19 @@
-"""What an edit of the code makes run again: the table of docs/architecture.md, by dry runs on a finished study."""
+"""What makes a finished study run again, by dry runs: edits (docs/architecture.md has a table), files, names."""
 
 import ast
+import os
+import random
 import re
+import tarfile
+import time
 from contextlib import contextmanager
 
 import pytest
+import rasterio
+
+from helpers.project import results
+from helpers.tiny_study import TINY
+from terralucas.data.simulation import write_archive
 
 pytestmark = pytest.mark.workflow
 
@@ -106,3 +115,89 @@ def test_messages_of_chip_discovery_rerun_nothing(study):
     files = [study.folder / CORE / "data" / name for name in ("discovery.py", "index.py", "chip_files.py")]
     assert sum(len(re.findall(message, path.read_text(encoding="utf-8"))) for path in files) > 10
     assert changed_everywhere(study, lambda text: re.sub(message, r"\1in other words: \2", text), files) == set()
+
+
+def test_times_of_results_rerun_nothing(study):
+    """A copy to another disk without times, in any order."""
+    files = [path for path in results(study).rglob("*") if path.is_file()]
+    times = {path: path.stat().st_mtime_ns for path in files}
+    shuffled = random.Random(1)
+    for path in files:
+        moment = time.time() - shuffled.uniform(0, 1e5)
+        os.utime(path, (moment, moment))
+    try:
+        assert planned(study) == set()
+        (results(study) / "features/tiny/all/pooled.npy").touch()
+        assert planned(study) == set()
+    finally:
+        for path, moment in times.items():
+            os.utime(path, ns=(moment, moment))
+
+
+def test_a_corrected_class_name_reruns_tables_figures_and_report(study):
+    classes = [entry | {"name": f"{{0}} Corrected {entry['code']}"} for entry in TINY["dataset"]["classes"]]
+    config = study.write_config(TINY | {"dataset": TINY["dataset"] | {"classes": classes}}, "corrected")
+    assert set(study.planned("--configfile", config)) == TABLES
+
+
+def test_a_report_of_what_is_there_refuses_runs_of_another_configuration(study):
+    overlay = ("--config", "report={unfinished_runs: name}", "training={epochs: 4}")
+    for start in ("-n", "--cores=1"):
+        done = study.snakemake(start, "--configfile", "config/small.yaml", *overlay, check=False)
+        assert done.returncode != 0
+        assert "2 run(s) of another configuration" in done.output
+        assert "tiny/weighted_ce/identity/seed-0, tiny/weighted_ce/identity/seed-1" in done.output
+    assert planned(study) == set()
+
+
+CHIPS = {"retrieve_chips", "index_chips", "split_chips"}
+
+
+@pytest.fixture(scope="module")
+def folder_study(project, tmp_path_factory):
+    """A study on a folder of chips, up to its splits: a function that plans it, the folder, one that makes a file."""
+    temporary = tmp_path_factory.mktemp("source")
+    write_archive(temporary / "chips.tar.gz", chips=400, size_px=32, seed=1)
+    chips = temporary / "{x} chips"
+    with tarfile.open(temporary / "chips.tar.gz") as archive:
+        archive.extractall(chips, filter="data")
+    source = {"type": "directory", "path": str(chips)}
+    config = project.write_config(
+        TINY | {"study": "folder", "dataset": TINY["dataset"] | {"sources": [source]}}, "folder"
+    )
+    target = "results/folder/splits/seed-0.csv"
+
+    def plan():
+        return set(project.planned("--configfile", config, "--", target))
+
+    def make(path):
+        project.snakemake("--cores", 1, "--configfile", config, "--", path)
+
+    make(target)
+    return plan, chips, make
+
+
+def test_times_of_chips_files_nobody_reads_and_a_folder_that_is_away_rerun_nothing(folder_study):
+    plan, chips, _ = folder_study
+    for path in chips.rglob("*"):
+        path.touch()
+    for name in (".DS_Store", "notes.txt"):
+        (chips / name).write_text("nobody reads this")
+    assert plan() == set()
+    away = chips.rename(chips.with_name("away"))
+    try:
+        assert plan() == set()
+    finally:
+        away.rename(chips)
+
+
+def test_another_content_of_a_chip_reruns_all_that_depends_on_it(folder_study):
+    plan, chips, make = folder_study
+    first = next(chips.rglob("*.tif"))
+    with rasterio.open(first, "r+") as file:
+        file.write(file.read() * 0.99)
+    os.utime(first, (1, 1))
+    assert plan() == CHIPS, "though the file is older than before"
+    # Stopped after the index, before what depends on it.
+    make("results/folder/data/chips.parquet")
+    assert plan() == {"split_chips"}

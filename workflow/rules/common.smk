@@ -3,8 +3,6 @@ import copy
 import itertools
 import re
 
-from snakemake.exceptions import WorkflowError
-
 from terralucas.study.settings import (
     BOOKKEEPING,
     END_TO_END_BOOKKEEPING,
@@ -15,16 +13,20 @@ from terralucas.study.settings import (
     training_settings,
     without_secrets,
 )
+from terralucas.study.config_files import require_targets_of_study
 from terralucas.study.validation import resolve
-from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 from terralucas.names import run_name, seed_name
 from terralucas.backbones.feature_kinds import kind_of_features
 
+# What becomes of SLURM jobs of earlier starts: a setting of the site, which a profile sets, and not of the study.
+EARLIER_JOBS = config.pop("earlier_jobs", "cancel")
 # The configuration of the user, before the defaults are filled in.
 WRITTEN = copy.deepcopy(config)
 try:
     config.update(resolve(config))
+    if workflow.is_main_process:
+        require_targets_of_study(sys.argv[1:], config["study"], workflow.config_settings.configfiles)
 except StudyError as error:
     raise WorkflowError(str(error)) from None
 
@@ -64,25 +66,6 @@ wildcard_constraints:
     # The chips whose statistics normalise all chips: all, or the training chips of a seed.
     normalised_by=f"all|{ANY_SEED}",
     kind=r"(pooled|tokens)(-\d+)*",
-
-
-def list_local_archives():
-    """Return the paths of the source archives that exist on this machine."""
-    paths = [Path(source["path"]).expanduser() for source in DATASET["sources"] if source["type"] == "archive"]
-    return [str(path) for path in paths if path.is_file()]
-
-
-def hash_source_folders():
-    """Return a hash of names, sizes and times of the files in source folders, so that changed files rerun jobs."""
-    folders = [Path(source["path"]).expanduser() for source in DATASET["sources"] if source["type"] == "directory"]
-    files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
-    return sha256_of_json([[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files])
-
-
-def get_weights_file(wildcards):
-    """Return the weights file of a backbone if it is configured and exists on this machine."""
-    path = Path(config["backbones"][wildcards.backbone]["weights"].get("path", "")).expanduser()
-    return [str(path)] if path.is_file() else []
 
 
 def get_split_settings():
@@ -153,6 +136,7 @@ def list_control_files(name):
 
 
 include: "code.smk"
+include: "contents.smk"
 include: "report_files.smk"
 include: "resources.smk"
 include: "treatments.smk"

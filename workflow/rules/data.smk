@@ -2,8 +2,6 @@
 
 
 rule retrieve_chips:
-    input:
-        archives=list_local_archives(),
     output:
         f"{RESULTS}/data/retrieval.json",
     log:
@@ -26,7 +24,11 @@ rule retrieve_chips:
         ),
         # Not compared, because addresses may contain passwords and Snakemake stores the parameters that it compares.
         sources=without_rerun(DATASET["sources"]),
-        tracked=[sha256_of_json(DATASET["sources"]), hash_source_folders()],
+        tracked=sha256_of_json(DATASET["sources"]),
+        # A function, so that only jobs that need it look at all files.
+        contents=lambda wildcards: get_sources_token(),
+        layout=without_rerun(DATASET["layout"]),
+        record=SOURCE_FILES_RECORD,
         folder=f"{DOWNLOADS}/chips/{DATASET_FOLDER}",
     message:
         "Retrieving the chips"
@@ -55,7 +57,15 @@ rule index_chips:
         runtime=60,
     params:
         code=code_fingerprint("index_chips"),
-        dataset={key: value for key, value in DATASET.items() if key not in ("sources", "pixel_size_m")},
+        # retrieval.json may stay the same when chips change.
+        contents=lambda wildcards: get_sources_token(),
+        compared={key: value for key, value in DATASET.items() if key not in ("sources", "pixel_size_m", "classes")},
+        # A function: Snakemake would take braces in a list for wildcards.
+        codes=lambda wildcards: [entry["code"] for entry in DATASET["classes"]],
+        classes=lambda wildcards: get_classes_token(),
+        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+        sources=without_rerun(DATASET["sources"]),
+        records=[SOURCE_FILES_RECORD, LABELS_RECORD],
         # Only for an early error; the split checks that every part has every class.
         min_chips_per_class=without_rerun(min_chips_per_class(config["split"])),
     message:
@@ -112,7 +122,8 @@ rule split_chips:
     params:
         code=code_fingerprint("split_chips"),
         split=get_split_settings(),
-        classes=[entry["name"] for entry in DATASET["classes"]],
+        # Only for errors.
+        classes=without_rerun([entry["name"] for entry in DATASET["classes"]]),
     message:
         "Splitting the chips for seed {wildcards.seed}"
     script:

@@ -3,8 +3,6 @@
 
 
 rule fetch_weights:
-    input:
-        get_weights_file,
     output:
         f"{RESULTS}/weights/{{backbone}}.json",
     log:
@@ -21,6 +19,8 @@ rule fetch_weights:
         runtime=120,
     params:
         weights=lambda wildcards: config["backbones"][wildcards.backbone]["weights"],
+        contents=lambda wildcards: get_weights_token(wildcards.backbone),
+        record=WEIGHTS_RECORD,
         cache=DOWNLOADS,
         candidates=lambda wildcards, input: get_duplicate_candidates(wildcards.backbone),
     message:

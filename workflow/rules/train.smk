@@ -6,7 +6,8 @@ rule train_run:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
         split=SPLIT,
-        features=lambda wildcards: f"{get_features_of_run(wildcards)}.npy",
+        # Its record has its checksum, so that its own times need not count; Snakemake would hash it for every run.
+        features=ancient(lambda wildcards: f"{get_features_of_run(wildcards)}.npy"),
         features_record=lambda wildcards: f"{get_features_of_run(wildcards)}.json",
         audits=list_audits_of_run,
     output:
@@ -41,6 +42,7 @@ rule train_run:
         decoder=lambda wildcards: config["decoders"][wildcards.decoder],
         training=lambda wildcards: training_settings(config, get_tuning(wildcards)),
         bookkeeping=without_rerun({key: config["training"][key] for key in BOOKKEEPING}),
+        class_names=without_rerun([entry["name"] for entry in DATASET["classes"]]),
         n_classes=len(DATASET["classes"]),
     message:
         "Training {wildcards.backbone} × {wildcards.loss} × {wildcards.decoder}, seed {wildcards.seed}"
@@ -52,7 +54,7 @@ rule tune_run:
     input:
         chips=f"{RESULTS}/data/chips.parquet",
         split=SPLIT,
-        packed=f"{RESULTS}/data/packed.npy",
+        packed=ancient(f"{RESULTS}/data/packed.npy"),
         packed_record=f"{RESULTS}/data/packed.json",
         weights=f"{RESULTS}/weights/{{backbone}}.json",
         audits=list_audits_of_run,
@@ -90,6 +92,7 @@ rule tune_run:
         bands=DATASET["bands"],
         normalisation=config["normalisation"],
         bookkeeping=without_rerun({key: config["training"][key] for key in BOOKKEEPING}),
+        class_names=without_rerun([entry["name"] for entry in DATASET["classes"]]),
         tuning_bookkeeping=without_rerun({key: config["training"]["end_to_end"][key] for key in END_TO_END_BOOKKEEPING}),
         n_classes=len(DATASET["classes"]),
     message:

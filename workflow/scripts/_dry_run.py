@@ -9,6 +9,9 @@ from typing import Any
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from terralucas.errors import StudyError
+from terralucas.names import run_name
+
 # Backbone, loss, decoder and seed.
 Run = tuple[str, str, str, str]
 
@@ -34,6 +37,28 @@ class HideJobs(logging.Filter):
                 "(check individual jobs above for details)", "(`snakemake -n --quiet host` shows those of each job)"
             )
         return event not in _JOB_EVENTS
+
+
+def require_no_run_again(again: Sequence[Run]) -> None:
+    """Check that a report of the finished runs (`report.unfinished_runs: name`) finds them as the configuration says.
+
+    Args:
+        again: finished runs that would be trained again before the report.
+
+    Raises:
+        StudyError: there are such runs.
+    """
+    if not again:
+        return
+    names = [run_name(*run) for run in again]
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    raise StudyError(
+        "report.unfinished_runs is `name`, which starts no run, but finished runs are not those of this configuration.",
+        found=f"{len(names)} run(s) of another configuration, other chips or other code: {', '.join(names[:8])}{more}",
+        expected="finished runs of this configuration",
+        remedy="undo the change to report them as they are; or start the study with report.unfinished_runs: refuse, "
+        "which trains them again",
+    )
 
 
 def runs_section(runs: Sequence[Run], planned: Collection[Run], there: Collection[Run]) -> list[str]:

@@ -28,7 +28,7 @@ def job(snakemake: Any) -> Iterator[None]:
     """Run the work of a rule with logging; a StudyError ends the job with its message and without a traceback."""
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(log, mode="w", encoding="utf-8")
+    to_file = logging.FileHandler(log, mode="w", encoding="utf-8", errors="backslashreplace")
     # If the log cannot be written, for example on a full disk, logging must not hide the error with its own errors.
     logging.raiseExceptions = False
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -40,6 +40,7 @@ def job(snakemake: Any) -> Iterator[None]:
     logging.captureWarnings(True)
     warnings.simplefilter("default")
     signal.signal(signal.SIGTERM, _terminate)
+    _keep_workers_out_of_the_script()
     try:
         yield
     except (KeyboardInterrupt, Terminated) as ending:
@@ -61,6 +62,15 @@ class _TerminalFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         message = super().format(record)
         return message if record.levelno < logging.ERROR else f"ERROR: {message}"
+
+
+def _keep_workers_out_of_the_script() -> None:
+    """Let worker processes start without the script of the rule.
+
+    Where Python does not fork (macOS, Python 3.14), a worker first runs the file of `__main__` again, and would find no
+    `snakemake` there. What workers need is in the core, and is imported when they receive it.
+    """
+    vars(sys.modules["__main__"]).pop("__file__", None)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

@@ -22,7 +22,7 @@ def execute_run(snakemake: Any, make_learner: MakeLearner) -> None:
             training=params.training,
             n_classes=params.n_classes,
         ),
-        Inputs(chips=Path(source.chips), split=Path(source.split), code=params.code),
+        Inputs(Path(source.chips), Path(source.split), params.code, params.class_names),
         make_learner,
         {name: Path(path) for name, path in snakemake.output.items()},
         bookkeeping=params.bookkeeping,

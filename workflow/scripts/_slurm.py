@@ -1,17 +1,23 @@
-"""Replaces functions of Snakemake's SLURM plugin that were seen to make a study wait for ever.
+"""Prepares a session on SLURM: replaces functions of Snakemake's SLURM plugin with those of this study.
 
 It lasts for the process that submits; nothing here changes what jobs compute.
 """
 
 from __future__ import annotations
 
-import sys
+import logging
+import subprocess
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import snakemake_executor_plugin_slurm as plugin
 
+from _cancellation import cancel_session
+from _earlier_jobs import check_choice, name_of_jobs, settle_earlier_jobs
+from _job_states import JobStates
 from _signatures import require_parameters
+from _submissions import Submissions
 from terralucas.errors import StudyError
 
 # The functions are not part of the plugin's public interface: another version may use them in another way.
@@ -20,18 +26,69 @@ TESTED_VERSIONS = ("2.8.0",)
 # Status checks grow up to 180 s apart, and a job that ends must still be remembered at the next.
 _LONGEST_BETWEEN_CHECKS_S = 240
 
+_ACCOUNTING_S = 60
 
-def patch_plugin(settings: Any) -> None:
-    """Replace what the plugin needs replaced with these settings.
+_FUNCTIONS = (
+    (plugin, "get_min_job_age", ()),
+    (plugin, "is_query_tool_available", ("tool_name",)),
+    (plugin, "query_job_status", ("command", "logger")),
+    (plugin.Executor, "run_job", ("self", "job")),
+    (plugin.Executor, "cancel", ("self",)),
+    (plugin.Executor, "_report_job_error_threadsafe", ("self", "job_info", "msg")),
+    (plugin.Executor, "_report_job_submission_threadsafe", ("self", "job_info")),
+)
+
+
+def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: logging.Logger) -> None:
+    """Replace what the plugin needs replaced, and settle what earlier starts of the study left in the queue.
+
+    Args:
+        executor: the plugin's, before its first job.
+        results: folder of the study.
+        earlier_jobs: what becomes of SLURM jobs of earlier starts: cancel or report.
+        logger: Snakemake's.
 
     Raises:
-        StudyError: the plugin is not one that was tested, or SLURM forgets jobs before they would be missed.
+        StudyError: the plugin is not one that was tested, or SLURM cannot tell how jobs ended.
+    """
+    check_choice(earlier_jobs)
+    patch_plugin(executor, logger)
+    # All jobs of this session have this name; none was submitted yet.
+    name = name_of_jobs(results)
+    executor.run_uuid = f"{name}{executor.run_uuid}"
+    logger.info(f"Jobs are named {executor.run_uuid}")
+    settle_earlier_jobs(name, earlier_jobs, logger)
+
+
+def patch_plugin(executor: Any, logger: logging.Logger) -> None:
+    """Replace functions of the plugin for this executor.
+
+    Raises:
+        StudyError: the plugin is not one that was tested, or SLURM cannot tell how jobs ended.
     """
     _require_tested_plugin()
+    settings = executor.workflow.executor_settings
     if settings.status_command == "squeue":
         _keep_to_squeue(settings.init_seconds_before_status_checks)
-    if not settings.requeue:
-        _end_preempted_jobs()
+    else:
+        _require_accounting()
+    submissions = _replace_submissions(executor, logger)
+    _replace_queries(executor, submissions, logger)
+
+    def cancel(self: Any) -> None:
+        cancel_session(self, submissions, logger)
+
+    plugin.Executor.cancel = cancel
+    # SLURM itself takes a node out that failed, and knows when it is back. The plugin would exclude it until the end of
+    # the study, which waits for ever where no other node can run its jobs.
+    executor._failed_nodes = _Unchanged(executor._failed_nodes)
+
+
+class _Unchanged(set[str]):
+    """Names of nodes that the user excludes; nothing is added."""
+
+    def add(self, element: str) -> None:
+        """Add nothing."""
 
 
 def _require_tested_plugin() -> None:
@@ -44,15 +101,15 @@ def _require_tested_plugin() -> None:
             expected=" or ".join(TESTED_VERSIONS),
             remedy=f"pip install snakemake-executor-plugin-slurm=={TESTED_VERSIONS[-1]}",
         )
-    require_parameters(plugin, "get_min_job_age", ())
-    require_parameters(plugin, "query_job_status", ("command", "logger"))
+    for owner, name, parameters in _FUNCTIONS:
+        require_parameters(owner, name, parameters)
 
 
 def _keep_to_squeue(seconds_before_checks: int) -> None:
-    """Ask once how long SLURM remembers ended jobs, and answer the plugin with that from now on.
+    """Check once that SLURM remembers ended jobs for long enough, and never let the plugin turn to sacct.
 
-    The plugin asks at every status check. While the controller is away it gets no answer and turns to sacct, and where
-    that has no database every attempt fails and the study waits for its jobs for ever.
+    The plugin asks at every status check. While the controller is away it gets no answer and turns to sacct, which may
+    be installed without a database: it fails or hangs there, and the study waits for its jobs for ever.
     """
     # None if the controller is away at this moment, too; SLURM remembers for 300 s unless a site says otherwise.
     remembered = plugin.get_min_job_age()
@@ -66,17 +123,46 @@ def _keep_to_squeue(seconds_before_checks: int) -> None:
             remedy="set slurm-status-command to sacct where SLURM has an accounting database, or ask the "
             "site for a longer MinJobAge",
         )
-    plugin.get_min_job_age = lambda: sys.maxsize if remembered is None else remembered
+    is_available = plugin.is_query_tool_available
+    plugin.get_min_job_age = lambda: remembered
+    plugin.is_query_tool_available = lambda tool_name: tool_name != "sacct" and is_available(tool_name)
 
 
-def _end_preempted_jobs() -> None:
-    """Where SLURM may not requeue, a preempted job is over; the plugin would wait for its return for ever."""
-    query = plugin.query_job_status
+def _require_accounting() -> None:
+    """Stop where sacct has no database to ask; it would never tell that a job ended."""
+    command = ["sacct", "--noheader", "--allocations", "--format=JobID", "--name=none"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_ACCOUNTING_S)
+        problem = done.stderr.strip() if done.returncode != 0 or "disabled" in done.stderr else ""
+    except FileNotFoundError:
+        problem = "sacct is not installed"
+    except subprocess.TimeoutExpired:
+        problem = f"no answer within {_ACCOUNTING_S} s"
+    if problem:
+        raise StudyError(
+            "sacct does not answer, so that the study could not learn how its jobs end.",
+            found=problem,
+            expected="a SLURM with an accounting database that answers",
+            remedy="set slurm-status-command to squeue in profiles/slurm/config.yaml, or start again when the database "
+            "is back",
+        )
+
+
+def _replace_submissions(executor: Any, logger: logging.Logger) -> Submissions:
+    cls = plugin.Executor
+    submissions = Submissions(
+        executor, cls.run_job, cls._report_job_error_threadsafe, cls._report_job_submission_threadsafe, logger
+    )
+    cls.run_job = lambda self, job: submissions.submit(job)
+    cls._report_job_error_threadsafe = lambda self, job_info, msg: submissions.refuse(job_info, msg)
+    cls._report_job_submission_threadsafe = lambda self, job_info: submissions.accept(job_info)
+    return submissions
+
+
+def _replace_queries(executor: Any, submissions: Submissions, logger: logging.Logger) -> None:
+    states = JobStates(submissions, lambda: executor.run_uuid, executor.workflow.executor_settings.requeue, logger)
 
     async def query_job_status(command: str, logger: Any) -> Any:
-        states, seconds = await query(command, logger)
-        if states is not None:
-            states = {job: "CANCELLED" if state == "PREEMPTED" else state for job, state in states.items()}
-        return states, seconds
+        return await states.query(command)
 
     plugin.query_job_status = query_job_status

@@ -18,10 +18,13 @@ from typing import Any, Protocol, TextIO
 from snakemake_interface_logger_plugins.common import LogEvent
 
 # An error in a rule's log ("… ERROR name: message") or in SLURM's ("ERROR: message"), with its indented lines; or what
-# SLURM itself says of a job it ended.
+# SLURM itself says of a job it ended or could not start.
 _ERROR = re.compile(
-    r"^(?:(?:[\d-]+ [\d:,]+ )?ERROR(?: [\w.]+)?: |slurmstepd(?:-\S+)?: error: )(.*(?:\n  .*)*)", re.MULTILINE
+    r"^(?:(?:[\d-]+ [\d:,]+ )?ERROR(?: [\w.]+)?: |(?:slurmstepd|srun|slurmd)(?:-\S+)?: error: )(.*(?:\n  .*)*)",
+    re.MULTILINE,
 )
+# What srun says of every script that fails: it hides why.
+_CONSEQUENCE = re.compile(r"(?:\S+: )?tasks? [\d,-]+: (?:Exited with|Terminated|Killed)|Terminating StepId")
 
 # Lines without an event that a user waits for or has to act on; all others are in the log file.
 _KEPT = (
@@ -31,6 +34,7 @@ _KEPT = (
     "Will exit after finishing",
     "No suitable partition found",
     "No more jobs are started",
+    "SLURM: ",
 )
 
 # Errors that only say that a job failed, which is shown with its reason.
@@ -39,6 +43,9 @@ _EMPTY_ERRORS = (
     "Exiting because a job execution failed",
     "WorkflowError:\nAt least one job did not complete",
 )
+
+# How the message about a job begins that SLURM does not take.
+REFUSED = "SLURM does not take this job."
 
 # Rules of which each job is one run of the study.
 RUN_RULES = ("train_run", "tune_run")
@@ -160,8 +167,9 @@ class Terminal(logging.Handler):
         self._lines.clear()
 
     def _fail(self, ids: Sequence[int], message: str | None, logs: Sequence[str]) -> None:
-        # Of a pack, the runs whose outputs are there are finished.
-        finished = [i for i in ids if len(ids) > 1 and all(Path(path).exists() for path in self.jobs[i].output)]
+        # Of a pack that ran, the runs whose outputs are there are finished.
+        has_run = len(ids) > 1 and not (message or "").startswith(REFUSED)
+        finished = [i for i in ids if has_run and all(Path(path).exists() for path in self.jobs[i].output)]
         for job_id in finished:
             self._finish(job_id)
         self._show_finished()
@@ -170,9 +178,11 @@ class Terminal(logging.Handler):
         self._list(failed.values(), "FAILED  ", is_first_time=True)
 
     def _failure_of(self, job: Job, message: str | None, logs: Sequence[str]) -> Failure:
-        # The SLURM plugin adds its whole command line to a refused submission.
-        slurm = (message or "").partition("\n    sbatch call:")[0]
-        reason = _last_error([*job.log, *logs]) or slurm or "it ended without saying why"
+        # The SLURM plugin adds its whole command line to a refused submission, and here nodes are not excluded.
+        slurm = (message or "").partition("\n    sbatch call:")[0].partition(" Failed nodes will be excluded")[0]
+        # Of a job that was never started, a log can only be of an earlier one.
+        was_refused = slurm.startswith(REFUSED)
+        reason = (None if was_refused else _last_error([*job.log, *logs])) or slurm or "it ended without saying why"
         return Failure(job, reason, tuple(dict.fromkeys([*map(str, job.log), *logs])))
 
     def _list(self, failures: Iterable[Failure], mark: str, is_first_time: bool = False) -> None:
@@ -206,13 +216,16 @@ def _name(job: Job) -> str:
 
 
 def _last_error(logs: Sequence[str]) -> str | None:
-    """The last error a job wrote into one of its logs."""
+    """The last error a job wrote into one of its logs; what only follows from errors counts where there is no other."""
+    consequence = None
     for path in map(Path, logs):
         if path.is_file():
-            errors = _ERROR.findall(path.read_text(encoding="utf-8", errors="replace"))
+            found = [error.rstrip() for error in _ERROR.findall(path.read_text(encoding="utf-8", errors="replace"))]
+            errors = [error for error in found if not _CONSEQUENCE.match(error)]
             if errors:
-                return errors[-1].rstrip()
-    return None
+                return errors[-1]
+            consequence = consequence or (found[-1] if found else None)
+    return consequence
 
 
 def _is_kept(record: logging.LogRecord) -> bool:

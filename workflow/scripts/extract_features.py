@@ -11,7 +11,7 @@ from _job import job, progress
 from _offline import stay_offline
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
-from terralucas.data.chip_files import read_chip
+from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.normalisation import normaliser_of_index
 from terralucas.data.split_files import read_split
@@ -34,7 +34,7 @@ with job(snakemake):
         Path(retrieval["root"]),
         chips["file"].to_pylist(),
         chips["sha256"].to_pylist(),
-        partial(read_chip, spec=DatasetSpec.from_config(snakemake.params.dataset)),
+        partial(read_indexed_chip, spec=DatasetSpec.from_config(snakemake.params.dataset)),
         normaliser,
     )
     options = FeatureOptions(

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from _job import job
-from terralucas.backbones.weights import obtain
+from terralucas.backbones.weights import files_of_weights, obtain
+from terralucas.contents import states_of, write_record
 from terralucas.files import write_json
 
 # Without this, a library that TerraTorch imports asks a server for its latest version.
@@ -13,10 +14,22 @@ os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"
 with job(snakemake):
     params, record = snakemake.params, Path(snakemake.output[0])
     candidates = params.candidates
-    write_json(record, obtain(params.weights, Path(params.cache)))
+    files = files_of_weights(params.weights)
+    states = states_of(files)
+    weights = obtain(params.weights, Path(params.cache))
+    # A bad checkpoint ends the study here, before jobs are queued.
+    if weights["path"]:
+        # Import it here, because it imports PyTorch, which random weights do not need.
+        from terralucas.backbones.encoder import check_weights
+
+        check_weights(candidates["model"], weights)
+    write_json(record, weights)
     if candidates["records"]:
-        # This imports PyTorch, which most studies do not need here.
         from terralucas.backbones.duplicates import refuse_duplicates
 
         others = {name: (Path(path), candidates["weights"][name]) for name, path in candidates["records"].items()}
         refuse_duplicates(snakemake.wildcards.backbone, record, others, candidates["model"], candidates["bands"])
+    # At the end: what failed a check has not been read.
+    write_record(
+        Path(params.record), params.contents, params.weights.get("path"), files, states, {"weights": weights["sha256"]}
+    )

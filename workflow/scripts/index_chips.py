@@ -4,18 +4,31 @@ import json
 from pathlib import Path
 
 from _job import job, progress
+from terralucas.contents import states_of
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index import index_chips, write_index
+from terralucas.study.class_names import write_record
+from terralucas.study.source_files import files_of_source, find_source, write_folder_record
 
 with job(snakemake):
+    params = snakemake.params
     retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))
+    root = Path(retrieval["root"])
+    source = find_source(params.sources, retrieval["origin"]) if retrieval["source"] == "directory" else None
+    files = files_of_source(source, params.dataset["layout"]) if source else {}
+    states = states_of(files)
     table, report = index_chips(
-        Path(retrieval["root"]),
-        DatasetSpec.from_config(snakemake.params.dataset),
-        min_chips_per_class=snakemake.params.min_chips_per_class,
+        root,
+        DatasetSpec.from_config(params.dataset),
+        min_chips_per_class=params.min_chips_per_class,
         threads=snakemake.threads,
         progress=True,
     )
     if report["n_dropped"]:
         progress.info(f"Dropped {report['n_dropped']} of {report['n_found']} chips: see {snakemake.output.report}")
     write_index(table, report, Path(snakemake.output.chips), Path(snakemake.output.report))
+    source_files, labels = map(Path, params.records)
+    write_record(labels, params.classes, report["class_by_text"])
+    if source:
+        sha256 = dict(zip(table["file"], table["sha256"], strict=True))
+        write_folder_record(source_files, params.contents, source, files, states, sha256)

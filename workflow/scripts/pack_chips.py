@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from _job import job
-from terralucas.data.chip_files import read_chip
+from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.packed_chips import pack_chips
 from terralucas.files import write_json
@@ -19,7 +19,7 @@ with job(snakemake):
         Path(retrieval["root"]),
         index["file"].to_pylist(),
         index["sha256"].to_pylist(),
-        partial(read_chip, spec=DatasetSpec.from_config(snakemake.params.dataset)),
+        partial(read_indexed_chip, spec=DatasetSpec.from_config(snakemake.params.dataset)),
         snakemake.threads,
         Path(snakemake.output.packed),
     )

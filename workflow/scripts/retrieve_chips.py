@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from _job import job, progress
+from terralucas.contents import states_of, write_record
 from terralucas.data.retrieval import retrieve
 from terralucas.data.simulation import write_archive
 from terralucas.files import write_json
+from terralucas.study.source_files import files_of_source, find_source
 
 
 def simulate(source: dict, archive: Path) -> None:
@@ -14,8 +16,19 @@ def simulate(source: dict, archive: Path) -> None:
 
 
 with job(snakemake):
-    retrieval = retrieve(snakemake.params.sources, Path(snakemake.params.folder), simulate=simulate)
+    params = snakemake.params
+    archives = [source for source in params.sources if source["type"] == "archive"]
+    states = {source["path"]: states_of(files_of_source(source, params.layout)) for source in archives}
+    retrieval = retrieve(params.sources, Path(params.folder), simulate=simulate)
     for failure in retrieval.failures:
         progress.info(f"A source of the chips failed: {failure}")
     progress.info(f"The chips come from {retrieval.source}: {retrieval.origin}")
     write_json(Path(snakemake.output[0]), retrieval.to_json())
+    # The rule index_chips records what it reads of a folder.
+    if retrieval.source == "archive":
+        source = find_source(params.sources, retrieval.origin)
+        files = files_of_source(source, params.layout)
+        sha256 = dict.fromkeys(files, retrieval.sha256)
+        write_record(Path(params.record), params.contents, source["path"], files, states[source["path"]], sha256)
+    elif retrieval.source != "directory":
+        write_record(Path(params.record), params.contents, None, {}, {}, {})

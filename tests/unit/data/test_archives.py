@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import random
 import shutil
 import stat
@@ -283,3 +284,33 @@ def test_progress_goes_to_stderr_and_ends_at_the_size_of_the_archive(tmp_path, c
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "100%" in captured.err
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+@pytest.mark.parametrize("name", ["Chips/" + "x" * 300 + ".tif", "Chips/" + "\u00e8" * 130 + ".tif"])
+def test_name_that_no_disk_can_hold_is_refused_with_the_member(place, kind, name):
+    path = place / "chips.archive"
+    if kind == "tar":
+        write_tar(path, [tar_member("Chips/1.tif"), tar_member(name)])
+    else:
+        write_zip(path, {"Chips/1.tif": b"x", name: b"x"})
+    size = len(name.encode()) - len("Chips/")
+    assert_refused(place, path, f"a name of {size} bytes in member 'Chips/", "at most 255 bytes", "type: directory")
+
+
+def test_name_of_255_bytes_is_unpacked(tmp_path):
+    name = "x" * 251 + ".tif"
+    assert unpack(write_tar(tmp_path / "x.tar", [tar_member(name)]), tmp_path / "chips", progress=False) == 1
+    assert everything_in(tmp_path / "chips") == {name}
+
+
+def test_path_that_the_disk_does_not_allow_is_refused(place):
+    deep = "/".join(["d" * 200] * 25) + "/1.tif"
+    assert_refused(place, write_tar(place / "x.tar", [tar_member(deep)], "w"), "cannot be written under its name")
+
+
+def test_name_that_is_not_utf8_is_unpacked_as_it_is(tmp_path):
+    """Its chip is then a problem of the index, which names it."""
+    archive = write_tar(tmp_path / "x.tar", [tar_member("Chips/caf\udce9.tif")], "w")
+    assert unpack(archive, tmp_path / "chips", progress=False) == 1
+    assert [os.fsencode(path.name) for path in (tmp_path / "chips/Chips").iterdir()] == [b"caf\xe9.tif"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import os
 import unicodedata
 from pathlib import Path
 
@@ -356,8 +358,19 @@ def test_no_chips_says_where_it_looked_what_was_there_and_what_it_wanted(tmp_pat
     with pytest.raises(StudyError) as caught:
         find_chips(tmp_path, make_spec(layout))
     assert str(tmp_path) in caught.value.problem
-    assert caught.value.found == "Lucas.tar.gz, readme"
+    assert caught.value.found == "Lucas.tar.gz, readme (1 x .gz, 1 x .txt)"
+    assert "type: archive" in caught.value.remedy
     assert expected in caught.value.expected
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jp2", ".npy"])
+def test_pictures_and_arrays_are_named_with_the_way_to_geotiff(tmp_path, suffix):
+    for number in range(3):
+        put(tmp_path / "1" / f"{number}{suffix}", "no chip")
+    with pytest.raises(StudyError, match="No chips") as caught:
+        find_chips(tmp_path, make_spec(FOLDERS))
+    assert f"3 x {suffix}" in caught.value.found
+    assert f"convert the chips from {suffix} to GeoTIFF" in caught.value.remedy
 
 
 def test_missing_table_names_the_tables_there_are(tmp_path):
@@ -397,3 +410,146 @@ def test_unknown_coordinate_system(tmp_path):
 def test_classes_that_cannot_be_told_apart(second):
     with pytest.raises(StudyError, match="two classes"):
         make_spec(classes=[{"code": 1, "name": "Arable lands"}, second])
+
+
+# Folders, links and names.
+
+
+def test_linked_class_folders_are_classes_even_if_both_lead_to_one_folder(tmp_path):
+    put(tmp_path / "elsewhere/a.tif", "a")
+    put(tmp_path / "other/b.tif", "b")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "1").symlink_to(tmp_path / "elsewhere")
+    (root / "2").symlink_to(tmp_path / "other")
+    spec = make_spec(FOLDERS, point_ids="none")
+    assert [(chip.file, chip.label) for chip in find_chips(root, spec).chips] == [("1/a.tif", 0), ("2/b.tif", 1)]
+    (root / "2").unlink()
+    (root / "2").symlink_to(tmp_path / "elsewhere")
+    problem = only_problem(root, spec)
+    assert (problem.kind, problem.message[:30]) == ("duplicate_file", "is in 2 files (1/a.tif, 2/a.ti")
+
+
+@pytest.mark.parametrize("layout", [None, FOLDERS])
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_chip_that_is_no_file_is_a_problem_and_does_not_vanish(tmp_path, layout, kind):
+    lucas_tree(tmp_path)
+    chip = tmp_path / "2/45942254.tif"
+    chip.unlink()
+    if kind == "link":
+        chip.symlink_to("/nowhere/45942254.tif")
+    else:
+        os.mkfifo(chip)
+    problem = only_problem(tmp_path, make_spec(layout))
+    assert (problem.point_id, problem.file, problem.kind) == ("45942254", "2/45942254.tif", "not_a_file")
+    assert ("/nowhere/45942254.tif, which does not exist" if kind == "link" else "is a FIFO") in problem.message
+
+
+def test_dangling_chip_that_the_table_names_is_one_problem(tmp_path):
+    put(tmp_path / "labels.csv", "file,class,id\na.tif,1,first\nb.tif,1,second\n")
+    put(tmp_path / "b.tif", "b")
+    (tmp_path / "a.tif").symlink_to("gone.tif")
+    problem = only_problem(tmp_path, make_spec(LISTED | {"id_column": "id"}, point_ids="none"))
+    assert (problem.point_id, problem.file, problem.kind) == ("first", "a.tif", "not_a_file")
+
+
+def test_class_folder_that_is_a_dangling_link_stops_the_study(tmp_path):
+    put(tmp_path / "1/a.tif", "a")
+    (tmp_path / "2").symlink_to("/nowhere/grass")
+    with pytest.raises(StudyError, match="chips may be missing") as caught:
+        find_chips(tmp_path, make_spec(FOLDERS, point_ids="none", on_invalid="drop"))
+    assert f"{tmp_path}/2 is a link to /nowhere/grass, which does not exist" in caught.value.found
+
+
+def test_name_that_is_not_utf8_is_a_problem_with_the_name(tmp_path):
+    put(tmp_path / "1/a.tif", "a")
+    put(Path(os.fsdecode(os.fsencode(tmp_path / "1") + b"/caf\xe9.tif")), "b")
+    listing = find_chips(tmp_path, make_spec(FOLDERS, point_ids="none"))
+    assert [chip.file for chip in listing.chips] == ["1/a.tif"]
+    (problem,) = listing.problems
+    assert (problem.kind, problem.file) == ("bad_name", r"1/caf\xe9.tif")
+    json.dumps([problem.point_id, problem.file, problem.message], ensure_ascii=False).encode("utf-8")
+
+
+def test_other_name_that_is_not_utf8_is_no_problem_but_can_be_shown(tmp_path):
+    put(Path(os.fsdecode(os.fsencode(tmp_path) + b"/notes \xff.txt")), "b")
+    with pytest.raises(StudyError) as caught:
+        find_chips(tmp_path, make_spec(FOLDERS))
+    assert r"notes \xff.txt" in str(caught.value)
+    str(caught.value).encode("utf-8")
+    put(tmp_path / "1/a.tif", "a")
+    assert files_of(tmp_path, make_spec(FOLDERS, point_ids="none")) == ["1/a.tif"]
+
+
+def test_chips_counted_in_each_class_have_their_class_in_the_id(tmp_path):
+    for name in ("1/1.tif", "1/2.tif", "1/extra.tif", "2/1.tif", "2/img_007.tif", "10/img_007.tif"):
+        put(tmp_path / name, name)
+    listing = find_chips(tmp_path, make_spec(FOLDERS, point_ids="none"))
+    assert listing.problems == ()
+    assert [(chip.point_id, chip.label) for chip in listing.chips] == [
+        ("1/1", 0), ("1/2", 0), ("extra", 0), ("10/img_007", 2), ("2/1", 1), ("2/img_007", 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("1/tile_12_3456.tif", "2/tile_12_3456.tif"),  # no counter: the same chip in another export
+        ("a/1/3.tif", "b/1/3.tif"),  # in one class, which one is meant is not known
+        ("1/3.tif", "1/3.tiff"),
+        ("1/3.tif", "Arable lands/3.tif"),
+    ],
+)
+def test_other_names_that_occur_twice_stay_one_chip_with_two_files(tmp_path, first, second):
+    put(tmp_path / first, "first")
+    put(tmp_path / second, "second")
+    put(tmp_path / "2/4.tif", "another")
+    assert only_problem(tmp_path, make_spec(FOLDERS, point_ids="none")).kind == "duplicate_file"
+
+
+def test_counted_chip_that_was_copied_into_another_class_is_no_new_chip(tmp_path):
+    for name in ("1/1.tif", "2/1.tif", "1/2.tif"):
+        put(tmp_path / name, name)
+    put(tmp_path / "2/2.tif", "1/2.tif")
+    problem = only_problem(tmp_path, make_spec(FOLDERS, point_ids="none"))
+    assert (problem.kind, problem.point_id) == ("duplicate_file", "2")
+
+
+# Tables as spreadsheets leave them.
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [("4.59E+07", "digits are lost"), ('"45,922,254"', "separators"), ("45.922.254", "separators")],
+)
+def test_ids_that_a_spreadsheet_changed_are_shown_with_their_line(tmp_path, written, why):
+    lucas_tree(tmp_path)
+    put(tmp_path / TABLE, (tmp_path / TABLE).read_text().replace("45922254", written, 1))
+    with pytest.raises(StudyError, match="A spreadsheet has changed 1 id") as caught:
+        find_chips(tmp_path, make_spec())
+    assert written.strip('"') in caught.value.found
+    assert "line 2" in caught.value.found
+    assert why in caught.value.found
+    assert "format Text" in caught.value.remedy
+
+
+def test_ids_that_lost_their_leading_zeros_are_shown_with_the_file(tmp_path):
+    put(tmp_path / TABLE, "Point_ID,STR18\n12,1\n")
+    put(tmp_path / "0012.tif", "a")
+    with pytest.raises(StudyError, match="A spreadsheet has changed 1 id") as caught:
+        find_chips(tmp_path, make_spec(point_ids="none"))
+    assert "the file is 0012" in caught.value.found
+
+
+def test_id_that_only_looks_like_a_number_of_a_spreadsheet_is_an_id(tmp_path):
+    put(tmp_path / TABLE, 'Point_ID,STR18\n1E5,1\n"1,234",2\n')
+    put(tmp_path / "1E5.tif", "a")
+    put(tmp_path / "1,234.tif", "b")
+    assert len(files_of(tmp_path, make_spec(point_ids="none"))) == 2
+
+
+def test_table_in_a_folder_that_is_not_utf8_is_read_and_can_be_reported(tmp_path):
+    put(tmp_path / "1/45922254.tif", "a")
+    put(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")) / TABLE, "Point_ID,STR18\n45922254,1\n")
+    listing = find_chips(tmp_path, make_spec())
+    assert (listing.table, len(listing.chips), listing.problems) == (rf"caf\xe9/{TABLE}", 1, ())

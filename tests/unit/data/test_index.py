@@ -14,48 +14,18 @@ import pytest
 import rasterio
 from rasterio.warp import transform
 
+from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
 from terralucas.data.chip_files import ChipError, read_chip
-from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index import index_chips, read_index, write_index
 from terralucas.errors import StudyError
 
 # Some chips are written without a place on Earth on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
-BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
-SIDE = 32
 IDS = {f"4592{2200 + 2 * step}": "12"[step % 2] for step in range(8)}
 FIRST = "45922200"
-
-
-def make_spec(**changes) -> DatasetSpec:
-    layout = {"labels": "table", "table": "labels.csv", "id_column": "Point_ID", "label_column": "STR18"}
-    config = {
-        "name": "tiny",
-        "layout": layout,
-        "classes": [{"code": 1, "name": "Arable lands"}, {"code": 2, "name": "Grass, 'dry' & öde"}],
-        "bands": BANDS,
-        "unit": "reflectance",
-        "nodata": None,
-        "point_ids": "lucas",
-    }
-    return DatasetSpec.from_config(config | changes)
-
-
-def pixels(seed: int, shape: tuple[int, ...] = (6, SIDE, SIDE)) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(0.02, 0.5, shape).astype(np.float32)
-
-
-def write_tif(path: Path, values: np.ndarray, *, mask: np.ndarray | None = None, **profile) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, height, width = values.shape
-    place = {"crs": "EPSG:3035", "transform": rasterio.Affine(30, 0, 4_592_000, 0, -30, 2_254_000)}
-    profile = {"driver": "GTiff", "count": count, "height": height, "width": width} | place | profile
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", dtype=values.dtype, **profile) as target:
-        target.write(values)
-        if mask is not None:
-            target.write_mask(mask)
-    return path
+# Eurostat's missing value, latitude and longitude swapped, and good coordinates of the chips of `write_tif`.
+PLACES = [(88.888888, 88.888888), (43.34, 13.334), *[(13.334, 43.34)] * 6]
 
 
 def chip_path(root: Path, point_id: str = FIRST) -> Path:
@@ -180,7 +150,6 @@ def test_every_kind_of_missing_value_becomes_nan(root):
     assert np.isnan(read[0, 0, :6]).all()
     assert np.isnan(read).sum() == 6
     np.testing.assert_allclose(read[1:], values[1:], rtol=1e-6)
-    np.testing.assert_array_equal(read_chip(path.read_bytes(), make_spec(nodata=-1)), read)
 
 
 def test_nodata_of_integers_and_masks_inside_the_file(root):
@@ -244,7 +213,7 @@ BAD_CHIPS = {
     "garbled": (flip, ["unreadable", "cannot be decoded"]),
     "a band too few": (tif(pixels(0, (5, 32, 32))), ["band_count", "5 band(s)", "expected 6 (RED, GREEN, BLUE"]),
     "complex numbers": (tif(pixels(0).astype("complex64")), ["dtype", "complex64", "real numbers"]),
-    "a scene": (tif(np.zeros((6, 16, 5000), "uint8")), ["size", "16 x 5000 px", "at most 4096"]),
+    "a scene": (tif(np.zeros((6, 16, 5000), "uint8")), ["size", "16 x 5000 px", "at most 1024"]),
     "not square": (tif(pixels(0, (6, 32, 48))), ["size", "32 x 48 px", "square of 32 px"]),
     "of another size": (tif(pixels(0, (6, 48, 48))), ["size", "48 x 48 px", "expected 32 x 32 px"]),
     "nothing but NaN": (filled(np.nan), ["missing_values", "no valid value in any band"]),
@@ -407,3 +376,17 @@ def test_real_dn_declared_as_reflectance():
     with pytest.raises(StudyError, match="100 of 100") as caught:
         index_real(unit="reflectance")
     assert "set dataset.unit: dn" in caught.value.found
+
+
+def test_coordinates_outside_a_chip_drop_it_and_are_reported(root):
+    """Without LUCAS ids, the chips' own georeference tells which coordinates are wrong."""
+    rows = [f"{name},{code},{x},{y}" for (name, code), (x, y) in zip(IDS.items(), PLACES, strict=True)]
+    (root / "chips/labels.csv").write_text("Point_ID,STR18,lon,lat\n" + "\n".join(rows), encoding="utf-8")
+    layout = {"labels": "table", "table": "labels.csv", "id_column": "Point_ID", "label_column": "STR18"}
+    layout |= {"x_column": "lon", "y_column": "lat"}
+    table, report = index(root, layout=layout, point_ids="none", on_invalid="drop")
+    assert list(table.point_id) == list(IDS)[2:]
+    assert report["problem_counts"] == {"bad_coordinates": 2}
+    messages = {problem["point_id"]: problem["message"] for problem in report["dropped"]}
+    assert "no value" in messages[FIRST]
+    assert "km outside the chip" in messages[list(IDS)[1]]

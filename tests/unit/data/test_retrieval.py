@@ -7,9 +7,11 @@ import hashlib
 import io
 import json
 import logging
+import os
 import random
 import threading
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +91,25 @@ def test_directory_is_used_in_place_and_not_changed(tmp_path, folder):
     assert retrieval == Retrieval("directory", str(chips), str(chips), None, 5, False, [])
     assert [path.name for path in chips.rglob("*")] == ["1", "45922254.tif"]
     assert not (folder / "chips").exists()
+
+
+def test_directory_of_linked_folders_is_used_with_the_size_of_what_they_lead_to(tmp_path, folder):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.tif").write_bytes(b"12345")
+    chips = tmp_path / "mine"
+    chips.mkdir()
+    (chips / "forest").symlink_to(tmp_path / "elsewhere")
+    retrieval = retrieve([{"type": "directory", "path": str(chips)}], folder, simulate=no_simulation)
+    assert (retrieval.root, retrieval.size_bytes) == (str(chips), 5)
+
+
+def test_directory_whose_link_leads_to_a_name_that_is_not_utf8_is_refused_with_the_name(tmp_path, folder):
+    place = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    place.mkdir()
+    (place / "a.tif").write_bytes(b"12345")
+    (tmp_path / "mine").symlink_to(place)
+    message = error_of([{"type": "directory", "path": str(tmp_path / "mine")}], folder)
+    assert rf"{tmp_path}/caf\xe9 has a name that is not UTF-8" in message
 
 
 def test_simulated_goes_the_way_of_an_archive(folder):

@@ -185,12 +185,33 @@ def test_paths_of_the_wrong_kind(tmp_path, folder):
     assert "found: an empty folder" in message
 
 
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (QUOTA_PAGE, "a web page titled"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "they begin with b'version https://git-lfs"),
+        (ARCHIVE[:-500], "is truncated or corrupt"),
+        (ARCHIVE + b"0", "has the wrong checksum"),
+    ],
+    ids=["page", "lfs", "truncated", "other"],
+)
+def test_advice_on_an_archive_of_the_user_is_not_that_on_a_download(tmp_path, folder, content, found):
+    path = tmp_path / "mine.tar.gz"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    expected = SHA256 if content == ARCHIVE + b"0" else None
+    message = error_of([{"type": "archive", "path": str(path), "sha256": expected}], folder)
+    assert found in message
+    assert path.is_file()
+    for wrong in ("quota", "delete", "start again", "get the file again", "link"):
+        assert wrong not in message.replace("quota-exceeded", "").partition("what to do:")[2]
+
+
 def test_archive_of_the_user_is_never_removed(tmp_path, folder):
     for name, content in {"page.tar.gz": b"<html><title>Quota</title>", "half.tar.gz": ARCHIVE[:9_000]}.items():
         (tmp_path / name).write_bytes(content)
         error_of([{"type": "archive", "path": str(tmp_path / name), "sha256": None}], folder)
         assert (tmp_path / name).read_bytes() == content
-    (tmp_path / "text.gz").write_bytes(gzip.compress(b"no tar"))
+    (tmp_path / "text.gz").write_bytes(gzip.compress(b"no tar", mtime=0))
     assert "truncated or corrupt" in error_of([{"type": "archive", "path": str(tmp_path / "text.gz")}], folder)
 
 
@@ -210,3 +231,21 @@ def test_disk_that_fills_up_while_downloading(server, folder, monkeypatch):
     monkeypatch.setattr("gdown.download", full)
     with pytest.raises(LocalError, match="not enough disk space to download"):
         retrieve([GDRIVE], folder, simulate=no_simulation)
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html><title>Quota exceeded</title></html>", b"\x89PNG and so on", gzip.compress(b"x", mtime=0)]
+)
+def test_own_archive_gets_no_advice_for_downloads(tmp_path, folder, content):
+    (tmp_path / "mine.tar.gz").write_bytes(content)
+    message = error_of([{"type": "archive", "path": str(tmp_path / "mine.tar.gz")}], folder)
+    for word in ("quota may", "sign-in", "browser", "wait a day", "get the file again"):
+        assert word not in message
+    assert "what to do" in message
+
+
+def test_wrong_checksum_of_an_own_archive_asks_for_the_path(tmp_path, folder):
+    (tmp_path / "mine.tar.gz").write_bytes(ARCHIVE)
+    message = error_of([{"type": "archive", "path": str(tmp_path / "mine.tar.gz"), "sha256": "0" * 64}], folder)
+    assert "correct `path`" in message
+    assert "get the file again" not in message

@@ -1,7 +1,5 @@
 """Splits, by their properties: every chip tested once, rare classes in every part, groups never divided."""
 
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -136,14 +134,12 @@ def test_the_notebooks_own_split(tmp_path):
     random = np.random.default_rng(3)
     codes = 1 + labels_of([count // 8 + 3 for count in LUCAS_COUNTS])
     ids = random.permutation([f"{4500 + 2 * (k % 50)}{2200 + 2 * (k // 50)}" for k in range(len(codes))])
-    pixels = random.uniform(0.02, 0.5, (6, 16, 16)).astype(np.float32)
     profile = {"driver": "GTiff", "count": 6, "height": 16, "width": 16, "dtype": "float32"}
-    with rasterio.open(tmp_path / "chip.tif", "w", **profile, transform=rasterio.Affine(30, 0, 0, 0, -30, 0)) as target:
-        target.write(pixels)
+    profile["transform"] = rasterio.Affine(30, 0, 0, 0, -30, 0)
     for point, code in zip(ids, codes, strict=True):
         (tmp_path / "Chips" / str(code)).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(tmp_path / "chip.tif", tmp_path / "Chips" / str(code) / f"{point}.tif")
-    (tmp_path / "chip.tif").unlink()
+        with rasterio.open(tmp_path / "Chips" / str(code) / f"{point}.tif", "w", **profile) as target:
+            target.write(random.uniform(0.02, 0.5, (6, 16, 16)).astype(np.float32))
     table = tmp_path / "Chips" / config["dataset"]["layout"]["table"]
     pd.DataFrame({"Point_ID": ids, "STR18": codes}).to_csv(table, index=False)
 

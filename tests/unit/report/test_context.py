@@ -20,7 +20,8 @@ from terralucas.study.validation import resolve
 ARCHIVE = {"source": "gdrive", "origin": "file 1oaY", "sha256": "ab" * 32, "failures": []}
 DATA = {
     "data_fingerprint": "cd" * 32, "n_valid": 1990, "n_dropped": 4, "chip_size_px": 224, "bands": ["RED", "NIR_BROAD"],
-    "unit": "reflectance",
+    "unit": "reflectance", "problem_counts": {"duplicate_content": 3, "size": 1},
+    "scaling": [{"scale": 1.0, "offset": 0.0, "chips": 1990, "class_counts": {"1": 1000, "2": 990}}],
 }  # fmt: skip
 HUB, RANDOM = {"source": "huggingface"}, {"source": "random"}
 OPTIMISTIC = "Checkpoints were chosen on the test chips: the scores are optimistic."
@@ -48,9 +49,9 @@ def durations(devices=("cpu", "cpu", "cpu")):
     return pd.DataFrame({"device": devices, "seconds": [20.0, 30.5, 0.25][: len(devices)]})
 
 
-def context_of(config=None, retrieval=ARCHIVE, features=None, tuned=None, times=None, registrations=()):
+def context_of(config=None, retrieval=ARCHIVE, features=None, tuned=None, times=None, registrations=(), data=DATA):
     return report_context(
-        config or shipped("config"), retrieval, DATA, passes() if features is None else features, tuned or {},
+        config or shipped("config"), retrieval, data, passes() if features is None else features, tuned or {},
         durations() if times is None else times, list(registrations),
     )  # fmt: skip
 
@@ -212,9 +213,19 @@ def test_all_notices_stand_one_below_the_other_and_reach_the_report():
 
 def test_the_dataset_is_that_of_the_reports_of_retrieval_and_check():
     assert context_of().dataset == {
-        "name": "lucas-italy", "source": "gdrive: file 1oaY", "sha256": "ab" * 32, "n_chips": 1990, "dropped": 4,
+        "name": "lucas-italy", "source": "gdrive: file 1oaY", "sha256": "ab" * 32, "n_chips": 1990,
+        "dropped": "4 (3 × duplicate content, 1 × size)",
         "chip size": "224 × 224 px", "bands": "RED, NIR_BROAD", "unit": "reflectance",
     }  # fmt: skip
+
+
+def test_scale_and_offset_tags_are_told_and_where_chips_differ():
+    tagged = {"scale": 0.0001, "offset": -0.1, "chips": 990, "class_counts": {"2": 990}}
+    plain = {"scale": 1.0, "offset": 0.0, "chips": 1000, "class_counts": {"1": 1000}}
+    told = context_of(data=DATA | {"scaling": [plain, tagged]}).dataset["scale and offset tags, applied"]
+    assert told == "scale 1.0, offset 0.0: 1000 chips (classes 1); scale 0.0001, offset -0.1: 990 chips (classes 2)"
+    told = context_of(data=DATA | {"scaling": [tagged]}).dataset["scale and offset tags, applied"]
+    assert told == "scale 0.0001, offset -0.1: 990 chips"
 
 
 def test_chips_that_came_as_a_folder_are_named_by_their_fingerprint():

@@ -128,6 +128,29 @@ BAD = [
     ("dataset.sources", [], ["dataset.sources", "at least 1"]),
     ("dataset.sources.0", {"type": "ftp"}, ["dataset.sources[0].type", '"gdrive"']),
     ("dataset.sources.0", {"type": "gdrive"}, ["missing key dataset.sources[0].id"]),
+    *(
+        ("dataset.sources.0", {"type": "gdrive", "id": wrong}, ["dataset.sources[0].id", "give the id alone", "/d/"])
+        for wrong in (
+            "https://drive.google.com/file/d/1oaY9U-AnsDpepIuEQy5P9V8lfm_j5q7m/view?usp=sharing",
+            "https://drive.google.com/drive/folders/1oaY9U-AnsDpepIuEQy5P9V8lfm_j5q7m",
+            "1oaY9U-AnsDpepIuEQy5P9V8lfm_j5q7m ",
+            "1oaY9U-AnsDpepIuEQy5P9V8lfm_j5q7m\n",
+            "1oaY9U",
+        )
+    ),
+    *(
+        ("backbones.tiny.weights", {"source": "huggingface", "filename": "w.pt", **wrong}, said)
+        for wrong, said in (
+            ({"repo": "https://huggingface.co/a/b"}, ["weights.repo", "without https://huggingface.co/"]),
+            ({"repo": "a/b "}, ["weights.repo", "give owner/name"]),
+            ({"repo": "a/b/tree/main"}, ["weights.repo", "give owner/name"]),
+            ({"repo": "a/b", "filename": "w.pt "}, ["weights.filename", "without blanks around it"]),
+            ({"repo": "a/b", "filename": "../w.pt"}, ["weights.filename", "the path inside the repository"]),
+            ({"repo": "a/b", "revision": "main "}, ["weights.revision", "must match"]),
+        )
+    ),
+    ("training.device", "mps", ["training.device", '"cpu"', "the GPU of a Mac (mps) is not used", "cpu works"]),
+    ("features.device", "mps", ["features.device", "the GPU of a Mac (mps) is not used"]),
     ("dataset.sources.0", {"type": "url", "url": "file:///x"}, ["dataset.sources[0].url", "must match"]),
     ("dataset.sources.0.chips", 5, ["dataset.sources[0].chips is 5", "at least 100 chips"]),
     ("dataset.sources.0.size_px", 60, ["size_px is 60", "multiple of 16 px"]),
@@ -176,6 +199,17 @@ BAD = [
     ("report.claims", [CLAIM | {"relation": "better"}], ["report.claims[0].relation", '"equivalent"']),
     ("report.claims", [CLAIM | {"contrast": {**LOSSES, "a": "hinge"}}], ["report.claims names the loss 'hinge'"]),
 ]
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"repo": "ibm-esa-geospatial/TerraMind-1.0-tiny", "filename": "TerraMind_v1_tiny.pt"},
+        {"repo": "a_b/c", "filename": "sub folder/..w.pt", "revision": "refs/pr/3"},
+    ],
+)
+def test_names_of_the_hub_pass(weights):
+    resolve(changed("backbones.tiny.weights", {"source": "huggingface", **weights}))
 
 
 def test_claims_are_about_the_scores_the_report_names():
@@ -305,6 +339,55 @@ def test_the_studies_weights_are_pinned_and_the_manual_says_to_what():
             assert f"| {name} | `{weights['revision']}` | `{weights['sha256']}` |" in manual
 
 
+@pytest.mark.parametrize(
+    ("keys", "written", "value"),
+    [
+        ("training.epochs", 3.0, 3),
+        ("training.epochs", "3.0", 3),
+        ("training.epochs", "1e1", 10),
+        ("split.folds", 5.0, 5),
+        ("grid.seeds", [0.0, 1.0], [0, 1]),
+        ("decoders.mlp.hidden", 64.0, 64),
+        ("dataset.classes.0.code", 1.0, 1),
+    ],
+)
+def test_whole_floats_are_integers(keys, written, value):
+    """JSON Schema says that 3.0 is an integer; a job would end with "'float' object cannot be interpreted"."""
+    found = resolve(changed(keys, written))
+    for key in keys.split("."):
+        found = found[int(key) if key.isdigit() else key]
+    assert found == value
+    assert all(type(each) is int for each in (found if isinstance(found, list) else [found]))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize(
+    "keys",
+    ["training.learning_rate", "training.epochs", "split.test_share", "losses.weighted_focal.gamma", "dataset.nodata"],
+)
+def test_no_range_contains_nan_or_infinity(keys, number):
+    with pytest.raises(StudyError, match=f"{keys} is {number}; it must be a finite number"):
+        resolve(changed(keys, number))
+
+
+@pytest.mark.parametrize("keys", ["study", "dataset.name", "dataset.classes.0.name", "dataset.classes.0.code"])
+def test_names_are_shorter_than_file_names_may_be(keys):
+    with pytest.raises(StudyError, match=r"120 characters; it must have at most (60|100)"):
+        resolve(changed(keys, "é" * 120))
+
+
+def test_setting_names_are_shorter_than_file_names_may_be():
+    config = load("demo")
+    config["losses"]["x" * 61] = config["losses"]["weighted_ce"]
+    with pytest.raises(StudyError, match=r"61 characters; it must have at most 60"):
+        resolve(config)
+
+
+def test_a_class_is_excluded_once():
+    with pytest.raises(StudyError, match="names the class '10' twice"):
+        resolve(changed("report.excluded_classes", [10, "10"]))
+
+
 def test_blocks_need_coordinates():
     config = changed("split.block_km", 50)
     config["dataset"]["point_ids"] = "none"
@@ -317,6 +400,8 @@ def test_a_target_names_its_study(tmp_path):
     assert default_configfile(["results/demo/report.html"], tmp_path) == tmp_path / "demo.yaml"
     assert default_configfile(["results/other/report.html"], tmp_path) == tmp_path / "config.yaml"
     assert default_configfile([], tmp_path) == tmp_path / "config.yaml"
+    (tmp_path / "mine.yml").touch()
+    assert default_configfile(["-n", "results/mine/report.html"], tmp_path) == tmp_path / "mine.yml"
 
 
 @pytest.mark.parametrize(("folds", "least"), [(2, 4), (3, 3), (5, 5)])

@@ -114,6 +114,29 @@ def test_a_finished_run_that_is_started_again_writes_the_same_without_training(i
     assert yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["resumed_after_epoch"] == 4
 
 
+def states(folder):
+    return {name: ((folder / name).read_bytes(), (folder / name).stat().st_mtime_ns) for name in NAMES.values()}
+
+
+def test_a_job_for_a_finished_run_touches_nothing(inputs, tmp_path):
+    """As one does that waited in the queue of a cluster while another job finished the run."""
+    run(inputs, tmp_path / "run")
+    before = states(tmp_path / "run")
+    run(inputs, tmp_path / "run")
+    assert states(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("damage", ["other settings", "other predictions"])
+def test_files_that_are_not_of_this_run_are_made_anew(inputs, tmp_path, damage):
+    run(inputs, tmp_path / "fresh")
+    run(inputs, tmp_path / "run", **({"learning_rate": 0.02} if damage == "other settings" else {}))
+    if damage == "other predictions":
+        (tmp_path / "run" / "predictions.parquet").write_bytes(b"half")
+    run(inputs, tmp_path / "run")
+    for name in ("predictions.parquet", "metrics.json", "history.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
+
+
 def test_damaged_features_are_refused(inputs, tmp_path):
     content = bytearray(inputs.features.read_bytes())
     content[-1] ^= 1

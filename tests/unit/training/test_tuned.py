@@ -36,6 +36,7 @@ from helpers.tuned_runs import (
 )
 from terralucas.backbones.feature_kinds import kind_of_features
 from terralucas.backbones.features import FeatureOptions, extract
+from terralucas.data.chip_files import read_unchanged
 from terralucas.data.normalisation import Normaliser, normaliser_of_index
 from terralucas.data.packed_chips import pack_chips
 from terralucas.errors import StudyError
@@ -342,7 +343,7 @@ def test_packed_chips_are_the_files_and_of_the_index(study, tmp_path):
     with pytest.raises(StudyError, match="are not the chips of the index"):
         run(study, tmp_path, index=tmp_path / "other.parquet")
     with pytest.raises(StudyError, match="changed since the chips were indexed"):
-        pack_chips(study, ["0.bin"], ["0" * 64], bytes, 1, tmp_path / "packed.npy")
+        pack_chips(study, ["0.bin"], ["0" * 64], read_unchanged, 1, tmp_path / "packed.npy")
     assert not list(tmp_path.glob("*packed*"))
 
 

@@ -16,8 +16,14 @@ from terralucas.files import write_json
 
 PACKAGE = Path(__file__).resolve().parent
 SCRIPTS = PACKAGE.parent
-# Helpers of the scripts that change no result: log files, exit codes, offline mode.
-_WITHOUT_EFFECT = {SCRIPTS / "_job.py", SCRIPTS / "_offline.py"}
+# Helpers of the scripts that change no result: log files, exit codes, offline mode, records of what was read.
+_WITHOUT_EFFECT = {
+    SCRIPTS / "_job.py",
+    SCRIPTS / "_offline.py",
+    PACKAGE / "contents.py",
+    PACKAGE / "study" / "source_files.py",
+    PACKAGE / "study" / "class_names.py",
+}
 
 # What makes messages: classes of errors and problems, loggers, and variables that hold a part of a message.
 _ERRORS = {"StudyError", "ChipError", "Problem", "Reason"}

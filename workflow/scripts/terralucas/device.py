@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import resource
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -48,7 +49,9 @@ def autocast(precision: str, device: torch.device) -> tuple[str, Callable[[], Ab
 
 def peak_memory_mib(device: torch.device) -> dict[str, float]:
     """Return the peak memory of this process in MiB: `cpu` (resident set) and, on a GPU, `gpu` (of PyTorch)."""
-    peak = {"cpu": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+    # Linux counts in KiB, macOS in bytes.
+    unit = 1 if platform.system() == "Darwin" else 1024
+    peak = {"cpu": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)}
     if device.type == "cuda":
         peak["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     return peak

@@ -40,13 +40,24 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def explain(error: OSError) -> StudyError | None:
-    """Return an error for the user if the disk is full, a quota is reached or a folder is read-only; otherwise None."""
+    """Return an error for the user if the disk is full, a quota is reached or access is denied; otherwise None."""
     place = error.filename or "a file of the study"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StudyError(
             f"There is no space left to write {place}.",
             found=os.strerror(error.errno),
             remedy="free space or raise the quota, and start the study again; finished results are kept",
+        )
+    if (
+        error.errno == errno.EACCES
+        and error.filename is not None
+        and not _is_readable(Path(os.fsdecode(error.filename)))
+    ):
+        return StudyError(
+            f"{os.fsdecode(place)} cannot be read.",
+            found=os.strerror(error.errno),
+            expected="a file or folder that your user may read, in folders that your user may enter",
+            remedy="give your user the right to read it (chmod -R u+rX), and start the study again",
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StudyError(
@@ -55,6 +66,15 @@ def explain(error: OSError) -> StudyError | None:
             remedy="make the folder writable for your user and start the study again; finished results are kept",
         )
     return None
+
+
+def _is_readable(path: Path) -> bool:
+    """Return whether a path may be read, or could be if it existed: the kernel does not say what it refused."""
+    if not os.access(path.parent, os.X_OK):
+        return False
+    if not os.access(path, os.F_OK):
+        return True
+    return os.access(path, os.R_OK | os.X_OK if path.is_dir() else os.R_OK)
 
 
 def check_writable(folder: Path) -> None:
@@ -73,3 +93,20 @@ def remove_leftovers(folder: Path, name: str) -> None:
     """Delete a file of a folder, and all temporary files that killed processes left there."""
     for path in (folder / name, *folder.glob(".*.tmp")):
         path.unlink(missing_ok=True)
+
+
+def remove_scripts(folder: Path, mark: str) -> None:
+    """Delete Snakemake's copies of scripts whose jobs were killed; it deletes those of jobs that ended.
+
+    Call it when no job of the study runs.
+
+    Args:
+        folder: of the copies.
+        mark: what the copies of a study's jobs contain, and those of other studies do not.
+    """
+    for path in folder.glob("*"):
+        try:
+            if path.is_file() and mark.encode() in path.read_bytes():
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.debug("%s is left: %s", path, error)

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
+
+def printable(text: str) -> str:
+    """Return a text that can be written in UTF-8.
+
+    Names of files need not be UTF-8. Python keeps their other bytes as characters that UTF-8 cannot express, so that a
+    message with such a name would be lost; here they are shown as \\xe9.
+    """
+    shown = re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", text)
+    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
+
 
 class StudyError(Exception):
     """A problem that the user can solve; it is shown without a traceback.
@@ -16,12 +28,12 @@ class StudyError(Exception):
     def __init__(
         self, problem: str, *, found: str | None = None, expected: str | None = None, remedy: str | None = None
     ) -> None:
-        self.problem = problem
-        self.found = found
-        self.expected = expected
-        self.remedy = remedy
-        parts = [("found", found), ("expected", expected), ("what to do", remedy)]
-        lines = [problem, *(f"  {name}: {text}" for name, text in parts if text is not None)]
+        self.problem = printable(problem)
+        self.found, self.expected, self.remedy = (
+            None if text is None else printable(text) for text in (found, expected, remedy)
+        )
+        parts = [("found", self.found), ("expected", self.expected), ("what to do", self.remedy)]
+        lines = [self.problem, *(f"  {name}: {text}" for name, text in parts if text is not None)]
         super().__init__("\n".join(lines))
 
 

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from terralucas.errors import StudyError
-
 logger = logging.getLogger(__name__)
 
 
@@ -62,26 +60,8 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_unchanged(path: Path, sha256: str) -> bytes:
-    """Return the bytes of a chip's file, after checking that they are the indexed ones.
-
-    Raises:
-        StudyError: the file no longer exists, or its content has changed.
-    """
-    if not path.is_file():
-        raise StudyError(
-            f"The chip {path} is gone: it no longer exists since the chips were indexed.",
-            remedy="restore the file, or delete the folder data/ of the study to retrieve and index the chips again",
-        )
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != sha256:
-        raise StudyError(
-            f"The chip {path} changed since the chips were indexed.",
-            remedy="delete data/chips.parquet of the study; the chips are then checked and indexed again",
-        )
-    return data
-
-
 def sha256_of_json(value: Any) -> str:
     """Return the hex SHA-256 digest of a JSON-serialisable value, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    # Names of files need not be UTF-8.
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 
 # The possible results of a run that has ended.
@@ -53,9 +54,20 @@ def write_predictions(path: Path, table: PredictionTable) -> None:
 
 
 def read_predictions(path: Path) -> PredictionTable:
-    """Read predictions.parquet."""
+    """Read predictions.parquet.
+
+    Raises:
+        StudyError: the file is damaged.
+    """
     # `pq.read_table` would import pyarrow's dataset module and pandas, which takes a second.
-    table = pq.ParquetFile(path).read()
+    try:
+        table = pq.ParquetFile(path).read()
+    except pa.ArrowException as error:
+        raise StudyError(
+            f"The predictions {path} cannot be read.",
+            found=str(error).splitlines()[0],
+            remedy=f"delete the folder {Path(path).parent} and start the study again, which repeats the run",
+        ) from None
     labels = table["label"].to_numpy()
     logits = np.asarray(table["logits"].combine_chunks().flatten()).reshape(len(labels), -1)
     return PredictionTable(table["point_id"].to_pylist(), np.array(table["split"].to_pylist()), labels, logits)

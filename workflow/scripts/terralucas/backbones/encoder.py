@@ -12,6 +12,8 @@ import torch
 from torch import nn
 from torch.utils.serialization import config as serialization
 
+from terralucas.backbones.checkpoint_files import is_zip
+from terralucas.backbones.checkpoints import check_encoder
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 
@@ -42,8 +44,7 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
         weights: a record, as returned by `terralucas.backbones.weights.obtain`.
 
     Raises:
-        StudyError: the checkpoint is missing or has changed since it was recorded, or it does not contain all weights
-            of the encoder with their shapes.
+        StudyError: the checkpoint is missing or has changed since it was recorded, or it does not fill the encoder.
     """
     # Importing TerraTorch takes seconds; frozen runs do not need it.
     from terratorch.registry import BACKBONE_REGISTRY
@@ -55,49 +56,43 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
         torch.manual_seed(weights["seed"])
         logger.warning("%s has random weights (seed %d); it is not pre-trained", model, weights["seed"])
     else:
-        _check_file(Path(weights["path"]), weights["sha256"])
-        _check_checkpoint(BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False), weights["path"])
+        check_weights(model, weights)
         arguments["ckpt_path"] = weights["path"]
     # A checkpoint is several times larger than the encoder. With memory-mapping, only the needed weights are read.
-    with serialization.patch("load.mmap", True):  # type: ignore[attr-defined]  # torch adds it when imported
+    can_be_mapped = weights["source"] != "random" and is_zip(Path(weights["path"]))
+    with serialization.patch("load.mmap", can_be_mapped):  # type: ignore[attr-defined]  # torch adds it when imported
         encoder = BACKBONE_REGISTRY.build(model, **arguments).eval().requires_grad_(False)
     return Backbone(encoder, int(encoder.out_channels[-1]))
 
 
-def _check_file(path: Path, sha256: str) -> None:
+def check_weights(model: str, weights: Mapping[str, Any]) -> None:
+    """Raise an error if the file of a record has changed, or does not fill the encoder of a model for all bands.
+
+    Args:
+        model: name in TerraTorch's backbone registry.
+        weights: a record of weights that are not random, as returned by `terralucas.backbones.weights.obtain`.
+
+    Raises:
+        StudyError: see `terralucas.backbones.checkpoints.check_encoder`.
+    """
+    from terratorch.registry import BACKBONE_REGISTRY
+
+    path = Path(weights["path"])
+    _check_file(path, weights)
+    check_encoder(BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False), path, weights)
+
+
+def _check_file(path: Path, weights: Mapping[str, Any]) -> None:
     """Raise an error if the file has changed since an earlier job recorded it: the record would name other weights."""
-    found = sha256_of_file(path) if path.is_file() else "no file"
-    if found != sha256:
+    found = sha256_of_file(path) if path.is_file() else "no file that this machine can read"
+    if found != weights["sha256"]:
+        remedy = "put the file back where every machine of the study can read it, or "
+        if weights["source"] == "huggingface":
+            remedy = ""
         raise StudyError(
             f"The weights file {path} of the backbone is gone or has changed since it was recorded.",
             found=found,
-            expected=f"sha256 {sha256}",
-            remedy="delete results/<study>/weights/<backbone>.json; the weights are then fetched and recorded again",
-        )
-
-
-def _check_checkpoint(encoder: nn.Module, path: str) -> None:
-    """Raise an error if the checkpoint lacks a weight of the encoder for all bands; TerraTorch would only warn."""
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # damaged files raise RuntimeError, UnpicklingError, EOFError and others
-        raise StudyError(
-            f"The weights file {path} of the backbone can't be read.",
-            found=": ".join([type(error).__name__, *str(error).splitlines()[:1]]),
-            expected="a state dict that torch.load(weights_only=True) can read",
-            remedy="fetch the file again",
-        ) from error
-    # Buffers (the sine-cosine position embeddings) are computed and need not be in the checkpoint.
-    missing = [name for name, _ in encoder.named_parameters() if name not in checkpoint]
-    misfit = [
-        f"{name} {tuple(checkpoint[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in encoder.named_parameters()
-        if name in checkpoint and checkpoint[name].shape != value.shape
-    ]
-    if missing or misfit:
-        raise StudyError(
-            f"The checkpoint {path} does not contain all weights of the encoder; the others would stay random.",
-            found=f"{len(missing)} weights missing ({', '.join(missing[:3])} …)" if missing else "; ".join(misfit[:3]),
-            expected=f"all {sum(1 for _ in encoder.parameters())} weights of {type(encoder).__name__} for {MODALITY}",
-            remedy="use the published TerraMind checkpoint of this model, or correct backbones.<name>.model",
+            expected=f"sha256 {weights['sha256']}",
+            remedy=f"{remedy}delete results/<study>/weights/<backbone>.json and start again; the weights are then "
+            "recorded as they are, and what was made of the others is made again",
         )

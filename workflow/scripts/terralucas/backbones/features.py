@@ -20,7 +20,7 @@ from terralucas.backbones.feature_kinds import is_pooled, read_layers
 from terralucas.data.normalisation import Normaliser
 from terralucas.device import autocast, peak_memory_mib, pick_device
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, read_unchanged, sha256_of_file
+from terralucas.files import atomic_path, sha256_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ class ChipDataset(Dataset[torch.Tensor | StudyError]):
     Args:
         root: folder to which `files` are relative.
         files: paths of the chips.
-        checksums: SHA-256 of each file in the index.
-        decode: function that converts the bytes of a file to reflectance (bands, H, W), NaN for missing pixels.
+        checksums: SHA-256 of each chip in the index.
+        read: function of the path of a chip and its SHA-256 that returns reflectance (bands, H, W), NaN where missing.
         normaliser: normaliser of the chips.
     """
 
@@ -41,11 +41,11 @@ class ChipDataset(Dataset[torch.Tensor | StudyError]):
         root: Path,
         files: Sequence[str],
         checksums: Sequence[str],
-        decode: Callable[[bytes], np.ndarray],
+        read: Callable[[Path, str], np.ndarray],
         normaliser: Normaliser,
     ) -> None:
         self.root, self.files, self.checksums = root, list(files), list(checksums)
-        self.decode, self.normaliser = decode, normaliser
+        self.read, self.normaliser = read, normaliser
 
     def __len__(self) -> int:
         return len(self.files)
@@ -58,8 +58,8 @@ class ChipDataset(Dataset[torch.Tensor | StudyError]):
             return error
 
     def _read(self, index: int) -> torch.Tensor:
-        data = read_unchanged(self.root / self.files[index], self.checksums[index])
-        return torch.from_numpy(self.normaliser(self.decode(data)))
+        chip = self.read(self.root / self.files[index], self.checksums[index])
+        return torch.from_numpy(self.normaliser(chip))
 
 
 def _collate(chips: list[torch.Tensor | StudyError]) -> torch.Tensor | StudyError:

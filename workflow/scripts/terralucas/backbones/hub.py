@@ -164,23 +164,13 @@ def _download_rest(file: HubFile, state: HubState, part: Path) -> bool:
     return kept_bytes > 0
 
 
-def refuse_web_page(path: Path) -> None:
-    """Raise a StudyError if a file is a web page, such as a sign-in page that was saved instead of the file."""
-    with path.open("rb") as stream:
-        page = describe_web_page(stream.read(2**16))
-    if page:
-        raise StudyError(
-            f"{path} contains no weights.", found=page, expected="a checkpoint", remedy="download the file again"
-        )
-
-
 def _remove_web_page(file: HubFile, part: Path) -> None:
     """Delete a web page that was sent instead of the file and raise an error, so that no download resumes from it."""
-    try:
-        refuse_web_page(part)
-    except StudyError as error:
+    with part.open("rb") as stream:
+        page = describe_web_page(stream.read(2**16))
+    if page:
         part.unlink()
-        raise _download_error(file, f"{error.found} instead of the file", _PORTAL) from None
+        raise _download_error(file, f"{page} instead of the file", _PORTAL)
 
 
 def _require_space(file: HubFile, folder: Path, needed_bytes: int) -> None:

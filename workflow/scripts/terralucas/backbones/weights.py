@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from terralucas.backbones.hub import HubFile, download, is_sha256, refuse_web_page, repo_folder, request_state
+from terralucas.backbones.checkpoint_files import refuse_other_file
+from terralucas.backbones.hub import HubFile, download, is_sha256, repo_folder, request_state
 from terralucas.disk import locked
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 
 logger = logging.getLogger(__name__)
+
+_CHECKSUM_REMEDIES = {
+    "file": "set path to the expected file, or correct sha256, in backbones.<name>.weights",
+    "huggingface": "delete this download and start again; if the checksum stays the same, correct "
+    "backbones.<name>.weights",
+}
 
 
 def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
@@ -27,23 +35,17 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
         Record of the weights, with `source`, `path`, `sha256` and other keys; `path` is None for random weights.
 
     Raises:
-        StudyError: the file is missing, can't be fetched, is a web page or has another checksum than expected.
+        StudyError: the file is missing, can't be fetched, is no checkpoint or has another checksum than expected.
     """
     if weights["source"] == "random":
         return {"source": "random", "seed": weights["seed"], "path": None, "sha256": None}
     if weights["source"] == "file":
         path = Path(weights["path"]).expanduser().resolve()
         origin: dict[str, Any] = {}
-        if not path.is_file():
-            raise StudyError(
-                "The weights file of the backbone is not there.",
-                found=f"no file {path}",
-                expected="a checkpoint in TerraMind's format",
-                remedy="correct backbones.<name>.weights.path",
-            )
-        refuse_web_page(path)
+        _require_file(path)
     else:
         path, origin = _fetch(weights, cache)
+    refuse_other_file(path, weights)
     sha256 = sha256_of_file(path)
     expected = weights["sha256"] or origin.pop("hub_sha256", None)
     if expected is not None and sha256 != expected:
@@ -51,7 +53,7 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
             f"The backbone's weights {path.resolve()} are not the expected ones: their checksum differs.",
             found=f"sha256 {sha256}",
             expected=f"sha256 {expected}",
-            remedy="delete the file and start again; if the checksum stays the same, correct backbones.<name>.weights",
+            remedy=_CHECKSUM_REMEDIES[weights["source"]],
         )
     origin.pop("hub_sha256", None)
     return {
@@ -61,6 +63,29 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
         "size_bytes": path.stat().st_size,
         **origin,
     }
+
+
+def files_of_weights(weights: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the user's own weights file by its name; empty for other sources, whose files are checked by their sum."""
+    return {"weights": Path(weights["path"]).expanduser()} if weights["source"] == "file" else {}
+
+
+def _require_file(path: Path) -> None:
+    """Raise an error if there is no file at a path, or none that this user may read."""
+    if os.access(path, os.R_OK) and path.is_file():
+        return
+    if not os.path.lexists(path):
+        found, remedy = "nothing at this path", "correct backbones.<name>.weights.path"
+    elif path.is_dir():
+        found, remedy = "a folder", "name the checkpoint in it in backbones.<name>.weights.path"
+    else:
+        found, remedy = "no file that your user may read", "make it readable, or correct backbones.<name>.weights.path"
+    raise StudyError(
+        f"The weights file {path} of the backbone is not there.",
+        found=found,
+        expected="a checkpoint in TerraMind's format",
+        remedy=remedy,
+    )
 
 
 def matches_configuration(record: Mapping[str, Any], weights: Mapping[str, Any]) -> bool:

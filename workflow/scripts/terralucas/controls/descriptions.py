@@ -10,10 +10,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from terralucas.data.chip_files import read_chip
+from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.dataset import DatasetSpec
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, read_unchanged
+from terralucas.files import atomic_path
 
 COLUMNS = ("band_mean", "band_std", "centre_pixel")
 
@@ -37,7 +37,7 @@ def describe_chips(root: Path, index: pd.DataFrame, spec: DatasetSpec, threads: 
     """
 
     def read_centre(file: str, sha256: str) -> list[float]:
-        values = read_chip(read_unchanged(root / file, sha256), spec)
+        values = read_indexed_chip(root / file, sha256, spec)
         return values[:, values.shape[1] // 2, values.shape[2] // 2].tolist()
 
     with ThreadPoolExecutor(max_workers=threads) as pool:

@@ -8,6 +8,7 @@ import errno
 import gzip
 import io
 import lzma
+import os
 import re
 import shutil
 import stat
@@ -26,6 +27,8 @@ from terralucas.errors import StudyError
 from terralucas.web_pages import describe_web_page
 
 ARCHIVE_KINDS = "an archive: tar, tar.gz, tar.bz2, tar.xz or zip"
+# Linux and macOS allow no longer name of a file or folder, in bytes (macOS: in characters).
+MAX_NAME_BYTES = 255
 MAX_MEMBERS = 1_000_000
 # Deflate compresses zeros 1000:1, but images less than 10:1. Small archives are not checked, as they do no harm.
 MAX_RATIO = 200
@@ -75,8 +78,12 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise tarfile.ReadError(f"{error} at byte {tarfile_.offset} of the tar") from error
 
 
-def require_archive(path: Path) -> str:
+def require_archive(path: Path, remedy: str = "use an archive of one of these kinds") -> str:
     """Return the kind of an archive by its content: tar, tar.gz, tar.bz2, tar.xz or zip.
+
+    Args:
+        path: the file.
+        remedy: what the user can do about another file; it depends on where the file is from.
 
     Raises:
         StudyError: the file is not such an archive.
@@ -89,7 +96,7 @@ def require_archive(path: Path) -> str:
             f"{path.name} is not an archive.",
             found=f"{path.stat().st_size} bytes: {describe_web_page(head) or f'they begin with {head[:24]!r}'}",
             expected=ARCHIVE_KINDS,
-            remedy="open its link in a browser: it may need a sign-in, or its quota may be reached (then wait a day)",
+            remedy=remedy,
         )
     return kind
 
@@ -161,6 +168,7 @@ def _write_members(archive: Path, kind: str, target: Path, progress: bool) -> in
             bar.update(member.archive_position - bar.n)
             if is_macos_metadata(path):
                 continue
+            _check_names(archive, member, path)
             destination = target / path
             if member.kind == "folder":
                 destination.mkdir(parents=True, exist_ok=True)
@@ -249,6 +257,31 @@ def _check_path(archive: Path, member: _Member) -> Path:
     )
 
 
+def _check_names(archive: Path, member: _Member, path: Path) -> None:
+    """Raise a StudyError if a file system cannot have a member's names."""
+    sizes = [len(os.fsencode(part)) for part in path.parts]
+    if max(sizes, default=0) > MAX_NAME_BYTES:
+        found = f"a name of {max(sizes)} bytes in member {_shorten(member.name)}"
+    elif "\0" in member.name:
+        found = f"a zero byte in the name of member {_shorten(member.name)}"
+    else:
+        return
+    raise _name_error(archive, found)
+
+
+def _name_error(archive: Path, found: str) -> StudyError:
+    return StudyError(
+        f"The archive {archive.name} has a file that cannot be written under its name; no file of it was kept.",
+        found=found,
+        expected=f"names of files and folders of at most {MAX_NAME_BYTES} bytes, in paths that the disk allows",
+        remedy="create the archive again with shorter names, or unpack it yourself and use `type: directory`",
+    )
+
+
+def _shorten(name: str) -> str:
+    return repr(name) if len(name) <= 80 else f"{name[:50]!r} ... {name[-20:]!r}"
+
+
 def _refuse_decompression_bomb(archive: Path, members: int, unpacked_bytes: int, archive_bytes: int) -> None:
     ratio = unpacked_bytes / archive_bytes
     if members > MAX_MEMBERS or (unpacked_bytes > RATIO_FREE_BYTES and ratio > MAX_RATIO):
@@ -308,6 +341,8 @@ def _convert_errors(archive: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _space_error(archive, str(error)) from error
+        if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ):
+            raise _name_error(archive, f"{error.strerror}: {_shorten(str(error.filename))}") from error
         # For bad data, gzip and bz2 raise an OSError without a number; errors of the operating system have a number.
         if error.errno is None or isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
             raise _damage_error(archive, error) from error
@@ -319,5 +354,5 @@ def _damage_error(archive: Path, error: Exception) -> StudyError:
         f"The archive {archive.name} is truncated or corrupt.",
         found=f"{archive.stat().st_size} bytes that cannot be read to the end ({error or type(error).__name__})",
         expected="a complete archive",
-        remedy="get the file again, and compare its size and checksum with those that its publisher states",
+        remedy="compare its size and checksum with those that its publisher states, and use a complete copy",
     )

@@ -1,20 +1,36 @@
-"""Decode a chip, and list all kinds of problems that a chip can have."""
+"""Read the files of a chip, decode them, and list all kinds of problems that a chip can have."""
 
 from __future__ import annotations
 
+import hashlib
+import math
+import os
 import re
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
+from rasterio import Env
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
-from rasterio.io import MemoryFile
+from rasterio.io import DatasetReader, MemoryFile
 
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.errors import StudyError
+from terralucas.files import sha256_of_json
 
-# A larger file is a scene and not a chip; several of them would not fit into memory.
-MAX_SIDE_PX = 4096
+# A larger image is a scene and not a chip; several of them would not fit into memory. The limit also holds for the
+# tiles inside a file, because a tile is decoded whole.
+MAX_SIDE_PX = 1024
+# More than the uncompressed values of any chip: 12 bands of 8 bytes, with overviews and masks.
+MAX_FILE_BYTES = 256 * 2**20
+# Files beside a chip that belong to it. GDAL writes masks and metadata there if it cannot write them into the chip.
+MASK_SUFFIX, METADATA_SUFFIX = ".msk", ".aux.xml"
+# What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
+# and histograms that viewers add) must not change the identity of a chip.
+_BAND_METADATA = ("Description", "NoDataValue", "Offset", "Scale")
 # All kinds of problems that a chip can have, and what the user can do.
 REMEDIES = {
     "missing_id": "give every row of the labels table an id, and check dataset.layout.id_column",
@@ -27,13 +43,27 @@ REMEDIES = {
     "folder_disagrees": "find out whether the class folder or the labels table is right, and correct the other one",
     "not_a_lucas_id": "name the chips by their LUCAS Point_ID, or set dataset.point_ids: none",
     "bad_coordinates": "check x_column (longitude, easting), y_column (latitude, northing) and crs of dataset.layout",
+    "not_a_file": "restore what the link leads to, or remove the entry",
+    "bad_name": "rename the file or folder in UTF-8, for example with convmv -f latin1 -t utf-8 --notest -r",
     "unreadable": "fetch and unpack the data again; files may be truncated",
+    "pages": "write one image with all bands per file; a file with several pages has several images",
     "band_count": "check dataset.bands: one name per band, in the order on disk",
-    "dtype": "write the chips as real numbers (float32, uint16, ...)",
+    "band_descriptions": "correct dataset.bands to the order on disk, or set dataset.checks.band_descriptions: false "
+    "if the descriptions in the files are wrong",
+    "dtype": "write all chips as real numbers of one type that can hold dataset.unit (float32, uint16, ...), or set "
+    "dataset.checks.allow_mixed_dtypes: true if the types differ on purpose",
+    "scale_tags": "check dataset.unit, or correct the tags (gdal_edit.py -scale 1 -offset 0 removes them)",
     "size": "check dataset.chip_size_px, and cut all chips to one square size that is a multiple of the patch size",
-    "missing_values": "check dataset.nodata, and that the chips were exported with data in every band",
+    "missing_values": "check dataset.nodata, and that the chips were exported with data in every band, or raise "
+    "dataset.checks.max_nodata_fraction",
+    "fill": "set dataset.nodata to this value if it means missing data, or raise dataset.checks.max_fill_fraction",
     "value_range": "check dataset.unit and dataset.nodata",
-    "constant": "export the chip again, or set dataset.nodata if its only value means missing data",
+    "brightness": "export the chip again in dataset.unit, or lower dataset.checks.min_chip_brightness",
+    "constant": "export the chip again, set dataset.nodata if its only value means missing data, or set "
+    "dataset.checks.allow_constant_bands: true",
+    "duplicate_content": "keep one file of each chip; a copy among the test chips of a chip that is trained on makes "
+    "every score too high",
+    "conflicting_labels": "find out which label is right, and remove the other copies of the chip",
 }
 
 
@@ -45,60 +75,312 @@ class ChipError(StudyError):
         self.kind = kind
 
 
-def read_chip(data: bytes | Path, spec: DatasetSpec) -> np.ndarray:
-    """Decode one GeoTIFF chip.
+@dataclass(frozen=True)
+class ChipContent:
+    """The content of a chip: its file, and what the files beside it add.
+
+    Attributes:
+        data: bytes of the GeoTIFF.
+        mask: bytes of `<file>.msk`, a GeoTIFF that is 0 where pixels are missing; None without such a file.
+        metadata: the part of `<file>.aux.xml` that GDAL reads and that matters; None without it.
+    """
+
+    data: bytes
+    mask: bytes | None = None
+    metadata: bytes | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Hex SHA-256 of the content: of the file's bytes if there is nothing beside it."""
+        digest = hashlib.sha256(self.data).hexdigest()
+        beside = [None if part is None else hashlib.sha256(part).hexdigest() for part in (self.mask, self.metadata)]
+        return sha256_of_json([digest, *beside]) if any(beside) else digest
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A decoded chip.
+
+    Attributes:
+        values: (bands, height, width) float32 surface reflectance, nominally 0..1; NaN for missing pixels.
+        dtype: type of the values in the file, such as `uint16`.
+        descriptions: descriptions of the bands in the file; None for a band without one.
+        scaling: scale and offset of each band in the file, which `values` contain already; (1, 0) without tags.
+        fill_value: the commonest of the stored values that fill pixels: pixels have it in every band, and its
+            reflectance is not above 0. It usually means missing data. None without such pixels.
+        fill_fraction: share of the pixels with this value, missing ones not counted.
+    """
+
+    values: np.ndarray
+    dtype: str
+    descriptions: tuple[str | None, ...]
+    scaling: tuple[tuple[float, float], ...]
+    fill_value: float | None
+    fill_fraction: float
+
+
+def read_content(path: Path) -> ChipContent:
+    """Read the file of a chip and the files beside it.
+
+    Raises:
+        OSError: a file cannot be read.
+        ChipError: a file is too large for a chip, or the metadata beside it are no XML.
+    """
+    data = _read_file(path)
+    assert data is not None
+    mask = _read_file(path.with_name(path.name + MASK_SUFFIX), optional=True)
+    metadata = _read_file(path.with_name(path.name + METADATA_SUFFIX), optional=True)
+    return ChipContent(data, mask, None if metadata is None else reduce_metadata(metadata))
+
+
+def read_unchanged(path: Path, sha256: str) -> ChipContent:
+    """Return the content of a chip, after checking that it is the indexed one.
+
+    Raises:
+        StudyError: the file no longer exists, or its content or the files beside it have changed.
+    """
+    if not path.is_file():
+        raise StudyError(
+            f"The chip {path} is gone: it no longer exists since the chips were indexed.",
+            remedy="restore the file, or delete the folder data/ of the study to retrieve and index the chips again",
+        )
+    content = read_content(path)
+    if content.sha256 != sha256:
+        raise StudyError(
+            f"The chip {path} changed since the chips were indexed.",
+            found=f"another content of the file, or of {path.name}{MASK_SUFFIX} or {path.name}{METADATA_SUFFIX}",
+            remedy="delete data/chips.parquet of the study; the chips are then checked and indexed again",
+        )
+    return content
+
+
+def _read_file(path: Path, optional: bool = False) -> bytes | None:
+    """Return the bytes of a file; None if it does not exist and is optional."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                found = f"has a file of {size / 2**20:,.0f} MiB ({path.name})"
+                raise ChipError("size", f"{found}; expected a chip, at most {MAX_FILE_BYTES / 2**20:.0f} MiB")
+            return file.read()
+    except FileNotFoundError:
+        if optional:
+            return None
+        raise
+
+
+def reduce_metadata(text: bytes) -> bytes | None:
+    """Return the elements of GDAL's metadata file that change pixels or their meaning, as XML; None if there are none.
+
+    Raises:
+        ChipError: the text is no XML.
+    """
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        message = f"has a file {METADATA_SUFFIX} beside it that cannot be read ({error}); expected XML of GDAL"
+        raise ChipError("unreadable", message) from error
+    reduced = ElementTree.Element("PAMDataset")
+    for item in root.findall("Metadata/MDI[@key='NODATA_VALUES']"):
+        ElementTree.SubElement(ElementTree.SubElement(reduced, "Metadata"), "MDI", item.attrib).text = item.text
+    for band in root.findall("PAMRasterBand"):
+        kept = [item for item in band if item.tag in _BAND_METADATA]
+        if kept:
+            copy = ElementTree.SubElement(reduced, "PAMRasterBand", band.attrib)
+            for item in sorted(kept, key=lambda item: item.tag):
+                ElementTree.SubElement(copy, item.tag, item.attrib).text = item.text
+    return ElementTree.tostring(reduced) if len(reduced) else None
+
+
+def read_chip(path: Path, spec: DatasetSpec) -> np.ndarray:
+    """Read and decode one GeoTIFF chip.
 
     Args:
-        data: the file, or its bytes.
-        spec: description of the dataset: bands, unit and value for missing data.
+        path: the file of the chip.
+        spec: description of the dataset: bands, unit, size and value for missing data.
 
     Returns:
         (bands, height, width) float32 surface reflectance, nominally 0..1. Missing pixels are NaN: pixels that are NaN,
-        infinite, equal to the nodata value of the file or dataset, or outside the mask of the file.
+        infinite, equal to the nodata value of the file or dataset, or outside the mask in or beside the file.
 
     Raises:
         ChipError: the file is not a complete GeoTIFF of real numbers with the bands of the dataset.
     """
-    if isinstance(data, bytes):
-        return decode_chip(data, spec)
     try:
-        return decode_chip(Path(data).read_bytes(), spec)
+        return decode_chip(read_content(path), spec).values
     except OSError as error:
-        raise ChipError("unreadable", f"{data} cannot be read ({error.strerror})") from error
+        raise ChipError("unreadable", f"{path} cannot be read ({error.strerror})") from error
     except ChipError as error:
-        raise ChipError(error.kind, f"{data} {error.problem}") from error
+        raise ChipError(error.kind, f"{path} {error.problem}") from error
 
 
-def decode_chip(data: bytes, spec: DatasetSpec) -> np.ndarray:
-    """Decode the bytes of a GeoTIFF chip, as `read_chip`; error messages start without the name of the file."""
-    if not data:
+def read_indexed_chip(path: Path, sha256: str, spec: DatasetSpec) -> np.ndarray:
+    """Read and decode a chip of the index, as `read_chip`, after checking that it is the indexed one.
+
+    Raises:
+        StudyError: the file no longer exists, or its content has changed.
+    """
+    return decode_chip(read_unchanged(path, sha256), spec).values
+
+
+def decode_chip(content: ChipContent, spec: DatasetSpec) -> Chip:
+    """Decode the content of a GeoTIFF chip, as `read_chip`; error messages start without the name of the file."""
+    if not content.data:
         raise ChipError("unreadable", "is empty (0 bytes); expected a GeoTIFF")
     try:
-        with MemoryFile(data, filename="chip.tif") as memory, memory.open(driver="GTiff") as source:
-            if source.count != len(spec.bands):
-                expected = f"{len(spec.bands)} ({', '.join(spec.bands)})"
-                raise ChipError("band_count", f"has {source.count} band(s); expected {expected}")
-            if any("complex" in dtype for dtype in source.dtypes):
-                raise ChipError("dtype", f"holds {source.dtypes[0]} values; expected real numbers")
-            if max(source.shape) > MAX_SIDE_PX:
-                found = f"{source.height} x {source.width} px"
-                raise ChipError("size", f"is {found}; expected a chip of at most {MAX_SIDE_PX} px a side")
+        with ExitStack() as stack:
+            memory = stack.enter_context(MemoryFile(content.data, filename="chip.tif"))
+            if content.metadata is not None:
+                # GDAL finds the metadata beside the chip, in its folder in memory, unless the environment forbids it.
+                stack.enter_context(Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE", GDAL_PAM_ENABLED="YES"))
+                folder = memory.name.split("/")[2]
+                name = "chip.tif" + METADATA_SUFFIX
+                stack.enter_context(MemoryFile(content.metadata, dirname=folder, filename=name))
+            source = stack.enter_context(memory.open(driver="GTiff"))
+            _check_header(source, spec)
             raw = source.read()
-            nodata_values = source.nodatavals
-            # Alpha bands are ignored, because GDAL takes any fourth band of small integers for an alpha band.
-            missing = np.zeros(raw.shape, dtype=bool)
-            if source.mask_flag_enums[0] == [MaskFlags.per_dataset]:
-                missing |= source.dataset_mask() == 0
+            missing = _read_masks(source)
+            nodata_values, descriptions = source.nodatavals, source.descriptions
+            scaling = tuple(zip(source.scales, source.offsets, strict=True))
     except (RasterioError, UnicodeDecodeError) as error:
-        # GDAL names its copy in memory, which is in a random folder; remove this path from the message.
-        cause = re.sub(r"'?(/vsimem/\S+/)?chip\.tif'?[:,]? ?", "", str(error.__cause__ or error))
-        raise ChipError("unreadable", f"cannot be decoded ({cause}); expected a whole GeoTIFF") from error
+        raise _unreadable(error) from error
+    if content.mask is not None:
+        missing |= _decode_mask(content.mask, raw.shape)
+    factors = [_reflectance_factors(scale, offset, spec.unit) for scale, offset in scaling]
     with np.errstate(over="ignore"):  # values beyond float32 become infinite, and so missing
         for band, missing_in_band, nodata in zip(raw, missing, nodata_values, strict=True):
             for value in {nodata, spec.nodata} - {None}:
                 missing_in_band |= band == value
         values = raw.astype(np.float32)
+        for band, (factor, shift) in zip(values, factors, strict=True):
+            if factor != 1:
+                band *= np.float32(factor)
+            if shift != 0:
+                band += np.float32(shift)
     if spec.unit == "dn":
         values /= np.float32(DN_PER_REFLECTANCE)
-    values[missing | ~np.isfinite(values)] = np.nan
-    return values
+    missing |= ~np.isfinite(values)
+    fill_value, fill_fraction = _find_fill(raw, (raw == 0) | (values <= 0), missing)
+    values[missing] = np.nan
+    return Chip(values, str(raw.dtype), tuple(descriptions), scaling, fill_value, fill_fraction)
+
+
+def _find_fill(raw: np.ndarray, dark: np.ndarray, missing: np.ndarray) -> tuple[float | None, float]:
+    """Return the commonest value that dark pixels have in every band, and the share of the pixels that have it.
+
+    Water can be 0 in some bands, and clouds can be saturated in every band, but no ground is 0 in every band.
+
+    Args:
+        raw: (bands, height, width) values as stored.
+        dark: where they are 0 as stored, or their reflectance is not above 0.
+        missing: where they are missing.
+    """
+    alike = np.all((raw == raw[:1]) & dark & ~missing, axis=0)
+    values, counts = np.unique(raw[0][alike], return_counts=True)
+    if not len(values):
+        return None, 0.0
+    return float(values[counts.argmax()]), float(counts.max() / alike.size)
+
+
+def _unreadable(error: Exception) -> ChipError:
+    # GDAL names its copy in memory, which is in a random folder; remove this path from the message.
+    cause = re.sub(r"'?(/vsimem/\S+/)?chip\.tif(\.msk)?'?[:,]? ?", "", str(error.__cause__ or error))
+    return ChipError("unreadable", f"cannot be decoded ({cause}); expected a whole GeoTIFF")
+
+
+def _check_header(source: DatasetReader, spec: DatasetSpec) -> None:
+    """Raise a ChipError if the header of a file says that its pixels are no chip; nothing was decoded yet."""
+    if source.subdatasets:
+        raise ChipError("pages", f"has {len(source.subdatasets)} pages; expected one image with all bands")
+    if source.count != len(spec.bands):
+        expected = f"{len(spec.bands)} ({', '.join(spec.bands)})"
+        raise ChipError("band_count", f"has {source.count} band(s); expected {expected}")
+    if any("complex" in dtype for dtype in source.dtypes):
+        raise ChipError("dtype", f"holds {source.dtypes[0]} values; expected real numbers")
+    found, side = f"is {source.height} x {source.width} px", spec.chip_size_px
+    if side is not None and source.shape != (side, side):
+        raise ChipError("size", f"{found}; expected {side} x {side} px")
+    if max(source.shape) > MAX_SIDE_PX:
+        raise ChipError("size", f"{found}; expected a chip of at most {MAX_SIDE_PX} px a side")
+    _check_tiles(source)
+
+
+def _check_tiles(source: DatasetReader) -> None:
+    """Raise a ChipError if one tile of a file would fill the memory, whatever the size of its image."""
+    tile = source.block_shapes[0]
+    if max(tile) > MAX_SIDE_PX:
+        found = f"has tiles of {tile[0]} x {tile[1]} px"
+        raise ChipError("size", f"{found}; expected at most {MAX_SIDE_PX} px a side")
+
+
+def _read_masks(source: DatasetReader) -> np.ndarray:
+    """Return where pixels are outside the masks inside the file, (bands, height, width) booleans.
+
+    Alpha bands are ignored, because GDAL takes any fourth band of small integers for an alpha band. Nodata values are
+    left to the caller.
+    """
+    missing = np.zeros((source.count, *source.shape), dtype=bool)
+    for band, flags in enumerate(source.mask_flag_enums):
+        if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+            return missing | (source.read_masks(1) == 0)
+        if not flags:
+            missing[band] = source.read_masks(band + 1) == 0
+    return missing
+
+
+def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """Decode the mask beside a chip: booleans of the chip's shape, true where pixels are missing.
+
+    Args:
+        data: bytes of a GeoTIFF with one band, or one for each band of the chip; 0 means missing. As for GDAL, its tags
+            INTERNAL_MASK_FLAGS_<band> say which one is the mask of a band (2: the first, for all bands).
+        shape: bands, height and width of the chip.
+
+    Raises:
+        ChipError: the mask cannot be decoded, is no mask of GDAL, or has another size than the chip.
+    """
+    try:
+        with MemoryFile(data, filename="chip.tif.msk") as memory, memory.open(driver="GTiff") as source:
+            if source.shape != shape[1:] or source.count not in (1, shape[0]):
+                found = f"{source.count} band(s) of {source.height} x {source.width} px"
+                expected = f"1 or {shape[0]} bands of {shape[1]} x {shape[2]} px"
+                raise ChipError("unreadable", f"has a mask {MASK_SUFFIX} of {found}; expected {expected}")
+            _check_tiles(source)
+            flags = [source.tags().get(f"INTERNAL_MASK_FLAGS_{band + 1}", "") for band in range(shape[0])]
+            if not all(re.fullmatch("[0-9]+", flag) for flag in flags):
+                expected = "a mask of GDAL, with the tag INTERNAL_MASK_FLAGS_1, or no file of this name"
+                raise ChipError(
+                    "unreadable", f"has a file {MASK_SUFFIX} beside it that is no mask; expected {expected}"
+                )
+            masks = source.read() == 0
+            return np.stack([
+                masks[0 if int(flag) & MaskFlags.per_dataset or len(masks) == 1 else band]
+                for band, flag in enumerate(flags)
+            ])  # fmt: skip
+    except (RasterioError, UnicodeDecodeError) as error:
+        problem = _unreadable(error)
+        raise ChipError("unreadable", f"has a mask {MASK_SUFFIX} that {problem.problem}") from error
+
+
+def _reflectance_factors(scale: float, offset: float, unit: str) -> tuple[float, float]:
+    """Return factor and shift that convert the stored values of a band to the configured unit.
+
+    GDAL's tags say: value = stored × scale + offset. With `unit: reflectance`, the value is the reflectance. With
+    `unit: dn`, the stored values are DN, and the tags convert them either to reflectance (scale 1/10,000; the offset of
+    Sentinel-2 since baseline 04.00 is −0.1) or to other DN (scale 1, offset −1000).
+
+    Raises:
+        ChipError: with the tags, the values are not in the unit.
+    """
+    if unit == "reflectance" and math.isfinite(offset) and scale > 0 and math.isfinite(scale):
+        return scale, offset
+    if math.isclose(scale * DN_PER_REFLECTANCE, 1.0, rel_tol=1e-6) and abs(offset) <= 1:
+        return 1.0, offset * DN_PER_REFLECTANCE
+    if scale == 1 and (offset == 0 or 1 <= abs(offset) <= DN_PER_REFLECTANCE):
+        return 1.0, offset
+    expected = (
+        "scale and offset that give reflectance (0..1)"
+        if unit == "reflectance"
+        else f"no tags, scale 1/{DN_PER_REFLECTANCE:,} with an offset in reflectance, or scale 1 with an offset in DN"
+    )
+    raise ChipError("scale_tags", f"has the scale tag {scale:g} and the offset tag {offset:g}; expected {expected}")

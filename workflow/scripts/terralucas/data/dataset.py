@@ -43,6 +43,19 @@ class LayoutSpec:
 
 
 @dataclass(frozen=True)
+class CheckLimits:
+    """Limits beyond which a chip or a dataset is invalid: the keys of `dataset.checks`."""
+
+    band_descriptions: bool = True
+    max_nodata_fraction: float = 0.5
+    max_fill_fraction: float = 0.01
+    allow_constant_bands: bool = False
+    allow_mixed_dtypes: bool = False
+    min_chip_brightness: float = 0.2
+    min_dataset_brightness: float = 0.15
+
+
+@dataclass(frozen=True)
 class DatasetSpec:
     """Description of a dataset; config/README.md explains the keys.
 
@@ -59,6 +72,7 @@ class DatasetSpec:
     chip_size_px: int | None = None
     point_ids: str = "none"
     on_invalid: str = "error"
+    checks: CheckLimits = CheckLimits()
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> DatasetSpec:
@@ -85,7 +99,8 @@ class DatasetSpec:
         simple = ("name", "unit", "nodata", "chip_size_px", "point_ids", "on_invalid")
         given = {key: mapping[key] for key in simple if mapping.get(key) is not None}
         layout = LayoutSpec.from_config(mapping["layout"])
-        return cls(layout=layout, classes=classes, bands=tuple(mapping["bands"]), **given)
+        checks = CheckLimits(**mapping.get("checks") or {})
+        return cls(layout=layout, classes=classes, bands=tuple(mapping["bands"]), checks=checks, **given)
 
     def class_lookup(self) -> dict[str, int]:
         """Return the label, counted from 0, by class code and by class name."""

@@ -1,15 +1,15 @@
 """Find the chips of a dataset on disk, with their labels and coordinates.
 
-Two layouts are supported: the labels are in a CSV table, or the name of a chip's folder is its label. This module opens
-only the table; `terralucas.data.index` reads and checks the chips.
+Two layouts are supported: the labels are in a CSV table, or the name of a chip's folder is its label. Chips are not
+opened here; `terralucas.data.index` reads and checks them.
 """
 
 from __future__ import annotations
 
 import filecmp
 import logging
-import math
 import posixpath
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,35 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from unicodedata import normalize
 
+from terralucas.data.chip_files import ChipError
 from terralucas.data.dataset import DatasetSpec, LayoutSpec, normalise_name
-from terralucas.data.lucas import parse_point_id
-from terralucas.errors import StudyError
+from terralucas.data.folders import CHIP_SUFFIXES, Tree, walk
+from terralucas.data.label_tables import TABLE_SUFFIXES, Row, read_table, refuse_spreadsheet_ids
+from terralucas.data.places import has_columns, is_missing, locate
+from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
-from terralucas.geography import EPSG
 
 logger = logging.getLogger(__name__)
 
-CHIP_SUFFIXES = (".tif", ".tiff")
+# Other files that may be chips; they only decide what an error says.
+_OTHER_IMAGES = {
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jp2",
+    ".npy",
+    ".npz",
+    ".nc",
+    ".h5",
+    ".hdf",
+    ".hdf5",
+    ".zarr",
+    ".vrt",
+    ".img",
+}
+_ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
+# A number that counts chips, with a word before it or not: it says nothing outside its folder.
+_COUNTER = re.compile(r"\D*[0-9]{1,6}")
 
 Files = Sequence[PurePosixPath]
 Sources = dict[str, list[PurePosixPath]]
@@ -63,6 +83,9 @@ class Reason(NamedTuple):
     message: str
 
 
+Broken = dict[str, tuple[PurePosixPath, Reason]]
+
+
 @dataclass(frozen=True)
 class Listing:
     """The chips that were found.
@@ -71,22 +94,13 @@ class Listing:
         chips: labelled chips in the order of the table, or of their paths if folders are the labels.
         problems: problems of the other chips.
         table: path of the labels table relative to the root; None if folders are the labels.
+        texts: labels of the table, and names of folders that contain chips: all that was looked up among the classes.
     """
 
     chips: tuple[ChipFile, ...]
     problems: tuple[Problem, ...]
     table: str | None
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A row of the labels table, or the same data from a folder, as text; missing values are empty."""
-
-    point_id: str
-    label: str
-    file: str = ""
-    x: str = ""
-    y: str = ""
+    texts: frozenset[str]
 
 
 def join_first(names: Iterable[object], shown: int = 8) -> str:
@@ -102,28 +116,28 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
     chips are searched in its folder first. Hidden files, macOS metadata and identical copies of chips are ignored.
 
     Raises:
-        StudyError: the folder, the labels table, one of its columns or all chips are missing, or two different tables
-            are at the same depth. Problems of single chips are returned and not raised.
+        StudyError: the folder, the labels table, one of its columns or all chips are missing, a folder cannot be read,
+            or two different tables are at the same depth. Problems of single chips are returned and not raised.
     """
-    files = _list_files(root)
-    candidates = [file for file in files if file.suffix.lower() in CHIP_SUFFIXES]
-    if not candidates:
-        raise StudyError(
-            f"No chips were found below {root}.",
-            found=join_first(dict.fromkeys(file.parts[0] for file in files)) or "no files except hidden ones",
-            expected=_expected_layout(spec.layout),
-            remedy="check dataset.sources and dataset.layout, and that the download was unpacked completely",
-        )
+    tree = walk(root)
+    tree.require_readable(root)
+    candidates, unusable = _select_chips(tree)
+    if not candidates and not unusable:
+        raise _no_chips_error(root, tree, spec)
+    folders = frozenset(normalise_name(file.parent.name) for file in candidates)
     if spec.layout.labels == "folders":
-        sources = _group_by_id(sorted(_drop_copies(root, candidates, spec)))
-        rows = [_Row(point_id, normalise_name(group[0].parent.name)) for point_id, group in sources.items()]
-        return Listing(*_match_rows_and_files(rows, sources, spec), table=None)
-    table, nested = _find_table(root, files, spec)
-    rows = _read_table(root / table, spec.layout)
+        sources = _group_by_folder(root, candidates, spec)
+        rows = [Row(point_id, normalise_name(group[0].parent.name)) for point_id, group in sources.items()]
+        return Listing(*_match_rows_and_files(rows, sources, _by_stem(unusable), spec), table=None, texts=folders)
+    table, nested = _find_table(root, tree.files, spec)
+    rows = read_table(root / table, spec.layout)
     below = [file for file in candidates if file.is_relative_to(table.parent)]
+    stems = {normalise_name(file.stem) for file in (*candidates, *unusable)}
+    refuse_spreadsheet_ids(root / table, rows, stems, spec.layout)
     if spec.layout.file_column is None:
         ids_below = {row.point_id for row in rows} & {normalise_name(file.stem) for file in below}
         sources = _group_by_id(_drop_copies(root, below if ids_below else candidates, spec), nested)
+        broken = _by_stem(unusable)
     else:
         sources = _group_by_row(rows, candidates, table.parent)
         listed = {file: point_id for point_id, group in sources.items() for file in group}
@@ -131,7 +145,57 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
             if file not in listed and not any(file.is_relative_to(folder) for folder in nested):
                 # Use the path as its id, because its file name may be the id of another chip.
                 sources[str(file)] = [file]
-    return Listing(*_match_rows_and_files(rows, sources, spec), table=str(table))
+        named = {file: point_id for point_id, (file, *_) in _group_by_row(rows, [*unusable], table.parent).items()}
+        broken = {named.get(file, str(file)): (file, reason) for file, reason in unusable.items()}
+    texts = folders | {row.label for row in rows}
+    return Listing(*_match_rows_and_files(rows, sources, broken, spec), table=printable(str(table)), texts=texts)
+
+
+def _select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, Reason]]:
+    """Return the files that are chips by their suffix, and the reasons why entries with this suffix are none."""
+    unusable = {
+        path: Reason("not_a_file", f"{text}; expected a file")
+        for path, text in tree.others.items()
+        if path.suffix.lower() in CHIP_SUFFIXES
+    }
+    chips = []
+    for file in tree.files:
+        if file.suffix.lower() not in CHIP_SUFFIXES:
+            continue
+        if _is_utf8(file):
+            chips.append(file)
+        else:
+            unusable[file] = Reason(
+                "bad_name", f"has the name {printable(str(file))}, which is not UTF-8; expected UTF-8"
+            )
+    return chips, unusable
+
+
+def _is_utf8(path: PurePosixPath) -> bool:
+    # Python keeps the bytes of other names as characters that UTF-8 cannot express.
+    return not re.search("[\ud800-\udfff]", str(path))
+
+
+def _no_chips_error(root: Path, tree: Tree, spec: DatasetSpec) -> StudyError:
+    """Return the error for a folder without chips, which says what is there instead."""
+    counts = Counter(file.suffix.lower() or "no suffix" for file in tree.files)
+    names = join_first(dict.fromkeys(file.parts[0] for file in tree.files))
+    kinds = join_first(f"{count} x {suffix}" for suffix, count in counts.most_common())
+    remedy = "check dataset.sources and dataset.layout, and that the download was unpacked completely"
+    images = sorted(_OTHER_IMAGES & counts.keys())
+    if images:
+        remedy = (
+            f"convert the chips from {', '.join(images)} to GeoTIFF, all bands of a chip in one file in the order of "
+            "dataset.bands (gdal_translate, or rasterio for arrays)"
+        )
+    elif _ARCHIVES & counts.keys():
+        remedy = "name the archive itself as a source (type: archive), or unpack it"
+    return StudyError(
+        f"No chips were found below {root}.",
+        found=f"{names} ({kinds})" if tree.files else "no files except hidden ones",
+        expected=_expected_layout(spec.layout),
+        remedy=remedy,
+    )
 
 
 def _expected_layout(layout: LayoutSpec) -> str:
@@ -142,39 +206,15 @@ def _expected_layout(layout: LayoutSpec) -> str:
     return f"the table {layout.table} and {named} at any depth (dataset.layout.labels: table)"
 
 
-def _list_files(root: Path) -> list[PurePosixPath]:
-    """Return all files below `root`, relative to it, by increasing depth.
-
-    Hidden files and `__MACOSX` folders are ignored. Symbolic links to folders are followed, each folder once.
-    """
-    if not root.is_dir():
-        raise StudyError(f"The data folder {root} does not exist.", remedy="check dataset.sources")
-    found: list[PurePosixPath] = []
-    seen: set[Path] = set()
-    queue = [root]
-    for folder in queue:
-        if folder.resolve() in seen:
-            continue
-        seen.add(folder.resolve())
-        for entry in sorted(folder.iterdir()):
-            if entry.name.startswith(".") or entry.name == "__MACOSX":
-                continue
-            if entry.is_dir():
-                queue.append(entry)
-            elif entry.is_file():
-                found.append(PurePosixPath(entry.relative_to(root).as_posix()))
-    return found
-
-
 def _find_table(root: Path, files: Files, spec: DatasetSpec) -> tuple[PurePosixPath, list[PurePosixPath]]:
     """Return the path of the labels table, and the folders of its identical copies."""
     wanted = PurePosixPath(normalize("NFC", str(spec.layout.table))).parts
     tables = [file for file in files if PurePosixPath(normalize("NFC", str(file))).parts[-len(wanted) :] == wanted]
     if not tables:
-        others = [file for file in files if file.suffix.lower() == ".csv"]
+        others = [file for file in files if file.suffix.lower() in TABLE_SUFFIXES]
         raise StudyError(
             f"The labels table {spec.layout.table} is nowhere below {root}.",
-            found=f"other tables: {join_first(others)}" if others else "no .csv file",
+            found=f"other tables: {join_first(others)}" if others else "no table at all",
             expected=_expected_layout(spec.layout),
             remedy="check dataset.layout.table, or set dataset.layout.labels: folders if folder names are the classes",
         )
@@ -196,38 +236,6 @@ def _find_table(root: Path, files: Files, spec: DatasetSpec) -> tuple[PurePosixP
     return chosen, copies
 
 
-def _read_table(path: Path, layout: LayoutSpec) -> list[_Row]:
-    """Return the rows of the labels table in their order, as stripped text."""
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise StudyError(
-            f"The labels table {path} is no comma-separated UTF-8 table.",
-            found=str(error),
-            expected="a CSV file with a header line",
-            remedy="correct the table, or check dataset.layout.table",
-        ) from error
-    frame.columns = [normalise_name(column) for column in frame.columns]
-    named = (layout.id_column, layout.label_column, layout.file_column, layout.x_column, layout.y_column)
-    missing = [name for name in named if name is not None and normalise_name(name) not in frame.columns]
-    if missing:
-        raise StudyError(
-            f"The labels table {path} has no column {', '.join(missing)}.",
-            found=f"columns {join_first(frame.columns)}",
-            expected="the columns named under dataset.layout, separated by commas (not semicolons or tabs)",
-            remedy="correct the table, or name its columns in dataset.layout",
-        )
-    columns = [
-        [""] * len(frame) if name is None else [normalise_name(text) for text in frame[normalise_name(name)].fillna("")]
-        for name in named
-    ]
-    if layout.id_column is None:
-        columns[0] = [normalise_name(PurePosixPath(file).stem) for file in columns[2]]
-    return [_Row(*values) for values in zip(*columns, strict=True)]
-
-
 def _drop_copies(root: Path, files: Iterable[PurePosixPath], spec: DatasetSpec) -> list[PurePosixPath]:
     """Return `files` without identical copies of an earlier file with the same name and class folder."""
     lookup = spec.class_lookup()
@@ -235,10 +243,61 @@ def _drop_copies(root: Path, files: Iterable[PurePosixPath], spec: DatasetSpec) 
     kept = []
     for file in dict.fromkeys(files):
         same_name = kept_by_name[lookup.get(normalise_name(file.parent.name)), file.name]
-        if not any(filecmp.cmp(root / file, root / earlier_file, shallow=False) for earlier_file in same_name):
+        if not any(_are_equal(root / file, root / earlier_file) for earlier_file in same_name):
             same_name.append(file)
             kept.append(file)
     return kept
+
+
+def _are_equal(first: Path, second: Path) -> bool:
+    """Return whether two files have the same bytes; a file that cannot be read equals none, and the index says why."""
+    try:
+        return filecmp.cmp(first, second, shallow=False)
+    except OSError:
+        return False
+
+
+def _group_by_folder(root: Path, candidates: Files, spec: DatasetSpec) -> Sources:
+    """Return the files by chip id, if folders are the labels.
+
+    The id is the name of the file without its suffix. If the chips of each class are counted (1.tif, 2.tif, ...), so
+    that one number occurs in several classes, the id of counted chips begins with their class.
+    """
+    files = sorted(_drop_copies(root, candidates, spec))
+    groups = _group_by_id(files)
+    if spec.point_ids == "lucas":
+        return groups
+    lookup = spec.class_lookup()
+
+    def class_of(file: PurePosixPath) -> str:
+        folder = normalise_name(file.parent.name)
+        return spec.classes[lookup[folder]].code if folder in lookup else folder
+
+    is_counted = any(
+        # Equal files in two classes are one chip with two labels.
+        len(set(map(class_of, group))) > 1 and not any(_are_equal(root / group[0], root / other) for other in group[1:])
+        for name, group in groups.items()
+        if _COUNTER.fullmatch(name)
+    )
+    if not is_counted:
+        return groups
+    renamed: Sources = {}
+    for name, group in groups.items():
+        for file in group:
+            is_counter = _COUNTER.fullmatch(name) and not any(
+                other != file and _are_equal(root / file, root / other) for other in group
+            )
+            renamed.setdefault(f"{class_of(file)}/{name}" if is_counter else name, []).append(file)
+    return dict(sorted(renamed.items(), key=lambda item: item[1][0]))
+
+
+def _by_stem(unusable: dict[PurePosixPath, Reason]) -> Broken:
+    """Return entries that cannot be used, with their reasons, by chip id."""
+    found: Broken = {}
+    for path, reason in unusable.items():
+        name = normalise_name(path.stem)
+        found[str(path) if name in found else name] = (path, reason)
+    return found
 
 
 def _group_by_id(files: Files, nested: Files = ()) -> Sources:
@@ -252,7 +311,7 @@ def _group_by_id(files: Files, nested: Files = ()) -> Sources:
     return dict(groups)
 
 
-def _group_by_row(rows: Sequence[_Row], candidates: Files, folder: PurePosixPath) -> Sources:
+def _group_by_row(rows: Sequence[Row], candidates: Files, folder: PurePosixPath) -> Sources:
     """Return the files by chip id, if the table names the files relative to its folder."""
     by_path = {normalize("NFC", str(file)): file for file in candidates}
     groups: Sources = {}
@@ -264,25 +323,37 @@ def _group_by_row(rows: Sequence[_Row], candidates: Files, folder: PurePosixPath
 
 
 def _match_rows_and_files(
-    rows: Sequence[_Row], sources: Sources, spec: DatasetSpec
+    rows: Sequence[Row], sources: Sources, broken: Broken, spec: DatasetSpec
 ) -> tuple[tuple[ChipFile, ...], tuple[Problem, ...]]:
-    """Combine rows, files and coordinates: return one chip or one problem for each chip id."""
-    groups: dict[str, list[_Row]] = defaultdict(list)
+    """Combine rows, files and coordinates: return one chip or one problem for each chip id.
+
+    `broken` has entries that cannot be used, by the id that the chip would have.
+    """
+    groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         groups[row.point_id].append(row)
     id_counts = Counter(file for files in sources.values() for file in files)
     lookup = spec.class_lookup()
     chips: list[ChipFile] = []
-    problems: list[Problem] = []
+    problems = [Problem(printable(name), printable(str(path)), *reason) for name, (path, reason) in broken.items()]
     for point_id, group in groups.items():
         files = sources.get(point_id, [])
+        if not files and point_id in broken:
+            continue
         problem = _find_problem(group, files, any(id_counts[file] > 1 for file in files), spec)
         if problem is None:
-            problem, place = _locate(group[0], spec)
+            try:
+                place = locate(point_id, group[0].x, group[0].y, spec)
+            except ChipError as error:
+                problem = Reason(error.kind, error.problem)
         if problem is None:
             chips.append(ChipFile(point_id, lookup[group[0].label], str(files[0]), *place))
         else:
             problems.append(Problem(point_id, str(files[0]) if files else None, *problem))
+    if spec.point_ids == "lucas" and has_columns(spec):
+        unplaced = sum(is_missing(group[0].x, group[0].y, spec.layout.crs) for group in groups.values())
+        if unplaced:
+            logger.warning("%d chips have no coordinates in the labels table; those of their ids are used", unplaced)
     for point_id, files in sources.items():
         if point_id not in groups:
             reason = Reason("file_without_label", "has no row in the labels table; expected one")
@@ -290,7 +361,7 @@ def _match_rows_and_files(
     return tuple(chips), tuple(problems)
 
 
-def _find_problem(group: Sequence[_Row], files: Files, shared: bool, spec: DatasetSpec) -> Reason | None:
+def _find_problem(group: Sequence[Row], files: Files, shared: bool, spec: DatasetSpec) -> Reason | None:
     """Return the reason of the first problem with the rows and files of a chip id, or None."""
     row, from_folder, lookup = group[0], spec.layout.labels == "folders", spec.class_lookup()
     if row.point_id == "":
@@ -317,38 +388,3 @@ def _find_problem(group: Sequence[_Row], files: Files, shared: bool, spec: Datas
     if spec.layout.file_column is None and lookup.get(folder, lookup[row.label]) != lookup[row.label]:
         return Reason("folder_disagrees", f"is in folder {folder!r}, but the labels table says {row.label!r}")
     return None
-
-
-def _locate(row: _Row, spec: DatasetSpec) -> tuple[Reason | None, tuple[float, float]]:
-    """Locate a chip from the coordinate columns if they are configured, otherwise from its LUCAS id.
-
-    Returns:
-        The reason of a problem, or None; and easting and northing in metres in EPSG:3035, NaN if unknown.
-    """
-    # `transform` raises errors of GDAL, for which rasterio has no public class.
-    from rasterio._err import CPLE_BaseError
-    from rasterio.errors import CRSError
-    from rasterio.warp import transform
-
-    unknown, crs = (math.nan, math.nan), spec.layout.crs
-    if spec.layout.x_column is not None and spec.layout.labels == "table":
-        try:
-            (easting,), (northing,) = transform(crs, f"EPSG:{EPSG}", [float(row.x)], [float(row.y)])
-        except CRSError as error:
-            raise StudyError(
-                f"The coordinate reference system dataset.layout.crs {crs!r} is unknown.",
-                expected="a code such as EPSG:4326",
-                remedy="correct dataset.layout.crs",
-            ) from error
-        except (ValueError, CPLE_BaseError):
-            easting, northing = unknown
-        if math.isfinite(easting) and math.isfinite(northing):
-            return None, (easting, northing)
-        return Reason("bad_coordinates", f"has x {row.x!r}, y {row.y!r}; expected a place in {crs}"), unknown
-    place = parse_point_id(row.point_id) if spec.point_ids == "lucas" else unknown
-    if place is None:
-        reason = Reason(
-            "not_a_lucas_id", "is no LUCAS id; expected eight digits of a point on the 2 km grid, such as 45922254"
-        )
-        return reason, unknown
-    return None, place

@@ -15,7 +15,7 @@ import numpy as np
 
 from terralucas.arrays import ArrayWriter, open_checked_array
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, read_unchanged, sha256_of_file, sha256_of_json
+from terralucas.files import atomic_path, sha256_of_file, sha256_of_json
 
 # Number of chips in memory while the array is written.
 _CHUNK = 64
@@ -25,7 +25,7 @@ def pack_chips(
     root: Path,
     files: Sequence[str],
     checksums: Sequence[str],
-    decode: Callable[[bytes], np.ndarray],
+    read: Callable[[Path, str], np.ndarray],
     threads: int,
     output: Path,
 ) -> dict[str, Any]:
@@ -34,9 +34,9 @@ def pack_chips(
     Args:
         root: folder to which `files` are relative.
         files: paths of chips of one size, in the order of the index.
-        checksums: SHA-256 of each file in the index.
-        decode: function that converts the bytes of a file to reflectance (bands, height, width).
-        threads: number of chips that are decoded at the same time.
+        checksums: SHA-256 of each chip in the index.
+        read: function of the path of a chip and its SHA-256 that returns reflectance (bands, height, width).
+        threads: number of chips that are read at the same time.
         output: path of the .npy array.
 
     Returns:
@@ -47,7 +47,7 @@ def pack_chips(
     """
 
     def read_row(row: int) -> np.ndarray:
-        return decode(read_unchanged(root / files[row], checksums[row]))
+        return read(root / files[row], checksums[row])
 
     with ThreadPoolExecutor(threads) as pool, atomic_path(output) as path, ArrayWriter(path, len(files)) as writer:
         for start in range(0, len(files), _CHUNK):

@@ -20,9 +20,10 @@ import gdown
 import requests
 from tqdm import tqdm
 
-from terralucas.data.archives import ARCHIVE_KINDS, LocalError, is_macos_metadata, require_archive, unpack
+from terralucas.data.archives import ARCHIVE_KINDS, LocalError, require_archive, unpack
+from terralucas.data.folders import list_files, walk
 from terralucas.disk import locked
-from terralucas.errors import StudyError
+from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
 from terralucas.web_pages import describe_web_page, visible_text
 
@@ -39,6 +40,15 @@ _STATUS_REMEDIES = {
     403: "the server refuses access: ask the owner to make the file public, or correct the link",
     404: "correct the id or link: the file does not exist (any more)",
     429: "the server limits downloads: wait some hours and run again",
+}
+
+# What to do about a file that is no archive, by the type of its source.
+_DOWNLOAD_REMEDY = "open its link in a browser: it may need a sign-in, or its quota may be reached (then wait a day)"
+_ARCHIVE_REMEDIES = {
+    "gdrive": _DOWNLOAD_REMEDY,
+    "url": _DOWNLOAD_REMEDY,
+    "archive": "correct `path`, or use `type: directory` for a folder of chips",
+    "simulated": "delete it and start again; it is made again",
 }
 
 
@@ -121,15 +131,24 @@ def _retrieve_one(source: Source, folder: Path, simulate: Callable[[Source, Path
 
 def _use_directory(source: Source) -> Retrieval:
     root = Path(source["path"]).expanduser().resolve()
-    files = _list_files(root) if root.is_dir() else []
-    if not files:
+    tree = walk(root) if root.is_dir() else None
+    if tree is not None:
+        tree.require_readable(root)
+    if tree is None or not (tree.files or tree.others):
         raise StudyError(
             f"The directory of chips {root} cannot be used.",
-            found="an empty folder" if root.is_dir() else "a file" if root.exists() else "nothing at this path",
+            found="an empty folder" if tree is not None else "a file" if root.exists() else "nothing at this path",
             expected="a folder that contains files",
             remedy="correct `path`, or use `type: archive` for a file",
         )
-    return Retrieval("directory", str(root), str(root), None, sum(path.stat().st_size for path in files), False)
+    if printable(str(root)) != str(root):
+        raise StudyError(
+            f"The directory of chips {root} has a name that is not UTF-8.",
+            expected="a path in UTF-8, also where links lead to",
+            remedy="rename the folder, for example with convmv -f latin1 -t utf-8 --notest",
+        )
+    size_bytes = sum((root / file).stat().st_size for file in tree.files)
+    return Retrieval("directory", str(root), str(root), None, size_bytes, False)
 
 
 def _require_file(source: Source) -> Path:
@@ -166,14 +185,15 @@ def _use_download(source: Source, folder: Path) -> Retrieval:
 def _use_archive(source: Source, archive: Path, folder: Path) -> Retrieval:
     """Check an archive on this machine, and unpack it to `folder/chips`."""
     size_bytes = archive.stat().st_size
-    require_archive(archive)
+    require_archive(archive, _ARCHIVE_REMEDIES[source["type"]])
     sha256, expected = sha256_of_file(archive), source.get("sha256")
     if expected and expected.lower() != sha256:
         raise StudyError(
             f"The archive {archive.name} has the wrong checksum.",
             found=f"sha256 {sha256} ({size_bytes} bytes)",
             expected=f"sha256 {expected.lower()}",
-            remedy="get the file again; if its publisher changed it on purpose, put the new sha256 into the config",
+            remedy="if the file was changed on purpose, put the new sha256 into the config; if not, "
+            + ("correct `path`" if source["type"] == "archive" else "start again"),
         )
     root = str(_unpack_if_changed(archive, sha256, folder))
     return Retrieval(source["type"], _origin(source), root, sha256, size_bytes, bool(expected))
@@ -204,14 +224,8 @@ def _unpack_if_changed(archive: Path, sha256: str, folder: Path) -> Path:
     return chips
 
 
-def _list_files(root: Path) -> list[Path]:
-    """Return the files below a folder, without hidden ones (the marker, macOS metadata, time stamps of Snakemake)."""
-    paths = (path for path in root.rglob("*") if not is_macos_metadata(path.relative_to(root)))
-    return [path for path in paths if not path.name.startswith(".") and path.is_file()]
-
-
 def _marker_text(sha256: str, root: Path) -> str:
-    return json.dumps({"sha256": sha256, "files": len(_list_files(root))}) + "\n"
+    return json.dumps({"sha256": sha256, "files": len(list_files(root))}) + "\n"
 
 
 def _ensure_downloaded(source: Source, archive: Path) -> bool:
@@ -356,7 +370,7 @@ def _origin(source: Source) -> str:
 
 
 def _label(source: Source) -> str:
-    return f"{source['type']} {_origin(source)}"
+    return printable(f"{source['type']} {_origin(source)}")
 
 
 def _archive_name(source: Source) -> str:

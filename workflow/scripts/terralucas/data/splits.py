@@ -193,5 +193,6 @@ def _check_classes(
             "The split can't have every class in every part.",
             found="; ".join(problems),
             expected=f"at least one chip of every class for {', '.join(required)}",
-            remedy="use fewer folds (split.folds), smaller blocks (split.block_km) or more chips, or remove the class",
+            remedy="use fewer folds (split.folds), smaller blocks (split.block_km) or more chips, or take the "
+            "class out of dataset.classes and set dataset.on_invalid: drop, which leaves out its chips",
         )

@@ -60,6 +60,24 @@ def _tuned_backbones(config: Mapping[str, Any], tuned: Sequence[str]) -> dict[st
     return {"tuned_backbones": list_text(names)} if names else {}
 
 
+def _dropped(data_report: Mapping[str, Any]) -> str:
+    """Write how many chips were dropped, and for which kinds of problems."""
+    kinds = [f"{count} × {kind.replace('_', ' ')}" for kind, count in data_report["problem_counts"].items()]
+    return str(data_report["n_dropped"]) + (f" ({', '.join(kinds)})" if kinds else "")
+
+
+def _scaling(groups: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Write the scale and offset tags of the chips, with the classes where chips differ; nothing without tags."""
+    if all(group["scale"] == 1 and group["offset"] == 0 for group in groups):
+        return {}
+    parts = []
+    for group in groups:
+        classes = "" if len(groups) == 1 else f" (classes {', '.join(group['class_counts'])})"
+        tags = f"scale {group['scale']}, offset {group['offset']}"
+        parts.append(f"{tags}: {group['chips']} chips{classes}")
+    return {"scale and offset tags, applied": "; ".join(parts)}
+
+
 def _precision(setting: str, durations: pd.DataFrame) -> str:
     """Return the precision that was used; with `auto` it depends on the device (see `device.autocast`)."""
     return setting if setting != "auto" else "32 (auto)" if set(durations["device"]) == {"cpu"} else "16-mixed (auto)"
@@ -112,10 +130,11 @@ def report_context(
             "source": f"{retrieval['source']}: {retrieval['origin']}",
             "sha256": retrieval["sha256"] or data_report["data_fingerprint"],
             "n_chips": data_report["n_valid"],
-            "dropped": data_report["n_dropped"],
+            "dropped": _dropped(data_report),
             "chip size": f"{data_report['chip_size_px']} × {data_report['chip_size_px']} px",
             "bands": ", ".join(data_report["bands"]),
             "unit": data_report["unit"],
+            **_scaling(data_report["scaling"]),
         },
         splits={key: split[key] for key in used},
         training={

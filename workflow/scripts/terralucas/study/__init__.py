@@ -1,1 +1,4 @@
-"""A study's configuration: schema, defaults, validation, names of the grid, registration, limits of its jobs."""
+"""A study's configuration: schema, defaults, validation, names of the grid, registration, limits of its jobs.
+
+Also what a start compares of the sources of chips and of the names of classes.
+"""

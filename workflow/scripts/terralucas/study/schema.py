@@ -75,19 +75,24 @@ def _convert_scalar(value: Any, schema: Mapping[str, Any]) -> Any:
     choices = [choice for option in options for choice in option.get("enum", [])]
     if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in choices:
         return str(value)
+    is_whole = isinstance(value, float) and value.is_integer()
+    if is_whole and "integer" in kinds and "number" not in kinds:
+        # JSON Schema takes 3.0 for an integer; Python's functions do not.
+        return int(value)
     if not isinstance(value, str) or value in choices or "string" in kinds:
         return value
     if value in ("null", "~") and ("null" in kinds or None in choices):
         return None
     if value.lower() in ("true", "false") and "boolean" in kinds:
         return value.lower() == "true"
-    for kind, convert in (("integer", int), ("number", float)):
-        if kind in kinds:
-            try:
-                number = convert(value)
-            except ValueError:
-                continue
-            return number if math.isfinite(number) else value
+    if not kinds.isdisjoint(("integer", "number")):
+        try:
+            number = float(value)
+        except ValueError:
+            return value
+        if "integer" in kinds and number.is_integer():
+            return int(value) if value.lstrip("+-").isdecimal() else int(number)
+        return number if "number" in kinds and math.isfinite(number) else value
     return value
 
 

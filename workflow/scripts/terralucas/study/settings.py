@@ -18,13 +18,15 @@ FACTORS = {"backbone": "backbones", "loss": "losses", "decoder": "decoders"}
 def default_configfile(arguments: Iterable[str], folder: Path) -> Path:
     """Return the configuration file for a command line without `--configfile`.
 
-    If a target is `results/<study>/…` and the file `<folder>/<study>.yaml` exists, it is this file; otherwise
+    If a target is `results/<study>/…` and the file `<folder>/<study>.yaml` or `.yml` exists, it is this file; otherwise
     `<folder>/config.yaml`.
     """
     for argument in arguments:
         parts = Path(argument).parts
-        if len(parts) > 1 and parts[0] == "results" and (folder / f"{parts[1]}.yaml").is_file():
-            return folder / f"{parts[1]}.yaml"
+        if len(parts) > 1 and parts[0] == "results":
+            for suffix in (".yaml", ".yml"):
+                if (folder / f"{parts[1]}{suffix}").is_file():
+                    return folder / f"{parts[1]}{suffix}"
     return folder / "config.yaml"
 
 

@@ -6,6 +6,7 @@ import copy
 import difflib
 import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -42,8 +43,8 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     schema = load_schema()
     resolved = fill_defaults(copy.deepcopy(dict(config)), schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
-    problems = [
-        _describe_violation(error)
+    problems = _find_infinite_numbers(resolved, ()) or [
+        _describe_violation(error) + _hint(error)
         for error in sorted(validator.iter_errors(resolved), key=lambda e: list(map(str, e.path)))
     ]
     if not problems:
@@ -56,6 +57,14 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
             remedy="correct these keys; config/README.md explains each of them",
         )
     return resolved
+
+
+def _find_infinite_numbers(value: Any, path: tuple[str | int, ...]) -> list[str]:
+    """Return problems with numbers that are NaN or infinite: NaN is in every range, because no comparison is true."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return [f"{_format_path(path)} is {value}; it must be a finite number"]
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    return [problem for key, item in items for problem in _find_infinite_numbers(item, (*path, key))]
 
 
 def _format_path(path: Iterable[str | int]) -> str:
@@ -101,6 +110,8 @@ def _describe_violation(error: jsonschema.ValidationError) -> str:
             return f"{key} is {found}; it must be {_RELATIONS[error.validator]} {limit}{unit}"
         case "minItems" | "minLength" | "minProperties":
             return f"{key} is {found}; it must have at least {limit} item(s) or character(s)"
+        case "maxLength":
+            return f"{key} is {found}, {len(instance)} characters; it must have at most {limit}"
         case "uniqueItems":
             return f"{key} contains an item twice: {found}"
         case "pattern":
@@ -110,6 +121,12 @@ def _describe_violation(error: jsonschema.ValidationError) -> str:
             return f"{key} is {found}; allowed: {' or '.join(allowed)}"
         case _:
             return f"{key}: {error.message}"
+
+
+def _hint(error: jsonschema.ValidationError) -> str:
+    """Return the hint of the schema about a wrong value, to be added to a description of it."""
+    schema: Any = error.schema
+    return f" ({schema['hint']})" if isinstance(schema, dict) and "hint" in schema else ""
 
 
 def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
@@ -143,7 +160,10 @@ def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
             problems.append(
                 f"report.excluded_classes names {code!r}, which is no class code; codes: {', '.join(known)}"
             )
-    if len(known) - len(report["excluded_classes"]) < 2:
+    excluded = [str(code) for code in report["excluded_classes"]]
+    for code in sorted({code for code in excluded if excluded.count(code) > 1}):
+        problems.append(f"report.excluded_classes names the class {code!r} twice")
+    if len(known) - len(set(excluded)) < 2:
         problems.append("report.excluded_classes leaves fewer than two classes")
     counts = report["planning"]["class_counts"]
     if counts is not None and len(counts) != len(known):

@@ -89,6 +89,20 @@ class PackedChips(Dataset[tuple[Tensor, Tensor, float]]):
         self.augmentation, self.seed = augmentation, seed
         self._drawn_for, self._draws = 0, np.empty((0, 4))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Send a worker that is not forked the name of a memory-mapped file and not its gigabytes."""
+        state, mapped = self.__dict__.copy(), self.array.base
+        if isinstance(mapped, np.memmap) and mapped.shape == self.array.shape and self.array.flags.c_contiguous:
+            del state["array"]
+            names = ("filename", "dtype", "offset", "shape")
+            state["mapping"] = {name: getattr(mapped, name) for name in names}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if (mapping := state.pop("mapping", None)) is not None:
+            state["array"] = np.asarray(np.memmap(**mapping, mode="c"))
+        self.__dict__.update(state)
+
     def __getitem__(self, batch: Batch) -> tuple[Tensor, Tensor, float]:
         """Return the chips (rows, bands, height, width) float32, their labels, and the batch's weight."""
         chips = self.array[batch.rows]

@@ -12,7 +12,7 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -71,11 +71,14 @@ class Inputs:
         chips: path of the index (chips.parquet).
         split: path of the split of the seed.
         code: fingerprint of the training code.
+        class_names: names of the classes for the record, in the order of the class indices. The index may have older
+            names, because a corrected name does not change it; it is the source if they are None.
     """
 
     chips: Path
     split: Path
     code: str
+    class_names: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,8 +153,8 @@ def execute(
 ) -> None:
     """Train, predict validation and test chips with the weights of the best epoch, and write the five outputs.
 
-    If training diverges, the record says so and there are no predictions. The run counts as done, and the report names
-    it.
+    If the outputs of this very run are there, they are kept. If training diverges, the record says so and there are no
+    predictions. The run counts as done, and the report names it.
 
     Args:
         run: settings and seed.
@@ -179,6 +182,12 @@ def execute(
         "device": device.type,
     }
     fingerprint = sha256_of_json(identity)
+    if is_finished(outputs, fingerprint):
+        logger.info("%s is finished with these settings, data and code; it is kept", run.name)
+        return
+    # What is there is of another configuration, data or code; a failure from here on must not leave it.
+    for path in outputs.values():
+        path.unlink(missing_ok=True)
     resume_file = ResumeFile(
         outputs["record"].parent / "resume.ckpt", fingerprint, bookkeeping["checkpoint_interval_s"]
     )
@@ -203,6 +212,21 @@ def execute(
     _write_record(outputs, identity, fingerprint, learner.source, outcome, extra_record)
     if outcome.progress.diverged:
         logger.warning("%s diverged: %s", run.name, outcome.progress.diverged)
+
+
+def is_finished(outputs: Mapping[str, Path], fingerprint: str) -> bool:
+    """Return whether all outputs of a run are there, of the run with this fingerprint.
+
+    A cluster may start a job for a run that another job has finished meanwhile.
+    """
+    if not all(path.is_file() for path in outputs.values()):
+        return False
+    try:
+        record = yaml.safe_load(outputs["record"].read_text(encoding="utf-8"))
+        sha256 = record["predictions_sha256"]
+        return record["fingerprint"] == fingerprint and sha256 == sha256_of_file(outputs["predictions"])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return False
 
 
 def _prepare_torch(training: Mapping[str, Any]) -> torch.device:
@@ -238,7 +262,10 @@ def _read_chips(inputs: Inputs, run: RunSettings) -> RunChips:
         labels=labels,
         parts=parts,
         rows=rows,
-        classes=[{"code": names[label][0], "name": names[label][1]} for label in sorted(names)],
+        classes=[
+            {"code": names[label][0], "name": inputs.class_names[label] if inputs.class_names else names[label][1]}
+            for label in sorted(names)
+        ],
         side_px=index["height"][0].as_py(),
         class_weights=class_weights(scheme, labels[rows["train"]], run.n_classes, beta),
     )

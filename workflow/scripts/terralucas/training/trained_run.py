@@ -11,6 +11,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from terralucas.backbones.checkpoints import read_checkpoint
 from terralucas.backbones.encoder import build_backbone
 from terralucas.data.normalisation import Normaliser
 from terralucas.errors import StudyError
@@ -65,7 +66,7 @@ def load_run(folder: Path) -> TrainedRun:
     """
     record = _read_record(folder)
     source, settings = record["features"], record["settings"]
-    checkpoint = torch.load(folder / "model.ckpt", map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(folder / "model.ckpt", "delete the folder of the run; the run is made again")
     backbone = build_backbone(source["model"], source["bands"], source["weights"])
     model = TunedModel(
         backbone.encoder,

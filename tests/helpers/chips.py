@@ -1,0 +1,43 @@
+"""Tiny chips as GeoTIFFs, and the description of a dataset of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+
+from terralucas.data.dataset import DatasetSpec
+
+BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
+SIDE = 32
+
+
+def make_spec(**changes) -> DatasetSpec:
+    layout = {"labels": "table", "table": "labels.csv", "id_column": "Point_ID", "label_column": "STR18"}
+    config = {
+        "name": "tiny",
+        "layout": layout,
+        "classes": [{"code": 1, "name": "Arable lands"}, {"code": 2, "name": "Grass, 'dry' & öde"}],
+        "bands": BANDS,
+        "unit": "reflectance",
+        "nodata": None,
+        "point_ids": "lucas",
+    }
+    return DatasetSpec.from_config(config | changes)
+
+
+def pixels(seed: int, shape: tuple[int, ...] = (6, SIDE, SIDE)) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0.02, 0.5, shape).astype(np.float32)
+
+
+def write_tif(path: Path, values: np.ndarray, *, mask: np.ndarray | None = None, **profile) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = values.shape
+    place = {"crs": "EPSG:3035", "transform": rasterio.Affine(30, 0, 4_592_000, 0, -30, 2_254_000)}
+    profile = {"driver": "GTiff", "count": count, "height": height, "width": width} | place | profile
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", dtype=values.dtype, **profile) as target:
+        target.write(values)
+        if mask is not None:
+            target.write_mask(mask)
+    return path

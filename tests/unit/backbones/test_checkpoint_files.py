@@ -1,0 +1,95 @@
+"""Files that are no checkpoints are named, before PyTorch is loaded, with advice that fits their source."""
+
+import io
+import json
+import shlex
+import struct
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+
+from terralucas.backbones.weights import obtain
+from terralucas.errors import StudyError
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 348213012\n" % (b"4d" * 32)
+
+
+def tar_of(name):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo(name))
+    return buffer.getvalue()
+
+
+def safetensors_of(values):
+    """The format of huggingface.co/docs/safetensors: length of the header, header, numbers."""
+    header = json.dumps(
+        {"w": {"dtype": "F32", "shape": list(values.shape), "data_offsets": [0, values.nbytes]}}
+    ).encode()
+    return struct.pack("<Q", len(header)) + header + values.tobytes()
+
+
+def saved(state, **options):
+    torch.save(state, buffer := io.BytesIO(), **options)
+    return buffer.getvalue()
+
+
+def refusal(tmp_path, content):
+    path = tmp_path / "my weights.pt"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match="is no checkpoint") as raised:
+        obtain({"source": "file", "path": str(path), "sha256": None}, tmp_path)
+    assert path.read_bytes() == content
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("content", "found", "advice"),
+    [
+        (b"", "an empty file", "set backbones.<name>.weights.path"),
+        (LFS, "a Git LFS pointer, which stands for a file of 348213012 bytes", "git lfs pull"),
+        (b"<!DOCTYPE html><title>Sign in</title>", 'a web page titled "Sign in"', "sign in where the page asks"),
+        (b'{"model_type": "terramind"}', "a JSON file", "set backbones.<name>.weights.path"),
+        (b'\n[{"error": "404"}]', "a JSON file", "set backbones.<name>.weights.path"),
+        (safetensors_of(np.ones(3, np.float32)), "a safetensors file", "convert it"),
+        (tar_of("w.pt"), "a tar archive", "unpack it"),
+        (b"\x1f\x8b\x08\x00", "a gzip file", "set backbones.<name>.weights.path"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "set backbones.<name>.weights.path"),
+        (b"epoch,loss\n1,0.5\n", "begins with b'epoch,loss", "set backbones.<name>.weights.path"),
+    ],
+    ids=["empty", "lfs", "page", "json", "json list", "safetensors", "tar", "gzip", "hdf5", "text"],
+)  # fmt: skip
+def test_a_file_of_the_user_is_named_and_left_alone(tmp_path, content, found, advice):
+    error = refusal(tmp_path, content)
+    assert found in error.found
+    assert advice in error.remedy
+    assert "this one is not changed" in error.remedy
+    for wrong in ("delete", "fetch", "quota"):
+        assert wrong not in str(error)
+
+
+def test_the_line_that_converts_safetensors_works(tmp_path):
+    error = refusal(tmp_path, safetensors_of(np.arange(6, dtype=np.float32).reshape(2, 3)))
+    line = error.remedy.partition(": ")[2].partition("; or ")[0]
+    program, *arguments = shlex.split(line)
+    assert program == "python"
+    subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True)
+    state = torch.load(tmp_path / "my weights-converted.pt", weights_only=True)
+    np.testing.assert_array_equal(state["w"], np.arange(6).reshape(2, 3))
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
+def test_what_torch_saves_passes_in_its_new_and_its_old_format(tmp_path, options):
+    (tmp_path / "w.pt").write_bytes(saved({"w": torch.ones(2)}, **options))
+    assert obtain({"source": "file", "path": str(tmp_path / "w.pt"), "sha256": None}, tmp_path)["size_bytes"] > 0
+
+
+def test_a_folder_and_a_missing_file_are_told_apart(tmp_path):
+    for path, found in ((tmp_path, "a folder"), (tmp_path / "none.pt", "nothing at this path")):
+        with pytest.raises(StudyError, match="is not there") as raised:
+            obtain({"source": "file", "path": str(path), "sha256": None}, tmp_path)
+        assert raised.value.found == found

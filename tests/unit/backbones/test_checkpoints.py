@@ -1,0 +1,175 @@
+"""What a checkpoint must contain to fill TerraTorch's encoder, and how others are refused."""
+
+import argparse
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from terralucas.backbones.checkpoints import check_encoder, read_checkpoint
+from terralucas.backbones.encoder import MODALITY, build_backbone
+from terralucas.errors import StudyError
+from terralucas.files import sha256_of_file
+
+pytestmark = pytest.mark.slow
+
+QKV = "encoder.3.attn.qkv.weight"
+OWN, HUB = {"source": "file"}, {"source": "huggingface"}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    from terratorch.registry import BACKBONE_REGISTRY
+
+    torch.manual_seed(7)
+    return BACKBONE_REGISTRY.build("terramind_v1_tiny", modalities=[MODALITY], pretrained=False)
+
+
+@pytest.fixture
+def state(encoder):
+    return {name: value.detach().clone() for name, value in encoder.named_parameters()}
+
+
+def refusal(encoder, tmp_path, content, weights=OWN, **options):
+    torch.save(content, path := tmp_path / "w.pt", **options)
+    with pytest.raises(StudyError) as raised:
+        check_encoder(encoder, path, weights)
+    text = str(raised.value)
+    assert str(path) in text
+    assert "weights_only=False" not in text
+    for wrong in ("delete", "fetch", "quota"):
+        assert wrong not in text
+    return raised.value
+
+
+def build(path):
+    record = {"source": "file", "path": str(path), "sha256": sha256_of_file(path)}
+    return build_backbone("terramind_v1_tiny", ["RED", "NIR_BROAD"], record).encoder
+
+
+@pytest.mark.parametrize("old_format", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_new_and_old_files_in_full_and_half_precision_fill_the_encoder(tmp_path, state, old_format, dtype):
+    halved = {name: value.to(dtype) for name, value in state.items()}
+    torch.save(halved, tmp_path / "w.pt", _use_new_zipfile_serialization=not old_format)
+    assert torch.equal(build(tmp_path / "w.pt").encoder[3].attn.qkv.weight, halved[QKV].float())
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (torch.ones(3), "one tensor without a name"),
+        ([torch.ones(3)], "a list"),
+        (3.5, "one float"),
+        ({}, "weights missing"),
+        ({1: torch.ones(2)}, "weights missing"),
+        ({"epoch": 3, "state_dict": {}}, "weights missing"),
+    ],
+)
+def test_a_checkpoint_without_the_names_of_the_encoder_is_refused(encoder, tmp_path, content, found):
+    assert found in refusal(encoder, tmp_path, content).found
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (lambda weight: weight.tolist(), "is a list"),
+        (lambda weight: weight.to_sparse(), "is a sparse tensor (sparse_coo)"),
+        (lambda weight: weight.to_sparse_csr(), "is a sparse tensor (sparse_csr)"),
+        (lambda weight: (weight * 1000).int(), "has the type int32"),
+        (lambda weight: weight.to(torch.complex64), "has the type complex64"),
+        (lambda weight: weight.to("meta"), "is a tensor without values (on the device meta)"),
+        (lambda weight: weight * 0, "has the value 0 everywhere"),
+        (lambda weight: torch.full_like(weight, 0.02), "has the value 0.02 everywhere"),
+        (lambda weight: weight.log(), "contains NaN or infinity"),
+    ],
+    ids=["list", "sparse", "csr", "integers", "complex", "meta", "zeros", "constant", "nan"],
+)
+def test_an_entry_that_is_no_trained_weight_is_refused(encoder, tmp_path, state, spoil, found):
+    assert refusal(encoder, tmp_path, state | {QKV: spoil(state[QKV])}).found == f"{QKV} {found}"
+
+
+def test_a_file_of_zeros_is_refused_with_the_number_of_its_faults(encoder, tmp_path, state):
+    error = refusal(encoder, tmp_path, {name: value * 0 for name, value in state.items()}, HUB)
+    matrices = [name for name, value in state.items() if sum(side > 1 for side in value.shape) > 1]
+    assert f"{len(matrices) - 1} other weights are unusable too" in error.found
+    assert "correct repo, filename and revision" in error.remedy
+
+
+def test_norms_and_biases_as_before_training_pass(encoder, tmp_path, state):
+    even = {name: torch.ones_like(value) if value.ndim == 1 else value for name, value in state.items()}
+    torch.save(even, tmp_path / "w.pt")
+    check_encoder(encoder, tmp_path / "w.pt", OWN)
+
+
+def test_adapters_are_named(encoder, tmp_path, state):
+    weight = state.pop("encoder.3.mlp.fc1.weight")
+    adapted = {"encoder.3.mlp.fc1.base_layer.weight": weight, "encoder.3.mlp.fc1.lora_A.default.weight": weight[:8]}
+    assert "LoRA adapters, which must be merged" in refusal(encoder, tmp_path, state | adapted).found
+
+
+@pytest.mark.parametrize(
+    ("section", "prefix", "place"),
+    [
+        ("state_dict", "model.encoder.", "the keys model.encoder.… of the section state_dict"),
+        ("model", "", "the section model"),
+        ("", "module.encoder.", "the keys module.encoder.…"),
+    ],
+)
+def test_the_encoder_of_a_larger_checkpoint_is_taken_out_by_the_line_of_the_message(
+    encoder, tmp_path, state, section, prefix, place
+):
+    """Lightning saves a task of TerraTorch with the first of these, beside epoch, optimiser and settings."""
+    whole = {prefix + name: value for name, value in state.items()} | {"model.head.weight": torch.ones(2)}
+    content = {"epoch": 7, "optimizer_states": [{"lr": 0.1}], section: whole} if section else whole
+    error = refusal(encoder, tmp_path, content)
+    assert error.found == f"the weights of the encoder in {place}"
+    assert "only if it was not trained on chips of this study" in error.remedy
+    line = error.remedy.partition("take out the encoder with ")[2].partition(" and use weights")[0]
+    program, *arguments = shlex.split(line)
+    assert program == "python"
+    subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True)
+    assert torch.equal(build(tmp_path / "encoder.pt").encoder[3].attn.qkv.weight, state[QKV])
+
+
+def test_a_fine_tuned_encoder_for_fewer_bands_is_refused_by_its_shape(encoder, tmp_path, state):
+    name = next(name for name in state if name.endswith("proj.weight") and name.startswith("encoder_embeddings"))
+    whole = {f"model.encoder.{key}": value for key, value in (state | {name: state[name][:, : 6 * 256]}).items()}
+    error = refusal(encoder, tmp_path, {"state_dict": whole})
+    assert f"{name} (192, 1536) instead of (192, 3072)" in error.found
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])
+def test_a_file_with_other_objects_is_not_read_and_pytorchs_hint_is_not_passed_on(encoder, tmp_path, state, options):
+    content = {"state_dict": state, "hyper_parameters": argparse.Namespace(lr=0.1)}
+    error = refusal(encoder, tmp_path, content, **options)
+    assert "an object of argparse.Namespace, which is not read because reading it could run code" in error.found
+    assert "torch.save(model.state_dict(), …)" in error.remedy
+
+
+def test_a_script_archive_is_named(encoder, tmp_path):
+    path = tmp_path / "w.pt"
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
+    with pytest.raises(StudyError, match="a TorchScript archive, which contains code") as raised:
+        check_encoder(encoder, path, OWN)
+    assert "weights_only" not in raised.value.found
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.999])
+def test_a_truncated_file_is_refused(tmp_path, state, kept):
+    torch.save(state, path := tmp_path / "w.pt")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(StudyError, match="can't be read") as raised:
+        read_checkpoint(path, "do this")
+    assert raised.value.remedy == "do this"
+
+
+def test_an_archive_of_something_else_is_refused(tmp_path):
+    np.savez(tmp_path / "w.npz", w=np.ones(3))
+    with pytest.raises(StudyError, match="can't be read") as raised:
+        read_checkpoint(tmp_path / "w.npz", "do this")
+    assert "weights_only" not in str(raised.value)

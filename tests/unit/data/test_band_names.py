@@ -1,0 +1,72 @@
+"""Descriptions of bands, against the user guides of Sentinel-2, HLS and Landsat and STAC's common names."""
+
+import itertools
+
+import pytest
+
+from terralucas.data.band_names import find_contradiction
+
+RGB = ("RED", "GREEN", "BLUE")
+SIX = ("BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2")
+ALL = (
+    "COASTAL_AEROSOL", "BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW",
+    "WATER_VAPOR", "SWIR_1", "SWIR_2",
+)  # fmt: skip
+
+AGREEING = {
+    "Sentinel-2": ([f"B{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, "8A", 9, 11, 12)], ALL),
+    "Sentinel-2 with zeros": ([f"B0{n}" for n in range(1, 9)] + ["B8A", "B09", "B11", "B12"], ALL),
+    "names of this project": (ALL, ALL),
+    "STAC, Sentinel-2": (
+        ["coastal", "blue", "green", "red", "rededge071", "rededge075", "rededge078", "nir", "nir08", "nir09",
+         "swir16", "swir22"], ALL,
+    ),
+    "HLS of Sentinel-2": (["B02", "B03", "B04", "B8A", "B11", "B12"], SIX),
+    "HLS of Landsat": (["B02", "B03", "B04", "B05", "B06", "B07"], SIX),
+    "Landsat 8, collection 2": (["SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"], SIX),
+    "Landsat 5, collection 2": (["SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B7"], SIX),
+    "names and numbers": (["blue_B02", "green_B03", "red_B04", "nir_B8A", "swir1_B11", "swir2_B12"], SIX),
+    "other spellings": (["Blue", "GREEN (560 nm)", "B4_median", "NIR narrow", "SWIR 1", "short-wave infrared 2"], SIX),
+    "file names": ([f"T32TQM_20180701T101031_B0{n}_10m" for n in (4, 3, 2)], RGB),
+    "red edge is not red": (["Red Edge 1", "RedEdge2", "vegetation red-edge 3"], ALL[4:7]),
+    "some described": (["red", None, ""], RGB),
+    "positions": (["Band 1", "Band 2", "Band 3"], RGB),
+    "positions with names": (["Band 1: Red", "Band 2: Green", "Band 3: Blue"], RGB),
+    "numbers after band": (["Band 4", "Band 3", "Band 2"], RGB),
+    "not recognised": (["lyr.1", "mean", "2018-07-01"], RGB),
+    "none": ([None, None, None], RGB),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", AGREEING)
+def test_descriptions_that_agree(case):
+    descriptions, bands = AGREEING[case]
+    assert find_contradiction(tuple(descriptions), tuple(bands)) is None
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "bands", "meaning"),
+    [
+        (["B2", "B3", "B4"], RGB, "B2, B3, B4 (BLUE, GREEN, RED); expected RED, GREEN, BLUE"),
+        (["blue", "green", "red"], RGB, "(BLUE, GREEN, RED); expected RED, GREEN, BLUE"),
+        (["B04", "B03", "B02", "B08", "B11", "B12"], SIX, "(RED, GREEN, BLUE, NIR_BROAD, SWIR_1, SWIR_2)"),
+        (["B02", "B03", "B04", "B08", "B11", "B12"], SIX, "NIR_BROAD"),
+        ([None, None, "green"], RGB, "nothing, nothing, green (?, ?, GREEN)"),
+        (["Band 1: Blue", "Band 2: Green", "Band 3: Red"], RGB, "(BLUE, GREEN, RED)"),
+        (["red", "green", "scl"], RGB, "no band of TerraMind"),
+        (["B4", "B3", "B10"], RGB, "no band of TerraMind"),
+        (["SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"], (*RGB, *SIX[3:]), "(BLUE, GREEN, RED, NIR_BROAD or"),
+    ],
+)
+def test_descriptions_that_contradict(descriptions, bands, meaning):
+    found = find_contradiction(tuple(descriptions), tuple(bands))
+    assert found is not None
+    assert meaning in found
+
+
+def test_any_two_bands_that_change_places_are_found():
+    for one, other in itertools.combinations(range(len(SIX)), 2):
+        bands = list(SIX)
+        bands[one], bands[other] = bands[other], bands[one]
+        assert find_contradiction(("B2", "B3", "B4", "B8A", "B11", "B12"), tuple(bands)) is not None
+        assert find_contradiction(("blue", "green", "red", "nir", "swir16", "swir22"), tuple(bands)) is not None

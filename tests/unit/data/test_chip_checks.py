@@ -1,0 +1,387 @@
+"""Chips that are read without an error, but are not what they should be: alone, or beside the others."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from helpers.chips import SIDE, make_spec, pixels, write_tif
+from terralucas.data.index import index_chips
+from terralucas.errors import StudyError
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+FOLDERS = {"layout": {"labels": "folders"}, "point_ids": "none", "unit": "dn"}
+NUMBER = 10
+
+
+def dn(seed: int) -> np.ndarray:
+    return np.round(pixels(seed) * 10_000).astype(np.uint16)
+
+
+def chip_path(root: Path, number: int = 0) -> Path:
+    return root / str(1 + number % 2) / f"{number}.tif"
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """Ten good chips of two classes, 0.tif to 9.tif, in class folders."""
+    for number in range(NUMBER):
+        write_tif(chip_path(tmp_path, number), dn(number))
+    return tmp_path
+
+
+def index(root: Path, **changes):
+    spec = make_spec(**FOLDERS | changes)
+    return index_chips(root, spec, min_chips_per_class=1, threads=2, progress=False)
+
+
+def dropped(root: Path, **changes) -> dict[str, list[str]]:
+    """Index with `on_invalid: drop`; return the ids of the dropped chips by the kind of their problem.
+
+    The same chips must stop the study with `on_invalid: error`.
+    """
+    table, report = index(root, on_invalid="drop", **changes)
+    assert report["n_found"] == report["n_valid"] + report["n_dropped"]
+    found: dict[str, list[str]] = {}
+    for problem in report["dropped"]:
+        found.setdefault(problem["kind"], []).append(problem["point_id"])
+        assert problem["point_id"] not in set(table.point_id)
+    if found:
+        with pytest.raises(StudyError, match="cannot be used") as caught:
+            index(root, **changes)
+        assert all(f": {kind}: " in caught.value.found for kind in found)
+    return {kind: sorted(ids) for kind, ids in found.items()}
+
+
+def message_of(root: Path, **changes) -> str:
+    with pytest.raises(StudyError) as caught:
+        index(root, **changes)
+    return str(caught.value)
+
+
+# The same chip twice.
+
+
+def copy_bytes(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def link(source: Path, target: Path) -> None:
+    os.link(source, target)
+
+
+def compress(source: Path, target: Path) -> None:
+    with rasterio.open(source) as file:
+        write_tif(target, file.read(), compress="deflate", predictor=2)
+
+
+def write_as_float(source: Path, target: Path) -> None:
+    with rasterio.open(source) as file:
+        write_tif(target, file.read().astype(np.float32))
+
+
+COPIES = {"copied": copy_bytes, "hard link": link, "compressed": compress, "other type": write_as_float}
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_in_the_same_class_is_dropped_and_one_is_kept(root, way):
+    COPIES[way](chip_path(root, 4), root / "1/4 (1).tif")
+    assert dropped(root, checks={"allow_mixed_dtypes": True}) == {"duplicate_content": ["4 (1)"]}
+    assert "same pixels as 4 (1/4.tif)" in message_of(root, checks={"allow_mixed_dtypes": True})
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_copies_in_two_classes_are_all_dropped(root, way):
+    COPIES[way](chip_path(root, 4), root / "2/four.tif")
+    assert dropped(root, checks={"allow_mixed_dtypes": True}) == {"conflicting_labels": ["4", "four"]}
+    message = message_of(root, checks={"allow_mixed_dtypes": True})
+    assert "same pixels as four (2/four.tif), which has the label '2' and not '1'" in message
+
+
+def test_a_copy_of_every_chip_is_found(root):
+    for file in sorted(root.glob("*/*.tif")):
+        shutil.copyfile(file, file.with_name(f"{file.stem} (1).tif"))
+    assert dropped(root) == {"duplicate_content": [f"{number} (1)" for number in range(NUMBER)]}
+    assert index(root, on_invalid="drop")[1]["n_valid"] == NUMBER
+
+
+def test_a_third_copy_with_another_label_spoils_two_with_the_same(root):
+    for name in ("1/copy.tif", "2/copy too.tif"):
+        shutil.copyfile(chip_path(root, 4), root / name)
+    assert dropped(root) == {"conflicting_labels": ["4", "copy", "copy too"]}
+
+
+def test_chips_that_differ_in_one_pixel_are_no_copies(root):
+    values = dn(4)
+    values[0, 0, 0] += 1
+    write_tif(root / "1/almost.tif", values)
+    assert dropped(root) == {}
+
+
+def test_copies_are_found_in_time_that_grows_with_their_number():
+    from terralucas.data.chip_checks import CheckedChip, compare_chips
+
+    row = {"height": 32, "width": 32, "band_mean": [0.1] * 6, "file": "f"}
+    chips = [
+        CheckedChip(row | {"point_id": str(n), "label": n == 99_999, "class_code": "a"}, "uint16", (), b"same")
+        for n in range(100_000)
+    ]
+    valid, problems, _ = compare_chips(chips, make_spec())
+    assert (len(valid), len(problems)) == (0, 100_000)
+
+
+# Descriptions of bands.
+
+
+def describe(path: Path, *descriptions: str) -> None:
+    with rasterio.open(path, "r+") as target:
+        target.descriptions = descriptions
+
+
+def test_files_that_describe_their_bands_otherwise_stop_the_study(root):
+    for number in range(NUMBER):
+        describe(chip_path(root, number), "B2", "B3", "B4", "B8", "B11", "B12")
+    message = message_of(root, on_invalid="drop")
+    assert "10 of 10 chips" in message
+    assert "B2, B3, B4, B8, B11, B12 (BLUE, GREEN, RED, NIR_BROAD, SWIR_1, SWIR_2)" in message
+    assert "expected RED, GREEN, BLUE, NIR_BROAD, SWIR_1, SWIR_2, as in dataset.bands" in message
+    assert "correct dataset.bands to the order on disk" in message
+    bands = ["BLUE", "GREEN", "RED", "NIR_BROAD", "SWIR_1", "SWIR_2"]
+    assert index(root, bands=bands)[1]["n_valid"] == NUMBER
+    assert index(root, checks={"band_descriptions": False})[1]["n_valid"] == NUMBER
+
+
+def test_one_file_with_other_bands_is_dropped(root):
+    describe(chip_path(root, 3), "blue", "green", "red", "nir", "swir1", "swir2")
+    assert dropped(root) == {"band_descriptions": ["3"]}
+
+
+# Scale and offset.
+
+
+def test_chips_that_differ_in_their_tags_are_read_alike_and_listed(root, caplog):
+    plain = index(root)[0]
+    for number in range(1, NUMBER, 2):  # all chips of the second class
+        write_tif(chip_path(root, number), dn(number) + 1000)
+        with rasterio.open(chip_path(root, number), "r+") as target:
+            target.scales, target.offsets = (0.0001,) * 6, (-0.1,) * 6
+    with caplog.at_level(logging.WARNING):
+        table, report = index(root)
+    np.testing.assert_allclose(np.stack(table.band_mean), np.stack(plain.band_mean), rtol=1e-6)
+    assert report["scaling"] == [
+        {"scale": 1.0, "offset": 0.0, "chips": 5, "class_counts": {"1": 5}},
+        {"scale": 0.0001, "offset": -0.1, "chips": 5, "class_counts": {"2": 5}},
+    ]
+    assert "differ in their scale and offset tags" in caplog.text
+
+
+def test_tags_that_differ_by_band_are_listed_by_band(root):
+    for number in range(NUMBER):
+        with rasterio.open(chip_path(root, number), "r+") as target:
+            target.scales, target.offsets = (0.0001,) * 6, (-0.1, 0, 0, 0, 0, 0)
+    (found,) = index(root)[1]["scaling"]
+    assert (found["scale"], found["offset"]) == (0.0001, [-0.1, 0, 0, 0, 0, 0])
+
+
+def test_a_tag_on_values_that_are_scaled_already_is_refused(root):
+    write_tif(chip_path(root), pixels(0))
+    with rasterio.open(chip_path(root), "r+") as target:
+        target.scales = (0.0001,) * 6
+    for number in range(1, NUMBER):
+        write_tif(chip_path(root, number), pixels(number))
+    assert dropped(root, unit="reflectance") == {"value_range": ["0"]}
+    assert "look scaled already: remove the tag" in message_of(root, unit="reflectance")
+
+
+# Almost empty chips.
+
+
+def with_values(values: np.ndarray, region: tuple, value: float) -> np.ndarray:
+    values[region] = value
+    return values
+
+
+ONE_PIXEL = np.ones((SIDE, SIDE), dtype=bool)
+ONE_PIXEL[7, 7] = False
+EMPTY = {
+    "one valid pixel": ((slice(None), ONE_PIXEL), "missing_values", "lacks 99.9 % of the values of band RED"),
+    "most of one band": ((4, slice(20)), "missing_values", "lacks 62.5 % of the values of band SWIR_1"),
+    "a quarter": ((slice(None), slice(8)), None, ""),
+    "one pixel": ((slice(None), 0, 0), None, ""),
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_chips_with_too_many_missing_pixels(root, case):
+    region, kind, words = EMPTY[case]
+    write_tif(chip_path(root), with_values(dn(0), region, 65535), nodata=65535)
+    assert dropped(root) == ({kind: ["0"]} if kind else {})
+    if kind:
+        assert words in message_of(root)
+    assert dropped(root, checks={"max_nodata_fraction": 1.0, "allow_constant_bands": True}) in ({}, {"constant": ["0"]})
+
+
+ZEROS = {
+    "half of every band": ((slice(None), slice(16)), "fill", "has the value 0 in every band in 50 % of its pixels"),
+    "two rows of every band": ((slice(None), slice(2)), "fill", "in 6.25 % of its pixels; expected at most 1 %"),
+    "one band": ((4,), "constant", "has one value everywhere in band SWIR_1 (0)"),
+    "half of one band": ((4, slice(16)), None, ""),
+    "four pixels": ((slice(None), 0, slice(4)), None, ""),
+}
+
+
+@pytest.mark.parametrize("case", ZEROS)
+def test_chips_with_zeros_that_nothing_declares_as_missing(root, case):
+    region, kind, words = ZEROS[case]
+    write_tif(chip_path(root), with_values(dn(0), region, 0))
+    assert dropped(root) == ({kind: ["0"]} if kind else {})
+    if kind:
+        assert words in message_of(root)
+    assert dropped(root, checks={"max_fill_fraction": 1.0, "allow_constant_bands": True}) == {}
+
+
+def test_zeros_are_those_that_the_file_stores(root):
+    """A pixel of 0 is as empty where an offset tag makes −0.1 of it."""
+    for number in range(NUMBER):
+        values = dn(number) + 1000
+        values[:, : 3 if number == 5 else 0] = 0
+        write_tif(chip_path(root, number), values)
+        with rasterio.open(chip_path(root, number), "r+") as target:
+            target.scales, target.offsets = (0.0001,) * 6, (-0.1,) * 6
+    assert dropped(root) == {"fill": ["5"]}
+
+
+def test_a_value_that_is_not_0_fills_pixels_too(root):
+    """What became of 0, the missing pixels of Sentinel-2, where somebody computed 0 x 0.0001 - 0.1."""
+    for number in range(NUMBER):
+        values = pixels(number)
+        values[:, : 12 if number == 5 else 0] = -0.1
+        write_tif(chip_path(root, number), values)
+    assert dropped(root, unit="reflectance") == {"fill": ["5"]}
+    assert "has the value -0.1 in every band in 37.5 % of its pixels" in message_of(root, unit="reflectance")
+    assert dropped(root, unit="reflectance", nodata=-0.1) == {}
+
+
+def test_grey_pixels_and_saturated_clouds_fill_nothing(root):
+    values = dn(0)
+    values[:, :8] = values[:1, :8]
+    values[:, 8:16] = 15_000  # a saturated cloud
+    write_tif(chip_path(root), values)
+    assert dropped(root) == {}
+
+
+# Other scales and types.
+
+
+def test_a_picture_of_8_bits_is_no_dn(root):
+    write_tif(chip_path(root), (pixels(0) * 255).astype(np.uint8))
+    assert dropped(root) == {"dtype": ["0"]}
+    assert "holds uint8 values, at most 255; expected DN" in message_of(root)
+    assert dropped(root, checks={"allow_mixed_dtypes": True}) == {"dtype": ["0"]}
+
+
+def test_whole_numbers_are_no_reflectance(root):
+    for number in range(NUMBER):
+        write_tif(chip_path(root, number), pixels(number))
+    write_tif(chip_path(root), np.round(pixels(0) * 2).astype(np.int16))
+    assert dropped(root, unit="reflectance") == {"dtype": ["0"]}
+    assert "holds int16 whole numbers without a scale tag" in message_of(root, unit="reflectance")
+
+
+def test_one_chip_of_another_type(root):
+    write_tif(chip_path(root), dn(0).astype(np.float32))
+    assert dropped(root) == {"dtype": ["0"]}
+    assert "holds float32 values; expected uint16, as in most chips" in message_of(root)
+    table, report = index(root, checks={"allow_mixed_dtypes": True})
+    assert (len(table), report["dtypes"]) == (NUMBER, {"uint16": 9, "float32": 1})
+
+
+@pytest.mark.parametrize("divisor", [100, 10])
+def test_one_chip_of_another_scale(root, divisor):
+    write_tif(chip_path(root), dn(0) // divisor)
+    assert dropped(root) == {"brightness": ["0"]}
+    assert "times the mean of the median chip in its brightest band; expected at least 0.2" in message_of(root)
+    assert dropped(root, checks={"min_chip_brightness": 0}) == {}
+
+
+def test_water_and_shadow_are_no_other_scale(root):
+    values = dn(0)
+    values[[0, 3, 4, 5]] //= 20  # dark in red and infrared, less so in green and blue
+    values[[1, 2]] //= 3
+    write_tif(chip_path(root), values)
+    assert dropped(root) == {}
+
+
+# Mean DN of arable land in Sentinel-2 images (lucas_class_spectra.csv), in the order of the bands.
+ARABLE = np.array([1169, 1158, 1232, 2556, 2221, 1425])[:, None, None]
+
+
+@pytest.mark.parametrize("divisor", [10, 100])
+def test_a_dataset_of_another_scale_stops_the_study(root, divisor):
+    for number in range(NUMBER):
+        write_tif(chip_path(root, number), (pixels(number) / 0.26 * ARABLE / divisor).astype(np.uint16))
+    message = message_of(root, on_invalid="drop")
+    assert "darker than land and water can be" in message
+    # 2221 is 0.92 times 2424.884, the mean of this band in TerraMind's pre-training.
+    assert divisor > 10 or "in the brightest band SWIR_1, 0.092 times that of" in message
+    assert "dataset.checks.min_dataset_brightness" in message
+    assert index(root, checks={"min_dataset_brightness": 0})[1]["n_valid"] == NUMBER
+
+
+# Real Sentinel-2 chips, which describe their bands (blue_B02, ...).
+
+REAL = Path(os.environ.get("TERRALUCAS_REAL_CHIPS", "."))
+needs_real_chips = pytest.mark.skipif("TERRALUCAS_REAL_CHIPS" not in os.environ, reason="no folder of real chips given")
+REAL_BANDS = ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
+
+
+@pytest.fixture
+def real(tmp_path) -> Path:
+    for file in sorted(REAL.glob("*/*.tif")):
+        (tmp_path / file.parent.name).mkdir(exist_ok=True)
+        shutil.copyfile(file, tmp_path / file.parent.name / file.name)
+    return tmp_path
+
+
+def of_real(root: Path, **changes):
+    classes = [{"code": name, "name": name} for name in sorted({file.parent.name for file in root.glob("*/*.tif")})]
+    return {"classes": classes, "bands": REAL_BANDS} | changes
+
+
+@needs_real_chips
+def test_real_chips_pass_and_are_no_copies_of_each_other(real):
+    assert dropped(real, **of_real(real)) == {}
+
+
+@needs_real_chips
+def test_real_chips_whose_bands_are_misnamed_as_in_the_original_study(real):
+    wrong = ["RED", "GREEN", "BLUE", "NIR_NARROW", "SWIR_1", "SWIR_2"]
+    assert "blue_B02, green_B03, red_B04" in message_of(real, **of_real(real, bands=wrong), on_invalid="drop")
+
+
+def divide(file: Path, divisor: int) -> None:
+    with rasterio.open(file) as source:
+        values = source.read() // divisor
+    write_tif(file, values)
+
+
+@needs_real_chips
+def test_real_chips_of_another_scale(real):
+    files = sorted(real.glob("*/*.tif"))
+    for file in files[::25]:
+        divide(file, 100)
+    assert dropped(real, **of_real(real)) == {"brightness": sorted(file.stem for file in files[::25])}
+
+
+@needs_real_chips
+def test_real_chips_that_all_have_another_scale(real):
+    for file in sorted(real.glob("*/*.tif")):
+        divide(file, 10)
+    assert "darker than land and water can be" in message_of(real, **of_real(real))

@@ -1,0 +1,121 @@
+"""Places of chips: coordinate columns against LUCAS ids, and against the georeference of the chips themselves."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import rasterio
+
+from terralucas.data.chip_files import ChipError
+from terralucas.data.dataset import ClassSpec, DatasetSpec, LayoutSpec
+from terralucas.data.places import check_georeference, locate
+
+POINT = "45922254"
+PLACE = (4_592_000.0, 2_254_000.0)
+# The point in WGS 84, rounded to hundreds of metres.
+LON, LAT = "13.334", "43.340"
+
+
+def make_spec(crs: str = "EPSG:4326", point_ids: str = "lucas") -> DatasetSpec:
+    layout = LayoutSpec("table", "t.csv", "id", "cls", x_column="x", y_column="y", crs=crs)
+    return DatasetSpec("d", layout, (ClassSpec("1", "one"),), ("RED",), point_ids=point_ids)
+
+
+def refused(point_id: str, x: str, y: str, spec: DatasetSpec) -> str:
+    with pytest.raises(ChipError) as caught:
+        locate(point_id, x, y, spec)
+    assert caught.value.kind == "bad_coordinates"
+    assert repr(x) in caught.value.problem
+    return caught.value.problem
+
+
+def test_columns_that_agree_with_the_id_are_used():
+    place = locate(POINT, LON, LAT, make_spec())
+    assert 0 < math.dist(place, PLACE) < 5000
+    assert locate(POINT, "4593000", "2253000", make_spec("EPSG:3035")) == pytest.approx((4593000, 2253000), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ("88.888888", "88.888888"),  # Eurostat's GPS_LONG and GPS_LAT where the point was not reached
+        (LON, "88.888888"),
+        ("88.88888", LAT),
+        (LON, "88.89"),
+        (LON, "88.9"),
+        ("0", "0.0"),
+        ("", ""),
+        ("NA", "NA"),
+        ("nan", LAT),
+        ("-9999", "-9999"),
+        ("999", "999.0"),
+        ("8888", "8888"),
+    ],
+)
+def test_sentinels_are_missing_values(x, y):
+    assert locate(POINT, x, y, make_spec()) == PLACE
+    assert "no value" in refused("mine", x, y, make_spec(point_ids="none"))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "crs", "cause"),
+    [
+        (LAT, LON, "EPSG:4326", "x and y are swapped"),
+        ("4592000", "2254000", "EPSG:4326", "they agree in EPSG:3035"),  # metres among degrees
+        (LON, LAT, "EPSG:3035", "they agree in EPSG:4326"),  # degrees among metres
+        (LON, LAT, "EPSG:32633", "they agree in EPSG:4326"),
+        ("4592000", "2254000", "EPSG:32633", "they agree in EPSG:3035"),  # a wrong crs
+        ("2254000", "4592000", "EPSG:3035", "x and y are swapped"),
+    ],
+)
+def test_columns_that_contradict_the_id_are_refused_with_the_likely_cause(x, y, crs, cause):
+    assert cause in refused(POINT, x, y, make_spec(crs))
+
+
+def test_another_point_is_refused_with_its_distance():
+    assert "km from the point of its LUCAS id; expected at most 5 km" in refused(POINT, "12.0", LAT, make_spec())
+
+
+def test_columns_do_not_excuse_an_id_that_is_no_lucas_id():
+    with pytest.raises(ChipError) as caught:
+        locate("chip-7", LON, LAT, make_spec())
+    assert caught.value.kind == "not_a_lucas_id"
+
+
+def test_degrees_and_metres_are_told_apart_without_an_id():
+    spec = make_spec(point_ids="none")
+    assert "these seem to be metres" in refused("a", "4592000", "2254000", spec)
+    assert "these seem to be degrees" in refused("a", LON, LAT, make_spec("EPSG:32633", point_ids="none"))
+
+
+def write_chip(folder, crs, transform):
+    path = folder / "chip.tif"
+    profile = {"driver": "GTiff", "count": 1, "height": 64, "width": 64, "dtype": "float32"}
+    with rasterio.open(path, "w", crs=crs, transform=transform, **profile) as target:
+        target.write(np.ones((1, 64, 64), dtype=np.float32))
+    return path
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3035", "EPSG:4326"])
+def test_place_must_be_inside_the_chip(tmp_path, crs):
+    if crs == "EPSG:3035":
+        transform = rasterio.Affine(10, 0, PLACE[0] - 320, 0, -10, PLACE[1] + 320)
+    else:
+        transform = rasterio.Affine(1e-4, 0, float(LON) - 0.0032, 0, -1e-4, float(LAT) + 0.0032)
+    chip, spec = write_chip(tmp_path, crs, transform), make_spec(point_ids="none")
+    centre = PLACE if crs == "EPSG:3035" else locate("a", LON, LAT, spec)
+    check_georeference(chip, centre, spec)
+    check_georeference(chip, (centre[0] + 1200, centre[1]), spec)
+    for x, y in ((LAT, LON), ("1", "1")):
+        with pytest.raises(ChipError, match="km outside the chip") as caught:
+            check_georeference(chip, locate("a", x, y, spec), spec)
+        assert caught.value.kind == "bad_coordinates"
+    # With LUCAS ids, the id decides.
+    check_georeference(chip, (0.0, 0.0), make_spec())
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_chip_without_a_place_says_nothing_about_coordinates(tmp_path):
+    check_georeference(write_chip(tmp_path, None, None), (1.0, 1.0), make_spec(point_ids="none"))

@@ -1,0 +1,134 @@
+"""A study is run by one process at a time, whatever becomes of Snakemake's locks."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+
+import psutil
+import pytest
+
+from terralucas.errors import StudyError
+from terralucas.study import head
+from terralucas.study.head import NAME, Running, is_running, read_head, this_process
+
+
+@pytest.fixture
+def process():
+    """Another process of this machine."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def mark(folder, of):
+    (folder / NAME).write_text(json.dumps(asdict(of)))
+
+
+def of_process(process, **changes):
+    return replace(
+        this_process(), pid=process.pid, started=psutil.Process(process.pid).create_time(), **changes
+    )  # fmt: skip
+
+
+def test_a_mark_is_there_while_the_study_runs(tmp_path):
+    running = Running(tmp_path)
+    assert running.begin() is None
+    assert read_head(tmp_path) == this_process()
+    running.end()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_that_another_process_of_this_machine_runs_is_refused(tmp_path, process):
+    mark(tmp_path, of_process(process))
+    with pytest.raises(StudyError, match=rf"is running already[\s\S]*process {process.pid} on this machine"):
+        Running(tmp_path).begin()
+    assert is_running(tmp_path)
+    assert read_head(tmp_path).pid == process.pid, "its mark is left alone"
+
+
+def test_a_killed_process_is_taken_over_at_once_and_what_it_left_is_told(tmp_path, process):
+    died = of_process(process, temporary=("a/tmp.x",))
+    mark(tmp_path, died)
+    process.kill()
+    process.wait()
+    assert not is_running(tmp_path)
+    assert Running(tmp_path).begin() == died
+    assert read_head(tmp_path).pid == os.getpid()
+
+
+@pytest.mark.parametrize("change", [{"started": 1000.0}, {"boot": "an earlier one"}])
+def test_a_number_that_another_process_has_now_means_nothing(tmp_path, process, change):
+    mark(tmp_path, replace(of_process(process), **change))
+    assert not is_running(tmp_path)
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """The mark of a process on another machine, whose last sign of life is 30 s old."""
+    monkeypatch.setattr(head, "_PAUSE_S", 0.01)
+    mark(tmp_path, replace(this_process(), machine="login2", pid=5))
+    show_life(tmp_path, 30)
+    return tmp_path
+
+
+def show_life(folder, seconds_ago):
+    then = time.time() - seconds_ago
+    os.utime(folder / NAME, (then, then))
+
+
+def test_a_process_of_another_machine_that_shows_life_is_refused(elsewhere, monkeypatch):
+    assert is_running(elsewhere)
+    monkeypatch.setattr(head.time, "sleep", lambda seconds: show_life(elsewhere, 0))
+    with pytest.raises(StudyError, match="process 5 on login2"):
+        Running(elsewhere).begin()
+
+
+def test_a_process_of_another_machine_that_shows_no_more_life_is_taken_over(elsewhere, monkeypatch):
+    monkeypatch.setattr(head, "DEAD_AFTER_S", 31.0)
+    assert Running(elsewhere).begin().machine == "login2"
+    assert read_head(elsewhere) == this_process()
+
+
+def test_a_process_of_another_machine_that_was_silent_for_long_is_dead_at_once(elsewhere):
+    show_life(elsewhere, 500)
+    assert not is_running(elsewhere)
+
+
+def test_a_running_study_shows_signs_of_life(tmp_path, monkeypatch):
+    monkeypatch.setattr(head, "HEARTBEAT_S", 0.01)
+    running = Running(tmp_path)
+    running.begin()
+    os.utime(tmp_path / NAME, (0, 0))
+    deadline = time.monotonic() + 20
+    while (tmp_path / NAME).stat().st_mtime == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.end()
+
+
+def test_results_that_became_read_only_do_not_matter_at_the_end(tmp_path, monkeypatch):
+    running = Running(tmp_path)
+    running.begin()
+
+    def unlink(self, missing_ok=False):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    monkeypatch.setattr(head.Path, "unlink", unlink)
+    running.end()
+    monkeypatch.undo()
+    assert (tmp_path / NAME).is_file()
+
+
+def test_signs_of_life_are_several_before_one_counts_as_dead():
+    assert head.DEAD_AFTER_S >= 4 * head.HEARTBEAT_S
+
+
+def test_a_mark_that_cannot_be_read_is_none(tmp_path):
+    (tmp_path / NAME).write_text("{")
+    assert not is_running(tmp_path)
+    Running(tmp_path).begin()

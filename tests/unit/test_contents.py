@@ -1,0 +1,81 @@
+"""Whether a study notices that files it has read have other content, and nothing else."""
+
+import os
+import shutil
+
+import pytest
+
+from terralucas import contents
+from terralucas.contents import states_of, token_of, write_record
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Three files that were read, and their record."""
+    folder, record = tmp_path / "chips", tmp_path / "record.json"
+    folder.mkdir()
+    files = {name: folder / name for name in "abc"}
+    for name, path in files.items():
+        path.write_text(f"content of {name}")
+    token = token_of(record, files)
+    write_record(record, token, str(folder), files, states_of(files), {})
+    return folder, record, files, token
+
+
+def test_the_token_before_reading_is_the_token_after_it(read):
+    _, record, files, token = read
+    assert token_of(record, files) == token
+
+
+def test_times_do_not_count_and_are_looked_up_once(read, monkeypatch):
+    _, record, files, token = read
+    for path in files.values():
+        os.utime(path, (1, 1))
+    assert token_of(record, files) == token
+    monkeypatch.setattr(contents, "sha256_of_file", lambda path: pytest.fail(f"{path} is read again"))
+    assert token_of(record, files, contents.sha256_of_file) == token
+
+
+def test_a_folder_that_is_away_does_not_count(read):
+    folder, record, files, token = read
+    shutil.rmtree(folder)
+    assert token_of(record, files) == token
+    assert token_of(record, {}) == token
+
+
+@pytest.mark.parametrize("change", ["other content", "same size", "one more", "one less", "renamed"])
+def test_content_counts(read, change):
+    folder, record, files, token = read
+    if change == "one more":
+        files["d"] = folder / "d"
+        files["d"].write_text("content of d")
+    elif change == "one less":
+        files.pop("b").unlink()
+    elif change == "renamed":
+        files["d"] = files.pop("b").rename(folder / "d")
+    else:
+        files["b"].write_text("more content" if change == "other content" else "content of B")
+        os.utime(files["b"], ns=(1, 1))
+    changed = token_of(record, files)
+    assert changed != token
+    assert token_of(record, files) == changed, "a start that was killed before it read them says the same"
+    write_record(record, changed, str(folder), files, states_of(files), {})
+    assert token_of(record, files) == changed
+
+
+def test_what_nobody_reads_of_a_file_does_not_count(read):
+    folder, record, files, token = read
+
+    def digest(path):
+        return "" if path.suffix == ".xml" else contents.sha256_of_file(path)
+
+    files["a.aux.xml"] = folder / "a.aux.xml"
+    files["a.aux.xml"].write_text("statistics")
+    assert token_of(record, files, digest) == token
+
+
+def test_a_damaged_record_is_none(read):
+    _, record, files, _ = read
+    record.write_text("{")
+    assert contents.read_record(record) is None
+    assert token_of(record, files)

@@ -1,0 +1,97 @@
+"""Jobs of earlier starts of a study are found by their names, and cancelled or reported."""
+
+import logging
+
+import pytest
+
+import _earlier_jobs
+from _earlier_jobs import name_of_jobs, settle_earlier_jobs
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def logger(said):
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.Logger("slurm", logging.INFO)
+    logger.addHandler(handler)
+    return logger
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+    """A queue in a file, as squeue would print it; scancel empties it."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(_earlier_jobs, "_PAUSE_S", 0.01)
+    path = tmp_path / "queue"
+    path.write_text("")
+    for name, script in (("squeue", f"cat '{path}'"), ("scancel", f"echo $@ > '{tmp_path}/cancelled'; : > '{path}'")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def name(tmp_path):
+    return name_of_jobs(tmp_path / "results" / "italy")
+
+
+def fill(queue, name, tmp_path):
+    other = name_of_jobs(tmp_path / "results" / "italy-2")
+    queue.write_text(f"7|RUNNING|{name}uuid-1\n8|PENDING|{name}uuid-2\n9|RUNNING|{other}uuid-3\n10|RUNNING|mine\n")
+
+
+def test_they_are_cancelled_and_those_of_others_are_not(queue, name, tmp_path, logger, said):
+    fill(queue, name, tmp_path)
+    settle_earlier_jobs(name, "cancel", logger)
+    assert (tmp_path / "cancelled").read_text() == "7 8\n"
+    (line,) = said
+    assert line.startswith("SLURM: cancelled jobs of earlier starts of this study: 7 (running), 8 (pending).")
+
+
+def test_they_are_reported_where_the_profile_says_so(queue, name, tmp_path, logger, said):
+    fill(queue, name, tmp_path)
+    settle_earlier_jobs(name, "report", logger)
+    assert not (tmp_path / "cancelled").exists()
+    (line,) = said
+    assert "are in the queue: 7 (running), 8 (pending)." in line
+    assert line.endswith("To cancel them: scancel 7 8.")
+
+
+def test_nothing_is_said_where_there_are_none(queue, name, tmp_path, logger, said):
+    queue.write_text("10|RUNNING|mine\n")
+    settle_earlier_jobs(name, "cancel", logger)
+    assert said == []
+
+
+def test_those_that_are_ending_are_waited_for(queue, name, tmp_path, logger, said, monkeypatch):
+    queue.write_text(f"7|COMPLETING|{name}uuid-1\n")
+    monkeypatch.setattr(_earlier_jobs.time, "sleep", lambda seconds: queue.write_text(""))
+    settle_earlier_jobs(name, "cancel", logger)
+    assert not (tmp_path / "cancelled").exists()
+    assert said == []
+
+
+def test_a_controller_that_is_away_does_not_end_the_study(queue, name, tmp_path, logger, said):
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2\nexit 1\n")
+    settle_earlier_jobs(name, "cancel", logger)
+    (line,) = said
+    assert "could not be looked for (slurm_load_jobs error: Unable to contact)" in line
+    assert name in line
+
+
+def test_the_name_is_that_of_the_place_however_it_is_reached(tmp_path):
+    folder = tmp_path / "results" / "italy"
+    folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "results")
+    assert name_of_jobs(tmp_path / "link" / "italy") == name_of_jobs(folder)
+    assert name_of_jobs(folder) != name_of_jobs(tmp_path / "other" / "italy")
+
+
+def test_any_name_of_a_study_gives_one_that_slurm_takes(tmp_path):
+    assert name_of_jobs(tmp_path / "été à l'eau; $(x)" / ("n" * 200)).startswith("n" * 30 + "-")
+    assert name_of_jobs(tmp_path / "a b'c").startswith("a-b-c-")

@@ -1,0 +1,128 @@
+"""A job for a run that is finished leaves its files alone; any other job begins without the files of an earlier one."""
+
+import asyncio
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from snakemake.jobs import Job
+
+from _finished_runs import is_finished, patch_deletion
+
+SETTINGS = {
+    "backbone": "tiny", "loss": "focal", "decoder": "mlp", "seed": 3, "loss_setting": {"type": "focal", "gamma": 2.0},
+    "decoder_setting": {"pooling": "tokens"}, "training": {"epochs": 5, "learning_rate": 0.001}, "n_classes": 10,
+}  # fmt: skip
+RECORD = {"run": "tiny/focal/mlp/seed-3", "settings": SETTINGS, "code": "c0de"}
+
+
+class FakeJob:
+    """What is read of a Snakemake job."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+
+class Output(list):
+    def __init__(self, **named):
+        super().__init__(named.values())
+        self.__dict__.update(named)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A job for a finished run, and the files of that run."""
+    names = {"predictions": "predictions.parquet", "model": "model.ckpt", "record": "run.yaml"}
+    output = Output(**{name: str(tmp_path / file) for name, file in names.items()})
+    for path in output:
+        (tmp_path / path).write_text("content")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(RECORD))
+    (tmp_path / "features.npy").write_text("input")
+    os.utime(tmp_path / "features.npy", (1000, 1000))
+    for path in output:
+        os.utime(path, (2000, 2000))
+    wildcards = SimpleNamespace(backbone="tiny", loss="focal", decoder="mlp", seed="3")
+    params = SimpleNamespace(
+        loss=SETTINGS["loss_setting"], decoder=SETTINGS["decoder_setting"], training=SETTINGS["training"], n_classes=10,
+        code="c0de",
+    )  # fmt: skip
+    rule = SimpleNamespace(name="train_run")
+    return FakeJob(rule=rule, wildcards=wildcards, params=params, output=output, input=[str(tmp_path / "features.npy")])
+
+
+@pytest.fixture
+def patched(monkeypatch):
+    """Snakemake's functions, which delete outputs and give them the time of the job's end."""
+
+    async def remove_existing_output(self):
+        for path in self.output:
+            Path(path).unlink()
+
+    async def postprocess(
+        self, store_in_storage=True, handle_log=True, handle_touch=True, error=False, ignore_missing_output=False,
+        check_output_mtime=True,
+    ):  # fmt: skip
+        for path in self.output:
+            os.utime(path)
+
+    monkeypatch.setattr(Job, "remove_existing_output", remove_existing_output)
+    monkeypatch.setattr(Job, "postprocess", postprocess)
+    patch_deletion()
+
+
+def times(run):
+    return {Path(path).stat().st_mtime for path in run.output}
+
+
+def test_the_files_of_a_finished_run_are_kept_with_their_times(run, patched):
+    asyncio.run(Job.remove_existing_output(run))
+    asyncio.run(Job.postprocess(run))
+    assert times(run) == {2000}
+
+
+def test_a_run_whose_inputs_are_newer_is_new_when_its_job_has_ended(run, patched):
+    os.utime(run.input[0], (3000, 3000))
+    asyncio.run(Job.remove_existing_output(run))
+    asyncio.run(Job.postprocess(run))
+    assert min(times(run)) > 3000
+
+
+def change_settings(run):
+    run.params.training = {"epochs": 6, "learning_rate": 0.001}
+
+
+def change_code(run):
+    run.params.code = "other"
+
+
+def damage_the_record(run):
+    Path(run.output.record).write_text("{")
+
+
+def be_another_rule(run):
+    run.rule.name = "make_tables"
+
+
+@pytest.mark.parametrize("change", [change_settings, change_code, damage_the_record, be_another_rule])
+def test_the_files_of_another_run_are_deleted_as_ever(run, patched, change):
+    change(run)
+    asyncio.run(Job.remove_existing_output(run))
+    assert not any(Path(path).exists() for path in run.output)
+
+
+def test_a_run_that_lacks_a_file_is_not_finished(run):
+    assert is_finished(run)
+    Path(run.output.model).unlink()
+    assert not is_finished(run)
+
+
+def test_another_snakemake_deletes_as_it_does(monkeypatch):
+    async def postprocess(self, other):
+        """As another version might have it."""
+
+    monkeypatch.setattr(Job, "postprocess", postprocess)
+    before = Job.remove_existing_output
+    patch_deletion()
+    assert Job.remove_existing_output is before and Job.postprocess is postprocess

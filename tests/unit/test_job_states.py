@@ -1,0 +1,186 @@
+"""What the plugin learns of its jobs' states, and what a user learns while they wait or SLURM is silent."""
+
+import asyncio
+import logging
+from types import SimpleNamespace
+
+import pytest
+
+import _job_states
+from _job_states import JobStates, WaitingJobs
+
+
+class Slurm:
+    """SLURM's clients as shell scripts, and what the study says."""
+
+    def __init__(self, folder, requeues=False):
+        self.folder, self.said = folder, []
+        handler = logging.Handler()
+        handler.emit = lambda record: self.said.append(record.getMessage())
+        logger = logging.Logger("slurm", logging.INFO)
+        logger.addHandler(handler)
+        self.submissions = SimpleNamespace(active=set(), stopped=SimpleNamespace(is_set=lambda: False))
+        self.states = JobStates(self.submissions, lambda: "study_uuid", requeues, logger)
+        self.write("scancel", f"echo $@ >> '{folder}/cancelled'")
+
+    def write(self, name, script):
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def answer(self, *rows):
+        self.write("squeue", "\n".join(f"echo '{row}'" for row in rows))
+
+    def query(self):
+        return asyncio.run(self.states.query("squeue"))[0]
+
+    @property
+    def cancelled(self):
+        path = self.folder / "cancelled"
+        return path.read_text().split() if path.exists() else []
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = SimpleNamespace(seconds=1000.0)
+    monkeypatch.setattr(_job_states, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    return now
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch, clock):
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(_job_states, "_PAUSE_S", 0.01)
+    return Slurm(tmp_path)
+
+
+def test_sacct_names_who_cancelled_and_the_plugin_knows_the_bare_state_only(slurm):
+    slurm.answer("7|CANCELLED by 0", "8|RUNNING")
+    assert slurm.query() == {"7": "CANCELLED", "8": "RUNNING"}
+
+
+def test_it_asks_until_slurm_answers_and_says_so_once(slurm, clock, tmp_path, monkeypatch):
+    """Failures and garbage are no answers; the plugin would forget its jobs after some of them."""
+    count = tmp_path / "count"
+    slurm.write(
+        "squeue",
+        f"echo >> '{count}'\n"
+        f"case $(wc -l < '{count}') in\n"
+        "1|2) echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1;;\n"
+        "3) echo 'The batch system is busy';;\n"
+        "*) echo '7|RUNNING';;\nesac",
+    )
+
+    async def sleep(seconds):
+        clock.seconds += 61
+
+    monkeypatch.setattr(_job_states.asyncio, "sleep", sleep)
+    assert slurm.query() == {"7": "RUNNING"}
+    silent, again = slurm.said
+    assert silent.startswith("SLURM: squeue has not answered for 61 s (slurm_load_jobs error: Unable to contact")
+    assert again == "SLURM: answers again."
+
+
+def test_a_stopped_study_does_not_go_on_asking(slurm):
+    slurm.write("squeue", "exit 1")
+    slurm.submissions.stopped.is_set = lambda: True
+    assert slurm.query() is None
+
+
+def test_a_question_that_hangs_is_one_without_an_answer(slurm, monkeypatch):
+    """As that of sacct, where there is no database."""
+    monkeypatch.setattr(_job_states, "_PATIENCE_S", 0.2)
+    slurm.write("squeue", "exec sleep 1000")
+    slurm.submissions.stopped.is_set = lambda: True
+    assert slurm.query() is None
+
+
+def test_a_job_that_slurm_lost_counts_as_failed_after_several_answers_without_it(slurm, clock):
+    slurm.submissions.active = {"7", "8"}
+    slurm.answer("8|RUNNING")
+    for _ in range(2):
+        assert slurm.query() == {"8": "RUNNING"}
+        clock.seconds += 200
+    assert slurm.query() == {"7": "ERROR", "8": "RUNNING"}
+    assert slurm.cancelled == ["7"], "in case that SLURM remembers it later"
+    assert slurm.submissions.active == {"8"}
+
+
+@pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL"])
+def test_a_job_that_slurm_may_requeue_and_does_not_is_over_after_a_while(slurm, clock, tmp_path, state):
+    """As on a partition with PreemptMode=CANCEL."""
+    slurm = Slurm(tmp_path, requeues=True)
+    slurm.answer(f"7|{state}")
+    assert slurm.query() == {"7": state}
+    clock.seconds += 30
+    assert slurm.query() == {"7": state}
+    clock.seconds += 40
+    assert slurm.query() == {"7": "CANCELLED"}
+    assert slurm.cancelled == ["7"]
+
+
+def test_a_job_that_slurm_requeues_is_waited_for(slurm, clock, tmp_path):
+    slurm = Slurm(tmp_path, requeues=True)
+    for state in ("PREEMPTED", "PENDING", "RUNNING", "PREEMPTED"):
+        slurm.answer(f"7|{state}")
+        assert slurm.query() == {"7": state}
+        clock.seconds += 100
+    assert slurm.cancelled == []
+
+
+def test_a_preempted_job_is_over_at_once_where_slurm_may_not_requeue(slurm):
+    slurm.answer("7|PREEMPTED", "8|NODE_FAIL")
+    assert slurm.query() == {"7": "CANCELLED", "8": "NODE_FAIL"}, "of failed nodes the plugin tells itself"
+
+
+@pytest.fixture
+def waiting(slurm):
+    logger = logging.Logger("slurm", logging.INFO)
+    handler = logging.Handler()
+    handler.emit = lambda record: slurm.said.append(record.getMessage())
+    logger.addHandler(handler)
+    return WaitingJobs(logger)
+
+
+def test_why_jobs_wait_is_said_once_they_wait_for_long_and_when_the_reason_changes(slurm, clock, waiting):
+    waiting.see({"7": "Priority", "8": "Priority"})
+    assert slurm.said == [], "they may start in a moment"
+    for reason in ("Priority", "Priority", "QOSMaxJobsPerUserLimit", "QOSMaxJobsPerUserLimit"):
+        clock.seconds += 70
+        waiting.see({"7": reason, "8": reason})
+    how_long = "`squeue --me --start` shows the expected start."
+    assert slurm.said == [
+        f"SLURM: 2 jobs wait: Priority (other jobs come first). {how_long}",
+        "SLURM: 2 jobs wait: QOSMaxJobsPerUserLimit (a limit of your account; fewer `jobs` or larger packs help). "
+        f"{how_long}",
+    ]
+
+
+def test_reasons_that_take_turns_are_not_said_again_and_again(slurm, clock, waiting):
+    for reason in ("Priority", "Resources") * 4:
+        clock.seconds += 70
+        waiting.see({"7": reason})
+    assert len(slurm.said) == 2
+
+
+def test_an_unknown_reason_is_shown_as_it_is(slurm, clock, waiting):
+    for _ in range(2):
+        clock.seconds += 70
+        waiting.see({"7": "ReqNodeNotAvail, UnavailableNodes:n1"})
+        waiting.see({"8": "SomethingNew"} | {"7": "ReqNodeNotAvail, UnavailableNodes:n1"})
+    clock.seconds += 70
+    waiting.see({"8": "SomethingNew"})
+    assert [line.partition(".")[0] for line in slurm.said] == [
+        "SLURM: 1 job waits: ReqNodeNotAvail (its nodes are down or reserved)",
+        "SLURM: 1 job waits: SomethingNew",
+    ]
+
+
+def test_the_reasons_are_asked_of_squeue_for_jobs_that_wait(slurm, clock):
+    slurm.write("squeue", "case $* in *%r*) echo '7|Resources';; *) echo '7|PENDING';; esac")
+    for _ in range(2):
+        assert slurm.query() == {"7": "PENDING"}
+        clock.seconds += 70
+    assert slurm.said == [
+        "SLURM: 1 job waits: Resources (no node is free). `squeue --me --start` shows the expected start."
+    ]

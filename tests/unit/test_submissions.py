@@ -1,0 +1,162 @@
+"""Submissions that SLURM refuses: which are tried again, when, and that none follows a stop."""
+
+import logging
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+import _submissions
+from _submissions import Submissions
+from _terminal import REFUSED
+
+FULL = (
+    "SLURM sbatch failed. The error message was 'sbatch: error: QOSMaxSubmitJobPerUserLimit'.\n    sbatch call:\n  x\n"
+)
+LOST = FULL.replace("QOSMaxSubmitJobPerUserLimit", "Socket timed out on send/recv operation")
+WRONG = FULL.replace("QOSMaxSubmitJobPerUserLimit", "Invalid qos specification")
+STRANGE = FULL.replace("QOSMaxSubmitJobPerUserLimit", "Our site says no.")
+
+
+class Slurm:
+    """A plugin's executor before a SLURM that has answers prepared for each job: a message, or None to take it."""
+
+    run_uuid = "study-12345678_uuid"
+
+    def __init__(self):
+        self.answers, self.calls, self.errors, self.said = {}, [], [], []
+        self.times = []
+        handler = logging.Handler()
+        handler.emit = lambda record: self.said.append(record.getMessage())
+        logger = logging.Logger("slurm", logging.INFO)
+        logger.addHandler(handler)
+        self.submissions = Submissions(self, Slurm.run_job, Slurm.report_error, lambda self, info: None, logger)
+
+    def run_job(self, job):
+        self.calls.append(job.name)
+        self.times.append(time.monotonic())
+        answers = self.answers.get(job.name, [])
+        message = answers.pop(0) if answers else None
+        info = SimpleNamespace(job=job, external_jobid=str(len(self.calls)))
+        if message is None:
+            self.submissions.accept(info)
+        else:
+            self.submissions.refuse(info, message)
+
+    def report_error(self, info, message):
+        self.errors.append((info.job.name, message))
+
+    def wait(self, condition):
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+class Job:
+    restart_times, attempt = 2, 1
+
+    def __init__(self, name):
+        self.name = name
+
+
+@pytest.fixture
+def slurm(monkeypatch):
+    monkeypatch.setattr(_submissions, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(_submissions, "LONGEST_PAUSE_S", 0.1)
+    return Slurm()
+
+
+def test_a_job_that_is_refused_for_now_is_tried_until_slurm_takes_it_and_its_attempts_are_not_used_up(slurm):
+    slurm.answers["a"] = [FULL] * 4
+    job = Job("a")
+    slurm.submissions.submit(job)
+    slurm.wait(lambda: slurm.submissions.active)
+    assert slurm.calls == ["a"] * 5
+    assert (job.attempt, slurm.errors) == (1, [])
+    pauses = [later - earlier for earlier, later in zip(slurm.times, slurm.times[1:], strict=False)]
+    # They double from the first to the longest.
+    for pause, least in zip(pauses, (0.02, 0.04, 0.08, 0.1), strict=True):
+        assert pause >= least
+
+
+def test_the_reason_is_said_once_and_that_slurm_takes_jobs_again(slurm):
+    slurm.answers |= {"a": [FULL, FULL], "b": [FULL]}
+    for name in ("a", "b"):
+        slurm.submissions.submit(Job(name))
+    slurm.wait(lambda: slurm.said and slurm.said[-1] == "SLURM: takes jobs again.")
+    refused, _again = slurm.said
+    assert refused.startswith("SLURM: takes no more jobs for now (QOSMaxSubmitJobPerUserLimit).")
+    assert "use fewer `jobs` in the profile" in refused
+
+
+def test_of_many_refused_jobs_one_is_tried_at_a_time(slurm):
+    names = [f"job {number}" for number in range(20)]
+    slurm.answers |= {name: [FULL] * 2 for name in names}
+    for name in names:
+        slurm.submissions.submit(Job(name))
+    first = len(slurm.calls)
+    time.sleep(0.03)
+    assert len(slurm.calls) - first <= 2, "a limit on jobs is not answered with a storm of them"
+    slurm.submissions.stop()
+
+
+def test_a_lasting_refusal_fails_at_once_with_the_remedy_and_no_attempt_is_left(slurm):
+    slurm.answers["a"] = [WRONG]
+    job = Job("a")
+    slurm.submissions.submit(job)
+    ((name, message),) = slurm.errors
+    assert slurm.calls == [name] == ["a"]
+    assert message.startswith(f"{REFUSED}\n  found: Invalid qos specification\n  what to do: correct the settings")
+    assert message.partition("\n    sbatch call:")[2], "the log file has the command"
+    assert job.attempt == job.restart_times + 1
+
+
+def test_an_unknown_refusal_is_tried_some_times_and_then_fails(slurm):
+    slurm.answers["a"] = [STRANGE] * 100
+    slurm.submissions.submit(Job("a"))
+    slurm.wait(lambda: slurm.errors)
+    assert slurm.calls == ["a"] * 6
+
+
+def test_a_job_whose_answer_was_lost_is_cancelled_before_it_is_submitted_again(slurm, tmp_path, monkeypatch):
+    cancelled = tmp_path / "cancelled"
+    (tmp_path / "squeue").write_text("#!/bin/sh\nprintf '1\\n77\\n'\n")
+    (tmp_path / "scancel").write_text(f"#!/bin/sh\necho $@ >> '{cancelled}'\n")
+    for name in ("squeue", "scancel"):
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    slurm.submissions.submit(Job("known"))
+    slurm.answers["a"] = [LOST]
+    slurm.submissions.submit(Job("a"))
+    slurm.wait(lambda: len(slurm.submissions.active) == 2)
+    assert cancelled.read_text() == "77\n", "and not the one that Snakemake waits for"
+
+
+def test_after_a_stop_nothing_is_submitted_also_what_waited(slurm):
+    slurm.answers["a"] = [FULL] * 100
+    slurm.submissions.submit(Job("a"))
+    slurm.submissions.stop()
+    calls = len(slurm.calls)
+    slurm.submissions.submit(Job("b"))
+    time.sleep(0.3)
+    # One that was under way when the stop came may still be asked for.
+    assert len(slurm.calls) <= calls + 1 and "b" not in slurm.calls
+
+
+def test_a_submission_under_way_is_counted(slurm):
+    inside, go_on = threading.Event(), threading.Event()
+
+    def run_job(self, job):
+        inside.set()
+        go_on.wait(20)
+
+    slurm.submissions._run_job = run_job
+    thread = threading.Thread(target=slurm.submissions.submit, args=(Job("a"),))
+    thread.start()
+    assert inside.wait(20)
+    assert slurm.submissions.in_flight == 1
+    go_on.set()
+    thread.join(20)
+    assert slurm.submissions.in_flight == 0

@@ -1,0 +1,31 @@
+# What Snakemake compares of files that a study reads and did not make: their content, and neither times nor presence.
+from functools import cache
+
+from terralucas.contents import token_of
+from terralucas.study.class_names import classes_token
+from terralucas.study.source_files import token_of_sources
+from terralucas.backbones.weights import files_of_weights
+
+# Written by the rules that read, and no outputs: Snakemake deletes outputs before a job, which must still find the token.
+SOURCE_FILES_RECORD = f"{RESULTS}/data/source_files.json"
+LABELS_RECORD = f"{RESULTS}/data/labels_found.json"
+WEIGHTS_RECORD = f"{RESULTS}/weights/{{backbone}}.files.json"
+
+
+@cache
+def get_sources_token():
+    """Return the token of the local sources of the chips."""
+    return token_of_sources(DATASET["sources"], DATASET["layout"], Path(SOURCE_FILES_RECORD))
+
+
+@cache
+def get_classes_token():
+    """Return the token of the classes, which stays the same if a name is corrected that is only shown."""
+    return classes_token(DATASET["classes"], Path(LABELS_RECORD))
+
+
+@cache
+def get_weights_token(backbone):
+    """Return the token of the weights file of a backbone."""
+    record = Path(WEIGHTS_RECORD.format(backbone=backbone))
+    return token_of(record, files_of_weights(config["backbones"][backbone]["weights"]))

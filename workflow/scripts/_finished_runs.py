@@ -1,0 +1,95 @@
+"""Keeps the files of a finished run where a job for the same run starts once more.
+
+Snakemake deletes the outputs of a job before the job starts. A job of a study that was killed may wait in the queue of
+a cluster until the study, started again, has long finished its runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from snakemake.jobs import Job
+
+from _signatures import require_parameters
+from _terminal import RUN_RULES
+from terralucas.errors import StudyError
+from terralucas.names import run_name
+
+logger = logging.getLogger(__name__)
+
+
+def patch_deletion() -> None:
+    """Let jobs of runs leave finished runs alone; without effect in a Snakemake that has other functions."""
+    try:
+        require_parameters(Job, "remove_existing_output", ("self",))
+        arguments = ("store_in_storage", "handle_log", "handle_touch", "error", "ignore_missing_output")
+        require_parameters(Job, "postprocess", ("self", *arguments, "check_output_mtime"))
+    except StudyError as error:
+        logger.debug("finished runs are not kept from jobs of earlier starts: %s", error)
+        return
+    _keep_finished_runs()
+
+
+def _keep_finished_runs() -> None:
+    """Neither delete the files of a finished run nor give them other times, which Snakemake does when a job has ended.
+
+    Whether data and code are also those of the run, its script finds out; it deletes what is of other ones.
+    """
+    remove, postprocess = Job.remove_existing_output, Job.postprocess
+    kept: dict[Job, dict[Path, os.stat_result]] = {}
+
+    async def remove_existing_output(self: Job) -> None:
+        if is_finished(self):
+            kept[self] = {Path(path): Path(path).stat() for path in self.output}
+        else:
+            await remove(self)
+
+    async def postprocess_with_times(self: Job, *args: Any, **options: Any) -> None:
+        before = kept.pop(self, {})
+        is_unchanged = bool(before) and all(_is_same(path, state) for path, state in before.items())
+        await postprocess(self, *args, **options)
+        # A run that looks older than its inputs would be done again and again.
+        if is_unchanged and min(state.st_mtime_ns for state in before.values()) >= _newest_input(self):
+            for path, state in before.items():
+                os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+    Job.remove_existing_output = remove_existing_output
+    Job.postprocess = postprocess_with_times
+
+
+def _is_same(path: Path, state: os.stat_result) -> bool:
+    return path.is_file() and (path.stat().st_ino, path.stat().st_mtime_ns) == (state.st_ino, state.st_mtime_ns)
+
+
+def _newest_input(job: Any) -> int:
+    return max((Path(path).stat().st_mtime_ns for path in job.input if Path(path).is_file()), default=0)
+
+
+def is_finished(job: Any) -> bool:
+    """Return whether the files of a job's run are there, with the settings and the code of the job."""
+    if job.rule.name not in RUN_RULES or not all(Path(path).is_file() for path in job.output):
+        return False
+    try:
+        record = yaml.safe_load(Path(job.output.record).read_text(encoding="utf-8"))
+        names, params = job.wildcards, job.params
+        settings = {
+            "backbone": names.backbone,
+            "loss": names.loss,
+            "decoder": names.decoder,
+            "seed": int(names.seed),
+            "loss_setting": params.loss,
+            "decoder_setting": params.decoder,
+            "training": params.training,
+            "n_classes": params.n_classes,
+        }
+        return (
+            record["run"] == run_name(names.backbone, names.loss, names.decoder, names.seed)
+            and record["settings"] == settings
+            and record["code"] == params.code
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return False

@@ -1,0 +1,83 @@
+"""What SLURM says when it takes no job: whether waiting helps, and what to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a job was not taken.
+
+    Attributes:
+        reason: SLURM's own words, in one line.
+        tries: how often the submission is tried again; None: until SLURM takes it.
+        may_be_taken: whether SLURM may have taken the job all the same, because only its answer was lost.
+        remedy: what the user can do.
+    """
+
+    reason: str
+    tries: int | None
+    may_be_taken: bool
+    remedy: str
+
+
+_UNTIL_IT_WORKS, _NEVER, _A_FEW_TIMES = None, 0, 5
+
+_FEWER_JOBS = "use fewer `jobs` in the profile, or larger packs (group-components)"
+_WAIT = "nothing, if SLURM is back soon; otherwise ask the site"
+_SITE = "correct the settings of your site at the top of profiles/slurm/config.yaml (docs/slurm.md, section 9)"
+_SMALLER = "use smaller packs (group-components), set-resources, or another partition (docs/slurm.md, section 6)"
+
+# Pattern, tries, whether the job may have been taken, remedy. The first that matches counts.
+_KINDS = (
+    # Limits on the number of jobs: the next job that ends makes room. The line after it says the same of all limits.
+    (r"(?:Max|Grp)Submit\w*|MaxJobCount", _UNTIL_IT_WORKS, False, _FEWER_JOBS),
+    (r"Required partition not available|Requested nodes are busy", _UNTIL_IT_WORKS, False, _WAIT),
+    # The controller is away, restarts or is too busy, or munge does not answer.
+    (
+        r"Unable to contact slurm controller|temporarily unable|Resource temporarily unavailable|standby mode|[Mm]unge"
+        r"|I/O error writing script|authentication error|Connection refused|Unable to resolve|allocate memory",
+        _UNTIL_IT_WORKS, False, _WAIT,
+    ),
+    (
+        r"timed out|Zero Bytes were transmitted|Unexpected message received|Connection reset|Transport endpoint"
+        r"|Broken pipe",
+        _UNTIL_IT_WORKS, True, _WAIT,
+    ),
+    (r"Job violates accounting/QOS policy", _A_FEW_TIMES, False, f"{_FEWER_JOBS}; or {_SMALLER}"),
+    (
+        r"time limit is invalid|node configuration is not available|Memory specification|More processors requested"
+        r"|generic resource \(gres\)|Invalid Trackable RESource",
+        _NEVER, False, _SMALLER,
+    ),
+    (
+        r"Invalid (?:partition|account|qos|feature|wckey|cluster)|[Rr]eservation|not permitted|appears to be invalid"
+        r"|not allowed in the 'slurm_extra'|in both 'gpu' and 'gres'|Access.* denied|unrecognized option"
+        r"|invalid option|command not found",
+        _NEVER, False, _SITE,
+    ),
+)  # fmt: skip
+
+_MESSAGE = re.compile(r"The error message was '(.*?)'\.\n", re.DOTALL)
+_RAISED = "Job submission failed with exception: "
+
+
+def read_refusal(message: str) -> Refusal:
+    """Return what the SLURM plugin's message about a failed submission means.
+
+    A message that is not known is tried again a few times: an error that passes must not end a study, and one that
+    stays must not keep it waiting.
+    """
+    found = _MESSAGE.search(message)
+    # Before the plugin's whole command line, in which any word may occur.
+    text = found[1] if found else message.partition("\n    sbatch call:")[0].removeprefix(_RAISED)
+    lines = [re.sub(r"^(?:sbatch: )?(?:error: )?", "", line.strip()) for line in text.splitlines()]
+    reason = "; ".join(line for line in lines if line) or "sbatch failed without a message"
+    for pattern, tries, may_be_taken, remedy in _KINDS:
+        if re.search(pattern, reason):
+            return Refusal(reason, tries, may_be_taken, remedy)
+    # What the plugin raises itself, it raises again; sbatch's own words may be a site's.
+    is_own_error = found is None and message.startswith(_RAISED)
+    return Refusal(reason, _NEVER if is_own_error else _A_FEW_TIMES, False, _SITE)

@@ -1,0 +1,161 @@
+"""Submissions of a session: those that SLURM refuses for now wait and are tried again, and none follows a stop."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from _refusals import Refusal, read_refusal
+from _terminal import REFUSED
+
+# Pauses before a refused job is tried again: they double from the first to the longest.
+FIRST_PAUSE_S = 5.0
+LONGEST_PAUSE_S = 120.0
+
+# Submissions at a time; the plugin has as many threads.
+_THREADS = 2
+
+
+class Submissions:
+    """Takes the place of the plugin's reports about submissions.
+
+    Of refused jobs only one is tried at a time, after pauses that grow while SLURM refuses, so that a limit on jobs is
+    not answered with a storm of them. A refusal for now is no attempt of the job: Snakemake does not learn of it, and
+    neither memory nor time limit grow. A lasting refusal ends the job at once, without the attempts it has left.
+
+    Args:
+        executor: of the plugin; `run_job(job)` submits and calls `report_error` or `report_submission`.
+        run_job, report_error, report_submission: the plugin's own functions.
+        logger: whose lines that start with "SLURM: " the terminal shows.
+    """
+
+    def __init__(
+        self,
+        executor: Any,
+        run_job: Callable[[Any, Any], None],
+        report_error: Callable[[Any, Any, str], None],
+        report_submission: Callable[[Any, Any], None],
+        logger: logging.Logger,
+    ) -> None:
+        self._executor, self._logger = executor, logger
+        self._run_job, self._report_error, self._report_submission = run_job, report_error, report_submission
+        # Ids of the SLURM jobs that Snakemake waits for.
+        self.active: set[str] = set()
+        self.stopped = threading.Event()
+        self._refused: deque[Any] = deque()
+        self._tries: dict[Any, int] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._reason = ""
+        self._may_be_taken = False
+        self._was_last_taken = False
+        # A submission holds one of them; looking for lost answers holds all.
+        self._slots = threading.Semaphore(_THREADS)
+        self._in_flight = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Number of submissions that wait for SLURM's answer."""
+        return self._in_flight
+
+    def submit(self, job: Any) -> None:
+        """Submit a job with the plugin, unless the study was stopped meanwhile."""
+        with self._slots:
+            with self._lock:
+                if self.stopped.is_set():
+                    return
+                self._in_flight += 1
+            try:
+                self._run_job(self._executor, job)
+            finally:
+                with self._lock:
+                    self._in_flight -= 1
+
+    def accept(self, job_info: Any) -> None:
+        """Pass on that SLURM took a job."""
+        with self._lock:
+            self.active.add(job_info.external_jobid)
+            self._tries.pop(job_info.job, None)
+            self._was_last_taken = True
+        self._report_submission(self._executor, job_info)
+
+    def refuse(self, job_info: Any, message: str) -> None:
+        """Let a refused job wait, or pass on that it failed."""
+        if self.stopped.is_set():
+            return
+        job, refusal = job_info.job, read_refusal(message)
+        tries = self._tries.get(job, 0)
+        if refusal.tries is None or tries < refusal.tries:
+            with self._lock:
+                self._tries[job] = tries + 1
+                self._may_be_taken |= refusal.may_be_taken
+                self._refused.append(job)
+                self._say_once(refusal)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._try_again, name="slurm_try_again", daemon=True)
+                    self._thread.start()
+            return
+        self._tries.pop(job, None)
+        # Snakemake would submit it again at once, with more memory and time.
+        job.attempt = job.restart_times + 1
+        said = f"{REFUSED}\n  found: {refusal.reason}\n  what to do: {refusal.remedy}"
+        self._report_error(self._executor, job_info, f"{said}{_command_in(message)}")
+
+    def stop(self) -> None:
+        """Submit nothing more."""
+        with self._lock:
+            self.stopped.set()
+            self._refused.clear()
+
+    def _say_once(self, refusal: Refusal) -> None:
+        if refusal.reason != self._reason:
+            self._reason = refusal.reason
+            self._logger.warning(
+                f"SLURM: takes no more jobs for now ({refusal.reason}). They wait here, and are submitted again later. "
+                f"What to do: {refusal.remedy}."
+            )
+
+    def _try_again(self) -> None:
+        pause = FIRST_PAUSE_S
+        while not self.stopped.wait(pause):
+            if self._may_be_taken:
+                self._cancel_lost_jobs()
+            with self._lock:
+                if not self._refused:
+                    self._thread, self._reason = None, ""
+                    break
+                job, self._was_last_taken = self._refused.popleft(), False
+            self.submit(job)
+            with self._lock:
+                is_refused = job in self._refused
+            pause = min(2 * max(pause, FIRST_PAUSE_S), LONGEST_PAUSE_S) if is_refused else 0
+        if self._was_last_taken and not self.stopped.is_set():
+            self._logger.info("SLURM: takes jobs again.")
+
+    def _cancel_lost_jobs(self) -> None:
+        """Cancel jobs that SLURM took though its answer was lost, before they are submitted once more."""
+        for _ in range(_THREADS):
+            self._slots.acquire()
+        try:
+            command = ["squeue", "--noheader", "--format=%i", "--name", self._executor.run_uuid]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+            lost = set(done.stdout.split()) - self.active
+            if lost:
+                subprocess.run(["scancel", *sorted(lost)], capture_output=True, timeout=60, check=True)
+            self._may_be_taken = False
+        except (OSError, subprocess.SubprocessError):
+            # It is tried again before the next submission; jobs that do the same work write the same files.
+            self._logger.debug("jobs whose submission was not answered could not be looked for", exc_info=True)
+        finally:
+            for _ in range(_THREADS):
+                self._slots.release()
+
+
+def _command_in(message: str) -> str:
+    """Return the plugin's command line, which it adds to its message for the log file."""
+    _, mark, command = message.partition("\n    sbatch call:")
+    return mark + command

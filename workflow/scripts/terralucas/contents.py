@@ -1,0 +1,102 @@
+"""Tell whether files outside the results still have the content that a study has read.
+
+A rule that reads such files has a token as a parameter, and Snakemake reruns it when the token changes. The token
+depends on what is in the files. Times only decide which files are read again to find out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from terralucas.files import sha256_of_file, sha256_of_json, write_text
+
+
+class FileState(NamedTuple):
+    """Size in bytes, and time of the last change in nanoseconds, of a file."""
+
+    size: int
+    mtime_ns: int
+
+
+States = Mapping[str, FileState]
+
+
+def states_of(files: Mapping[str, Path]) -> dict[str, FileState]:
+    """Return the states of the files that exist, by their names."""
+    states = {}
+    for name, path in files.items():
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            states[name] = FileState(status.st_size, status.st_mtime_ns)
+    return states
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Return a record of `write_record`; None if there is none, or if it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def write_record(
+    path: Path,
+    token: str,
+    origin: str | None,
+    files: Mapping[str, Path],
+    states: States,
+    sha256: Mapping[str, str],
+    digest: Callable[[Path], str] = sha256_of_file,
+) -> None:
+    """Record which files a study has read.
+
+    Args:
+        path: the record.
+        token: the token of the files when they were read.
+        origin: folder or file that was read, as it is configured; None if the study reads no file outside the results.
+        files: paths by name.
+        states: states of the files before they were read.
+        sha256: known checksums by name; the others are computed.
+        digest: returns the checksum of what is read of a file; it is empty if nothing is.
+    """
+    entries = {name: [*state, sha256.get(name) or digest(files[name])] for name, state in states.items()}
+    write_text(path, json.dumps({"token": token, "origin": origin, "files": entries}) + "\n")
+
+
+def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file) -> str:
+    """Return the token of files: the recorded one, if their content is the recorded one.
+
+    A file whose size and time are the recorded ones is not read. Without a record, nothing is read: the token then only
+    has to stay the same until the record is written. If no file is there, their folder is away for now, and the token
+    stays as it was, because that does not change what was read.
+
+    Args:
+        path: the record.
+        files: paths by name, of all files that would be read now.
+        digest: as for `write_record`.
+    """
+    states, record = states_of(files), read_record(path)
+    if record is None:
+        return sha256_of_json(states)
+    recorded = record["files"]
+    if not states or not recorded:
+        return record["token"]
+    changed = [name for name, state in states.items() if list(state) != recorded.get(name, [])[:2]]
+    # The bar appears only where it takes long: thousands of chips that were copied without their times.
+    bar = tqdm(changed, desc="Comparing files whose times have changed", delay=5)
+    known = {name: entry for name, entry in recorded.items() if name in states}
+    entries = known | {name: [*states[name], digest(files[name])] for name in bar}
+    now, before = ({name: entry[2] for name, entry in each.items() if entry[2]} for each in (entries, recorded))
+    if now != before:
+        return sha256_of_json(now)
+    if entries != recorded:
+        # Only to spare the next start the reading; the folder may be read-only.
+        with contextlib.suppress(OSError):
+            write_text(path, json.dumps(record | {"files": entries}) + "\n")
+    return record["token"]

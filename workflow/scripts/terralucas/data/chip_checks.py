@@ -1,0 +1,296 @@
+"""Check decoded chips: each alone, and each against the other chips of its dataset."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from terralucas.data.band_names import find_contradiction
+from terralucas.data.chip_files import Chip, ChipError
+from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
+from terralucas.data.discovery import Problem
+from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
+from terralucas.errors import StudyError
+
+# Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
+REFLECTANCE_RANGE = (-0.2, 2.0)
+MAX_SHARE_OUTSIDE = 0.01
+
+
+@dataclass(frozen=True)
+class CheckedChip:
+    """A chip that passed its own checks.
+
+    Attributes:
+        row: the row of the chip in the index.
+        dtype: type of the values in the file.
+        scaling: scale and offset of each band in the file.
+        pixels: digest of the decoded values, equal for chips with the same pixels in other files.
+    """
+
+    row: dict[str, Any]
+    dtype: str
+    scaling: tuple[tuple[float, float], ...]
+    pixels: bytes
+
+
+def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
+    """Raise a ChipError if a chip cannot be used, whatever the other chips are.
+
+    Args:
+        chip: the decoded chip.
+        valid: (bands, height, width) booleans, false for missing pixels.
+        spec: description of the dataset.
+    """
+    if spec.checks.band_descriptions:
+        contradiction = find_contradiction(chip.descriptions, spec.bands)
+        if contradiction is not None:
+            raise ChipError("band_descriptions", f"{contradiction}, as in dataset.bands")
+    if spec.unit == "dn" and np.dtype(chip.dtype).itemsize == 1:
+        message = f"holds {chip.dtype} values, at most {np.iinfo(chip.dtype).max}"
+        raise ChipError("dtype", f"{message}; expected DN (reflectance x {DN_PER_REFLECTANCE:,}), which need 16 bits")
+    _check_missing(chip, valid, spec)
+    _check_range(chip, valid, spec)
+    _check_variation(chip, valid, spec)
+
+
+def _check_missing(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
+    """Raise a ChipError if a chip, or a band of it, has no data or too few."""
+    missing = 1.0 - valid.mean(axis=(1, 2))
+    empty = [band for band, share in zip(spec.bands, missing, strict=True) if share == 1.0]
+    if empty:
+        where = "any band" if len(empty) == len(spec.bands) else f"band {', '.join(empty)}"
+        raise ChipError("missing_values", f"has no valid value in {where}; expected data in every band")
+    worst, limit = int(missing.argmax()), spec.checks.max_nodata_fraction
+    if missing[worst] > limit:
+        found = f"lacks {_percent(missing[worst])} of the values of band {spec.bands[worst]}"
+        raise ChipError("missing_values", f"{found}; expected at most {_percent(limit)}")
+
+
+def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
+    """Raise a ChipError if the values of a chip seem to have another unit than configured."""
+    present = chip.values[valid]
+    low, high = REFLECTANCE_RANGE
+    outside = present[(present < low) | (present > high)]
+    scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
+    if outside.size > MAX_SHARE_OUTSIDE * present.size:
+        raise ChipError(
+            "value_range",
+            f"has {outside.size / present.size:.0%} of its values outside {low * scale:g}..{high * scale:g} "
+            f"(median {np.median(present) * scale:g}); {_likely_cause(present, outside, scale)}",
+        )
+    # Reflectance read as DN would be 0..2 of 10,000: inside the range, but darker than any surface. So would
+    # reflectance that a scale tag scales a second time.
+    magnitude = np.abs(present) * DN_PER_REFLECTANCE
+    is_scaled = any(factors != (1.0, 0.0) for factors in chip.scaling)
+    if (spec.unit == "dn" or is_scaled) and magnitude.max() > 0 and np.mean(magnitude > high) < MAX_SHARE_OUTSIDE:
+        if spec.unit == "dn":
+            message = f"has values of {magnitude.max():g} at most; expected DN (reflectance x {DN_PER_REFLECTANCE:,})"
+            raise ChipError("value_range", f"{message}; they look like reflectance: set dataset.unit: reflectance")
+        message = f"has reflectance of {np.abs(present).max():.2g} at most after its scale tag {chip.scaling[0][0]:g}"
+        raise ChipError("value_range", f"{message}; its values look scaled already: remove the tag")
+    if spec.unit == "reflectance" and not is_scaled and np.dtype(chip.dtype).kind in "iu" and present.max() != 0:
+        message = f"holds {chip.dtype} whole numbers without a scale tag"
+        raise ChipError("dtype", f"{message}; expected reflectance (0..1) as fractions, or DN with dataset.unit: dn")
+
+
+def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> str:
+    """Return the likely reason for values outside the range of the configured unit, for a message."""
+    values, counts = np.unique(outside, return_counts=True)
+    commonest = values[counts.argmax()] * scale
+    if counts.max() > outside.size / 2 and (commonest < 0 or commonest >= np.iinfo(np.int16).max):
+        value = f"{commonest:.9g}" if scale == 1 else f"{commonest:.0f}"  # nine digits identify any float32
+        return f"{value} seems to mean missing data: set dataset.nodata: {value}"
+    if scale == DN_PER_REFLECTANCE:
+        return f"expected DN (reflectance x {DN_PER_REFLECTANCE:,})"
+    if outside.size < present.size / 2:
+        return "expected reflectance (0..1): the file may be damaged"
+    if np.percentile(present, 99) > np.iinfo(np.uint8).max:
+        return f"they look like DN (reflectance x {DN_PER_REFLECTANCE:,}): set dataset.unit: dn"
+    return "they look like percent or 8-bit values; expected reflectance (0..1)"
+
+
+def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
+    """Raise a ChipError if a chip or a band has only one value, or if one value fills many pixels."""
+    scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
+    lowest = np.min(chip.values, axis=(1, 2), where=valid, initial=np.inf)
+    highest = np.max(chip.values, axis=(1, 2), where=valid, initial=-np.inf)
+    if lowest.min() == highest.max():
+        raise ChipError("constant", f"has the value {lowest[0] * scale:g} everywhere; expected values that vary")
+    constant = lowest == highest
+    if constant.any() and not spec.checks.allow_constant_bands:
+        values = ", ".join(f"{spec.bands[i]} ({lowest[i] * scale:g})" for i in np.flatnonzero(constant))
+        raise ChipError("constant", f"has one value everywhere in band {values}; expected values that vary")
+    limit = spec.checks.max_fill_fraction
+    if chip.fill_fraction > limit:
+        found = f"has the value {chip.fill_value:g} in every band in {_percent(chip.fill_fraction)} of its pixels"
+        raise ChipError("fill", f"{found}; expected at most {_percent(limit)}, because this usually means missing data")
+
+
+def _percent(share: float) -> str:
+    """Write a share so that 4,095 of 4,096 are not 100 %."""
+    return f"{100 * share:.4g} %"
+
+
+def hash_pixels(values: np.ndarray) -> bytes:
+    """Return a digest of the shape and the values of a decoded chip; missing pixels are alike, however written."""
+    return hashlib.sha256(repr(values.shape).encode() + np.ascontiguousarray(values).tobytes()).digest()
+
+
+def compare_chips(
+    chips: Sequence[CheckedChip], spec: DatasetSpec
+) -> tuple[list[CheckedChip], list[Problem], int | None]:
+    """Compare size, type, brightness and pixels of each chip with those of the other chips.
+
+    Args:
+        chips: the chips that passed their own checks, in the order of the index.
+        spec: description of the dataset.
+
+    Returns:
+        The valid chips in their order, the problems of the others, and the side of a chip in pixels (None without
+        chips).
+    """
+    size = _chip_size(chips, spec)
+    left, problems = list(chips), list[Problem]()
+    for check in (partial(_check_sizes, size=size), _check_dtypes, _check_brightness, _find_duplicates):
+        outcomes = check(left, spec)
+        problems += [problem for problem in outcomes if problem is not None]
+        left = [chip for chip, problem in zip(left, outcomes, strict=True) if problem is None]
+    return left, problems, size
+
+
+def _chip_size(chips: Sequence[CheckedChip], spec: DatasetSpec) -> int | None:
+    """Return the side that all chips must have: the configured one, or the most frequent side of square chips."""
+    if spec.chip_size_px is not None:
+        return spec.chip_size_px
+    sides = Counter(chip.row["height"] for chip in chips if chip.row["height"] == chip.row["width"])
+    return sides.most_common(1)[0][0] if sides else None
+
+
+def _check_sizes(chips: Sequence[CheckedChip], spec: DatasetSpec, size: int | None) -> list[Problem | None]:
+    """Return the problem with the size of each chip, or None."""
+    return [_check_size(chip, size) for chip in chips]
+
+
+def _check_size(chip: CheckedChip, size: int | None) -> Problem | None:
+    height, width = chip.row["height"], chip.row["width"]
+    if height != width:
+        expected = f"a square of {size} px" if size else "a square"
+    elif height != size:
+        expected = f"{size} x {size} px"
+    elif height % PATCH_PX:
+        expected = f"sides that are multiples of {PATCH_PX} px, the patch size of the backbone"
+    else:
+        return None
+    return _problem(chip, "size", f"is {height} x {width} px; expected {expected}")
+
+
+def _check_dtypes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip whose values have another type than those of most chips, or None."""
+    if spec.checks.allow_mixed_dtypes:
+        return [None] * len(chips)
+    most = Counter(chip.dtype for chip in chips).most_common(1)
+    return [
+        _problem(chip, "dtype", f"holds {chip.dtype} values; expected {most[0][0]}, as in most chips")
+        if chip.dtype != most[0][0]
+        else None
+        for chip in chips
+    ]
+
+
+def _check_brightness(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip that is so dark in every band that its values must have another scale.
+
+    The brightness of a chip is the largest ratio over the bands of its mean to the median of the chips' means. Water
+    is dark in the infrared but not in blue, so that it is well above the limit.
+    """
+    limit = spec.checks.min_chip_brightness
+    if not chips or limit == 0:
+        return [None] * len(chips)
+    means = np.array([chip.row["band_mean"] for chip in chips])
+    median = np.median(means, axis=0)
+    usable = median > 0
+    if not usable.any():
+        return [None] * len(chips)
+    brightness = (means[:, usable] / median[usable]).max(axis=1)
+    message = f"expected at least {limit:g}: its values seem to have another scale than those of the other chips"
+    return [
+        _problem(
+            chip, "brightness", f"has {ratio:.2g} times the mean of the median chip in its brightest band; {message}"
+        )
+        if ratio < limit
+        else None
+        for chip, ratio in zip(chips, brightness, strict=True)
+    ]
+
+
+def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip whose pixels another chip has.
+
+    If the labels of the copies differ, none of them can be used, because nothing says which label is right. Otherwise
+    the copy with the shortest id has no problem: programs make longer names for copies, such as "4 (1)".
+    """
+    groups: dict[bytes, list[CheckedChip]] = {}
+    for chip in chips:
+        groups.setdefault(chip.pixels, []).append(chip)
+    # The first copy with each label, so that time does not grow with the square of the number of copies.
+    by_label = {
+        pixels: list({chip.row["label"]: chip for chip in reversed(group)}.values()) for pixels, group in groups.items()
+    }
+    kept = {pixels: min(group, key=lambda chip: len(chip.row["point_id"])) for pixels, group in groups.items()}
+    problems: list[Problem | None] = []
+    for chip in chips:
+        first, others = kept[chip.pixels], by_label[chip.pixels]
+        if len(others) > 1:
+            other = next(other for other in others if other.row["label"] != chip.row["label"])
+            message = f"has the same pixels as {_name(other)}, which has the label {other.row['class_code']!r}"
+            message += f" and not {chip.row['class_code']!r}; expected one label"
+            problems.append(_problem(chip, "conflicting_labels", message))
+        elif chip is not first:
+            message = f"has the same pixels as {_name(first)}; expected one file of each chip"
+            problems.append(_problem(chip, "duplicate_content", message))
+        else:
+            problems.append(None)
+    return problems
+
+
+def _name(chip: CheckedChip) -> str:
+    return f"{chip.row['point_id']} ({chip.row['file']})"
+
+
+def _problem(chip: CheckedChip, kind: str, message: str) -> Problem:
+    return Problem(chip.row["point_id"], chip.row["file"], kind, message)
+
+
+def check_dataset_brightness(rows: Sequence[dict[str, Any]], spec: DatasetSpec) -> None:
+    """Raise an error if the chips together are so dark that their unit must be another one.
+
+    Args:
+        rows: rows of the index of all valid chips.
+        spec: description of the dataset.
+
+    Raises:
+        StudyError: the brightest band, relative to its mean in TerraMind's pre-training, is below
+            `dataset.checks.min_dataset_brightness`.
+    """
+    moments = (np.array([row[name] for row in rows]) for name in ("valid_pixels", "band_mean", "band_m2"))
+    mean = merge(*moments).mean
+    reference = np.array([PRETRAINING_STATISTICS_DN[band][0] for band in spec.bands]) / DN_PER_REFLECTANCE
+    ratio, limit = mean / reference, spec.checks.min_dataset_brightness
+    if ratio.max() >= limit:
+        return
+    brightest = int(ratio.argmax())
+    raise StudyError(
+        f"The chips of dataset {spec.name!r} are darker than land and water can be.",
+        found=f"a mean reflectance of {mean[brightest]:.2g} in the brightest band {spec.bands[brightest]}, "
+        f"{ratio[brightest]:.2g} times that of TerraMind's pre-training",
+        expected=f"at least {limit:g} times (dataset.checks.min_dataset_brightness) in some band",
+        remedy="check dataset.unit: dn is reflectance × 10,000, and chips of reflectance × 1,000 need a scale tag of "
+        "0.001 and unit: reflectance; lower the limit if the chips are really that dark",
+    )

@@ -1,0 +1,101 @@
+"""Walk through a folder of chips. All that looks for chips shares this walk, so that all see the same files."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from terralucas.errors import StudyError
+
+CHIP_SUFFIXES = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What is below a folder; all paths are relative to it.
+
+    Attributes:
+        files: regular files and links to them, by increasing depth.
+        others: entries that are neither files nor folders, with a description that follows their name.
+        closed: folders that cannot be listed, with the reason.
+    """
+
+    files: tuple[PurePosixPath, ...]
+    others: Mapping[PurePosixPath, str]
+    closed: Mapping[PurePosixPath, str]
+
+    def require_readable(self, root: Path) -> None:
+        """Raise a StudyError if chips may be missing, because a folder cannot be read or a link leads nowhere.
+
+        A link without a suffix may be a folder of chips; a link that has one is left to the caller.
+        """
+        lost = {path: text for path, text in self.others.items() if not path.suffix and "which does not exist" in text}
+        lost |= {path: f"cannot be read ({reason})" for path, reason in self.closed.items()}
+        if lost:
+            shown = [f"{root / path} {text}" for path, text in list(lost.items())[:5]]
+            raise StudyError(
+                f"{len(lost)} folder(s) or link(s) below {root} cannot be read, so that chips may be missing.",
+                found="; ".join(shown) + (f" and {len(lost) - len(shown)} more" if len(lost) > len(shown) else ""),
+                expected="folders that your user may read, and links to something that exists",
+                remedy="give your user the right to read them (chmod -R u+rX), and correct or remove broken links",
+            )
+
+
+def list_files(root: Path) -> list[PurePosixPath]:
+    """Return all files below `root`, as `walk` finds them."""
+    return list(walk(root).files)
+
+
+def walk(root: Path) -> Tree:
+    """List what is below a folder, except hidden entries and `__MACOSX` folders.
+
+    Links to folders are followed, but never into a folder that contains the link. A folder with several links is listed
+    once for each name of a link, because names of folders may be classes.
+
+    Raises:
+        StudyError: `root` is no folder.
+    """
+    if not root.is_dir():
+        raise StudyError(f"The data folder {root} does not exist.", remedy="check dataset.sources")
+    files: list[PurePosixPath] = []
+    others: dict[PurePosixPath, str] = {}
+    closed: dict[PurePosixPath, str] = {}
+    seen: set[tuple[Path, str]] = set()
+    queue: list[tuple[Path, frozenset[Path]]] = [(root, frozenset())]
+    for folder, above in queue:
+        place = folder.resolve()
+        if place in above or (place, folder.name) in seen:
+            continue
+        seen.add((place, folder.name))
+        try:
+            for entry in sorted(folder.iterdir()):
+                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                    continue
+                name = PurePosixPath(entry.relative_to(root).as_posix())
+                kind = _describe(entry)
+                if kind == "folder":
+                    queue.append((entry, above | {place}))
+                elif kind == "file":
+                    files.append(name)
+                else:
+                    others[name] = kind
+        except OSError as error:
+            closed[PurePosixPath(folder.relative_to(root).as_posix())] = error.strerror or str(error)
+    return Tree(tuple(files), others, closed)
+
+
+def _describe(entry: Path) -> str:
+    """Return "file", "folder" or a description of another entry that follows its name."""
+    try:
+        mode = entry.stat().st_mode
+    except OSError as error:
+        if not entry.is_symlink():
+            raise
+        target = entry.readlink()
+        if isinstance(error, PermissionError):
+            return f"is a link to {target}, which cannot be read ({error.strerror})"
+        return f"is a link to {target}, which does not exist"
+    names = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFIFO: "is a FIFO", stat.S_IFSOCK: "is a socket"}
+    return names.get(stat.S_IFMT(mode), "is a device")

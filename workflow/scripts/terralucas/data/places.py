@@ -1,0 +1,187 @@
+"""Find the place of a chip on Earth, and compare what its columns, its LUCAS id and its file say about it."""
+
+from __future__ import annotations
+
+import math
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from terralucas.data.chip_files import ChipError
+from terralucas.data.dataset import DatasetSpec
+from terralucas.data.lucas import parse_point_id
+from terralucas.errors import StudyError
+from terralucas.geography import EPSG
+
+# Surveyors note where they stand, which may be far from a point that they cannot reach; points are 2 km apart.
+MAX_DISTANCE_M = 5_000.0
+# Coordinates may be rounded to hundredths of a degree, and chips need not be centred on their point.
+MIN_MARGIN_M = 1_000.0
+UNKNOWN = (math.nan, math.nan)
+# Tried only to say which one would agree.
+_USUAL_CRS = ("EPSG:4326", f"EPSG:{EPSG}")
+_MISSING_TEXTS = {"", "-", "na", "n/a", "nan", "none", "null"}
+# Eurostat writes 88.888888 for a missing latitude or longitude; others write 999, -9999, 8888 and so on.
+_MISSING_NUMBER = re.compile(r"[-+]?(88\.8{3,}9?0*|(9{3,}|8{4,})(\.0+)?)")
+
+
+def locate(point_id: str, x: str, y: str, spec: DatasetSpec) -> tuple[float, float]:
+    """Return easting and northing of a chip in metres in EPSG:3035; NaN if the dataset has no coordinates.
+
+    The coordinate columns are used if they are configured, otherwise the LUCAS id. Where the columns have no value
+    (empty, 0 and 0, or a number that stands for a missing value such as Eurostat's 88.888888), the id is used.
+
+    Args:
+        point_id: id of the chip.
+        x: longitude or easting as text; not used without coordinate columns.
+        y: latitude or northing as text.
+        spec: description of the dataset.
+
+    Raises:
+        ChipError: the id is no LUCAS id, the columns are no place, or they are too far from the place of the id.
+        StudyError: the coordinate reference system is unknown.
+    """
+    from_id = parse_point_id(point_id) if spec.point_ids == "lucas" else None
+    if spec.point_ids == "lucas" and from_id is None:
+        message = "is no LUCAS id; expected eight digits of a point on the 2 km grid, such as 45922254"
+        raise ChipError("not_a_lucas_id", message)
+    if not has_columns(spec):
+        return from_id or UNKNOWN
+    found, crs = f"has x {x!r}, y {y!r}", spec.layout.crs
+    if is_missing(x, y, crs):
+        if from_id is None:
+            raise ChipError("bad_coordinates", f"{found}, which is no value; expected a place in {crs}")
+        return from_id
+    place = _to_metres(x, y, crs)
+    if place is None:
+        raise ChipError("bad_coordinates", f"{found}; expected a place in {crs}{_hint(x, y, from_id, crs)}")
+    if from_id is not None and math.dist(place, from_id) > MAX_DISTANCE_M:
+        distance = f"{math.dist(place, from_id) / 1000:,.0f} km from the point of its LUCAS id"
+        expected = f"at most {MAX_DISTANCE_M / 1000:.0f} km{_hint(x, y, from_id, crs)}"
+        raise ChipError("bad_coordinates", f"{found} in {crs}, {distance}; expected {expected}")
+    return place
+
+
+def is_missing(x: str, y: str, crs: str) -> bool:
+    """Return whether the texts of two coordinates mean that the place is not known."""
+    texts = (x.strip().lower(), y.strip().lower())
+    if any(text in _MISSING_TEXTS or _MISSING_NUMBER.fullmatch(text) for text in texts):
+        return True
+    numbers = _numbers(*texts)
+    if numbers is None:
+        return False
+    # A rounded 88.888888 is a place in the Arctic Ocean, where no chips are.
+    is_rounded_sentinel = _parse_crs(crs).is_geographic and abs(abs(numbers[1]) - 88.9) < 0.03
+    return numbers == (0.0, 0.0) or is_rounded_sentinel
+
+
+def check_georeference(file: Path, place: tuple[float, float], spec: DatasetSpec) -> None:
+    """Raise a ChipError if coordinates of the labels table are outside the chip, according to the chip's own file.
+
+    LUCAS ids are compared instead, if there are any. Nothing is checked for a file without a georeference.
+
+    Args:
+        file: the GeoTIFF; GDAL also reads a world file or `.aux.xml` beside it.
+        place: (easting, northing) in metres in EPSG:3035.
+        spec: description of the dataset.
+    """
+    import rasterio
+    from rasterio._err import CPLE_BaseError
+    from rasterio.errors import RasterioError
+    from rasterio.warp import transform
+
+    if not has_columns(spec) or spec.point_ids == "lucas" or not all(map(math.isfinite, place)):
+        return
+    try:
+        with rasterio.open(file, driver="GTiff") as source:
+            if source.crs is None or source.transform.is_identity:
+                return
+            # The corners are enough for a chip; `transform_bounds` takes four times as long.
+            left, bottom, right, top = source.bounds
+            corners = ([left, right, left, right], [bottom, bottom, top, top])
+            eastings, northings = transform(_parse_crs(source.crs.to_wkt()), _parse_crs(f"EPSG:{EPSG}"), *corners)
+    except (RasterioError, CPLE_BaseError):
+        return
+    if not all(map(math.isfinite, (*eastings, *northings))):
+        return
+    west, south, east, north = min(eastings), min(northings), max(eastings), max(northings)
+    margin = max(MIN_MARGIN_M, east - west, north - south)
+    outside = math.hypot(
+        max(west - place[0], place[0] - east, 0.0),
+        max(south - place[1], place[1] - north, 0.0),
+    )
+    if outside > margin:
+        message = f"has coordinates in the labels table that are {outside / 1000:,.1f} km outside the chip"
+        raise ChipError("bad_coordinates", f"{message}, whose file has a place of its own; expected a point inside it")
+
+
+def has_columns(spec: DatasetSpec) -> bool:
+    """Return whether the labels table has columns of coordinates."""
+    return spec.layout.x_column is not None and spec.layout.labels == "table"
+
+
+def _numbers(x: str, y: str) -> tuple[float, float] | None:
+    try:
+        return float(x), float(y)
+    except ValueError:
+        return None
+
+
+@cache
+def _parse_crs(text: str) -> Any:
+    """Return the coordinate reference system of rasterio."""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        raise StudyError(
+            f"The coordinate reference system dataset.layout.crs {text!r} is unknown.",
+            expected="a code such as EPSG:4326",
+            remedy="correct dataset.layout.crs",
+        ) from error
+
+
+def _to_metres(x: str, y: str, crs: str) -> tuple[float, float] | None:
+    """Return (easting, northing) in EPSG:3035; None if the texts are no place in this coordinate reference system."""
+    # `transform` raises errors of GDAL, for which rasterio has no public class.
+    from rasterio._err import CPLE_BaseError
+    from rasterio.warp import transform
+
+    numbers, is_geographic = _numbers(x, y), _parse_crs(crs).is_geographic
+    if numbers is None or is_geographic != _are_degrees(*numbers):
+        return None
+    try:
+        # Parsed before, because the look-up of a code takes longer than all else here.
+        (easting,), (northing,) = transform(_parse_crs(crs), _parse_crs(f"EPSG:{EPSG}"), [numbers[0]], [numbers[1]])
+    except CPLE_BaseError:
+        return None
+    return (easting, northing) if math.isfinite(easting) and math.isfinite(northing) else None
+
+
+def _are_degrees(x: float, y: float) -> bool:
+    # Longitudes may count from 0 to 360.
+    return -180 <= x <= 360 and -90 <= y <= 90
+
+
+def _hint(x: str, y: str, from_id: tuple[float, float] | None, crs: str) -> str:
+    """Return the likely cause of wrong coordinates, for the end of a message; empty if none is likely."""
+
+    def agrees(place: tuple[float, float] | None) -> bool:
+        return place is not None and from_id is not None and math.dist(place, from_id) <= MAX_DISTANCE_M
+
+    if agrees(_to_metres(y, x, crs)):
+        return ": x and y are swapped"
+    for other in _USUAL_CRS:
+        if agrees(_to_metres(x, y, other)):
+            return f": they agree in {other}"
+        if agrees(_to_metres(y, x, other)):
+            return f": they agree in {other}, with x and y swapped"
+    numbers = _numbers(x, y)
+    if numbers is None or not all(map(math.isfinite, numbers)):
+        return ""
+    if _parse_crs(crs).is_geographic:
+        return "" if _are_degrees(*numbers) else ", in degrees; these seem to be metres, or x and y are swapped"
+    return ", in metres; these seem to be degrees" if _are_degrees(*numbers) else ""

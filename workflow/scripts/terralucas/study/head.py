@@ -1,0 +1,194 @@
+"""The mark of the process that runs a study: a second one must not run beside it.
+
+Snakemake's own lock is of a whole working directory: `snakemake --unlock`, and the end of any study there, releases the
+locks of all studies.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from terralucas.errors import StudyError
+from terralucas.files import atomic_path, write_json
+
+logger = logging.getLogger(__name__)
+
+NAME = ".running.json"
+# Seconds between two signs of life, and those after which a process of another machine is taken for dead.
+HEARTBEAT_S = 15.0
+DEAD_AFTER_S = 90.0
+_PAUSE_S = 2.0
+# The start of a process is known to a hundredth of a second.
+_START_TOLERANCE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Head:
+    """A process that runs a study.
+
+    Attributes:
+        machine: its host name.
+        boot: id of the machine's boot, so that a process number of an earlier boot means nothing.
+        pid: its number.
+        started: when it started, in seconds since the epoch by the machine's clock.
+        temporary: paths that it deletes at its end, and whoever finds it dead deletes for it.
+    """
+
+    machine: str
+    boot: str
+    pid: int
+    started: float
+    temporary: tuple[str, ...] = ()
+
+
+def this_process(temporary: tuple[str, ...] = ()) -> Head:
+    """Return the mark of this process."""
+    return Head(socket.gethostname(), _boot_id(), os.getpid(), psutil.Process().create_time(), temporary)
+
+
+class Running:
+    """The mark in a study's folder while this process runs it, with a sign of life every few seconds.
+
+    Args:
+        folder: of the study's results.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / NAME
+        self._ended = threading.Event()
+        self._head: Head | None = None
+
+    def begin(self, temporary: tuple[str, ...] = ()) -> Head | None:
+        """Mark the study as run by this process; returns the mark of a process that died with it, if there is one.
+
+        Raises:
+            StudyError: another process runs the study.
+        """
+        other = read_head(self._path.parent)
+        if other is not None:
+            require_dead(other, self._path)
+        self._head = this_process(temporary)
+        write_json(self._path, asdict(self._head))
+        threading.Thread(target=self._show_life, name="sign_of_life", daemon=True).start()
+        return other
+
+    def end(self) -> None:
+        """Remove the mark, if it is this process's."""
+        self._ended.set()
+        if self._head is not None and read_head(self._path.parent) == self._head:
+            try:
+                self._path.unlink()
+            except OSError as error:
+                # The results have become read-only, or are gone. The next start finds this process dead.
+                logger.debug("%s is left: %s", self._path, error)
+
+    def _show_life(self) -> None:
+        while not self._ended.wait(HEARTBEAT_S):
+            try:
+                os.utime(self._path)
+            except OSError:
+                # A full or read-only disk ends the study by itself, with a message.
+                continue
+
+
+def read_head(folder: Path) -> Head | None:
+    """Return the mark in a study's folder; None if there is none, or it cannot be read."""
+    try:
+        values: Mapping[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        return Head(**{**values, "temporary": tuple(values["temporary"])})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def is_running(folder: Path) -> bool:
+    """Return whether a process runs the study with results in this folder, as far as can be told at once."""
+    head = read_head(folder)
+    if head is None:
+        return False
+    return _lives(head) if _is_here(head) else _age(folder / NAME) < DEAD_AFTER_S
+
+
+def require_dead(head: Head, path: Path) -> None:
+    """Return when the process of a mark is dead; a process of another machine may take some time to show life.
+
+    Args:
+        head: the mark.
+        path: of its file, whose time is the process's last sign of life.
+
+    Raises:
+        StudyError: the process lives.
+    """
+    place = "this machine" if _is_here(head) else head.machine
+    alive = StudyError(
+        f"The study in {path.parent} is running already.",
+        found=f"process {head.pid} on {place}",
+        remedy=f"wait until it ends, or stop it there (kill -INT {head.pid}), and start the study again",
+    )
+    if _is_here(head):
+        if _lives(head):
+            raise alive
+        return
+    last = _time_of(path)
+    if _age(path) < DEAD_AFTER_S:
+        logger.warning(
+            "A process on %s ran this study a moment ago. Waiting for %.0f s, to see whether it still does.",
+            head.machine, DEAD_AFTER_S,
+        )  # fmt: skip
+    while _age(path) < DEAD_AFTER_S:
+        time.sleep(_PAUSE_S)
+        if _time_of(path) != last:
+            raise alive
+
+
+def _is_here(head: Head) -> bool:
+    return head.machine == socket.gethostname()
+
+
+def _time_of(path: Path) -> int:
+    try:
+        # File systems of clusters show new times when a file is opened.
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _lives(head: Head) -> bool:
+    if head.boot != _boot_id():
+        return False
+    try:
+        process = psutil.Process(head.pid)
+        is_same = abs(process.create_time() - head.started) < _START_TOLERANCE_S
+        return is_same and process.status() != psutil.STATUS_ZOMBIE and head.pid != os.getpid()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file was touched, by the clock of its file system: clocks of machines differ."""
+    with atomic_path(path.with_name(f"{path.name}.now")) as now:
+        now.touch()
+        age = (now.stat().st_mtime_ns - _time_of(path)) / 1e9
+    path.with_name(f"{path.name}.now").unlink(missing_ok=True)
+    return age
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        # Other systems than Linux have none; the start of the process tells boots apart there.
+        return f"{psutil.boot_time():.0f}"

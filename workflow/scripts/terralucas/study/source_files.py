@@ -1,0 +1,114 @@
+"""The files of local sources whose content decides what the index of the chips is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from terralucas.contents import States, read_record, token_of, write_record
+from terralucas.data.chip_files import ChipError, reduce_metadata
+from terralucas.data.folders import CHIP_SUFFIXES, list_files
+from terralucas.files import sha256_of_file
+
+# Files beside a chip that hold its mask, or its nodata value, scale and offset.
+_SIDECAR_SUFFIXES = (".msk", ".xml")
+
+Source = Mapping[str, Any]
+
+
+def files_of_source(source: Source, layout: Mapping[str, Any]) -> dict[str, Path]:
+    """Return the files that the index reads of a local source; empty if the source is away, or is not local.
+
+    Args:
+        source: an entry of `dataset.sources`.
+        layout: section `dataset.layout` of the configuration.
+
+    Returns:
+        Paths by name: relative to the folder, or the name of the archive.
+    """
+    if source["type"] not in ("archive", "directory"):
+        return {}
+    path = Path(source["path"]).expanduser()
+    if source["type"] == "archive":
+        return {path.name: path} if path.is_file() else {}
+    if not path.is_dir():
+        return {}
+    return {str(file): path / file for file in list_files(path) if _is_read(file, layout)}
+
+
+def find_source(sources: Sequence[Source], origin: str) -> Source:
+    """Return the local source whose resolved path is `origin`, as `retrieval.json` has it."""
+    local = [source for source in sources if "path" in source]
+    return next(source for source in local if str(Path(source["path"]).expanduser().resolve()) == origin)
+
+
+def write_folder_record(
+    record: Path, token: str, source: Source, files: Mapping[str, Path], states: States, chip_sha256: Mapping[str, str]
+) -> None:
+    """Record the files that the index has read of a folder.
+
+    Args:
+        record: the record.
+        token: the token of the sources when the index started.
+        source: the source that was read.
+        files: its files by name.
+        states: their states when the index started.
+        chip_sha256: checksums of chips, which the index has computed.
+    """
+    # The checksum of a chip in the index may include the files beside it.
+    beside = {name.lower() for name in files}
+    alone = {
+        name: sha256
+        for name, sha256 in chip_sha256.items()
+        if not any(f"{name}{suffix}".lower() in beside for suffix in (".msk", ".aux.xml"))
+    }
+    write_record(record, token, source["path"], files, states, alone, digest_of_file)
+
+
+def token_of_sources(sources: Sequence[Source], layout: Mapping[str, Any], record: Path) -> str:
+    """Return the token of the source that the study has read, or of all local ones if it has read none of them.
+
+    Args:
+        sources: `dataset.sources` of the configuration.
+        layout: section `dataset.layout` of the configuration.
+        record: record of the files that were read.
+    """
+    known = read_record(record)
+    # By the path as it is configured: a link that is away for now leads nowhere.
+    origins = {source.get("path"): source for source in sources}
+    if known is not None and known["origin"] in origins:
+        source = origins[known["origin"]]
+        return token_of(record, files_of_source(source, layout), digest_of_file)
+    every = {
+        f"{number}/{name}": path
+        for number, source in enumerate(sources)
+        for name, path in files_of_source(source, layout).items()
+    }
+    # No file of this name: what was recorded of another source says nothing about these.
+    return token_of(record.with_name(f"{record.name}.absent"), every, digest_of_file)
+
+
+def digest_of_file(path: Path) -> str:
+    """Return a checksum of what the index reads of a file; it is empty if that is nothing.
+
+    A program that shows a chip stores the chip's statistics and histogram beside it.
+    """
+    if path.suffix.lower() != ".xml":
+        return sha256_of_file(path)
+    try:
+        reduced = reduce_metadata(path.read_bytes())
+    except ChipError:
+        return sha256_of_file(path)
+    return "" if reduced is None else hashlib.sha256(reduced).hexdigest()
+
+
+def _is_read(file: PurePosixPath, layout: Mapping[str, Any]) -> bool:
+    """Return whether the index reads a file: a chip, what lies beside it, or the labels table."""
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    if not suffixes:
+        return False
+    is_sidecar = suffixes[-1] in _SIDECAR_SUFFIXES and any(suffix in CHIP_SUFFIXES for suffix in suffixes[:-1])
+    is_table = layout["labels"] == "table" and file.name == PurePosixPath(layout["table"]).name
+    return suffixes[-1] in CHIP_SUFFIXES or is_sidecar or is_table
