@@ -141,6 +141,8 @@ rule power:
         margins=config["report"]["margins"],
         level=config["report"]["confidence_level"],
         planning=config["report"]["planning"],
+        grid={name: GRID[name] for name in ("backbones", "losses", "decoders")},
+        contrasts=config["report"]["contrasts"],
         index=f"{RESULTS}/data/chips.parquet",
     message:
         "Computing the planned power of {config[study]}"

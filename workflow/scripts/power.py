@@ -25,7 +25,8 @@ with job(snakemake):
             )
         labels = pq.read_table(index, columns=["label"])["label"].to_numpy()
         counts = np.bincount(labels, minlength=params.n_classes).tolist()
-    plan = Plan.from_config(params.split, params.seeds, counts, params.margins["macro_accuracy"], params.level)
+    margin = params.margins["macro_accuracy"]
+    plan = Plan.from_config(params.split, params.seeds, counts, margin, params.level, params.grid, params.contrasts)
     assumptions = Assumptions(**{key: params.planning[key] for key in Assumptions.__dataclass_fields__})
     table = planned_power(plan, assumptions)
     write_table(table, Path(snakemake.output[0]))

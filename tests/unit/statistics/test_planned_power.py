@@ -1,5 +1,7 @@
 """The power of a study before its first run."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -43,3 +45,17 @@ def test_the_sentences_are_the_tables():
     assert "One seed tells nothing" in sentences(planned_power(single, ASSUMED), single, ASSUMED)[1]
     easy = Plan.from_config(SPLIT, 5, [100_000] * 10, 0.05, 0.95)
     assert "Deciding 5 points takes" in sentences(planned_power(easy, ASSUMED), easy, ASSUMED)[2]
+
+
+def test_more_contrasts_know_more_of_training_and_need_more_of_each():
+    grid = {"backbones": ["tiny", "base"], "losses": ["ce", "focal"], "decoders": ["identity", "mlp"]}
+    asked = [{"factor": "loss", "a": "focal", "b": "ce"}, {"factor": "decoder", "a": "mlp", "b": "identity"}]
+    plan = Plan.from_config(SPLIT, 5, LUCAS, 0.02, 0.95, grid, asked)
+    # Two averaged over the other settings, and each in four combinations of these.
+    assert (plan.contrasts, plan.family, plan.alpha) == (10, 2, pytest.approx(0.025))
+    alone = Plan.from_config(SPLIT, 5, LUCAS, 0.02, 0.95)
+    ours, single = (planned_power(each, ASSUMED)["smallest_difference"].iloc[0] for each in (plan, alone))
+    assert ours < single, "ten contrasts know the variance from training better"
+    unadjusted = planned_power(replace(plan, family=1), ASSUMED)["smallest_difference"].iloc[0]
+    assert ours > unadjusted
+    assert "adjusted over 2 contrasts" in sentences(planned_power(plan, ASSUMED), plan, ASSUMED)[0]

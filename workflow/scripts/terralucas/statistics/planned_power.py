@@ -25,6 +25,8 @@ class Plan:
         test_to_train: n_test / n_train; 0 for a holdout.
         margin: largest difference in macro accuracy that does not matter in practice.
         level: confidence level of the intervals.
+        contrasts: number of contrasts of the study, which inform each other about the variance from training.
+        family: number of contrasts of the question, among which p values are Holm-adjusted.
     """
 
     class_counts: Sequence[float]
@@ -33,18 +35,43 @@ class Plan:
     test_to_train: float
     margin: float
     level: float
+    contrasts: int = 1
+    family: int = 1
 
     @classmethod
     def from_config(
-        cls, split: Mapping[str, Any], seeds: int, class_counts: Sequence[int], margin: float, level: float
+        cls,
+        split: Mapping[str, Any],
+        seeds: int,
+        class_counts: Sequence[int],
+        margin: float,
+        level: float,
+        grid: Mapping[str, Sequence[Any]] | None = None,
+        differences: Sequence[Mapping[str, str]] = (),
     ) -> Plan:
-        """Make the design from the configuration's section `split` and the number of seeds."""
+        """Make the design from the configuration.
+
+        Args:
+            split: section `split`.
+            seeds: number of seeds.
+            class_counts: number of chips of each class.
+            margin, level: as in the class.
+            grid: section `grid`; None for two recipes alone.
+            differences: `report.contrasts`.
+        """
+        contrasts = _count_contrasts(grid, differences) if grid else 1
+        sizes = {"contrasts": max(contrasts, 1), "family": max(len(differences), 1)}
         if split["strategy"] == "holdout":
             tested = [max(1.0, count * split["test_share"]) for count in class_counts]
-            return cls(tested, 1, seeds, 0.0, margin, level)
+            return cls(tested, 1, seeds, 0.0, margin, level, **sizes)
         test = 1.0 / split["folds"]
         train = (1.0 - test) * (1.0 - split["validation_share"])
-        return cls(class_counts, split["folds"], seeds, test / train, margin, level)
+        return cls(class_counts, split["folds"], seeds, test / train, margin, level, **sizes)
+
+    @property
+    def alpha(self) -> float:
+        """Level of a test in Holm's first step."""
+        return (1.0 - self.level) / self.family
 
 
 @dataclass(frozen=True)
@@ -63,8 +90,14 @@ class Assumptions:
 
 
 def spreads_of(plan: Plan, assumptions: Assumptions) -> Spreads:
-    """Return the expected spreads of the difference of two recipes."""
-    return planned_spreads(
+    """Return the expected spreads of the difference of two recipes.
+
+    The variances of R contrasts with correlation r between their runs together have ν R / (1 + (R − 1) r²) degrees of
+    freedom, with ν = J − 1 (`training_variance.pooled_freedom`); r is taken as that of two recipes' hits.
+    """
+    number, correlation = plan.contrasts, assumptions.paired_correlation
+    pooled = (plan.seeds - 1) * number / (1.0 + (number - 1) * correlation**2)
+    spreads = planned_spreads(
         plan.class_counts,
         plan.folds,
         plan.seeds,
@@ -73,6 +106,15 @@ def spreads_of(plan: Plan, assumptions: Assumptions) -> Spreads:
         assumptions.paired_correlation,
         assumptions.training_sd,
     )
+    return replace(spreads, free=pooled)
+
+
+def _count_contrasts(grid: Mapping[str, Sequence[Any]], differences: Sequence[Mapping[str, str]]) -> int:
+    """Count the contrasts of a study: each difference over all other settings, and in each of their combinations."""
+    sizes = {"backbone": len(grid["backbones"]), "loss": len(grid["losses"]), "decoder": len(grid["decoders"])}
+    recipes = sizes["backbone"] * sizes["loss"] * sizes["decoder"]
+    cells = [recipes // sizes[difference["factor"]] for difference in differences]
+    return sum(1 + (number if number > 1 else 0) for number in cells)
 
 
 def planned_power(plan: Plan, assumptions: Assumptions) -> pd.DataFrame:
@@ -83,7 +125,7 @@ def planned_power(plan: Plan, assumptions: Assumptions) -> pd.DataFrame:
         two recipes, shown with that power), margin, seeds_needed, chips_factor_needed (both to decide the margin; empty
         if no number would), and the assumptions.
     """
-    alpha, rows = 1.0 - plan.level, []
+    alpha, rows = plan.alpha, []
     numbers = sorted({plan.seeds, *(plan.folds * repetitions for repetitions in (1, 2, 4, 10))} - {1})
     needed = seeds_needed(
         lambda seeds: spreads_of(replace(plan, seeds=seeds), assumptions), plan.margin, alpha, plan.folds, POWER
@@ -111,7 +153,8 @@ def sentences(table: pd.DataFrame, plan: Plan, assumptions: Assumptions) -> list
     lines = [
         f"Assuming a recall of {assumptions.recall:g} in every class, a correlation of "
         f"{assumptions.paired_correlation:g} between two recipes on the same chip, and "
-        f"{100 * assumptions.training_sd:g} points of spread over trainings:"
+        f"{100 * assumptions.training_sd:g} points of spread over trainings"
+        + (f", and p values adjusted over {plan.family} contrasts:" if plan.family > 1 else ":")
     ]
     if len(own):
         smallest = 100 * own["smallest_difference"].item()
