@@ -15,7 +15,7 @@ rule fetch_weights:
         ENVIRONMENT
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=4000,
         runtime=120,
     params:
         weights=lambda wildcards: config["backbones"][wildcards.backbone]["weights"],

@@ -428,3 +428,20 @@ def test_every_key_has_a_description():
 def test_the_manual_is_generated_from_the_schema():
     manual = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
     assert with_tables(manual) == manual, "run `make manual`"
+
+
+ARCHIVE = {"type": "archive", "path": "chips.zip"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        ("study", "mine\n"),
+        ("losses", {"ce\n": {"type": "ce"}}),
+        ("dataset.sources", [ARCHIVE | {"sha256": f"{'0' * 64}\n"}]),
+    ],
+)
+def test_a_line_break_at_the_end_of_a_name_is_refused(keys, value):
+    """In Python, `$` also matches before a line break at the end."""
+    with pytest.raises(StudyError, match=r"\\n"):
+        resolve(changed(keys, value))
