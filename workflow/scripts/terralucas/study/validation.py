@@ -259,8 +259,8 @@ def _find_repeated_contrasts(report: Mapping[str, Any]) -> list[str]:
         key = (contrast["factor"], frozenset((contrast["a"], contrast["b"])))
         if key in seen:
             problems.append(
-                f"report.contrasts has {contrast['a']} − {contrast['b']} and {contrast['b']} − {contrast['a']}, which are "
-                "one test; keep one of them"
+                f"report.contrasts has {contrast['a']} − {contrast['b']} and {contrast['b']} − {contrast['a']}, which "
+                "are one test; keep one of them"
             )
         seen.add(key)
     return problems
