@@ -15,14 +15,7 @@ def drill(cluster, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("number", "kind"),
-    list(
-        enumerate(
-            [
-                *("sigkill_job", "scancel", "node_down", "features_corrupted", "job_outlives_study"),
-                *("submit_slow_interrupted", "unlocked_while_running"),
-            ]
-        )
-    ),
+    list(enumerate(["sigkill_job", "node_down", "job_outlives_study", "submit_slow_interrupted"])),
 )
 def test_a_fault_costs_time_but_no_numbers(drill, number, kind):
     assert drill.trial(number, kind).problem == ""

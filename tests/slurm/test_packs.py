@@ -36,8 +36,8 @@ def test_a_failure_inside_a_pack_loses_only_that_run(project):
 
     split.write_text(whole, encoding="utf-8")
     assert project.planned("--configfile", config)["train_run"] == 1
-    ended = project.snakemake(*QUICK, config)
-    assert f"The report is at {results / 'report.html'}" in ended.output
+    project.snakemake(*QUICK, config, "--until", "train_run")
+    assert (runs / "seed-0" / "predictions.parquet").is_file()
     del finished["resume.ckpt"]
     assert {path.name: path.stat().st_mtime_ns for path in (runs / "seed-1").iterdir()} == finished
 

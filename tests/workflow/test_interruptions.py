@@ -34,7 +34,7 @@ def calm(project):
 
 
 def long_study(project, name, **training):
-    config = TINY | {"study": name, "training": {"epochs": 120, "learning_rate": 0.001, **training}}
+    config = TINY | {"study": name, "training": {"epochs": 40, "learning_rate": 0.001, **training}}
     project.write_config(config | {"grid": TINY["grid"] | {"decoders": ["mlp"]}}, name)
 
 

@@ -5,21 +5,30 @@ from pathlib import Path
 
 import pytest
 
-from helpers.project import Project, results
-from helpers.tiny_study import TINY
+from helpers.project import results
 
 pytestmark = pytest.mark.workflow
 
 FEATURES = "features/tiny/all/pooled.json"
 
 
-def test_workers_that_are_not_forked_read_the_same_chips(tmp_path):
-    project, found = Project(tmp_path), set()
-    config = project.write_config(TINY | {"features": {"workers": 1}})
-    project.environment["PYTHONPATH"] = str(Path(__file__).parent / "start_method")
-    for method in ("spawn", "forkserver"):
-        project.environment["TERRALUCAS_START_METHOD"] = method
-        target = f"results/small/{FEATURES}"
-        project.snakemake("--cores", 2, "--forcerun", "extract_features", "--configfile", config, "--", target)
-        found.add(json.loads((results(project) / FEATURES).read_text(encoding="utf-8"))["sha256"])
+def test_workers_that_are_not_forked_read_the_same_chips(study):
+    path = results(study) / FEATURES
+    found = {read_sha256(path)}
+    study.environment["PYTHONPATH"] = str(Path(__file__).parent / "start_method")
+    try:
+        for method in ("spawn", "forkserver"):
+            study.environment["TERRALUCAS_START_METHOD"] = method
+            path.unlink()
+            workers = ("--config", "features={workers: 1}")
+            target = path.relative_to(study.folder)
+            study.snakemake("--cores", 2, "--configfile", "config/small.yaml", *workers, "--", target)
+            found.add(read_sha256(path))
+    finally:
+        for name in ("PYTHONPATH", "TERRALUCAS_START_METHOD"):
+            study.environment.pop(name, None)
     assert len(found) == 1, found
+
+
+def read_sha256(path):
+    return json.loads(path.read_text(encoding="utf-8"))["sha256"]

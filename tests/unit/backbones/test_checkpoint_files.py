@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shlex
 import struct
 import subprocess
@@ -89,7 +90,14 @@ def test_what_torch_saves_passes_in_its_new_and_its_old_format(tmp_path, options
 
 
 def test_a_folder_and_a_missing_file_are_told_apart(tmp_path):
-    for path, found in ((tmp_path, "a folder"), (tmp_path / "none.pt", "nothing at this path")):
+    os.mkfifo(tmp_path / "fifo.pt")
+    (tmp_path / "loop.pt").symlink_to("loop.pt")
+    for path, found in (
+        (tmp_path, "a folder"),
+        (tmp_path / "none.pt", "nothing at this path"),
+        (tmp_path / "fifo.pt", "a FIFO, device or socket"),
+        (tmp_path / "loop.pt", "links that lead to each other"),
+    ):
         with pytest.raises(StudyError, match="is not there") as raised:
             obtain({"source": "file", "path": str(path), "sha256": None}, tmp_path)
         assert raised.value.found == found

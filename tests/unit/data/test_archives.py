@@ -273,6 +273,13 @@ def test_too_many_members_are_refused(place, monkeypatch):
     assert_refused(place, archive_of_tree(place, "w:gz"), "3 members", "at most 2 members")
 
 
+@pytest.mark.parametrize("second", ["f/a.tif", "./f/a.tif", "f\\a.tif"])
+def test_two_files_at_one_path_are_refused(place, second):
+    """The second would replace the first, and nothing would say so."""
+    members = [tar_member("f/a.tif", b"first"), tar_member(second, b"second")]
+    assert_refused(place, write_tar(place / "x.tar.gz", members), "two files at one path", "f/a.tif twice")
+
+
 def test_files_that_are_there_are_not_overwritten(place):
     (place / "chips").mkdir()
     (place / "chips" / "mine.txt").write_text("mine")

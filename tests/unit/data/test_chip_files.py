@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -142,6 +143,30 @@ def test_files_beside_a_chip_that_cannot_be_read_are_an_error(tmp_path, suffix, 
     path.with_name(path.name + suffix).write_bytes(content)
     with pytest.raises(ChipError, match=words) as caught:
         read_chip(path, SPEC)
+    assert caught.value.kind == "unreadable"
+
+
+@pytest.mark.parametrize("suffix", ["", ".msk", ".aux.xml"])
+def test_what_is_no_file_is_an_error_and_is_not_waited_for(tmp_path, suffix):
+    """A FIFO that is opened waits for somebody to write into it."""
+    path = tmp_path / "a.tif"
+    if suffix:
+        write_tif(path, dn())
+    os.mkfifo(f"{path}{suffix}")
+    with pytest.raises(ChipError, match="no regular file"):
+        read_content(path)
+
+
+@pytest.mark.parametrize("suffix", [".msk", ".aux.xml"])
+@pytest.mark.parametrize("target", ["nowhere", "itself"])
+def test_a_link_beside_a_chip_that_leads_nowhere_is_an_error(tmp_path, suffix, target):
+    """The mask may lie on a disk that is away: without it, missing pixels would count as ground."""
+    path = tmp_path / "a.tif"
+    write_tif(path, dn())
+    link = Path(f"{path}{suffix}")
+    link.symlink_to(link.name if target == "itself" else "nowhere")
+    with pytest.raises(ChipError, match="cannot be followed") as caught:
+        read_content(path)
     assert caught.value.kind == "unreadable"
 
 

@@ -249,3 +249,9 @@ def test_wrong_checksum_of_an_own_archive_asks_for_the_path(tmp_path, folder):
     message = error_of([{"type": "archive", "path": str(tmp_path / "mine.tar.gz"), "sha256": "0" * 64}], folder)
     assert "correct `path`" in message
     assert "get the file again" not in message
+
+
+@pytest.mark.parametrize("kind", ["directory", "archive"])
+def test_links_that_lead_to_each_other_are_a_source_that_is_not_there(tmp_path, folder, kind):
+    (tmp_path / "loop").symlink_to("loop")
+    assert "at this path" in error_of([{"type": kind, "path": str(tmp_path / "loop"), "sha256": None}], folder)

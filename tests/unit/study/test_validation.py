@@ -445,3 +445,10 @@ def test_a_line_break_at_the_end_of_a_name_is_refused(keys, value):
     """In Python, `$` also matches before a line break at the end."""
     with pytest.raises(StudyError, match=r"\\n"):
         resolve(changed(keys, value))
+
+
+def test_a_contrast_in_both_directions_is_refused():
+    forth = {"factor": "loss", "a": "weighted_focal", "b": "weighted_ce"}
+    back = {"factor": "loss", "a": "weighted_ce", "b": "weighted_focal"}
+    with pytest.raises(StudyError, match="which are one test"):
+        resolve(changed("report.contrasts", [forth, back]))

@@ -266,6 +266,8 @@ def test_training_stops_when_validation_does_not_improve(study, tmp_path):
     stopped = run(study, tmp_path / "stopped", recipe)
     assert (record(stopped)["epochs"], record(stopped)["best_epoch"]) == (last, best[last - 1])
     assert history(stopped)["validation_macro_accuracy"].equals(scores[:last])
+    # A finished run is kept as it is; one that lost its record goes on from its last epoch.
+    (stopped / "run.yaml").unlink()
     run(study, stopped, recipe)
     assert record(stopped)["resumed_after_epoch"] == last, "nothing is left to do"
 

@@ -39,6 +39,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
 
 
+def real_path(path: str) -> Path:
+    """Return the absolute path of a configured path: `~` is replaced, and links are followed.
+
+    `Path.resolve` raises a RuntimeError for links that lead to each other; here they are kept, and the file is missing.
+    """
+    return Path(os.path.realpath(Path(path).expanduser()))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(path) as temporary:

@@ -13,7 +13,7 @@ from terralucas.backbones.checkpoint_files import refuse_other_file
 from terralucas.backbones.hub import HubFile, download, is_sha256, repo_folder, request_state
 from terralucas.disk import locked
 from terralucas.errors import StudyError
-from terralucas.files import sha256_of_file
+from terralucas.files import real_path, sha256_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
     if weights["source"] == "random":
         return {"source": "random", "seed": weights["seed"], "path": None, "sha256": None}
     if weights["source"] == "file":
-        path = Path(weights["path"]).expanduser().resolve()
+        path = real_path(weights["path"])
         origin: dict[str, Any] = {}
         _require_file(path)
     else:
@@ -78,6 +78,10 @@ def _require_file(path: Path) -> None:
         found, remedy = "nothing at this path", "correct backbones.<name>.weights.path"
     elif path.is_dir():
         found, remedy = "a folder", "name the checkpoint in it in backbones.<name>.weights.path"
+    elif path.exists() and not path.is_file():
+        found, remedy = "a FIFO, device or socket", "correct backbones.<name>.weights.path"
+    elif path.is_symlink():
+        found, remedy = "links that lead to each other", "correct the link, or backbones.<name>.weights.path"
     else:
         found, remedy = "no file that your user may read", "make it readable, or correct backbones.<name>.weights.path"
     raise StudyError(
@@ -100,7 +104,7 @@ def matches_configuration(record: Mapping[str, Any], weights: Mapping[str, Any])
     if record["source"] == "random":
         return record["seed"] == weights["seed"]
     if record["source"] == "file":
-        return record["path"] == str(Path(weights["path"]).expanduser().resolve())
+        return record["path"] == str(real_path(weights["path"]))
     return (record["repo"], record["filename"]) == (weights["repo"], weights["filename"]) and (
         record["commit"] == weights["revision"] or not _is_commit(weights["revision"])
     )

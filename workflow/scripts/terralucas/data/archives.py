@@ -169,6 +169,13 @@ def _write_members(archive: Path, kind: str, target: Path, progress: bool) -> in
             if is_macos_metadata(path):
                 continue
             _check_names(archive, member, path)
+            if path in written:
+                raise StudyError(
+                    f"The archive {archive.name} has two files at one path; no file of it was kept.",
+                    found=f"{path.as_posix()} twice, the second as {member.name!r}",
+                    expected="one member for each path, because the second would replace the first",
+                    remedy="create the archive again, or unpack it yourself and use `type: directory`",
+                )
             destination = target / path
             if member.kind == "folder":
                 destination.mkdir(parents=True, exist_ok=True)

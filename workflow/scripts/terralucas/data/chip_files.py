@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import re
+import stat
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,16 +156,27 @@ def read_unchanged(path: Path, sha256: str) -> ChipContent:
 
 
 def _read_file(path: Path, optional: bool = False) -> bytes | None:
-    """Return the bytes of a file; None if it does not exist and is optional."""
+    """Return the bytes of a file; None if it does not exist and is optional.
+
+    Raises:
+        OSError: the file cannot be read.
+        ChipError: it is too large for a chip, is no file, or is a link that leads nowhere.
+    """
     try:
+        # Opened, a FIFO would wait for ever.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ChipError("unreadable", f"has an entry {path.name} that is no regular file; expected a file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_FILE_BYTES:
                 found = f"has a file of {size / 2**20:,.0f} MiB ({path.name})"
                 raise ChipError("size", f"{found}; expected a chip, at most {MAX_FILE_BYTES / 2**20:.0f} MiB")
             return file.read()
-    except FileNotFoundError:
-        if optional:
+    except OSError as error:
+        if path.is_symlink():
+            message = f"has a link {path.name} that cannot be followed ({error.strerror}); expected a file"
+            raise ChipError("unreadable", message) from error
+        if optional and isinstance(error, FileNotFoundError):
             return None
         raise
 

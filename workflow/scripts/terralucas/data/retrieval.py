@@ -24,7 +24,7 @@ from terralucas.data.archives import ARCHIVE_KINDS, LocalError, require_archive,
 from terralucas.data.folders import list_files, walk
 from terralucas.disk import locked
 from terralucas.errors import StudyError, printable
-from terralucas.files import sha256_of_file
+from terralucas.files import real_path, sha256_of_file
 from terralucas.web_pages import describe_web_page, visible_text
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ def _retrieve_one(source: Source, folder: Path, simulate: Callable[[Source, Path
 
 
 def _use_directory(source: Source) -> Retrieval:
-    root = Path(source["path"]).expanduser().resolve()
+    root = real_path(source["path"])
     tree = walk(root) if root.is_dir() else None
     if tree is not None:
         tree.require_readable(root)
@@ -152,7 +152,7 @@ def _use_directory(source: Source) -> Retrieval:
 
 
 def _require_file(source: Source) -> Path:
-    archive = Path(source["path"]).expanduser().resolve()
+    archive = real_path(source["path"])
     if not (archive.is_file() and os.access(archive, os.R_OK)):
         raise StudyError(
             f"The archive {archive} cannot be used.",
@@ -366,7 +366,7 @@ def _origin(source: Source) -> str:
         case "simulated":
             return f"{source['chips']} chips of {source['size_px']} px, seed {source['seed']}"
         case _:
-            return str(Path(source["path"]).expanduser().resolve())
+            return str(real_path(source["path"]))
 
 
 def _label(source: Source) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from terralucas.contents import States, read_record, token_of, write_record
 from terralucas.data.chip_files import ChipError, reduce_metadata
 from terralucas.data.folders import CHIP_SUFFIXES, list_files
-from terralucas.files import sha256_of_file
+from terralucas.files import real_path, sha256_of_file
 
 # Files beside a chip that hold its mask, or its nodata value, scale and offset.
 _SIDECAR_SUFFIXES = (".msk", ".xml")
@@ -41,7 +41,7 @@ def files_of_source(source: Source, layout: Mapping[str, Any]) -> dict[str, Path
 def find_source(sources: Sequence[Source], origin: str) -> Source:
     """Return the local source whose resolved path is `origin`, as `retrieval.json` has it."""
     local = [source for source in sources if "path" in source]
-    return next(source for source in local if str(Path(source["path"]).expanduser().resolve()) == origin)
+    return next(source for source in local if str(real_path(source["path"])) == origin)
 
 
 def write_folder_record(

@@ -151,6 +151,7 @@ def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
             )
         if contrast["a"] == contrast["b"]:
             problems.append(f"report.{key} compares {contrast['a']!r} with itself")
+    problems += _find_repeated_contrasts(report)
     problems += _find_wrong_claims(report)
     if config["study"] in report["beside"]:
         problems.append("report.beside must not contain this study itself")
@@ -248,6 +249,21 @@ def _find_wrong_layers(config: Mapping[str, Any]) -> list[str]:
         for layer in config["decoders"][decoder]["layers"] or []
         if layer > depth
     ]
+
+
+def _find_repeated_contrasts(report: Mapping[str, Any]) -> list[str]:
+    """Return problems with contrasts that are asked for in both directions: two names for one test."""
+    seen: set[tuple[str, frozenset[str]]] = set()
+    problems = []
+    for contrast in report["contrasts"]:
+        key = (contrast["factor"], frozenset((contrast["a"], contrast["b"])))
+        if key in seen:
+            problems.append(
+                f"report.contrasts has {contrast['a']} − {contrast['b']} and {contrast['b']} − {contrast['a']}, which "
+                "are one test; keep one of them"
+            )
+        seen.add(key)
+    return problems
 
 
 def _find_wrong_claims(report: Mapping[str, Any]) -> list[str]:
