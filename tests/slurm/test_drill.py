@@ -15,7 +15,7 @@ def drill(cluster, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("number", "kind"),
-    list(enumerate(["sigkill_job", "node_down", "job_outlives_study", "submit_slow_interrupted"])),
+    list(enumerate(["sigkill_job", "node_down", "unlocked_while_running", "submit_slow_interrupted"])),
 )
 def test_a_fault_costs_time_but_no_numbers(drill, number, kind):
     assert drill.trial(number, kind).problem == ""
