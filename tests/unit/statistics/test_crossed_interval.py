@@ -55,23 +55,23 @@ def test_chips_within_classes_against_scipy(name, ours):
     assert ours(draws, 0.95)[:, place] == pytest.approx(expected, abs=0.006)
 
 
-def test_the_geometric_mean_has_scipys_basic_interval():
-    counts = (40, 25, 20)
-    runs, right, labels = one_seed((0.9, 0.6, 0.4), counts)
+def test_the_calibration_error_has_the_basic_interval():
+    """Davison & Hinkley (1997), eq. 5.6: 2 t − t*, with the quantiles of the draws t* in the other order."""
+    runs, _, _ = one_seed((0.9, 0.6, 0.4), (40, 25, 20))
     design = make_design(runs, 3, 0.25)
-    draws = crossed_alone(design, score_recipe(design, runs, DRAWS, 1), "recipe")
-    place = design.names.index("geometric_mean")
-    samples = [right[labels == label].astype(float) for label in range(3)]
-
-    def geometric(*hits, axis=-1):
-        return np.prod([each.mean(axis=axis) for each in hits], axis=0) ** (1 / 3)
-
-    theirs = stats.bootstrap(
-        samples, geometric, method="basic", n_resamples=DRAWS, rng=np.random.default_rng(2), axis=-1
-    )
-    expected = (theirs.confidence_interval.low, theirs.confidence_interval.high)
-    assert limits(draws, 0.95)[:, place] == pytest.approx(expected, abs=0.006)
+    scores = score_recipe(design, runs, 2_000, 1)
+    draws, place = crossed_alone(design, scores), design.names.index("ece")
+    low, high = np.quantile(scores.drawn[:, place], [0.025, 0.975])
+    expected = (2 * scores.pooled[place] - high, 2 * scores.pooled[place] - low)
+    assert limits(draws, 0.95)[:, place] == pytest.approx(expected, abs=1e-4)
     assert method(draws)[place] == "chips_basic"
+
+
+def test_the_geometric_mean_has_no_interval():
+    runs, _, _ = one_seed((0.9, 0.6, 0.4), (40, 25, 20))
+    design = make_design(runs, 3, 0.25)
+    draws = crossed_alone(design, score_recipe(design, runs, 200, 1))
+    assert np.isnan(limits(draws, 0.95)[:, design.names.index("geometric_mean")]).all()
 
 
 def test_bca_of_a_skewed_score_against_scipy():
