@@ -10,6 +10,9 @@ import pytest
 from helpers.project import Project
 from helpers.tiny_study import TINY
 
+# What a study leaves: its results, Snakemake's records and the unpacked chips.
+PARTS = ("results", ".snakemake", "resources")
+
 
 @contextmanager
 def locked(path):
@@ -33,11 +36,11 @@ def study(project, tmp_path_factory, worker_id):
     with locked(shared.with_suffix(".lock")):
         if not shared.is_dir():
             output = project.snakemake("--cores", 2, "--configfile", "config/small.yaml").output
-            for part in ("results", ".snakemake"):
+            for part in PARTS:
                 shutil.copytree(project.folder / part, shared / part)
             (shared / "output.txt").write_text(output.replace(str(project.folder), "<project>"), encoding="utf-8")
         else:
-            for part in ("results", ".snakemake"):
+            for part in PARTS:
                 shutil.copytree(shared / part, project.folder / part, dirs_exist_ok=True)
     output = (shared / "output.txt").read_text(encoding="utf-8")
     project.result = SimpleNamespace(output=output.replace("<project>", str(project.folder)))

@@ -1,14 +1,11 @@
 """Training on stored features against TerraTorch's own pipeline, from the chips' files to the logits."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
+from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.backbones.encoder import build_backbone
 
-CHIPS = os.environ.get("TERRALUCAS_REAL_CHIPS")
 REAL_BANDS = ("BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2")
 # Imbalanced, and no number of training chips is a multiple of the batch size.
 MANY, FEW = {1: 14, 2: 4, 4: 20, 5: 8, 9: 2}, {1: 13, 4: 9, 9: 3}
@@ -53,7 +50,7 @@ def laboratory(tmp_path_factory):
         if (model, source) not in made:
             folder = tmp_path_factory.mktemp("chips")
             if source == "real":
-                chips = both_paths.read_chips(Path(CHIPS), REAL_BANDS, "dn")
+                chips = both_paths.read_chips(FOLDER, REAL_BANDS, "dn")
             else:
                 chips = both_paths.simulated_chips(folder / "chips", MANY if model == TINY else FEW, 64)
             made[model, source] = Laboratory(both_paths, chips, model, folder)
@@ -93,7 +90,7 @@ def test_terratorchs_focal_loss_trains_as_its_task_does_which_drops_the_class_we
     assert_same_training(lab, lab.training("identity", "terratorch_focal", 3))
 
 
-@pytest.mark.skipif(CHIPS is None, reason="TERRALUCAS_REAL_CHIPS names no folder of real chips")
+@needs_real_chips
 def test_real_chips_in_dn_train_alike(laboratory):
     lab = laboratory(TINY, "real")
     assert_same_training(lab, lab.training("identity", "weighted_ce", 2))

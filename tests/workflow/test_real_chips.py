@@ -1,24 +1,21 @@
 """A study over real Sentinel-2 chips, where a folder of them is given."""
 
-import os
-from pathlib import Path
-
 import pandas as pd
 import pytest
 
+from helpers.real_chips import FOLDER, needs_real_chips
+
 pytestmark = pytest.mark.workflow
 
-CHIPS = os.environ.get("TERRALUCAS_REAL_CHIPS")
 
-
-@pytest.mark.skipif(CHIPS is None, reason="TERRALUCAS_REAL_CHIPS names no folder of real chips")
+@needs_real_chips
 def test_other_peoples_chips_run_to_the_report(project):
-    classes = sorted(path.name for path in Path(CHIPS).iterdir() if path.is_dir())
+    classes = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
     config = {
         "study": "real",
         "dataset": {
             "name": "real chips",
-            "sources": [{"type": "directory", "path": CHIPS}],
+            "sources": [{"type": "directory", "path": str(FOLDER)}],
             "layout": {
                 "labels": "table", "table": "labels.csv", "id_column": "file", "file_column": "file",
                 "label_column": "class", "x_column": "lon", "y_column": "lat",

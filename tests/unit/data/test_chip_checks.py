@@ -12,6 +12,7 @@ import pytest
 import rasterio
 
 from helpers.chips import SIDE, make_spec, pixels, write_tif
+from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.data.index import index_chips
 from terralucas.errors import StudyError
 
@@ -337,14 +338,12 @@ def test_a_dataset_of_another_scale_stops_the_study(root, divisor):
 
 # Real Sentinel-2 chips, which describe their bands (blue_B02, ...).
 
-REAL = Path(os.environ.get("TERRALUCAS_REAL_CHIPS", "."))
-needs_real_chips = pytest.mark.skipif("TERRALUCAS_REAL_CHIPS" not in os.environ, reason="no folder of real chips given")
 REAL_BANDS = ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
 
 
 @pytest.fixture
 def real(tmp_path) -> Path:
-    for file in sorted(REAL.glob("*/*.tif")):
+    for file in sorted(FOLDER.glob("*/*.tif")):
         (tmp_path / file.parent.name).mkdir(exist_ok=True)
         shutil.copyfile(file, tmp_path / file.parent.name / file.name)
     return tmp_path

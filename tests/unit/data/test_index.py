@@ -15,6 +15,7 @@ import rasterio
 from rasterio.warp import transform
 
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
+from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.data.chip_files import ChipError, read_chip
 from terralucas.data.index import index_chips, read_index, write_index
 from terralucas.errors import StudyError
@@ -332,13 +333,11 @@ def test_read_chip_names_the_file(root):
 
 # Real Sentinel-2 chips.
 
-REAL = Path(os.environ.get("TERRALUCAS_REAL_CHIPS", "."))
-needs_real_chips = pytest.mark.skipif("TERRALUCAS_REAL_CHIPS" not in os.environ, reason="no folder of real chips given")
 LISTED = {"labels": "table", "table": "labels.csv", "label_column": "class", "file_column": "file"}
 
 
 def index_real(**changes):
-    names = sorted({path.parent.name for path in REAL.glob("*/*.tif")})
+    names = sorted({path.parent.name for path in FOLDER.glob("*/*.tif")})
     spec = {
         "layout": LISTED | {"x_column": "lon", "y_column": "lat"},
         "classes": [{"code": name, "name": name} for name in names],
@@ -346,7 +345,7 @@ def index_real(**changes):
         "unit": "dn",
         "point_ids": "none",
     }
-    return index(REAL, min_chips_per_class=10, **spec | changes)
+    return index(FOLDER, min_chips_per_class=10, **spec | changes)
 
 
 @needs_real_chips
@@ -358,7 +357,7 @@ def test_real_chips_are_all_valid_and_placed():
     assert ((means > 0.001) & (means < 0.6)).all()
     # Every file is georeferenced: its own centre tells whether longitude and latitude were taken the right way round.
     for row in table.itertuples():
-        with rasterio.open(REAL / row.file) as source:
+        with rasterio.open(FOLDER / row.file) as source:
             x, y = source.xy(31.5, 31.5)
             (easting,), (northing,) = transform(source.crs, "EPSG:3035", [x], [y])
         assert np.hypot(row.easting_m - easting, row.northing_m - northing) < 200
