@@ -10,6 +10,7 @@ TABLES = {
     "mixed_model": "one per contrast and scope",
     "power": "one per contrast and scope",
     "claims": "one per claim",
+    "spatial": "one per recipe or contrast, score and size of blocks",
     "variance": "one per recipe and component",
     "confusion": "one per recipe, true and predicted class",
     "curves": "one per recipe and epoch",
@@ -24,6 +25,7 @@ EVIDENCE = {
     "calibration": "one per recipe, score and stage",
     "reliability": "one per recipe, stage and bin",
     "overlap": "one per seed",
+    "correlation": "one per recipe and distance",
     "distance": "one per recipe, distance and score",
 }
 BESIDE = {"beside": "one per study, recipe and score"}
@@ -114,6 +116,7 @@ rule make_evidence:
         level=config["report"]["confidence_level"],
         contrasts=config["report"]["contrasts"],
         pixel_size_m=DATASET["pixel_size_m"],
+        seed=config["report"]["seed"],
     message:
         "Computing fronts, calibration, distances and the map of {config[study]}"
     script:

@@ -31,6 +31,7 @@ with job(snakemake):
         is_holdout=params.strategy == "holdout",
         level=params.level,
         pixel_size_m=params.pixel_size_m,
+        seed=params.seed,
     )
     for name, table in tables.items():
         write_table(table, Path(output[name]))

@@ -9,6 +9,7 @@ from terralucas.data.splits import spatial_blocks
 from terralucas.names import seed_of
 from terralucas.statistics.comparison import Question
 from terralucas.statistics.run_status import read_run_status
+from terralucas.statistics.spatial_intervals import BLOCKS_KM
 from terralucas.statistics.study_tables import study_tables
 from terralucas.tables.tidy_csv import write_table
 from terralucas.tables.vocabulary import control_as_recipe
@@ -25,7 +26,13 @@ with job(snakemake):
     if split["block_km"] is not None:
         easting_m, northing_m = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
         groups = spatial_blocks(easting_m, northing_m, split["block_km"])
+    blocks = {}
+    if index[["easting_m", "northing_m"]].notna().all(axis=None):
+        # Smaller blocks than those of the split would tear its units apart.
+        smallest = split["block_km"] or 0.0
+        easting_m, northing_m = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
+        blocks = {km: spatial_blocks(easting_m, northing_m, km) for km in BLOCKS_KM if km > smallest}
     is_holdout = split["strategy"] == "holdout"
     question = Question.from_config(params.report, params.classes, 1 if is_holdout else split["folds"])
-    for name, table in study_tables(statuses, controls, index, groups, question, is_holdout).items():
+    for name, table in study_tables(statuses, controls, index, groups, question, is_holdout, blocks).items():
         write_table(table, Path(output[name]))

@@ -17,6 +17,8 @@ class Stream(IntEnum):
     SEED_EFFECT = 4
     FOREST = 5
     AUGMENTATION = 6
+    SPATIAL = 7
+    CALIBRATED = 8
 
 
 def generator(seed: int, stream: Stream, part: int = 0) -> np.random.Generator:

@@ -9,16 +9,19 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 
+from terralucas.randomness import Stream, generator
 from terralucas.statistics.run_predictions import RunPredictions
 from terralucas.statistics.run_scores import sums_of_run
 from terralucas.statistics.seed_means import SeedDesign
 from terralucas.tables.score_formulas import CALIBRATION_BINS
 from terralucas.tables.scores import SCORES
 from terralucas.tables.tidy_csv import by_recipe, tidy_table
-from terralucas.tables.vocabulary import CALIBRATION_SCORES, CALIBRATION_STAGES, RECIPE
+from terralucas.tables.vocabulary import CALIBRATION_ERRORS, CALIBRATION_SCORES, CALIBRATION_STAGES, RECIPE
 
 # Bounds of the temperature. Outside them, the probabilities are practically equal or practically 0 and 1.
 TEMPERATURES = (0.05, 20.0)
+# The mean of so many draws is known to a few percent of a calibration error.
+CALIBRATED_DRAWS = 50
 
 
 def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
@@ -60,8 +63,30 @@ def calibration_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, floa
     return {name: float(SCORES[name].formula(sums)[0]) for name in CALIBRATION_SCORES}
 
 
-def temperature_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
-    """Compute the temperature and the test scores before and after scaling, with one row for each run."""
+def calibrated_scores(logits: np.ndarray, random: np.random.Generator, draws: int = CALIBRATED_DRAWS) -> dict[str, float]:
+    """Return the mean calibration errors that these probabilities would show if they were perfectly calibrated.
+
+    Labels are drawn from the predicted probabilities. With few chips, the calibration errors of a perfect model are far
+    above 0 (Bröcker & Smith 2007, Weather and Forecasting 22, consistency resampling).
+
+    Args:
+        logits: (n, K).
+        random: generator of the labels.
+        draws: number of draws of all labels.
+    """
+    bounds = np.cumsum(softmax(logits.astype(np.float64), axis=1), axis=1)[:, :-1]
+    drawn = [
+        calibration_scores((random.random((len(logits), 1)) > bounds).sum(axis=1), logits) for _ in range(draws)
+    ]
+    return {name: float(np.mean([each[name] for each in drawn])) for name in CALIBRATION_ERRORS}
+
+
+def temperature_table(runs: Sequence[RunPredictions], seed: int) -> pd.DataFrame:
+    """Compute the temperature and the test scores before and after scaling, with one row for each run.
+
+    The columns `…_calibrated` have the calibration errors that a perfectly calibrated model with the same unscaled
+    probabilities would show (`calibrated_scores`); `seed` is that of its draws.
+    """
     rows = []
     for run, temperature, after in zip(runs, *scale_runs(runs), strict=True):
         row = {name: run.names[name] for name in (*RECIPE, "seed")}
@@ -69,6 +94,9 @@ def temperature_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
         for stage, logits in zip(CALIBRATION_STAGES, (run.test.logits, after), strict=True):
             scores = calibration_scores(run.test.labels, logits)
             row |= {f"{metric}_{stage}": value for metric, value in scores.items()}
+        random = generator(seed, Stream.CALIBRATED, int(run.names["seed"]))
+        perfect = calibrated_scores(run.test.logits, random)
+        row |= {f"{metric}_calibrated": value for metric, value in perfect.items()}
         rows.append(row)
     return tidy_table(rows)
 
@@ -76,7 +104,8 @@ def temperature_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
 def summary_table(table: pd.DataFrame, design: SeedDesign) -> pd.DataFrame:
     """Compute means over seeds with intervals, with one row for each recipe, score and stage.
 
-    The stages are before, after and after_minus_before.
+    The stages are before, after and after_minus_before, and for calibration errors `calibrated`: what a perfectly
+    calibrated model would show.
 
     Args:
         table: result of `temperature_table`.
@@ -92,6 +121,9 @@ def summary_table(table: pd.DataFrame, design: SeedDesign) -> pd.DataFrame:
             ends = (SCORES[metric].lowest, SCORES[metric].highest)
             for stage, values in (("before", before), ("after", after)):
                 rows.append({**names, "metric": metric, "stage": stage, **_mean_columns(values, design, *ends)})
+            if metric in CALIBRATION_ERRORS:
+                perfect = _mean_columns(group[f"{metric}_calibrated"], design, *ends)
+                rows.append({**names, "metric": metric, "stage": "calibrated", **perfect})
             change = _mean_columns(after - before, design)
             rows.append({**names, "metric": metric, "stage": "after_minus_before", **change})
     return tidy_table(rows)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from terralucas.data.split_files import class_shares
-from terralucas.evidence import calibration, fronts, leakage
+from terralucas.evidence import calibration, fronts, leakage, spatial_correlation
 from terralucas.statistics.run_predictions import RunPredictions, read_run_predictions
 from terralucas.statistics.run_status import ComparableRuns, RunStatus, comparable_runs
 from terralucas.statistics.seed_means import SeedDesign, mean_test_to_train
@@ -54,8 +54,9 @@ def evidence_tables(
     is_holdout: bool,
     level: float,
     pixel_size_m: float,
+    seed: int,
 ) -> dict[str, pd.DataFrame]:
-    """Compute the tables of fronts, calibration and overlap of chips.
+    """Compute the tables of fronts, calibration, overlap of chips and spatial correlation.
 
     Args:
         inputs: the inputs of the study.
@@ -66,6 +67,7 @@ def evidence_tables(
         is_holdout: whether all seeds share one split.
         level: confidence level of the intervals.
         pixel_size_m: side of a pixel on the ground in metres.
+        seed: seed of random permutations and draws.
 
     Returns:
         Tables by the names of their files.
@@ -76,7 +78,7 @@ def evidence_tables(
     labels = inputs.index["label"].to_numpy()
     priors = {seed: class_shares(labels[split == "train"], n_classes) for seed, split in parts.items()}
     traced = fronts.trace(runs, priors, monitor)
-    temperatures = calibration.temperature_table(runs)
+    temperatures = calibration.temperature_table(runs, seed)
     places = inputs.index[["easting_m", "northing_m"]].to_numpy(dtype=np.float64)
     side_m = float(inputs.index["height"].iloc[0]) * pixel_size_m
     return {
@@ -88,5 +90,6 @@ def evidence_tables(
         "calibration": calibration.summary_table(temperatures, design),
         "reliability": calibration.reliability_table(runs),
         "overlap": leakage.overlap_table(places, parts, side_m),
+        "correlation": spatial_correlation.correlation_table(runs, places, level, seed),
         "distance": leakage.distance_table(runs, places, parts, side_m, level),
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ class TableCell:
         whisker: positions of (low, estimate, high, zero) of an interval that is drawn in the cell.
         shown: whether the verdict on the drawn interval is that a difference is shown.
         bar: length of a bar, from 0 to 1.
+        word: the verdict in a word, which gets a symbol and a colour.
     """
 
     text: str
@@ -37,6 +39,7 @@ class TableCell:
     whisker: tuple[str, ...] | None = None
     shown: bool = False
     bar: float | None = None
+    word: str = ""
 
     @property
     def sort_key(self) -> str:
@@ -89,16 +92,33 @@ def crossed_text(row: pd.Series, metric: Score) -> str:
     return f"{name} {interval}" if interval else ""
 
 
-def score_cell(row: pd.Series, metric: Score, best: bool = False) -> TableCell:
-    """Make a cell with the pooled score and both intervals; the mean over seeds stands before its interval."""
-    crossed = crossed_text(row, metric)
-    small = [crossed] if crossed else []
-    seeds = metric.interval(row["seeds_low"], row["seeds_high"])
-    if seeds:
-        small.append(f"seeds {metric.text(row['mean'])} {seeds}")
-    if not small and pd.notna(row["pooled"]):
+def estimate_of(row: Mapping[Any, Any] | pd.Series, metric: Score) -> float:
+    """Return the estimate to show: the pooled score, or the mean over runs of a score that pooling changes."""
+    return float(row["mean"] if metric.recipe_interval == "seeds" else row["pooled"])
+
+
+def score_cell(row: pd.Series, metric: Score, best: bool = False, both: bool = True) -> TableCell:
+    """Make a cell with the score and its interval.
+
+    Args:
+        row: row of summary.csv or per_class.csv.
+        metric: the score.
+        best: whether the cell is the best of its column.
+        both: whether to show the interval over seeds too, after the mean over seeds.
+    """
+    seeds, value = metric.interval(row["seeds_low"], row["seeds_high"]), estimate_of(row, metric)
+    if metric.recipe_interval == "seeds":
+        small = [f"seeds {seeds}"] if seeds else []
+    elif both:
+        crossed = crossed_text(row, metric)
+        small = [crossed] if crossed else []
+        small += [f"seeds {metric.text(row['mean'])} {seeds}"] if seeds else []
+    else:
+        crossed = metric.interval(row["crossed_low"], row["crossed_high"])
+        small = [crossed] if crossed else []
+    if not small and pd.notna(value):
         small.append("no interval")
-    return TableCell(metric.text(row["pooled"]), tuple(small), row["pooled"], best)
+    return TableCell(metric.text(value), tuple(small), value, best)
 
 
 def best_text(values: pd.Series, metric: Score) -> str | None:

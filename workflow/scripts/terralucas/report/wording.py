@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from terralucas.tables.scores import NumberFormat
-from terralucas.tables.vocabulary import EQUIVALENT, INCONCLUSIVE, SHOWN
+from terralucas.tables.scores import NumberFormat, Score
+from terralucas.tables.vocabulary import EQUIVALENT, INCONCLUSIVE, SHOWN, WITHOUT
 
 LABELS = {"n_chips": "Chips", "sha256": "SHA-256", "lr": "Learning rate", "unit": "Unit of the values"}
 NO_PLACES = "The chips have no coordinates, so it is unknown whether they share ground."
@@ -95,21 +95,35 @@ def margin_text(margin: float, score: NumberFormat) -> str:
     return f"{number} point{'' if number == '1' else 's'}"
 
 
+def ways_text(seeds: float, chips: float) -> str:
+    """Say in short how many seeds, or how many times the chips of every class, would do; empty if neither would.
+
+    The numbers are predictions from an observed spread, so that they are rounded up to two digits.
+    """
+    ways = [f"about {_two_digits(seeds):.0f} seeds"] if not pd.isna(seeds) else []
+    if not pd.isna(chips) and chips <= _MOST_CHIPS:
+        ways.insert(0, f"about {factor_text(chips)} × the chips")
+    return " or ".join(ways)
+
+
 def needed_text(margin: str, seeds: float, chips: float) -> str:
     """Say how many seeds, or how many times the chips of every class, would decide a margin."""
-    ways = [f"{seeds:.0f} seeds"] if not pd.isna(seeds) else []
-    if not pd.isna(chips) and chips <= _MOST_CHIPS:
-        ways.append(f"{factor_text(chips)} times the chips")
+    ways = ways_text(seeds, chips)
     if not ways:
-        return f"neither more seeds nor more chips alone would decide {margin}"
-    alone = "" if len(ways) == 2 else f" (more {'chips' if 'seeds' in ways[0] else 'seeds'} alone would not do)"
-    return f"to decide {margin} it would need {' or '.join(ways)}{alone}"
+        return f"neither more seeds nor more chips alone could settle ± {margin}"
+    alone = "" if "seeds" in ways and "chips" in ways else f" (more {'chips' if 'seeds' in ways else 'seeds'} alone not)"
+    return f"{ways} could settle ± {margin}{alone}"
+
+
+def _two_digits(number: float) -> float:
+    """Round a number from 1 up to two digits."""
+    step = 10.0 ** max(np.floor(np.log10(number)) - 1, 0)
+    return float(np.ceil(number / step) * step)
 
 
 def factor_text(factor: float) -> str:
-    """Return a factor as text, rounded up; below 10 with one decimal, otherwise without decimals."""
-    digits = 1 if factor < 10 else 0
-    return f"{np.ceil(factor * 10**digits) / 10**digits:.{digits}f}"
+    """Return a factor as text, rounded up; below 3 with one decimal, otherwise to two digits at most."""
+    return f"{np.ceil(factor * 10) / 10:.1f}" if factor < 3 else f"{_two_digits(factor):.0f}"
 
 
 def contrast_state(row: Mapping[str, Any]) -> str:
@@ -123,3 +137,23 @@ def contrast_state(row: Mapping[str, Any]) -> str:
     if row["verdict"] == SHOWN:
         return "higher" if row["difference"] > 0 else "lower"
     return "same" if row["verdict"] == EQUIVALENT else "open"
+
+
+def state_word(row: Mapping[str, Any], score: Score) -> str:
+    """Return the state of a contrast a − b as one word about a: better, worse, equivalent, inconclusive; or no interval."""
+    words = {"same": "equivalent", "open": "inconclusive", "none": "no interval"}
+    state = contrast_state(row)
+    return words.get(state) or ("better" if (state == "higher") == score.higher_is_better else "worse")
+
+
+def class_set_text(classes: str, names: Mapping[str, str]) -> str:
+    """Return a set of classes as text: `all classes`, or `without “Grass”`.
+
+    Args:
+        classes: value of the column `classes`, such as `all` or `without 10`.
+        names: code → name of each class.
+    """
+    if not classes.startswith(WITHOUT):
+        return "all classes"
+    codes = classes.removeprefix(WITHOUT).split(", ")
+    return f"{WITHOUT}{list_text([f'“{names.get(code, code)}”' for code in codes])}"

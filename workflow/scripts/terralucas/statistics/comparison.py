@@ -30,17 +30,21 @@ from terralucas.statistics.power import Spreads, chips_needed, seeds_needed, sma
 from terralucas.statistics.recipe_scores import scores_table
 from terralucas.statistics.resampling import Design, Scores, combine, make_design, score_recipe
 from terralucas.statistics.run_predictions import Part
+from terralucas.statistics.spatial_intervals import spatial_table
 from terralucas.statistics.training_variance import SeedScores, TrainingVariance, training_variances
 from terralucas.statistics.variance import variance_table
 from terralucas.tables import vocabulary
 from terralucas.tables.scores import MAIN_SCORES
-from terralucas.tables.vocabulary import RECIPE, SCHEMA_VERSION, Difference, Recipe
+from terralucas.tables.vocabulary import PRIMARY, RECIPE, SCHEMA_VERSION, SECONDARY, WITHOUT, Difference, Recipe
 
-TABLES = ("summary", "per_class", "controls", "best_pair", "contrasts", "mixed_model", "power", "claims", "variance")
+TABLES = (
+    *("summary", "per_class", "controls", "best_pair", "contrasts", "mixed_model", "power", "claims", "variance"),
+    "spatial",
+)
 POWER = 0.8
 # The columns of tables that have no rows if a study names no contrasts.
 COLUMNS = {
-    "contrasts": ("classes", *contrasts.COLUMNS),
+    "contrasts": ("classes", *contrasts.COLUMNS, "role"),
     "mixed_model": (
         *("classes", "contrast", "scope", "metric", "difference", "crossed_low", "crossed_high"),
         *("mixed_difference", "mixed_low", "mixed_high", "mixed_p_value", "converged", "discrepancy"),
@@ -69,6 +73,7 @@ class Question:
         draws: number of bootstrap draws.
         seed: seed of the bootstrap.
         claims: claims of an earlier study; their contrasts are among `contrasts`.
+        primary: the primary score, one of MAIN_SCORES; all others are secondary.
     """
 
     classes: Sequence[Mapping[str, Any]]
@@ -81,6 +86,7 @@ class Question:
     draws: int
     seed: int
     claims: Sequence[Claim] = ()
+    primary: str = MAIN_SCORES[0]
 
     @classmethod
     def from_config(cls, report: Mapping[str, Any], classes: Sequence[Mapping[str, Any]], folds: int) -> Question:
@@ -102,6 +108,7 @@ class Question:
             draws=report["draws"],
             seed=report["seed"],
             claims=claimed,
+            primary=report["primary"],
         )
 
     @property
@@ -110,7 +117,7 @@ class Question:
         names: dict[str, tuple[int, ...]] = {"all": ()}
         if self.excluded:
             codes = ", ".join(str(self.classes[index]["code"]) for index in self.excluded)
-            names[f"without {codes}"] = self.excluded
+            names[f"{WITHOUT}{codes}"] = self.excluded
         return names
 
     def contrasts_of(self, recipes: Sequence[Recipe]) -> list[Contrast]:
@@ -135,6 +142,7 @@ def compare(
     groups: np.ndarray | None,
     question: Question,
     folder: Path,
+    blocks: Mapping[float, np.ndarray] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Compute all tables of the comparison.
 
@@ -147,6 +155,7 @@ def compare(
         groups: block of each chip, or None.
         question: the question of the study.
         folder: folder for the resampled scores; it can be deleted afterwards.
+        blocks: side in km → block of each chip, for the spatial intervals; none without places.
 
     Returns:
         The tables named in `TABLES`.
@@ -188,6 +197,7 @@ def compare(
         if asked:
             compared = contrasts_table(design, asked, load_scores, training, question.margins, question.level)
             compared = compared[~compared["metric"].str.contains(":")]
+            compared["role"] = np.where(compared["metric"] == question.primary, PRIMARY, SECONDARY)
             parts["contrasts"].append(_put_names_first(compared, classes=class_set))
             for metric in MAIN_SCORES:
                 mixed = mixed_model_table(pd.concat(runs), asked, compared, metric, question.level)
@@ -198,6 +208,20 @@ def compare(
             tests = _margin_tests(design, asked, load_scores, training, question)
             judged = claims.judge(question.claims, compared, power, tests, 1.0 - question.level)
             parts["claims"].append(_put_names_first(judged, classes=class_set))
+    parts["spatial"] = [
+        spatial_table(
+            recipes,
+            question.contrasts_of(recipes),
+            load,
+            test_to_train,
+            blocks or {},
+            len(question.classes),
+            question.level,
+            question.draws,
+            question.seed,
+            folder,
+        )
+    ]
     return {name: _joined(tables, COLUMNS.get(name, ())) for name, tables in parts.items()}
 
 

@@ -26,9 +26,6 @@ class Crossed:
     Attributes:
         estimate: (M,) pooled scores.
         drawn: for each score its distribution: draws of chips, with the uncertainty from training.
-        shown: for each score the distribution from which interval and tests are computed. It is `drawn`, or `drawn`
-            reflected at the estimate where the interval is basic.
-        basic: (M,) whether interval and tests are basic.
         acceleration: (M,) acceleration of the BCa interval.
         with_seeds: (M,) whether the uncertainty from training is contained; False with one seed.
         varies: (M,) whether there is an interval: its score has one (`Score.recipe_interval`), and draws of chips
@@ -37,8 +34,6 @@ class Crossed:
 
     estimate: np.ndarray
     drawn: tuple[SamplingDistribution, ...]
-    shown: tuple[SamplingDistribution, ...]
-    basic: np.ndarray
     acceleration: np.ndarray
     with_seeds: np.ndarray
     varies: np.ndarray
@@ -51,35 +46,27 @@ def crossed(design: Design, scores: Scores, training: TrainingVariance, of: Lite
         design: the design of the study.
         scores: Scores of a recipe or of a contrast.
         training: what is known about its variance from training.
-        of: whether `scores` are of a recipe or of a contrast; this decides which scores have a basic interval.
+        of: whether `scores` are of a recipe or of a contrast; this decides which scores have an interval.
     """
     kinds = [getattr(score_of(name), f"{of}_interval") for name in design.names]
-    basic = np.array([kind == "basic" for kind in kinds])
-    drawn, shown = [], []
-    for place, estimate in enumerate(scores.pooled):
+    drawn = []
+    for place in range(len(scores.pooled)):
         parts = (training.between, training.from_chips, training.free, training.overlap)
         known = tuple(float(part[place]) for part in parts)
         drawn.append(SamplingDistribution(scores.drawn[:, place], *known))
-        reflected = 2.0 * estimate - scores.drawn[:, place]
-        shown.append(SamplingDistribution(reflected, *known) if basic[place] else drawn[-1])
     defined = np.isfinite(scores.drawn)
     top = np.where(defined, scores.drawn, -np.inf).max(axis=0)
     varies = top - np.where(defined, scores.drawn, np.inf).min(axis=0) > 1e-7
     varies |= training.of_pooled > 0
-    varies &= np.array([kind != "none" for kind in kinds])
+    varies &= np.array([kind not in ("seeds", "none") for kind in kinds])
     acceleration = _acceleration(scores.left_out, design.strata, training.of_pooled)
-    return Crossed(scores.pooled, tuple(drawn), tuple(shown), basic, acceleration, training.known, varies)
+    return Crossed(scores.pooled, tuple(drawn), acceleration, training.known, varies)
 
 
 def limits(crossed: Crossed, level: float) -> np.ndarray:
-    """Compute the (2, M) limits of the crossed interval; NaN where there is none.
-
-    Limits are basic where `crossed.basic` is True, otherwise percentile. The calibration error of few chips is too
-    large on average. The draws add about the same bias once more, and the basic interval (Davison & Hinkley 1997,
-    ch. 5) subtracts it.
-    """
+    """Compute the (2, M) percentile limits of the crossed interval; NaN where there is none."""
     shares = np.broadcast_to(np.array([[0.5 - level / 2.0], [0.5 + level / 2.0]]), (2, len(crossed.estimate)))
-    return _quantiles(crossed, crossed.shown, shares)
+    return _quantiles(crossed, shares)
 
 
 def method(crossed: Crossed) -> list[str]:
@@ -88,10 +75,7 @@ def method(crossed: Crossed) -> list[str]:
     The name starts with `chips` if there is one seed, because the interval then does not contain the uncertainty from
     training.
     """
-    return [
-        ("crossed" if seeds else "chips") + ("_basic" if basic else "_percentile")
-        for basic, seeds in zip(crossed.basic, crossed.with_seeds, strict=True)
-    ]
+    return [f"{'crossed' if seeds else 'chips'}_percentile" for seeds in crossed.with_seeds]
 
 
 def bca(crossed: Crossed, level: float) -> np.ndarray:
@@ -106,7 +90,7 @@ def bca(crossed: Crossed, level: float) -> np.ndarray:
     # If all draws lie on one side of the estimate, the bias is infinite, and the limits are undefined.
     bias = stats.norm.ppf(np.where((below > 0) & (below < 1), below, np.nan))
     z = bias + stats.norm.ppf([[0.5 - level / 2.0], [0.5 + level / 2.0]])
-    return _quantiles(crossed, crossed.drawn, stats.norm.cdf(bias + z / (1.0 - crossed.acceleration * z)))
+    return _quantiles(crossed, stats.norm.cdf(bias + z / (1.0 - crossed.acceleration * z)))
 
 
 def two_sided_p(crossed: Crossed) -> np.ndarray:
@@ -135,11 +119,11 @@ def exceeding_p(crossed: Crossed, margin: np.ndarray) -> np.ndarray:
     return np.minimum(2.0 * np.minimum(_tail(crossed, margin, False), _tail(crossed, -margin, True)), 1.0)
 
 
-def _quantiles(crossed: Crossed, distributions: tuple[SamplingDistribution, ...], shares: np.ndarray) -> np.ndarray:
+def _quantiles(crossed: Crossed, shares: np.ndarray) -> np.ndarray:
     """Return the (2, M) quantiles; NaN where there is no interval or a share is undefined."""
     quantiles = np.full(shares.shape, np.nan)
     for index in np.flatnonzero(crossed.varies & np.isfinite(shares).all(axis=0)):
-        quantiles[:, index] = [distributions[index].quantile(float(share)) for share in shares[:, index]]
+        quantiles[:, index] = [crossed.drawn[index].quantile(float(share)) for share in shares[:, index]]
     return quantiles
 
 
@@ -147,7 +131,7 @@ def _tail(crossed: Crossed, bounds: np.ndarray, above: bool) -> np.ndarray:
     """Return the (M,) probability at or beyond the bounds, which is never 0 (Davison & Hinkley 1997, ch. 4)."""
     shares = np.full(len(bounds), np.nan)
     for index in np.flatnonzero(crossed.varies & np.isfinite(bounds)):
-        each, bound = crossed.shown[index], float(bounds[index])
+        each, bound = crossed.drawn[index], float(bounds[index])
         share = 1.0 - each.below(bound, strictly=True) if above else each.below(bound)
         shares[index] = (share * len(each.draws) + 1.0) / (len(each.draws) + 1.0)
     return shares

@@ -25,6 +25,7 @@ def study_tables(
     groups: np.ndarray | None,
     question: Question,
     is_holdout: bool,
+    blocks: Mapping[float, np.ndarray] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Compute the tables of runs, recipes, controls, contrasts and classes.
 
@@ -37,6 +38,7 @@ def study_tables(
         groups: (n,) block of each chip, or None if chips are split one by one.
         question: the question of the study.
         is_holdout: whether all seeds share one split.
+        blocks: side in km → (n,) block of each chip, for the spatial intervals; none without places.
 
     Returns:
         Tables by the names of their files.
@@ -68,6 +70,7 @@ def study_tables(
             groups,
             question,
             Path(folder),
+            blocks,
         )
     return tables | {
         "runs": run_tables.runs_table(statuses, results),

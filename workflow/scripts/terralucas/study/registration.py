@@ -20,6 +20,8 @@ def plan_of(config: Mapping[str, Any]) -> dict[str, Any]:
         # Without claims, the key is omitted, so that plans that were recorded before this key existed stay equal.
         **({"claims": config["report"]["claims"]} if config["report"]["claims"] else {}),
         "metrics": ["macro_accuracy", "micro_accuracy"],
+        # Likewise: before this key existed, macro accuracy was always the first score.
+        **({"primary": config["report"]["primary"]} if config["report"]["primary"] != "macro_accuracy" else {}),
         "grid": config["grid"],
         "split": config["split"],
     }

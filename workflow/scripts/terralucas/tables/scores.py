@@ -15,7 +15,7 @@ import pandas as pd
 from terralucas.tables import score_formulas as formulas
 from terralucas.tables.score_formulas import Sums
 
-IntervalKind = Literal["percentile", "basic", "none"]
+IntervalKind = Literal["percentile", "seeds", "none"]
 # A line must not break between a number and its percent sign.
 PERCENT_SIGN = "\u00a0%"
 # Labels that start with an abbreviation or a name keep their capital letter inside a sentence.
@@ -48,14 +48,12 @@ class NumberFormat:
         return " points" if self.percent else ""
 
     def signed(self, value: float) -> str:
-        """Format a difference with its sign; a value that would be rounded to zero keeps its first digit."""
+        """Format a difference with its sign; a value that is rounded to zero has none."""
         if pd.isna(value):
             return "—"
         scaled, digits = (100 * value, 1) if self.percent else (value, 3)
         text = f"{scaled:+.{digits}f}"
-        if scaled != 0 and float(text) == 0:
-            text = np.format_float_positional(scaled, precision=1, fractional=False, sign=True)
-        return (text if scaled != 0 else text.lstrip("+-")).replace("-", "−")
+        return (text if float(text) != 0 else text.lstrip("+-")).replace("-", "−")
 
 
 PERCENT = NumberFormat(percent=True)
@@ -73,10 +71,10 @@ class Score(NumberFormat):
         is_proper: whether the score is proper: the true probabilities have the best expected score (Gneiting & Raftery
             2007).
         lowest, highest: ends of the range; intervals are clipped to it.
-        recipe_interval: kind of interval for a recipe. `basic` is for biased scores: the draws are biased against the
-            estimate as the estimate is against the truth, and the basic interval subtracts that bias.
-            benchmarks/coverage.py measures which kind has the right coverage; `none` if no kind has.
-        contrast_interval: kind of interval for a contrast, in which the biases of the two recipes may cancel.
+        recipe_interval: kind of interval for a recipe, `none` if no kind covers well enough (benchmarks/coverage.py).
+            `seeds` is for scores that pooling changes: their estimate is the mean over runs, and only the interval over
+            seeds is given.
+        contrast_interval: likewise for a contrast.
         page_table: table of the report that shows the score: `right` (how often predictions are right) or `agreement`
             (agreement beyond chance, and probabilities).
         in_runs: whether runs.csv has a column with the score.
@@ -142,7 +140,9 @@ SCORES = {
         "ECE",
         formulas.ece,
         higher_is_better=False,
-        recipe_interval="basic",
+        # Pooling the seeds cancels errors that every run has.
+        recipe_interval="seeds",
+        contrast_interval="seeds",
         page_table="agreement",
         in_runs=True,
     ),
@@ -151,8 +151,8 @@ SCORES = {
         "Classwise ECE",
         formulas.classwise_ece,
         higher_is_better=False,
-        recipe_interval="basic",
-        contrast_interval="basic",
+        recipe_interval="seeds",
+        contrast_interval="seeds",
         page_table="agreement",
     ),
 }

@@ -19,6 +19,8 @@ REFUTED, REFUTED_AS_EQUIVALENT, REFUTED_BUT_SMALL = (
     "refuted: equivalent",
     "refuted, by a difference smaller than the margin",
 )
+# Roles of scores in contrasts.csv: the question is answered in the primary score.
+PRIMARY, SECONDARY = "primary", "secondary"
 RELATION_HIGHER, RELATION_LOWER, RELATION_EQUIVALENT = "higher", "lower", "equivalent"
 NADEAU_BENGIO = "nadeau_bengio_t"
 FIXED_SPLIT = "t_fixed_split"
@@ -30,7 +32,9 @@ FAILED, MISSING = "failed", "missing"
 EQUAL_MICRO = "macro_accuracy_at_equal_micro"
 CALIBRATION_STAGES = ("before", "after")
 CALIBRATION_SCORES = ("nll", "brier", "ece", "classwise_ece")
+CALIBRATION_ERRORS = ("ece", "classwise_ece")
 ALL_CLASSES = "all"
+WITHOUT = "without "
 
 
 def control_as_recipe(control: str) -> Recipe:

@@ -1,4 +1,4 @@
-"""The section “The answer”: a sentence about each contrast of the question."""
+"""The section “The answer”: one row and one sentence for each contrast of the question."""
 
 from __future__ import annotations
 
@@ -7,71 +7,133 @@ from typing import Any
 
 import pandas as pd
 
-from terralucas.report.wording import contrast_state, margin_text, needed_text, p_sentence
+from terralucas.report.page_tables import Column, PageTable, Row, TableCell
+from terralucas.report.wording import contrast_state, margin_text, needed_text, p_sentence, state_word, ways_text
 from terralucas.tables.scores import MAIN_SCORES, SCORES
-from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED
+from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, PRIMARY
+
+
+def ordered_scores(contrasts: pd.DataFrame) -> list[str]:
+    """Return the main scores, the primary one first."""
+    primary = contrasts.loc[contrasts["role"] == PRIMARY, "metric"].unique()
+    return sorted(MAIN_SCORES, key=lambda name: name not in primary)
+
+
+def answer_table(contrasts: pd.DataFrame, power: pd.DataFrame) -> PageTable | None:
+    """Make the table of the first screen: a row for each contrast, with one interval and one word for each main score.
+
+    Args:
+        contrasts: contrasts.csv.
+        power: power.csv.
+
+    Returns:
+        None if the study names no contrasts.
+    """
+    names = ordered_scores(contrasts)
+    rows = []
+    for contrast, by_metric in _asked(contrasts):
+        a, _, b = contrast.partition(" − ")
+        cells = [_cell(by_metric[name]) for name in names if name in by_metric]
+        settles = _settles([by_metric[name] for name in names if name in by_metric], power)
+        rows.append(Row((f"{a} against {b}",), [*cells, TableCell(settles[0], settles[1:])]))
+    if not rows:
+        return None
+    columns = [
+        Column(SCORES[name].label, f"{'secondary' if number else 'primary score'}, difference in points")
+        for number, name in enumerate(names)
+    ]
+    caption = "Is the first setting better than the second, averaged over all other settings?"
+    columns.append(Column("What would settle it", "rough", is_text=True))
+    return PageTable(caption, columns, rows, Column("Comparison", is_text=True))
+
+
+def _asked(contrasts: pd.DataFrame) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+    """Return for each contrast of the question its rows of the main scores, by score."""
+    asked = contrasts[
+        (contrasts["family"] == AVERAGED)
+        & (contrasts["classes"] == ALL_CLASSES)
+        & contrasts["metric"].isin(list(MAIN_SCORES))
+    ]
+    return [
+        (str(name), {row["metric"]: row for row in rows.to_dict("records")})
+        for name, rows in asked.groupby("contrast", sort=False)
+    ]
+
+
+def _cell(row: Mapping[str, Any]) -> TableCell:
+    metric = SCORES[row["metric"]]
+    interval = metric.gap(row["crossed_low"], row["crossed_high"]) or "no interval"
+    return TableCell(metric.signed(row["difference"]), (interval,), row["difference"], word=state_word(row, metric))
+
+
+def _settles(rows: Sequence[Mapping[str, Any]], power: pd.DataFrame) -> tuple[str, ...]:
+    """Say in short lines what would settle the scores that are open."""
+    needs = _needs(power)
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        need = needs.get(_key(row))
+        if contrast_state(row) == "open" and need is not None and row["n_seeds"] > 1 and not _has_power(row, need):
+            text = ways_text(need["seeds_needed"], need["chips_factor_needed"])
+            lines.setdefault(text or "more seeds or chips alone would not", []).append(SCORES[row["metric"]].prose)
+    if not lines:
+        return ("—",)
+    if len(lines) == 1 and len(next(iter(lines.values()))) == len(rows):
+        return (next(iter(lines)),)
+    return tuple(f"{text} ({' and '.join(names)})" for text, names in lines.items())
+
+
+def _has_power(row: Mapping[str, Any], need: Mapping[str, Any]) -> bool:
+    return need["seeds_needed"] <= row["n_seeds"] or need["chips_factor_needed"] == 1
 
 
 def answer_items(contrasts: pd.DataFrame, power: pd.DataFrame, level: float) -> list[dict[str, str]]:
-    """Write a sentence for each contrast of the question: the result in macro and micro accuracy, with intervals.
+    """Write a sentence for each contrast of the question: the result in the main scores, with intervals.
 
     Returns:
-        Records of contrast, state (of macro accuracy: higher, lower, same, open or none) and sentence.
+        Records of contrast, state (of the primary score: higher, lower, same, open or none) and sentence.
     """
-    asked = contrasts[(contrasts["family"] == AVERAGED) & (contrasts["classes"] == ALL_CLASSES)]
-    needs = {_key(row): row for row in power[power["classes"] == ALL_CLASSES].to_dict("records")}
-    items = []
-    for name, rows in asked.groupby("contrast", sort=False):
-        by_metric = {row["metric"]: row for row in rows.to_dict("records")}
-        chosen = [by_metric[metric] for metric in MAIN_SCORES if metric in by_metric]
-        if not chosen:
-            continue
-        text = _sentence(chosen, [_need(row, needs.get(_key(row))) for row in chosen], 1.0 - level)
-        sentence = f"{text[0].upper()}{text[1:]}."
-        items.append({"contrast": str(name), "state": contrast_state(chosen[0]), "sentence": sentence})
+    needs, names, items = _needs(power), ordered_scores(contrasts), []
+    for contrast, by_metric in _asked(contrasts):
+        rows = [by_metric[name] for name in names if name in by_metric]
+        clauses = [_clause(row, 1.0 - level) for row in rows]
+        wishes = [_need(row, needs.get(_key(row))) for row in rows]
+        texts = [f"{clause[0].upper()}{clause[1:]}." for clause in clauses]
+        for wish in dict.fromkeys(wish for wish in wishes if wish):
+            last = max(number for number, each in enumerate(wishes) if each == wish)
+            texts[last] += f" {wish[0].upper()}{wish[1:]}."
+        items.append({"contrast": contrast, "state": contrast_state(rows[0]), "sentence": " ".join(texts)})
     return items
+
+
+def _needs(power: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, Any]]:
+    return {_key(row): row for row in power[power["classes"] == ALL_CLASSES].to_dict("records")}
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return row["contrast"], row["scope"], row["metric"]
 
 
-def _sentence(rows: Sequence[Mapping[str, Any]], needs: Sequence[str], alpha: float) -> str:
-    """Join the clauses of a contrast's scores; a need that both scores share is written once."""
-    if len(rows) > 1 and needs[0] and len(set(needs)) == 1 and {contrast_state(row) for row in rows} == {"open"}:
-        first, second = (f"{SCORES[row['metric']].prose} ({_gap(row)})" for row in rows)
-        return f"{first} is inconclusive, and so is {second}; {needs[0]}"
-    return "; ".join(_clause(row, need, alpha) for row, need in zip(rows, needs, strict=True))
-
-
-def _gap(row: Mapping[str, Any]) -> str:
-    metric = SCORES[row["metric"]]
-    return (
-        f"{metric.signed(row['difference'])}{metric.unit} {metric.gap(row['crossed_low'], row['crossed_high'])}".strip()
-    )
-
-
-def _clause(row: Mapping[str, Any], need: str, alpha: float) -> str:
-    metric, gap, what = SCORES[row["metric"]], _gap(row), contrast_state(row)
+def _clause(row: Mapping[str, Any], alpha: float) -> str:
+    metric, what = SCORES[row["metric"]], contrast_state(row)
     a, _, b = row["contrast"].partition(" − ")
     if pd.isna(row["difference"]):
         return f"{metric.prose} could not be compared"
-    one_seed = ", for new chips alone: one seed says nothing of new training" if row["n_seeds"] < 2 else ""
+    difference = f"{metric.signed(row['difference'])}{metric.unit}"
     if what == "none":
-        return f"{metric.prose} differs by {gap} without an interval, so that nothing is shown"
+        return f"{metric.prose} differs by {difference}; there is no interval, so that nothing is shown"
+    span = f"anything from {metric.signed(row['crossed_low'])} to {metric.signed(row['crossed_high'])}"
+    one_seed = " for new chips alone: one seed says nothing of new training" if row["n_seeds"] < 2 else ""
     if what in ("higher", "lower"):
         small = row["p_equivalence_holm"] < alpha
-        within = f", which is less than the margin of {margin_text(row['margin'], metric)}" if small else ""
-        return f"in {metric.prose} {a} is {what} than {b}: {gap}, {p_sentence(row['p_holm'])}{within}{one_seed}"
+        within = f", and less than the margin of {margin_text(row['margin'], metric)}" if small else ""
+        word = state_word(row, metric)
+        p = p_sentence(row["p_holm"])
+        return f"{a} is {word} than {b} in {metric.prose}: {difference}, {span} ({p}){within}{one_seed}"
     if what == "same":
-        probability = p_sentence(row["p_equivalence_holm"])
         margin = margin_text(row["margin"], metric)
-        return f"in {metric.prose} {a} and {b} are equivalent within ± {margin}: {gap}, {probability}{one_seed}"
-    if row["n_seeds"] < 2:
-        return f"{metric.prose} is inconclusive with one seed: {gap} for new chips alone"
-    if not need:
-        return f"{metric.prose} is inconclusive: {gap}"
-    return f"{metric.prose} is inconclusive: {gap}; {need}"
+        p = p_sentence(row["p_equivalence_holm"])
+        return f"{a} and {b} are equivalent in {metric.prose}, within ± {margin}: {difference}, {span} ({p}){one_seed}"
+    return f"no clear difference in {metric.prose}: {difference}, {span}{one_seed}"
 
 
 def _need(row: Mapping[str, Any], need: Mapping[str, Any] | None) -> str:
@@ -79,9 +141,7 @@ def _need(row: Mapping[str, Any], need: Mapping[str, Any] | None) -> str:
 
     The text is empty with one seed, because the need is then unknown, and if this design has the power to decide.
     """
-    if need is None or row["n_seeds"] < 2:
+    if need is None or row["n_seeds"] < 2 or contrast_state(row) != "open" or _has_power(row, need):
         return ""
-    seeds, chips = need["seeds_needed"], need["chips_factor_needed"]
-    if seeds <= row["n_seeds"] or chips == 1:
-        return ""
-    return needed_text(margin_text(row["margin"], SCORES[row["metric"]]), seeds, chips)
+    margin = margin_text(row["margin"], SCORES[row["metric"]])
+    return needed_text(margin, need["seeds_needed"], need["chips_factor_needed"])

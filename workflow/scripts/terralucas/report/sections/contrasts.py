@@ -8,7 +8,14 @@ from typing import Any
 import pandas as pd
 
 from terralucas.report.page_tables import Column, PageTable, Row, TableCell, scale
-from terralucas.report.wording import contrast_state, count_text, margin_text, p_text
+from terralucas.report.wording import (
+    class_set_text,
+    contrast_state,
+    count_text,
+    margin_text,
+    p_text,
+    state_word,
+)
 from terralucas.tables.scores import MAIN_SCORES, SCORES, Score
 from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, CELL
 
@@ -26,7 +33,9 @@ def verdict_counts(contrasts: pd.DataFrame, metric: str) -> str:
     return f"{SCORES[metric].label}, {'; '.join(parts)}." if parts else ""
 
 
-def contrast_table(contrasts: pd.DataFrame, name: str, classes: str, level: float) -> PageTable | None:
+def contrast_table(
+    contrasts: pd.DataFrame, name: str, classes: str, level: float, names: Mapping[str, str]
+) -> PageTable | None:
     """Make a table of the contrasts of one score, with both intervals, tests and verdict; None without contrasts."""
     metric = SCORES[name]
     rows = contrasts[(contrasts["metric"] == name) & (contrasts["classes"] == classes)].to_dict("records")
@@ -53,14 +62,10 @@ def contrast_table(contrasts: pd.DataFrame, name: str, classes: str, level: floa
         else "no seeds interval"
     )
     caption = (
-        f"Paired differences A − B in {metric.prose}, {_classes_text(classes)}: pooled, with "
+        f"Paired differences A − B in {metric.prose}, {class_set_text(classes, names)}: pooled, with "
         f"{100 * level:g}\u00a0% intervals (crossed: new seeds and new chips; {seeds}). {higher}.{within}"
     )
     return PageTable(caption, columns, body, Column("Contrast A − B", is_text=True))
-
-
-def _classes_text(classes: str) -> str:
-    return "all classes" if classes == ALL_CLASSES else f"{classes} (class code)"
 
 
 def _contrast_cells(row: dict[str, Any], metric: Score, place: Any, has_margin: bool, mcnemar: bool) -> list[TableCell]:
@@ -71,9 +76,10 @@ def _contrast_cells(row: dict[str, Any], metric: Score, place: Any, has_margin: 
     small += [f"seeds {metric.signed(row['seeds_difference'])} {seeds}"] if seeds else []
     marks = (row["crossed_low"], row["difference"], row["crossed_high"], 0.0)
     over = {AVERAGED: "all other settings", CELL: row["scope"]}.get(row["family"], "interaction")
-    verdicts = {"higher": "A higher", "lower": "A lower", "same": "equivalent", "none": "no interval"}
+    word = state_word(row, metric)
+    verdict = {"better": "A better", "worse": "A worse", "inconclusive": "—"}.get(word, word)
     if row["family"] not in (AVERAGED, CELL):
-        verdicts |= {"higher": "above zero", "lower": "below zero"}
+        verdict = {"higher": "above zero", "lower": "below zero"}.get(what, verdict)
     cells = [
         TableCell(over),
         TableCell(metric.signed(row["difference"]), tuple(small), row["difference"]),
@@ -130,17 +136,17 @@ def _scope(row: Mapping[str, Any]) -> str:
     return ", ".join([*parts, "all classes" if row["classes"] == ALL_CLASSES else row["classes"]])
 
 
-def contrast_tables(contrasts: pd.DataFrame, level: float) -> list[dict[str, Any]]:
+def contrast_tables(contrasts: pd.DataFrame, level: float, names: Mapping[str, str]) -> list[dict[str, Any]]:
     """Make the tables of contrasts; those of macro and micro accuracy over all classes are open, others are folded."""
     parts: list[dict[str, Any]] = []
     sets = list(dict.fromkeys(contrasts["classes"]))
     for classes in sets:
         for name in MAIN_SCORES:
-            table = contrast_table(contrasts, name, classes, level)
-            title = f"{SCORES[name].label}, {'all classes' if classes == ALL_CLASSES else classes}"
+            table = contrast_table(contrasts, name, classes, level, names)
+            title = f"{SCORES[name].label}, {class_set_text(classes, names)}"
             parts.append({"title": title, "open": classes == ALL_CLASSES, "table": table})
     for name in sorted(SCORES, key=lambda name: SCORES[name].page_table != "right"):
         if name not in MAIN_SCORES:
-            table = contrast_table(contrasts, name, ALL_CLASSES, level)
+            table = contrast_table(contrasts, name, ALL_CLASSES, level, names)
             parts.append({"title": f"{SCORES[name].label}, all classes", "open": False, "table": table})
     return [part for part in parts if part["table"] is not None]

@@ -7,11 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from terralucas.report.page_tables import PageTable, recipe_name
-from terralucas.report.score_tables import interval_words, score_table
-from terralucas.report.wording import count_text
-from terralucas.tables.scores import MAIN_SCORES, PERCENT_SIGN, SCORES
-from terralucas.tables.vocabulary import ALL_CLASSES, RECIPE
+from terralucas.report.page_tables import recipe_name
+from terralucas.tables.scores import PERCENT_SIGN, SCORES
+from terralucas.tables.vocabulary import ALL_CLASSES
+
+
+def lead_sentence(best_pair: pd.DataFrame, primary: str) -> str:
+    """Say in one sentence whether the best recipe beats the best cheap rule in the primary score; empty if unknown."""
+    rows = best_pair[(best_pair["classes"] == ALL_CLASSES) & (best_pair["metric"] == primary)].to_dict("records")
+    return _sentence(rows[0]) if rows else ""
 
 
 def control_sentences(best_pair: pd.DataFrame) -> list[str]:
@@ -42,20 +46,3 @@ def _sentence(row: Mapping[str, Any]) -> str:
         return f"No recipe is shown to beat a simple rule in {metric.prose}: {recipe} against {other}: {gap}."
     is_better = (row["difference"] > 0) == metric.higher_is_better
     return f"{recipe[0].upper()}{recipe[1:]} is {'better' if is_better else 'worse'} than {other}: {gap}."
-
-
-def control_table(controls: pd.DataFrame, summary: pd.DataFrame) -> PageTable | None:
-    """Make a table of the controls and the best recipes, sorted by macro accuracy; None without controls."""
-    scores = controls[controls["classes"] == ALL_CLASSES]
-    if scores.empty:
-        return None
-    own = summary[summary["classes"] == ALL_CLASSES]
-    leaders = own[own["metric"].isin(MAIN_SCORES)].sort_values("pooled", ascending=False, kind="stable")
-    names = leaders.drop_duplicates("metric")[RECIPE].drop_duplicates()
-    both = pd.concat([scores, own.merge(names, on=RECIPE)], ignore_index=True)
-    count = len(own[RECIPE].drop_duplicates())
-    caption = (
-        f"Controls, and of {count_text(count, 'recipe')} the best in macro and in micro accuracy, on the same splits. "
-        f"{interval_words(both)}. Controls are grey; those with a backbone’s name read its features."
-    )
-    return score_table(both, ("macro_accuracy", "micro_accuracy", "macro_f1", "mcc", "nll"), caption)

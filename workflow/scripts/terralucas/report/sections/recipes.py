@@ -1,21 +1,24 @@
-"""The section “Recipes”: the scores of all recipes."""
+"""The section “Recipes”: the ranking of recipes and controls, and all their scores."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from terralucas.report import score_tables
-from terralucas.report.page_tables import recipe_name, score_cell
+from terralucas.report.page_tables import PageTable, recipe_name
+from terralucas.report.wording import class_set_text, count_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES, CONTROL, RECIPE
 
-# The scores are divided between two tables, because one table would be wider than a screen.
+# The scores of the folded tables are divided, because one table would be wider than a screen.
 PAGE_TABLES = {
     caption: [name for name, score in SCORES.items() if score.page_table == kind]
     for kind, caption in (("right", "How often recipes are right"), ("agreement", "Agreement and probabilities"))
 }
+RANKING = ("macro_accuracy", "micro_accuracy", "macro_f1", "worst_class_recall", "mcc", "nll")
 
 
 def leader_cards(summary: pd.DataFrame) -> list[dict[str, Any]]:
@@ -27,15 +30,17 @@ def leader_cards(summary: pd.DataFrame) -> list[dict[str, Any]]:
         card: dict[str, Any] = {"metric": metric, "of": len(scores), "value": None, "recipes": []}
         if len(scores):
             card["value"] = metric.text(scores["pooled"].max())
-            for _, row in scores[scores["pooled"].map(metric.text) == card["value"]].iterrows():
-                small = score_cell(row, metric).small
-                card["recipes"].append({"name": recipe_name(row), "intervals": "; ".join(small)})
+            tied = scores[scores["pooled"].map(metric.text) == card["value"]]
+            card["recipes"] = [recipe_name(row) for _, row in tied.iterrows()]
         cards.append(card)
     return cards
 
 
 def leader_sentences(summary: pd.DataFrame, classes: pd.DataFrame, chance: float) -> list[str]:
-    """Compare the interval of the best recipe with guessing, and with always predicting the most common class."""
+    """Say for how many recipes the interval lies above guessing, and above always predicting the most common class.
+
+    The interval of the highest of several recipes is not one of 95 %, so that no sentence is about it alone.
+    """
     largest = classes.loc[classes["n"].idxmax()]
     references = {
         "macro_accuracy": ("guessing", chance),
@@ -43,37 +48,54 @@ def leader_sentences(summary: pd.DataFrame, classes: pd.DataFrame, chance: float
     }
     sentences = []
     for name, (reference, level) in references.items():
-        scores = summary[(summary["metric"] == name) & (summary["classes"] == ALL_CLASSES)].dropna(subset=["pooled"])
-        if scores.empty:
-            continue
-        best = scores.loc[scores["pooled"].idxmax()]
-        if pd.isna(best["crossed_low"]):
-            verdict = "there is no interval to compare it with"
-        else:
-            side = "above" if best["crossed_low"] > level else "below" if best["crossed_high"] < level else ""
-            verdict = f"the interval of the best lies {side} that" if side else "the interval of the best includes that"
         metric = SCORES[name]
+        scores = summary[(summary["metric"] == name) & (summary["classes"] == ALL_CLASSES)].dropna(subset=["pooled"])
+        known = scores.dropna(subset=["crossed_low"])
+        if known.empty:
+            continue
+        above, below = int((known["crossed_low"] > level).sum()), int((known["crossed_high"] < level).sum())
+        of = count_text(len(known), "recipe")
+        under = f", and of {below} below" if below else ""
         sentences.append(
-            f"In {metric.prose} {reference} would score about {metric.text(level)}{PERCENT_SIGN}: {verdict}."
+            f"In {metric.prose} {reference} would score about {metric.text(level)}{PERCENT_SIGN}: the interval of "
+            f"{above} of {of} lies above that{under}."
         )
     return sentences
 
 
-def recipe_tables(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """Make two tables of scores of recipes and controls for each set of classes."""
-    parts = []
-    for classes, table in summary.groupby("classes", sort=False):
-        which = "of all classes" if classes == ALL_CLASSES else f"{classes} (class code)"
-        notes = (
-            " ★ marks the best of a column, which is not a tested difference."
-            if len(table[RECIPE].drop_duplicates()) > 1
-            else ""
-        )
-        notes += " Controls are grey." if (table["loss"] == CONTROL).any() else ""
-        words = score_tables.interval_words(table)
-        page_tables = [
-            score_tables.score_table(table, names, f"{caption}, {which}. {words}.{notes}")
-            for caption, names in PAGE_TABLES.items()
+def ranking_table(summary: pd.DataFrame, controls: pd.DataFrame, primary: str) -> PageTable:
+    """Make the table of recipes and controls over all classes, the best in the primary score first."""
+    both = pd.concat([summary, controls], ignore_index=True)
+    table = both[both["classes"] == ALL_CLASSES]
+    caption = (
+        f"Recipes{' and controls (grey)' if len(controls) else ''}, the highest {SCORES[primary].prose} first. "
+        f"{score_tables.interval_words(table, both=False)}.{_star(table)}"
+    )
+    return score_tables.score_table(table, RANKING, caption, primary, both=False)
+
+
+def recipe_tables(table: pd.DataFrame, names: Mapping[str, str], primary: str) -> list[dict[str, Any]]:
+    """Make the folded tables of all scores with both intervals, for each set of classes.
+
+    Args:
+        table: summary.csv with the rows of controls.csv.
+        names: code → name of each class.
+        primary: score by which the rows are sorted.
+    """
+    parts: list[dict[str, Any]] = []
+    for classes, of_set in table.groupby("classes", sort=False):
+        which = class_set_text(str(classes), names)
+        words = score_tables.interval_words(of_set)
+        page_tables: Sequence[PageTable] = [
+            score_tables.score_table(of_set, scores, f"{caption}, {which}. {words}.{_star(of_set)}", primary)
+            for caption, scores in PAGE_TABLES.items()
         ]
         parts.append({"name": which, "tables": page_tables})
     return parts
+
+
+def _star(table: pd.DataFrame) -> str:
+    if len(table[RECIPE].drop_duplicates()) < 2:
+        return ""
+    grey = " Controls are grey." if (table["loss"] == CONTROL).any() else ""
+    return f" ★ marks the best of a column, which is not a tested difference.{grey}"

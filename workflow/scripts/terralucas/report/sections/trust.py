@@ -1,0 +1,112 @@
+"""The box “How far to trust it”: what limits the answer, in a few lines beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from terralucas.report.sections.space import WIDER, correlated_recipes, widening
+from terralucas.report.wording import count_text
+from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN
+from terralucas.tables.vocabulary import ALL_CLASSES, CHIPS, CONTROL
+
+# A class with fewer test chips has a recall that one chip moves by more than 3 points.
+FEW_CHIPS = 30
+# From these shares on, a line is marked.
+_MANY = 0.5
+
+
+@dataclass(frozen=True)
+class TrustItem:
+    """A line of the box: what it is about, what was found, and whether it weakens the answer."""
+
+    label: str
+    text: str
+    weakens: bool
+
+
+def trust_items(
+    per_class: pd.DataFrame,
+    variance: pd.DataFrame,
+    overlap: pd.DataFrame,
+    spatial: pd.DataFrame,
+    correlation: pd.DataFrame,
+    runs: pd.DataFrame,
+    simulated: bool,
+    random_weights: list[str],
+) -> list[TrustItem]:
+    """Collect what a reader must know before believing the answer.
+
+    Args:
+        per_class, variance, overlap, spatial, correlation, runs: the tables of these names.
+        simulated: whether the chips are simulated.
+        random_weights: backbones whose weights are random.
+    """
+    items = [_origin(simulated, random_weights), _rarest(per_class), _training(variance), _ground(overlap)]
+    return [each for each in [*items, _space(spatial, correlation), _epochs(runs)] if each is not None]
+
+
+def _origin(simulated: bool, random_weights: list[str]) -> TrustItem:
+    chips = "simulated" if simulated else "real"
+    weights = f"random weights ({', '.join(random_weights)})" if random_weights else "pre-trained weights"
+    return TrustItem("Chips and weights", f"{chips} chips, {weights}", simulated or bool(random_weights))
+
+
+def _rarest(per_class: pd.DataFrame) -> TrustItem | None:
+    recall = per_class[(per_class["metric"] == "recall") & (per_class["classes"] == ALL_CLASSES)]
+    chips = recall.groupby("class_name", sort=False)["n"].max()
+    chips = chips[chips > 0]
+    if chips.empty:
+        return None
+    n = int(chips.min())
+    one = 100.0 / n / len(chips)
+    text = f"“{chips.idxmin()}”, {count_text(n, 'test chip')}: one more right is {one:.1f} points of macro accuracy"
+    return TrustItem("Rarest class", text, n < FEW_CHIPS)
+
+
+def _training(variance: pd.DataFrame) -> TrustItem | None:
+    rows = variance[
+        variance["classes"].eq(ALL_CLASSES)
+        & variance["metric"].isin(list(MAIN_SCORES))
+        & (variance["component"] != CHIPS)
+    ]
+    if rows.empty or rows["share"].isna().all():
+        return TrustItem("Spread of training", "unknown: one seed", True)
+    zero = int(rows["note"].astype(str).str.contains("below 0").sum())
+    text = (
+        f"hidden by the chance of the test chips in {zero} of {len(rows)} estimates; intervals take it from all "
+        "recipes together"
+        if zero
+        else f"measured for all {len(rows)} estimates"
+    )
+    return TrustItem("Spread of training", text, zero / len(rows) > _MANY)
+
+
+def _ground(overlap: pd.DataFrame) -> TrustItem:
+    if overlap.empty:
+        return TrustItem("Shared ground", "unknown: the chips have no coordinates", True)
+    share = overlap["n_overlapping"].sum() / overlap["n_test"].sum()
+    text = f"{PERCENT.text(share)}{PERCENT_SIGN} of the test chips show ground that a training chip shows"
+    return TrustItem("Shared ground", text if share else "no test chip shows ground of a training chip", share > _MANY)
+
+
+def _space(spatial: pd.DataFrame, correlation: pd.DataFrame) -> TrustItem:
+    if correlation.empty:
+        return TrustItem("Neighbours", "taken as independent; without coordinates this cannot be checked", True)
+    found, of = correlated_recipes(correlation)
+    factor = widening(spatial)
+    wider = "" if factor is None else f"; with ground resampled in blocks, intervals are up to {factor:.1f} times as wide"
+    text = f"right or wrong together for {found} of {count_text(of, 'recipe')}{wider}" if of else f"few pairs{wider}"
+    return TrustItem("Neighbours", text, found / max(of, 1) > _MANY or (factor or 0.0) > WIDER)
+
+
+def _epochs(runs: pd.DataFrame) -> TrustItem | None:
+    trained = runs[runs["best_epoch"].notna() & (runs["loss"] != CONTROL)]
+    if trained.empty:
+        return None
+    last = int((trained["best_epoch"] == trained["epochs"]).sum())
+    text = f"best at the last epoch in {last} of {count_text(len(trained), 'run')}"
+    if last:
+        text += ": longer training may score higher"
+    return TrustItem("Training length", text, last / len(trained) > _MANY)

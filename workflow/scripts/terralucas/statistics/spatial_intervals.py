@@ -1,0 +1,120 @@
+"""Intervals with chips resampled in blocks of ground: how sure the scores are if errors of neighbours are correlated.
+
+The crossed interval takes chips as independent. Where predictions of neighbouring chips are right or wrong together,
+the study has fewer independent chips than it counts, and the interval is too narrow. Here the same interval is computed
+with whole squares of ground as the units of the bootstrap (block bootstrap; Lahiri 2003, Resampling methods for
+dependent data), at several sizes, because nobody knows the right one. A square must be larger than the range of the
+correlation, and there must be many squares; the widest interval is the cautious one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from terralucas.errors import StudyError
+from terralucas.statistics.contrasts import Contrast, contrasts_training
+from terralucas.statistics.crossed_interval import crossed, limits
+from terralucas.statistics.resampling import Design, Scores, combine, make_design, score_recipe
+from terralucas.statistics.run_predictions import Part
+from terralucas.statistics.training_variance import SeedScores, TrainingVariance, training_variances
+from terralucas.tables.scores import MAIN_SCORES, score_of
+from terralucas.tables.vocabulary import AVERAGED, RECIPE, Recipe
+
+COLUMNS = (*RECIPE, "contrast", "metric", "block_km", "n_blocks", "estimate", "low", "high")
+# Sides of the squares in km.
+BLOCKS_KM = (10.0, 25.0, 50.0, 100.0)
+# With fewer squares the spread between squares is hardly known.
+FEWEST_BLOCKS = 20
+# Limits need fewer draws than p values.
+MOST_DRAWS = 2000
+
+
+def spatial_table(
+    recipes: Sequence[Recipe],
+    asked: Sequence[Contrast],
+    load: Callable[[Recipe], Mapping[int, Part]],
+    test_to_train: float,
+    blocks: Mapping[float, np.ndarray],
+    n_classes: int,
+    level: float,
+    draws: int,
+    seed: int,
+    folder: Path,
+) -> pd.DataFrame:
+    """Compute intervals of recipes and of averaged contrasts in the main scores, for each size of the blocks.
+
+    Args:
+        recipes: the recipes of the study.
+        asked: the contrasts of the study; those averaged over the other factors are used.
+        load: returns the test predictions of a recipe, by seed.
+        test_to_train: n_test / n_train, or 0 if all seeds share one split.
+        blocks: side of the blocks in km → (N,) block of each chip of the index. A size with fewer than
+            `FEWEST_BLOCKS` blocks among the test chips, or with a single block in a test part, gives no rows.
+        n_classes: number of classes of the logits.
+        level: confidence level of the intervals.
+        draws: number of bootstrap draws; at most `MOST_DRAWS` are used.
+        seed: seed of the resampling.
+        folder: folder for the resampled scores; it can be deleted afterwards.
+
+    Returns:
+        One row for each recipe (its names in the columns of RECIPE, an empty contrast) or contrast (empty names of the
+        recipe), score and size; `estimate`, `low` and `high` in the unit of the score.
+    """
+    rows: list[dict[str, Any]] = []
+    contrasts = [contrast for contrast in asked if contrast.family == AVERAGED]
+    for block_km, groups in blocks.items():
+        design: Design | None = None
+        known: list[SeedScores] = []
+        for number, recipe in enumerate(recipes):
+            predictions = load(recipe)
+            if design is None:
+                try:
+                    design = make_design(predictions, n_classes, test_to_train, groups)
+                except StudyError:
+                    break
+                if design.strata.sum() < FEWEST_BLOCKS:
+                    design = None
+                    break
+            scores = score_recipe(design, predictions, min(draws, MOST_DRAWS), seed)
+            scores.save(folder / f"{number}.npz")
+            known.append(SeedScores.of(design, scores))
+        if design is None:
+            continue
+        size = {"block_km": block_km, "n_blocks": int(design.strata.sum())}
+        numbers = {recipe: number for number, recipe in enumerate(recipes)}
+
+        def load_scores(recipe: Recipe, numbers: Mapping[Recipe, int] = numbers) -> Scores:
+            return Scores.load(folder / f"{numbers[recipe]}.npz")
+
+        for recipe, training in zip(recipes, training_variances(known, test_to_train), strict=True):
+            names = {**dict(zip(RECIPE, recipe, strict=True)), "contrast": ""}
+            rows += _rows(design, load_scores(recipe), training, "recipe", level, {**names, **size})
+        for contrast, training in zip(contrasts, contrasts_training(design, contrasts, load_scores), strict=True):
+            names = {**dict.fromkeys(RECIPE, ""), "contrast": contrast.name}
+            scores = combine(contrast.coefficients, load_scores)
+            rows += _rows(design, scores, training, "contrast", level, {**names, **size})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _rows(
+    design: Design,
+    scores: Scores,
+    training: TrainingVariance,
+    of: Any,
+    level: float,
+    names: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    low, high = limits(crossed(design, scores, training, of), level)
+    rows = []
+    for metric in MAIN_SCORES:
+        place, score = design.names.index(metric), score_of(metric)
+        ends = (score.lowest, score.highest) if of == "recipe" else (-np.inf, np.inf)
+        limits_of = np.clip([low[place], high[place]], *ends)
+        estimate = float(scores.pooled[place])
+        rows.append({**names, "metric": metric, "estimate": estimate, "low": limits_of[0], "high": limits_of[1]})
+    return rows
