@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from terralucas.data.lucas import italy_grid_points
-from terralucas.evidence import calibration, fronts, leakage, maps
+from terralucas.data.splits import spatial_blocks
+from terralucas.evidence import calibration, fronts, leakage, maps, spatial_correlation
 from terralucas.report.figures import evidence, results
 from terralucas.report.sections.other_studies import other_studies_table
 from terralucas.statistics.comparison import Question, compare
@@ -75,7 +76,10 @@ def make_study(
     margins = {"macro_accuracy": MARGIN, "micro_accuracy": MARGIN}
     question = Question(entries, tuple(excluded), asked, pairs, margins, max(seeds, 2), LEVEL, draws, 0)
     load = lambda recipe: {run.names["seed"]: run.test for run in runs[recipe]}  # noqa: E731
-    tables = compare(recipes, others, load, 0.3 if seeds > 1 else 0.25, None, question, folder)
+    chips = _chips(labels)
+    places = chips[["easting_m", "northing_m"]].to_numpy()
+    blocks = {50.0: spatial_blocks(places[:, 0], places[:, 1], 50.0)}
+    tables = compare(recipes, others, load, 0.3 if seeds > 1 else 0.25, None, question, folder, blocks)
 
     every = [run for recipe in recipes for run in runs[recipe]]
     tables |= _evidence(every, labels, split, asked)
@@ -84,9 +88,8 @@ def make_study(
         {"class_code": entry["code"], "class_name": entry["name"], "n": n, "share": n / len(labels)}
         for entry, n in zip(entries, classes.values(), strict=True)
     )
-    chips = _chips(labels)
     parts = {seed: split[seed] for seed in range(seeds)}
-    places = chips[["easting_m", "northing_m"]].to_numpy()
+    tables["correlation"] = spatial_correlation.correlation_table(every, places, LEVEL, 0)
     tables["overlap"] = leakage.overlap_table(places, parts, 6720.0)
     tables["distance"] = leakage.distance_table(every, places, parts, 6720.0, LEVEL)
     tables["beside"] = other_studies_table({"synthetic": tables["summary"]})
@@ -144,7 +147,7 @@ def _evidence(runs, labels, split, asked):
     design = SeedDesign(0.3, LEVEL)
     prior = np.bincount(labels) / len(labels)
     traced = fronts.trace(runs, dict.fromkeys(split, prior), "macro_accuracy")
-    temperatures = calibration.temperature_table(runs)
+    temperatures = calibration.temperature_table(runs, 0)
     named = [{"factor": factor, "a": a, "b": b} for factor, a, b in asked]
     return {
         "fronts": fronts.points_table(traced, design),

@@ -103,7 +103,7 @@ def test_classwise_error_agrees_with_scikit_learns_curves(predicted):
 
 
 def test_scaling_makes_an_overconfident_study_honest(runs):
-    table = calibration.temperature_table(runs)
+    table = calibration.temperature_table(runs, 0)
     assert (table["temperature"] > 1.0).all()
     summary = calibration.summary_table(table, DESIGN).set_index(["loss", "metric", "stage"])["mean"]
     for loss in ("ce", "focal"):
@@ -114,7 +114,7 @@ def test_scaling_makes_an_overconfident_study_honest(runs):
 
 
 def test_scores_before_scaling_are_those_of_the_run(runs):
-    table = calibration.temperature_table(runs)
+    table = calibration.temperature_table(runs, 0)
     for row, run in zip(table.to_dict("records"), runs, strict=True):
         scores = reference_scores(run.test.labels, run.test.logits)
         assert [row[f"{name}_before"] for name in ("nll", "brier", "ece")] == pytest.approx(

@@ -93,9 +93,12 @@ def test_scores_of_every_recipe_have_both_intervals_for_both_sets_of_classes(stu
         scale, digits = (100, 1) if metric.percent else (1, 3)
         values = (row.pooled, row.crossed_low, row.crossed_high, row.mean, row.seeds_low, row.seeds_high)
         shown = [f"{scale * value:.{digits}f}".replace("-", "−") for value in values]
-        has_interval = row.metric != "geometric_mean"
-        assert np.isfinite([row.crossed_low, row.seeds_high]).all() == has_interval, row
-        if has_interval:
+        if metric.recipe_interval == "none":
+            assert np.isnan([row.crossed_low, row.seeds_high]).all(), row
+        elif metric.recipe_interval == "seeds":
+            assert np.isnan(row.crossed_low), row
+            assert f"{shown[3]}seeds [{shown[4]}, {shown[5]}]" in text, row
+        else:
             assert "{}crossed [{}, {}]seeds {} [{}, {}]".format(*shown) in text, row
 
 

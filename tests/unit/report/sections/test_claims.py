@@ -43,11 +43,11 @@ def sentence(**values):
         ),
         (
             OPEN | {"seeds_needed": 15, "chips_factor_needed": 3.0},
-            "In macro accuracy mlp − identity is +1.0 points [−2.0, +4.0]; to decide 2 points it would need 15 seeds "
-            "or 3.0 times the chips.",
+            "In macro accuracy mlp − identity is +1.0 points [−2.0, +4.0]; about 3 × the chips or about "
+            "15 seeds could settle ± 2 points.",
         ),
         (OPEN, "In macro accuracy mlp − identity is +1.0 points [−2.0, +4.0]; neither more seeds nor more chips alone "
-               "would decide 2 points."),
+               "could settle ± 2 points."),
         (OPEN | {"seeds_needed": 5, "chips_factor_needed": 1.0}, "In macro accuracy mlp − identity is +1.0 points "
          "[−2.0, +4.0]."),
         (

@@ -17,32 +17,32 @@ from helpers.synthetic import make_study
     [
         (
             {"difference": 0.012, "crossed_low": 0.006, "crossed_high": 0.018, "verdict": "difference shown"},
-            "In macro accuracy focal is higher than weighted_ce: +1.2 points [+0.6, +1.8], p = 0.012;",
+            "Focal is better than weighted_ce in macro accuracy: +1.2 points, anything from +0.6 to +1.8 (p = 0.012). ",
         ),
         (
             {"difference": -0.012, "crossed_low": -0.018, "crossed_high": -0.006, "verdict": "difference shown",
              "p_equivalence_holm": 0.01, "p_holm": 0.0002},
-            "In macro accuracy focal is lower than weighted_ce: −1.2 points [−1.8, −0.6], p < 0.001, which is less "
-            "than the margin of 2 points;",
+            "Focal is worse than weighted_ce in macro accuracy: −1.2 points, anything from −1.8 to −0.6 (p < 0.001), "
+            "and less than the margin of 2 points. ",
         ),
         (
             {"difference": 0.001, "crossed_low": -0.009, "crossed_high": 0.011, "verdict": "equivalent within margin",
              "p_equivalence_holm": 0.031},
-            "In macro accuracy focal and weighted_ce are equivalent within ± 2 points: +0.1 points [−0.9, +1.1], "
-            "p = 0.031;",
+            "Focal and weighted_ce are equivalent in macro accuracy, within ± 2 points: +0.1 points, anything from "
+            "−0.9 to +1.1 (p = 0.031). ",
         ),
         (
             {"difference": 0.012, "crossed_low": -0.006, "crossed_high": 0.03, "verdict": "inconclusive"},
-            "Macro accuracy is inconclusive: +1.2 points [−0.6, +3.0]; to decide 2 points it would "
-            "need 20 seeds or 3.2 times the chips;",
+            "No clear difference in macro accuracy: +1.2 points, anything from −0.6 to +3.0. About 4 × the chips or "
+            "about 20 seeds could settle ± 2 points. ",
         ),
         (
             {"difference": 0.012, "crossed_low": np.nan, "crossed_high": np.nan, "verdict": "inconclusive"},
-            "Macro accuracy differs by +1.2 points without an interval, so that nothing is shown;",
+            "Macro accuracy differs by +1.2 points; there is no interval, so that nothing is shown. ",
         ),
         (
             {"difference": np.nan, "crossed_low": np.nan, "crossed_high": np.nan, "verdict": "inconclusive"},
-            "Macro accuracy could not be compared;",
+            "Macro accuracy could not be compared. ",
         ),
     ],
 )  # fmt: skip
@@ -58,10 +58,10 @@ def test_the_answer_says_what_the_numbers_say(study, render, values, sentence):
 @pytest.mark.parametrize(
     ("seeds", "chips", "words"),
     [
-        (np.nan, 3.14, "it would need 3.2 times the chips (more seeds alone would not do);"),
-        (30.0, np.nan, "it would need 30 seeds (more chips alone would not do);"),
-        (np.nan, np.nan, "neither more seeds nor more chips alone would decide 2 points;"),
-        (5.0, 1.0, "Macro accuracy is inconclusive: +1.2 points [−0.6, +3.0];"),
+        (np.nan, 2.31, "About 2.4 × the chips could settle ± 2 points (more seeds alone could not)."),
+        (104.0, np.nan, "About 110 seeds could settle ± 2 points (more chips alone could not)."),
+        (np.nan, np.nan, "Neither more seeds nor more chips alone could settle ± 2 points."),
+        (5.0, 1.0, "anything from −0.6 to +3.0. Focal and weighted_ce are equivalent in micro accuracy"),
     ],
 )
 def test_an_open_answer_says_what_would_decide_it(study, render, seeds, chips, words):
@@ -77,10 +77,70 @@ def test_what_two_open_answers_need_is_said_once(study, render):
         values = {"difference": difference, "crossed_low": -0.02, "crossed_high": 0.03, "verdict": "inconclusive"}
         change(study, "contrasts", chosen, **values)
         change(study, "power", chosen, seeds_needed=20.0, chips_factor_needed=3.14)
+    text = Page(render(study)).text
     assert (
-        "Macro accuracy (+1.2 points [−2.0, +3.0]) is inconclusive, and so is micro accuracy (−0.4 "
-        "points [−2.0, +3.0]); to decide 2 points it would need 20 seeds or 3.2 times the chips."
-    ) in Page(render(study)).text
+        "No clear difference in macro accuracy: +1.2 points, anything from −2.0 to +3.0. No clear difference in micro "
+        "accuracy: −0.4 points, anything from −2.0 to +3.0. About 4 × the chips or about 20 seeds could settle "
+        "± 2 points."
+    ) in text
+    assert "focal against weighted_ce +1.2[−2.0, +3.0] inconclusive" in text.replace(
+        "+1.2 inconclusive[−2.0, +3.0]", "+1.2[−2.0, +3.0] inconclusive"
+    )
+
+
+@pytest.mark.parametrize(
+    ("difference", "verdict", "word"),
+    [(0.03, "difference shown", "better"), (-0.03, "difference shown", "worse"),
+     (0.001, "equivalent within margin", "equivalent"), (0.01, "inconclusive", "inconclusive")],
+)  # fmt: skip
+def test_the_first_table_has_one_word_for_each_score(study, render, difference, verdict, word):
+    change(study, "contrasts", MACRO, difference=difference, crossed_low=-0.05, crossed_high=0.05, verdict=verdict)
+    page = Page(render(study))
+    words = [entry["class"] for entry in page.attributes("span") if entry.get("class", "").startswith("word")]
+    assert words[0] == f"word {word}"
+
+
+def test_the_primary_score_stands_first_and_is_named(study, render):
+    table = study.tables["contrasts"]
+    table["role"] = np.where(table["metric"] == "micro_accuracy", "primary", "secondary")
+    text = Page(render(study)).text
+    assert "Micro accuracy answers the question; other scores are secondary" in text
+    assert text.index("Micro accuracy primary score") < text.index("Macro accuracy secondary")
+
+
+def test_the_trust_box_tells_what_the_tables_hold(study, render):
+    change(study, "per_class", {"class_name": "Grass", "metric": "recall"}, n=12)
+    study.tables["runs"]["best_epoch"] = study.tables["runs"]["epochs"]
+    text = Page(render(study)).text
+    n = len(study.tables["runs"])
+    assert "“Grass”, 12 test chips: one more right is 2.8 points of macro accuracy" in text
+    assert f"best at the last epoch in {n} of {n} runs: longer training may score higher" in text
+    assert "simulated chips, random weights (tiny)" in text
+
+
+def test_correlated_neighbours_are_told(study, render):
+    table = study.tables["correlation"]
+    known = table["moran_i"].notna()
+    table.loc[known, ["moran_i", "independent_low", "independent_high"]] = [0.0, -0.1, 0.1]
+    total = len(study.tables["summary"][["backbone", "loss", "decoder"]].drop_duplicates())
+    assert f"together more than by chance for 0 of {total} recipes" in Page(render(study)).text
+    table.loc[known, "moran_i"] = 0.3
+    text = Page(render(study)).text
+    assert f"together more than by chance for {total} of {total} recipes" in text
+    assert "No interval of this page speaks of another landscape" in text
+
+
+def test_intervals_that_are_wider_in_blocks_are_told(study, render):
+    table = study.tables["spatial"]
+    own = study.tables["summary"]
+    own = own[own["classes"] == "all"].set_index(["backbone", "loss", "decoder", "metric"])
+    for place, row in table[table["contrast"].isna()].iterrows():
+        crossed = own.loc[tuple(row[["backbone", "loss", "decoder", "metric"]])]
+        middle, half = crossed["pooled"], crossed["crossed_high"] - crossed["crossed_low"]
+        table.loc[place, ["low", "high"]] = [middle - half, middle + half]
+    study.tables["spatial"] = table[table["contrast"].isna()].reset_index(drop=True)
+    text = Page(render(study)).text
+    assert "the interval of the median recipe or contrast 2.00 times as wide. Quote the wider ones." in text
 
 
 def test_verdicts_are_counted_by_family(study, render):
@@ -160,10 +220,10 @@ def test_the_leader_follows_the_numbers(study, render):
     best = macro | {"loss": "focal", "decoder": "mlp"}
     change(study, "summary", best, pooled=0.5, crossed_low=0.48, crossed_high=0.52)
     text = Page(render(study)).text
-    assert "Highest macro accuracy of 4 recipes 50.0 % tiny · focal · mlp crossed [48.0, 52.0]" in text
-    assert "guessing would score about 10.0 %: the interval of the best lies above that." in text
+    assert "Highest macro accuracy of 4 recipes 50.0 % tiny · focal · mlp" in text
+    assert "guessing would score about 10.0 %: the interval of 4 of 4 recipes lies above that." in text
     below = Page(render(study, chance_macro_accuracy=0.6)).text
-    assert "guessing would score about 60.0 %: the interval of the best lies below that." in below
+    assert "guessing would score about 60.0 %: the interval of 0 of 4 recipes lies above that, and of 4 below." in below
     change(study, "summary", best, pooled=0.3)
     assert "40.0 % A tie of 3 at the precision shown:" in Page(render(study)).text
 

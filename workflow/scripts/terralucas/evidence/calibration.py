@@ -63,7 +63,9 @@ def calibration_scores(labels: np.ndarray, logits: np.ndarray) -> dict[str, floa
     return {name: float(SCORES[name].formula(sums)[0]) for name in CALIBRATION_SCORES}
 
 
-def calibrated_scores(logits: np.ndarray, random: np.random.Generator, draws: int = CALIBRATED_DRAWS) -> dict[str, float]:
+def calibrated_scores(
+    logits: np.ndarray, random: np.random.Generator, draws: int = CALIBRATED_DRAWS
+) -> dict[str, float]:
     """Return the mean calibration errors that these probabilities would show if they were perfectly calibrated.
 
     Labels are drawn from the predicted probabilities. With few chips, the calibration errors of a perfect model are far
@@ -75,9 +77,7 @@ def calibrated_scores(logits: np.ndarray, random: np.random.Generator, draws: in
         draws: number of draws of all labels.
     """
     bounds = np.cumsum(softmax(logits.astype(np.float64), axis=1), axis=1)[:, :-1]
-    drawn = [
-        calibration_scores((random.random((len(logits), 1)) > bounds).sum(axis=1), logits) for _ in range(draws)
-    ]
+    drawn = [calibration_scores((random.random((len(logits), 1)) > bounds).sum(axis=1), logits) for _ in range(draws)]
     return {name: float(np.mean([each[name] for each in drawn])) for name in CALIBRATION_ERRORS}
 
 

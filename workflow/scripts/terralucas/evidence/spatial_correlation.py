@@ -1,11 +1,12 @@
 """Spatial correlation of correctness: whether neighbouring chips of a class are right or wrong together.
 
 Intervals that resample single chips hold if the predictions of chips are independent, given their classes. Moran's I of
-correctness at several distances shows whether they are (Moran 1950, Biometrika 37; Cliff & Ord 1981, Spatial processes).
+correctness at several distances shows whether they are (Moran 1950, Biometrika 37).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,10 +35,10 @@ COLUMNS = (
 def correlation_table(runs: Sequence[RunPredictions], places_m: np.ndarray, level: float, seed: int) -> pd.DataFrame:
     """Compute Moran's I of correctness within classes, with one row for each recipe and bin of distances.
 
-    The value of a chip is the share of the recipe's runs that predict it rightly, minus the mean of its class. Moran's I
-    of a bin is the mean product of the values of two chips of one class at such a distance, divided by the mean square
-    of the values: 0 without correlation, 1 if neighbours are always equal. What independent chips would show comes from
-    random permutations of the values within each class.
+    The value of a chip is the share of the recipe's runs that predict it rightly, minus the mean of its class. Moran's
+    I of a bin is the mean product of the values of two chips of one class at such a distance, divided by the mean
+    square of the values: 0 without correlation, 1 if neighbours are always equal. What independent chips would show
+    comes from random permutations of the values within each class.
 
     Args:
         runs: test predictions of the runs.
@@ -60,7 +61,7 @@ def correlation_table(runs: Sequence[RunPredictions], places_m: np.ndarray, leve
             chips, labels, values = chips[kept], labels[kept], values[kept]
         permuted = np.stack([values] + [_permuted(values, labels, random) for _ in range(PERMUTATIONS)], axis=1)
         for (low, high), (n_pairs, statistic) in zip(
-            zip(DISTANCES_KM[:-1], DISTANCES_KM[1:], strict=True),
+            itertools.pairwise(DISTANCES_KM),
             _moran(places_m[chips] / 1000.0, labels, permuted),
             strict=True,
         ):
@@ -79,7 +80,7 @@ def correlation_table(runs: Sequence[RunPredictions], places_m: np.ndarray, leve
 
 
 def _values(runs: Sequence[RunPredictions]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the tested chips (m,), their labels (m,), and their shares of right runs minus the means of classes (m,)."""
+    """Return the tested chips, their labels, and their shares of right runs minus the means of classes, each (m,)."""
     every = np.concatenate([run.test.chips for run in runs])
     labels = np.concatenate([run.test.labels for run in runs])
     hits = np.concatenate([run.test.logits.argmax(axis=1) == run.test.labels for run in runs])
@@ -100,7 +101,7 @@ def _permuted(values: np.ndarray, labels: np.ndarray, random: np.random.Generato
 
 
 def _moran(places_km: np.ndarray, labels: np.ndarray, values: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Return for each bin the number of pairs of chips of one class, and Moran's I (P,) of each column of (m, P) values."""
+    """Return for each bin the number of pairs of one class, and Moran's I (P,) of each column of values (m, P)."""
     pairs = cKDTree(places_km).query_pairs(DISTANCES_KM[-1], output_type="ndarray")
     pairs = pairs[labels[pairs[:, 0]] == labels[pairs[:, 1]]]
     distance = np.linalg.norm(places_km[pairs[:, 0]] - places_km[pairs[:, 1]], axis=1)

@@ -35,19 +35,32 @@ from terralucas.report.sections import (
     power,
     recipes,
     runs,
+    space,
     variance,
 )
-from terralucas.report.sections.answer import answer_items
+from terralucas.report.sections.answer import answer_items, answer_table, ordered_scores
 from terralucas.report.sections.point_map import map_file, shares_right
+from terralucas.report.sections.trust import trust_items
 from terralucas.report.wording import breakable, count_text, duration_text, list_text, setting_pairs, value_text
-from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN
+from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import CONTROL, RECIPE
 
 TEMPLATES = Path(__file__).parent / "templates"
 TABLES = (
     *("summary", "contrasts", "per_class", "controls", "best_pair", "mixed_model", "power", "variance"),
+    "spatial",
     *("confusion", "curves", "runs", "classes", "fronts", "fronts_runs", "fronts_summary", "fronts_contrasts"),
-    *("calibration_runs", "calibration", "reliability", "overlap", "distance", "durations", "claims", "beside"),
+    *(
+        "calibration_runs",
+        "calibration",
+        "reliability",
+        "overlap",
+        "correlation",
+        "distance",
+        "durations",
+        "claims",
+        "beside",
+    ),
 )
 FIGURES = ("answer", "accuracy", "per_class", "fronts", "reliability", "distance", "map", "confusion", "curves")
 
@@ -57,8 +70,10 @@ class ReportContext:
     """The content of a report that is not in its tables.
 
     `notices` are shown first. `durations` has records of `stage`, `seconds` and `jobs`. `chance_macro_accuracy` is the
-    macro accuracy of guessing, as a fraction. `git_commit` is None outside version control. `registrations` are the
-    entries of registration.json, and `plan_changes` describes which plans were made after results existed.
+    macro accuracy of guessing, as a fraction. `block_km` is the side of the blocks of the split, or None. `simulated`
+    says whether the chips are, and `random_weights` names the backbones that were never pre-trained. `git_commit` is
+    None outside version control. `registrations` are the entries of registration.json, and `plan_changes` describes
+    which plans were made after results existed.
     """
 
     study: str
@@ -76,6 +91,9 @@ class ReportContext:
     git_dirty: bool
     durations: list[dict[str, Any]]
     chance_macro_accuracy: float
+    block_km: float | None
+    simulated: bool
+    random_weights: list[str]
     registrations: list[dict[str, Any]]
     plan_changes: list[str]
 
@@ -145,20 +163,40 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
     basis = _basis(summary, tables["runs"], tables["fronts_runs"]["seed"])
     level = basis["level"]
     answer = answer_items(asked, needs, level)
+    primary = ordered_scores(asked)[0]
+    names = dict(zip(tables["classes"]["class_code"].astype(str), tables["classes"]["class_name"], strict=True))
+    spatial = space.add_ratios(tables["spatial"], summary, asked)
     run_rows = tables["runs"].merge(tables["durations"].drop(columns="schema_version"), on="run", how="left")
     return {
         "basis": basis,
         "colours": palette(summary["loss"]) | {CONTROL: "#9AA3AD"},
         "answers": answer,
+        "answer_table": answer_table(asked, needs),
+        "lead": controls.lead_sentence(tables["best_pair"], primary),
+        "primary": SCORES[primary],
+        "trust": trust_items(
+            tables["per_class"],
+            tables["variance"],
+            tables["overlap"],
+            spatial,
+            tables["correlation"],
+            tables["runs"],
+            context.simulated,
+            context.random_weights,
+        ),
         "claims": claims.claim_items(tables["claims"], level),
         "other_studies_table": other_studies.other_studies_page_table(tables["beside"]),
         "leaders": recipes.leader_cards(summary),
         "leader_sentences": recipes.leader_sentences(summary, tables["classes"], context.chance_macro_accuracy),
-        "recipe_tables": recipes.recipe_tables(pd.concat([summary, tables["controls"]], ignore_index=True)),
+        "ranking": recipes.ranking_table(summary, tables["controls"], primary),
+        "recipe_tables": recipes.recipe_tables(
+            pd.concat([summary, tables["controls"]], ignore_index=True), names, primary
+        ),
         "verdicts": [text for name in MAIN_SCORES if (text := contrasts.verdict_counts(asked, name))],
-        "contrast_tables": contrasts.contrast_tables(asked, level),
+        "contrast_tables": contrasts.contrast_tables(asked, level, names),
         "mcnemar": contrasts.mcnemar_sentence(asked, level),
-        "mixed": contrasts.mixed_model_sentences(tables["mixed_model"]),
+        "mixed": contrasts.mixed_model_sentence(tables["mixed_model"]),
+        "mixed_apart": contrasts.mixed_model_discrepancies(tables["mixed_model"], names),
         "power_table": power.power_table(needs, asked),
         "power_sentences": power.power_sentences(needs, basis["most"]),
         "front_sentences": fronts.front_sentences(tables["fronts_contrasts"], asked),
@@ -167,12 +205,15 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "class_groups": classes.class_groups(tables["per_class"]),
         "class_sentences": classes.never_predicted_sentences(tables["confusion"]),
         "rarest": classes.rarest_class_sentence(tables["per_class"]),
-        "control_table": controls.control_table(tables["controls"], summary),
+        "has_controls": not tables["controls"].empty,
         "control_sentences": controls.control_sentences(tables["best_pair"]),
         "calibration_table": calibration.calibration_table(tables["calibration"]),
         "calibration_sentences": calibration.calibration_sentences(tables["calibration"]),
         "overlap_table": leakage.overlap_page_table(tables["overlap"]),
         "leakage_sentences": leakage.leakage_sentences(tables["overlap"]),
+        "space_sentences": space.space_sentences(spatial, tables["correlation"], context.block_km),
+        "correlation_table": space.correlation_page_table(tables["correlation"]),
+        "spatial_table": space.spatial_page_table(spatial),
         "map_sentences": point_map.map_sentences(shares),
         "variance_table": variance.variance_page_table(tables["variance"]),
         "variance_sentences": variance.variance_sentences(tables["variance"]),

@@ -37,9 +37,7 @@ def notices(
     lines = []
     if retrieval["source"] == "simulated":
         lines.append("The chips are simulated: the scores say nothing about real land cover.")
-    weights = {record["backbone"]: record["weights"] for record in features} | dict(tuned)
-    untrained = [name for name, record in weights.items() if record["source"] == "random"]
-    if untrained:
+    if untrained := random_weights(features, tuned):
         names = list_text(untrained)
         lines.append(f"The weights of {names} are random, never pre-trained: the scores say nothing about TerraMind.")
     if config["split"]["validation_is_test"]:
@@ -53,6 +51,12 @@ def notices(
     if retrieval["failures"]:
         lines.append("Sources of the chips failed before one was used: " + "; ".join(retrieval["failures"]))
     return lines
+
+
+def random_weights(features: Sequence[Mapping[str, Any]], tuned: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the names of the backbones whose weights are random."""
+    weights = {record["backbone"]: record["weights"] for record in features} | dict(tuned)
+    return [name for name, record in weights.items() if record["source"] == "random"]
 
 
 def _tuned_backbones(config: Mapping[str, Any], tuned: Sequence[str]) -> dict[str, str]:
@@ -153,6 +157,9 @@ def report_context(
         git_commit=commit,
         git_dirty=dirty,
         durations=stages,
+        block_km=split["block_km"],
+        simulated=retrieval["source"] == "simulated",
+        random_weights=random_weights(features, tuned),
         chance_macro_accuracy=1.0 / len(config["dataset"]["classes"]),
         registrations=registrations,
         plan_changes=changes(registrations),

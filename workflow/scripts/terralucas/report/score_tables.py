@@ -42,9 +42,7 @@ def score_table(
     for key, recipe in summary.groupby(RECIPE, sort=False):
         scores = recipe.set_index("metric")
         cells = [
-            score_cell(
-                scores.loc[name], metric, metric.text(estimate_of(scores.loc[name], metric)) == best[name], both
-            )
+            score_cell(scores.loc[name], metric, metric.text(estimate_of(scores.loc[name], metric)) == best[name], both)
             for name, metric in metrics.items()
         ]
         order = scores["pooled"].get(sort_by, np.nan)

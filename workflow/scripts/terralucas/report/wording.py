@@ -111,7 +111,8 @@ def needed_text(margin: str, seeds: float, chips: float) -> str:
     ways = ways_text(seeds, chips)
     if not ways:
         return f"neither more seeds nor more chips alone could settle ± {margin}"
-    alone = "" if "seeds" in ways and "chips" in ways else f" (more {'chips' if 'seeds' in ways else 'seeds'} alone not)"
+    other = "chips" if "seeds" in ways else "seeds"
+    alone = "" if " or " in ways else f" (more {other} alone could not)"
     return f"{ways} could settle ± {margin}{alone}"
 
 
@@ -140,7 +141,7 @@ def contrast_state(row: Mapping[str, Any]) -> str:
 
 
 def state_word(row: Mapping[str, Any], score: Score) -> str:
-    """Return the state of a contrast a − b as one word about a: better, worse, equivalent, inconclusive; or no interval."""
+    """Return the state of a contrast a − b as a word about a: better, worse, equivalent, inconclusive, no interval."""
     words = {"same": "equivalent", "open": "inconclusive", "none": "no interval"}
     state = contrast_state(row)
     return words.get(state) or ("better" if (state == "higher") == score.higher_is_better else "worse")

@@ -7,7 +7,7 @@ import pandas as pd
 from terralucas.report.page_tables import Column, PageTable, TableCell, recipe_row, seeds_cell
 from terralucas.report.wording import count_text
 from terralucas.tables.scores import NUMBER, SCORES
-from terralucas.tables.vocabulary import CALIBRATION_SCORES, RECIPE
+from terralucas.tables.vocabulary import CALIBRATION_ERRORS, CALIBRATION_SCORES, RECIPE
 
 
 def calibration_sentences(calibration: pd.DataFrame) -> list[str]:
@@ -38,7 +38,10 @@ def calibration_sentences(calibration: pd.DataFrame) -> list[str]:
 
 
 def calibration_table(calibration: pd.DataFrame) -> PageTable:
-    """Make a table of temperatures and of calibration scores before and after scaling, with intervals of the change."""
+    """Make a table of temperatures and of calibration scores before and after scaling, with intervals of the change.
+
+    Below calibration errors: what a perfectly calibrated model with these probabilities would show.
+    """
     labels = {name: SCORES[name].label for name in CALIBRATION_SCORES}
     rows = []
     for key, recipe in calibration.groupby(RECIPE, sort=False):
@@ -49,12 +52,15 @@ def calibration_table(calibration: pd.DataFrame) -> PageTable:
             before, after, change = (scores.loc[(name, stage)] for stage in ("before", "after", "after_minus_before"))
             gap = metric.gap(change["ci_low"], change["ci_high"])
             small = [f"change {metric.signed(change['mean'])}"] + ([f"seeds {gap}"] if gap else [])
+            if name in CALIBRATION_ERRORS:
+                small.append(f"if calibrated {metric.text(scores.loc[(name, 'calibrated'), 'mean'])}")
             text = f"{metric.text(before['mean'])} → {metric.text(after['mean'])}"
             cells.append(TableCell(text, tuple(small), after["mean"]))
         rows.append(recipe_row(dict(zip(RECIPE, key, strict=True)), cells))
     columns = [Column("Temperature"), *(Column(label, "before → after, lower is better") for label in labels.values())]
     caption = (
         "Calibration before and after temperature scaling: means over seeds; seeds: interval for new seeds, of the "
-        "temperature and of the changes."
+        "temperature and of the changes. If calibrated: the error that a perfectly calibrated model with the "
+        "probabilities before scaling would show, because few chips never fit exactly."
     )
     return PageTable(caption, columns, rows)

@@ -17,7 +17,7 @@ from terralucas.report.wording import (
     state_word,
 )
 from terralucas.tables.scores import MAIN_SCORES, SCORES, Score
-from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, CELL
+from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, CELL, EQUIVALENT, INCONCLUSIVE, SHOWN
 
 
 def verdict_counts(contrasts: pd.DataFrame, metric: str) -> str:
@@ -52,6 +52,7 @@ def contrast_table(
         Column("p", "Holm-adjusted"),
     ]
     columns += [Column("p, equivalence", "Holm-adjusted")] if not pd.isna(margin) else []
+    columns += [Column("P(A better)", "second opinion, %")] if not pd.isna(margin) else []
     columns += [Column("McNemar", "mid-p")] if mcnemar else []
     body = [Row((row["contrast"],), _contrast_cells(row, metric, place, not pd.isna(margin), mcnemar)) for row in rows]
     higher = "Higher is better" if metric.higher_is_better else "Lower is better, so that a negative one favours A"
@@ -77,23 +78,34 @@ def _contrast_cells(row: dict[str, Any], metric: Score, place: Any, has_margin: 
     marks = (row["crossed_low"], row["difference"], row["crossed_high"], 0.0)
     over = {AVERAGED: "all other settings", CELL: row["scope"]}.get(row["family"], "interaction")
     word = state_word(row, metric)
-    verdict = {"better": "A better", "worse": "A worse", "inconclusive": "—"}.get(word, word)
-    if row["family"] not in (AVERAGED, CELL):
-        verdict = {"higher": "above zero", "lower": "below zero"}.get(what, verdict)
+    if row["verdict"] not in (SHOWN, EQUIVALENT, INCONCLUSIVE):
+        word = "not judged" if crossed else "no interval"
+    elif row["family"] not in (AVERAGED, CELL):
+        word = {"higher": "above zero", "lower": "below zero"}.get(what, word)
+    else:
+        word = {"better": "A better", "worse": "A worse"}.get(word, word)
     cells = [
         TableCell(over),
         TableCell(metric.signed(row["difference"]), tuple(small), row["difference"]),
         TableCell("", whisker=tuple(map(place, marks)) if crossed else None, shown=what in ("higher", "lower")),
-        TableCell(verdicts.get(what, "inconclusive")),
+        TableCell(word),
         TableCell(p_text(row["p_holm"]), (f"alone {p_text(row['p_value'])}",), row["p_holm"]),
     ]
     if has_margin:
         cells.append(TableCell(p_text(row["p_equivalence_holm"]), order=row["p_equivalence_holm"]))
+    if has_margin:
+        others = (f"equivalent {_share(row['bayes_equivalent'])}", f"B better {_share(row['bayes_b_better'])}")
+        cells.append(TableCell(_share(row["bayes_a_better"]), others, row["bayes_a_better"]))
     if mcnemar:
         known = not pd.isna(row["mcnemar_mid"])
         right = (f"{row['only_a']:.0f} : {row['only_b']:.0f} chips",) if known else ()
         cells.append(TableCell(p_text(row["mcnemar_mid"]), right, row["mcnemar_mid"]))
     return cells
+
+
+def _share(probability: float) -> str:
+    """Return a probability in percent without decimals."""
+    return "—" if pd.isna(probability) else f"{100 * probability:.0f}"
 
 
 def mcnemar_sentence(contrasts: pd.DataFrame, level: float) -> str:
@@ -109,20 +121,28 @@ def mcnemar_sentence(contrasts: pd.DataFrame, level: float) -> str:
     )
 
 
-def mixed_model_sentences(mixed: pd.DataFrame) -> list[str]:
-    """Say in how many comparisons the mixed model agrees with the contrasts, and name those where it does not."""
+def mixed_model_sentence(mixed: pd.DataFrame) -> str:
+    """Say in how many comparisons the mixed model agrees with the contrasts; empty without a model."""
+    if mixed.empty:
+        return ""
+    apart = mixed[mixed["discrepancy"].notna() & (mixed["discrepancy"] != "")]
+    return (
+        "A mixed model (recipes fixed, seeds random; it ignores the sampling of chips and the overlap of training "
+        f"sets) agrees in {len(mixed) - len(apart)} of {count_text(len(mixed), 'comparison')}."
+    )
+
+
+def mixed_model_discrepancies(mixed: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
+    """List the comparisons in which the mixed model does not agree with the contrasts, or did not converge."""
     if mixed.empty:
         return []
     apart = mixed[mixed["discrepancy"].notna() & (mixed["discrepancy"] != "")]
     not_converged = mixed[~mixed["converged"].astype(bool)]
-    sentences = [
-        "A mixed model (recipes fixed, seeds random; it ignores the sampling of chips and the overlap of training "
-        f"sets) agrees in {len(mixed) - len(apart)} of {count_text(len(mixed), 'comparison')}."
-    ]
+    sentences = []
     for row in apart.to_dict("records"):
         metric = SCORES[row["metric"]]
         sentences.append(
-            f"{row['contrast']} ({_scope(row)}), {metric.prose}: {metric.signed(row['mixed_difference'])} "
+            f"{row['contrast']} ({_scope(row, names)}), {metric.prose}: {metric.signed(row['mixed_difference'])} "
             f"{metric.gap(row['mixed_low'], row['mixed_high'])} by the model, {metric.signed(row['difference'])} "
             f"{metric.gap(row['crossed_low'], row['crossed_high'])} here; {row['discrepancy']}."
         )
@@ -131,9 +151,9 @@ def mixed_model_sentences(mixed: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def _scope(row: Mapping[str, Any]) -> str:
+def _scope(row: Mapping[str, Any], names: Mapping[str, str]) -> str:
     parts = [] if row["scope"] == "all" else [row["scope"]]
-    return ", ".join([*parts, "all classes" if row["classes"] == ALL_CLASSES else row["classes"]])
+    return ", ".join([*parts, class_set_text(row["classes"], names)])
 
 
 def contrast_tables(contrasts: pd.DataFrame, level: float, names: Mapping[str, str]) -> list[dict[str, Any]]:

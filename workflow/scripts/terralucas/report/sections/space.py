@@ -46,7 +46,8 @@ def add_ratios(spatial: pd.DataFrame, summary: pd.DataFrame, contrasts: pd.DataF
     asked = asked.assign(**dict.fromkeys(RECIPE, ""))
     keys = [*RECIPE, "contrast", "metric"]
     both = pd.concat([each[[*keys, "crossed_low", "crossed_high"]] for each in (own, asked)], ignore_index=True)
-    table = spatial.fillna(dict.fromkeys([*RECIPE, "contrast"], "")).merge(both, on=keys, how="left")
+    names = spatial[[*RECIPE, "contrast"]].astype(object)
+    table = spatial.assign(**names.where(names.notna(), "")).merge(both, on=keys, how="left")
     crossed = table["crossed_high"] - table["crossed_low"]
     table["ratio"] = ((table["high"] - table["low"]) / crossed).where(crossed > 0)
     return table
@@ -86,8 +87,8 @@ def space_sentences(spatial: pd.DataFrame, correlation: pd.DataFrame, block_km: 
             else ""
         )
         sentences.append(
-            f"With ground resampled in blocks instead of chips, the widest of the sizes below makes the interval of the "
-            f"median recipe or contrast {factor:.2f} times as wide.{advice}"
+            f"With ground resampled in blocks instead of chips, the widest of the sizes below makes the interval of "
+            f"the median recipe or contrast {factor:.2f} times as wide.{advice}"
         )
     return [*sentences, ELSEWHERE]
 
@@ -102,8 +103,8 @@ def correlation_page_table(correlation: pd.DataFrame) -> PageTable | None:
     for key, recipe in correlation.groupby(RECIPE, sort=False):
         rows.append(recipe_row(dict(zip(RECIPE, key, strict=True)), [_correlation_cell(row) for row in _rows(recipe)]))
     caption = (
-        "Moran’s I of right and wrong predictions between chips of one class, by their distance: 0 without correlation. "
-        "In brackets: the range for independent chips. ★ lies above it."
+        "Moran’s I of right and wrong predictions between chips of one class, by their distance: 0 without "
+        "correlation. In brackets: the range for independent chips. ↑ lies above it."
     )
     return PageTable(caption, columns, rows)
 
@@ -117,7 +118,7 @@ def _correlation_cell(row: dict[str, Any]) -> TableCell:
         return TableCell("—", (count_text(int(row["n_pairs"]), "pair"),))
     chance = f"[{NUMBER.signed(row['independent_low'])}, {NUMBER.signed(row['independent_high'])}]"
     above = row["moran_i"] > row["independent_high"]
-    return TableCell(f"{'★ ' if above else ''}{NUMBER.signed(row['moran_i'])}", (chance,), row["moran_i"])
+    return TableCell(f"{'↑ ' if above else ''}{NUMBER.signed(row['moran_i'])}", (chance,), row["moran_i"])
 
 
 def spatial_page_table(spatial: pd.DataFrame) -> PageTable | None:
@@ -127,9 +128,7 @@ def spatial_page_table(spatial: pd.DataFrame) -> PageTable | None:
     sizes = spatial[["block_km", "n_blocks"]].drop_duplicates()
     metrics = list(dict.fromkeys(spatial["metric"]))
     columns = [Column("Score", is_text=True), Column("Estimate"), Column("As elsewhere", "crossed")]
-    columns += [
-        Column(f"Blocks of {km:g} km", count_text(int(n), "block")) for km, n in sizes.itertuples(index=False)
-    ]
+    columns += [Column(f"Blocks of {km:g} km", count_text(int(n), "block")) for km, n in sizes.itertuples(index=False)]
     rows = []
     for key, group in spatial.groupby(["contrast", *RECIPE], sort=False):
         for name in metrics:
@@ -151,7 +150,9 @@ def spatial_page_table(spatial: pd.DataFrame) -> PageTable | None:
                 shown = "" if row is None else text(row["low"], row["high"])
                 ratio = np.nan if row is None else row["ratio"]
                 cells.append(TableCell(shown or "—", (f"× {ratio:.2f}",) if np.isfinite(ratio) else (), ratio))
-            rows.append(Row((key[0],), cells) if is_contrast else recipe_row(dict(zip(RECIPE, key[1:], strict=True)), cells))
+            rows.append(
+                Row((key[0],), cells) if is_contrast else recipe_row(dict(zip(RECIPE, key[1:], strict=True)), cells)
+            )
     caption = (
         "Intervals with whole squares of ground as units of the bootstrap, and their width over that of the crossed "
         "interval. Squares smaller than the range of the correlation are too small, and few squares say little: quote "

@@ -96,7 +96,7 @@ def _space(spatial: pd.DataFrame, correlation: pd.DataFrame) -> TrustItem:
         return TrustItem("Neighbours", "taken as independent; without coordinates this cannot be checked", True)
     found, of = correlated_recipes(correlation)
     factor = widening(spatial)
-    wider = "" if factor is None else f"; with ground resampled in blocks, intervals are up to {factor:.1f} times as wide"
+    wider = "" if factor is None else f"; with ground resampled in blocks, intervals are {factor:.1f} times as wide"
     text = f"right or wrong together for {found} of {count_text(of, 'recipe')}{wider}" if of else f"few pairs{wider}"
     return TrustItem("Neighbours", text, found / max(of, 1) > _MANY or (factor or 0.0) > WIDER)
 
