@@ -4,7 +4,7 @@ import os
 
 from _cluster import prepare_cluster, temporary_folders
 from _dry_run import end_dry_run, hide_jobs
-from _finished_runs import patch_deletion
+from _finished_runs import describe_danger, patch_deletion
 from _interpreter import describe_path
 from _leftovers import remove_study_leftovers, tidy_up_at_exit
 from _orphans import end_with_parent
@@ -45,7 +45,7 @@ if workflow.is_main_process:
     else:
         atexit.register(tidy_up_at_exit, workflow, Path(RESULTS), RECORDS)
 # In every process that starts jobs: here, and on the nodes.
-patch_deletion()
+UNPROTECTED = patch_deletion()
 if not workflow.is_main_process and "SLURM_JOB_ID" in os.environ:
     end_with_parent()
 
@@ -58,6 +58,8 @@ onstart:
         stop_at_study_error(stop_beside_another_process, Path(RESULTS), temporary_folders(workflow))
     if not workflow.local_exec:
         stop_at_study_error(prepare_cluster, workflow, Path(RESULTS), EARLIER_JOBS)
+        if UNPROTECTED:
+            workflow.logger_manager.logger.warning(describe_danger(UNPROTECTED))
     finished = len(finished_runs(all_runs(), RECORDS))
     register(Path(RESULTS, "registration.json"), plan_of(config), finished)
     show_progress(workflow, len(all_runs()), finished)
