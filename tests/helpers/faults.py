@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import random
@@ -46,6 +47,9 @@ QUICK = (
 PATIENCE_S = 900
 # Ctrl-C must end a study within a minute, and Snakemake some seconds later.
 INTERRUPTED_S = 75
+NO_FILE = (0, "")
+# States of a job whose processes are gone; a job that is COMPLETING still ends them.
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 SACCT = ("--slurm-status-command", "sacct")
 
 
@@ -551,21 +555,40 @@ def job_outlives_study(trial: Trial) -> None:
     trial.must_end_well()
     if "jobs of earlier starts of this study are in the queue" not in trial.output:
         raise NotSurvivedError("jobs of an earlier start are not reported")
-    before = {path: path.stat().st_mtime_ns for path in (trial.folder / RUNS).glob("*/*")}
+    before = _files_of_runs(trial)
     for folder in folders:
         folder.mkdir()
     trial.cluster.run("scontrol", "release", *held)
-    trial.wait(lambda: not trial.jobs())
+    # Not until squeue no longer lists them: it may list none for a moment while the machine is busy.
+    for job in held:
+        trial.wait(lambda job=job: any(f"JobState={state}" in _shown(trial, job) for state in ENDED))
     for folder in folders:
         folder.rmdir()
-    for job in held:
-        trial.wait(lambda job=job: "JobState=COMPLETING" not in trial.cluster.run("scontrol", "show", "job", job))
-    after = {path: path.stat().st_mtime_ns for path in (trial.folder / RUNS).glob("*/*")}
+    after = _files_of_runs(trial)
     if before != after:
-        raise NotSurvivedError(f"the finished runs changed: {sorted(before.items() ^ after.items())}")
+        changed = [
+            f"{path}: time {old[0]} -> {new[0]}, content {'kept' if old[1] == new[1] else 'changed'}"
+            for path in before | after
+            if (old := before.get(path, NO_FILE)) != (new := after.get(path, NO_FILE))
+        ]
+        states = [line for job in held for line in _shown(trial, job).splitlines() if "JobState" in line]
+        raise NotSurvivedError(f"the finished runs changed: {changed}; the late jobs: {states}")
     planned = trial.drill.project.planned("--configfile", f"config/{trial.name}.yaml")
     if planned:
         raise NotSurvivedError(f"something is done again: {planned}")
+
+
+def _files_of_runs(trial: Trial) -> dict[str, tuple[int, str]]:
+    """Time and checksum of each file of the trial's runs."""
+    runs = trial.folder / RUNS
+    return {
+        str(path.relative_to(runs)): (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in sorted(runs.glob("*/*"))
+    }
+
+
+def _shown(trial: Trial, job: str) -> str:
+    return trial.cluster.run("scontrol", "show", "job", job)
 
 
 def unlocked_while_running(trial: Trial) -> None:

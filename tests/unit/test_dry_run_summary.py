@@ -1,11 +1,15 @@
 """The sections of a dry run's summary, from runs, downloads and results that are there or not."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
-from _dry_run import downloads_section, results_section, runs_section
+from _dry_run import downloads_section, end_dry_run, results_section, runs_section
 from helpers.hub_server import fetch, serving
 from helpers.retrieval import ARCHIVE, DRIVE_ID, GDRIVE, no_simulation, url_source
 from terralucas.data.retrieval import retrieve
+from terralucas.errors import StudyError
 
 RUNS = [("tiny", "ce", decoder, seed) for decoder in ("identity", "mlp") for seed in "012"]
 HUB = {"source": "huggingface", "repo": "org/model", "filename": "model.pt", "revision": "main", "sha256": None}
@@ -80,3 +84,34 @@ def test_results_are_there_or_not_or_made_again(tmp_path):
     assert [line.partition("  ")[2].strip() for line in (each.strip() for each in lines[1:])] == [
         "there, would be made again", "2 of 3 there, 1 would be made again",
     ]  # fmt: skip
+
+
+class ExitedError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("is_refused", [True, False])
+def test_a_start_that_would_be_refused_has_no_summary_and_status_1(monkeypatch, capsys, is_refused):
+    def leave(status):
+        raise ExitedError(status)
+
+    def check():
+        if is_refused:
+            raise StudyError("No.", found="a reason", remedy="another start")
+
+    monkeypatch.setattr("_dry_run.os._exit", leave)
+    workflow = SimpleNamespace(scheduler=object())
+    if is_refused:
+        with pytest.raises(ExitedError, match="1"):
+            end_dry_run(workflow, check, lambda: sys.stdout.write("summary\n"))
+    else:
+        end_dry_run(workflow, check, lambda: sys.stdout.write("summary\n"))
+    shown = capsys.readouterr()
+    assert (shown.out, "a reason" in shown.err) == ("" if is_refused else "summary\n", is_refused)
+
+
+def test_a_dry_run_that_an_error_ended_has_no_summary(capsys):
+    def fail():
+        raise AssertionError
+
+    end_dry_run(SimpleNamespace(scheduler=None), fail, fail)

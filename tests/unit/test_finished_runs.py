@@ -9,7 +9,7 @@ import pytest
 import yaml
 from snakemake.jobs import Job
 
-from _finished_runs import is_finished, patch_deletion
+from _finished_runs import describe_danger, is_finished, patch_deletion
 
 SETTINGS = {
     "backbone": "tiny", "loss": "focal", "decoder": "mlp", "seed": 3, "loss_setting": {"type": "focal", "gamma": 2.0},
@@ -118,11 +118,26 @@ def test_a_run_that_lacks_a_file_is_not_finished(run):
     assert not is_finished(run)
 
 
-def test_another_snakemake_deletes_as_it_does(monkeypatch):
+def test_another_snakemake_deletes_as_it_does_and_the_danger_is_described(monkeypatch, caplog):
     async def postprocess(self, other):
         """As another version might have it."""
 
     monkeypatch.setattr(Job, "postprocess", postprocess)
     before = Job.remove_existing_output
-    patch_deletion()
+    problem = patch_deletion()
     assert Job.remove_existing_output is before and Job.postprocess is postprocess
+    assert caplog.records == [], "each job on a node comes here, too"
+    said = describe_danger(problem)
+    for part in (
+        "found: postprocess(self, other)",
+        "expected: postprocess(self, store_in_storage, ",
+        "requirements.lock",
+    ):
+        assert part in said
+
+
+def test_the_snakemake_that_is_installed_has_the_functions(monkeypatch):
+    for name in ("remove_existing_output", "postprocess"):
+        # It is as it was after the test.
+        monkeypatch.setattr(Job, name, getattr(Job, name))
+    assert patch_deletion() is None

@@ -1,7 +1,10 @@
 """What surrounds the work of every rule's script."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -30,3 +33,45 @@ def test_a_worker_does_not_run_the_script_again(tmp_path, method):
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "hello from the worker\n"), done.stderr
+
+
+# A FIFO without a writer stands for a file system that does not answer. The thread says when it begins to wait.
+WAITING = """import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from _job import job
+
+def read(path):
+    print("now", flush=True)
+    return path.read_bytes()
+
+with job(SimpleNamespace(rule="index_chips", log=["rule.log"])):
+    if sys.argv[1] == "thread":
+        with ThreadPoolExecutor(2) as pool:
+            print(*pool.map(read, [Path("fifo")] * 5))
+    else:
+        read(Path("fifo"))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("reader", ["thread", "main"])
+def test_a_job_that_waits_for_a_file_ends_at_a_signal_and_says_so(tmp_path, number, reader):
+    os.mkfifo(tmp_path / "fifo")
+    process = subprocess.Popen(
+        [sys.executable, "-c", WAITING, reader], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout.readline() == "now\n"
+        time.sleep(0.3)
+        process.send_signal(number)
+        _, shown = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 128 + number
+    assert shown.splitlines() == [f"index_chips: ended by {number.name}"]
+    log = (tmp_path / "rule.log").read_text(encoding="utf-8")
+    assert f"INFO progress: index_chips: ended by {number.name}\n" in log

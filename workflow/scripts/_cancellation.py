@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 
+from _processes import end_children
 from _submissions import Submissions
 
 # Everything together must be over within a minute, whatever SLURM does.
@@ -70,7 +71,7 @@ def _cancel_by_name(name: str, clusters: tuple[str, ...], submissions: Submissio
             if is_last and (remaining == [] or (error and time.monotonic() - started >= _COMMAND_S)):
                 return ([], "")
         if submissions.in_flight and time.monotonic() - started >= _SUBMISSION_S:
-            _end_children("sbatch")
+            _terminate_children("sbatch")
         time.sleep(_PAUSE_S)
     return remaining, error
 
@@ -88,7 +89,7 @@ def _run(*command: str) -> tuple[str, str]:
     return done.stdout, ""
 
 
-def _end_children(name: str) -> None:
+def _terminate_children(name: str) -> None:
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if child.name() == name:
@@ -101,13 +102,7 @@ def _end_local_jobs(executor: Any) -> None:
     if local is None:
         return
     local.pool.shutdown(wait=False, cancel_futures=True)
-    jobs = psutil.Process().children(recursive=True)
-    for job in jobs:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            job.terminate()
-    for job in psutil.wait_procs(jobs, timeout=_LOCAL_JOBS_S)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            job.kill()
+    end_children(_LOCAL_JOBS_S)
 
 
 def _ignore_further_interrupts() -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from _run_status import Run
+from _terminal import terminal_handlers
 from terralucas.errors import StudyError
-from terralucas.names import run_name
-
-# Backbone, loss, decoder and seed.
-Run = tuple[str, str, str, str]
 
 _JOB_EVENTS = (LogEvent.JOB_INFO, LogEvent.GROUP_INFO, LogEvent.SHELLCMD)
 _NETWORK_SOURCES = ("gdrive", "url")
@@ -39,26 +40,37 @@ class HideJobs(logging.Filter):
         return event not in _JOB_EVENTS
 
 
-def require_no_run_again(again: Sequence[Run]) -> None:
-    """Check that a report of the finished runs (`report.unfinished_runs: name`) finds them as the configuration says.
+def hide_jobs(workflow: Any) -> None:
+    """Let Snakemake's terminal show no jobs, unless the user asks for them.
+
+    `--verbose`, and a --quiet that does not name `reason` as that of profiles/default, show every job.
+    """
+    settings = workflow.output_settings
+    if not settings.verbose and Quietness.REASON in (settings.quiet or ()):
+        for handler in terminal_handlers(workflow.logger_manager.logger):
+            handler.addFilter(HideJobs())
+
+
+def end_dry_run(workflow: Any, check: Callable[[], None], show: Callable[[], None]) -> None:
+    """Show the summary of a dry run, or end it with status 1 if the start itself would be refused.
 
     Args:
-        again: finished runs that would be trained again before the report.
-
-    Raises:
-        StudyError: there are such runs.
+        workflow: Snakemake's.
+        check: raises a StudyError where a start would.
+        show: prints the summary.
     """
-    if not again:
+    # Snakemake makes the scheduler when it knows all jobs; before that an error ended it, which it has shown.
+    if workflow.scheduler is None:
         return
-    names = [run_name(*run) for run in again]
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    raise StudyError(
-        "report.unfinished_runs is `name`, which starts no run, but finished runs are not those of this configuration.",
-        found=f"{len(names)} run(s) of another configuration, other chips or other code: {', '.join(names[:8])}{more}",
-        expected="finished runs of this configuration",
-        remedy="undo the change to report them as they are; or start the study with report.unfinished_runs: refuse, "
-        "which trains them again",
-    )
+    try:
+        check()
+    except StudyError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
+        sys.stdout.flush()
+        # An error at exit is shown, but leaves the exit status as it was.
+        os._exit(1)
+    show()
 
 
 def runs_section(runs: Sequence[Run], planned: Collection[Run], there: Collection[Run]) -> list[str]:

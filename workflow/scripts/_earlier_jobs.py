@@ -54,8 +54,8 @@ def settle_earlier_jobs(name: str, choice: str, logger: logging.Logger) -> None:
         listed = ", ".join(f"{job} ({state.lower()})" for job, state in jobs.items())
         if choice == REPORT and jobs:
             logger.warning(
-                f"SLURM: jobs of earlier starts of this study are in the queue: {listed}. They go on, and finished "
-                f"runs are safe from them. To cancel them: scancel {' '.join(jobs)}."
+                f"SLURM: jobs of earlier starts of this study are in the queue: {listed}. They go on. "
+                f"To cancel them: scancel {' '.join(jobs)}."
             )
         if choice == REPORT:
             return

@@ -6,7 +6,6 @@ a cluster until the study, started again, has long finished its runs.
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,35 @@ from _terminal import RUN_RULES
 from terralucas.errors import StudyError
 from terralucas.names import run_name
 
-logger = logging.getLogger(__name__)
 
-
-def patch_deletion() -> None:
-    """Let jobs of runs leave finished runs alone; without effect in a Snakemake that has other functions."""
+def patch_deletion() -> StudyError | None:
+    """Let jobs of runs leave finished runs alone; return why that is impossible in a Snakemake with other functions."""
     try:
         require_parameters(Job, "remove_existing_output", ("self",))
         arguments = ("store_in_storage", "handle_log", "handle_touch", "error", "ignore_missing_output")
         require_parameters(Job, "postprocess", ("self", *arguments, "check_output_mtime"))
     except StudyError as error:
-        logger.debug("finished runs are not kept from jobs of earlier starts: %s", error)
-        return
+        return error
     _keep_finished_runs()
+    return None
+
+
+def describe_danger(problem: StudyError) -> str:
+    """Return what it means for a study on a cluster that finished runs are not kept, and what to do.
+
+    Args:
+        problem: of `patch_deletion`.
+    """
+    return (
+        "Finished runs are not protected from jobs of earlier starts, because this Snakemake is not the one "
+        "that was tested.\n"
+        f"  found: {problem.found}\n"
+        f"  expected: {problem.expected}\n"
+        "  what it means: a job that an earlier start left in the queue deletes the files of its run when it begins, "
+        "also if the run is finished by then; the run is then trained again\n"
+        f"  what to do: {problem.remedy}; or see that no job of an earlier start is in the queue "
+        "(on SLURM, earlier_jobs=cancel, the default, cancels them)"
+    )
 
 
 def _keep_finished_runs() -> None:

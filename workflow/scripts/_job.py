@@ -6,8 +6,10 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -40,12 +42,16 @@ def job(snakemake: Any) -> Iterator[None]:
     logging.captureWarnings(True)
     warnings.simplefilter("default")
     signal.signal(signal.SIGTERM, _terminate)
+    # Ignored where a shell started the job in the background; it stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     _keep_workers_out_of_the_script()
     try:
         yield
     except (KeyboardInterrupt, Terminated) as ending:
         number = signal.SIGTERM if isinstance(ending, Terminated) else signal.SIGINT
         progress.info("%s: ended by %s", snakemake.rule, number.name)
+        _exit_beside_threads(128 + number)
         sys.exit(128 + number)
     except Exception as error:
         problem = explain(error) if isinstance(error, OSError) else error
@@ -76,4 +82,28 @@ def _keep_workers_out_of_the_script() -> None:
 def _terminate(signum: int, frame: FrameType | None) -> None:
     # The signal also ends the worker processes of a data loader; PyTorch must not raise its own error for them.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _wait_for_no_thread()
     raise Terminated
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    _wait_for_no_thread()
+    raise KeyboardInterrupt
+
+
+def _wait_for_no_thread() -> None:
+    """Let pools end without their threads: one may read from a disk that does not answer, and wait for ever."""
+    shutdown = ThreadPoolExecutor.shutdown
+
+    def shutdown_at_once(self: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        shutdown(self, wait=False, cancel_futures=True)
+
+    ThreadPoolExecutor.shutdown = shutdown_at_once  # type: ignore[method-assign]
+
+
+def _exit_beside_threads(status: int) -> None:
+    """End the process at once where Python would wait for threads at its end."""
+    if any(not thread.daemon and thread is not threading.main_thread() for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(status)

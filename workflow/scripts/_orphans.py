@@ -6,12 +6,11 @@ itself. Where SLURM finds a job's processes by their parents, and not by a contr
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
 
-import psutil
+from _processes import end_children
 
 _PAUSE_S = 2.0
 # Time for the process to end by itself, and then for what it started to save its progress. SLURM's own time between
@@ -27,13 +26,7 @@ def end_with_parent(pause_s: float = _PAUSE_S, grace_s: float = _GRACE_S) -> Non
         while os.getppid() == parent:
             time.sleep(pause_s)
         time.sleep(grace_s)
-        children = psutil.Process().children(recursive=True)
-        for child in children:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.terminate()
-        for child in psutil.wait_procs(children, timeout=grace_s)[1]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
+        end_children(grace_s)
         # The other threads may wait for ever.
         os._exit(1)
 

@@ -202,6 +202,27 @@ class Terminal(logging.Handler):
         self.stream.flush()
 
 
+def terminal_handlers(logger: logging.Logger) -> list[logging.Handler]:
+    """Return what shows Snakemake's log on the terminal; nothing where a plugin for logging does."""
+    return [handler for handler in logger.handlers if handler.name == "DefaultStreamHandler"]
+
+
+def show_progress(workflow: Any, total: int, finished: int) -> None:
+    """Show a study's progress in place of Snakemake's lines; `--verbose` shows everything, as does the log file.
+
+    Args:
+        workflow: Snakemake's, before its first job.
+        total, finished: runs of the study, and those of them that are there.
+    """
+    if workflow.output_settings.verbose:
+        return
+    logger, dag = workflow.logger_manager.logger, workflow.dag
+    for handler in terminal_handlers(logger):
+        logger.removeHandler(handler)
+        jobs = {dag.jobid(job): job for job in dag.needrun_jobs()}
+        logger.addHandler(Terminal(jobs, total, finished, is_remote=not workflow.local_exec))
+
+
 def duration(seconds: float) -> str:
     """A length of time as one would say it: 40 s, 12 min, 3 h 20 min."""
     if seconds < 90:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from helpers.tuned_runs import BANDS, IDENTITY, MLP, NAMES, RANDOM, logits, make_study, recipe_of, run
+from helpers.tuned_runs import BANDS, IDENTITY, MLP, NAMES, RANDOM, logits, recipe_of, run
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.features import FeatureOptions, extract
 from terralucas.data.normalisation import normaliser_of_index
@@ -21,11 +21,6 @@ from terralucas.training.trained_run import load_run
 pytestmark = pytest.mark.slow
 
 CENTER = IDENTITY | {"pooling": "center", "window": 2, "layers": [3, 12]}
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("study"))
 
 
 def frozen_run(study, folder, decoder, kind, loss=None):

@@ -26,7 +26,6 @@ from helpers.tuned_runs import (
     history,
     logits,
     losses,
-    make_study,
     make_uneven,
     recipe_of,
     record,
@@ -49,19 +48,7 @@ from terralucas.training.progress import TrainingOptions
 from terralucas.training.resume import ResumeFile
 from terralucas.training.run import Inputs, execute
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shallow_backbones():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuned, "build_backbone", shallow)
-        yield
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("study"))
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shallow_backbones")]
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,10 @@ from helpers.tuned_runs import (
     assert_same_files,
     assert_same_to_rounding,
     inputs_of,
-    make_study,
     make_uneven,
     recipe_of,
     record,
     run,
-    shallow,
     watched,
 )
 from terralucas.errors import StudyError, Terminated
@@ -34,19 +32,7 @@ from terralucas.training.resume import ResumeFile
 from terralucas.training.run import Inputs
 from terralucas.training.tuned import TunedLearner
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shallow_backbones():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuned, "build_backbone", shallow)
-        yield
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    return make_study(tmp_path_factory.mktemp("study"))
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shallow_backbones")]
 
 
 class KilledError(Exception):

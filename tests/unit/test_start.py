@@ -1,0 +1,76 @@
+"""What refuses a start, and which runs it asks about."""
+
+import json
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import pytest
+from snakemake.exceptions import WorkflowError
+
+from _run_status import finished_runs, planned_runs
+from _start import (
+    require_no_run_again,
+    require_quotable_paths,
+    stop_at_study_error,
+    stop_beside_another_process,
+)
+from terralucas.errors import StudyError
+from terralucas.study.head import NAME, read_head, this_process
+
+RUNS = [("tiny", "ce", "mlp", str(seed)) for seed in range(10)]
+
+
+@pytest.mark.parametrize("name", ["it's here", "a$b", "a`b", "a\\b", "two\nlines"])
+def test_a_path_that_is_not_quoted_is_refused(name):
+    with pytest.raises(StudyError, match="SLURM jobs cannot be started from"):
+        require_quotable_paths(["/data/my study (é)", f"/data/{name}"])
+
+
+def test_other_characters_in_paths_are_fine():
+    require_quotable_paths(["/data/my study (é) & more", "config/a b.yaml"])
+
+
+def test_runs_that_would_be_trained_again_are_named_up_to_eight():
+    require_no_run_again([])
+    with pytest.raises(StudyError) as stopped:
+        require_no_run_again(RUNS)
+    assert stopped.value.found.startswith("10 run(s) of another configuration")
+    assert stopped.value.found.endswith("tiny/ce/mlp/seed-7 and 2 more")
+
+
+def test_a_study_error_ends_snakemake_with_its_words():
+    with pytest.raises(WorkflowError, match="tiny/ce/mlp/seed-0") as stopped:
+        stop_at_study_error(require_no_run_again, RUNS)
+    assert stopped.value.__suppress_context__, "without a traceback of the reason"
+
+
+def test_runs_are_finished_by_their_record_and_planned_by_their_job(tmp_path):
+    records = [str(tmp_path / f"{number}.yaml") for number in range(10)]
+    (tmp_path / "3.yaml").touch()
+    assert finished_runs(RUNS, records) == {RUNS[3]}
+
+    def job(rule, seed):
+        names = SimpleNamespace(backbone="tiny", loss="ce", decoder="mlp", seed=seed)
+        return SimpleNamespace(rule=SimpleNamespace(name=rule), wildcards=names)
+
+    jobs = [job("train_run", "3"), job("tune_run", "4"), job("split_chips", "5")]
+    assert planned_runs(SimpleNamespace(needrun_jobs=lambda exclude_finished: jobs)) == {RUNS[3], RUNS[4]}
+
+
+def test_a_start_marks_the_study_and_deletes_what_a_dead_process_left(tmp_path, monkeypatch):
+    at_exit = []
+    monkeypatch.setattr(
+        "_start.atexit", SimpleNamespace(register=lambda call, *given, **named: at_exit.append((call, given, named)))
+    )
+    left, own = tmp_path / "tmp.dead", tmp_path / "tmp.own"
+    left.mkdir()
+    own.mkdir()
+    dead = replace(this_process((str(left),)), started=1000.0)
+    (tmp_path / NAME).write_text(json.dumps(asdict(dead)))
+    stop_beside_another_process(tmp_path, (str(own),))
+    assert not left.exists()
+    assert read_head(tmp_path).temporary == (str(own),)
+    for call, given, named in reversed(at_exit):
+        call(*given, **named)
+    assert not own.exists()
+    assert not (tmp_path / NAME).exists()

@@ -1,0 +1,39 @@
+"""Prepares a session whose jobs run on a cluster: checks and changes what Snakemake needs for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from _packs import patch_packs
+from _start import require_quotable_paths
+
+
+def temporary_folders(workflow: Any) -> tuple[str, ...]:
+    """Return Snakemake's own folder for scripts of jobs on a cluster, which it deletes at its end; here it has none."""
+    return () if workflow.local_exec else (workflow.scheduler._executor.tmpdir,)
+
+
+def prepare_cluster(workflow: Any, results: Path, earlier_jobs: str) -> None:
+    """Check and change what Snakemake needs to run jobs on a cluster, before the first job.
+
+    Args:
+        workflow: Snakemake's.
+        results: folder of the study.
+        earlier_jobs: what becomes of SLURM jobs of earlier starts: cancel or report.
+
+    Raises:
+        StudyError: the study cannot run on this cluster, or not with this version of Snakemake.
+    """
+    require_quotable_paths((Path.cwd(), workflow.main_snakefile, *workflow.overwrite_configfiles))
+    if workflow.group_settings.overwrite_groups:
+        patch_packs()
+    # A local rule fails on this machine as it did before; only jobs of the cluster end for reasons of their own.
+    for each in workflow.rules:
+        if workflow.is_local(each):
+            each.restart_times = 0
+    # The plugin is only installed for sure, and its settings only known, where it is the executor.
+    if workflow.executor_plugin.name == "slurm":
+        from _slurm import prepare_slurm
+
+        prepare_slurm(workflow.scheduler._executor, results, earlier_jobs, workflow.logger_manager.logger)

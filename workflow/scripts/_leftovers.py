@@ -1,0 +1,30 @@
+"""Deletes what a study needs no more when it is finished, and what killed jobs left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from terralucas.disk import remove_leftovers, remove_scripts
+from terralucas.study.head import is_running
+
+
+def remove_study_leftovers(results: Path, records: Sequence[str]) -> None:
+    """Delete what let a finished run of a pack that failed end again at once, and what killed jobs left.
+
+    Args:
+        results: folder of the study.
+        records: path of the run.yaml of every run; a run without one is not finished, and keeps its files.
+    """
+    for record in map(Path, records):
+        if record.is_file():
+            remove_leftovers(record.parent, "resume.ckpt")
+    # The log of a job is of its own study; another study may read this one's tables.
+    remove_scripts(Path(".snakemake", "scripts"), f"{results}/logs/")
+
+
+def tidy_up_at_exit(workflow: Any, results: Path, records: Sequence[str]) -> None:
+    """Delete leftovers where nothing was to be done, of which Snakemake tells no hook."""
+    if workflow.scheduler is not None and not len(workflow.dag) and not is_running(results):
+        remove_study_leftovers(results, records)

@@ -1,0 +1,42 @@
+"""Ends the processes that this one started."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+
+import psutil
+
+_PAUSE_S = 0.05
+
+
+def end_children(patience_s: float) -> None:
+    """End all processes that this one started, and those that they started: SIGTERM, and SIGKILL for what is left.
+
+    How a process ended is left for the one who started it: a thread of Snakemake that waits for a job would take a job
+    for finished whose exit status was read here (`psutil.wait_procs` reads it).
+
+    Args:
+        patience_s: how long they have after SIGTERM, all together.
+    """
+    living = psutil.Process().children(recursive=True)
+    _send(signal.SIGTERM, living)
+    deadline = time.monotonic() + patience_s
+    while (living := [process for process in living if _lives(process)]) and time.monotonic() < deadline:
+        time.sleep(_PAUSE_S)
+    _send(signal.SIGKILL, living)
+
+
+def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
+    for process in processes:
+        # It is gone, or another user's: the others must be ended all the same.
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            process.send_signal(number)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,86 @@
+"""What refuses a start of a study: folders, paths, runs that would be trained again, and another process."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from _run_status import Run
+from terralucas.disk import check_writable
+from terralucas.errors import StudyError
+from terralucas.names import run_name
+from terralucas.study.head import Running
+
+
+def stop_at_study_error(function: Callable[..., object], *arguments: object) -> None:
+    """Call a function; its StudyError ends Snakemake with the message and no traceback."""
+    try:
+        function(*arguments)
+    except StudyError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def require_writable(folder: Path) -> None:
+    """Stop before any job where files cannot be made, with a message that says so."""
+    stop_at_study_error(check_writable, folder)
+
+
+def require_quotable_paths(paths: Iterable[str | Path]) -> None:
+    """Check the paths in command lines of a cluster's jobs.
+
+    Raises:
+        StudyError: a path has characters that Snakemake and its SLURM plugin do not quote there.
+    """
+    for path in paths:
+        if found := sorted(set("'$`\\\n") & set(str(path))):
+            raise StudyError(
+                f"SLURM jobs cannot be started from {path}.",
+                found=f"{' '.join(found)} in the path",
+                remedy="use a folder whose path has no quote ', $, ` or backslash; spaces and other letters work",
+            )
+
+
+def require_no_run_again(again: Sequence[Run]) -> None:
+    """Check that a report of the finished runs (`report.unfinished_runs: name`) finds them as the configuration says.
+
+    Args:
+        again: finished runs that would be trained again before the report.
+
+    Raises:
+        StudyError: there are such runs.
+    """
+    if not again:
+        return
+    names = [run_name(*run) for run in again]
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    raise StudyError(
+        "report.unfinished_runs is `name`, which starts no run, but finished runs are not those of this configuration.",
+        found=f"{len(names)} run(s) of another configuration, other chips or other code: {', '.join(names[:8])}{more}",
+        expected="finished runs of this configuration",
+        remedy="undo the change to report them as they are; or start the study with report.unfinished_runs: refuse, "
+        "which trains them again",
+    )
+
+
+def stop_beside_another_process(results: Path, temporary: tuple[str, ...]) -> None:
+    """Mark the study as run by this process until its end, and delete what a process that died left.
+
+    Args:
+        results: folder of the study.
+        temporary: folders of this process, which are deleted at its end.
+
+    Raises:
+        StudyError: another process runs the study.
+    """
+    # Also where this process is refused, or anything else stops it before its first job.
+    for path in temporary:
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+    running = Running(results)
+    died = running.begin(temporary)
+    atexit.register(running.end)
+    for path in died.temporary if died else ():
+        shutil.rmtree(path, ignore_errors=True)
