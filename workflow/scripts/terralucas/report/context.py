@@ -78,6 +78,12 @@ def _scaling(groups: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {"scale and offset tags, applied": "; ".join(parts)}
 
 
+def _bright_classes(classes: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    """Write which classes may have an offset that the others do not have; nothing without such classes."""
+    found = [f"class {code}: {n['without_dark_pixels']} of {n['chips']}" for code, n in classes.items()]
+    return {"chips without dark pixels, which may have an offset": "; ".join(found)} if found else {}
+
+
 def _precision(setting: str, durations: pd.DataFrame) -> str:
     """Return the precision that was used; with `auto` it depends on the device (see `device.autocast`)."""
     return setting if setting != "auto" else "32 (auto)" if set(durations["device"]) == {"cpu"} else "16-mixed (auto)"
@@ -135,6 +141,7 @@ def report_context(
             "bands": ", ".join(data_report["bands"]),
             "unit": data_report["unit"],
             **_scaling(data_report["scaling"]),
+            **_bright_classes(data_report["bright_classes"]),
         },
         splits={key: split[key] for key in used},
         training={
