@@ -184,6 +184,7 @@ BAD = [
     ("backbones.tiny.model", "resnet50", ["backbones.tiny.model", "terramind_v1_tiny"]),
     ("report.contrasts.0.a", "hinge", ["report.contrasts names the loss 'hinge'"]),
     ("dataset.layout", {"x_column": "lon"}, ["x_column and y_column must both be given"]),
+    ("dataset.layout", {"x_column": "GPS_LAT", "y_column": "GPS_LONG"}, ["x_column is 'GPS_LAT'", "exchange them"]),
     ("report.beside", ["demo"], ["report.beside must not contain this study itself"]),
     (
         "report.claims",

@@ -111,6 +111,7 @@ def index_chips(
         "unit": spec.unit,
         "chip_size_px": size,
         "dtypes": dict(Counter(chip.dtype for chip in chips).most_common()),
+        "left_out": listing.left_out,
         "scaling": scaling,
         "bright_classes": bright_classes,
         "n_found": len(rows) + len(problems),
