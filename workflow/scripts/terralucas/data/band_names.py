@@ -109,7 +109,8 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
     common names (blue, nir08, SWIR 1), the names of `dataset.bands`, and wavelengths within 10 nm of a central one of
     Sentinel-2 (665 nm, 0.665 µm; 665 alone if all descriptions are such numbers), also within longer texts. Numbers of
     bands have one meaning in all bands of a file; a file contradicts if it does with each meaning that its numbers can
-    have. A word counts more than a number. `Band 1`, `Band 2`, ... in the order of the bands are positions and not names.
+    have. A word counts more than a number. `Band 1`, `Band 2`, ... in the order of the bands are positions and not
+    names.
 
     Args:
         descriptions: description of each band in the file; None without one.

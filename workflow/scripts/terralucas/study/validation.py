@@ -111,6 +111,8 @@ def _describe_violation(error: jsonschema.ValidationError) -> str:
             return f"{key} is {found}; it must be {_RELATIONS[error.validator]} {limit}{unit}"
         case "minItems" | "minLength" | "minProperties":
             return f"{key} is {found}; it must have at least {limit} item(s) or character(s)"
+        case "maxItems":
+            return f"{key} has {len(instance)} items; it must have at most {limit}"
         case "maxLength":
             return f"{key} is {found}, {len(instance)} characters; it must have at most {limit}"
         case "uniqueItems":
