@@ -34,6 +34,17 @@ AGREEING = {
     "positions with names": (["Band 1: Red", "Band 2: Green", "Band 3: Blue"], RGB),
     "numbers after band": (["Band 4", "Band 3", "Band 2"], RGB),
     "not recognised": (["lyr.1", "mean", "2018-07-01"], RGB),
+    "wavelengths": ([f"{n} nm" for n in (443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1610, 2190)], ALL),
+    "wavelengths of Sentinel-2A": (
+        [f"{n} nanometers" for n in (442.7, 492.4, 559.8, 664.6, 704.1, 740.5, 782.8, 832.8, 864.7, 945.1, 1613.7,
+         2202.4)], ALL,
+    ),
+    "wavelengths in micrometres": (["0.49 µm", "0,56um", "0.665 micrometers", "0.865 μm", "1.61_um", "2.19 um"], SIX),
+    "numbers that are wavelengths": (["665", "560", None], RGB),
+    "numbers that are none": (["665", "560", "1"], ("BLUE", "GREEN", "RED")),
+    "names and wavelengths": (["Red (665 nm)", "B3, 560 nm", "blue 0.49 µm, 66 nm wide"], RGB),
+    "ranges are no centres": (["650-680 nm", "543 to 578 nm", "450 nm, 560 nm"], RGB),
+    "wavelengths of Landsat": (["blue 482 nm", "green 561 nm", "red 655 nm", "nir 865 nm", "1609 nm", "2201 nm"], SIX),
     "none": ([None, None, None], RGB),
 }  # fmt: skip
 
@@ -55,6 +66,11 @@ def test_descriptions_that_agree(case):
         (["Band 1: Blue", "Band 2: Green", "Band 3: Red"], RGB, "(BLUE, GREEN, RED)"),
         (["red", "green", "scl"], RGB, "no band of TerraMind"),
         (["B4", "B3", "B10"], RGB, "no band of TerraMind"),
+        (["490 nm", "560 nm", "665 nm"], RGB, "490 nm, 560 nm, 665 nm (BLUE, GREEN, RED); expected RED, GREEN, BLUE"),
+        (["0.49 µm", "0.56 µm", "0.665 µm"], RGB, "(BLUE, GREEN, RED)"),
+        (["490", "560", "665"], RGB, "490, 560, 665 (BLUE, GREEN, RED)"),
+        (["665 nm", "560 nm", "1375 nm"], RGB, "no band of TerraMind"),
+        (["490 nm", "560 nm", "665 nm", "842 nm", "1610 nm", "2190 nm"], SIX, "NIR_BROAD"),
         (["SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"], (*RGB, *SIX[3:]), "(BLUE, GREEN, RED, NIR_BROAD or"),
     ],
 )

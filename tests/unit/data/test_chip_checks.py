@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ import rasterio
 
 from helpers.chips import SIDE, make_spec, pixels, write_tif
 from helpers.real_chips import FOLDER, needs_real_chips
+from terralucas.data.chip_checks import CheckedChip, check_class_offsets, compare_chips, measure_darkest
+from terralucas.data.chip_files import read_chip
 from terralucas.data.index import index_chips
 from terralucas.errors import StudyError
 
@@ -113,6 +117,12 @@ def test_a_copy_of_every_chip_is_found(root):
     assert index(root, on_invalid="drop")[1]["n_valid"] == NUMBER
 
 
+def test_the_copy_that_says_where_it_lies_is_kept(root):
+    shutil.move(chip_path(root, 4), root / "1/4 (1).tif")
+    write_tif(chip_path(root, 4), dn(4), crs=None, transform=None)
+    assert dropped(root) == {"duplicate_content": ["4"]}
+
+
 def test_a_third_copy_with_another_label_spoils_two_with_the_same(root):
     for name in ("1/copy.tif", "2/copy too.tif"):
         shutil.copyfile(chip_path(root, 4), root / name)
@@ -127,11 +137,11 @@ def test_chips_that_differ_in_one_pixel_are_no_copies(root):
 
 
 def test_copies_are_found_in_time_that_grows_with_their_number():
-    from terralucas.data.chip_checks import CheckedChip, compare_chips
-
     row = {"height": 32, "width": 32, "band_mean": [0.1] * 6, "file": "f"}
     chips = [
-        CheckedChip(row | {"point_id": str(n), "label": n == 99_999, "class_code": "a"}, "uint16", (), b"same")
+        CheckedChip(
+            row | {"point_id": str(n), "label": n == 99_999, "class_code": "a"}, "uint16", (), b"same", True, 0.0, ()
+        )
         for n in range(100_000)
     ]
     valid, problems, _ = compare_chips(chips, make_spec())
@@ -336,6 +346,91 @@ def test_a_dataset_of_another_scale_stops_the_study(root, divisor):
     assert index(root, checks={"min_dataset_brightness": 0})[1]["n_valid"] == NUMBER
 
 
+# Bands that are copies of another band.
+
+
+def copy_band(path: Path, source: int, target: int) -> None:
+    with rasterio.open(path) as file:
+        values = file.read()
+    values[target] = values[source]
+    write_tif(path, values)
+
+
+def test_a_chip_with_two_equal_bands_is_dropped(root):
+    copy_band(chip_path(root, 4), 4, 5)
+    assert dropped(root) == {"equal_bands": ["4"]}
+    assert "has equal values in every pixel of the bands SWIR_1 and SWIR_2" in message_of(root)
+    assert dropped(root, checks={"allow_equal_bands": True}) == {}
+
+
+def test_two_bands_that_are_equal_in_most_chips_stop_the_study(root):
+    for number in range(6):
+        copy_band(chip_path(root, number), 4, 5)
+    message = message_of(root, on_invalid="drop")
+    assert "The bands SWIR_1 and SWIR_2 of dataset 'tiny' are copies." in message
+    assert "in 6 of 10 chips" in message
+    assert index(root, checks={"allow_equal_bands": True})[1]["n_valid"] == NUMBER
+
+
+def test_bands_that_are_equal_but_for_one_pixel_are_no_copies(root):
+    values = dn(4)
+    values[5] = values[4]
+    values[5, 20, 20] += 1
+    write_tif(chip_path(root, 4), values)
+    assert dropped(root) == {}
+
+
+def test_equal_bands_with_other_missing_pixels_are_found_and_constant_bands_are_not(root):
+    values = dn(4).astype(np.float32)
+    values[5] = values[4]
+    values[5, :3] = np.nan
+    values[[0, 1]] = 700
+    write_tif(chip_path(root, 4), values)
+    checks = {"allow_mixed_dtypes": True, "allow_constant_bands": True}
+    assert dropped(root, checks=checks) == {"equal_bands": ["4"]}
+    assert "of the bands SWIR_1 and SWIR_2; expected" in message_of(root, checks=checks)
+
+
+# An offset in the chips of one class.
+
+
+def add_offset(root: Path, numbers: Iterable[int], offset: int = 1000) -> None:
+    for number in numbers:
+        write_tif(chip_path(root, number), dn(number) + np.uint16(offset))
+
+
+def test_an_offset_in_one_class_stops_the_study(root):
+    add_offset(root, range(0, NUMBER, 2))
+    message = message_of(root, on_invalid="drop")
+    assert "Chips of 1 class(es) of dataset 'tiny' have an offset that the others do not have." in message
+    assert "below 950 DN in any band: class 1: 5 of 5; other classes: 0 of 5" in message
+    assert "subtract the offset of 1000" in message
+    _, report = index(root, checks={"allow_class_offsets": True})
+    assert report["bright_classes"] == {"1": {"chips": 5, "without_dark_pixels": 5}}
+
+
+def test_an_offset_in_half_of_a_class_is_a_notice(root, caplog):
+    add_offset(root, (0, 2, 4))
+    with caplog.at_level(logging.WARNING):
+        _, report = index(root)
+    assert report["bright_classes"] == {"1": {"chips": 5, "without_dark_pixels": 3}}
+    assert "class 1: 3 of 5; other classes: 0 of 5" in caplog.text
+
+
+@pytest.mark.parametrize("numbers", [range(NUMBER), range(0, 4, 2), ()], ids=["all", "few of a class", "none"])
+def test_no_offset_of_a_class(root, numbers):
+    add_offset(root, numbers)
+    assert index(root)[1]["bright_classes"] == {}
+
+
+def test_an_offset_with_its_tag_is_none(root):
+    for number in range(0, NUMBER, 2):
+        write_tif(chip_path(root, number), dn(number) + np.uint16(1000))
+        with rasterio.open(chip_path(root, number), "r+") as target:
+            target.offsets = [-1000.0] * 6
+    assert index(root)[1]["bright_classes"] == {}
+
+
 # Real Sentinel-2 chips, which describe their bands (blue_B02, ...).
 
 REAL_BANDS = ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
@@ -384,3 +479,23 @@ def test_real_chips_that_all_have_another_scale(real):
     for file in sorted(real.glob("*/*.tif")):
         divide(file, 10)
     assert "darker than land and water can be" in message_of(real, **of_real(real))
+
+
+@needs_real_chips
+def test_an_offset_in_any_class_of_real_chips_is_found_and_in_none_without_it(real):
+    spec = make_spec(**FOLDERS | of_real(real))
+    files = sorted(real.glob("*/*.tif"))
+    darkest = {file: measure_darkest(read_chip(file, spec), np.ones((6, 64, 64), dtype=bool)) for file in files}
+    chips = [
+        CheckedChip({"class_code": file.parent.name}, "uint16", (), b"", True, value, ())
+        for file, value in darkest.items()
+    ]
+    assert check_class_offsets(chips, spec) == {}
+    for entry in spec.classes:
+        shifted = [
+            replace(chip, darkest=chip.darkest + 0.1) if chip.row["class_code"] == entry.code else chip
+            for chip in chips
+        ]
+        with pytest.raises(StudyError, match="have an offset") as caught:
+            check_class_offsets(shifted, spec)
+        assert f"class {entry.code}: 10 of 10; other classes" in caught.value.found

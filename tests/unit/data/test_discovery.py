@@ -431,18 +431,38 @@ def test_linked_class_folders_are_classes_even_if_both_lead_to_one_folder(tmp_pa
 
 
 @pytest.mark.parametrize("layout", [None, FOLDERS])
-@pytest.mark.parametrize("kind", ["link", "fifo"])
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
 def test_chip_that_is_no_file_is_a_problem_and_does_not_vanish(tmp_path, layout, kind):
     lucas_tree(tmp_path)
     chip = tmp_path / "2/45942254.tif"
     chip.unlink()
     if kind == "link":
         chip.symlink_to("/nowhere/45942254.tif")
-    else:
+    elif kind == "fifo":
         os.mkfifo(chip)
+    else:
+        put(chip / "notes.txt", "no chip")
     problem = only_problem(tmp_path, make_spec(layout))
     assert (problem.point_id, problem.file, problem.kind) == ("45942254", "2/45942254.tif", "not_a_file")
-    assert ("/nowhere/45942254.tif, which does not exist" if kind == "link" else "is a FIFO") in problem.message
+    said = {"link": "/nowhere/45942254.tif, which does not exist", "fifo": "is a FIFO", "folder": "is a folder;"}
+    assert said[kind] in problem.message
+
+
+def test_a_folder_named_like_a_chip_may_contain_it(tmp_path):
+    put(tmp_path / "1/45922254.tif/45922254.tif", "chip")
+    put(tmp_path / TABLE, "Point_ID,STR18\n45922254,1\n")
+    assert files_of(tmp_path, make_spec()) == ["1/45922254.tif/45922254.tif"]
+
+
+@pytest.mark.parametrize("layout", [None, FOLDERS])
+def test_images_of_other_formats_are_counted(tmp_path, layout, caplog):
+    lucas_tree(tmp_path)
+    for name in ("1/a.jp2", "1/b.JP2", "2/c.npy", "2/d.zarr/0.0", "1/notes.txt", "1/45922254.tif.aux.xml"):
+        put(tmp_path / name, "x")
+    with caplog.at_level(logging.WARNING):
+        listing = find_chips(tmp_path, make_spec(layout))
+    assert listing.left_out == {".jp2": 2, ".npy": 1, ".zarr": 1}
+    assert "left out 2 x .jp2, 1 x .npy, 1 x .zarr: only .tif and .tiff are read as chips" in caplog.text
 
 
 def test_dangling_chip_that_the_table_names_is_one_problem(tmp_path):

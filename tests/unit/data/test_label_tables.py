@@ -41,6 +41,13 @@ def test_two_columns_that_nobody_reads_may_have_one_name(tmp_path):
     assert read_table(write(tmp_path, "id,note,note,cls\na,x,y,1\n"), LAYOUT) == [Row("a", "1", line=2)]
 
 
+@pytest.mark.parametrize("rows", [0, 1000], ids=["near the start", "far from it"])
+def test_a_nul_byte_in_a_utf_8_table_is_no_utf_16(tmp_path, rows):
+    error = refused(tmp_path, "id,cls\n" + "other,1\n" * rows + "a\0b,1\n", "no comma-separated UTF-8 table")
+    assert error.found == f"1 NUL byte(s) in the text, the first in line {rows + 2}"
+    assert "UTF-16" not in error.remedy
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
 def test_utf16_is_named(tmp_path, encoding):
     error = refused(tmp_path, "id,cls\na,1\n".encode(encoding), "no comma-separated UTF-8 table")

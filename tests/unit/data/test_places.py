@@ -90,6 +90,39 @@ def test_degrees_and_metres_are_told_apart_without_an_id():
     assert "these seem to be degrees" in refused("a", LON, LAT, make_spec("EPSG:32633", point_ids="none"))
 
 
+def test_longitudes_from_0_to_360_are_the_same_places():
+    spec = make_spec(point_ids="none")
+    assert locate("a", "347.5", LAT, spec) == pytest.approx(locate("a", "-12.5", LAT, spec), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "said"),
+    [
+        ("13,334", "43,340", "with a point and not a comma before decimals"),
+        ("13.334", "43,340", "with a point and not a comma before decimals"),
+        ("13°20'02\"E", "43°20'24\"N", "as decimal numbers"),
+        (LAT, "113.334", "x and y are swapped"),
+    ],
+)
+def test_texts_that_are_no_degrees_are_refused_with_the_likely_cause(x, y, said):
+    assert said in refused("a", x, y, make_spec(point_ids="none"))
+
+
+# The point in UTM 33N, by pyproj 3.7: 364,990 m east, 4,800,026 m north.
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:32632"])
+def test_a_place_far_outside_the_area_of_its_crs_is_refused_without_an_id(crs):
+    spec = make_spec(crs, point_ids="none")
+    assert all(map(math.isfinite, locate("a", "364990", "4800026", spec)))
+    said = refused("a", "4800026", "364990", spec)
+    assert f"expected a place near the area that {crs} is for" in said
+    assert said.endswith("0 to 84 °N): x and y seem to be swapped")
+
+
+def test_a_crs_that_says_nothing_about_its_area_is_used_everywhere():
+    crs = "+proj=utm +zone=33 +datum=WGS84 +units=m"
+    assert all(map(math.isfinite, locate("a", "4800026", "364990", make_spec(crs, point_ids="none"))))
+
+
 def write_chip(folder, crs, transform):
     path = folder / "chip.tif"
     profile = {"driver": "GTiff", "count": 1, "height": 64, "width": 64, "dtype": "float32"}

@@ -22,6 +22,7 @@ DATA = {
     "data_fingerprint": "cd" * 32, "n_valid": 1990, "n_dropped": 4, "chip_size_px": 224, "bands": ["RED", "NIR_BROAD"],
     "unit": "reflectance", "problem_counts": {"duplicate_content": 3, "size": 1},
     "scaling": [{"scale": 1.0, "offset": 0.0, "chips": 1990, "class_counts": {"1": 1000, "2": 990}}],
+    "bright_classes": {}, "left_out": {},
 }  # fmt: skip
 HUB, RANDOM = {"source": "huggingface"}, {"source": "random"}
 OPTIMISTIC = "Checkpoints were chosen on the test chips: the scores are optimistic."
@@ -226,6 +227,16 @@ def test_scale_and_offset_tags_are_told_and_where_chips_differ():
     assert told == "scale 1.0, offset 0.0: 1000 chips (classes 1); scale 0.0001, offset -0.1: 990 chips (classes 2)"
     told = context_of(data=DATA | {"scaling": [tagged]}).dataset["scale and offset tags, applied"]
     assert told == "scale 0.0001, offset -0.1: 990 chips"
+
+
+def test_files_of_other_formats_are_told():
+    told = context_of(data=DATA | {"left_out": {".jp2": 12, ".png": 1}}).dataset
+    assert told["files that are no GeoTIFF, left out"] == "12 × .jp2, 1 × .png"
+
+
+def test_classes_that_may_have_an_offset_are_told():
+    told = context_of(data=DATA | {"bright_classes": {"9": {"chips": 20, "without_dark_pixels": 12}}}).dataset
+    assert told["chips without dark pixels, which may have an offset"] == "class 9: 12 of 20"
 
 
 def test_chips_that_came_as_a_folder_are_named_by_their_fingerprint():

@@ -74,6 +74,63 @@ def test_what_is_no_configuration_is_refused_with_its_place(write, content, said
     assert str(path) in message
 
 
+def test_aliases_that_stand_for_too_much_are_refused_with_the_line(write):
+    """The "billion laughs": each line has nine times the values of the one before it."""
+    lines = ["study: mine", "a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 60)]
+    path = write("\n".join(lines) + "\n")
+    # 9^6 values, the first power above the limit, are in a5 in line 7.
+    assert f"The configuration {path} cannot be read: line 7." in refusal(path)
+    merged = ["a0: &a0 {x: 1}"] + [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 60)]
+    # Each of the mappings has a merge key, a list and what it merges: 9^5 of them are in a5 in line 6.
+    assert "cannot be read: line 6." in refusal(write("\n".join(merged) + "\n"))
+
+
+@pytest.mark.parametrize("content", ["a: 1\nb: &b\n  c: *b\n", "a: 1\nb: &b [[*b]]\n", "a: 1\nb: &b\n  <<: *b\n"])
+def test_an_alias_of_what_it_is_in_is_refused_with_the_line(write, content):
+    message = refusal(write(content))
+    assert "mine.yaml cannot be read: line " in message
+    assert "an alias of what it is in" in message
+
+
+@pytest.mark.parametrize("levels", [60, 5000])
+def test_deep_lists_are_refused(write, levels):
+    assert "levels" in refusal(write(f"a: {'[' * levels}{']' * levels}\n"))
+
+
+def test_deep_chains_of_aliases_are_refused(write):
+    lines = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 3000)]
+    assert "more than 50 levels" in refusal(write("\n".join(lines) + "\n"))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("!foo x", "line 2: training.x has the tag !foo, which no configuration has"),
+        ("!!python/object:os.system {}", "line 2: training.x has the tag !!python/object:os.system"),
+        ("!!set {a, b}", "line 2: training.x has the tag !!set"),
+        ("!!binary aGk=", "has the tag !!binary"),
+        ("=", "has the tag !!value"),
+        ("!!int abc", "line 2: training.x is abc, which YAML takes for a whole number and cannot read"),
+        ("!!bool abc", "training.x is abc, which YAML takes for true or false"),
+        ("!!int [1]", "training.x is a list or mapping, which YAML takes for a whole number"),
+        ("2018-13-45", "line 2: training.x is 2018-13-45, which YAML takes for a date and cannot read"),
+        ("{[a, b]: 1}", "line 2: training.x has a key that is a list or mapping"),
+        ("{!foo a: 1}", "line 2: the key a has the tag !foo"),
+        ("{? {a: 1} : 1}", "line 2: training.x has a key that is a list or mapping"),
+    ],
+)
+def test_what_is_no_plain_yaml_is_refused_with_key_and_line(write, value, said):
+    path = write(f"training:\n  x: {value}\n")
+    message = refusal(path)
+    assert said in message
+    assert str(path) in message
+
+
+def test_aliases_and_plain_tags_are_let_through(write):
+    check_config_file(write("a: &a {x: !!float 1, y: !!str 01}\nb: *a\nc: [*a, *a]\nd: {<<: *a}\n"))
+
+
 def test_a_byte_order_mark_is_no_error(write):
     check_config_file(write(b"\xef\xbb\xbfstudy: mine\n"))
 

@@ -176,6 +176,13 @@ BAD = [
     ("split.validation_share", 1.5, ["split.validation_share is 1.5", "below 1"]),
     ("split.validation_is_test", True, ["validation_is_test needs split.strategy holdout"]),
     ("study", "a/b", ["study", "must match"]),
+    *(("study", name, ["study is", "begins with no dot or hyphen"]) for name in ("-n", "--help", ".x", "..")),
+    *(("report.beside", [name], ["report.beside[0] is", "no dot or hyphen"]) for name in ("-n", "../x", "a/b")),
+    *(("dataset.name", name, ["dataset.name is", "no dot or hyphen"]) for name in ("-n", ".x")),
+    ("losses.-n", {"type": "ce"}, ["losses", "-n"]),
+    ("training.epochs", 1e9, ["training.epochs is 1000000000", "at most 100000 epochs"]),
+    ("split.folds", 1001, ["split.folds is 1001", "at most 1000"]),
+    ("grid.seeds", list(range(1001)), ["grid.seeds has 1001 items; it must have at most 1000"]),
     ("backbones.tiny.weights", {"source": "random", "repo": "a/b"}, ["unknown key backbones.tiny.weights.repo"]),
     ("backbones.tiny.tuning", "partial", ["backbones.tiny.tuning", '"lora"']),
     ("training.end_to_end", {"clip": 1}, ["unknown key training.end_to_end.clip"]),
@@ -184,6 +191,7 @@ BAD = [
     ("backbones.tiny.model", "resnet50", ["backbones.tiny.model", "terramind_v1_tiny"]),
     ("report.contrasts.0.a", "hinge", ["report.contrasts names the loss 'hinge'"]),
     ("dataset.layout", {"x_column": "lon"}, ["x_column and y_column must both be given"]),
+    ("dataset.layout", {"x_column": "GPS_LAT", "y_column": "GPS_LONG"}, ["x_column is 'GPS_LAT'", "exchange them"]),
     ("report.beside", ["demo"], ["report.beside must not contain this study itself"]),
     (
         "report.claims",
@@ -210,6 +218,24 @@ BAD = [
 )
 def test_names_of_the_hub_pass(weights):
     resolve(changed("backbones.tiny.weights", {"source": "huggingface", **weights}))
+
+
+def numbers_of(schema, path=""):
+    """Every part of the schema that is about a whole number, with its path."""
+    if isinstance(schema, list):
+        return [found for n, part in enumerate(schema) for found in numbers_of(part, f"{path}[{n}]")]
+    if not isinstance(schema, dict):
+        return []
+    kinds = schema.get("type")
+    own = [(path, schema)] if "integer" in (kinds if isinstance(kinds, list) else [kinds]) else []
+    return own + [found for key, part in schema.items() for found in numbers_of(part, f"{path}.{key}")]
+
+
+def test_every_count_has_a_maximum():
+    """So that a typo such as 1e9 is refused and not tried; codes of classes are names and no counts."""
+    counts = [(path, schema) for path, schema in numbers_of(load_schema()) if "string" not in schema["type"]]
+    assert len(counts) >= 25
+    assert [path for path, schema in counts if "maximum" not in schema] == []
 
 
 def test_claims_are_about_the_scores_the_report_names():

@@ -55,6 +55,36 @@ _LANDSAT_8 = ["COASTAL_AEROSOL", "BLUE", "GREEN", "RED", "NIR", "SWIR_1", "SWIR_
 _LANDSAT_5 = ["BLUE", "GREEN", "RED", "NIR", "SWIR_1", None, "SWIR_2"]
 
 
+# Central wavelengths of Sentinel-2 in nm, nominal and, if they differ by some nm, those of Sentinel-2A; 1375 is cirrus.
+_WAVELENGTHS_NM = {
+    443: "COASTAL_AEROSOL",
+    490: "BLUE",
+    492: "BLUE",
+    560: "GREEN",
+    665: "RED",
+    705: "RED_EDGE_1",
+    740: "RED_EDGE_2",
+    783: "RED_EDGE_3",
+    833: "NIR_BROAD",
+    842: "NIR_BROAD",
+    865: "NIR_NARROW",
+    945: "WATER_VAPOR",
+    1375: None,
+    1610: "SWIR_1",
+    1614: "SWIR_1",
+    2190: "SWIR_2",
+    2202: "SWIR_2",
+}
+_TOLERANCE_NM = 10.0
+_NUMBER = r"[0-9]+(?:[.,][0-9]+)?"
+# The second number of a range such as 650-680 nm is no centre.
+_WAVELENGTH = re.compile(
+    rf"(?<![0-9.,])(?P<from>{_NUMBER}\s*(?:-|–|to)\s*)?(?P<number>{_NUMBER})[\s_]*"
+    r"(?:(?P<nm>nm|nanomet(?:er|re)s?)|[uµμ]m|microns?|micromet(?:er|re)s?)(?![a-z])",
+    re.IGNORECASE,
+)
+
+
 def _allow(band: str | None) -> Bands:
     return _NIR if band == "NIR" else frozenset() if band is None else frozenset({band})
 
@@ -76,9 +106,11 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
     """Compare the descriptions of bands in a file with the configured bands.
 
     Only descriptions that are recognised count: numbers of Sentinel-2, HLS and Landsat (B02, B8A, SR_B4, band 3),
-    common names (blue, nir08, SWIR 1) and the names of `dataset.bands`, also within longer texts (`blue_B02`). Numbers
-    have one meaning in all bands of a file; a file contradicts if it does with each meaning that its numbers can have.
-    A word counts more than a number. `Band 1`, `Band 2`, ... in the order of the bands are positions and not names.
+    common names (blue, nir08, SWIR 1), the names of `dataset.bands`, and wavelengths within 10 nm of a central one of
+    Sentinel-2 (665 nm, 0.665 µm; 665 alone if all descriptions are such numbers), also within longer texts. Numbers of
+    bands have one meaning in all bands of a file; a file contradicts if it does with each meaning that its numbers can
+    have. A word counts more than a number. `Band 1`, `Band 2`, ... in the order of the bands are positions and not
+    names.
 
     Args:
         descriptions: description of each band in the file; None without one.
@@ -87,7 +119,10 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
     Returns:
         What the file says and what was expected, for a message; None if nothing contradicts.
     """
-    parsed = [_parse(text or "") for text in descriptions]
+    texts = [text or "" for text in descriptions]
+    if bare := _read_bare_wavelengths(texts):
+        texts = bare
+    parsed = [_parse(text) for text in texts]
     if all(number == str(position) and kind == "band" for position, (_, kind, number) in enumerate(parsed, 1)):
         parsed = [(word, "", "") for word, _, _ in parsed]
     kinds = {kind for _, kind, _ in parsed}
@@ -106,8 +141,9 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
 
 def _parse(text: str) -> tuple[Bands | None, str, str]:
     """Return what the words of a description allow (None if nothing), and the kind and text of its band number."""
+    word = _read_wavelength(text)
+    text = _WAVELENGTH.sub(" ", text)
     tokens = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower())
-    word: Bands | None = None
     kind = number = ""
     start = 0
     while start < len(tokens):
@@ -123,6 +159,39 @@ def _parse(text: str) -> tuple[Bands | None, str, str]:
                 break
         start += length
     return word, kind, number
+
+
+def _read_wavelength(text: str) -> Bands | None:
+    """Return the band of the central wavelength in a description; None without one, or if it names several bands."""
+    found = {
+        _band_at(_to_number(match["number"]) * (1 if match["nm"] else 1000))
+        for match in _WAVELENGTH.finditer(text)
+        if not match["from"]
+    } - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _read_bare_wavelengths(texts: Sequence[str]) -> list[str]:
+    """Return descriptions with their unit, if at least two are given and all are numbers at bands of Sentinel-2."""
+    given = [text.strip() for text in texts if text.strip()]
+    if len(given) < 2 or not all(re.fullmatch(_NUMBER, text) for text in given):
+        return []
+    for unit, factor in (("nm", 1), ("um", 1000)):
+        if all(_band_at(_to_number(text) * factor) is not None for text in given):
+            return [f"{text} {unit}" if text.strip() else "" for text in texts]
+    return []
+
+
+def _to_number(text: str) -> float:
+    return float(text.replace(",", "."))
+
+
+def _band_at(wavelength_nm: float) -> Bands | None:
+    """Return the band at a wavelength; None if no band of Sentinel-2 has its centre there."""
+    for centre, band in _WAVELENGTHS_NM.items():
+        if abs(wavelength_nm - centre) <= _TOLERANCE_NM + 1e-6:
+            return _allow(band)
+    return None
 
 
 def _meaning(word: Bands | None, number: Bands | None) -> Bands | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +14,22 @@ from typing import Any
 import numpy as np
 
 from terralucas.data.band_names import find_contradiction
-from terralucas.data.chip_files import Chip, ChipError
+from terralucas.data.chip_files import REMEDIES, Chip, ChipError
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
 from terralucas.errors import StudyError
 
+logger = logging.getLogger(__name__)
+
 # Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
 REFLECTANCE_RANGE = (-0.2, 2.0)
 MAX_SHARE_OUTSIDE = 0.01
+# Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000. Almost every chip has shadow, water or dense
+# vegetation, which is darker than this offset in red or SWIR; a little less, because such pixels can be below 0.
+OFFSET_REFLECTANCE = 0.095
+# Of 64-px chips of Sentinel-2, at most one in five of any class has no such pixel; of 16-px ones, one in four.
+MIN_CHIPS_OF_CLASS, ALMOST_ALL, MOST = 5, 0.95, 0.75
 
 
 @dataclass(frozen=True)
@@ -32,12 +41,18 @@ class CheckedChip:
         dtype: type of the values in the file.
         scaling: scale and offset of each band in the file.
         pixels: digest of the decoded values, equal for chips with the same pixels in other files.
+        has_place: whether the file says where on Earth it lies.
+        darkest: reflectance below which the darkest band of a pixel is in 1 % of the pixels.
+        equal_bands: positions of each two bands that are equal in every pixel.
     """
 
     row: dict[str, Any]
     dtype: str
     scaling: tuple[tuple[float, float], ...]
     pixels: bytes
+    has_place: bool
+    darkest: float
+    equal_bands: tuple[tuple[int, int], ...]
 
 
 def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
@@ -138,6 +153,40 @@ def _percent(share: float) -> str:
     return f"{100 * share:.4g} %"
 
 
+def find_equal_bands(values: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Return the positions of each two bands that vary and are equal wherever both have a value.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels.
+    """
+    return tuple(
+        (first, second)
+        for first, second in itertools.combinations(range(len(values)), 2)
+        if _are_equal(values[first], values[second])
+    )
+
+
+def _are_equal(first: np.ndarray, second: np.ndarray) -> bool:
+    # Most bands differ in their first rows already.
+    for rows in (slice(0, 4), slice(None)):
+        a, b = first[rows], second[rows]
+        both = np.isfinite(a) & np.isfinite(b)
+        if not np.array_equal(a[both], b[both]):
+            return False
+    return both.any() and bool(np.ptp(a[both]) > 0)
+
+
+def measure_darkest(values: np.ndarray, valid: np.ndarray) -> float:
+    """Return the reflectance below which the darkest band of a pixel is in 1 % of the pixels.
+
+    Args:
+        values: (bands, height, width) reflectance.
+        valid: booleans of the same shape, false for missing pixels.
+    """
+    darkest = np.min(values, axis=0, where=valid, initial=np.inf)
+    return float(np.quantile(darkest[np.isfinite(darkest)], 0.01))
+
+
 def hash_pixels(values: np.ndarray) -> bytes:
     """Return a digest of the shape and the values of a decoded chip; missing pixels are alike, however written."""
     return hashlib.sha256(repr(values.shape).encode() + np.ascontiguousarray(values).tobytes()).digest()
@@ -158,7 +207,8 @@ def compare_chips(
     """
     size = _chip_size(chips, spec)
     left, problems = list(chips), list[Problem]()
-    for check in (partial(_check_sizes, size=size), _check_dtypes, _check_brightness, _find_duplicates):
+    checks = (partial(_check_sizes, size=size), _check_dtypes, _check_equal_bands, _check_brightness, _find_duplicates)
+    for check in checks:
         outcomes = check(left, spec)
         problems += [problem for problem in outcomes if problem is not None]
         left = [chip for chip, problem in zip(left, outcomes, strict=True) if problem is None]
@@ -204,6 +254,30 @@ def _check_dtypes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Probl
     ]
 
 
+def _check_equal_bands(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip in which one band is a copy of another, or None.
+
+    Raises:
+        StudyError: the same two bands are equal in more than half of the chips.
+    """
+    if spec.checks.allow_equal_bands:
+        return [None] * len(chips)
+    for (first, second), count in Counter(pair for chip in chips for pair in chip.equal_bands).most_common(1):
+        if count > len(chips) / 2:
+            raise StudyError(
+                f"The bands {spec.bands[first]} and {spec.bands[second]} of dataset {spec.name!r} are copies.",
+                found=f"equal values in every pixel of these two bands in {count} of {len(chips)} chips",
+                expected="bands that differ",
+                remedy=REMEDIES["equal_bands"],
+            )
+    problems: list[Problem | None] = []
+    for chip in chips:
+        pairs = ", ".join(f"{spec.bands[first]} and {spec.bands[second]}" for first, second in chip.equal_bands)
+        message = f"has equal values in every pixel of the bands {pairs}; expected bands that differ"
+        problems.append(_problem(chip, "equal_bands", message) if pairs else None)
+    return problems
+
+
 def _check_brightness(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
     """Return the problem of each chip that is so dark in every band that its values must have another scale.
 
@@ -234,7 +308,8 @@ def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Pr
     """Return the problem of each chip whose pixels another chip has.
 
     If the labels of the copies differ, none of them can be used, because nothing says which label is right. Otherwise
-    the copy with the shortest id has no problem: programs make longer names for copies, such as "4 (1)".
+    one copy has no problem: one whose file says where it lies, and of these the one with the shortest id, because
+    programs make longer names for copies, such as "4 (1)".
     """
     groups: dict[bytes, list[CheckedChip]] = {}
     for chip in chips:
@@ -243,7 +318,10 @@ def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Pr
     by_label = {
         pixels: list({chip.row["label"]: chip for chip in reversed(group)}.values()) for pixels, group in groups.items()
     }
-    kept = {pixels: min(group, key=lambda chip: len(chip.row["point_id"])) for pixels, group in groups.items()}
+    kept = {
+        pixels: min(group, key=lambda chip: (not chip.has_place, len(chip.row["point_id"])))
+        for pixels, group in groups.items()
+    }
     problems: list[Problem | None] = []
     for chip in chips:
         first, others = kept[chip.pixels], by_label[chip.pixels]
@@ -294,3 +372,55 @@ def check_dataset_brightness(rows: Sequence[dict[str, Any]], spec: DatasetSpec) 
         remedy="check dataset.unit: dn is reflectance × 10,000, and chips of reflectance × 1,000 need a scale tag of "
         "0.001 and unit: reflectance; lower the limit if the chips are really that dark",
     )
+
+
+def check_class_offsets(chips: Sequence[CheckedChip], spec: DatasetSpec) -> dict[str, dict[str, int]]:
+    """Find classes whose chips are brighter by the offset of Sentinel-2's baseline 04.00, which was not subtracted.
+
+    Such an offset in the chips of one class alone tells this class from all others, without any land cover. The darkest
+    pixels show it: with the offset, no band of any pixel is below it.
+
+    Args:
+        chips: all valid chips.
+        spec: description of the dataset.
+
+    Returns:
+        For the code of each class of which at least half of the chips have no pixel below the offset, while most chips
+        of the other classes have such pixels: `chips`, and `without_dark_pixels`, the number of such chips. Nothing
+        without the band RED, because every surface can be bright in the others.
+
+    Raises:
+        StudyError: almost all chips of a class have none, and these classes are at most half of the chips.
+    """
+    counts = Counter(chip.row["class_code"] for chip in chips)
+    bright = Counter(chip.row["class_code"] for chip in chips if chip.darkest >= OFFSET_REFLECTANCE)
+    suspects = {code for code, n in counts.items() if n >= MIN_CHIPS_OF_CLASS and bright[code] >= n / 2}
+    n_others, n_dark = (
+        sum(numbers[code] for code in counts.keys() - suspects) for numbers in (counts, counts - bright)
+    )
+    if "RED" not in spec.bands or not suspects or n_others < MIN_CHIPS_OF_CLASS or n_dark < MOST * n_others:
+        return {}
+    found = {
+        entry.code: {"chips": counts[entry.code], "without_dark_pixels": bright[entry.code]}
+        for entry in spec.classes
+        if entry.code in suspects
+    }
+    tally = "; ".join(f"class {code}: {n['without_dark_pixels']} of {n['chips']}" for code, n in found.items())
+    scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
+    said = f"chips without any pixel below {OFFSET_REFLECTANCE * scale:g} {unit} in any band"
+    remedy = (
+        f"subtract the offset of {0.1 * scale:g} from these chips (processing baseline 04.00 and later), or give the "
+        f"files the offset tag {-0.1 * scale:g} with the scale tag 1; set dataset.checks.allow_class_offsets: true if "
+        "these classes are really that bright"
+    )
+    is_certain = len(chips) >= 2 * sum(counts[code] for code in suspects)
+    certain = [code for code in found if bright[code] >= ALMOST_ALL * counts[code]]
+    if certain and is_certain and not spec.checks.allow_class_offsets:
+        raise StudyError(
+            f"Chips of {len(certain)} class(es) of dataset {spec.name!r} have an offset that the others do not have.",
+            found=f"{said}: {tally}; other classes: {n_others - n_dark} of {n_others}",
+            expected="dark pixels, such as shadow or water, in about as many chips of every class",
+            remedy=remedy,
+        )
+    logger.warning("%s: %s; other classes: %d of %d. %s", said, tally, n_others - n_dark, n_others, remedy)
+    return found

@@ -62,6 +62,8 @@ REMEDIES = {
     "brightness": "export the chip again in dataset.unit, or lower dataset.checks.min_chip_brightness",
     "constant": "export the chip again, set dataset.nodata if its only value means missing data, or set "
     "dataset.checks.allow_constant_bands: true",
+    "equal_bands": "export the chips again with the right file or layer for each band, or set "
+    "dataset.checks.allow_equal_bands: true if one band stands for another on purpose",
     "duplicate_content": "keep one file of each chip; a copy among the test chips of a chip that is trained on makes "
     "every score too high",
     "conflicting_labels": "find out which label is right, and remove the other copies of the chip",
@@ -110,6 +112,7 @@ class Chip:
         fill_value: the commonest of the stored values that fill pixels: pixels have it in every band, and its
             reflectance is not above 0. It usually means missing data. None without such pixels.
         fill_fraction: share of the pixels with this value, missing ones not counted.
+        has_place: whether the file says where on Earth it lies.
     """
 
     values: np.ndarray
@@ -118,6 +121,7 @@ class Chip:
     scaling: tuple[tuple[float, float], ...]
     fill_value: float | None
     fill_fraction: float
+    has_place: bool
 
 
 def read_content(path: Path) -> ChipContent:
@@ -254,6 +258,7 @@ def decode_chip(content: ChipContent, spec: DatasetSpec) -> Chip:
             missing = _read_masks(source)
             nodata_values, descriptions = source.nodatavals, source.descriptions
             scaling = tuple(zip(source.scales, source.offsets, strict=True))
+            has_place = source.crs is not None and not source.transform.is_identity
     except (RasterioError, UnicodeDecodeError) as error:
         raise _unreadable(error) from error
     if content.mask is not None:
@@ -274,7 +279,7 @@ def decode_chip(content: ChipContent, spec: DatasetSpec) -> Chip:
     missing |= ~np.isfinite(values)
     fill_value, fill_fraction = _find_fill(raw, (raw == 0) | (values <= 0), missing)
     values[missing] = np.nan
-    return Chip(values, str(raw.dtype), tuple(descriptions), scaling, fill_value, fill_fraction)
+    return Chip(values, str(raw.dtype), tuple(descriptions), scaling, fill_value, fill_fraction, has_place)
 
 
 def _find_fill(raw: np.ndarray, dark: np.ndarray, missing: np.ndarray) -> tuple[float | None, float]:

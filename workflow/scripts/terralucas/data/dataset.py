@@ -50,6 +50,8 @@ class CheckLimits:
     max_nodata_fraction: float = 0.5
     max_fill_fraction: float = 0.01
     allow_constant_bands: bool = False
+    allow_equal_bands: bool = False
+    allow_class_offsets: bool = False
     allow_mixed_dtypes: bool = False
     min_chip_brightness: float = 0.2
     min_dataset_brightness: float = 0.15

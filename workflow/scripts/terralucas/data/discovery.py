@@ -27,7 +27,7 @@ from terralucas.files import sha256_of_file
 
 logger = logging.getLogger(__name__)
 
-# Other files that may be chips; they only decide what an error says.
+# Other files that may be chips: errors and data/report.json name them.
 _OTHER_IMAGES = {
     ".png",
     ".jpg",
@@ -95,12 +95,14 @@ class Listing:
         problems: problems of the other chips.
         table: path of the labels table relative to the root; None if folders are the labels.
         texts: labels of the table, and names of folders that contain chips: all that was looked up among the classes.
+        left_out: number of images of other formats, which are not read, by their suffix.
     """
 
     chips: tuple[ChipFile, ...]
     problems: tuple[Problem, ...]
     table: str | None
     texts: frozenset[str]
+    left_out: dict[str, int]
 
 
 def join_first(names: Iterable[object], shown: int = 8) -> str:
@@ -124,11 +126,13 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
     candidates, unusable = _select_chips(tree)
     if not candidates and not unusable:
         raise _no_chips_error(root, tree, spec)
+    left_out = _count_left_out(tree)
     folders = frozenset(normalise_name(file.parent.name) for file in candidates)
     if spec.layout.labels == "folders":
         sources = _group_by_folder(root, candidates, spec)
         rows = [Row(point_id, normalise_name(group[0].parent.name)) for point_id, group in sources.items()]
-        return Listing(*_match_rows_and_files(rows, sources, _by_stem(unusable), spec), table=None, texts=folders)
+        matched = _match_rows_and_files(rows, sources, _by_stem(unusable), spec)
+        return Listing(*matched, table=None, texts=folders, left_out=left_out)
     table, nested = _find_table(root, tree.files, spec)
     rows = read_table(root / table, spec.layout)
     below = [file for file in candidates if file.is_relative_to(table.parent)]
@@ -148,7 +152,8 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
         named = {file: point_id for point_id, (file, *_) in _group_by_row(rows, [*unusable], table.parent).items()}
         broken = {named.get(file, str(file)): (file, reason) for file, reason in unusable.items()}
     texts = folders | {row.label for row in rows}
-    return Listing(*_match_rows_and_files(rows, sources, broken, spec), table=printable(str(table)), texts=texts)
+    matched = _match_rows_and_files(rows, sources, broken, spec)
+    return Listing(*matched, table=printable(str(table)), texts=texts, left_out=left_out)
 
 
 def _select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, Reason]]:
@@ -157,6 +162,12 @@ def _select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, 
         path: Reason("not_a_file", f"{text}; expected a file")
         for path, text in tree.others.items()
         if path.suffix.lower() in CHIP_SUFFIXES
+    }
+    above_chips = {folder for file in tree.files if file.suffix.lower() in CHIP_SUFFIXES for folder in file.parents}
+    unusable |= {
+        folder: Reason("not_a_file", "is a folder; expected a file")
+        for folder in tree.folders
+        if folder.suffix.lower() in CHIP_SUFFIXES and folder not in above_chips
     }
     chips = []
     for file in tree.files:
@@ -169,6 +180,17 @@ def _select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, 
                 "bad_name", f"has the name {printable(str(file))}, which is not UTF-8; expected UTF-8"
             )
     return chips, unusable
+
+
+def _count_left_out(tree: Tree) -> dict[str, int]:
+    """Return the number of images of other formats, which are not read, by their suffix, and log it."""
+    # An array of Zarr is a folder.
+    suffixes = Counter(path.suffix.lower() for path in (*tree.files, *tree.folders))
+    left_out = {suffix: n for suffix, n in sorted(suffixes.items()) if suffix in _OTHER_IMAGES}
+    if left_out:
+        counts = ", ".join(f"{n} x {suffix}" for suffix, n in left_out.items())
+        logger.warning("left out %s: only %s are read as chips", counts, " and ".join(CHIP_SUFFIXES))
+    return left_out
 
 
 def _is_utf8(path: PurePosixPath) -> bool:

@@ -20,11 +20,13 @@ class Tree:
         files: regular files and links to them, by increasing depth.
         others: entries that are neither files nor folders, with a description that follows their name.
         closed: folders that cannot be listed, with the reason.
+        folders: all other folders, by increasing depth.
     """
 
     files: tuple[PurePosixPath, ...]
     others: Mapping[PurePosixPath, str]
     closed: Mapping[PurePosixPath, str]
+    folders: tuple[PurePosixPath, ...]
 
     def require_readable(self, root: Path) -> None:
         """Raise a StudyError if chips may be missing, because a folder cannot be read or a link leads nowhere.
@@ -60,6 +62,7 @@ def walk(root: Path) -> Tree:
     if not root.is_dir():
         raise StudyError(f"The data folder {root} does not exist.", remedy="check dataset.sources")
     files: list[PurePosixPath] = []
+    folders: list[PurePosixPath] = []
     others: dict[PurePosixPath, str] = {}
     closed: dict[PurePosixPath, str] = {}
     seen: set[tuple[Path, str]] = set()
@@ -77,13 +80,14 @@ def walk(root: Path) -> Tree:
                 kind = _describe(entry)
                 if kind == "folder":
                     queue.append((entry, above | {place}))
+                    folders.append(name)
                 elif kind == "file":
                     files.append(name)
                 else:
                     others[name] = kind
         except OSError as error:
             closed[PurePosixPath(folder.relative_to(root).as_posix())] = error.strerror or str(error)
-    return Tree(tuple(files), others, closed)
+    return Tree(tuple(files), others, closed, tuple(folder for folder in folders if folder not in closed))
 
 
 def _describe(entry: Path) -> str:

@@ -19,7 +19,16 @@ import pyarrow.parquet as pq
 from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
-from terralucas.data.chip_checks import CheckedChip, check_chip, check_dataset_brightness, compare_chips, hash_pixels
+from terralucas.data.chip_checks import (
+    CheckedChip,
+    check_chip,
+    check_class_offsets,
+    check_dataset_brightness,
+    compare_chips,
+    find_equal_bands,
+    hash_pixels,
+    measure_darkest,
+)
 from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip, read_content
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
@@ -72,7 +81,8 @@ def index_chips(
 
     Raises:
         StudyError: no chip is found, a chip is invalid (`on_invalid: error`), more than half of the chips are invalid
-            (`drop`), the chips together are too dark for their unit, or a class has too few valid chips.
+            (`drop`), two bands are copies, the chips together are too dark for their unit, chips of a class have an
+            offset, or a class has too few valid chips.
     """
     listing = find_chips(Path(root), spec)
     problems = list(listing.problems)
@@ -92,6 +102,7 @@ def index_chips(
     counts = Counter(row["label"] for row in rows)
     _check_classes(counts, min_chips_per_class, len(problems), spec)
     check_dataset_brightness(rows, spec)
+    bright_classes = check_class_offsets(chips, spec)
     report = {
         "dataset": spec.name,
         "labels_table": listing.table,
@@ -100,7 +111,9 @@ def index_chips(
         "unit": spec.unit,
         "chip_size_px": size,
         "dtypes": dict(Counter(chip.dtype for chip in chips).most_common()),
+        "left_out": listing.left_out,
         "scaling": scaling,
+        "bright_classes": bright_classes,
         "n_found": len(rows) + len(problems),
         "n_valid": len(rows),
         "n_dropped": len(problems),
@@ -182,7 +195,15 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         "band_mean": mean.tolist(),
         "band_m2": np.square(deviation).sum(axis=(1, 2)).tolist(),
     }
-    return CheckedChip(row, decoded.dtype, decoded.scaling, hash_pixels(values))
+    return CheckedChip(
+        row,
+        decoded.dtype,
+        decoded.scaling,
+        hash_pixels(values),
+        decoded.has_place,
+        measure_darkest(values, valid),
+        find_equal_bands(values),
+    )
 
 
 def _describe_scaling(chips: Sequence[CheckedChip]) -> list[dict[str, Any]]:

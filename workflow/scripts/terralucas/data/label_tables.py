@@ -24,6 +24,8 @@ _BINARY = {
     b"SQLite": "a database, such as a GeoPackage",
 }
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+# In UTF-16, every second byte of a digit, comma or Latin letter is 0; in UTF-8, a 0 is damage.
+_MAX_SHARE_NUL = 1 / 8
 _SHOWN = 3
 
 
@@ -122,9 +124,15 @@ def _read_cells(path: Path) -> list[tuple[int, list[str]]]:
     export = "export the table as CSV in UTF-8 (in Excel: CSV UTF-8), renaming the file is not enough"
     if kind is not None:
         raise _table_error(path, kind, export)
-    if data.startswith(_UTF_16) or b"\0" in data[:4096]:
+    first = data[:4096]
+    if data.startswith(_UTF_16) or first.count(b"\0") > _MAX_SHARE_NUL * len(first):
         remedy = "save the table as CSV in UTF-8, for example with iconv -f UTF-16 -t UTF-8"
         raise _table_error(path, "text in UTF-16, or a binary file", remedy)
+    if b"\0" in data:
+        line = data[: data.index(b"\0")].count(b"\n") + 1
+        found = f"{data.count(bytes(1))} NUL byte(s) in the text, the first in line {line}"
+        remedy = "correct the line, or fetch the table again if it is damaged; tr -d '\\000' removes such bytes"
+        raise _table_error(path, found, remedy)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -16,6 +16,8 @@ from terralucas.geography import EPSG
 
 # Surveyors note where they stand, which may be far from a point that they cannot reach; points are 2 km apart.
 MAX_DISTANCE_M = 5_000.0
+# Many use a zone of UTM or a national grid also for its neighbours.
+MAX_DEGREES_OUTSIDE = 15.0
 # Coordinates may be rounded to hundredths of a degree, and chips need not be centred on their point.
 MIN_MARGIN_M = 1_000.0
 UNKNOWN = (math.nan, math.nan)
@@ -56,6 +58,13 @@ def locate(point_id: str, x: str, y: str, spec: DatasetSpec) -> tuple[float, flo
     place = _to_metres(x, y, crs)
     if place is None:
         raise ChipError("bad_coordinates", f"{found}; expected a place in {crs}{_hint(x, y, from_id, crs)}")
+    area = _area_of_use(crs)
+    if from_id is None and area is not None and _is_far_outside(place, area):
+        west, south, east, north = area
+        expected = f"a place near the area that {crs} is for ({west:g} to {east:g} °E, {south:g} to {north:g} °N)"
+        swapped = _to_metres(y, x, crs)
+        cause = ": x and y seem to be swapped" if swapped is not None and not _is_far_outside(swapped, area) else ""
+        raise ChipError("bad_coordinates", f"{found} in {crs}; expected {expected}{cause}")
     if from_id is not None and math.dist(place, from_id) > MAX_DISTANCE_M:
         distance = f"{math.dist(place, from_id) / 1000:,.0f} km from the point of its LUCAS id"
         expected = f"at most {MAX_DISTANCE_M / 1000:.0f} km{_hint(x, y, from_id, crs)}"
@@ -129,6 +138,29 @@ def _numbers(x: str, y: str) -> tuple[float, float] | None:
 
 
 @cache
+def _area_of_use(crs: str) -> tuple[float, float, float, float] | None:
+    """Return west, south, east and north of the area that a coordinate reference system is for, in degrees.
+
+    None if it does not say so, or if its area crosses the date line.
+    """
+    found = re.search(r"BBOX\[([^\]]+)\]", _parse_crs(crs).to_wkt(version="WKT2_2019"))
+    if found is None:
+        return None
+    south, west, north, east = map(float, found[1].split(","))
+    return (west, south, east, north) if west < east else None
+
+
+def _is_far_outside(place: tuple[float, float], area: tuple[float, float, float, float]) -> bool:
+    """Return whether a place, in metres in EPSG:3035, is far outside an area of `_area_of_use`."""
+    from rasterio.warp import transform
+
+    west, south, east, north = area
+    (longitude,), (latitude,) = transform(_parse_crs(f"EPSG:{EPSG}"), _parse_crs("EPSG:4326"), [place[0]], [place[1]])
+    outside = max(west - longitude, longitude - east, south - latitude, latitude - north)
+    return not outside <= MAX_DEGREES_OUTSIDE
+
+
+@cache
 def _parse_crs(text: str) -> Any:
     """Return the coordinate reference system of rasterio."""
     from rasterio.crs import CRS
@@ -180,7 +212,10 @@ def _hint(x: str, y: str, from_id: tuple[float, float] | None, crs: str) -> str:
         if agrees(_to_metres(y, x, other)):
             return f": they agree in {other}, with x and y swapped"
     numbers = _numbers(x, y)
-    if numbers is None or not all(map(math.isfinite, numbers)):
+    if numbers is None:
+        has_comma = _numbers(x.replace(",", "."), y.replace(",", ".")) is not None
+        return ", with a point and not a comma before decimals" if has_comma else ", as decimal numbers"
+    if not all(map(math.isfinite, numbers)):
         return ""
     if _parse_crs(crs).is_geographic:
         return "" if _are_degrees(*numbers) else ", in degrees; these seem to be metres, or x and y are swapped"

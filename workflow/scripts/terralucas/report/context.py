@@ -70,6 +70,12 @@ def _dropped(data_report: Mapping[str, Any]) -> str:
     return str(data_report["n_dropped"]) + (f" ({', '.join(kinds)})" if kinds else "")
 
 
+def _left_out(counts: Mapping[str, int]) -> dict[str, str]:
+    """Write how many files of other formats were left out; nothing without any."""
+    files = ", ".join(f"{count} × {suffix}" for suffix, count in counts.items())
+    return {"files that are no GeoTIFF, left out": files} if files else {}
+
+
 def _scaling(groups: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Write the scale and offset tags of the chips, with the classes where chips differ; nothing without tags."""
     if all(group["scale"] == 1 and group["offset"] == 0 for group in groups):
@@ -80,6 +86,12 @@ def _scaling(groups: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         tags = f"scale {group['scale']}, offset {group['offset']}"
         parts.append(f"{tags}: {group['chips']} chips{classes}")
     return {"scale and offset tags, applied": "; ".join(parts)}
+
+
+def _bright_classes(classes: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
+    """Write which classes may have an offset that the others do not have; nothing without such classes."""
+    found = [f"class {code}: {n['without_dark_pixels']} of {n['chips']}" for code, n in classes.items()]
+    return {"chips without dark pixels, which may have an offset": "; ".join(found)} if found else {}
 
 
 def _precision(setting: str, durations: pd.DataFrame) -> str:
@@ -135,10 +147,12 @@ def report_context(
             "sha256": retrieval["sha256"] or data_report["data_fingerprint"],
             "n_chips": data_report["n_valid"],
             "dropped": _dropped(data_report),
+            **_left_out(data_report["left_out"]),
             "chip size": f"{data_report['chip_size_px']} × {data_report['chip_size_px']} px",
             "bands": ", ".join(data_report["bands"]),
             "unit": data_report["unit"],
             **_scaling(data_report["scaling"]),
+            **_bright_classes(data_report["bright_classes"]),
         },
         splits={key: split[key] for key in used},
         training={

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,14 +15,29 @@ from terralucas.errors import StudyError
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _TAG = "tag:yaml.org,2002:"
+# Plain YAML.
+_KINDS = {
+    "map": "a mapping",
+    "seq": "a list",
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "null",
+    "timestamp": "a date",
+    "merge": "a merge key",
+}
+# Snakemake and the schema copy what an alias stands for. The largest configuration of the project has 400 nodes.
+_MAX_NODES, _MAX_DEPTH = 100_000, 50
 
 
 def check_config_file(path: Path) -> None:
     """Check that a configuration file is a readable mapping in which every key stands once and says what it seems to.
 
     Raises:
-        StudyError: the file is not there, is not UTF-8 or not YAML, has a key twice, or has a value without quotes that
-            YAML reads as something else. The message names the file and the line.
+        StudyError: the file is not there, is not UTF-8 or not YAML, contains itself or too much by its aliases, has a
+            tag or key that is no plain YAML, has a key twice, or has a value without quotes that YAML reads as
+            something else. The message names the file and the line.
     """
     try:
         data = path.read_bytes()
@@ -52,6 +68,8 @@ def check_config_file(path: Path) -> None:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise _syntax_error(f"{path}{place}", " ".join(filter(None, [error.context, error.problem]))) from None
+    except RecursionError:
+        raise _syntax_error(str(path), "lists or mappings inside each other, hundreds of levels deep") from None
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise _syntax_error(f"{path}, line {line}", f"the character {error.character!r}, {error.reason}") from None
@@ -62,10 +80,14 @@ def check_config_file(path: Path) -> None:
             expected="keys such as `study: mine`",
             remedy="correct the file, or --configfile; config/README.md explains the keys",
         )
-    problems = [*_find_repeated_keys(root, ()), *_find_misread_values(root, ())]
-    if problems:
+    _require_finite(root, path)
+    for said, problems in (
+        ("has values that cannot be read", _find_other_types(root, ())),
+        ("is ambiguous", itertools.chain(_find_repeated_keys(root, ()), _find_misread_values(root, ()))),
+    ):
         lines = "".join(f"\n  - line {line}: {text}" for line, text in sorted(problems))
-        raise StudyError(f"The configuration {path} is ambiguous:{lines}", remedy="correct these lines")
+        if lines:
+            raise StudyError(f"The configuration {path} {said}:{lines}", remedy="correct these lines")
 
 
 def configfiles_of(arguments: Iterable[str]) -> list[str]:
@@ -130,6 +152,72 @@ def _syntax_error(place: str, found: str) -> StudyError:
         expected="`key: value` lines, indented by spaces, and text with special characters in quotes",
         remedy="correct this line or the one before it",
     )
+
+
+def _require_finite(root: yaml.Node, path: Path) -> None:
+    """Raise a StudyError if aliases (`*name`) make a configuration infinite, too deep or too large.
+
+    Each node is measured once, however many aliases stand for it.
+    """
+    sizes: dict[int, tuple[int, int]] = {}
+    open_nodes: set[int] = set()
+
+    def refuse(node: yaml.Node, found: str) -> StudyError:
+        return StudyError(
+            f"The configuration {path} cannot be read: line {node.start_mark.line + 1}.",
+            found=found,
+            expected=f"at most {_MAX_NODES:,} keys and values, {_MAX_DEPTH} levels deep",
+            remedy="write the values out in place of aliases (*name)",
+        )
+
+    def measure(node: yaml.Node) -> tuple[int, int]:
+        """Return how many nodes a node stands for, and how many levels it has."""
+        if isinstance(node, yaml.ScalarNode):
+            return 1, 1
+        if id(node) in open_nodes:
+            raise refuse(node, "an alias of what it is in, which would be read for ever")
+        if len(open_nodes) >= _MAX_DEPTH:
+            raise refuse(node, f"more than {_MAX_DEPTH} levels of lists and mappings")
+        if id(node) not in sizes:
+            open_nodes.add(id(node))
+            below = [measure(child) for item in node.value for child in (item if isinstance(item, tuple) else (item,))]
+            open_nodes.remove(id(node))
+            size, depth = 1 + sum(n for n, _ in below), 1 + max((levels for _, levels in below), default=0)
+            if size > _MAX_NODES:
+                raise refuse(node, f"aliases that stand for {size:,} keys and values or more")
+            if depth > _MAX_DEPTH:
+                raise refuse(node, f"more than {_MAX_DEPTH} levels of lists and mappings")
+            sizes[id(node)] = (size, depth)
+        return sizes[id(node)]
+
+    measure(root)
+
+
+def _find_other_types(node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[int, str]]:
+    """Find keys that are no text, and values with a tag that no configuration has or that does not fit them."""
+    for child, below in _children(node, path):
+        yield from _find_other_types(child, below)
+    line, key = node.start_mark.line + 1, ".".join(path) or "the file"
+    kind = node.tag.removeprefix(_TAG)
+    if kind not in _KINDS:
+        tag = f"!!{kind}" if node.tag.startswith(_TAG) else node.tag
+        yield line, f"{key} has the tag {tag}, which no configuration has; remove it"
+        return
+    if isinstance(node, yaml.MappingNode):
+        for name, _ in node.value:
+            if not isinstance(name, yaml.ScalarNode):
+                yield name.start_mark.line + 1, f"{key} has a key that is a list or mapping; write text"
+            elif name.tag.removeprefix(_TAG) not in _KINDS:
+                yield name.start_mark.line + 1, f"the key {name.value} has the tag {name.tag}; remove it"
+    constructor = yaml.constructor.SafeConstructor()
+    try:
+        if isinstance(node, yaml.ScalarNode):
+            constructor.construct_object(node)
+        elif kind not in ("seq", "map"):
+            raise ValueError
+    except (ValueError, LookupError, yaml.YAMLError):
+        text = node.value if isinstance(node, yaml.ScalarNode) else "a list or mapping"
+        yield line, f"{key} is {text}, which YAML takes for {_KINDS[kind]} and cannot read; write text in quotes"
 
 
 def _find_repeated_keys(node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[int, str]]:

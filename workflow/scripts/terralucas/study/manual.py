@@ -51,6 +51,9 @@ def _rows(key: str, schema: Any, root: Mapping[str, Any], required: bool) -> Ite
         if "enum" in schema:
             choices = ["null" if value is None else value for value in schema["enum"]]
             meaning += " One of " + ", ".join(f"`{choice}`" for choice in choices) + "."
+        limits = [part["maximum"] for part in (schema, *schema.get("anyOf", [])) if "maximum" in part]
+        if limits:
+            meaning += f" At most {limits[0]:,}."
         cells = (f"`{key}`", meaning, schema.get("unit", ""), default)
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
     required_keys = schema.get("required", [])

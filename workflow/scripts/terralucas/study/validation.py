@@ -7,6 +7,7 @@ import difflib
 import itertools
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -110,6 +111,8 @@ def _describe_violation(error: jsonschema.ValidationError) -> str:
             return f"{key} is {found}; it must be {_RELATIONS[error.validator]} {limit}{unit}"
         case "minItems" | "minLength" | "minProperties":
             return f"{key} is {found}; it must have at least {limit} item(s) or character(s)"
+        case "maxItems":
+            return f"{key} has {len(instance)} items; it must have at most {limit}"
         case "maxLength":
             return f"{key} is {found}, {len(instance)} characters; it must have at most {limit}"
         case "uniqueItems":
@@ -182,6 +185,13 @@ def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
     layout = dataset["layout"]
     if (layout["x_column"] is None) != (layout["y_column"] is None):
         problems.append("dataset.layout.x_column and y_column must both be given or both be null; one of them is null")
+    elif layout["x_column"] is not None:
+        x_like, y_like = r"(?i)(^|[^a-z])(gps_?)?(lon|lng|east)", r"(?i)(^|[^a-z])(gps_?)?(lat|north)"
+        if re.search(y_like, layout["x_column"]) and re.search(x_like, layout["y_column"]):
+            problems.append(
+                f"dataset.layout.x_column is {layout['x_column']!r} and y_column is {layout['y_column']!r}; x is the "
+                "longitude or easting, and y the latitude or northing: exchange them"
+            )
     if split["block_km"] is not None and dataset["point_ids"] == "none" and layout["x_column"] is None:
         problems.append(
             "split.block_km needs coordinates: set dataset.point_ids to lucas, or give x_column and y_column of "
