@@ -7,6 +7,7 @@ to one seed, so that resampled seeds would count the spread of the chips twice; 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,7 +40,13 @@ class Crossed:
     varies: np.ndarray
 
 
-def crossed(design: Design, scores: Scores, training: TrainingVariance, of: Literal["recipe", "contrast"]) -> Crossed:
+def crossed(
+    design: Design,
+    scores: Scores,
+    training: TrainingVariance,
+    of: Literal["recipe", "contrast"],
+    only: Collection[str] | None = None,
+) -> Crossed:
     """Make the distributions of pooled scores with the uncertainty from chips and from training.
 
     Args:
@@ -47,6 +54,7 @@ def crossed(design: Design, scores: Scores, training: TrainingVariance, of: Lite
         scores: Scores of a recipe or of a contrast.
         training: what is known about its variance from training.
         of: whether `scores` are of a recipe or of a contrast; this decides which scores have an interval.
+        only: names of the scores that get an interval; None for all.
     """
     kinds = [getattr(score_of(name), f"{of}_interval") for name in design.names]
     drawn = []
@@ -59,6 +67,7 @@ def crossed(design: Design, scores: Scores, training: TrainingVariance, of: Lite
     varies = top - np.where(defined, scores.drawn, np.inf).min(axis=0) > 1e-7
     varies |= training.of_pooled > 0
     varies &= np.array([kind not in ("seeds", "none") for kind in kinds])
+    varies &= np.array([only is None or name in only for name in design.names])
     acceleration = _acceleration(scores.left_out, design.strata, training.of_pooled)
     return Crossed(scores.pooled, tuple(drawn), acceleration, training.known, varies)
 

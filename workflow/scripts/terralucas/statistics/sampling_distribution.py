@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
+from scipy.optimize import brentq
 from scipy.special import ndtr
 from scipy.stats import chi2
 
@@ -14,7 +18,7 @@ NODES = _U**2 * (3.0 - 2.0 * _U)
 WEIGHTS = _ROOT_WEIGHTS / 2.0 * 6.0 * _U * (1.0 - _U)
 # Draws are summed up in this many parts, and the distribution of the other term is tabulated at this many points.
 _PARTS = 500
-_TABLE = 801
+_TABLE = 401
 
 
 class SamplingDistribution:
@@ -30,38 +34,62 @@ class SamplingDistribution:
     """
 
     def __init__(self, draws: np.ndarray, between: float, from_chips: float, free: float, overlap: float) -> None:
-        self.draws = np.sort(draws[np.isfinite(draws)].astype(np.float64))
+        self._drawn = draws
+        self._training = (between, from_chips, free, overlap)
+
+    @cached_property
+    def draws(self) -> np.ndarray:
+        """The defined draws of the chips, in ascending order."""
+        return np.sort(self._drawn[np.isfinite(self._drawn)].astype(np.float64))
+
+    @cached_property
+    def _mixture(self) -> _Mixture:
+        between, from_chips, free, overlap = self._training
         deviations = np.zeros_like(NODES)
         if np.isfinite(between) and free > 0:
             deviations = np.sqrt(overlap * training_quantiles(between, from_chips, free))
         adds = deviations > 0
-        # The probability that training adds nothing. The draws then count as they are, with their steps.
-        self._without = float(WEIGHTS[~adds].sum()) if (~adds).any() else 0.0
-        self._points: np.ndarray = np.array([])
-        if adds.any() and len(self.draws):
-            self._points = _means_of_equal_parts(self.draws)
-            self._offsets, self._cumulated = _mixture_of_normals(deviations[adds], WEIGHTS[adds])
+        without = float(WEIGHTS[~adds].sum()) if (~adds).any() else 0.0
+        if not adds.any() or not len(self.draws):
+            return _Mixture(1.0, np.array([]), np.array([]), np.array([]))
+        table = _mixture_of_normals(deviations[adds], WEIGHTS[adds])
+        return _Mixture(without, _means_of_equal_parts(self.draws), *table)
 
     def below(self, value: float, strictly: bool = False) -> float:
         """Return P(X ≤ value), or P(X < value)."""
         if not len(self.draws):
             return np.nan
+        mixture = self._mixture
         share = float(np.searchsorted(self.draws, value, side="left" if strictly else "right")) / len(self.draws)
-        if not len(self._points):
+        if not len(mixture.points):
             return share
-        spread = np.interp(value - self._points, self._offsets, self._cumulated, left=0.0, right=1.0 - self._without)
-        return self._without * share + float(spread.mean())
+        ends = {"left": 0.0, "right": 1.0 - mixture.without}
+        spread = np.interp(value - mixture.points, mixture.offsets, mixture.cumulated, **ends)
+        return mixture.without * share + float(spread.mean())
 
     def quantile(self, share: float) -> float:
         """Return the value below which a share of the distribution lies."""
-        if not len(self._points):
+        mixture = self._mixture
+        if not len(mixture.points):
             return float(np.quantile(self.draws, share)) if len(self.draws) else np.nan
-        low, high = self.draws[0] + self._offsets[0], self.draws[-1] + self._offsets[-1]
-        tolerance = 1e-7 * (high - low)
-        while high - low > tolerance:
-            middle = (low + high) / 2.0
-            low, high = (middle, high) if self.below(middle) < share else (low, middle)
-        return float((low + high) / 2.0)
+        low, high = self.draws[0] + mixture.offsets[0], self.draws[-1] + mixture.offsets[-1]
+        return float(brentq(lambda value: self.below(value) - share, low, high, xtol=1e-7 * (high - low)))
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """What training adds to the draws of chips.
+
+    Attributes:
+        without: probability that training adds nothing. The draws then count as they are, with their steps.
+        points: means of equal parts of the draws; empty if training adds nothing for certain.
+        offsets, cumulated: table of the distribution function of what is added, times 1 − without.
+    """
+
+    without: float
+    points: np.ndarray
+    offsets: np.ndarray
+    cumulated: np.ndarray
 
 
 def training_quantiles(
@@ -89,7 +117,8 @@ def _means_of_equal_parts(draws: np.ndarray) -> np.ndarray:
     """Return the means of up to 500 equal parts of sorted draws, which stand for the draws in a smooth sum."""
     if len(draws) <= _PARTS:
         return draws
-    return np.array([part.mean() for part in np.array_split(draws, _PARTS)])
+    starts = np.linspace(0, len(draws), _PARTS + 1).astype(int)
+    return np.add.reduceat(draws, starts[:-1]) / np.diff(starts)
 
 
 def _mixture_of_normals(deviations: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -109,7 +109,7 @@ def _rows(
     level: float,
     names: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    low, high = limits(crossed(design, scores, training, of), level)
+    low, high = limits(crossed(design, scores, training, of, MAIN_SCORES), level)
     rows = []
     for metric in MAIN_SCORES:
         place, score = design.names.index(metric), score_of(metric)
