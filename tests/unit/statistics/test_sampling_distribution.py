@@ -49,3 +49,12 @@ def test_a_variance_that_chips_explain_still_leaves_training_possible():
     found = training_quantiles(0.3, 1.0, 4.0)
     assert (found >= 0).all()
     assert WEIGHTS @ (found > 0) == pytest.approx(stats.chi2.cdf(4 * 0.3, 4), abs=0.03)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.025, 1.0])
+def test_quantiles_end_though_the_spread_is_less_than_the_spacing_of_numbers(share):
+    """A search to a share of the width would never end where no number lies between the ends."""
+    narrow = SamplingDistribution(np.full(100, 0.7), 1e-35, 0.0, 4.0, 0.5)
+    assert narrow.quantile(share) == pytest.approx(0.7)
+    wide = SamplingDistribution(np.array([0.7, 0.7 + 1e-16]), 1e-33, 0.0, 4.0, 0.5)
+    assert wide.quantile(share) == pytest.approx(0.7)

@@ -73,6 +73,11 @@ class SamplingDistribution:
         if not len(mixture.points):
             return float(np.quantile(self.draws, share)) if len(self.draws) else np.nan
         low, high = self.draws[0] + mixture.offsets[0], self.draws[-1] + mixture.offsets[-1]
+        # The spread of nearly equal draws may be less than the spacing of floating-point numbers.
+        if not low < high or self.below(low) >= share:
+            return float(low)
+        if self.below(high) <= share:
+            return float(high)
         return float(brentq(lambda value: self.below(value) - share, low, high, xtol=1e-7 * (high - low)))
 
 
