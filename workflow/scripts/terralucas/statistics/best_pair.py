@@ -32,8 +32,9 @@ def best_pair_table(
     The best of several recipes is partly the luckiest. The interval is therefore simultaneous over all pairs of a
     recipe and a control: with the given probability it holds for every pair, and so for the pair that was selected.
     The largest standardised deviation of a draw over all pairs has the quantile q (single-step max-T; Westfall & Young
-    1993, Resampling-based multiple testing, ch. 2). The interval of the pair has the level at which its own draws
-    reach q, and contains the uncertainty from training as every crossed interval does.
+    1993, Resampling-based multiple testing, ch. 2), that of the pair alone q₁. The crossed interval of the pair is
+    widened by q / q₁. This takes training to select as chips do: its own tails of few degrees of freedom are in the
+    crossed interval already, and pairs share the seeds.
 
     Args:
         design: the design of the study.
@@ -65,31 +66,30 @@ def best_pair_table(
         chosen, place = pairs.index((recipe, control)), places[column]
         estimates = np.array([pooled[a][column] - pooled[b][column] for a, b in pairs])
         deviations = np.stack([each[:, column] for each in drawn], axis=1) - estimates
-        share = _share_beyond(deviations, chosen, level)
+        factor = _widening(deviations, chosen, level)
         known = training[chosen]
         distribution = SamplingDistribution(
             drawn[chosen][:, column],
             *(float(part[place]) for part in (known.between, known.from_chips, known.free, known.overlap)),
         )
-        low, high = (distribution.quantile(end) for end in (share / 2.0, 1.0 - share / 2.0))
+        ends = np.array([distribution.quantile(end) for end in (0.5 - level / 2.0, 0.5 + level / 2.0)])
         values = (*recipe, control[0], control[2], name, pooled[recipe][column], pooled[control][column])
-        limits = (low, high) if np.isfinite(share) else (np.nan, np.nan)
+        limits = tuple(estimates[chosen] + factor * (ends - estimates[chosen]))
         rows.append((*values, estimates[chosen], *limits, len(pairs), int(members[chosen].spread.n[place]), level))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _share_beyond(deviations: np.ndarray, chosen: int, level: float) -> float:
-    """Return the share of a pair's draws that deviate by more than the simultaneous bound; NaN without spread.
+def _widening(deviations: np.ndarray, chosen: int, level: float) -> float:
+    """Return the simultaneous bound of a pair's deviation over its bound alone; NaN without spread.
 
     Args:
         deviations: (B, P) draws minus estimates of all pairs.
         chosen: the pair.
-        level: probability with which all pairs stay within the bound.
+        level: probability with which all pairs stay within the simultaneous bound.
     """
     spread = deviations.std(axis=0)
     if not spread[chosen] > 0:
         return np.nan
     scaled = np.abs(deviations[:, spread > 0] / spread[spread > 0])
-    bound = float(np.quantile(scaled.max(axis=1), level))
-    beyond = float((np.abs(deviations[:, chosen]) / spread[chosen] > bound).sum())
-    return (beyond + 1.0) / (len(deviations) + 1.0)
+    alone = np.abs(deviations[:, chosen]) / spread[chosen]
+    return float(np.quantile(scaled.max(axis=1), level) / np.quantile(alone, level))

@@ -74,7 +74,7 @@ def _settles(rows: Sequence[Mapping[str, Any]], power: pd.DataFrame) -> tuple[st
         need = needs.get(_key(row))
         if contrast_state(row) == "open" and need is not None and row["n_seeds"] > 1 and not _has_power(row, need):
             text = ways_text(need["seeds_needed"], need["chips_factor_needed"])
-            lines.setdefault(text or "more seeds or chips alone would not", []).append(SCORES[row["metric"]].prose)
+            lines.setdefault(text or "both more seeds and more chips", []).append(SCORES[row["metric"]].prose)
     if not lines:
         return ("—",)
     if len(lines) == 1 and len(next(iter(lines.values()))) == len(rows):
