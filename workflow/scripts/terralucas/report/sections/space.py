@@ -14,6 +14,8 @@ from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, RECIPE
 
 # An interval that is wider by this factor in blocks is told to be too narrow without them.
 WIDER = 1.2
+# Below this factor the difference is within what the chance of the draws moves.
+NO_WIDER = 1.1
 ELSEWHERE = "No interval of this page speaks of another landscape: the chips are a sample of this one."
 INDEPENDENT = "All intervals of this page take the chips as independent, given their class."
 
@@ -83,7 +85,7 @@ def space_sentences(spatial: pd.DataFrame, correlation: pd.DataFrame, block_km: 
             " Quote the wider ones."
             if factor > WIDER
             else " That is no more than the chance of the draws moves them."
-            if factor < 1.1
+            if factor < NO_WIDER
             else ""
         )
         sentences.append(

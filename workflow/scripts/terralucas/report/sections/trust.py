@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from terralucas.report.sections.space import WIDER, correlated_recipes, widening
+from terralucas.report.sections.space import NO_WIDER, WIDER, correlated_recipes, widening
 from terralucas.report.wording import count_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN
 from terralucas.tables.vocabulary import ALL_CLASSES, CHIPS, CONTROL
@@ -96,7 +96,12 @@ def _space(spatial: pd.DataFrame, correlation: pd.DataFrame) -> TrustItem:
         return TrustItem("Neighbours", "taken as independent; without coordinates this cannot be checked", True)
     found, of = correlated_recipes(correlation)
     factor = widening(spatial)
-    wider = "" if factor is None else f"; with ground resampled in blocks, intervals are {factor:.1f} times as wide"
+    if factor is None:
+        wider = ""
+    elif factor < NO_WIDER:
+        wider = "; with ground resampled in blocks, intervals are no wider"
+    else:
+        wider = f"; with ground resampled in blocks, intervals are {factor:.1f} times as wide"
     text = f"right or wrong together for {found} of {count_text(of, 'recipe')}{wider}" if of else f"few pairs{wider}"
     return TrustItem("Neighbours", text, found / max(of, 1) > _MANY or (factor or 0.0) > WIDER)
 
