@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -67,45 +67,48 @@ def spatial_table(
     """
     rows: list[dict[str, Any]] = []
     contrasts = [contrast for contrast in asked if contrast.family == AVERAGED]
+    paths = {recipe: folder / f"{number}.npz" for number, recipe in enumerate(recipes)}
+
+    def load_scores(recipe: Recipe) -> Scores:
+        return Scores.load(paths[recipe])
+
     for block_km, groups in blocks.items():
-        design: Design | None = None
-        known: list[SeedScores] = []
-        for number, recipe in enumerate(recipes):
-            predictions = load(recipe)
-            if design is None:
-                try:
-                    design = make_design(predictions, n_classes, test_to_train, groups)
-                except StudyError:
-                    break
-                if design.strata.sum() < FEWEST_BLOCKS:
-                    design = None
-                    break
-            scores = score_recipe(design, predictions, min(draws, MOST_DRAWS), seed)
-            scores.save(folder / f"{number}.npz")
-            known.append(SeedScores.of(design, scores))
+        design = _design_with_blocks(load(recipes[0]), n_classes, test_to_train, groups)
         if design is None:
             continue
+        known = []
+        for recipe in recipes:
+            scores = score_recipe(design, load(recipe), min(draws, MOST_DRAWS), seed)
+            scores.save(paths[recipe])
+            known.append(SeedScores.of(design, scores))
         size = {"block_km": block_km, "n_blocks": int(design.strata.sum())}
-        numbers = {recipe: number for number, recipe in enumerate(recipes)}
-
-        def load_scores(recipe: Recipe, numbers: Mapping[Recipe, int] = numbers) -> Scores:
-            return Scores.load(folder / f"{numbers[recipe]}.npz")
-
         for recipe, training in zip(recipes, training_variances(known, test_to_train), strict=True):
             names = {**dict(zip(RECIPE, recipe, strict=True)), "contrast": ""}
             rows += _rows(design, load_scores(recipe), training, "recipe", level, {**names, **size})
         for contrast, training in zip(contrasts, contrasts_training(design, contrasts, load_scores), strict=True):
             names = {**dict.fromkeys(RECIPE, ""), "contrast": contrast.name}
-            scores = combine(contrast.coefficients, load_scores)
-            rows += _rows(design, scores, training, "contrast", level, {**names, **size})
+            combined = combine(contrast.coefficients, load_scores)
+            rows += _rows(design, combined, training, "contrast", level, {**names, **size})
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _design_with_blocks(
+    runs: Mapping[int, Part], n_classes: int, test_to_train: float, groups: np.ndarray
+) -> Design | None:
+    """Make the design whose units are the blocks; None if there are too few of them."""
+    try:
+        design = make_design(runs, n_classes, test_to_train, groups)
+    except StudyError:
+        # A test part has a single block.
+        return None
+    return design if design.strata.sum() >= FEWEST_BLOCKS else None
 
 
 def _rows(
     design: Design,
     scores: Scores,
     training: TrainingVariance,
-    of: Any,
+    of: Literal["recipe", "contrast"],
     level: float,
     names: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
