@@ -15,7 +15,6 @@ import contextlib
 import queue
 import random
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -140,8 +139,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--clusters", type=int, default=3, help="trials at a time, each on a cluster of its own")
     arguments = parser.parse_args()
-    # A shell lets its background jobs ignore Ctrl-C, and so would the studies that this one interrupts.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not available(accounting=True):
         sys.exit(f"This needs root and Slurm: apt-get install {' '.join(PACKAGES + ACCOUNTING_PACKAGES)}")
     # Every kind as often as any other, in an order of their own.

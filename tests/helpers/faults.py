@@ -109,8 +109,9 @@ class Trial:
             "--group-components", f"runs-{{backbone}}-{{decoder}}={2 if self.packed else 1}", *self.options,
         )  # fmt: skip
         with self.terminal.open("a", encoding="utf-8") as terminal:
+            # A shell lets its background jobs ignore Ctrl-C, and what they start as well.
             return subprocess.Popen(
-                command, cwd=project.folder, env=os.environ | project.environment | {"NO_COLOR": "1"},
+                ["env", "--default-signal=INT", *map(str, command)], cwd=project.folder, env=os.environ | project.environment | {"NO_COLOR": "1"},
                 stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, start_new_session=True,
             )  # fmt: skip
 

@@ -64,7 +64,7 @@ def test_the_numbers_are_those_of_this_machine(study):
     there, here = (each.folder / "results" / "small" for each in (study, study.here))
     patterns = ("tables/*.csv", *(f"runs/*/*/*/*/{name}" for name in ("predictions.parquet", "metrics.json")))
     paths = sorted(path.relative_to(here) for pattern in patterns for path in here.glob(pattern))
-    assert len(paths) == 24 + 2 * 2
+    assert len(paths) == 25 + 2 * 2
     for path in paths:
         assert (there / path).read_bytes() == (here / path).read_bytes(), path
 

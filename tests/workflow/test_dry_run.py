@@ -128,7 +128,7 @@ def test_it_ends_in_a_summary_of_runs_downloads_and_results_and_lists_no_paths(p
     assert "of Google Drive, to resources/chips/lucas-italy-" in downloads[0]
     assert "ibm-esa-geospatial/TerraMind-1.0-tiny" in downloads[1]
     results = summary[summary.index("Results in results/lucas-italy:") + 1 :]
-    assert [line.split() for line in results] == [["report", "not", "there"], ["tables", "0", "of", "22", "there"]]
+    assert [line.split() for line in results] == [["report", "not", "there"], ["tables", "0", "of", "25", "there"]]
     assert "rule all" not in shown
     assert "predictions.parquet" not in shown
     assert shown.count("Job stats:") == 1
