@@ -111,7 +111,8 @@ class Trial:
         with self.terminal.open("a", encoding="utf-8") as terminal:
             # A shell lets its background jobs ignore Ctrl-C, and what they start as well.
             return subprocess.Popen(
-                ["env", "--default-signal=INT", *map(str, command)], cwd=project.folder, env=os.environ | project.environment | {"NO_COLOR": "1"},
+                ["env", "--default-signal=INT", *map(str, command)], cwd=project.folder,
+                env=os.environ | project.environment | {"NO_COLOR": "1"},
                 stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, start_new_session=True,
             )  # fmt: skip
 
