@@ -29,7 +29,7 @@ def test_a_worker_does_not_run_the_script_again(tmp_path, method):
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "copy.py").write_text(PREAMBLE + SCRIPT)
     done = subprocess.run(
-        [sys.executable, "copy.py", method], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)},
+        [sys.executable, "copy.py", method], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS), "PATH": os.environ["PATH"]},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "hello from the worker\n"), done.stderr
@@ -60,7 +60,8 @@ with job(SimpleNamespace(rule="index_chips", log=["rule.log"])):
 def test_a_job_that_waits_for_a_file_ends_at_a_signal_and_says_so(tmp_path, number, reader):
     os.mkfifo(tmp_path / "fifo")
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITING, reader], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)},
+        # A shell lets its background jobs ignore Ctrl-C, and what they start as well.
+        ["env", "--default-signal=INT", sys.executable, "-c", WAITING, reader], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

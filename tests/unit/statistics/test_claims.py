@@ -131,7 +131,7 @@ def test_beyond_a_margin_against_the_normal_distribution():
     draws = random.normal(0.05, 0.01, 200_000)
     one = np.ones(1)
     drawn = (SamplingDistribution(draws, np.nan, np.nan, 0.0, 0.5),)
-    crossed = Crossed(np.array([0.05]), drawn, drawn, one < 0, 0 * one, one > 0, one > 0)
+    crossed = Crossed(np.array([0.05]), drawn, 0 * one, one > 0, one > 0)
     for margin in (0.025, 0.03, 0.2):
         theirs = 2 * min(stats.norm.cdf(margin, 0.05, 0.01), stats.norm.sf(-margin, 0.05, 0.01))
         assert exceeding_p(crossed, np.array([margin]))[0] == pytest.approx(min(theirs, 1.0), abs=0.003)
