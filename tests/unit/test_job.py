@@ -61,7 +61,8 @@ def test_a_job_that_waits_for_a_file_ends_at_a_signal_and_says_so(tmp_path, numb
     os.mkfifo(tmp_path / "fifo")
     process = subprocess.Popen(
         # A shell lets its background jobs ignore Ctrl-C, and what they start as well.
-        ["env", "--default-signal=INT", sys.executable, "-c", WAITING, reader], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)},
+        ["env", "--default-signal=INT", sys.executable, "-c", WAITING, reader], cwd=tmp_path,
+        env={"PYTHONPATH": str(SCRIPTS)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
