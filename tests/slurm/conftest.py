@@ -1,12 +1,12 @@
 """A Slurm cluster for the tests here. Where none can be, they are skipped, and a warning says so."""
 
-import os
 import warnings
 
 import pytest
 
 from helpers.cluster import Cluster, ClusterError, available, install
 from helpers.debian import PackageError
+from helpers.not_tested import not_tested
 from helpers.project import Project
 
 
@@ -17,10 +17,7 @@ def require_slurm(accounting=False):
             install(accounting)
             warnings.warn(pytest.PytestWarning("apt-get installed Slurm for these tests"), stacklevel=1)
     except (ClusterError, PackageError) as error:
-        if os.environ.get("TERRALUCAS_REQUIRE_SLURM") == "1":
-            pytest.fail(f"TERRALUCAS_REQUIRE_SLURM is 1, and there is no Slurm: {error}")
-        warnings.warn(pytest.PytestWarning(f"NOT TESTED: nothing ran on Slurm, because {error}"), stacklevel=1)
-        pytest.skip(str(error))
+        not_tested("slurm", error)
 
 
 @pytest.fixture(scope="session")

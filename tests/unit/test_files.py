@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.not_tested import not_tested
 from terralucas.disk import check_writable, explain, remove_leftovers
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, sha256_of_json, write_json
@@ -44,7 +45,7 @@ def tiny_disk(tmp_path):
         ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip(f"mounting a tmpfs needs rights this user does not have: {mounted.stderr.decode().strip()}")
+        not_tested("mount", mounted.stderr.decode().strip())
     yield folder
     subprocess.run(["umount", folder], check=True)
 

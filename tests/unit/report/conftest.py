@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import warnings
 
 import pytest
 
 from helpers import browser, report_page
 from helpers.debian import PackageError
+from helpers.not_tested import not_tested
 from helpers.synthetic import make_study
 
 
@@ -41,9 +41,6 @@ def chromium():
     try:
         path = browser.install_chromium()
     except PackageError as error:
-        if os.environ.get("TERRALUCAS_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"TERRALUCAS_REQUIRE_BROWSER is 1, and there is no Chromium: {error}")
-        warnings.warn(pytest.PytestWarning(f"NOT TESTED: no page was opened, because {error}"), stacklevel=1)
-        pytest.skip(str(error))
+        not_tested("browser", error)
     warnings.warn(pytest.PytestWarning("apt-get installed Chromium for these tests"), stacklevel=1)
     return path
