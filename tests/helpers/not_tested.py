@@ -1,4 +1,4 @@
-"""What a test does where this machine lacks something it needs: it says so, and fails where it is said to be required."""
+"""What a test does where this machine lacks something: it says so, and fails where that is required."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ CONTEXT = ReportContext(
     git_dirty=False,
     durations=[{"stage": "runs", "seconds": 754.0, "jobs": 8}],
     chance_macro_accuracy=0.1,
+    primary="macro_accuracy",
     block_km=None,
     simulated=True,
     random_weights=["tiny"],

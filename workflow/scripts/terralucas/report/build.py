@@ -38,7 +38,7 @@ from terralucas.report.sections import (
     space,
     variance,
 )
-from terralucas.report.sections.answer import answer_items, answer_table, ordered_scores
+from terralucas.report.sections.answer import answer_items, answer_table
 from terralucas.report.sections.point_map import map_file, shares_right
 from terralucas.report.sections.trust import trust_items
 from terralucas.report.wording import breakable, count_text, duration_text, list_text, setting_pairs, value_text
@@ -70,7 +70,8 @@ class ReportContext:
     """The content of a report that is not in its tables.
 
     `notices` are shown first. `durations` has records of `stage`, `seconds` and `jobs`. `chance_macro_accuracy` is the
-    macro accuracy of guessing, as a fraction. `block_km` is the side of the blocks of the split, or None. `simulated`
+    macro accuracy of guessing, as a fraction. `primary` is the name of the
+    primary score. `block_km` is the side of the blocks of the split, or None. `simulated`
     says whether the chips are, and `random_weights` names the backbones that were never pre-trained. `git_commit` is
     None outside version control. `registrations` are the entries of registration.json, and `plan_changes` describes
     which plans were made after results existed.
@@ -91,6 +92,7 @@ class ReportContext:
     git_dirty: bool
     durations: list[dict[str, Any]]
     chance_macro_accuracy: float
+    primary: str
     block_km: float | None
     simulated: bool
     random_weights: list[str]
@@ -162,8 +164,8 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
     summary, asked, needs = tables["summary"], tables["contrasts"], tables["power"]
     basis = _basis(summary, tables["runs"], tables["fronts_runs"]["seed"])
     level = basis["level"]
-    answer = answer_items(asked, needs, level)
-    primary = ordered_scores(asked)[0]
+    answer = answer_items(asked, needs, level, context.primary)
+    primary = context.primary
     names = dict(zip(tables["classes"]["class_code"].astype(str), tables["classes"]["class_name"], strict=True))
     spatial = space.add_ratios(tables["spatial"], summary, asked)
     run_rows = tables["runs"].merge(tables["durations"].drop(columns="schema_version"), on="run", how="left")
@@ -171,7 +173,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "basis": basis,
         "colours": palette(summary["loss"]) | {CONTROL: "#9AA3AD"},
         "answers": answer,
-        "answer_table": answer_table(asked, needs),
+        "answer_table": answer_table(asked, needs, primary),
         "lead": controls.lead_sentence(tables["best_pair"], primary),
         "primary": SCORES[primary],
         "trust": trust_items(

@@ -171,6 +171,7 @@ def report_context(
         git_commit=commit,
         git_dirty=dirty,
         durations=stages,
+        primary=config["report"]["primary"],
         block_km=split["block_km"],
         simulated=retrieval["source"] == "simulated",
         random_weights=random_weights(features, tuned),

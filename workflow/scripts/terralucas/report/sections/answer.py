@@ -10,26 +10,26 @@ import pandas as pd
 from terralucas.report.page_tables import Column, PageTable, Row, TableCell
 from terralucas.report.wording import contrast_state, margin_text, needed_text, p_sentence, state_word, ways_text
 from terralucas.tables.scores import MAIN_SCORES, SCORES
-from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, PRIMARY
+from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED
 
 
-def ordered_scores(contrasts: pd.DataFrame) -> list[str]:
+def _ordered(primary: str) -> list[str]:
     """Return the main scores, the primary one first."""
-    primary = contrasts.loc[contrasts["role"] == PRIMARY, "metric"].unique()
-    return sorted(MAIN_SCORES, key=lambda name: name not in primary)
+    return sorted(MAIN_SCORES, key=lambda name: name != primary)
 
 
-def answer_table(contrasts: pd.DataFrame, power: pd.DataFrame) -> PageTable | None:
+def answer_table(contrasts: pd.DataFrame, power: pd.DataFrame, primary: str) -> PageTable | None:
     """Make the table of the first screen: a row for each contrast, with one interval and one word for each main score.
 
     Args:
         contrasts: contrasts.csv.
         power: power.csv.
+        primary: name of the primary score.
 
     Returns:
         None if the study names no contrasts.
     """
-    names = ordered_scores(contrasts)
+    names = _ordered(primary)
     rows = []
     for contrast, by_metric in _asked(contrasts):
         a, _, b = contrast.partition(" − ")
@@ -86,13 +86,13 @@ def _has_power(row: Mapping[str, Any], need: Mapping[str, Any]) -> bool:
     return need["seeds_needed"] <= row["n_seeds"] or need["chips_factor_needed"] == 1
 
 
-def answer_items(contrasts: pd.DataFrame, power: pd.DataFrame, level: float) -> list[dict[str, str]]:
+def answer_items(contrasts: pd.DataFrame, power: pd.DataFrame, level: float, primary: str) -> list[dict[str, str]]:
     """Write a sentence for each contrast of the question: the result in the main scores, with intervals.
 
     Returns:
         Records of contrast, state (of the primary score: higher, lower, same, open or none) and sentence.
     """
-    needs, names, items = _needs(power), ordered_scores(contrasts), []
+    needs, names, items = _needs(power), _ordered(primary), []
     for contrast, by_metric in _asked(contrasts):
         rows = [by_metric[name] for name in names if name in by_metric]
         clauses = [_clause(row, 1.0 - level) for row in rows]

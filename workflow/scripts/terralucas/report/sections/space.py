@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -35,7 +33,7 @@ def widening(spatial: pd.DataFrame) -> float | None:
 
     It is the median over recipes and contrasts, for each the widest of all sizes; None where nothing can be compared.
     """
-    ratios = spatial.dropna(subset=["ratio"]) if "ratio" in spatial else spatial.iloc[:0]
+    ratios = spatial.dropna(subset=["ratio"])
     if ratios.empty:
         return None
     return float(ratios.groupby([*RECIPE, "contrast", "metric"], dropna=False)["ratio"].max().median())
@@ -103,7 +101,9 @@ def correlation_page_table(correlation: pd.DataFrame) -> PageTable | None:
     columns = [Column(f"{low:g} to {high:g} km") for low, high in bins.itertuples(index=False)]
     rows = []
     for key, recipe in correlation.groupby(RECIPE, sort=False):
-        rows.append(recipe_row(dict(zip(RECIPE, key, strict=True)), [_correlation_cell(row) for row in _rows(recipe)]))
+        rows.append(
+            recipe_row(dict(zip(RECIPE, key, strict=True)), [_correlation_cell(row) for _, row in recipe.iterrows()])
+        )
     caption = (
         "Moran’s I of right and wrong predictions between chips of one class, by their distance: 0 without "
         "correlation. In brackets: the range for independent chips. ↑ lies above it."
@@ -111,11 +111,7 @@ def correlation_page_table(correlation: pd.DataFrame) -> PageTable | None:
     return PageTable(caption, columns, rows)
 
 
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _correlation_cell(row: dict[str, Any]) -> TableCell:
+def _correlation_cell(row: pd.Series) -> TableCell:
     if pd.isna(row["moran_i"]):
         return TableCell("—", (count_text(int(row["n_pairs"]), "pair"),))
     chance = f"[{NUMBER.signed(row['independent_low'])}, {NUMBER.signed(row['independent_high'])}]"
