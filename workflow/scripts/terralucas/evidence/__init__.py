@@ -1,1 +1,1 @@
-"""Evidence that explains the scores: fronts, calibration, overlap of chips on the ground, maps."""
+"""Evidence that explains the scores: fronts, calibration, overlap and spatial correlation of chips, maps."""
