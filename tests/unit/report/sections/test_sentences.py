@@ -167,8 +167,8 @@ def test_discrepancies_of_the_mixed_model_are_listed_or_said_to_be_none(study, r
     ("low", "high", "verdict", "words"),
     [
         (0.01, 0.03, "difference shown", "focal is better, not only elsewhere on the curve."),
-        (-0.01, 0.05, "difference shown", "may be a place elsewhere on the same curve."),
-        (-0.01, 0.05, "inconclusive", "no difference is shown, there or of the runs as they are."),
+        (-0.01, 0.05, "difference shown", "without a shift may be another point of the same curve."),
+        (-0.01, 0.05, "inconclusive", "no difference is shown, neither there nor without a shift."),
         (np.nan, np.nan, "inconclusive", "better and elsewhere can’t be told apart."),
     ],
 )

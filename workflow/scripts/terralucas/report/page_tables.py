@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from terralucas.tables.scores import NumberFormat, Score
-from terralucas.tables.vocabulary import RECIPE
+from terralucas.tables.vocabulary import CONTROL, RECIPE
 
 # Width of the drawing of an interval, and the margin at both ends, in the units of the SVG.
 _DRAWING_WIDTH, _DRAWING_MARGIN = 160.0, 6.0
@@ -76,8 +76,17 @@ class PageTable:
 
 
 def recipe_row(names: pd.Series | dict[str, str], cells: Sequence[TableCell]) -> Row:
-    """Make the row of a recipe, marked with the colour of its loss."""
-    return Row(tuple(str(names[name]) for name in RECIPE), cells, str(names["loss"]))
+    """Make the row of a recipe, marked with the colour of its loss, or of a control."""
+    parts = tuple(str(names[name]) for name in RECIPE)
+    if names["loss"] == CONTROL:
+        parts = (f"control: {control_text(names)}",)
+    return Row(parts, cells, str(names["loss"]))
+
+
+def control_text(names: pd.Series | dict[str, str]) -> str:
+    """Return the name of a control, with the backbone whose features it reads."""
+    kind = str(names["decoder"]).replace("_", " ")
+    return kind if names["backbone"] == "none" else f"{kind} on {names['backbone']}"
 
 
 def recipe_name(names: pd.Series | dict[str, str]) -> str:

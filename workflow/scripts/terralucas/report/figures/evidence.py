@@ -69,7 +69,7 @@ def fronts_figure(points: pd.DataFrame, runs: pd.DataFrame, path: Path) -> None:
         band = f"{level} seeds interval of macro accuracy" if known else "none, one seed has no interval"
         note = (
             "Lines: the best means over seeds when τ · log prior is subtracted from the logits, τ from −2 to 2; bands: "
-            f"{band}. Dots: the runs as they are. Stars: τ chosen on {' and '.join(runs['chosen_on'].unique())} chips."
+            f"{band}. Dots: runs without a shift. Stars: τ chosen on {' and '.join(runs['chosen_on'].unique())} chips."
         )
         caption(figure, "Macro accuracy (%)", note)
         figure.supylabel("Micro accuracy (%)", fontsize=10)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from terralucas.report.page_tables import recipe_name
+from terralucas.report.page_tables import control_text, recipe_name
 from terralucas.tables.scores import PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES
 
@@ -36,9 +36,9 @@ def control_sentences(best_pair: pd.DataFrame) -> list[str]:
 
 def _sentence(row: Mapping[str, Any]) -> str:
     metric = SCORES[row["metric"]]
-    control = row["control"] + ("" if row["control_backbone"] == "none" else f" on {row['control_backbone']}")
+    control = control_text({"backbone": row["control_backbone"], "decoder": row["control"]})
     recipe = f"the best recipe in {metric.prose} ({recipe_name(row)}, {metric.text(row['pooled'])}{PERCENT_SIGN})"
-    other = f"the best control ({control.replace('_', ' ')}, {metric.text(row['control_pooled'])}{PERCENT_SIGN})"
+    other = f"the best control ({control}, {metric.text(row['control_pooled'])}{PERCENT_SIGN})"
     gap = f"{metric.signed(row['difference'])}{metric.unit} {metric.gap(row['low'], row['high'])}".strip()
     if pd.isna(row["low"]):
         return f"{recipe[0].upper()}{recipe[1:]} and {other} differ by {gap} without an interval."

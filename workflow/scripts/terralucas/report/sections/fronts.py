@@ -31,11 +31,11 @@ def _front_sentence(row: Mapping[str, Any], unshifted: Mapping[str, Any] | None)
         if unshifted and contrast_state(unshifted) in ("higher", "lower"):
             gap = f"{PERCENT.signed(unshifted['difference'])} points"
             return (
-                f"{head}, and no difference is shown there: the {gap} of the runs as they are may be a place elsewhere "
-                "on the same curve."
+                f"{head}, and no difference is shown there: the {gap} without a shift may be another point "
+                "of the same curve."
             )
         if unshifted:
-            return f"{head}, and no difference is shown, there or of the runs as they are."
+            return f"{head}, and no difference is shown, neither there nor without a shift."
         return f"{head}, not shown."
     better = row["a"] if row["difference"] > 0 else row["b"]
     return f"{head} ({p_sentence(row['p_value'])}, unadjusted): {better} is better, not only elsewhere on the curve."

@@ -68,7 +68,7 @@ def ranking_table(summary: pd.DataFrame, controls: pd.DataFrame, primary: str) -
     both = pd.concat([summary, controls], ignore_index=True)
     table = both[both["classes"] == ALL_CLASSES]
     caption = (
-        f"Recipes{' and controls (grey)' if len(controls) else ''}, the highest {SCORES[primary].prose} first. "
+        f"Recipes{' and controls' if len(controls) else ''}, the highest {SCORES[primary].prose} first. "
         f"{score_tables.interval_words(table, both=False)}.{_star(table)}"
     )
     return score_tables.score_table(table, RANKING, caption, primary, both=False)
