@@ -17,6 +17,8 @@ include: "workflow/rules/audit.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/controls.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/selection.smk"
+include: "workflow/rules/prediction.smk"
 include: "workflow/rules/session.smk"
 
 

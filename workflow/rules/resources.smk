@@ -23,6 +23,14 @@ def features_resource(function, *arguments):
     return lambda wildcards, attempt: attempt * function(get_workload(wildcards.backbone, wildcards.kind), *arguments)
 
 
+def selection_resource(function, *arguments):
+    """Return a resource function for a pass of all chips through the models of any recipe: the largest of the grid."""
+    return lambda wildcards, attempt: attempt * max(
+        function(get_workload(backbone, "tokens"), *arguments) * (len(GRID["seeds"]) if backbone in TUNED else 1)
+        for backbone in GRID["backbones"]
+    )
+
+
 def training_resource(function, *arguments):
     """Return a resource function for runs: `function(workload, *arguments)` times the number of the attempt."""
     kind = lambda wildcards: kind_of_features(config["decoders"][wildcards.decoder])

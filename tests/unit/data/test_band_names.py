@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from terralucas.data.band_names import find_contradiction
+from terralucas.data.band_names import find_contradiction, find_positions
 
 RGB = ("RED", "GREEN", "BLUE")
 SIX = ("BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2")
@@ -86,3 +86,20 @@ def test_any_two_bands_that_change_places_are_found():
         bands[one], bands[other] = bands[other], bands[one]
         assert find_contradiction(("B2", "B3", "B4", "B8A", "B11", "B12"), tuple(bands)) is not None
         assert find_contradiction(("blue", "green", "red", "nir", "swir16", "swir22"), tuple(bands)) is not None
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "bands", "expected"),
+    [
+        (("B12", "B11", "B8A", "B4", "B3", "B2"), ("RED", "NIR_NARROW", "SWIR_1"), (3, 2, 1)),
+        (("swir22", "nir08", "green", "red"), ("RED", "NIR_BROAD"), (3, 1)),
+        (("B2", "B3", "B4", "B5", "B6", "B7"), ("RED", "NIR_BROAD"), None),
+        (("SR_B2", "SR_B3", "SR_B4", "SR_B5"), ("RED", "BLUE"), (2, 0)),
+        (("red", "red", "blue"), ("RED", "BLUE"), None),
+        (("red", None, "blue"), ("RED", "GREEN", "BLUE"), None),
+        ((None, None), ("RED", "BLUE"), None),
+        (("Band 1", "Band 2", "Band 3"), ("BLUE", "GREEN"), None),
+    ],
+)
+def test_bands_are_found_where_each_is_named_once(descriptions, bands, expected):
+    assert find_positions(descriptions, bands) == expected

@@ -119,6 +119,35 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
     Returns:
         What the file says and what was expected, for a message; None if nothing contradicts.
     """
+    readings = _read(descriptions)
+    if any(_agrees(reading, bands) for reading in readings):
+        return None
+    named = [text or "nothing" for text in descriptions]
+    said = [_write(allowed) for allowed in readings[0]]
+    return f"describes its bands as {', '.join(named)} ({', '.join(said)}); expected {', '.join(bands)}"
+
+
+def find_positions(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> tuple[int, ...] | None:
+    """Return where bands are in a file, by the descriptions of its bands.
+
+    Numbers that can be of Sentinel-2 or of Landsat are those of Sentinel-2: B5 is a red edge and no near infrared.
+
+    Args:
+        descriptions: description of each band in the file; None without one.
+        bands: names of the bands to find.
+
+    Returns:
+        Position of each band, counted from 0; None unless the descriptions name each band exactly once.
+    """
+    reading = _read(descriptions)[0]
+    places = [[place for place, allowed in enumerate(reading) if allowed and band in allowed] for band in bands]
+    if all(len(place) == 1 for place in places) and len({place[0] for place in places}) == len(bands):
+        return tuple(place[0] for place in places)
+    return None
+
+
+def _read(descriptions: tuple[str | None, ...]) -> list[list[Bands | None]]:
+    """Return what each description allows, once for each meaning that the numbers of bands can have."""
     texts = [text or "" for text in descriptions]
     if bare := _read_bare_wavelengths(texts):
         texts = bare
@@ -132,11 +161,7 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
             readings.append([_meaning(word, numbers.get(number)) for word, _, number in parsed])
     if not readings:
         readings = [[word for word, _, _ in parsed]]
-    if any(_agrees(reading, bands) for reading in readings):
-        return None
-    named = [text or "nothing" for text in descriptions]
-    said = [_write(allowed) for allowed in readings[0]]
-    return f"describes its bands as {', '.join(named)} ({', '.join(said)}); expected {', '.join(bands)}"
+    return readings
 
 
 def _parse(text: str) -> tuple[Bands | None, str, str]:

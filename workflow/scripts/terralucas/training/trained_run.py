@@ -12,7 +12,7 @@ import yaml
 from torch import Tensor, nn
 
 from terralucas.backbones.checkpoints import read_checkpoint
-from terralucas.backbones.encoder import build_backbone
+from terralucas.backbones.encoder import Backbone, build_backbone
 from terralucas.data.normalisation import Normaliser
 from terralucas.errors import StudyError
 from terralucas.predictions import DIVERGED
@@ -53,21 +53,23 @@ class TrainedRun(nn.Module):
         return self.model(torch.from_numpy(self.normaliser(chips)).to(device)).float()
 
 
-def load_run(folder: Path) -> TrainedRun:
+def load_run(folder: Path, backbone: Backbone | None = None) -> TrainedRun:
     """Load the model of a finished run from run.yaml and model.ckpt.
 
     Args:
         folder: folder of the run, `results/<study>/runs/<backbone>/<loss>/<decoder>/seed-<s>`. In run.yaml, the path of
             the backbone's weights is relative to the folder in which the study was started.
+        backbone: the frozen backbone of another run with the same weights and bands, which this run shares; None to
+            build it.
 
     Raises:
         StudyError: the run is not finished, another version of the project wrote it, or the backbone's weights are
             missing or were changed.
     """
-    record = _read_record(folder)
+    record = read_record(folder)
     source, settings = record["features"], record["settings"]
     checkpoint = read_checkpoint(folder / "model.ckpt", "delete the folder of the run; the run is made again")
-    backbone = build_backbone(source["model"], source["bands"], source["weights"])
+    backbone = backbone or build_backbone(source["model"], source["bands"], source["weights"])
     model = TunedModel(
         backbone.encoder,
         checkpoint["decoder"],
@@ -92,7 +94,12 @@ def load_run(folder: Path) -> TrainedRun:
     return TrainedRun(record, normaliser, model).eval().requires_grad_(False)
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read run.yaml of a finished run.
+
+    Raises:
+        StudyError: the run is not finished or diverged, or another version of the project wrote it.
+    """
     path = folder / "run.yaml"
     if not path.is_file():
         raise StudyError(

@@ -1,0 +1,69 @@
+"""Conformal sets: against a count by hand, against the guarantee on exchangeable chips, and at their limits."""
+
+import numpy as np
+import pytest
+
+from terralucas.predict.conformal import Calibration, held_out_p_values, p_values, softmax
+
+
+def make_calibration(rng, n_chips=60, members=3, repeats=1, n_classes=3):
+    """Scores of held-out chips; each chip belongs to one model of each repetition."""
+    chip = np.tile(np.arange(n_chips), repeats)
+    member = np.concatenate([r * members + rng.permutation(n_chips) % members for r in range(repeats)])
+    label = np.arange(n_chips) % n_classes
+    return Calibration(member, chip, np.tile(label, repeats), rng.random(n_chips * repeats), n_classes)
+
+
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_p_values_count_held_out_chips_that_are_as_strange(repeats):
+    rng = np.random.default_rng(1)
+    calibration = make_calibration(rng, repeats=repeats)
+    probabilities = rng.dirichlet(np.ones(3), size=(3 * repeats, 5))
+    found = p_values(calibration, probabilities)
+    for chip in range(5):
+        for label in range(3):
+            count = total = 0
+            for member, score, own in zip(calibration.member, calibration.score, calibration.label, strict=True):
+                if own == label:
+                    total += 1
+                    count += score >= 1 - probabilities[member, chip, label]
+            assert found[chip, label] == pytest.approx((1 + count / repeats) / (1 + total / repeats))
+
+
+def test_sets_of_exchangeable_chips_hold_the_true_class_as_often_as_promised_in_each_class():
+    """One model that knows little: 1,000 studies of 3 classes with 15, 30 and 100 held-out chips."""
+    rng = np.random.default_rng(2)
+    counts, covered = np.array([15, 30, 100]), np.zeros((1000, 3))
+    label = np.repeat(np.arange(3), counts)
+    for study in range(1000):
+        logits = rng.normal(size=(len(label) + 3, 3)) + 1.2 * np.eye(3)[[*label, 0, 1, 2]]
+        probabilities = softmax(logits)
+        known = probabilities[:-3]
+        score = 1 - known[np.arange(len(label)), label]
+        calibration = Calibration(np.zeros(len(label), int), np.arange(len(label)), label, score, 3)
+        covered[study] = np.diag(p_values(calibration, probabilities[None, -3:])) > 0.1
+    # The exact probability is ceil(0.9 (n + 1)) / (n + 1): between 0.9 and 0.9 + 1 / (n + 1).
+    expected = np.ceil(0.9 * (counts + 1)) / (counts + 1)
+    assert np.abs(covered.mean(axis=0) - expected).max() < 3.5 * np.sqrt(0.09 / 1000)
+
+
+def test_a_class_with_too_few_held_out_chips_is_in_every_set():
+    calibration = Calibration(np.zeros(8, int), np.arange(8), np.zeros(8, int), np.full(8, 0.1), 2)
+    values = p_values(calibration, np.array([[[0.0, 1.0]]]))
+    assert values[0].tolist() == [1 / 9, 1.0], "8 chips, none as strange; and no chip at all"
+
+
+def test_held_out_values_use_no_chip_of_the_own_part():
+    rng = np.random.default_rng(3)
+    calibration = make_calibration(rng)
+    probabilities = rng.dirichlet(np.ones(3), size=60)
+    values = held_out_p_values(calibration, probabilities, calibration.member)
+    for row in range(0, 60, 7):
+        for label in range(3):
+            others = (calibration.member != calibration.member[row]) & (calibration.label == label)
+            count = (calibration.score[others] >= 1 - probabilities[row, label]).sum()
+            assert values[row, label] == pytest.approx((1 + count) / (1 + others.sum()))
+
+
+def test_softmax_of_huge_logits_is_finite():
+    assert softmax(np.array([[1000.0, 0.0], [-1000.0, -1000.0]])).tolist() == [[1.0, 0.0], [0.5, 0.5]]

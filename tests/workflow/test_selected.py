@@ -1,0 +1,230 @@
+"""From a finished study to its models in use: select, predict with Snakemake and without, and what goes wrong."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from helpers.chips import make_spec
+from helpers.project import results
+from helpers.tiny_study import TINY
+from terralucas.data.chip_files import read_chip
+from terralucas.data.dataset import DatasetSpec
+from terralucas.predict.ensemble import Ensemble
+from terralucas.predictions import read_predictions
+
+pytestmark = pytest.mark.workflow
+
+CONFIG = ("--cores", 2, "--configfile", "config/small.yaml")
+
+
+def predict(project, *arguments):
+    """The command without Snakemake, as README has it."""
+    return subprocess.run(
+        [sys.executable, "-m", "terralucas.predict", *map(str, arguments)],
+        cwd=project.folder,
+        env=os.environ | {"PYTHONPATH": "workflow/scripts"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def selected(study):
+    output = study.snakemake(*CONFIG, "--", "select").output
+    assert "selected tiny × weighted_ce × identity" in output
+    return study
+
+
+@pytest.fixture(scope="module")
+def new_chips(selected, tmp_path_factory):
+    """37 chips of the study under other names, one of them damaged, and a file that is none."""
+    folder = tmp_path_factory.mktemp("new") / "somewhere else"
+    folder.mkdir()
+    files = sorted((selected.folder / "resources").rglob("*.tif"))[:37]
+    for number, file in enumerate(files):
+        shutil.copy(file, folder / f"chip {number:02d}.tif")
+    (folder / "chip 05.tif").write_bytes(files[5].read_bytes()[:500])
+    (folder / "readme.txt").write_text("no chip")
+    return folder
+
+
+def test_the_selected_models_predict_what_the_study_recorded(selected):
+    folder = results(selected) / "selected"
+    record = yaml.safe_load((folder / "selection.yaml").read_text(encoding="utf-8"))
+    assert record["models"] == ["models/seed-0", "models/seed-1"]
+    assert record["chips"] == {"simulated": True, "number": 400}
+    assert record["weights"]["source"] == "random"
+    assert record["reason"][0].startswith("The study has one recipe; its macro accuracy is")
+    index = pd.read_parquet(results(selected) / "data" / "chips.parquet").set_index("point_id")
+    root = Path(json.loads((results(selected) / "data" / "retrieval.json").read_text())["root"])
+    spec = DatasetSpec.from_config(record["dataset"])
+    import torch
+
+    ensemble = Ensemble([folder / name for name in record["models"]], torch.device("cpu"))
+    assert len(ensemble.groups) == 1, "one frozen encoder, read once"
+    for member, seed in enumerate((0, 1)):
+        table = read_predictions(results(selected) / f"runs/tiny/weighted_ce/identity/seed-{seed}/predictions.parquet")
+        rows = np.flatnonzero(table.parts == "test")[:20]
+        ids = [table.point_ids[row] for row in rows]
+        chips = np.stack([read_chip(root / index.loc[name, "file"], spec) for name in ids])
+        logits, _ = ensemble.predict(chips)
+        assert np.abs(logits[member] - table.logits[rows]).max() < 1e-6
+    summary = pd.read_csv(results(selected) / "tables" / "summary.csv").set_index(["classes", "metric"])
+    quoted = record["scores"]["values"]["macro_accuracy"]
+    assert quoted["value"] == pytest.approx(summary.loc[("all", "macro_accuracy"), "pooled"], abs=1e-6)
+    assert quoted["high"] == pytest.approx(summary.loc[("all", "macro_accuracy"), "crossed_high"], abs=1e-6)
+
+
+def test_held_out_coverage_is_given_for_each_class(selected):
+    table = pd.read_csv(results(selected) / "selected" / "conformal.csv", dtype={"class_code": str})
+    assert table["class_code"].tolist() == ["all", *map(str, range(1, 11))]
+    assert table["chips"].iloc[0] == 400 == table["chips"].iloc[1:].sum()
+    assert (table["coverage_low"] <= table["coverage"]).all()
+    # Two folds; each is the calibration of the other. Classes with fewer than 9 chips are in every set.
+    assert table["coverage"].iloc[0] > 0.85
+    assert table.loc[table["chips"] < 18, "coverage"].min() == 1.0
+
+
+def test_predictions_are_the_same_bytes_in_any_number_of_parts_with_and_without_snakemake(
+    selected, new_chips, tmp_path
+):
+    given = f"input: {new_chips}, batch_size: 8"
+    output = selected.snakemake(*CONFIG, "--config", f"predict={{{given}}}", "--", "predict").output
+    folder = results(selected) / "predictions" / "somewhere_else"
+    assert "36 of 37 chips predicted" in output
+    assert "1 could not be used (unread.csv)" in output
+    assert f"The predictions are at {folder}" in output
+    first = (folder / "predictions.parquet").read_bytes()
+    unread = pd.read_csv(folder / "unread.csv")
+    assert unread["id"].tolist() == ["chip 05"]
+    assert unread["problem_kind"].tolist() == ["unreadable"]
+
+    again = selected.planned(*CONFIG, "--config", f"predict={{{given}}}", "--", "predict")
+    assert again == {}, "nothing has changed"
+    sharded = f"predict={{{given}, name: sharded, shards: 2}}"
+    selected.snakemake(*CONFIG, "--config", sharded, "--", "predict")
+    assert (folder.parent / "sharded" / "predictions.parquet").read_bytes() == first
+
+    arguments = (new_chips, "--study", "results/small", "--output", tmp_path, "--batch-size", 8)
+    done = predict(selected, *arguments, "--parts", 2, "--threads", 2)
+    assert done.returncode == 0, done.stderr
+    assert "36 of 37 chips predicted" in done.stdout
+    assert (tmp_path / "predictions.parquet").read_bytes() == first
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "plan.json", "prediction.json", "predictions.geojson", "predictions.parquet", "unread.csv",
+    }  # fmt: skip
+
+
+def test_a_table_of_predictions_says_class_probabilities_set_and_place(selected, new_chips, tmp_path):
+    done = predict(selected, new_chips, "--study", "results/small", "--output", tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pq.read_table(tmp_path / "predictions.parquet").to_pandas()
+    of_classes = [f"probability_{code}" for code in range(1, 11)]
+    assert table[of_classes].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
+    best = table[of_classes].to_numpy().argmax(axis=1)
+    assert table["class_code"].tolist() == [str(code + 1) for code in best]
+    probabilities = table[of_classes].to_numpy().astype(float)
+    assert table["entropy"].to_numpy() == pytest.approx(-(probabilities * np.log(probabilities)).sum(axis=1), abs=1e-4)
+    # Chips of the study itself are training chips of one of the models.
+    assert table["dissimilarity"].max() < 1e-3
+    assert not table["unlike_training"].any()
+    assert table["conformal_set"].map(len).max() <= 10
+    geojson = json.loads((tmp_path / "predictions.geojson").read_text(encoding="utf-8"))
+    assert len(geojson["features"]) == len(table) == 36
+    longitude, latitude = geojson["features"][0]["geometry"]["coordinates"]
+    assert 6 < longitude < 19
+    assert 36 < latitude < 48, "Italy"
+
+
+def test_finished_parts_are_not_repeated(selected, new_chips, tmp_path, monkeypatch):
+    from terralucas.predict.options import PredictOptions
+    from terralucas.predict.plan import make_plan
+    from terralucas.predict.predictor import Predictor, predict_part
+    from terralucas.predict.selected import load_selected
+
+    monkeypatch.chdir(selected.folder)
+    models, options = load_selected(Path("results/small")), PredictOptions(batch_size=8)
+    plan = make_plan(new_chips, models, options, tmp_path / "plan.json")
+    part = tmp_path / "parts" / "0-of-3.parquet"
+    predict_part(plan, Predictor(models, options), 0, 3, part, progress=False)
+    # A mark that a repeated part would not have.
+    table = pq.read_table(part)
+    place = table.column_names.index("entropy")
+    marked = table.set_column(place, "entropy", pa.array([-1.0] * len(table), pa.float32()))
+    pq.write_table(marked, part)
+    pq.write_table(marked.replace_schema_metadata({"terralucas_plan": "another"}), part.with_name("1-of-3.parquet"))
+    arguments = (new_chips, "--study", "results/small", "--output", tmp_path, "--batch-size", 8, "--parts", 3)
+    assert predict(selected, *arguments).returncode == 0
+    entropy = pq.read_table(tmp_path / "predictions.parquet")["entropy"].to_numpy()
+    # The damaged chip 05 is in the first part of 8.
+    assert (entropy[:7] == -1).all()
+    assert (entropy[7:] >= 0).all()
+    assert len(entropy) == 36
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere", "--study", "results/small"], "There are no chips to predict at nowhere"),
+        (["config", "--study", "results/small"], "There are no chips in config"),
+        (["config", "--study", "results/other"], "has no selected models yet"),
+    ],
+)
+def test_what_cannot_be_predicted_is_told_in_words(selected, tmp_path, arguments, words):
+    done = predict(selected, *arguments, "--output", tmp_path)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "what to do" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_model_is_noticed(selected, new_chips, tmp_path):
+    study = tmp_path / "results" / "small"
+    shutil.copytree(results(selected) / "selected", study / "selected")
+    with (study / "selected" / "models" / "seed-0" / "model.ckpt").open("ab") as file:
+        file.write(b" ")
+    done = predict(selected, new_chips, "--study", study, "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "of the selected models is gone or has changed" in done.stderr
+
+
+def test_chips_in_another_unit_stop_before_the_first_prediction(selected, tmp_path):
+    import rasterio
+
+    folder = tmp_path / "dn"
+    folder.mkdir()
+    spec = make_spec(**{key: TINY["dataset"][key] for key in ("classes", "bands")})
+    for number, file in enumerate(sorted((selected.folder / "resources").rglob("*.tif"))[:5]):
+        with rasterio.open(file) as source:
+            profile = source.profile
+        with rasterio.open(folder / f"{number}.tif", "w", **profile) as target:
+            target.write(read_chip(file, spec) * 10_000)
+    done = predict(selected, folder, "--study", "results/small", "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "5 of 5 chips that were looked at cannot be used" in done.stderr
+    assert "value" in done.stderr or "unit" in done.stderr
+
+
+def test_prediction_without_chips_says_how_to_name_them(selected):
+    done = selected.snakemake("-n", *CONFIG, "--", "predict", check=False)
+    assert done.returncode != 0
+    assert "predict={input: path/to/chips}" in done.output
+
+
+def test_selecting_another_rule_starts_no_run(selected):
+    planned = selected.planned(*CONFIG, "--config", "select={rule: best}", "--", "select")
+    assert planned == {"select": 1, "select_models": 1}
+    planned = selected.planned(*CONFIG, "--config", "select={rule: best}", "predict={input: config}")
+    assert planned == {}, "nor is the report of the study made again"

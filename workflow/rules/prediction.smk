@@ -1,0 +1,114 @@
+# Predictions on new chips with the selected models: plan → parts, in any number → one table.
+from terralucas.study.new_chip_files import prediction_name, token_of_new_chips
+
+PREDICT = config["predict"]
+PREDICTION = f"{RESULTS}/predictions/{prediction_name(PREDICT)}"
+# Written by the rule that reads, and no output: Snakemake deletes outputs before a job, which must still find the token.
+NEW_CHIPS_RECORD = f"{PREDICTION}/chips_found.json"
+
+
+def get_prediction_input():
+    """Return the configured path of the new chips.
+
+    Raises:
+        WorkflowError: there is none.
+    """
+    if PREDICT["input"] is None:
+        raise WorkflowError(
+            "There are no chips to predict: give them as --config 'predict={input: path/to/chips}'. A folder, a table "
+            "(.csv, .parquet) with a column path, and an archive are possible."
+        )
+    return PREDICT["input"]
+
+
+rule plan_prediction:
+    input:
+        rules.select_models.output,
+    output:
+        f"{PREDICTION}/plan.json",
+    log:
+        f"{RESULTS}/logs/plan_prediction.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/plan_prediction.tsv"
+    # A check: it would fail in the same way again.
+    retries: 0
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        code=code_fingerprint("plan_prediction"),
+        source=lambda wildcards: get_prediction_input(),
+        contents=lambda wildcards: token_of_new_chips(Path(get_prediction_input()), Path(NEW_CHIPS_RECORD)),
+        record=NEW_CHIPS_RECORD,
+        options={key: value for key, value in PREDICT.items() if key in ("batch_size", "device", "precision")},
+        study=RESULTS,
+    message:
+        "Looking at the chips to predict"
+    script:
+        script_path("plan_prediction")
+
+
+rule predict_part:
+    input:
+        f"{PREDICTION}/plan.json",
+        rules.select_models.output,
+    output:
+        temp(f"{PREDICTION}/parts/{{part}}-of-{PREDICT['shards']}.parquet"),
+    log:
+        f"{RESULTS}/logs/predict_part/{{part}}-of-{PREDICT['shards']}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/predict_part/{{part}}-of-{PREDICT['shards']}.tsv"
+    wildcard_constraints:
+        part=r"\d+",
+    conda:
+        ENVIRONMENT
+    threads: PREDICT["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=0 if PREDICT["device"] == "cpu" else 1,
+    params:
+        code=code_fingerprint("predict_part"),
+        parts=PREDICT["shards"],
+        study=RESULTS,
+    message:
+        "Predicting part {wildcards.part} of {params.parts}"
+    script:
+        script_path("predict_part")
+
+
+rule join_predictions:
+    input:
+        plan=f"{PREDICTION}/plan.json",
+        parts=[f"{PREDICTION}/parts/{part}-of-{PREDICT['shards']}.parquet" for part in range(PREDICT["shards"])],
+    output:
+        predictions=f"{PREDICTION}/predictions.parquet",
+        unread=f"{PREDICTION}/unread.csv",
+        record=f"{PREDICTION}/prediction.json",
+    log:
+        f"{RESULTS}/logs/join_predictions.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/join_predictions.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        code=code_fingerprint("join_predictions"),
+    message:
+        "Writing the predictions"
+    script:
+        script_path("join_predictions")
+
+
+rule predict:
+    input:
+        rules.join_predictions.output,
+    localrule: True

@@ -1,0 +1,51 @@
+# The winner: choose a recipe, and gather its models with what is known about their predictions from held-out chips.
+SELECTED = f"{RESULTS}/selected"
+
+
+rule select_models:
+    input:
+        summary=f"{RESULTS}/tables/summary.csv",
+        contrasts=f"{RESULTS}/tables/contrasts.csv",
+        predictions=reported_run_files("predictions.parquet"),
+        records=reported_run_files("run.yaml"),
+        models=reported_run_files("model.ckpt"),
+        splits=expand(SPLIT, seed=GRID["seeds"]),
+        chips=f"{RESULTS}/data/chips.parquet",
+        retrieval=f"{RESULTS}/data/retrieval.json",
+    output:
+        record=f"{SELECTED}/selection.yaml",
+        held_out=f"{SELECTED}/held_out.npz",
+        coverage=f"{SELECTED}/conformal.csv",
+        costs=f"{SELECTED}/costs.csv",
+        models=directory(f"{SELECTED}/models"),
+    log:
+        f"{RESULTS}/logs/select_models.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/select_models.tsv"
+    conda:
+        ENVIRONMENT
+    threads: config["features"]["threads"]
+    resources:
+        # As a feature pass of the largest backbone; the chips are passed once through each of its tuned models.
+        mem_mb=selection_resource(features_memory_mb),
+        runtime=selection_resource(features_minutes, config["features"]["threads"], count_gpus("features")),
+        gpu=count_gpus("features"),
+    params:
+        **RUN_STATUS_PARAMS,
+        code=code_fingerprint("select_models"),
+        select=config["select"],
+        metric=config["select"]["metric"] or config["report"]["primary"],
+        features={key: value for key, value in config["features"].items() if key != "workers"},
+        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+        is_holdout=config["split"]["strategy"] == "holdout",
+        study=config["study"],
+    message:
+        "Selecting the models of {config[study]}"
+    script:
+        script_path("select_models")
+
+
+rule select:
+    input:
+        rules.select_models.output,
+    localrule: True

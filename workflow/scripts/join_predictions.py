@@ -1,0 +1,13 @@
+"""Rule join_predictions: join the parts of a prediction."""
+
+from pathlib import Path
+
+from _job import job, progress
+from terralucas.predict.outputs import summary_text, write_joined
+from terralucas.predict.plan import read_plan
+
+with job(snakemake):
+    plan = read_plan(Path(snakemake.input.plan))
+    folder = Path(snakemake.output.record).parent
+    content = write_joined(plan.record, list(map(Path, snakemake.input.parts)), folder)
+    progress.info("%s\nThe predictions are at %s", summary_text(content), folder.resolve())

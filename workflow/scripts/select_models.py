@@ -1,0 +1,53 @@
+"""Rule select_models: choose a recipe, and gather its models with what held-out chips say about their predictions."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from _job import job, progress
+from _offline import stay_offline
+from terralucas.data.chip_files import read_indexed_chip
+from terralucas.data.dataset import DatasetSpec
+from terralucas.data.split_files import read_split
+from terralucas.names import seed_of
+from terralucas.selection.gather import StudyChips
+from terralucas.selection.select import SelectOptions, select
+from terralucas.statistics.run_status import read_run_status
+
+stay_offline()
+
+with job(snakemake):
+    params, source, output = snakemake.params, snakemake.input, snakemake.output
+    retrieval = json.loads(Path(source.retrieval).read_text(encoding="utf-8"))
+    index = pq.read_table(source.chips)
+    point_ids = index["point_id"].to_pylist()
+    files, checksums = index["file"].to_pylist(), index["sha256"].to_pylist()
+    read = partial(read_indexed_chip, spec=DatasetSpec.from_config(params.dataset))
+    root = Path(retrieval["root"])
+    chips = StudyChips(
+        point_ids,
+        index["label"].to_numpy(),
+        {seed_of(Path(path).stem): read_split(Path(path), point_ids) for path in source.splits},
+        lambda row: read(root / files[row], checksums[row]),
+    )
+    choice = select(
+        params.study,
+        pd.read_csv(source.summary),
+        pd.read_csv(source.contrasts),
+        read_run_status(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds),
+        chips,
+        params.dataset,
+        retrieval["source"],
+        SelectOptions(
+            metric=params.metric,
+            rule=params.select["rule"],
+            coverage=params.select["coverage"],
+            is_holdout=params.is_holdout,
+            **{key: params.features[key] for key in ("batch_size", "threads", "precision", "device")},
+        ),
+        Path(output.record).parent,
+    )
+    progress.info("selected %s", " × ".join(choice.recipe))

@@ -1,0 +1,289 @@
+"""Find new chips, and read them as the models of a study expect them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+from rasterio.warp import transform
+
+from terralucas.data.archives import require_archive, unpack
+from terralucas.data.band_names import find_contradiction, find_positions
+from terralucas.data.chip_checks import check_chip
+from terralucas.data.chip_files import ChipError, decode_chip, read_content
+from terralucas.data.dataset import DatasetSpec
+from terralucas.data.folders import CHIP_SUFFIXES, walk
+from terralucas.data.lucas import parse_point_id
+from terralucas.data.normalisation import check_scale, merge
+from terralucas.errors import StudyError, printable
+from terralucas.geography import EPSG
+
+logger = logging.getLogger(__name__)
+
+WGS84 = "EPSG:4326"
+TABLE_SUFFIXES = (".csv", ".parquet")
+# Chips that are read before the first prediction, evenly spaced, to see whether bands, unit and size can be right.
+_SAMPLE = 64
+
+
+@dataclass(frozen=True)
+class NewChip:
+    """A chip to predict: its id, and the path of its file."""
+
+    id: str
+    path: str
+
+
+@dataclass(frozen=True)
+class ReadChip:
+    """A chip that was read.
+
+    Attributes:
+        values: (bands, side, side) reflectance in the order of the study's bands; None if the chip cannot be used.
+        place: longitude and latitude of its centre, WGS 84; None if unknown.
+        problem: why it cannot be used; None if it can.
+        is_cropped: whether its margins were cut off.
+    """
+
+    values: np.ndarray | None
+    place: tuple[float, float] | None = None
+    problem: ChipError | None = None
+    is_cropped: bool = False
+
+
+def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
+    """Find the chips to predict.
+
+    Args:
+        source: a folder of GeoTIFF chips (also in folders inside it), a CSV or Parquet table with a column `path`
+            (relative to the table) and optionally `id`, an archive of chips, or one chip.
+        unpacked: folder for the content of an archive.
+
+    Returns:
+        The chips, sorted by path for a folder or archive, in the order of a table otherwise. Without a column `id`, the
+        id is the path without suffix, relative to the folder or table.
+
+    Raises:
+        StudyError: nothing is there, or there is no chip.
+    """
+    if source.is_dir():
+        return _chips_in_folder(source)
+    if not source.is_file():
+        raise StudyError(
+            f"There are no chips to predict at {source}.",
+            found="nothing" if not source.exists() else "neither a file nor a folder",
+            expected="a folder of GeoTIFF chips, a CSV or Parquet table with a column path, an archive, or one GeoTIFF",
+            remedy="correct the path",
+        )
+    suffix = source.suffix.lower()
+    if suffix in CHIP_SUFFIXES:
+        return [NewChip(source.stem, str(source.resolve()))]
+    if suffix in TABLE_SUFFIXES:
+        return _chips_of_table(source)
+    require_archive(source, "name a folder, a table (.csv, .parquet), an archive or a GeoTIFF (.tif, .tiff)")
+    if not unpacked.is_dir():
+        unpack(source, unpacked)
+    return _chips_in_folder(unpacked)
+
+
+def _chips_in_folder(folder: Path) -> list[NewChip]:
+    tree = walk(folder)
+    tree.require_readable(folder)
+    files = sorted(file for file in tree.files if file.suffix.lower() in CHIP_SUFFIXES)
+    if not files:
+        raise StudyError(
+            f"There are no chips in {folder}.",
+            found=f"{len(tree.files)} other files",
+            expected=f"files that end in {' or '.join(CHIP_SUFFIXES)}",
+            remedy="name another folder, or write the chips as GeoTIFF",
+        )
+    base = folder.resolve()
+    return [NewChip(printable(str(file.with_suffix(""))), str(base / file)) for file in files]
+
+
+def _chips_of_table(table: Path) -> list[NewChip]:
+    import pandas as pd
+
+    try:
+        rows = pd.read_csv(table, dtype=str) if table.suffix.lower() == ".csv" else pd.read_parquet(table)
+    except (ValueError, OSError) as error:
+        raise StudyError(
+            f"The table of chips {table} cannot be read.",
+            found=str(error).splitlines()[0],
+            expected="a CSV table in UTF-8, or a Parquet table, with a column path",
+            remedy="save the table again in this format",
+        ) from None
+    if "path" not in rows or rows.empty:
+        raise StudyError(
+            f"The table of chips {table} names no paths.",
+            found=f"{len(rows)} rows with the columns {', '.join(map(str, rows.columns))}",
+            expected="a column path, relative to the table, and optionally a column id",
+            remedy="name the column of the paths path",
+        )
+    missing = rows["path"].isna() if "id" not in rows else rows["path"].isna() | rows["id"].isna()
+    ids = rows["id"] if "id" in rows else rows["path"].map(lambda path: str(Path(str(path)).with_suffix("")))
+    repeated = ids[ids.duplicated()]
+    if missing.any() or len(repeated):
+        found = f"{int(missing.sum())} rows without a path or id" if missing.any() else f"{repeated.iloc[0]!r} twice"
+        raise StudyError(
+            f"The rows of the table of chips {table} cannot be told apart.",
+            found=found,
+            expected="a path and a different id in each row",
+            remedy="correct the columns id and path",
+        )
+    base = table.resolve().parent
+    return [NewChip(str(name), str(base / str(path))) for name, path in zip(ids, rows["path"], strict=True)]
+
+
+@dataclass(frozen=True)
+class ChipReader:
+    """Read new chips in the bands, unit and size on which models were trained.
+
+    Attributes:
+        spec: description of the study's dataset; its unit and nodata value hold for the new chips too.
+        side_px: side of the chips in pixels. Larger chips are cropped to their centre, where the labelled point is.
+    """
+
+    spec: DatasetSpec
+    side_px: int
+
+    def __call__(self, chip: NewChip) -> ReadChip:
+        """Read a chip; a chip that cannot be used is returned with its problem."""
+        try:
+            return self._read(chip)
+        except ChipError as error:
+            return ReadChip(None, problem=error)
+        except OSError as error:
+            return ReadChip(None, problem=ChipError("unreadable", f"cannot be read ({error.strerror})"))
+
+    def _read(self, chip: NewChip) -> ReadChip:
+        content = read_content(Path(chip.path))
+        header = _read_header(content.data)
+        positions = _find_bands(header["descriptions"], self.spec.bands, self.spec.checks.band_descriptions)
+        names = tuple(f"band {number}" for number in range(1, len(header["descriptions"]) + 1))
+        decoded = decode_chip(content, replace(self.spec, bands=names, chip_size_px=None))
+        decoded = replace(
+            decoded,
+            values=decoded.values[list(positions)],
+            descriptions=tuple(decoded.descriptions[place] for place in positions),
+            scaling=tuple(decoded.scaling[place] for place in positions),
+        )
+        values = decoded.values
+        height, width = values.shape[1:]
+        rows, columns = height - self.side_px, width - self.side_px
+        if rows < 0 or columns < 0 or rows % 2 or columns % 2:
+            raise ChipError(
+                "size",
+                f"is {height} x {width} px; expected {self.side_px} x {self.side_px} px, or an even number of pixels "
+                "more, which is cropped to its centre",
+            )
+        values = values[:, rows // 2 : height - rows // 2, columns // 2 : width - columns // 2]
+        check_chip(replace(decoded, values=values), np.isfinite(values), self.spec)
+        place = _place_of_id(chip.id, self.spec) if header["place"] is None else header["place"]
+        return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns))
+
+
+def check_sample(chips: Sequence[NewChip], reader: ChipReader) -> dict[str, Any]:
+    """Read some of the chips, evenly spaced, and check that their bands, size and scale can be right.
+
+    Returns:
+        What was found, for the record: number of chips read, problems by kind, and whether chips are cropped.
+
+    Raises:
+        StudyError: more than half of these chips cannot be used, or their scale is impossible for Sentinel-2.
+    """
+    numbers = np.unique(np.linspace(0, len(chips) - 1, min(len(chips), _SAMPLE)).astype(int))
+    read = [(chips[number], reader(chips[number])) for number in numbers]
+    problems = [(chip, result.problem) for chip, result in read if result.problem is not None]
+    if 2 * len(problems) > len(read):
+        lines = [f"{chip.path} {problem.problem}" for chip, problem in problems[:5]]
+        raise StudyError(
+            f"{len(problems)} of {len(read)} chips that were looked at cannot be used, so that none is predicted.",
+            found="\n    ".join(lines),
+            expected=f"chips of {reader.side_px} x {reader.side_px} px with the bands {', '.join(reader.spec.bands)} "
+            f"in {reader.spec.unit}, as the study was trained on",
+            remedy=problems[0][1].remedy,
+        )
+    values = [result.values for _, result in read if result.values is not None]
+    check_scale(merge(*_moments(values)), reader.spec.bands)
+    kinds = [problem.kind for _, problem in problems]
+    cropped = sum(result.is_cropped for _, result in read)
+    if cropped:
+        logger.warning("%d of %d chips that were looked at are larger and cropped to their centre", cropped, len(read))
+    return {
+        "chips_looked_at": len(read),
+        "problems": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
+        "cropped": cropped,
+    }
+
+
+def _moments(chips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the number of valid pixels, their mean and their sum of squared deviations, each (chips, bands)."""
+    counts, means, squares = [], [], []
+    for values in chips:
+        valid = np.isfinite(values)
+        mean = np.asarray(np.mean(values, axis=(1, 2), dtype=np.float64, where=valid))
+        deviation = np.where(valid, values.astype(np.float64) - mean[:, None, None], 0.0)
+        counts.append(valid.sum(axis=(1, 2)))
+        means.append(mean)
+        squares.append(np.square(deviation).sum(axis=(1, 2)))
+    return np.array(counts), np.array(means), np.array(squares)
+
+
+def _read_header(data: bytes) -> Mapping[str, Any]:
+    """Return the band descriptions of a GeoTIFF, and longitude and latitude of its centre."""
+    if not data:
+        raise ChipError("unreadable", "is empty (0 bytes); expected a GeoTIFF")
+    try:
+        with MemoryFile(data, filename="chip.tif") as memory, memory.open(driver="GTiff") as source:
+            place = None
+            if source.crs is not None and not source.transform.is_identity:
+                x, y = source.transform @ (source.width / 2, source.height / 2)
+                (longitude,), (latitude,) = transform(source.crs, WGS84, [x], [y])
+                place = (longitude, latitude) if np.isfinite([longitude, latitude]).all() else None
+            return {"descriptions": source.descriptions, "place": place}
+    except RasterioError as error:
+        raise ChipError("unreadable", f"cannot be decoded ({error}); expected a whole GeoTIFF") from error
+
+
+@lru_cache(maxsize=256)
+def _find_bands(descriptions: tuple[str | None, ...], bands: tuple[str, ...], are_right: bool) -> tuple[int, ...]:
+    """Return where the bands of a study are in a file: by their descriptions, or else in the declared order.
+
+    Args:
+        descriptions: description of each band in the file; None without one.
+        bands: the bands of the study.
+        are_right: whether the descriptions count: `dataset.checks.band_descriptions`.
+
+    Raises:
+        ChipError: a band is missing or cannot be told from others.
+    """
+    positions = find_positions(descriptions, bands) if are_right else None
+    if positions is not None:
+        return positions
+    if len(descriptions) != len(bands):
+        named = ", ".join(text or "no description" for text in descriptions)
+        raise ChipError(
+            "band_count",
+            f"has {len(descriptions)} band(s) ({named}); expected {len(bands)}, or descriptions that name "
+            f"{', '.join(bands)}",
+        )
+    if are_right and (contradiction := find_contradiction(descriptions, bands)):
+        raise ChipError("band_descriptions", contradiction)
+    return tuple(range(len(bands)))
+
+
+def _place_of_id(name: str, spec: DatasetSpec) -> tuple[float, float] | None:
+    """Return the place that a LUCAS id names, if the study's chips have such ids."""
+    point = parse_point_id(Path(name).name) if spec.point_ids == "lucas" else None
+    if point is None:
+        return None
+    (longitude,), (latitude,) = transform(f"EPSG:{EPSG}", WGS84, [point[0]], [point[1]])
+    return longitude, latitude

@@ -1,0 +1,22 @@
+"""The options of a prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Options of a prediction. Batch size, precision and device can change the last digits of its probabilities.
+
+    Attributes:
+        batch_size: chips in a forward pass.
+        device: `auto`, `cpu` or `cuda`.
+        precision: `auto`, `32`, `16-mixed` or `bf16-mixed`.
+        coverage: share of chips whose set should contain the true class; None for that of the selection.
+    """
+
+    batch_size: int = 32
+    device: str = "auto"
+    precision: str = "32"
+    coverage: float | None = None

@@ -1,0 +1,90 @@
+"""The plan of a prediction: the chips and options that all its parts share."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from terralucas.files import sha256_of_json, write_json
+from terralucas.predict.new_chips import ChipReader, NewChip, check_sample, find_new_chips
+from terralucas.predict.options import PredictOptions
+from terralucas.predict.selected import Selected
+
+# Key of the plan's fingerprint in the metadata of a part.
+FINGERPRINT = b"terralucas_plan"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a prediction.
+
+    Attributes:
+        chips: the chips, in the order of the output.
+        options: options of the prediction.
+        fingerprint: fingerprint of the models, chips and options.
+        record: what is written of the plan into prediction.json.
+    """
+
+    chips: Sequence[NewChip]
+    options: PredictOptions
+    fingerprint: str
+    record: Mapping[str, Any]
+
+
+def make_plan(source: Path, selected: Selected, options: PredictOptions, path: Path) -> Plan:
+    """Find the chips to predict, look at some of them, and write the plan.
+
+    Args:
+        source: see `terralucas.predict.new_chips.find_new_chips`.
+        selected: the selected models.
+        options: options of the prediction.
+        path: JSON file of the plan; an archive is unpacked beside it.
+
+    Raises:
+        StudyError: there are no chips, or their bands, size or scale cannot be right.
+    """
+    chips = find_new_chips(source, path.parent / "chips")
+    looked_at = check_sample(chips, ChipReader(selected.spec, selected.record["chip_side_px"]))
+    record = {
+        "study": selected.record["study"],
+        "recipe": selected.record["recipe"],
+        "models": len(selected.models),
+        "input": str(source),
+        "looked_at": looked_at,
+        "options": asdict(options),
+    }
+    fingerprint = sha256_of_json([selected.fingerprint, asdict(options), [asdict(chip) for chip in chips]])
+    plan = Plan(chips, options, fingerprint, record)
+    rows = [[chip.id, chip.path] for chip in chips]
+    write_json(path, {"fingerprint": fingerprint, "record": record, "options": asdict(options), "chips": rows})
+    return plan
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan of `make_plan`."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    chips = [NewChip(*row) for row in content["chips"]]
+    return Plan(chips, PredictOptions(**content["options"]), content["fingerprint"], content["record"])
+
+
+def part_of(n_chips: int, batch_size: int, part: int, parts: int) -> range:
+    """Return the numbers of the chips in a part: whole batches, divided as evenly as possible."""
+    batches = math.ceil(n_chips / batch_size)
+    first, last = (batches * number // parts * batch_size for number in (part, part + 1))
+    return range(first, min(last, n_chips))
+
+
+def is_part_of(path: Path, plan: Plan) -> bool:
+    """Return whether a file is a finished part of this plan."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    return metadata.get(FINGERPRINT, b"").decode() == plan.fingerprint

@@ -1,0 +1,140 @@
+"""Predict the classes of new chips, in parts that can be computed anywhere and in any order.
+
+Chips are passed through the models in batches. Which chips are in a batch depends on the plan alone and not on the
+number of parts, so that any number of parts gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import compress
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from tqdm import tqdm
+
+from terralucas.device import autocast, pick_device
+from terralucas.errors import StudyError
+from terralucas.files import atomic_path
+from terralucas.predict.batches import read_batches
+from terralucas.predict.conformal import p_values, softmax
+from terralucas.predict.ensemble import Ensemble
+from terralucas.predict.new_chips import ChipReader, NewChip, ReadChip
+from terralucas.predict.options import PredictOptions
+from terralucas.predict.plan import FINGERPRINT, Plan, part_of
+from terralucas.predict.selected import Selected
+
+logger = logging.getLogger(__name__)
+
+
+class Predictor:
+    """The selected models, ready to predict.
+
+    Args:
+        selected: the selected models.
+        options: options of the prediction.
+        threads: threads of PyTorch, and of reading.
+    """
+
+    def __init__(self, selected: Selected, options: PredictOptions, threads: int = 1) -> None:
+        torch.set_num_threads(threads)
+        self.selected, self.options, self.threads = selected, options, threads
+        self.coverage: float = options.coverage or selected.record["conformal"]["goal"]
+        device = pick_device(options.device)
+        self.ensemble = Ensemble(selected.models, device, autocast(options.precision, device)[1])
+        self.reader = ChipReader(selected.spec, self.ensemble.side_px)
+
+    def predict(self, chips: np.ndarray) -> dict[str, np.ndarray]:
+        """Predict chips (n, bands, side, side) of reflectance.
+
+        Returns:
+            Arrays by name: logits (J, n, K) of the models, probabilities (n, K), label (n,), entropy (n,) in nats,
+            dissimilarity (n,), in_set (n, K).
+        """
+        logits, features = self.ensemble.predict(chips)
+        if not np.isfinite(logits).all():
+            raise StudyError(
+                "The predictions are not finite.",
+                found="NaN or infinity",
+                expected="finite numbers",
+                remedy="predict with the precision 32",
+            )
+        members = softmax(logits)
+        probabilities = members.mean(axis=0)
+        held_out = self.selected.held_out
+        return {
+            "logits": logits,
+            "probabilities": probabilities,
+            "label": probabilities.argmax(axis=1),
+            "entropy": -(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(axis=1),
+            "dissimilarity": held_out.dissimilarity(features),
+            "in_set": p_values(held_out.calibration, members) > 1.0 - self.coverage,
+        }
+
+    def predict_files(self, chips: Sequence[NewChip], progress: bool) -> pa.Table:
+        """Read and predict chips; a chip that cannot be used gets a row with its problem.
+
+        Returns:
+            Table with the columns of `columns`, in the order of the chips.
+        """
+        tables = [self._table([], [], {})]
+        size, done = self.options.batch_size, 0
+        started = time.monotonic()
+        with tqdm(total=len(chips), unit="chip", desc="Predicting", disable=not progress) as bar:
+            for batch in read_batches(self.reader, chips, size, self.threads + 1):
+                values = [read.values for read in batch if read.values is not None]
+                results = self.predict(np.stack(values)) if values else {}
+                tables.append(self._table(chips[done : done + len(batch)], batch, results))
+                done += len(batch)
+                bar.update(len(batch))
+        if chips:
+            logger.info("%.1f chips/s", len(chips) / (time.monotonic() - started))
+        return pa.concat_tables(tables).combine_chunks()
+
+    def _table(
+        self, chips: Sequence[NewChip], batch: Sequence[ReadChip], results: Mapping[str, np.ndarray]
+    ) -> pa.Table:
+        spec = self.selected.spec
+        usable = np.array([read.values is not None for read in batch], dtype=bool)
+        place = np.where(usable, np.cumsum(usable) - 1, -1)
+
+        def column(name: str, kind: pa.DataType, of: Callable[[Any], Any] | None = None) -> pa.Array:
+            """Return a column of predictions, null where a chip could not be used."""
+            values = [results[name][row] if row >= 0 else None for row in place]
+            return pa.array([value if value is None or of is None else of(value) for value in values], kind)
+
+        codes, threshold = [entry.code for entry in spec.classes], self.selected.held_out.threshold
+        columns = {
+            "id": pa.array([chip.id for chip in chips], pa.string()),
+            "path": pa.array([chip.path for chip in chips], pa.string()),
+            "class_code": column("label", pa.string(), lambda label: codes[label]),
+            "class_name": column("label", pa.string(), lambda label: spec.classes[label].name),
+            **{
+                f"probability_{code}": column("probabilities", pa.float32(), itemgetter(number))
+                for number, code in enumerate(codes)
+            },
+            "entropy": column("entropy", pa.float32()),
+            "dissimilarity": column("dissimilarity", pa.float32()),
+            "unlike_training": column("dissimilarity", pa.bool_(), lambda value: bool(value > threshold)),
+            "conformal_set": column("in_set", pa.list_(pa.string()), lambda row: list(compress(codes, row))),
+            "longitude": pa.array([read.place and read.place[0] for read in batch], pa.float64()),
+            "latitude": pa.array([read.place and read.place[1] for read in batch], pa.float64()),
+            "problem_kind": pa.array([read.problem and read.problem.kind for read in batch], pa.string()),
+            "problem": pa.array([read.problem and read.problem.problem for read in batch], pa.string()),
+        }
+        return pa.table(columns)
+
+
+def predict_part(plan: Plan, predictor: Predictor, part: int, parts: int, path: Path, *, progress: bool = True) -> None:
+    """Predict a part of the chips, and write it to a Parquet file."""
+    rows = part_of(len(plan.chips), plan.options.batch_size, part, parts)
+    table = predictor.predict_files(plan.chips[rows.start : rows.stop], progress)
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata({FINGERPRINT: plan.fingerprint}), temporary)

@@ -1,0 +1,200 @@
+"""Gather the models of the selected recipe, and compute from held-out chips how sure their predictions are."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from terralucas.errors import StudyError
+from terralucas.files import atomic_path
+from terralucas.predict.applicability import Reference, held_out_dissimilarity, threshold
+from terralucas.predict.batches import read_batches
+from terralucas.predict.conformal import Calibration, held_out_p_values, softmax
+from terralucas.predict.ensemble import Ensemble
+from terralucas.predict.selected import HeldOut
+from terralucas.predictions import read_predictions
+from terralucas.selection.choice import Cost
+from terralucas.statistics.intervals import wilson
+
+logger = logging.getLogger(__name__)
+
+# Saved models may differ from the predictions of the study by rounding, and on a GPU by its precision; then few classes
+# change. More means that they are not the models that were evaluated.
+_MOST_CHANGED = 0.01
+_TIMED_BATCHES = 3
+# Parts for the held-out coverage where all seeds test the same chips.
+_PARTS = 5
+
+
+@dataclass(frozen=True)
+class StudyChips:
+    """The chips of a study.
+
+    Attributes:
+        point_ids: (n,) ids in the order of the index.
+        labels: (n,) class indices.
+        parts: seed → (n,) train, validation or test.
+        read: reads the reflectance (bands, side, side) of the chip in a row of the index.
+    """
+
+    point_ids: Sequence[str]
+    labels: np.ndarray
+    parts: Mapping[int, np.ndarray]
+    read: Callable[[int], np.ndarray]
+
+
+def measure_cost(folder: Path, chips: np.ndarray, make: Callable[[Sequence[Path]], Ensemble]) -> Cost:
+    """Count the parameters of a run's model, and measure the time of a prediction.
+
+    Args:
+        folder: folder of the run.
+        chips: (n, bands, side, side) reflectance.
+        make: makes an ensemble from the folders of runs.
+    """
+    ensemble = make([folder])
+    parameters = sum(value.numel() for value in ensemble.runs[0].model.parameters())
+    ensemble.predict(chips)
+    seconds = []
+    for _ in range(_TIMED_BATCHES):
+        started = time.perf_counter()
+        ensemble.predict(chips)
+        seconds.append((time.perf_counter() - started) / len(chips))
+    return Cost(parameters, min(seconds))
+
+
+def copy_models(runs: Mapping[int, Path], target: Path) -> list[str]:
+    """Copy run.yaml and model.ckpt of each seed's run; return the name of each copy's folder, in the order of seeds."""
+    names = []
+    for seed, folder in sorted(runs.items()):
+        name = f"seed-{seed}"
+        for file in ("run.yaml", "model.ckpt"):
+            with atomic_path(target / name / file) as temporary:
+                shutil.copyfile(folder / file, temporary)
+        names.append(name)
+    return names
+
+
+def examine(
+    ensemble: Ensemble,
+    runs: Mapping[int, Path],
+    chips: StudyChips,
+    batch_size: int,
+    threads: int,
+    same_test_chips: bool,
+    coverage: float,
+) -> tuple[HeldOut, pd.DataFrame, dict[str, Any]]:
+    """Pass all chips of a study through the selected models, and compare with the predictions of the study.
+
+    Args:
+        ensemble: the models in the order of the seeds.
+        runs: seed → folder of its run.
+        chips: the chips of the study.
+        batch_size: chips in a forward pass.
+        threads: chips that are read at the same time.
+        same_test_chips: whether all seeds test the same chips.
+        coverage: share of chips whose set should contain the true class.
+
+    Returns:
+        What held-out chips say; the table of held-out coverage; and the record of the comparison.
+
+    Raises:
+        StudyError: the models do not predict what the study recorded for them.
+    """
+    logits, features = _pass_all(ensemble, chips, batch_size, threads)
+    rows = {point_id: row for row, point_id in enumerate(chips.point_ids)}
+    tested, folds, differences, changed = [], [], [], 0
+    for number, (seed, folder) in enumerate(sorted(runs.items())):
+        table = read_predictions(folder / "predictions.parquet")
+        is_test = table.parts == "test"
+        test = np.array([rows[point_id] for point_id in np.array(table.point_ids)[is_test]])
+        stored, again = table.logits[is_test], logits[number, test]
+        differences.append(float(np.abs(stored - again).max()))
+        changed += int((stored.argmax(axis=1) != again.argmax(axis=1)).sum())
+        tested.append((test, softmax(stored)))
+        folds.append((np.flatnonzero(chips.parts[seed] != "test"), test))
+    n_tested = sum(len(test) for test, _ in tested)
+    if changed > _MOST_CHANGED * n_tested:
+        raise StudyError(
+            "The saved models do not predict what the study recorded for them.",
+            found=f"another class for {changed} of {n_tested} test chips; logits that differ by up to "
+            f"{max(differences):.2g}",
+            expected=f"the same class for at least {1 - _MOST_CHANGED:.0%} of the test chips",
+            remedy="delete the folders of these runs, and start the study again",
+        )
+    member = np.repeat(np.arange(len(tested)), [len(test) for test, _ in tested])
+    chip = np.concatenate([test for test, _ in tested])
+    probabilities = np.concatenate([each for _, each in tested])
+    label = chips.labels[chip]
+    score = 1.0 - probabilities[np.arange(len(label)), label]
+    calibration = Calibration(member, chip, label, score, ensemble.n_classes)
+    # With folds, the seeds of one repetition test each chip once; the parts are the folds of the first repetition.
+    part = chip % _PARTS if same_test_chips else _first_part(member, chip)
+    in_set = held_out_p_values(calibration, probabilities, part) > 1.0 - coverage
+    references, values = [], []
+    for group, pooled in zip(ensemble.groups, features, strict=True):
+        references.append(Reference.of(pooled))
+        values.append(held_out_dissimilarity(references[-1], [folds[number] for number in group.members]))
+    held_out = HeldOut(calibration, references, threshold(np.concatenate(values)))
+    comparison = {"test_chips": n_tested, "other_classes": changed, "largest_logit_difference": max(differences)}
+    return held_out, _coverage_table(label, chip, in_set, coverage), comparison
+
+
+def _pass_all(
+    ensemble: Ensemble, chips: StudyChips, batch_size: int, threads: int
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the logits (J, n, K) of all chips, and the features (n, D) of each encoder."""
+    logits: list[np.ndarray] = []
+    features: list[list[np.ndarray]] = [[] for _ in ensemble.groups]
+    n = len(chips.point_ids)
+    with tqdm(total=n, unit="chip", desc="Examining the selected models") as bar:
+        for batch in read_batches(chips.read, range(n), batch_size, threads):
+            of_batch, pooled = ensemble.predict(np.stack(batch))
+            logits.append(of_batch)
+            for gathered, each in zip(features, pooled, strict=True):
+                gathered.append(each)
+            bar.update(len(batch))
+    return np.concatenate(logits, axis=1), [np.concatenate(each) for each in features]
+
+
+def _first_part(member: np.ndarray, chip: np.ndarray) -> np.ndarray:
+    """Return for each row the first model that tests its chip."""
+    first: dict[int, int] = {}
+    for number, row in zip(member.tolist(), chip.tolist(), strict=True):
+        first.setdefault(row, number)
+    return np.array([first[row] for row in chip.tolist()])
+
+
+def _coverage_table(label: np.ndarray, chip: np.ndarray, in_set: np.ndarray, coverage: float) -> pd.DataFrame:
+    """Return the held-out coverage of the sets, of all chips (class −1) and of each class, with Wilson's interval.
+
+    A chip that several models test counts once in the interval, with the mean of its results.
+    """
+    hit = in_set[np.arange(len(label)), label]
+    size = in_set.sum(axis=1)
+    rows = []
+    for number in [-1, *range(in_set.shape[1])]:
+        chosen = np.full(len(label), True) if number < 0 else label == number
+        n = len(np.unique(chip[chosen]))
+        share = float(hit[chosen].mean()) if n else np.nan
+        low, high = wilson(share * n, n, 0.95) if n else (np.nan, np.nan)
+        rows.append(
+            {
+                "class_index": number,
+                "chips": n,
+                "goal": coverage,
+                "coverage": share,
+                "coverage_low": low,
+                "coverage_high": high,
+                "mean_set_size": float(size[chosen].mean()) if n else np.nan,
+            }
+        )
+    return pd.DataFrame(rows)

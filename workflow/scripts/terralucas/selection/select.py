@@ -1,0 +1,194 @@
+"""Choose a recipe, and write the folder `selected/` of a study."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from terralucas.device import autocast, pick_device
+from terralucas.errors import StudyError
+from terralucas.files import atomic_path, sha256_of_file, sha256_of_json
+from terralucas.predict.ensemble import Ensemble
+from terralucas.predict.selected import EVIDENCE, MODELS, write_record
+from terralucas.predictions import FINISHED
+from terralucas.selection.choice import Choice, Cost, choose, recipe_of, recipe_text
+from terralucas.selection.gather import StudyChips, copy_models, examine, measure_cost
+from terralucas.statistics.run_status import RunStatus
+from terralucas.tables.scores import JUDGED_SCORES
+from terralucas.tables.vocabulary import ALL_CLASSES, RECIPE, Recipe
+
+logger = logging.getLogger(__name__)
+
+# Chips of the measurement of the time of a prediction.
+_TIMED_CHIPS = 8
+_QUOTED = (
+    "The scores are of single models on chips that they were not trained on, pooled over all seeds. The ensemble of "
+    "these models has no held-out chips of its own; averaging usually improves accuracies a little."
+)
+
+
+@dataclass(frozen=True)
+class SelectOptions:
+    """Options of a selection.
+
+    Attributes:
+        metric: name of the score that decides.
+        rule: `best` or `one_standard_error`.
+        coverage: share of chips whose set should contain the true class.
+        is_holdout: whether all seeds share one split.
+        batch_size: chips in a forward pass.
+        threads: threads of PyTorch, and of reading.
+        precision: precision of the forward pass.
+        device: `auto`, `cpu` or `cuda`.
+    """
+
+    metric: str
+    rule: str
+    coverage: float
+    is_holdout: bool
+    batch_size: int
+    threads: int
+    precision: str
+    device: str
+
+
+def select(
+    study: str,
+    summary: pd.DataFrame,
+    contrasts: pd.DataFrame,
+    statuses: Sequence[RunStatus],
+    chips: StudyChips,
+    dataset: Mapping[str, Any],
+    source_of_chips: str,
+    options: SelectOptions,
+    target: Path,
+) -> Choice:
+    """Choose a recipe, copy its models, examine them on all chips, and write the folder `selected/`.
+
+    Args:
+        study: name of the study.
+        summary: the table summary.csv.
+        contrasts: the table contrasts.csv.
+        statuses: status of each run of the study.
+        chips: the chips of the study.
+        dataset: the section `dataset` of the configuration, without its sources.
+        source_of_chips: kind of source, such as `simulated`.
+        options: how to select.
+        target: the folder `selected/`.
+
+    Returns:
+        The choice.
+
+    Raises:
+        StudyError: no recipe has the score, or the saved models do not predict what the study recorded.
+    """
+    torch.set_num_threads(options.threads)
+    device = pick_device(options.device)
+    precision, context = autocast(options.precision, device)
+
+    def make(folders: Sequence[Path]) -> Ensemble:
+        return Ensemble(folders, device, context)
+
+    runs = _finished(statuses)
+    costs = _measure(summary, runs, chips, make)
+    choice = choose(summary, contrasts, costs, options.metric, options.rule)
+    of_choice = runs[choice.recipe]
+    shutil.rmtree(target / MODELS, ignore_errors=True)
+    names = copy_models(of_choice, target / MODELS)
+    ensemble = make([target / MODELS / name for name in names])
+    held_out, coverage, comparison = examine(
+        ensemble, of_choice, chips, options.batch_size, options.threads, options.is_holdout, options.coverage
+    )
+    held_out.write(target / EVIDENCE)
+    codes = ["all", *(str(entry["code"]) for entry in dataset["classes"])]
+    coverage.insert(0, "class_code", [codes[number + 1] for number in coverage["class_index"]])
+    _write_csv(coverage.drop(columns="class_index"), target / "conformal.csv")
+    _write_csv(_cost_table(costs), target / "costs.csv")
+    files = [f"{MODELS}/{name}/{file}" for name in names for file in ("run.yaml", "model.ckpt")]
+    sha256 = {name: sha256_of_file(target / name) for name in (*files, EVIDENCE)}
+    record = ensemble.runs[0].record
+    write_record(
+        target,
+        {
+            "study": study,
+            "recipe": dict(zip(RECIPE, choice.recipe, strict=True)),
+            "metric": choice.metric,
+            "rule": choice.rule,
+            "reason": choice.reason,
+            "candidates": [recipe_text(recipe) for recipe in choice.candidates],
+            "models": [f"{MODELS}/{name}" for name in names],
+            "prediction": f"mean of the probabilities of {len(names)} models",
+            "parameters": costs[choice.recipe].parameters,
+            "scores": {"meaning": _QUOTED, "values": _scores(summary, choice.recipe)},
+            "conformal": {
+                "goal": options.coverage,
+                **{
+                    name: round(float(coverage[name].iloc[0]), 6)
+                    for name in ("coverage", "coverage_low", "coverage_high", "mean_set_size")
+                },
+            },
+            "applicability_threshold": held_out.threshold,
+            "chips": {"simulated": source_of_chips == "simulated", "number": len(chips.point_ids)},
+            "weights": {key: value for key, value in record["features"]["weights"].items() if key != "path"},
+            "chip_side_px": ensemble.side_px,
+            "precision": precision,
+            "same_predictions_as_the_study": comparison,
+            "dataset": dict(dataset),
+            "sha256": sha256,
+            "fingerprint": sha256_of_json([sha256, dict(dataset)]),
+        },
+    )
+    return choice
+
+
+def _finished(statuses: Sequence[RunStatus]) -> dict[Recipe, dict[int, Path]]:
+    """Return the folders of the finished runs of each recipe, by seed."""
+    runs: dict[Recipe, dict[int, Path]] = {}
+    for status in statuses:
+        if status.status == FINISHED:
+            runs.setdefault(status.recipe, {})[status.seed] = status.folder
+    if not runs:
+        raise StudyError(
+            "No model can be selected.",
+            found="no finished run",
+            expected="at least one finished run",
+            remedy="finish the study first",
+        )
+    return runs
+
+
+def _measure(
+    summary: pd.DataFrame, runs: Mapping[Recipe, Mapping[int, Path]], chips: StudyChips, make: Any
+) -> dict[Recipe, Cost]:
+    some = np.stack([chips.read(row) for row in range(min(_TIMED_CHIPS, len(chips.point_ids)))])
+    recipes = [recipe_of(row) for _, row in summary[RECIPE].drop_duplicates().iterrows()]
+    return {recipe: measure_cost(next(iter(runs[recipe].values())), some, make) for recipe in recipes}
+
+
+def _scores(summary: pd.DataFrame, recipe: Recipe) -> dict[str, dict[str, float]]:
+    """Return the main scores of a recipe over all classes, with their crossed intervals."""
+    is_recipe = (summary[RECIPE] == list(recipe)).all(axis=1) & (summary["classes"] == ALL_CLASSES)
+    rows = summary[is_recipe & summary["metric"].isin(JUDGED_SCORES)].set_index("metric")
+    names = {"value": "pooled", "low": "crossed_low", "high": "crossed_high"}
+    return {
+        str(metric): {name: round(float(row[column]), 6) for name, column in names.items() if pd.notna(row[column])}
+        for metric, row in rows.iterrows()
+    }
+
+
+def _cost_table(costs: Mapping[Recipe, Cost]) -> pd.DataFrame:
+    rows = [[*recipe, cost.parameters, round(cost.seconds_per_chip, 6)] for recipe, cost in costs.items()]
+    return pd.DataFrame(rows, columns=[*RECIPE, "parameters", "seconds_per_chip"])
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
