@@ -73,7 +73,7 @@ def test_the_numbers_are_those_of_this_machine(study):
 def test_features_and_runs_are_jobs_of_one_gpu_each_and_the_rest_stays_here(cluster, study):
     assert {each["rule"] for each in heard(study) if each["job"] is None} == {
         "retrieve_chips", "index_chips", "split_chips", "audit_treatment", "fetch_weights", "make_tables",
-        "make_evidence", "draw_figures", "build_report",
+        "make_evidence", "make_gallery", "draw_figures", "build_report",
     }  # fmt: skip
     scripts = of_jobs(study)
     assert [each["rule"] for each in scripts] == ["extract_features", "train_run", "train_run"]

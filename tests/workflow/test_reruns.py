@@ -19,7 +19,7 @@ pytestmark = pytest.mark.workflow
 
 CORE = "workflow/scripts/terralucas"
 PAGE = {"build_report"}
-TABLES = {"make_tables", "make_evidence", "draw_figures", "build_report"}
+TABLES = {"make_tables", "make_evidence", "make_gallery", "draw_figures", "build_report"}
 RUNS = {"train_run", *TABLES}
 AUDITS = {"audit_treatment"}
 ADDED = "ADDED = True\n"

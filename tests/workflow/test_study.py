@@ -15,7 +15,7 @@ from helpers.tiny_study import TINY
 pytestmark = pytest.mark.workflow
 
 # What follows from any new prediction.
-REPORTING = {"make_tables": 1, "make_evidence": 1, "draw_figures": 1, "build_report": 1}
+REPORTING = {"make_tables": 1, "make_evidence": 1, "make_gallery": 1, "draw_figures": 1, "build_report": 1}
 RUN = Path("runs/tiny/weighted_ce/identity")
 
 
@@ -188,7 +188,8 @@ def test_settings_that_change_no_result_rerun_no_run(study, setting):
 def test_controls_join_a_finished_study_on_its_splits_and_features(study):
     wanted = ("--configfile", "config/small.yaml", "--config", "report={controls: true}")
     assert study.planned(*wanted) == {
-        "describe_chips": 1, "fit_control": 5, "make_tables": 1, "draw_figures": 1, "build_report": 1,
+        "describe_chips": 1, "fit_control": 5, "make_tables": 1, "make_gallery": 1, "draw_figures": 1,
+        "build_report": 1,
     }  # fmt: skip
     folders = [
         results(study) / "controls" / control / "seed-1"

@@ -199,6 +199,36 @@ rule draw_figures:
         script_path("draw_figures")
 
 
+rule make_gallery:
+    input:
+        summary=f"{RESULTS}/tables/summary.csv",
+        predictions=reported_run_files("predictions.parquet"),
+        chips=f"{RESULTS}/data/chips.parquet",
+        retrieval=f"{RESULTS}/data/retrieval.json",
+    output:
+        f"{RESULTS}/gallery.json",
+    log:
+        f"{RESULTS}/logs/make_gallery.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/make_gallery.tsv"
+    localrule: True
+    conda:
+        ENVIRONMENT
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        **RUN_STATUS_PARAMS,
+        code=code_fingerprint("make_gallery"),
+        metric=config["report"]["primary"],
+        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+    message:
+        "Choosing chips to show of {config[study]}"
+    script:
+        script_path("make_gallery")
+
+
 rule build_report:
     input:
         **{f"table_{name}": f"{RESULTS}/tables/{name}.csv" for name in [*TABLES, *EVIDENCE]},
@@ -209,6 +239,7 @@ rule build_report:
         retrieval=f"{RESULTS}/data/retrieval.json",
         data_report=f"{RESULTS}/data/report.json",
         geojson=f"{RESULTS}/maps/points.geojson",
+        gallery=f"{RESULTS}/gallery.json",
         beside=list_other_summaries(),
     output:
         **declare_tables(BESIDE),

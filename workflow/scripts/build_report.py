@@ -23,6 +23,7 @@ with job(snakemake):
         {Path(path).stem: read(path) for path in source.tuned},
         durations,
         read_registrations(Path(params.registration)),
+        read(source.gallery),
     )
     tables["durations"] = durations
     # The path is results/<study>/tables/summary.csv.

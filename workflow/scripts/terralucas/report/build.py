@@ -29,6 +29,7 @@ from terralucas.report.sections import (
     contrasts,
     controls,
     fronts,
+    gallery,
     leakage,
     other_studies,
     point_map,
@@ -74,7 +75,7 @@ class ReportContext:
     primary score. `block_km` is the side of the blocks of the split, or None. `simulated`
     says whether the chips are, and `random_weights` names the backbones that were never pre-trained. `git_commit` is
     None outside version control. `registrations` are the entries of registration.json, and `plan_changes` describes
-    which plans were made after results existed.
+    which plans were made after results existed. `gallery` is the content of gallery.json, or None without pictures.
     """
 
     study: str
@@ -98,6 +99,7 @@ class ReportContext:
     random_weights: list[str]
     registrations: list[dict[str, Any]]
     plan_changes: list[str]
+    gallery: dict[str, Any] | None = None
 
 
 def build_report(
@@ -206,6 +208,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "class_table": classes.class_table(tables["classes"]),
         "class_groups": classes.class_groups(tables["per_class"]),
         "class_sentences": classes.never_predicted_sentences(tables["confusion"]),
+        "gallery": gallery.gallery_items(context.gallery, list(tables["classes"]["class_name"])),
         "rarest": classes.rarest_class_sentence(tables["per_class"]),
         "has_controls": not tables["controls"].empty,
         "control_sentences": controls.control_sentences(tables["best_pair"]),

@@ -113,6 +113,7 @@ def report_context(
     tuned: Mapping[str, Mapping[str, Any]],
     durations: pd.DataFrame,
     registrations: list[dict[str, Any]],
+    gallery: dict[str, Any] | None = None,
 ) -> ReportContext:
     """Collect the content of the report that is not in its tables.
 
@@ -124,6 +125,7 @@ def report_context(
         tuned: name of each tuned backbone → content of its weights.json.
         durations: durations.csv.
         registrations: the entries of registration.json.
+        gallery: content of gallery.json.
     """
     split = config["split"]
     of_strategy = {"kfold": ("folds",), "holdout": ("test_share", "validation_is_test")}[split["strategy"]]
@@ -178,6 +180,7 @@ def report_context(
         chance_macro_accuracy=1.0 / len(config["dataset"]["classes"]),
         registrations=registrations,
         plan_changes=changes(registrations),
+        gallery=gallery,
     )
 
 
