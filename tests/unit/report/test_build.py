@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import re
+import zipfile
 
 import docutils.core
 import jinja2
@@ -105,10 +106,13 @@ def test_scores_of_every_recipe_have_both_intervals_for_both_sets_of_classes(stu
 def test_the_tables_and_the_map_can_be_taken_out_again(study, render):
     links = [link for link in Page(render(study)).attributes("a") if "download" in link]
     files = {link["download"]: base64.b64decode(link["href"].split(",")[1]) for link in links}
-    assert set(files) == {f"demo-{name}.csv" for name in TABLES} | {"demo-points.geojson"}
+    assert set(files) == {"demo-tables.zip", "demo-points.geojson"}
     assert files["demo-points.geojson"] == study.geojson.read_bytes()
+    archive = zipfile.ZipFile(io.BytesIO(files["demo-tables.zip"]))
+    assert set(archive.namelist()) == {f"demo-tables/{name}.csv" for name in TABLES}
     for name in TABLES:
-        read = pd.read_csv(io.BytesIO(files[f"demo-{name}.csv"]), keep_default_na=False, na_values=[""])
+        content = io.BytesIO(archive.read(f"demo-tables/{name}.csv"))
+        read = pd.read_csv(content, keep_default_na=False, na_values=[""])
         pd.testing.assert_frame_equal(read, study.tables[name], check_dtype=False)
 
 
