@@ -27,8 +27,9 @@ setup: .venv/ready ## create .venv from requirements.lock
 demo: .venv/ready ## the whole study on simulated chips: results/demo/report.html (minutes)
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
 
+# Three workers on two cores, because the tests of Slurm mostly wait.
 test: .venv/ready ## all tests
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: .venv/ready ## the tests that neither train nor run Snakemake, Slurm or a browser (two minutes)
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" tests/unit

@@ -106,9 +106,3 @@ rule join_predictions:
         "Writing the predictions"
     script:
         script_path("join_predictions")
-
-
-rule predict:
-    input:
-        rules.join_predictions.output,
-    localrule: True

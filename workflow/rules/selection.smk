@@ -43,9 +43,3 @@ rule select_models:
         "Selecting the models of {config[study]}"
     script:
         script_path("select_models")
-
-
-rule select:
-    input:
-        rules.select_models.output,
-    localrule: True
