@@ -1,24 +1,7 @@
 # Predictions on new chips with the selected models: plan → parts, in any number → one table.
-from terralucas.study.new_chip_files import prediction_name, token_of_new_chips
-
-PREDICT = config["predict"]
-PREDICTION = f"{RESULTS}/predictions/{prediction_name(PREDICT)}"
-# Written by the rule that reads, and no output: Snakemake deletes outputs before a job, which must still find the token.
-NEW_CHIPS_RECORD = f"{PREDICTION}/chips_found.json"
 
 
-def get_prediction_input():
-    """Return the configured path of the new chips.
-
-    Raises:
-        WorkflowError: there is none.
-    """
-    if PREDICT["input"] is None:
-        raise WorkflowError(
-            "There are no chips to predict: give them as --config 'predict={input: path/to/chips}'. A folder, a table "
-            "(.csv, .parquet) with a column path, and an archive are possible."
-        )
-    return PREDICT["input"]
+include: "new_chips.smk"
 
 
 rule plan_prediction:
@@ -45,7 +28,7 @@ rule plan_prediction:
         contents=lambda wildcards: token_of_new_chips(Path(get_prediction_input()), Path(NEW_CHIPS_RECORD)),
         record=NEW_CHIPS_RECORD,
         options={key: value for key, value in PREDICT.items() if key in ("batch_size", "device", "precision")},
-        study=RESULTS,
+        study=without_rerun(RESULTS),
     message:
         "Looking at the chips to predict"
     script:
@@ -74,7 +57,7 @@ rule predict_part:
     params:
         code=code_fingerprint("predict_part"),
         parts=PREDICT["shards"],
-        study=RESULTS,
+        study=without_rerun(RESULTS),
     message:
         "Predicting part {wildcards.part} of {params.parts}"
     script:
