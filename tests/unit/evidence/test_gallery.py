@@ -82,8 +82,8 @@ def test_pictures_are_in_true_colour_on_one_scale_and_grey_where_pixels_are_miss
     assert gallery["chips"]["3"]["id"] == "c3"
 
 
-@pytest.mark.parametrize(("side", "expected"), [(224, 112), (128, 128), (129, 64), (16, 16)])
-def test_large_chips_are_averaged_to_at_most_128_pixels(side, expected):
+@pytest.mark.parametrize(("side", "expected"), [(224, 74), (128, 64), (96, 96), (97, 48), (16, 16)])
+def test_large_chips_are_averaged_to_at_most_96_pixels(side, expected):
     chip = np.random.default_rng(0).uniform(0, 0.3, (1, side, side))
     gallery = make_gallery(EXAMPLE, ["x"] * 7, lambda row: chip, ["SWIR_1"], 3, ("t", "l", "d"))
     picture = picture_of(gallery, "0")

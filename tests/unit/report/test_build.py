@@ -19,9 +19,11 @@ from helpers.paths import ROOT
 from helpers.report_page import CONTEXT, CROSSED, Page, as_written, change
 from helpers.synthetic import LUCAS, draw_all, make_study
 from terralucas.errors import StudyError
+from terralucas.evidence.gallery import make_gallery, mean_predictions
 from terralucas.report.build import FIGURES, TABLES, build_report
 from terralucas.report.sections.point_map import MOST_MAP_BYTES
 from terralucas.report.wording import breakable, duration_text, p_sentence, value_text
+from terralucas.statistics.run_predictions import Part
 from terralucas.tables.scores import SCORES
 from terralucas.tables.vocabulary import RECIPE
 
@@ -165,7 +167,14 @@ def test_a_study_of_80_runs_with_its_figures_is_less_than_5_mb(tmp_path):
     study = make_study(tmp_path / "study", ("tiny", "base"), losses, classes=LUCAS, excluded=(9,), epochs=10, draws=50)
     assert len(study.tables["runs"]) == 80
     assert len(study.tables["summary"][RECIPE].drop_duplicates()) == 16
-    build_report(study.tables, draw_all(study, tmp_path), study.geojson, CONTEXT, tmp_path / "report.html")
+    # Every error occurs, and no picture is larger than one of noise.
+    random = np.random.default_rng(0)
+    shares = Part(np.arange(1994), random.integers(0, 10, 1994), random.normal(size=(1994, 10)))
+    noise = random.uniform(0, 0.3, (3, 224, 224))
+    names = (["0"] * 1994, lambda row: noise, ["RED", "GREEN", "BLUE"], 10, ("tiny", "ce", "mlp"))
+    context = dataclasses.replace(CONTEXT, gallery=make_gallery(mean_predictions([shares], 10), *names))
+    build_report(study.tables, draw_all(study, tmp_path), study.geojson, context, tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").count("data:image/jpeg") == 10 * 6 + 90 * 2
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
 
 

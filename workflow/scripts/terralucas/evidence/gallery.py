@@ -20,8 +20,8 @@ from terralucas.statistics.run_predictions import Part
 SCHEMA_VERSION = 1
 TRUE_COLOUR = ("RED", "GREEN", "BLUE")
 # Chips of each kind and class, and chips of each pair of a true and a wrong class.
-_PER_KIND, _PER_PAIR = 2, 3
-_LARGEST_PX = 128
+_PER_KIND, _PER_PAIR = 2, 2
+_LARGEST_PX = 96
 # Of the values of all pictures; one limit for all bands and chips keeps their colours comparable.
 _BRIGHTEST = 98.0
 _GAMMA = 1.6
