@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,7 @@ REPLACED = (
     (plugin, "get_min_job_age"),
     (plugin, "is_query_tool_available"),
     (plugin, "query_job_status"),
+    (plugin, "validate_or_get_slurm_job_id"),
     (plugin.Executor, "run_job"),
     (plugin.Executor, "cancel"),
     (plugin.Executor, "_report_job_error_threadsafe"),
@@ -104,6 +106,37 @@ def test_a_slurm_that_forgets_too_soon_is_refused_unless_it_has_a_database(clien
     with pytest.raises(StudyError, match=r"MinJobAge 60 s[\s\S]*expected: 240 s"):
         patch_plugin(executor(), logger)
     patch_plugin(executor("sacct"), logger)
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("19", "19"),
+        ("19;cluster2", "19"),
+        ("Project 4711: 1200 of 5000 hours used\n19", "19"),
+        ("4 nodes of 7 are free\n19;north\n", "19"),
+        ("Submitted batch job 23", "23"),
+    ],
+)
+def test_the_id_of_a_job_is_found_where_sbatch_of_a_site_says_more(clients, output, expected):
+    patch_plugin(executor(), logger)
+    assert plugin.validate_or_get_slurm_job_id(output.splitlines()[0], output) == expected
+
+
+def test_no_account_is_guessed(clients):
+    of = executor()
+    patch_plugin(of, logger)
+    assert of._fallback_account_arg == "", "None would ask sacct"
+
+
+def test_filters_of_the_users_shell_do_not_hide_jobs(clients, tmp_path, monkeypatch):
+    for name in ("SQUEUE_PARTITION", "SQUEUE_STATES", "SCANCEL_STATE"):
+        monkeypatch.setenv(name, "short")
+    monkeypatch.setenv("SBATCH_ACCOUNT", "lab")
+    clients.write("squeue", 'test -z "$SQUEUE_PARTITION$SQUEUE_STATES" || exit 1')
+    prepare_slurm(executor(), tmp_path, "cancel", logger)
+    assert not [name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_"))]
+    assert os.environ["SBATCH_ACCOUNT"] == "lab"
 
 
 def test_sacct_without_a_database_is_refused(clients):
@@ -192,9 +225,9 @@ def test_the_version_that_is_locked_was_tested():
 
 
 def test_slurm_without_packs_leaves_snakemake_as_it_is(clients):
-    before = functions()[7:]
+    before = functions()[8:]
     patch_plugin(executor(), logger)
-    assert functions()[7:] == before
+    assert functions()[8:] == before
 
 
 def test_a_pack_passes_on_what_slurm_says_and_has_a_rule():

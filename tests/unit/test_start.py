@@ -44,6 +44,14 @@ def test_a_study_error_ends_snakemake_with_its_words():
     assert stopped.value.__suppress_context__, "without a traceback of the reason"
 
 
+def test_ctrl_c_before_the_first_job_ends_without_a_traceback():
+    def wait():
+        raise KeyboardInterrupt
+
+    with pytest.raises(WorkflowError, match="Stopped before the first job"):
+        stop_at_study_error(wait)
+
+
 def test_runs_are_finished_by_their_record_and_planned_by_their_job(tmp_path):
     records = [str(tmp_path / f"{number}.yaml") for number in range(10)]
     (tmp_path / "3.yaml").touch()

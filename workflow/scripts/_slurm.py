@@ -6,6 +6,8 @@ It lasts for the process that submits; nothing here changes what jobs compute.
 from __future__ import annotations
 
 import logging
+import os
+import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +34,7 @@ _FUNCTIONS = (
     (plugin, "get_min_job_age", ()),
     (plugin, "is_query_tool_available", ("tool_name",)),
     (plugin, "query_job_status", ("command", "logger")),
+    (plugin, "validate_or_get_slurm_job_id", ("job_id", "output")),
     (plugin.Executor, "run_job", ("self", "job")),
     (plugin.Executor, "cancel", ("self",)),
     (plugin.Executor, "_report_job_error_threadsafe", ("self", "job_info", "msg")),
@@ -52,6 +55,7 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
         StudyError: the plugin is not one that was tested, or SLURM cannot tell how jobs ended.
     """
     check_choice(earlier_jobs)
+    _forget_filters(logger)
     patch_plugin(executor, logger)
     # All jobs of this session have this name; none was submitted yet.
     name = name_of_jobs(results)
@@ -67,6 +71,9 @@ def patch_plugin(executor: Any, logger: logging.Logger) -> None:
         StudyError: the plugin is not one that was tested, or SLURM cannot tell how jobs ended.
     """
     _require_tested_plugin()
+    _read_the_id_where_sbatch_says_more()
+    # Without an account, the site's default counts. The plugin would ask sacct, which may hang without a database.
+    executor._fallback_account_arg = ""
     settings = executor.workflow.executor_settings
     if settings.status_command == "squeue":
         _keep_to_squeue(settings.init_seconds_before_status_checks)
@@ -89,6 +96,29 @@ class _Unchanged(set[str]):
 
     def add(self, element: str) -> None:
         """Add nothing."""
+
+
+def _forget_filters(logger: logging.Logger) -> None:
+    """Remove variables of the user's shell that make squeue and scancel see or cancel only some of the jobs."""
+    found = sorted(name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_")))
+    for name in found:
+        del os.environ[name]
+    if found:
+        logger.info(f"SLURM: {', '.join(found)} of your shell are ignored; they would hide jobs of the study")
+
+
+def _read_the_id_where_sbatch_says_more() -> None:
+    """Find the id of a job also where the sbatch of a site prints other lines, which may have numbers too.
+
+    With `--parsable`, sbatch prints the id, or the id and a cluster, in a line of its own.
+    """
+    original = plugin.validate_or_get_slurm_job_id
+
+    def find_id(job_id: str, output: str) -> str:
+        ids = re.findall(r"^([0-9]+)(?:;\S+)?$", output, re.MULTILINE)
+        return str(ids[-1] if ids else original(job_id, output))
+
+    plugin.validate_or_get_slurm_job_id = find_id
 
 
 def _require_tested_plugin() -> None:

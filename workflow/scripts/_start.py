@@ -17,11 +17,13 @@ from terralucas.study.head import Running
 
 
 def stop_at_study_error(function: Callable[..., object], *arguments: object) -> None:
-    """Call a function; its StudyError ends Snakemake with the message and no traceback."""
+    """Call a function before the first job; its StudyError, or Ctrl-C, ends Snakemake without a traceback."""
     try:
         function(*arguments)
     except StudyError as error:
         raise WorkflowError(str(error)) from None
+    except KeyboardInterrupt:
+        raise WorkflowError("Stopped before the first job; nothing was started.") from None
 
 
 def require_writable(folder: Path) -> None:

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
+from terralucas.errors import StudyError
 from terralucas.statistics import run_tables
 from terralucas.statistics.run_status import RunStatus
 from terralucas.study.settings import without_secrets
@@ -30,6 +32,34 @@ def test_every_run_of_the_grid_has_a_row_and_counts_stay_whole(tmp_path):
     assert table["status"].tolist() == ["finished", "diverged", "missing"]
     assert table.loc[1, "reason"] == "training loss nan in epoch 2"
     assert table.loc[1:, ["n_train", *RUN_SCORES]].isna().all(axis=None)
+
+
+def result_of(seed, backbone="tiny", epochs=20, gamma=2, code="a"):
+    settings = {
+        "backbone": backbone, "loss": "focal", "decoder": "mlp", "seed": seed,
+        "loss_setting": {"type": "focal", "gamma": gamma}, "decoder_setting": {"hidden": 4},
+        "training": {"epochs": epochs, "batch_size": 8, "tuning": "lora" if backbone == "base" else "frozen"},
+    }  # fmt: skip
+    record = {"run": f"{backbone}/focal/mlp/seed-{seed}", "settings": settings, "code": code}
+    return run_tables.RunResult({}, record, {}, 0.0, pd.DataFrame())
+
+
+def test_runs_of_one_configuration_may_differ_by_backbone():
+    run_tables.require_one_configuration([result_of(0), result_of(1), result_of(0, backbone="base", code="b")])
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"epochs": 5}, "training of tiny/focal/mlp/seed-0: epochs 20; of tiny/focal/mlp/seed-1: epochs 5"),
+        ({"gamma": 3}, "losses of tiny/focal/mlp/seed-0: gamma 2; of tiny/focal/mlp/seed-1: gamma 3"),
+        ({"code": "c"}, "code of tiny/focal/mlp/seed-0: a; of tiny/focal/mlp/seed-1: c"),
+    ],
+)
+def test_a_configuration_that_was_edited_while_jobs_waited_is_noticed(change, found):
+    with pytest.raises(StudyError, match="trained with different settings") as error:
+        run_tables.require_one_configuration([result_of(0), result_of(1, **change)])
+    assert error.value.found == found
 
 
 def test_confusion_is_pooled_over_seeds():

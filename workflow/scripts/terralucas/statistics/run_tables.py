@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,45 @@ def read_run(folder: Path) -> RunResult:
     best = history.loc[history["epoch"] == record["best_epoch"], "validation_macro_accuracy"]
     names = {key: record["settings"][key] for key in (*RECIPE, "seed")}
     return RunResult(names, record, evaluate(table.labels[test], table.logits[test]), float(best.iloc[0]), history)
+
+
+def require_one_configuration(results: Iterable[RunResult]) -> None:
+    """Check that runs that share a loss, a decoder or a backbone have the same settings of it, and the same code.
+
+    A job of a cluster reads the configuration when it starts. Where a user edits it meanwhile, Snakemake does not
+    notice that the jobs of one study have different settings.
+
+    Raises:
+        StudyError: two runs differ.
+    """
+    first: dict[tuple[str, str, str], tuple[str, Any]] = {}
+    for result in results:
+        settings, record = result.record["settings"], result.record
+        for key, of, value in (
+            ("losses", "loss", settings.get("loss_setting")),
+            ("decoders", "decoder", settings.get("decoder_setting")),
+            ("training", "backbone", settings.get("training")),
+            ("code", "backbone", record.get("code")),
+        ):
+            other, known = first.setdefault((key, of, settings[of]), (record["run"], value))
+            if known != value:
+                here, there = _differing(value, known), _differing(known, value)
+                raise StudyError(
+                    "Runs of this study were trained with different settings: the configuration or the code was "
+                    "changed while jobs were waiting.",
+                    found=f"{key} of {other}: {there}; of {record['run']}: {here}",
+                    expected="the same settings and code in all runs of a loss, decoder or backbone",
+                    remedy="delete the folders of the runs whose settings are not those of the configuration now "
+                    "(in runs/ of the study), and start the study again",
+                )
+
+
+def _differing(value: Any, other: Any) -> str:
+    """Return the part of a value that differs from another one."""
+    if isinstance(value, Mapping) and isinstance(other, Mapping):
+        keys = [key for key in value if value[key] != other.get(key)]
+        return ", ".join(f"{key} {value[key]}" for key in keys) or "nothing more"
+    return str(value)
 
 
 def runs_table(entries: Sequence[RunStatus], results: Mapping[str, RunResult]) -> pd.DataFrame:

@@ -48,6 +48,7 @@ def study_tables(
     """
     rows = {point_id: row for row, point_id in enumerate(index["point_id"])}
     results = {status.run: run_tables.read_run(status.folder) for status in statuses if status.status == FINISHED}
+    run_tables.require_one_configuration(results.values())
     chosen = comparable_runs(statuses)
     included = [status for status in statuses if chosen.includes(status)]
     files: dict[Recipe, Mapping[int, Path]] = {
