@@ -184,3 +184,18 @@ def test_the_reasons_are_asked_of_squeue_for_jobs_that_wait(slurm, clock):
     assert slurm.said == [
         "SLURM: 1 job waits: Resources (no node is free). `squeue --me --start` shows the expected start."
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "said"),
+    [
+        ("SPECIAL_EXIT", "job requeued in held state", "job requeued in held state (held: scontrol release <job id>)"),
+        ("SUSPENDED", "None", "SUSPENDED"),
+    ],
+)
+def test_a_job_that_waits_for_a_person_is_said_though_it_is_not_pending(slurm, clock, state, reason, said):
+    slurm.write("squeue", f"case $* in *%r*) echo '7|{reason}'; echo '8|None';; *) echo '7|{state}\n8|RUNNING';; esac")
+    for _ in range(2):
+        assert slurm.query() == {"7": state, "8": "RUNNING"}
+        clock.seconds += 70
+    assert [line.partition(". ")[0] for line in slurm.said] == [f"SLURM: 1 job waits: {said}"]

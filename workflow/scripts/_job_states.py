@@ -33,6 +33,9 @@ _OVER = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "ERROR", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"
 }  # fmt: skip
 
+# Jobs in these states wait, some until a person does something.
+_WAITING = {"PENDING", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT", "STOPPED", "SUSPENDED"}
+
 # What SLURM's reasons mean for a user; the others are shown as they are.
 _REASONS = {
     "Priority": "other jobs come first",
@@ -45,6 +48,8 @@ _REASONS = {
     "BeginTime": "SLURM starts it again in a moment",
     "JobHeldUser": "held: scontrol release <job id>",
     "JobHeldAdmin": "held by the site; ask there",
+    "job_requeued_in_held_state": "held: scontrol release <job id>",
+    "launch_failed_requeued_held": "its start failed on a node; ask the site, then scontrol release <job id>",
     "Reservation": "its reservation has not begun",
     "Licenses": "licenses are in use",
 }
@@ -102,13 +107,17 @@ class JobStates:
         if ended:
             # SLURM must not start them beside the ones that Snakemake submits now.
             await _ask(shlex.join(["scancel", *ended]))
-        if any(state == "PENDING" for state in states.values()):
+        waiting = {job: state for job, state in states.items() if state in _WAITING}
+        if waiting:
             error, answer = await _ask(
                 shlex.join(["squeue", "--noheader", "--format=%i|%r", "--name", self._get_name()])
             )
             if not error:
                 rows = [line.split("|", 1) for line in answer.splitlines() if "|" in line]
-                self._waiting.see({job: reason for job, reason in rows if states.get(job) == "PENDING"})
+                # A suspended job has the reason None.
+                self._waiting.see(
+                    {job: waiting[job] if reason == "None" else reason for job, reason in rows if job in waiting}
+                )
         over = _OVER if self._requeues else _OVER | {"NODE_FAIL"}
         self._submissions.active -= {job for job, state in states.items() if state in over}
         return states, seconds
