@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, replace
 
@@ -109,6 +110,23 @@ def test_a_running_study_shows_signs_of_life(tmp_path, monkeypatch):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     running.end()
+
+
+def test_a_process_that_wakes_after_another_took_the_study_over_ends_and_leaves_the_mark(
+    tmp_path, monkeypatch, process
+):
+    interrupted = threading.Event()
+    monkeypatch.setattr(head, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(head, "_interrupt_this_process", interrupted.set)
+    running = Running(tmp_path)
+    running.begin()
+    other = of_process(process)
+    mark(tmp_path, other)
+    os.utime(tmp_path / NAME, (0, 0))
+    assert interrupted.wait(20)
+    running.end()
+    assert read_head(tmp_path) == other
+    assert (tmp_path / NAME).stat().st_mtime == 0, "it shows no life for the other one"
 
 
 def test_results_that_became_read_only_do_not_matter_at_the_end(tmp_path, monkeypatch):

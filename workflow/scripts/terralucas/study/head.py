@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -95,11 +96,26 @@ class Running:
 
     def _show_life(self) -> None:
         while not self._ended.wait(HEARTBEAT_S):
+            other = read_head(self._path.parent)
+            if other not in (None, self._head):
+                # This process was stopped or cut off for so long that another one took it for dead.
+                assert other is not None
+                logger.error(
+                    "Process %d on %s runs this study now, because this process showed no life for too long. This "
+                    "process ends as after Ctrl-C; the other one goes on.",
+                    other.pid, other.machine,
+                )  # fmt: skip
+                _interrupt_this_process()
+                return
             try:
                 os.utime(self._path)
             except OSError:
                 # A full or read-only disk ends the study by itself, with a message.
                 continue
+
+
+def _interrupt_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def read_head(folder: Path) -> Head | None:
