@@ -126,8 +126,3 @@ def _decode(model: TunedModel, outputs: Sequence[Tensor]) -> Tensor:
     """Return the logits of a model from the outputs of its encoder, as `TunedModel.forward`."""
     tokens = torch.cat(read_layers(model.kind, outputs), dim=-1)
     return DecoderModel.forward(model, read_tokens(model.setting, tokens))
-
-
-def mean_probabilities(probabilities: np.ndarray) -> np.ndarray:
-    """Return the (n, K) mean of the probabilities (J, n, K) of models, the prediction of an ensemble."""
-    return np.asarray(probabilities.mean(axis=0))
