@@ -199,3 +199,18 @@ def test_a_job_that_waits_for_a_person_is_said_though_it_is_not_pending(slurm, c
         assert slurm.query() == {"7": state, "8": "RUNNING"}
         clock.seconds += 70
     assert [line.partition(". ")[0] for line in slurm.said] == [f"SLURM: 1 job waits: {said}"]
+
+
+def test_a_failed_job_has_the_reason_of_slurm(slurm):
+    """The answers are those of SLURM 22.05 where a node could not write the log, and where its prolog failed."""
+    unknown = "failed. Detailed failure reason unavailable (status command is not 'sacct')."
+    slurm.submissions.active = {"7", "8", "9"}
+    slurm.answer("7|FAILED|JobLaunchFailure", "8|CANCELLED|None", "9|OUT_OF_MEMORY|OutOfMemory", "10|FAILED|TimeLimit")
+    slurm.query()
+    explained = {job: slurm.states.explain(job, unknown) for job in ("7", "8", "9", "10")}
+    assert explained["7"].startswith(
+        "failed. SLURM's reason: JobLaunchFailure (the node could not start it; is the folder"
+    )
+    assert explained["8"].startswith("failed. Perhaps a person cancelled it, or its node could not start it; `sinfo")
+    assert explained["9"] == "failed. SLURM's reason: OutOfMemory. "
+    assert explained["10"] == "failed. ", "it is no job of this session"

@@ -36,6 +36,7 @@ REPLACED = (
     (plugin, "validate_or_get_slurm_job_id"),
     (plugin.Executor, "run_job"),
     (plugin.Executor, "cancel"),
+    (plugin.Executor, "report_job_error"),
     (plugin.Executor, "_report_job_error_threadsafe"),
     (plugin.Executor, "_report_job_submission_threadsafe"),
     (GroupJob, "log_error"),
@@ -64,6 +65,8 @@ class Clients:
     def __init__(self, folder):
         self.folder = folder
         self.set_min_job_age(300)
+        for name in ("sbatch", "squeue", "scancel"):
+            self.write(name, "exit 0")
 
     def write(self, name, script):
         path = self.folder / name
@@ -81,8 +84,10 @@ def clients(tmp_path, monkeypatch):
     return Clients(tmp_path)
 
 
-def executor(command="squeue", requeue=False):
-    settings = SimpleNamespace(status_command=command, init_seconds_before_status_checks=10, requeue=requeue)
+def executor(command="squeue", requeue=False, array_jobs=None):
+    settings = SimpleNamespace(
+        status_command=command, init_seconds_before_status_checks=10, requeue=requeue, array_jobs=array_jobs
+    )
     return SimpleNamespace(workflow=SimpleNamespace(executor_settings=settings), run_uuid="uuid", _failed_nodes={"n7"})
 
 
@@ -137,6 +142,29 @@ def test_filters_of_the_users_shell_do_not_hide_jobs(clients, tmp_path, monkeypa
     prepare_slurm(executor(), tmp_path, "cancel", logger)
     assert not [name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_"))]
     assert os.environ["SBATCH_ACCOUNT"] == "lab"
+
+
+def test_a_machine_without_slurm_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(StudyError, match=r"found: no sbatch, squeue, scancel, scontrol in PATH[\s\S]*on a login node"):
+        prepare_slurm(executor(), tmp_path, "cancel", logger)
+
+
+def test_arrays_are_refused(clients, tmp_path):
+    with pytest.raises(StudyError, match=r"found: slurm-array-jobs: train_run[\s\S]*packs of runs"):
+        prepare_slurm(executor(array_jobs="train_run"), tmp_path, "cancel", logger)
+
+
+def test_a_failed_job_is_reported_with_what_is_known_of_it(clients, monkeypatch):
+    said = []
+    monkeypatch.setattr(plugin.Executor, "report_job_error", lambda self, job_info, msg, **kwargs: said.append(msg))
+    mine = executor()
+    patch_plugin(mine, logger)
+    unknown = "It failed. Detailed failure reason unavailable (status command is not 'sacct')."
+    plugin.Executor.report_job_error(mine, SimpleNamespace(external_jobid="7"), msg=unknown)
+    plugin.Executor.report_job_error(mine, SimpleNamespace(external_jobid=None))
+    # Snakemake adds its own sentence.
+    assert said == ["It failed. ", ""]
 
 
 def test_sacct_without_a_database_is_refused(clients):
@@ -225,9 +253,9 @@ def test_the_version_that_is_locked_was_tested():
 
 
 def test_slurm_without_packs_leaves_snakemake_as_it_is(clients):
-    before = functions()[8:]
+    before = functions()[9:]
     patch_plugin(executor(), logger)
-    assert functions()[8:] == before
+    assert functions()[9:] == before
 
 
 def test_a_pack_passes_on_what_slurm_says_and_has_a_rule():

@@ -1,16 +1,20 @@
 """What refuses a start, and which runs it asks about."""
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import pytest
 from snakemake.exceptions import WorkflowError
+from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from _run_status import finished_runs, planned_runs
 from _start import (
     require_no_run_again,
     require_quotable_paths,
+    require_quotable_settings,
     stop_at_study_error,
     stop_beside_another_process,
 )
@@ -82,3 +86,21 @@ def test_a_start_marks_the_study_and_deletes_what_a_dead_process_left(tmp_path, 
         call(*given, **named)
     assert not own.exists()
     assert not (tmp_path / NAME).exists()
+
+
+@pytest.mark.parametrize("setting", ["a=$HOME", "a=`ls`", "a=b\\c", "a=b\nc", """a={i: it's "x"}"""])
+def test_settings_that_a_shell_would_read_are_refused(setting):
+    with pytest.raises(StudyError, match="SLURM jobs cannot be started with --config"):
+        require_quotable_settings(["earlier_jobs=report", setting])
+
+
+def test_other_settings_reach_a_job_as_they_are():
+    """Through the command line as Snakemake and its SLURM plugin write it: as text in double quotes for sbatch."""
+    settings = ["a=b c", "predict={input: 'my chips (é)'}", 'a={"b": 3}', "a=x; & | ! {y} *"]
+    require_quotable_settings(settings)
+    arguments = format_cli_arg("--config", settings)
+    wrapped = f"{sys.executable} -c 'import json, sys; print(json.dumps(sys.argv[2:]))' {arguments}".replace('"', '\\"')
+    # The shell of the session makes sbatch's argument, the shell of the job reads it.
+    script = subprocess.run(["bash", "-c", f'printf %s "{wrapped}"'], capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == settings

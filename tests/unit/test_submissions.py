@@ -27,6 +27,8 @@ class Slurm:
     def __init__(self):
         self.answers, self.calls, self.errors, self.said = {}, [], [], []
         self.times = []
+        scheduler = SimpleNamespace(_user_kill=None, _errors=False, keepgoing=True)
+        self.workflow = SimpleNamespace(scheduler=scheduler)
         handler = logging.Handler()
         handler.emit = lambda record: self.said.append(record.getMessage())
         logger = logging.Logger("slurm", logging.INFO)
@@ -143,6 +145,31 @@ def test_after_a_stop_nothing_is_submitted_also_what_waited(slurm):
     time.sleep(0.3)
     # One that was under way when the stop came may still be asked for.
     assert len(slurm.calls) <= calls + 1 and "b" not in slurm.calls
+
+
+@pytest.mark.parametrize("state", [{"_user_kill": "graceful"}, {"_errors": True, "keepgoing": False}])
+def test_refused_jobs_are_given_up_where_the_study_ends_by_itself(slurm, monkeypatch, state):
+    """After SIGTERM, or the failure of a check, Snakemake waits for the jobs that it has handed over."""
+    monkeypatch.setattr(_submissions, "FIRST_PAUSE_S", 1000)
+    monkeypatch.setattr(_submissions, "_LOOK_S", 0.01)
+    slurm.answers = {name: [FULL] * 100 for name in "ab"}
+    jobs = [Job(name) for name in "ab"]
+    for job in jobs:
+        slurm.submissions.submit(job)
+    vars(slurm.workflow.scheduler).update(state)
+    slurm.wait(lambda: len(slurm.errors) == 2)
+    assert slurm.calls == ["a", "b"]
+    assert all(job.attempt == job.restart_times + 1 for job in jobs)
+    said = slurm.errors[0][1]
+    assert said.startswith(f"{REFUSED}\n  found: QOSMaxSubmitJobPerUserLimit\n  what to do: start the study again")
+
+
+def test_refused_jobs_wait_after_a_failure_that_lets_the_others_go_on(slurm):
+    slurm.workflow.scheduler._errors = True
+    slurm.answers["a"] = [FULL] * 4
+    slurm.submissions.submit(Job("a"))
+    slurm.wait(lambda: slurm.submissions.active)
+    assert slurm.errors == []
 
 
 def test_a_submission_under_way_is_counted(slurm):

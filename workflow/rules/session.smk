@@ -7,6 +7,7 @@ from _dry_run import end_dry_run, hide_jobs
 from _finished_runs import describe_danger, patch_deletion
 from _interpreter import describe_path
 from _leftovers import remove_study_leftovers, tidy_up_at_exit
+from _missing_files import fail_without_job
 from _orphans import end_with_parent
 from _run_status import finished_runs, planned_runs
 from _start import require_no_run_again, require_writable, stop_at_study_error, stop_beside_another_process
@@ -46,8 +47,10 @@ if workflow.is_main_process:
         atexit.register(tidy_up_at_exit, workflow, Path(RESULTS), RECORDS)
 # In every process that starts jobs: here, and on the nodes.
 UNPROTECTED = patch_deletion()
-if not workflow.is_main_process and "SLURM_JOB_ID" in os.environ:
-    end_with_parent()
+if not workflow.is_main_process:
+    atexit.register(fail_without_job, workflow)
+    if "SLURM_JOB_ID" in os.environ:
+        end_with_parent()
 
 
 onstart:

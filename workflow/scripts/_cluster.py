@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from _configuration_copies import copy_configuration
 from _packs import patch_packs
-from _start import require_quotable_paths
+from _start import require_quotable_paths, require_quotable_settings
 
 
 def temporary_folders(workflow: Any) -> tuple[str, ...]:
@@ -26,6 +27,8 @@ def prepare_cluster(workflow: Any, results: Path, earlier_jobs: str) -> None:
         StudyError: the study cannot run on this cluster, or not with this version of Snakemake.
     """
     require_quotable_paths((Path.cwd(), workflow.main_snakefile, *workflow.overwrite_configfiles))
+    require_quotable_settings(workflow.config_settings.config_args)
+    copy_configuration(workflow.config_settings.configfiles)
     if workflow.group_settings.overwrite_groups:
         patch_packs()
     # A local rule fails on this machine as it did before; only jobs of the cluster end for reasons of their own.

@@ -9,7 +9,7 @@ import re
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from _submissions import Submissions
@@ -53,6 +53,15 @@ _REASONS = {
     "Reservation": "its reservation has not begun",
     "Licenses": "licenses are in use",
 }
+# What SLURM's reasons of ended jobs mean.
+_ENDS = {
+    "JobLaunchFailure": "the node could not start it; is the folder of slurm-logdir there, and writable?",
+    "NonZeroExitCode": "it ended with an error",
+    "TimeLimit": "it took longer than its time limit",
+}
+_NOT_BEGUN = "a person cancelled it, or its node could not start it; `sinfo --list-reasons` shows nodes with errors"
+# How the plugin says that it does not know why.
+_UNKNOWN = "Detailed failure reason unavailable (status command is not 'sacct')."
 _LIMIT = re.compile(r"(?:QOS|Assoc)\w*")
 
 
@@ -81,6 +90,7 @@ class JobStates:
         self._is_silence_said = False
         self._may_return: dict[str, float] = {}
         self._absent: dict[str, _Absence] = {}
+        self._ends: dict[str, str] = {}
         self._waiting = WaitingJobs(logger)
 
     async def query(self, command: str) -> tuple[dict[str, str] | None, float | None]:
@@ -118,9 +128,34 @@ class JobStates:
                 self._waiting.see(
                     {job: waiting[job] if reason == "None" else reason for job, reason in rows if job in waiting}
                 )
+        await self._ask_why(
+            job for job, state in states.items() if state in _OVER - {"COMPLETED"} and job in self._submissions.active
+        )
         over = _OVER if self._requeues else _OVER | {"NODE_FAIL"}
         self._submissions.active -= {job for job, state in states.items() if state in over}
         return states, seconds
+
+    def explain(self, job: str | None, message: str) -> str:
+        """Return the plugin's message about a failed job, with SLURM's reason where that is known."""
+        # Snakemake adds a sentence without a blank.
+        said = message.replace(_UNKNOWN, self._ends.get(job or "", "")).rstrip()
+        return f"{said} " if said else ""
+
+    async def _ask_why(self, ended: Iterable[str]) -> None:
+        """Remember why jobs ended; SLURM forgets it soon."""
+        jobs = [job for job in ended if job not in self._ends]
+        if not jobs:
+            return
+        error, answer = await _ask(
+            shlex.join(["squeue", "--noheader", "--states=all", "--format=%i|%T|%r", "--jobs", ",".join(jobs)])
+        )
+        for line in "" if error else answer.splitlines():
+            job, state, reason = (*line.split("|", 2), "", "")[:3]
+            if state == "CANCELLED" and reason == "None":
+                self._ends[job] = f"Perhaps {_NOT_BEGUN}."
+            elif reason and reason != "None":
+                meaning = _ENDS.get(reason)
+                self._ends[job] = f"SLURM's reason: {reason}{f' ({meaning})' if meaning else ''}."
 
     def _say_silence(self, command: str, error: str, seconds: float) -> None:
         if seconds >= _SILENCE_S and not self._is_silence_said:

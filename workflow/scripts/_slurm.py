@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +38,7 @@ _FUNCTIONS = (
     (plugin, "validate_or_get_slurm_job_id", ("job_id", "output")),
     (plugin.Executor, "run_job", ("self", "job")),
     (plugin.Executor, "cancel", ("self",)),
+    (plugin.Executor, "report_job_error", ("self", "job_info", "msg", "kwargs")),
     (plugin.Executor, "_report_job_error_threadsafe", ("self", "job_info", "msg")),
     (plugin.Executor, "_report_job_submission_threadsafe", ("self", "job_info")),
 )
@@ -55,6 +57,8 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
         StudyError: the plugin is not one that was tested, or SLURM cannot tell how jobs ended.
     """
     check_choice(earlier_jobs)
+    _require_slurm()
+    _refuse_arrays(executor.workflow.executor_settings.array_jobs)
     _forget_filters(logger)
     patch_plugin(executor, logger)
     # All jobs of this session have this name; none was submitted yet.
@@ -89,6 +93,30 @@ def patch_plugin(executor: Any, logger: logging.Logger) -> None:
     # SLURM itself takes a node out that failed, and knows when it is back. The plugin would exclude it until the end of
     # the study, which waits for ever where no other node can run its jobs.
     executor._failed_nodes = _Unchanged(executor._failed_nodes)
+
+
+def _require_slurm() -> None:
+    """Stop where this machine has not the commands of SLURM."""
+    missing = [command for command in ("sbatch", "squeue", "scancel", "scontrol") if shutil.which(command) is None]
+    if missing:
+        raise StudyError(
+            "This machine cannot submit SLURM jobs.",
+            found=f"no {', '.join(missing)} in PATH",
+            expected="the commands of SLURM",
+            remedy="start the study on a login node of the cluster, perhaps after `module load slurm`; or run it on "
+            "this machine alone: snakemake --cores 8, without --profile profiles/slurm",
+        )
+
+
+def _refuse_arrays(array_jobs: str | None) -> None:
+    """Stop where the plugin would submit arrays, whose refusals it does not report one by one."""
+    if array_jobs:
+        raise StudyError(
+            "Runs cannot be submitted as SLURM arrays.",
+            found=f"slurm-array-jobs: {array_jobs}",
+            expected="no such setting",
+            remedy="take it out; packs of runs (group-components in profiles/slurm/config.yaml) save jobs as arrays do",
+        )
 
 
 class _Unchanged(set[str]):
@@ -196,3 +224,9 @@ def _replace_queries(executor: Any, submissions: Submissions, logger: logging.Lo
         return await states.query(command)
 
     plugin.query_job_status = query_job_status
+    report = plugin.Executor.report_job_error
+
+    def report_job_error(self: Any, job_info: Any, msg: str | None = None, **kwargs: Any) -> None:
+        report(self, job_info, msg=states.explain(job_info.external_jobid, msg or ""), **kwargs)
+
+    plugin.Executor.report_job_error = report_job_error

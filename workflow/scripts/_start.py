@@ -46,6 +46,25 @@ def require_quotable_paths(paths: Iterable[str | Path]) -> None:
             )
 
 
+def require_quotable_settings(settings: Iterable[str]) -> None:
+    """Check the settings of `--config` in command lines of a cluster's jobs.
+
+    Raises:
+        StudyError: a setting has characters that the shell would read there.
+    """
+    for setting in settings:
+        found = sorted(set("$`\\\n") & set(setting))
+        if {"'", '"'} <= set(setting):
+            found += ["'", '"']
+        if found:
+            raise StudyError(
+                f"SLURM jobs cannot be started with --config {setting}.",
+                found=" ".join(repr(character)[1:-1] for character in found),
+                expected="no $, ` or backslash, and one kind of quotes",
+                remedy="give the setting in a configuration file (--configfile), or use another path",
+            )
+
+
 def require_no_run_again(again: Sequence[Run]) -> None:
     """Check that a report of the finished runs (`report.unfinished_runs: name`) finds them as the configuration says.
 

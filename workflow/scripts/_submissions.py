@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from _refusals import Refusal, read_refusal
 from _terminal import REFUSED
@@ -15,6 +18,9 @@ from _terminal import REFUSED
 # Pauses before a refused job is tried again: they double from the first to the longest.
 FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 120.0
+
+# Between two looks whether the study ends.
+_LOOK_S = 1.0
 
 # Submissions at a time; the plugin has as many threads.
 _THREADS = 2
@@ -119,9 +125,37 @@ class Submissions:
                 f"What to do: {refusal.remedy}."
             )
 
+    def _is_ending(self) -> bool:
+        """Return whether Snakemake starts no more jobs, after SIGTERM or a failure, and waits for those that run."""
+        scheduler = self._executor.workflow.scheduler
+        return bool(scheduler._user_kill or (scheduler._errors and not scheduler.keepgoing))
+
+    def _give_up(self) -> None:
+        """Pass on that refused jobs failed, so that Snakemake does not wait for them."""
+        with self._lock:
+            refused = list(self._refused)
+            self._refused.clear()
+            self._tries.clear()
+        for job in refused:
+            job.attempt = job.restart_times + 1
+            said = (
+                f"{REFUSED}\n  found: {self._reason}\n  what to do: start the study again; it ends before SLURM took it"
+            )
+            self._report_error(self._executor, SubmittedJobInfo(job), said)
+
+    def _wait(self, seconds: float) -> bool:
+        """Return whether the study was stopped; the wait is shorter where the study ends by itself."""
+        until = time.monotonic() + seconds
+        while (remaining := until - time.monotonic()) > 0 and not self._is_ending():
+            if self.stopped.wait(min(remaining, _LOOK_S)):
+                return True
+        return self.stopped.is_set()
+
     def _try_again(self) -> None:
         pause = FIRST_PAUSE_S
-        while not self.stopped.wait(pause):
+        while not self._wait(pause):
+            if self._is_ending():
+                self._give_up()
             if self._may_be_taken:
                 self._cancel_lost_jobs()
             with self._lock:
