@@ -73,11 +73,11 @@ class ReportContext:
     """The content of a report that is not in its tables.
 
     `notices` are shown first. `durations` has records of `stage`, `seconds` and `jobs`. `chance_macro_accuracy` is the
-    macro accuracy of guessing, as a fraction. `primary` is the name of the
-    primary score. `block_km` is the side of the blocks of the split, or None. `simulated`
-    says whether the chips are, and `random_weights` names the backbones that were never pre-trained. `git_commit` is
-    None outside version control. `registrations` are the entries of registration.json, and `plan_changes` describes
-    which plans were made after results existed. `gallery` is the content of gallery.json, or None without pictures.
+    macro accuracy of guessing, as a fraction. `primary` is the name of the primary score, and `select` the section of
+    the configuration. `block_km` is the side of the blocks of the split, or None. `simulated` says whether the chips
+    are, and `random_weights` names the backbones that were never pre-trained. `git_commit` is None outside version
+    control. `registrations` are the entries of registration.json, and `plan_changes` describes which plans were made
+    after results existed. `gallery` is the content of gallery.json, or None without pictures.
     """
 
     study: str
@@ -96,6 +96,7 @@ class ReportContext:
     durations: list[dict[str, Any]]
     chance_macro_accuracy: float
     primary: str
+    select: dict[str, Any]
     block_km: float | None
     simulated: bool
     random_weights: list[str]
@@ -194,6 +195,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "other_studies_table": other_studies.other_studies_page_table(tables["beside"]),
         "leaders": recipes.leader_cards(summary),
         "leader_sentences": recipes.leader_sentences(summary, tables["classes"], context.chance_macro_accuracy),
+        "selection": recipes.selection_sentence(summary, context.select, primary),
         "ranking": recipes.ranking_table(summary, tables["controls"], primary),
         "recipe_tables": recipes.recipe_tables(
             pd.concat([summary, tables["controls"]], ignore_index=True), names, primary

@@ -174,6 +174,7 @@ def report_context(
         git_dirty=dirty,
         durations=stages,
         primary=config["report"]["primary"],
+        select=config["select"],
         block_km=split["block_km"],
         simulated=retrieval["source"] == "simulated",
         random_weights=random_weights(features, tuned),

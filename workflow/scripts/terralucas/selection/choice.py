@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
-from scipy import stats
 
 from terralucas.errors import StudyError
+from terralucas.tables.near_best import NearBest, near_best
 from terralucas.tables.scores import SCORES, Score
 from terralucas.tables.vocabulary import ALL_CLASSES, RECIPE, SHOWN, Recipe
 
@@ -52,11 +52,9 @@ def choose(
 ) -> Choice:
     """Choose a recipe by its score over all classes.
 
-    The rule `one_standard_error` takes the recipe with the fewest parameters among those whose score is at most one
-    standard error of the best recipe worse than the best score (Breiman et al. 1984, Classification and Regression
-    Trees, section 3.4.3). The standard error is half the width of the crossed interval, divided by the quantile of the
-    normal distribution. Equal numbers of parameters are decided by the score, and equal scores by the order of the
-    table. The time of a prediction decides nothing, because it differs from machine to machine.
+    The rule `one_standard_error` takes the recipe with the fewest parameters among those within one standard error of
+    the best (see `terralucas.tables.near_best`). Equal numbers of parameters are decided by the score, and equal scores
+    by the order of the table. The time of a prediction decides nothing, because it differs from machine to machine.
 
     Args:
         summary: the table summary.csv.
@@ -69,26 +67,19 @@ def choose(
         StudyError: no recipe has the score.
     """
     score = SCORES[metric]
-    rows = summary[(summary["metric"] == metric) & (summary["classes"] == ALL_CLASSES)].dropna(subset=["pooled"])
-    if rows.empty:
+    found = near_best(summary, metric)
+    if found is None:
         raise StudyError(
             f"No recipe can be selected by {score.prose}.",
             found="no finished run with this score",
             expected="at least one finished run",
             remedy="finish a run, or set select.metric to another score",
         )
-    rows = rows.assign(
-        goodness=rows["pooled"] if score.higher_is_better else -rows["pooled"],
-        parameters=[costs[recipe_of(row)].parameters for _, row in rows.iterrows()],
-    )
-    best = rows.loc[rows["goodness"].idxmax()]
-    error = _standard_error(best)
-    near = rows.loc[[best.name]]
-    if rule == ONE_STANDARD_ERROR:
-        near = rows[rows["goodness"] >= best["goodness"] - error]
+    near = found.near if rule == ONE_STANDARD_ERROR else found.rows.loc[[found.best.name]]
+    near = near.assign(parameters=[costs[recipe_of(row)].parameters for _, row in near.iterrows()])
     chosen = near.sort_values(["parameters", "goodness"], ascending=[True, False], kind="stable").iloc[0]
     recipe = recipe_of(chosen)
-    reason = [*_explain(len(rows), best, chosen, len(near), error, score, rule), _say_what_is_shown(contrasts, metric)]
+    reason = [*_explain(found, chosen, len(near), score, rule), _say_what_is_shown(contrasts, metric)]
     return Choice(recipe, metric, rule, reason, [recipe_of(row) for _, row in near.iterrows()])
 
 
@@ -103,20 +94,13 @@ def recipe_text(recipe: Recipe) -> str:
     return " × ".join(recipe)
 
 
-def _standard_error(row: pd.Series) -> float:
-    """Return the standard error of a score; 0 if the score has no interval."""
-    width = row["crossed_high"] - row["crossed_low"]
-    return float(width / (2.0 * stats.norm.ppf((1.0 + row["level"]) / 2.0))) if pd.notna(width) else 0.0
-
-
 def _value(row: pd.Series, score: Score) -> str:
     interval = score.interval(row["crossed_low"], row["crossed_high"])
     return f"{score.text(row['pooled'])}{' %' if score.percent else ''}{f' {interval}' if interval else ''}"
 
 
-def _explain(
-    n_recipes: int, best: pd.Series, chosen: pd.Series, n_near: int, error: float, score: Score, rule: str
-) -> list[str]:
+def _explain(found: NearBest, chosen: pd.Series, n_near: int, score: Score, rule: str) -> list[str]:
+    n_recipes, best = len(found.rows), found.best
     side = "highest" if score.higher_is_better else "lowest"
     if n_recipes == 1:
         return [f"The study has one recipe; its {score.prose} is {_value(best, score)}."]
@@ -124,7 +108,7 @@ def _explain(
     sentences = [f"Of {n_recipes} recipes, {first} has the {side} {score.prose}: {_value(best, score)}."]
     if rule != ONE_STANDARD_ERROR:
         return sentences
-    size = f"{score.text(error)}{score.unit}"
+    size = f"{score.text(found.error)}{score.unit}"
     if n_near == 1:
         return [*sentences, f"No other recipe is within one standard error ({size}) of it."]
     name, its = (first, "it") if recipe_of(chosen) == recipe_of(best) else (recipe_text(recipe_of(chosen)), "this")

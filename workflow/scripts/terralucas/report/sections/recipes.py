@@ -10,6 +10,7 @@ import pandas as pd
 from terralucas.report import score_tables
 from terralucas.report.page_tables import PageTable, recipe_name
 from terralucas.report.wording import class_set_text, count_text
+from terralucas.tables.near_best import near_best
 from terralucas.tables.scores import MAIN_SCORES, PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES, CONTROL, RECIPE
 
@@ -61,6 +62,31 @@ def leader_sentences(summary: pd.DataFrame, classes: pd.DataFrame, chance: float
             f"{above} of {of} lies above that{under}."
         )
     return sentences
+
+
+def selection_sentence(summary: pd.DataFrame, select: Mapping[str, Any], primary: str) -> str | None:
+    """Say which recipe `snakemake -- select` would take; None if no recipe has the score that decides.
+
+    Args:
+        summary: the table summary.csv.
+        select: the section `select` of the configuration.
+        primary: the primary score, which decides where the section names none.
+    """
+    metric = select["metric"] or primary
+    found = near_best(summary, metric)
+    if found is None or len(found.rows) == 1:
+        return None
+    score, best = SCORES[metric], recipe_name(found.best)
+    side = "highest" if score.higher_is_better else "lowest"
+    if select["rule"] == "best":
+        return f"{best} has the {side} {score.prose}."
+    size = f"{score.text(found.error)}{score.unit}"
+    if len(found.near) == 1:
+        return f"No other recipe is within one standard error ({size}) of the {side} {score.prose}, that of {best}."
+    return (
+        f"{len(found.near)} of {len(found.rows)} recipes are within one standard error ({size}) of the {side} "
+        f"{score.prose}. Of these, the one with the fewest parameters is taken."
+    )
 
 
 def ranking_table(summary: pd.DataFrame, controls: pd.DataFrame, primary: str) -> PageTable:
