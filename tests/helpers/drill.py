@@ -119,13 +119,14 @@ class Drill:
 
     def _processes_left(self, name: str) -> list[str]:
         """What still runs of a study a while after its end; processes of ended jobs have this time to end."""
-        word = f"{self.project.folder}/config/{name}.yaml"
+        folder, file = str(self.project.folder), f"/{name}.yaml"
         deadline = time.monotonic() + 180
         while True:
             left = [
                 f"process {each.pid}"
                 for each in psutil.process_iter(["cmdline", "status"])
-                if word in (each.info["cmdline"] or []) and each.info["status"] != psutil.STATUS_ZOMBIE
+                if any(word.startswith(folder) and word.endswith(file) for word in each.info["cmdline"] or [])
+                and each.info["status"] != psutil.STATUS_ZOMBIE
             ]
             if not left or time.monotonic() > deadline:
                 return left

@@ -132,18 +132,13 @@ class Trial:
         return self.training_process()
 
     def training_process(self) -> psutil.Process:
-        target = str(self.folder / RUNS)
-        for each in psutil.process_iter(["cmdline", "cwd"]):
-            words = each.info["cmdline"] or []
-            # Snakemake runs a copy of the script; what it works on is in its log, which it holds open.
-            if any("train_run" in word for word in words[1:]) and "snakemake" not in words:
-                with contextlib.suppress(psutil.Error):
-                    if any(
-                        file.path.endswith(f"{self.name}/logs/train_run/tiny/weighted_ce/mlp/seed-{self.seed}.log")
-                        for file in each.open_files()
-                    ):
-                        return each
-        raise NotSurvivedError(f"no process trains {target}/seed-{self.seed}; the moment was missed")
+        # It holds its log open.
+        log = f"{self.name}/logs/train_run/tiny/weighted_ce/mlp/seed-{self.seed}.log"
+        for each in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if any(file.path.endswith(log) for file in each.open_files()):
+                    return each
+        raise NotSurvivedError(f"no process trains {self.folder / RUNS}/seed-{self.seed}; the moment was missed")
 
     def slurm_job(self) -> str:
         """The Slurm job in which the run trains."""

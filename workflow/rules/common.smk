@@ -21,6 +21,8 @@ from terralucas.backbones.feature_kinds import kind_of_features
 
 # What becomes of SLURM jobs of earlier starts: a setting of the site, which a profile sets, and not of the study.
 EARLIER_JOBS = config.pop("earlier_jobs", "cancel")
+# Whether jobs are forked from a process that has imported what they need; a profile can turn it off.
+FORK_JOBS = config.pop("fork_jobs", True)
 # The configuration of the user, before the defaults are filled in.
 WRITTEN = copy.deepcopy(config)
 try:

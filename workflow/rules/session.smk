@@ -5,6 +5,7 @@ import os
 from _cluster import prepare_cluster, temporary_folders
 from _dry_run import end_dry_run, hide_jobs
 from _finished_runs import describe_danger, patch_deletion
+from _fork_jobs import fork_jobs
 from _interpreter import describe_path
 from _leftovers import remove_study_leftovers, tidy_up_at_exit
 from _missing_files import fail_without_job
@@ -46,6 +47,8 @@ if workflow.is_main_process:
     else:
         atexit.register(tidy_up_at_exit, workflow, Path(RESULTS), RECORDS)
 # In every process that starts jobs: here, and on the nodes.
+if FORK_JOBS:
+    fork_jobs(workflow)
 UNPROTECTED = patch_deletion()
 if not workflow.is_main_process:
     atexit.register(fail_without_job, workflow)

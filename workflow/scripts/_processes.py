@@ -10,6 +10,9 @@ import psutil
 
 _PAUSE_S = 0.05
 
+# Name of the process that jobs are forked from; it ends with the process that started it.
+FORK_SERVER = "fork_server"
+
 
 def end_children(patience_s: float) -> None:
     """End all processes that this one started, and those that they started: SIGTERM, and SIGKILL for what is left.
@@ -20,7 +23,7 @@ def end_children(patience_s: float) -> None:
     Args:
         patience_s: how long they have after SIGTERM, all together.
     """
-    living = psutil.Process().children(recursive=True)
+    living = [process for process in psutil.Process().children(recursive=True) if not _is_fork_server(process)]
     _send(signal.SIGTERM, living)
     deadline = time.monotonic() + patience_s
     while (living := [process for process in living if _lives(process)]) and time.monotonic() < deadline:
@@ -33,6 +36,13 @@ def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
         # It is gone, or another user's: the others must be ended all the same.
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             process.send_signal(number)
+
+
+def _is_fork_server(process: psutil.Process) -> bool:
+    try:
+        return process.name() == FORK_SERVER
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _lives(process: psutil.Process) -> bool:

@@ -1,0 +1,164 @@
+"""Scripts that are forked from a process with the imports of most jobs: they run and end as scripts of their own do."""
+
+import json
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from snakemake.script import PythonScript
+
+import _fork_jobs
+from _processes import FORK_SERVER, end_children
+
+pytestmark = pytest.mark.slow
+
+TELL = """
+import json, multiprocessing, os, signal, sys, tempfile
+import psutil, torch
+parents = [each.name() for each in psutil.Process().parents()]
+told = {
+    "name": __name__, "argv": sys.argv, "folder": os.getcwd(), "temporary": tempfile.gettempdir(),
+    "variable": os.environ["OMP_NUM_THREADS"], "threads": torch.get_num_threads(), "parent": parents[0],
+    "start": multiprocessing.get_start_method(), "process": psutil.Process().name(),
+    "stop": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
+    "interrupt": signal.getsignal(signal.SIGINT) == signal.default_int_handler,
+}
+open(sys.argv[0] + ".json", "w").write(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server():
+    assert _fork_jobs._is_server_ready()
+
+
+def script_of(**resources):
+    return SimpleNamespace(threads=1, rulename="train_run", resources=resources, bench_record=None)
+
+
+def run(folder, text, **resources):
+    path = folder / "script.py"
+    path.write_text(text)
+    _fork_jobs._run(script_of(**resources), str(path))
+    return path
+
+
+def test_a_script_finds_what_it_would_find_as_a_program(tmp_path):
+    path = run(tmp_path, TELL, tmpdir=str(tmp_path))
+    assert json.loads(path.with_suffix(".py.json").read_text()) == {
+        "name": "__main__",
+        "argv": [str(path)],
+        "folder": str(Path.cwd()),
+        "temporary": str(tmp_path),
+        "variable": "1",
+        "threads": 1,
+        "parent": FORK_SERVER,
+        "start": "fork",
+        "process": "train_run",
+        "stop": True,
+        "interrupt": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("import sys; sys.exit(3)", 3),
+        ("raise ValueError('wrong')", 1),
+        ("import os; os._exit(143)", 143),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 128 + signal.SIGKILL),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 128 + signal.SIGTERM),
+    ],
+)
+def test_how_a_script_ended_is_known(tmp_path, text, status):
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        run(tmp_path, text)
+    assert error.value.returncode == status
+
+
+def test_scripts_that_end_at_the_same_time_are_told_apart(tmp_path):
+    statuses = [0, 7] * 20
+    found = {}
+
+    def one(number):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        try:
+            run(folder, f"import sys; sys.exit({statuses[number]})")
+            found[number] = 0
+        except subprocess.CalledProcessError as error:
+            found[number] = error.returncode
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(len(statuses))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert [found[number] for number in range(len(statuses))] == statuses
+
+
+def test_ending_what_this_process_started_spares_the_server_and_waits_for_the_script(tmp_path):
+    """SLURM's SIGTERM reaches the server, too, which must live to tell how its scripts ended."""
+    saved = tmp_path / "saved"
+    text = f"""
+import signal, sys, time
+def save(*_):
+    time.sleep(0.3)
+    open({str(saved)!r}, "w").write("saved")
+    sys.exit(5)
+signal.signal(signal.SIGTERM, save)
+open({str(saved)!r} + ".ready", "w").close()
+time.sleep(60)
+"""
+    ended = {}
+
+    def one():
+        with pytest.raises(subprocess.CalledProcessError) as error:
+            run(tmp_path, text)
+        ended["status"] = error.value.returncode
+
+    thread = threading.Thread(target=one)
+    thread.start()
+    ready = tmp_path / "saved.ready"
+    while not ready.exists():
+        assert thread.is_alive()
+    (server,) = [each for each in psutil.Process().children() if each.name() == FORK_SERVER]
+    server.terminate()
+    end_children(60)
+    thread.join(60)
+    assert (saved.read_text(), ended["status"]) == ("saved", 5)
+    assert server.is_running()
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """What is executed, as Snakemake does it and as a fork."""
+    calls = []
+    monkeypatch.setattr(PythonScript, "execute_script", lambda self, fname, edit=False: calls.append("own"))
+    monkeypatch.setattr(_fork_jobs, "_run", lambda script, path: calls.append("fork"))
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("workflow", "script", "expected"),
+    [
+        ({"jobs": 2}, {}, "fork"),
+        ({"jobs": 1}, {}, "own"),
+        ({"jobs": 2, "local_exec": False}, {}, "own"),
+        ({"jobs": 2, "local_exec": False, "is_main_process": False}, {}, "fork"),
+        ({"jobs": 2}, {"conda_env": "environment"}, "own"),
+        ({"jobs": 2}, {"container_img": "image"}, "own"),
+    ],
+)
+def test_scripts_are_forked_where_that_pays(executed, workflow, script, expected):
+    jobs = workflow.pop("jobs")
+    workflow = {"local_exec": True, "is_main_process": True} | workflow
+    dag = SimpleNamespace(needrun_jobs=lambda: range(jobs))
+    _fork_jobs.fork_jobs(SimpleNamespace(dag=dag, **workflow))
+    script = SimpleNamespace(**{"conda_env": None, "container_img": None, "env_modules": None} | script)
+    PythonScript.execute_script(script, "script.py")
+    assert executed == [expected]

@@ -1,0 +1,118 @@
+"""Starts the scripts of rules as forks of one process that has imported what most of them need.
+
+A process that only trains a head spends more time on importing PyTorch than on training. Python's own fork server does
+the work (`multiprocessing`, start method `forkserver`): it is started with the first job of a process of Snakemake, on
+this machine or in a job of a cluster, and ends with that process. Nothing in it uses a GPU or starts a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from multiprocessing import connection, forkserver, get_context
+from pathlib import Path
+from typing import Any
+
+from snakemake.benchmark import benchmarked
+from snakemake.script import PythonScript
+
+from _forked_script import THREAD_VARIABLES, run_script
+from _signatures import require_parameters
+from terralucas.errors import StudyError
+
+# Imported once; its own imports are those of most jobs.
+PRELOADED = "_preloaded"
+
+_context = get_context("forkserver")
+_lock = threading.Lock()
+
+
+def fork_jobs(workflow: Any) -> None:
+    """Let scripts of rules be forked where that pays.
+
+    A Snakemake with other functions than those that were tested starts its scripts as before.
+    """
+    # macOS forbids forks after some imports.
+    if sys.platform != "linux":
+        return
+    try:
+        require_parameters(PythonScript, "execute_script", ("self", "fname", "edit"))
+    except StudyError:
+        return
+    execute = PythonScript.execute_script
+
+    def execute_script(self: Any, fname: str, edit: bool = False) -> None:
+        in_other_environment = self.conda_env or self.container_img or self.env_modules
+        if in_other_environment or not _does_pay(workflow) or not _is_server_ready():
+            execute(self, fname, edit=edit)
+        else:
+            _run(self, fname)
+
+    PythonScript.execute_script = execute_script
+
+
+def _does_pay(workflow: Any) -> bool:
+    """Return whether this process of Snakemake has several jobs, and is not the one that submits to a cluster.
+
+    The latter trains nothing, and would keep PyTorch in the memory of a login node until the study ends.
+    """
+    if workflow.is_main_process and not workflow.local_exec:
+        return False
+    jobs = iter(workflow.dag.needrun_jobs())
+    return next(jobs, None) is not None and next(jobs, None) is not None
+
+
+def _is_server_ready() -> bool:
+    """Start the fork server with the first job; return whether it runs."""
+    with _lock:
+        _context.set_forkserver_preload([PRELOADED])
+        try:
+            # The server has the environment of this process; its modules are found by PYTHONPATH alone.
+            with _environment({"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}):
+                forkserver.ensure_running()
+        except OSError:
+            return False
+    return True
+
+
+def _run(script: Any, path: str) -> None:
+    """Run a script in a process of its own, as Snakemake's shell would.
+
+    Raises:
+        CalledProcessError: the script ended with an error.
+    """
+    threads = str(script.threads)
+    environment = dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, threads)
+    if folder := script.resources.get("tmpdir"):
+        environment |= dict.fromkeys(("TMPDIR", "TMP", "TEMPDIR", "TEMP"), str(folder))
+    process = _context.Process(target=run_script, args=(path, script.rulename, environment, script.threads))
+    # The start of one process also looks which others ended, and reads their status.
+    with _lock:
+        process.start()
+    record = script.bench_record
+    with nullcontext() if record is None else benchmarked(process.pid, record):
+        connection.wait([process.sentinel])
+    with _lock:
+        process.join()
+    status = process.exitcode
+    if status:
+        # A shell reports a signal so.
+        raise subprocess.CalledProcessError(status if status > 0 else 128 - status, f"{sys.executable} {Path(path)}")
+
+
+@contextmanager
+def _environment(changes: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,23 @@
+"""What the fork server imports once for all jobs (`_fork_jobs`)."""
+
+import signal
+from pathlib import Path
+
+# It sets a variable that tqdm reads when it is imported.
+import _job  # noqa: F401  # isort: skip
+
+# The preamble that Snakemake writes into each script.
+import snakemake.iocontainers
+import snakemake.logging  # noqa: F401
+
+# What most jobs import: PyTorch, pandas, PyArrow, scikit-learn and the core.
+import terralucas.controls.run
+import terralucas.training.frozen
+import terralucas.training.run  # noqa: F401
+from _processes import FORK_SERVER
+
+Path("/proc/self/comm").write_text(FORK_SERVER)
+
+# SLURM sends it to all processes of a job. The server must live until its jobs have saved their progress, because it
+# tells how they ended.
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
