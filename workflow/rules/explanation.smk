@@ -37,6 +37,7 @@ rule explain:
     input:
         record=f"{SELECTED}/selection.yaml",
         importance=f"{SELECTED}/importance.csv",
+        by_seed=f"{SELECTED}/importance_by_seed.csv",
         occlusion=f"{SELECTED}/occlusion.json",
     output:
         page=f"{SELECTED}/explained.html",

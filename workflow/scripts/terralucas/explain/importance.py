@@ -19,6 +19,7 @@ from terralucas.randomness import Stream, generator
 from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.weighted_scores import chip_terms, weighted_sums
 from terralucas.tables.scores import SCORES
+from terralucas.tables.vocabulary import BAND_GROUP, SINGLE_BAND
 
 METRICS = ("macro_accuracy", "micro_accuracy", "nll")
 # Parts of the spectrum of Sentinel-2's bands, in TerraMind's names.
@@ -28,7 +29,6 @@ GROUPS = {
     "near infrared": ("NIR_BROAD", "NIR_NARROW", "WATER_VAPOR"),
     "short-wave infrared": ("SWIR_1", "SWIR_2"),
 }
-GROUP, BAND = "group", "band"
 
 Predict = Callable[[np.ndarray], np.ndarray]
 Read = Callable[[int], np.ndarray]
@@ -71,8 +71,8 @@ class BandSet:
 def band_sets(bands: Sequence[str]) -> list[BandSet]:
     """Return the groups of which a study has a band, then its single bands."""
     order = list(bands)
-    groups = [(GROUP, name, tuple(band for band in order if band in members)) for name, members in GROUPS.items()]
-    sets = [entry for entry in groups if entry[2]] + [(BAND, band, (band,)) for band in order]
+    groups = [(BAND_GROUP, name, tuple(band for band in order if band in members)) for name, members in GROUPS.items()]
+    sets = [entry for entry in groups if entry[2]] + [(SINGLE_BAND, band, (band,)) for band in order]
     return [BandSet(kind, name, own, tuple(order.index(band) for band in own)) for kind, name, own in sets]
 
 
@@ -101,8 +101,7 @@ def stratified_sample(labels: np.ndarray, most: int, random: np.random.Generator
         open_classes = np.flatnonzero(taken < sizes)
         taken[min(open_classes, key=lambda place: (taken[place], -sizes[place]))] += 1
     drawn = [
-        random.permutation(np.flatnonzero(labels == label))[:count]
-        for label, count in zip(classes, taken, strict=True)
+        random.permutation(np.flatnonzero(labels == label))[:count] for label, count in zip(classes, taken, strict=True)
     ]
     return np.sort(np.concatenate(drawn))
 
