@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ GROUPS = {
 
 Predict = Callable[[np.ndarray], np.ndarray]
 Read = Callable[[int], np.ndarray]
+Positions = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class BandSet:
     kind: str
     name: str
     bands: tuple[str, ...]
-    positions: tuple[int, ...]
+    positions: Positions
 
 
 def band_sets(bands: Sequence[str]) -> list[BandSet]:
@@ -135,58 +137,71 @@ def permutation_importance(
         the permutations; positive if the permuted chips are predicted worse), sd_permutations, permutations, chips,
         test_chips.
     """
-    sets = band_sets(bands)
     chosen = stratified_sample(test.labels, sampling.chips, generator(seed, Stream.IMPORTANCE))
     chosen = chosen[np.argsort(test.labels[chosen], kind="stable")]
-    labels, n_classes = test.labels[chosen], test.logits.shape[1]
-    weights = np.bincount(test.labels, minlength=n_classes) / np.maximum(np.bincount(labels, minlength=n_classes), 1)
-
-    def score(logits: list[np.ndarray]) -> np.ndarray:
-        terms = chip_terms(labels, np.concatenate(logits))
-        sums = weighted_sums(weights[labels][None], labels, terms, n_classes)
-        return np.array([SCORES[name].formula(sums)[0] for name in METRICS])
-
+    scores = partial(_weighted_scores, test.labels, chosen, test.logits.shape[1])
     unchanged = []
     for batch in read_batches(read, test.chips[chosen].tolist(), sampling.batch_size, sampling.threads):
         unchanged.append(predict(np.stack(batch)))
         advance(len(batch))
-    baseline = score(unchanged)
-    losses: dict[tuple[int, ...], list[np.ndarray]] = {each.positions: [] for each in sets}
+    baseline = scores(unchanged)
+    sets = band_sets(bands)
+    losses: dict[Positions, list[np.ndarray]] = {each.positions: [] for each in sets}
     signs = np.array([1.0 if SCORES[name].higher_is_better else -1.0 for name in METRICS])
     for permutation in range(sampling.permutations):
         order = generator(seed, Stream.IMPORTANCE, 1 + permutation).permutation(len(test.chips))
-        pairs = zip(test.chips[chosen].tolist(), test.chips[order[chosen]].tolist(), strict=True)
-        logits: dict[tuple[int, ...], list[np.ndarray]] = {positions: [] for positions in losses}
-        read_pair = lambda pair: (read(pair[0]), read(pair[1]))  # noqa: E731
-        for read_pairs in read_batches(read_pair, pairs, sampling.batch_size, sampling.threads):
-            chips, others = (np.stack(side) for side in zip(*read_pairs, strict=True))
-            for positions, gathered in logits.items():
-                permuted = chips.copy()
-                permuted[:, positions] = others[:, positions]
-                gathered.append(predict(permuted))
-                advance(len(chips))
-        for positions, gathered in logits.items():
-            losses[positions].append(signs * (baseline - score(gathered)))
-    several = sampling.permutations > 1
-    return [
-        {
-            "kind": each.kind,
-            "name": each.name,
-            "bands": " ".join(each.bands),
-            "seed": seed,
-            "metric": metric,
-            "score": baseline[number],
-            "loss": float(np.mean([loss[number] for loss in losses[each.positions]])),
-            "sd_permutations": float(np.std([loss[number] for loss in losses[each.positions]], ddof=1))
-            if several
-            else np.nan,
-            "permutations": sampling.permutations,
-            "chips": len(chosen),
-            "test_chips": len(test.chips),
-        }
-        for each in sets
-        for number, metric in enumerate(METRICS)
-    ]
+        pairs = list(zip(test.chips[chosen].tolist(), test.chips[order[chosen]].tolist(), strict=True))
+        for positions, logits in _permuted_logits(predict, read, pairs, list(losses), sampling, advance).items():
+            losses[positions].append(signs * (baseline - scores(logits)))
+    rows = []
+    for each in sets:
+        values = np.array(losses[each.positions])
+        spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(len(METRICS), np.nan)
+        for metric, score, loss, sd in zip(METRICS, baseline, values.mean(axis=0), spread, strict=True):
+            rows.append(
+                {"kind": each.kind, "name": each.name, "bands": " ".join(each.bands), "seed": seed, "metric": metric}
+                | {"score": score, "loss": loss, "sd_permutations": sd, "permutations": sampling.permutations}
+                | {"chips": len(chosen), "test_chips": len(test.chips)}
+            )
+    return rows
+
+
+def _permuted_logits(
+    predict: Predict,
+    read: Read,
+    pairs: Sequence[tuple[int, int]],
+    positions: Sequence[Positions],
+    sampling: Sampling,
+    advance: Callable[[int], object],
+) -> dict[Positions, list[np.ndarray]]:
+    """Return the logits of chips, in batches, whose bands at some positions come from the other chip of a pair."""
+    logits: dict[Positions, list[np.ndarray]] = {each: [] for each in positions}
+    read_pair = lambda pair: (read(pair[0]), read(pair[1]))  # noqa: E731
+    for batch in read_batches(read_pair, pairs, sampling.batch_size, sampling.threads):
+        chips, others = (np.stack(side) for side in zip(*batch, strict=True))
+        for each, gathered in logits.items():
+            permuted = chips.copy()
+            permuted[:, each] = others[:, each]
+            gathered.append(predict(permuted))
+            advance(len(chips))
+    return logits
+
+
+def _weighted_scores(
+    labels: np.ndarray, chosen: np.ndarray, n_classes: int, logits: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Return the scores `METRICS` of chosen chips, each class with the weight of all its chips.
+
+    Args:
+        labels: (n,) class indices of all test chips.
+        chosen: positions of the chosen chips, in the order of their classes.
+        n_classes: number of classes K.
+        logits: batches of the logits of the chosen chips.
+    """
+    own = labels[chosen]
+    weights = np.bincount(labels, minlength=n_classes) / np.maximum(np.bincount(own, minlength=n_classes), 1)
+    sums = weighted_sums(weights[own][None], own, chip_terms(own, np.concatenate(logits)), n_classes)
+    return np.array([SCORES[name].formula(sums)[0] for name in METRICS])
 
 
 def summarise(by_seed: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from terralucas.files import write_text
 from terralucas.report.html_page import render_page
 from terralucas.report.page_tables import Column, PageTable, Row, TableCell, data_uri
 from terralucas.report.sections.gallery import KINDS, chip_card, stretch_text
-from terralucas.report.wording import count_text, list_text
+from terralucas.report.wording import count_text
 from terralucas.tables.scores import PERCENT, PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import BAND_GROUP, RECIPE
 
@@ -106,9 +106,9 @@ def _importance_table(importance: pd.DataFrame) -> PageTable:
         cells += [_loss_cell(of_metric.loc[metric], metric) for metric in metrics]
         rows.append(Row((name,), cells))
     caption = (
-        "Loss of the scores when bands come from another test chip, mean over seeds and permutations; negative: better. "
-        "Below it: the lowest and highest seed, the standard deviation over the seeds, and the standard error that comes "
-        "from the number of permutations."
+        "Loss of the scores when bands come from another test chip, mean over seeds and permutations; negative means "
+        "better. Below it: the lowest and highest seed, the standard deviation over the seeds, and the standard error "
+        "that comes from the number of permutations."
     )
     return PageTable(caption, columns, rows, Column("Permuted", "groups, then single bands", is_text=True))
 
@@ -132,8 +132,8 @@ def _sampling(importance: pd.DataFrame) -> str:
     if row["chips"] == row["test_chips"]:
         return f"{text}all {row['test_chips']:,} test chips."
     return (
-        f"{text}{row['chips']:,} of {row['test_chips']:,} test chips, of each class as equal a number as possible. In the "
-        "scores, each class counts as often as it has test chips."
+        f"{text}{row['chips']:,} of {row['test_chips']:,} test chips, of each class as equal a number as possible. "
+        "In the scores, each class counts as often as it has test chips."
     )
 
 
@@ -159,14 +159,14 @@ def _classes(occlusion: Mapping[str, Any], names: Sequence[str], strongest: floa
 def _card(chip: Mapping[str, Any], names: Sequence[str], strongest: float) -> dict[str, Any]:
     fall = np.array(chip["fall"])
     row, column = np.unravel_index(fall.argmax(), fall.shape)
-    place = list_text([_THIRDS[axis][3 * int(at) // len(fall)] for axis, at in enumerate((row, column))])
+    place = " ".join(_THIRDS[axis][3 * int(at) // len(fall)] for axis, at in enumerate((row, column)))
     largest = PERCENT.text(fall.max())
     return {
         **chip_card(chip, names),
         "map": data_uri(_heat_map(fall, strongest), "image/png"),
         "largest": f"largest fall {largest} points",
-        "map_alternative": f"Where hiding a square changes the probability of {names[chip['predicted']]}: it falls most, "
-        f"by {largest} points, in the {place.replace(' and ', ' ')}.",
+        "map_alternative": f"Where hiding a square changes the probability of {names[chip['predicted']]}: "
+        f"it falls most, by {largest} points, in the {place}.",
     }
 
 
