@@ -34,8 +34,8 @@ def test_the_probability_of_another_class_rises_there(chip):
 
 def test_a_hidden_square_has_the_mean_reflectance(chip):
     filling = np.array([0.3, 0.7], dtype=np.float32)
-    copies = occlude(chip, filling)
-    for copy, (row, column) in zip(copies, window_places(32), strict=True):
+    places = window_places(32)
+    for copy, (row, column) in zip(occlude(chip, places, filling), places, strict=True):
         inside = copy[:, row : row + 16, column : column + 16]
         assert (inside == filling[:, None, None]).all()
         rest = copy.copy()
@@ -44,9 +44,13 @@ def test_a_hidden_square_has_the_mean_reflectance(chip):
     assert occlusion_loss(predict, chip, 0, np.array([0.0, 1.0]), 4) == pytest.approx(np.zeros((4, 4)), abs=1e-6)
 
 
-@pytest.mark.parametrize(("side", "cells", "windows"), [(16, 2, 1), (32, 4, 9), (64, 8, 49)])
+@pytest.mark.parametrize(
+    ("side", "cells", "windows"), [(16, 2, 1), (32, 4, 9), (64, 8, 49), (256, 32, 961), (512, 32, 961), (528, 16, 225)]
+)
 def test_every_cell_is_covered(side, cells, windows):
-    found = occlusion_loss(lambda chips: np.zeros((len(chips), 2)), np.ones((2, side, side)), 0, np.zeros(2), 64)
+    found = occlusion_loss(
+        lambda chips: np.zeros((len(chips), 2)), np.ones((1, side, side), dtype=np.float32), 0, np.zeros(1), 16
+    )
     assert found.shape == (cells, cells)
     assert np.isfinite(found).all()
     assert len(window_places(side)) == windows

@@ -58,7 +58,7 @@ def occlusion():
     nothing = {"typical": [], "hardest": [], "wrong": []}
     return {
         "schema_version": 1, "recipe": ["tiny", "ce", "mlp"], "bands": ["RED", "GREEN", "BLUE"], "brightest": 0.2,
-        "gamma": 1.6, "window_px": 16, "step_px": 8, "filling": {"RED": 0.1, "NIR_NARROW": 0.25},
+        "gamma": 1.6, "window_px": 16, "filling": {"RED": 0.1, "NIR_NARROW": 0.25},
         "classes": [
             {"n": 5, "right": 4, "kinds": nothing | {"typical": [0], "wrong": [3]}},
             {"n": 0, "right": 0, "kinds": nothing},

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from terralucas.device import autocast, pick_device
 from terralucas.evidence.gallery import make_gallery, mean_predictions
 from terralucas.explain.importance import Read, Sampling, count_passes, permutation_importance, summarise
-from terralucas.explain.occlusion import STEP_PX, WINDOW_PX, occlusion_loss, window_places
+from terralucas.explain.occlusion import occlusion_loss, window_places, window_side
 from terralucas.names import seed_of
 from terralucas.predict.ensemble import Ensemble
 from terralucas.predict.selected import Selected
@@ -88,7 +88,9 @@ def explain(
         gallery["chips"][place]["fall"] = np.round(np.mean(falls[place], axis=0), 4).tolist()
     table = tidy_table(by_seed)
     importance = tidy_table(summarise(table).to_dict("records"))
-    return Explanation(table, importance, _occlusion_record(gallery, shown, dict(zip(bands, filling, strict=True))))
+    window = window_side(int(selected.record["chip_side_px"]))
+    filled = dict(zip(bands, filling, strict=True))
+    return Explanation(table, importance, _occlusion_record(gallery, shown, filled, window))
 
 
 def _predictor(ensemble: Ensemble) -> Callable[[np.ndarray], np.ndarray]:
@@ -119,7 +121,9 @@ def _count_all(
     )
 
 
-def _occlusion_record(gallery: dict[str, Any], shown: Sequence[str], filling: Mapping[str, float]) -> dict[str, Any]:
+def _occlusion_record(
+    gallery: dict[str, Any], shown: Sequence[str], filling: Mapping[str, float], window: int
+) -> dict[str, Any]:
     """Return the content of occlusion.json: the gallery with its occluded chips alone."""
     classes = [
         entry | {"kinds": {kind: chosen[:1] for kind, chosen in entry["kinds"].items()}} for entry in gallery["classes"]
@@ -127,8 +131,7 @@ def _occlusion_record(gallery: dict[str, Any], shown: Sequence[str], filling: Ma
     return {
         "schema_version": SCHEMA_VERSION,
         **{name: gallery[name] for name in ("recipe", "bands", "brightest", "gamma")},
-        "window_px": WINDOW_PX,
-        "step_px": STEP_PX,
+        "window_px": window,
         "filling": {band: round(float(value), 5) for band, value in filling.items()},
         "classes": classes,
         "chips": {place: gallery["chips"][place] for place in shown},

@@ -105,7 +105,7 @@ def explanation_passes(
     """Return the largest number of chips that pass through the selected models to explain them.
 
     Each model predicts its test chips unchanged, and in each permutation with each band and group of bands. Of three
-    chips a class, squares at every eighth row and column are hidden.
+    chips a class, squares are hidden at every eighth row and column, at most at 32 × 32 places.
 
     Args:
         models: number of models.
@@ -116,7 +116,9 @@ def explanation_passes(
         chips: most test chips of a model that are predicted.
         permutations: number of permutations.
     """
-    return models * (min(chips, n_chips) * (1 + permutations * (n_bands + 4)) + 3 * n_classes * (side_px // 8) ** 2)
+    return models * (
+        min(chips, n_chips) * (1 + permutations * (n_bands + 4)) + 3 * n_classes * min(side_px // 8, 32) ** 2
+    )
 
 
 def training_memory_mb(work: Workload) -> int:
