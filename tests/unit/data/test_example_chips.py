@@ -52,7 +52,7 @@ def test_chips_are_digital_numbers_at_the_places_of_the_table(folder, spec):
 def test_the_same_code_writes_the_same_bytes(folder, tmp_path):
     write_example(tmp_path / "again")
     files = sorted(path.relative_to(folder) for path in folder.rglob("*.*"))
-    assert len(files) == 96 + 20 + 1
+    assert len(files) == 120 + 20 + 1
     assert all((tmp_path / "again" / file).read_bytes() == (folder / file).read_bytes() for file in files)
 
 

@@ -19,7 +19,7 @@ from terralucas.geography import EPSG
 
 # Codes of LUCAS classes that have enough of the simulated points, and the names that the table gives them.
 CLASSES = {1: "cropland", 3: "grassland", 4: "forest", 7: "artificial"}
-LABELLED_PER_CLASS, NEW_PER_CLASS = 24, 5
+LABELLED_PER_CLASS, NEW_PER_CLASS = 30, 5
 _POINTS, _SIZE_PX, _SEED = 600, 32, 7
 
 
