@@ -127,6 +127,20 @@ def test_equal_tables_give_equal_bytes(path, tmp_path):
     assert (tmp_path / "explained.html").read_bytes() == path.read_bytes()
 
 
+def test_one_seed_and_one_permutation_have_no_spread(tmp_path):
+    table, by_seed = importance()
+    alone = {"sd_seeds": np.nan, "se_permutations": np.nan, "n_seeds": 1, "permutations": 1, "chips": 300}
+    importance_figure(by_seed[by_seed["seed"] == 0], tmp_path / "importance.svg")
+    record = RECORD | {"metric": "mcc", "chips": {"simulated": False}, "weights": {"source": "huggingface"}}
+    build_explained(record, table.assign(**alone), occlusion(), tmp_path / "importance.svg", tmp_path / "page.html")
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert "nan" not in text
+    assert "near infrared costs most macro accuracy when permuted: 30.0 points." in text
+    assert "1 model, each on its own test chips; 1 permutation; all 300 test chips." in text
+    assert "seeds −2.0" not in text
+    assert "Read this first" not in text
+
+
 # A page around the page that reads it in frames; the page's own rules let no other script in.
 AROUND = """<!DOCTYPE html><body><script>
 const seen = {};
