@@ -109,6 +109,18 @@ def test_each_occluded_chip_has_a_picture_and_a_map_with_words(page):
     assert "Confidently wrong" in page.text
 
 
+def test_a_probability_that_falls_nowhere_has_no_largest_fall(tmp_path):
+    table, by_seed = importance()
+    importance_figure(by_seed, tmp_path / "importance.svg")
+    found = occlusion()
+    found["chips"]["0"]["fall"] = (-0.1 * np.ones((8, 8))).tolist()
+    build_explained(RECORD, table, found, tmp_path / "importance.svg", tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert page.attributes("img")[2]["alt"].endswith("the probability of Grass & <shrubs>: it falls nowhere.")
+    assert page.text.count("falls nowhere") == 1
+    assert page.text.count("largest fall 25.0 points") == 1
+
+
 def test_the_map_is_orange_where_the_probability_falls_and_white_where_nothing_changes(page):
     source = page.attributes("img")[2]["src"]
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))).astype(int)

@@ -158,15 +158,15 @@ def _classes(occlusion: Mapping[str, Any], names: Sequence[str], strongest: floa
 
 def _card(chip: Mapping[str, Any], names: Sequence[str], strongest: float) -> dict[str, Any]:
     fall = np.array(chip["fall"])
-    row, column = np.unravel_index(fall.argmax(), fall.shape)
-    place = " ".join(_THIRDS[axis][3 * int(at) // len(fall)] for axis, at in enumerate((row, column)))
-    largest = PERCENT.text(fall.max())
+    places = np.unravel_index(fall.argmax(), fall.shape)
+    place = " ".join(_THIRDS[axis][3 * int(at) // len(fall)] for axis, at in enumerate(places))
+    points = f"{PERCENT.text(fall.max())} points"
     return {
         **chip_card(chip, names),
         "map": data_uri(_heat_map(fall, strongest), "image/png"),
-        "largest": f"largest fall {largest} points",
+        "largest": f"largest fall {points}" if fall.max() > 0 else "falls nowhere",
         "map_alternative": f"Where hiding a square changes the probability of {names[chip['predicted']]}: "
-        f"it falls most, by {largest} points, in the {place}.",
+        + (f"it falls most, by {points}, in the {place}." if fall.max() > 0 else "it falls nowhere."),
     }
 
 
