@@ -1,8 +1,8 @@
-# Two commands on a fresh machine: make demo, make test. Each sets up what it needs by itself.
+# Three commands on a fresh machine: make demo, make example, make test. Each sets up what it needs by itself.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-python drill overhead lint format manual lock bench against throughput coverage clean
+.PHONY: help setup demo example test test-fast test-python drill overhead lint format manual lock bench against throughput coverage clean
 
 # Of the supported versions (README.md).
 PYTHON ?= python3
@@ -26,6 +26,15 @@ setup: .venv/ready ## create .venv from requirements.lock
 
 demo: .venv/ready ## the whole study on simulated chips: results/demo/report.html (minutes)
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
+
+# The commands of docs/own-data.md.
+example: .venv/ready ## chips of one's own, from a folder and a table to a report and predictions (minutes)
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m terralucas.data.example_chips results/example-chips
+	@$(BIN)/snakemake --cores $(CORES) results/example/report.html
+	@$(BIN)/snakemake --cores $(CORES) --configfile config/example.yaml -- select
+	@$(BIN)/snakemake --cores $(CORES) --configfile config/example.yaml --config 'predict={input: results/example-chips/new}' -- predict
+	@printf 'Report:      %s\nSelection:   %s\nPredictions: %s\n' results/example/report.html \
+		results/example/selected/selection.yaml results/example/predictions/new/predictions.parquet
 
 # Three workers on two cores, because the tests of Slurm mostly wait.
 test: .venv/ready ## all tests

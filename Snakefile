@@ -18,6 +18,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/controls.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/selection.smk"
+include: "workflow/rules/explanation.smk"
 include: "workflow/rules/prediction.smk"
 include: "workflow/rules/session.smk"
 

@@ -28,6 +28,7 @@ def test_without_a_configfile_it_is_the_study(project):
 
 def test_a_target_names_its_study(project):
     assert project.planned("results/demo/report.html")["train_run"] == 40
+    assert project.planned("results/example/report.html")["train_run"] == 12, "before its chips are there"
     single = project.planned("results/demo/runs/tiny/weighted_ce/mlp/seed-3/metrics.json")
     assert (single["train_run"], single["split_chips"], single["extract_features"]) == (1, 1, 1)
     assert "build_report" not in single

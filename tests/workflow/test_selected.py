@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -84,6 +85,29 @@ def test_the_selected_models_predict_what_the_study_recorded(selected):
     quoted = record["scores"]["values"]["macro_accuracy"]
     assert quoted["value"] == pytest.approx(summary.loc[("all", "macro_accuracy"), "pooled"], abs=1e-6)
     assert quoted["high"] == pytest.approx(summary.loc[("all", "macro_accuracy"), "crossed_high"], abs=1e-6)
+
+
+def test_what_mattered_is_shown_for_the_selected_models(selected):
+    given = "explain={chips: 24, permutations: 2}"
+    output = selected.snakemake(*CONFIG, "--config", given, "--", "explain").output
+    folder = results(selected) / "selected"
+    assert f"What mattered is at {folder / 'explained.html'}" in output
+    table = pd.read_csv(folder / "importance.csv")
+    # Visible, near and short-wave infrared; six bands; three scores.
+    assert len(table) == (3 + 6) * 3
+    assert table["chips"].eq(2 * 24).all()
+    assert table["test_chips"].eq(400).all()
+    assert pd.read_csv(folder / "importance_by_seed.csv")["seed"].unique().tolist() == [0, 1]
+    occlusion = json.loads((folder / "occlusion.json").read_text(encoding="utf-8"))
+    assert {np.shape(chip["fall"]) for chip in occlusion["chips"].values()} == {(4, 4)}
+    chosen = [place for entry in occlusion["classes"] for kind in entry["kinds"].values() for place in kind]
+    assert sorted(occlusion["chips"]) == sorted(map(str, chosen))
+    page = (folder / "explained.html").read_text(encoding="utf-8")
+    assert "The chips are simulated" in page
+    assert len(page.encode()) < 3e6
+    assert not re.search(r"(src|href)=.https?:", page)
+    planned = selected.planned(*CONFIG, "--config", given, "--", "explain")
+    assert planned == {}, "nothing has changed"
 
 
 def test_held_out_coverage_is_given_for_each_class(selected):

@@ -262,7 +262,7 @@ rule build_report:
         runtime=30,
     params:
         code=code_fingerprint("build_report"),
-        config={key: value for key, value in without_secrets(config).items() if key != "predict"},
+        config={key: value for key, value in without_secrets(config).items() if key not in ("explain", "predict")},
         registration=f"{RESULTS}/registration.json",
         tables=[*TABLES, *EVIDENCE],
         figures=list(FIGURES),

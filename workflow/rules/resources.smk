@@ -1,6 +1,7 @@
 # Memory, time and GPUs that rules request.
 from terralucas.study.job_limits import (
     Workload,
+    explanation_passes,
     features_memory_mb,
     features_minutes,
     dataset_size,
@@ -27,6 +28,18 @@ def selection_resource(function, *arguments):
     """Return a resource function for a pass of all chips through the models of any recipe: the largest of the grid."""
     return lambda wildcards, attempt: attempt * max(
         function(get_workload(backbone, "tokens"), *arguments) * (len(GRID["seeds"]) if backbone in TUNED else 1)
+        for backbone in GRID["backbones"]
+    )
+
+
+def explanation_resource(function, *arguments):
+    """Return a resource function for `explain_models` with the models of any recipe: the largest of the grid."""
+    chips, side_px = dataset_size(Path(RESULTS, "data", "chips.parquet"))
+    passes = explanation_passes(
+        len(GRID["seeds"]), chips, side_px, len(DATASET["bands"]), len(DATASET["classes"]), **config["explain"]
+    )
+    return lambda wildcards, attempt: attempt * max(
+        function(Workload(config["backbones"][backbone]["model"], passes, side_px, "tokens"), *arguments)
         for backbone in GRID["backbones"]
     )
 

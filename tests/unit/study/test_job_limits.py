@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 from terralucas.study.job_limits import (
     Workload,
     dataset_size,
+    explanation_passes,
     features_memory_mb,
     features_minutes,
     training_memory_mb,
@@ -38,6 +39,12 @@ def test_more_work_asks_for_more():
     assert features_minutes(work("large"), 1, 0) > features_minutes(work("tiny"), 1, 0)
     assert features_minutes(work("large"), 8, 0) < features_minutes(work("large"), 1, 0)
     assert features_memory_mb(work("large")) > features_memory_mb(work("base"))
+
+
+def test_an_explanation_asks_for_all_that_passes_through_the_models():
+    # 5 models with 200 chips, unchanged and 5 times with 6 bands and 4 groups; 30 chips with 28 × 28 squares each.
+    assert explanation_passes(5, 1994, 224, 6, 10, chips=200, permutations=5) == 5 * (200 * 51 + 30 * 784)
+    assert explanation_passes(5, 100, 224, 6, 10, chips=200, permutations=5) == 5 * (100 * 51 + 30 * 784)
 
 
 def test_the_studys_requests_leave_room_over_what_was_measured():

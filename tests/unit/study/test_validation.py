@@ -46,7 +46,7 @@ def test_shipped_configs_are_valid_and_named_as_their_study(path):
     assert config["study"] == path.stem or path.stem == "config"
 
 
-@pytest.mark.parametrize(("name", "runs"), [("config", 80), ("demo", 40), ("notebook", 20)])
+@pytest.mark.parametrize(("name", "runs"), [("config", 80), ("demo", 40), ("notebook", 20), ("example", 12)])
 def test_number_of_runs(name, runs):
     config = resolve(load(name))
     assert len(recipes(config)) * len(config["grid"]["seeds"]) == runs

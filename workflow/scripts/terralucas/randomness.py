@@ -19,6 +19,7 @@ class Stream(IntEnum):
     AUGMENTATION = 6
     SPATIAL = 7
     CALIBRATED = 8
+    IMPORTANCE = 9
 
 
 def generator(seed: int, stream: Stream, part: int = 0) -> np.random.Generator:

@@ -143,12 +143,12 @@ def _members(points: list[Point], landscape: Landscape, seed: int) -> Iterator[t
             yield f"{folder}/", None
             yield f"{folder}/._{point.point_id}.tif", APPLE_DOUBLE
         chip = landscape.draw(point, np.random.default_rng([seed, 1, index]))
-        yield f"{point.code}/{point.point_id}.tif", _geotiff(chip, point)
+        yield f"{point.code}/{point.point_id}.tif", geotiff(chip, point)
     yield f"{ROOT}.tar.gz", copy_of_itself[: len(copy_of_itself) // 2]
     yield "chips_LC_class.csv", labels
 
 
-def _geotiff(chip: np.ndarray, point: Point) -> bytes:
+def geotiff(chip: np.ndarray, point: Point) -> bytes:
     """Return a GeoTIFF of a chip (B, H, W), centred on its point."""
     bands, height, width = chip.shape
     west, north = point.easting_m - width * PIXEL_M / 2, point.northing_m + height * PIXEL_M / 2
@@ -157,7 +157,7 @@ def _geotiff(chip: np.ndarray, point: Point) -> bytes:
         "count": bands,
         "height": height,
         "width": width,
-        "dtype": "float32",
+        "dtype": str(chip.dtype),
         "crs": _crs(),
         "transform": Affine(PIXEL_M, 0, west, 0, -PIXEL_M, north),
         "interleave": "band",

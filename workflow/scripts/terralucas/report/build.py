@@ -5,24 +5,20 @@ The same tables, figures and context give a file with the same bytes. The file l
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
-import itertools
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
-from markupsafe import Markup
 
 from terralucas.errors import StudyError
 from terralucas.files import write_text
 from terralucas.report import alt_texts
 from terralucas.report.colours import palette
+from terralucas.report.html_page import render_page
 from terralucas.report.page_tables import data_uri
 from terralucas.report.sections import (
     calibration,
@@ -44,11 +40,10 @@ from terralucas.report.sections import (
 from terralucas.report.sections.answer import answer_items, answer_table
 from terralucas.report.sections.point_map import map_file, shares_right
 from terralucas.report.sections.trust import trust_items
-from terralucas.report.wording import breakable, count_text, duration_text, list_text, setting_pairs, value_text
-from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN, SCORES
+from terralucas.report.wording import count_text, list_text
+from terralucas.tables.scores import MAIN_SCORES, PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import CONTROL, RECIPE
 
-TEMPLATES = Path(__file__).parent / "templates"
 TABLES = (
     *("summary", "contrasts", "per_class", "controls", "best_pair", "mixed_model", "power", "variance"),
     "spatial",
@@ -126,42 +121,18 @@ def build_report(
     """
     _require("table", TABLES, tables)
     _require("figure", FIGURES, figures)
-    script = (TEMPLATES / "page.js").read_text(encoding="utf-8").strip()
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    html = (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            context=context,
-            script=Markup(script),
-            script_hash=f"sha256-{digest}",
-            next_table=itertools.count(1).__next__,
-            next_figure=itertools.count(1).__next__,
-            figures={name: data_uri(figures[name].read_bytes(), "image/svg+xml") for name in FIGURES},
-            downloads=_downloads(context.study, tables),
-            map_file=map_file(context.study, geojson),
-            **_sections(tables, shares_right(geojson), context),
-        )
+    html = render_page(
+        "page.html.j2",
+        study=context.study,
+        title=context.title,
+        question=context.question,
+        context=context,
+        figures={name: data_uri(figures[name].read_bytes(), "image/svg+xml") for name in FIGURES},
+        downloads=_downloads(context.study, tables),
+        map_file=map_file(context.study, geojson),
+        **_sections(tables, shares_right(geojson), context),
     )
     write_text(path, html)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "pairs": setting_pairs,
-        "plain": value_text,
-        "duration": duration_text,
-        "breakable": breakable,
-        "percent": PERCENT.text,
-    }
-    return environment
 
 
 def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: ReportContext) -> dict[str, Any]:

@@ -99,6 +99,28 @@ def features_minutes(work: Workload, threads: int, gpus: int) -> int:
     return math.ceil(10 + operations / (_GPU_SPEED if gpus else _CORE_SPEED * threads) / 60)
 
 
+def explanation_passes(
+    models: int, n_chips: int, side_px: int, n_bands: int, n_classes: int, chips: int, permutations: int
+) -> int:
+    """Return the largest number of chips that pass through the selected models to explain them.
+
+    Each model predicts its test chips unchanged, and in each permutation with each band and group of bands. Of three
+    chips a class, squares are hidden at every eighth row and column, at most at 32 × 32 places.
+
+    Args:
+        models: number of models.
+        n_chips: number of chips of the study.
+        side_px: height and width of a chip in pixels.
+        n_bands: number of bands, which are in at most four groups.
+        n_classes: number of classes.
+        chips: most test chips of a model that are predicted.
+        permutations: number of permutations.
+    """
+    return models * (
+        min(chips, n_chips) * (1 + permutations * (n_bands + 4)) + 3 * n_classes * min(side_px // 8, 32) ** 2
+    )
+
+
 def training_memory_mb(work: Workload) -> int:
     """Return the memory of a run in MB: the features, parts of which are copied."""
     return math.ceil(_PROCESS_MB + 2 * work.features_mb)

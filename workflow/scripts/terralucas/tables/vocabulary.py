@@ -34,6 +34,8 @@ CALIBRATION_STAGES = ("before", "after")
 CALIBRATION_SCORES = ("nll", "brier", "ece", "classwise_ece")
 CALIBRATION_ERRORS = ("ece", "classwise_ece")
 ALL_CLASSES = "all"
+# Kinds of bands that are permuted together, in importance.csv.
+BAND_GROUP, SINGLE_BAND = "group", "band"
 WITHOUT = "without "
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from terralucas.report.wording import count_text
 from terralucas.tables.scores import PERCENT, PERCENT_SIGN
 
-_KINDS = {"typical": "Typical", "hardest": "Hardest", "wrong": "Confidently wrong"}
+KINDS = {"typical": "Typical", "hardest": "Hardest", "wrong": "Confidently wrong"}
 
 
 def gallery_items(gallery: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, Any] | None:
@@ -22,14 +22,14 @@ def gallery_items(gallery: Mapping[str, Any] | None, names: Sequence[str]) -> di
     """
     if gallery is None:
         return None
-    cards = {place: _card(chip, names) for place, chip in gallery["chips"].items()}
+    cards = {place: chip_card(chip, names) for place, chip in gallery["chips"].items()}
     classes = [
         {
             "name": name,
             "counts": f"{entry['right']} of {count_text(entry['n'], 'chip')} right",
             "kinds": [
                 {"title": title, "cards": [cards[str(place)] for place in entry["kinds"][kind]]}
-                for kind, title in _KINDS.items()
+                for kind, title in KINDS.items()
                 if entry["kinds"][kind]
             ],
         }
@@ -62,11 +62,9 @@ def gallery_items(gallery: Mapping[str, Any] | None, names: Sequence[str]) -> di
         for (true, predicted), pair in counts.items()
         if pair["chips"]
     ]
-    true_colour = len(gallery["bands"]) == 3
-    bands = "true colour" if true_colour else f"grey, band {gallery['bands'][0]}"
     return {
         "recipe": " × ".join(gallery["recipe"]),
-        "stretch": f"{bands}; black is reflectance 0, white {gallery['brightest']:.2f}, gamma {gallery['gamma']:g}",
+        "stretch": stretch_text(gallery),
         "classes": classes,
         "names": names,
         "matrix": matrix,
@@ -74,7 +72,15 @@ def gallery_items(gallery: Mapping[str, Any] | None, names: Sequence[str]) -> di
     }
 
 
-def _card(chip: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def stretch_text(gallery: Mapping[str, Any]) -> str:
+    """Say how reflectance is shown in the pictures of a gallery."""
+    true_colour = len(gallery["bands"]) == 3
+    bands = "true colour" if true_colour else f"grey, band {gallery['bands'][0]}"
+    return f"{bands}; black is reflectance 0, white {gallery['brightest']:.2f}, gamma {gallery['gamma']:g}"
+
+
+def chip_card(chip: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return what the page says and shows of a chip of the gallery."""
     is_right = chip["true"] == chip["predicted"]
     p_true, p_predicted = (f"{PERCENT.text(chip[key])}{PERCENT_SIGN}" for key in ("p_true", "p_predicted"))
     true, predicted = names[chip["true"]], names[chip["predicted"]]
