@@ -48,9 +48,10 @@ def trust_items(
 
 
 def _origin(simulated: bool, random_weights: list[str]) -> TrustItem:
-    chips = "simulated" if simulated else "real"
+    # Files may hold simulated chips, which the study cannot know.
+    chips = "simulated chips" if simulated else "chips from files"
     weights = f"random weights ({', '.join(random_weights)})" if random_weights else "pre-trained weights"
-    return TrustItem("Chips and weights", f"{chips} chips, {weights}", simulated or bool(random_weights))
+    return TrustItem("Chips and weights", f"{chips}, {weights}", simulated or bool(random_weights))
 
 
 def _rarest(per_class: pd.DataFrame) -> TrustItem | None:
