@@ -13,6 +13,7 @@ from snakemake.script import PythonScript
 
 import _fork_jobs
 from _processes import FORK_SERVER, end_children
+from terralucas.errors import StudyError
 
 pytestmark = pytest.mark.slow
 
@@ -147,6 +148,7 @@ def executed(monkeypatch):
     ("workflow", "script", "expected"),
     [
         ({"jobs": 2}, {}, "fork"),
+        ({"jobs": 2, "is_wanted": False}, {}, "own"),
         ({"jobs": 1}, {}, "own"),
         ({"jobs": 2, "local_exec": False}, {}, "own"),
         ({"jobs": 2, "local_exec": False, "is_main_process": False}, {}, "fork"),
@@ -155,10 +157,17 @@ def executed(monkeypatch):
     ],
 )
 def test_scripts_are_forked_where_that_pays(executed, workflow, script, expected):
-    jobs = workflow.pop("jobs")
+    jobs, is_wanted = workflow["jobs"], workflow.get("is_wanted", True)
+    workflow = {name: value for name, value in workflow.items() if name not in ("jobs", "is_wanted")}
     workflow = {"local_exec": True, "is_main_process": True} | workflow
     dag = SimpleNamespace(needrun_jobs=lambda: range(jobs))
-    _fork_jobs.fork_jobs(SimpleNamespace(dag=dag, **workflow))
+    _fork_jobs.fork_jobs(SimpleNamespace(dag=dag, **workflow), is_wanted)
     script = SimpleNamespace(**{"conda_env": None, "container_img": None, "env_modules": None} | script)
     PythonScript.execute_script(script, "script.py")
     assert executed == [expected]
+
+
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_a_value_that_is_no_choice_is_refused(value):
+    with pytest.raises(StudyError, match="expected: true or false"):
+        _fork_jobs.fork_jobs(None, value)

@@ -94,6 +94,12 @@ def get_feature_settings(backbone):
     }
 
 
+def list_feature_kinds():
+    """Return the kinds of features that decoders and controls of the study read."""
+    kinds = [kind_of_features(config["decoders"][decoder]) for decoder in GRID["decoders"]]
+    return list(dict.fromkeys([*kinds, *(["pooled"] if config["report"]["controls"] else [])]))
+
+
 def get_features_of_run(wildcards):
     """Return the path, without suffix, of the features on which a run trains."""
     folder = FEATURES.format(backbone=wildcards.backbone, normalised_by=get_normalised_by(wildcards.seed))

@@ -1,5 +1,6 @@
 # Features: pass all chips through each frozen backbone. Each kind of features (pooled vectors or tokens, of the last layer
-# or of several layers) has its own pass, so that adding a decoder to a study does not repeat earlier passes.
+# or of several layers) has a job of its own, so that adding a decoder to a study does not repeat earlier passes. The first
+# job passes the chips for all kinds that are not there.
 
 
 rule fetch_weights:
@@ -58,6 +59,7 @@ rule extract_features:
         settings=lambda wildcards: get_feature_settings(wildcards.backbone),
         dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
         workers=without_rerun(config["features"]["workers"]),
+        kinds=without_rerun(list_feature_kinds()),
     message:
         "Passing all chips through {wildcards.backbone} ({wildcards.kind})"
     script:

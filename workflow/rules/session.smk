@@ -47,8 +47,7 @@ if workflow.is_main_process:
     else:
         atexit.register(tidy_up_at_exit, workflow, Path(RESULTS), RECORDS)
 # In every process that starts jobs: here, and on the nodes.
-if FORK_JOBS:
-    fork_jobs(workflow)
+stop_at_study_error(fork_jobs, workflow, FORK_JOBS)
 UNPROTECTED = patch_deletion()
 if not workflow.is_main_process:
     atexit.register(fail_without_job, workflow)

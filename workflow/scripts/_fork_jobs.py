@@ -31,13 +31,26 @@ _context = get_context("forkserver")
 _lock = threading.Lock()
 
 
-def fork_jobs(workflow: Any) -> None:
+def fork_jobs(workflow: Any, is_wanted: object) -> None:
     """Let scripts of rules be forked where that pays.
 
     A Snakemake with other functions than those that were tested starts its scripts as before.
+
+    Args:
+        workflow: Snakemake's.
+        is_wanted: the value of `fork_jobs` in a profile.
+
+    Raises:
+        StudyError: the value is neither true nor false.
     """
+    if not isinstance(is_wanted, bool):
+        raise StudyError(
+            "fork_jobs in `config` of the profile, or after --config, is not a choice.",
+            found=repr(is_wanted),
+            expected="true or false",
+        )
     # macOS forbids forks after some imports.
-    if sys.platform != "linux":
+    if not is_wanted or sys.platform != "linux":
         return
     try:
         require_parameters(PythonScript, "execute_script", ("self", "fname", "edit"))

@@ -11,11 +11,13 @@ from _job import job, progress
 from _offline import stay_offline
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
+from terralucas.backbones.shared_passes import keep_record, kinds_to_share, take_over
 from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.normalisation import normaliser_of_index
 from terralucas.data.split_files import read_split
-from terralucas.files import write_json
+from terralucas.disk import locked
+from terralucas.files import sha256_of_json, write_json
 
 stay_offline()
 
@@ -29,18 +31,28 @@ with job(snakemake):
     train = np.flatnonzero(read_split(Path(source.split), point_ids) == "train") if source.split else None
     normaliser, normalisation = normaliser_of_index(chips, settings["normalisation"], settings["bands"], train)
 
-    backbone = build_backbone(settings["model"], settings["bands"], weights)
-    dataset = ChipDataset(
-        Path(retrieval["root"]),
-        chips["file"].to_pylist(),
-        chips["sha256"].to_pylist(),
-        partial(read_indexed_chip, spec=DatasetSpec.from_config(snakemake.params.dataset)),
-        normaliser,
-    )
-    options = FeatureOptions(
-        workers=snakemake.params.workers, **{k: settings[k] for k in ("batch_size", "threads", "precision", "device")}
-    )
-    done = extract(backbone, dataset, options, snakemake.wildcards.kind, Path(snakemake.output.features))
+    features, checksums = Path(snakemake.output.features), chips["sha256"].to_pylist()
+    fingerprint = sha256_of_json([snakemake.params.code, settings, weights, normalisation, checksums])
+    with locked(features.parent, "passes chips for"):
+        done = take_over(features, fingerprint)
+        if done is None:
+            backbone = build_backbone(settings["model"], settings["bands"], weights)
+            dataset = ChipDataset(
+                Path(retrieval["root"]),
+                chips["file"].to_pylist(),
+                checksums,
+                partial(read_indexed_chip, spec=DatasetSpec.from_config(snakemake.params.dataset)),
+                normaliser,
+            )
+            options = FeatureOptions(
+                workers=snakemake.params.workers,
+                **{k: settings[k] for k in ("batch_size", "threads", "precision", "device")},
+            )
+            others = kinds_to_share(features, snakemake.params.kinds)
+            records = extract(backbone, dataset, options, {snakemake.wildcards.kind: features, **others})
+            done = records[snakemake.wildcards.kind]
+            for kind, array in others.items():
+                keep_record(array, records[kind], snakemake.wildcards.kind, fingerprint)
     write_json(
         Path(snakemake.output.record),
         {

@@ -93,7 +93,7 @@ def options(batch_size=2, workers=0):
 
 def test_features_are_the_encoders_last_tokens_and_their_mean(tiny, tmp_path):
     chips, dataset = dataset_of(tmp_path)
-    done = {kind: extract(tiny, dataset, options(), kind, tmp_path / f"{kind}.npy") for kind in ("pooled", "tokens")}
+    done = extract(tiny, dataset, options(), {kind: tmp_path / f"{kind}.npy" for kind in ("pooled", "tokens")})
     pooled, tokens = (np.load(tmp_path / f"{kind}.npy", mmap_mode="r") for kind in ("pooled", "tokens"))
     assert done["pooled"]["shape"] == [5, 192] == list(pooled.shape)
     assert done["tokens"]["shape"] == [5, 4, 192] == list(tokens.shape)
@@ -111,7 +111,8 @@ def test_several_layers_lie_side_by_side_as_the_encoder_gives_them(tiny, tmp_pat
     assert len(layers) == 12
     expected = np.concatenate([layers[5], layers[11]], axis=-1)
     for kind, values in (("tokens-6-12", expected), ("pooled-6-12", expected.mean(axis=1))):
-        assert extract(tiny, dataset, options(), kind, tmp_path / f"{kind}.npy")["shape"] == list(values.shape)
+        path = tmp_path / f"{kind}.npy"
+        assert extract(tiny, dataset, options(), {kind: path})[kind]["shape"] == list(values.shape)
         np.testing.assert_allclose(np.load(tmp_path / f"{kind}.npy"), values, atol=1e-4)
 
 
@@ -128,10 +129,19 @@ def test_the_width_and_depth_of_encoders_are_terratorchs(tiny, monkeypatch):
 
 def test_repeats_bit_for_bit_whoever_decodes(tiny, tmp_path):
     _, dataset = dataset_of(tmp_path)
-    first = extract(tiny, dataset, options(), "pooled", tmp_path / "a.npy")
+    first = extract(tiny, dataset, options(), {"pooled": tmp_path / "a.npy"})
     again = build_backbone("terramind_v1_tiny", BANDS, RANDOM)
-    second = extract(again, dataset, options(workers=1), "pooled", tmp_path / "b.npy")
-    assert first["sha256"] == second["sha256"]
+    second = extract(again, dataset, options(workers=1), {"pooled": tmp_path / "b.npy"})
+    assert first["pooled"]["sha256"] == second["pooled"]["sha256"]
+
+
+def test_one_pass_writes_the_bytes_of_a_pass_for_each_kind(tiny, tmp_path):
+    _, dataset = dataset_of(tmp_path)
+    kinds = ("tokens", "pooled", "pooled-6-12")
+    together = extract(tiny, dataset, options(), {kind: tmp_path / f"{kind}.npy" for kind in kinds})
+    for kind in kinds:
+        alone = extract(tiny, dataset, options(), {kind: tmp_path / "alone.npy"})
+        assert alone[kind]["sha256"] == together[kind]["sha256"]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -139,10 +149,10 @@ def test_a_chip_that_changed_since_it_was_indexed_is_refused_and_nothing_is_left
     _, dataset = dataset_of(tmp_path)
     (tmp_path / "3.bin").write_bytes((tmp_path / "2.bin").read_bytes())
     with pytest.raises(StudyError, match=r"3\.bin changed since"):
-        extract(tiny, dataset, options(workers=workers), "pooled", tmp_path / "p.npy")
+        extract(tiny, dataset, options(workers=workers), {"pooled": tmp_path / "p.npy"})
     (tmp_path / "3.bin").unlink()
     with pytest.raises(StudyError, match=r"3\.bin is gone"):
-        extract(tiny, dataset, options(workers=workers), "pooled", tmp_path / "p.npy")
+        extract(tiny, dataset, options(workers=workers), {"pooled": tmp_path / "p.npy"})
     assert not list(tmp_path.glob("*p.npy*"))
 
 
@@ -150,7 +160,7 @@ def test_features_that_are_not_finite_are_refused(tiny, tmp_path):
     _, dataset = dataset_of(tmp_path)
     dataset.normaliser = Normaliser("dataset", np.full(6, np.inf), np.ones(6), np.zeros(6))
     with pytest.raises(StudyError, match="not finite"):
-        extract(tiny, dataset, options(), "pooled", tmp_path / "p.npy")
+        extract(tiny, dataset, options(), {"pooled": tmp_path / "p.npy"})
 
 
 def test_float32_is_float32(tiny):

@@ -110,7 +110,7 @@ def test_a_backbone_that_does_not_move_gives_the_numbers_of_a_frozen_run(study, 
     backbone = shallow("terramind_v1_tiny", BANDS, RANDOM)
     options = FeatureOptions(batch_size=5, workers=0, threads=1, precision="32", device="cpu")
     torch.set_float32_matmul_precision("highest")
-    done = extract(backbone, chips, options, kind, tmp_path / "features.npy")
+    done = extract(backbone, chips, options, {kind: tmp_path / "features.npy"})[kind]
     made_of = dict.fromkeys(("model", "weights", "bands", "normalisation"), "")
     write_json(tmp_path / "features.json", done | made_of)
     learner = partial(FrozenLearner, features=tmp_path / "features.npy", record=tmp_path / "features.json")
@@ -166,7 +166,7 @@ def test_a_model_scores_chips_as_the_decoder_of_a_frozen_run_scores_features(tmp
     chips = torch.randn(4, 6, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     kind = kind_of_features(decoder)
     options = FeatureOptions(batch_size=4, workers=0, threads=1, precision="32", device="cpu")
-    extract(backbone, list(chips), options, kind, tmp_path / "features.npy")
+    extract(backbone, list(chips), options, {kind: tmp_path / "features.npy"})
     features = torch.from_numpy(np.load(tmp_path / "features.npy"))
     if features.dim() == 3:
         features = read_tokens(decoder, features)

@@ -17,24 +17,27 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder of downloads; wait while another process has the lock.
+def locked(folder: Path, work: str) -> Iterator[None]:
+    """Lock a folder; wait while another process has the lock.
 
     The operating system releases the lock when the process ends, also when it is killed.
+
+    Args:
+        folder: folder that exists.
+        work: what is done with the folder, for messages, such as `downloads into`.
     """
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            logger.info("Another process downloads into %s; waiting for it", folder)
+            logger.info("Another process %s %s; waiting for it", work, folder)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
             # Some file systems of clusters do not support locks; the study must be able to run there.
             if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
                 raise
             logger.warning(
-                "The file system of %s has no locks; do not start two downloads into this folder at the same time",
-                folder,
+                "The file system has no locks; do not start another process that %s %s at the same time", work, folder
             )
         yield
 

@@ -1,8 +1,8 @@
 """Kinds of stored features, and the kind that each decoder reads.
 
 The kind is `pooled` (the mean of the tokens of a chip) or `tokens` (all tokens) of the last layer of the encoder. With
-layer numbers, as in `tokens-6-12`, it is the concatenation of the tokens of these layers. Each kind has its own feature
-pass and its own file, so that adding a decoder to a study does not repeat an earlier pass.
+layer numbers, as in `tokens-6-12`, it is the concatenation of the tokens of these layers. Each kind has its own job
+and its own file, so that adding a decoder to a study does not repeat an earlier pass.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,10 @@ class FeatureOptions:
     device: str
 
 
-def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kind: str, output: Path) -> dict[str, Any]:
-    """Write the tokens of every chip, or their mean, to an array.
+def extract(
+    backbone: Backbone, chips: ChipDataset, options: FeatureOptions, outputs: Mapping[str, Path]
+) -> dict[str, dict[str, Any]]:
+    """Pass every chip through an encoder once, and write its tokens, or their mean, to arrays.
 
     The tokens of several layers are concatenated: L layers of width D give vectors of length L × D. As in TerraTorch,
     only the last layer includes the final normalisation of the encoder.
@@ -92,11 +95,11 @@ def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kin
         backbone: the frozen encoder.
         chips: n chips of one size.
         options: batch size, workers, threads, precision and device.
-        kind: `pooled` for an array (n, D), `tokens` for (n, tokens, D); see `terralucas.backbones.feature_kinds`.
-        output: path of the float32 .npy array.
+        outputs: kind → path of its float32 .npy array; `pooled` is an array (n, D), `tokens` one (n, tokens, D); see
+            `terralucas.backbones.feature_kinds`.
 
     Returns:
-        Record of the pass: kind, shape, SHA-256, device, precision, seconds, chips per second and peak memory.
+        Record of each kind: kind, shape, SHA-256, device, precision, seconds, chips per second and peak memory.
 
     Raises:
         StudyError: a chip has changed since it was indexed, or the features are not finite.
@@ -113,36 +116,40 @@ def extract(backbone: Backbone, chips: ChipDataset, options: FeatureOptions, kin
         pin_memory=device.type == "cuda",
     )
     started = time.monotonic()
-    with (
-        atomic_path(output) as path,
-        ArrayWriter(path, len(chips)) as writer,
-        tqdm(total=len(chips), unit="chip", desc=f"{kind} features") as bar,
-        torch.inference_mode(),
-    ):
+    with ExitStack() as stack:
+        writers = {
+            kind: stack.enter_context(ArrayWriter(stack.enter_context(atomic_path(path)), len(chips)))
+            for kind, path in outputs.items()
+        }
+        bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc=f"{' and '.join(outputs)} features"))
+        stack.enter_context(torch.inference_mode())
         for batch in loader:
             if isinstance(batch, StudyError):
                 raise batch
             with context():
-                outputs = encoder(batch.to(device, non_blocking=True))
-                features = torch.cat(read_layers(kind, outputs), dim=-1).float()
-            if not torch.isfinite(features).all():
-                raise StudyError(
-                    f"The features of chips {bar.n} to {bar.n + len(batch) - 1} are not finite.",
-                    found="NaN or infinity",
-                    expected="finite numbers",
-                    remedy="set features.precision to 32 or bf16-mixed",
-                )
-            rows = (features.mean(dim=1) if is_pooled(kind) else features).cpu().numpy()
-            writer.append(rows)
+                layers = encoder(batch.to(device, non_blocking=True))
+            for kind, writer in writers.items():
+                features = torch.cat(read_layers(kind, layers), dim=-1).float()
+                if not torch.isfinite(features).all():
+                    raise StudyError(
+                        f"The features of chips {bar.n} to {bar.n + len(batch) - 1} are not finite.",
+                        found="NaN or infinity",
+                        expected="finite numbers",
+                        remedy="set features.precision to 32 or bf16-mixed",
+                    )
+                writer.append((features.mean(dim=1) if is_pooled(kind) else features).cpu().numpy())
             bar.update(len(batch))
     seconds = time.monotonic() - started
     return {
-        "kind": kind,
-        "shape": list(writer.shape),
-        "sha256": sha256_of_file(output),
-        "device": str(device),
-        "precision": precision,
-        "seconds": round(seconds, 2),
-        "chips_per_second": round(len(chips) / seconds, 2),
-        "peak_memory_mib": peak_memory_mib(device),
+        kind: {
+            "kind": kind,
+            "shape": list(writers[kind].shape),
+            "sha256": sha256_of_file(path),
+            "device": str(device),
+            "precision": precision,
+            "seconds": round(seconds, 2),
+            "chips_per_second": round(len(chips) / seconds, 2),
+            "peak_memory_mib": peak_memory_mib(device),
+        }
+        for kind, path in outputs.items()
     }

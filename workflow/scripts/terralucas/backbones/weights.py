@@ -131,7 +131,7 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
         "cache_dir": folder,
     }
     expected = weights["sha256"]
-    with locked(folder):
+    with locked(folder, "downloads into"):
         found = try_to_load_from_cache(**location)
         # The cache also stores marks of files that the hub does not have.
         cached = found if isinstance(found, str) else None

@@ -98,7 +98,7 @@ def retrieve(sources: list[Source], folder: Path, *, simulate: Callable[[Source,
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     errors: list[tuple[Source, StudyError]] = []
-    with locked(folder):
+    with locked(folder, "downloads into"):
         for source in sources:
             try:
                 retrieval = _retrieve_one(source, folder, simulate)

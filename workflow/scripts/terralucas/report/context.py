@@ -136,6 +136,7 @@ def report_context(
     stages = [
         {"stage": f"{record['kind']} features of {record['backbone']}", "seconds": record["seconds"], "jobs": 1}
         for record in features
+        if "same_pass_as" not in record
     ]
     stages.append({"stage": "training", "seconds": float(durations["seconds"].sum()), "jobs": len(durations)})
     return ReportContext(

@@ -1,0 +1,45 @@
+"""Features that the pass of another job wrote: taken over where they are those of this job, and never otherwise."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from terralucas.backbones.shared_passes import keep_record, kinds_to_share, take_over
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """The job of tokens wrote pooled features, too."""
+    others = kinds_to_share(tmp_path / "tokens.npy", ["tokens", "pooled"])
+    assert list(others) == ["pooled"]
+    np.save(others["pooled"], np.arange(6.0))
+    record = {"kind": "pooled", "sha256": hashlib.sha256(others["pooled"].read_bytes()).hexdigest()}
+    keep_record(others["pooled"], record, "tokens", "of these chips")
+    return tmp_path / "pooled.npy"
+
+
+def test_the_job_takes_them_over_and_says_whose_pass_it_was(shared):
+    record = take_over(shared, "of these chips")
+    assert record == {"kind": "pooled", "sha256": record["sha256"], "same_pass_as": "tokens"}
+    np.testing.assert_array_equal(np.load(shared), np.arange(6.0))
+    assert [path.name for path in shared.parent.iterdir()] == ["pooled.npy"]
+    assert take_over(shared, "of these chips") is None
+
+
+@pytest.mark.parametrize("spoil", ["fingerprint", "array", "record", "no array"])
+def test_what_is_not_of_this_job_is_deleted(shared, spoil):
+    array = shared.with_name(".pooled.npy")
+    if spoil == "array":
+        array.write_bytes(array.read_bytes()[:-1])
+    elif spoil == "record":
+        array.with_suffix(".json").write_text("{", encoding="utf-8")
+    elif spoil == "no array":
+        array.unlink()
+    assert take_over(shared, "of others" if spoil == "fingerprint" else "of these chips") is None
+    assert list(shared.parent.iterdir()) == []
+
+
+def test_kinds_that_are_there_are_not_computed_again(tmp_path):
+    (tmp_path / "pooled.json").write_text("{}", encoding="utf-8")
+    assert kinds_to_share(tmp_path / "tokens.npy", ["tokens", "pooled"]) == {}
