@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from affine import Affine
 
 # About how many pixels a block is high and wide; a cell wider than this makes a block of its own.
-_BLOCK_PX = (512, 1024)
+_BLOCK_PX = (128, 1024)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from rasterio.warp import transform
 from rasterio.windows import Window
 
 from terralucas.contents import states_of
+from terralucas.data.band_names import find_positions
 from terralucas.data.chip_files import ChipError, find_alike, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
 from terralucas.errors import StudyError
@@ -232,7 +233,8 @@ def _find_in_files(
 ) -> tuple[tuple[int, ...], tuple[str | None, ...]]:
     """Return the positions of the study's bands among all bands of the files, and what is said of each of these.
 
-    A band is found by its description. Where descriptions do not name the bands, the names of files with one band do.
+    Bands are found by their descriptions. If these do not name all bands, the name of a file with one band counts
+    instead of its description; and if names do not either, the bands must be those of the study in their order.
     """
     described = tuple(text for source in sources for text in source.descriptions)
     named = tuple(
@@ -240,15 +242,13 @@ def _find_in_files(
         for path, source in zip(paths, sources, strict=True)
         for text in source.descriptions
     )
-    problem: ChipError | None = None
-    for texts in (described, named) if len(paths) > 1 else (described,):
-        try:
-            return find_bands(texts, spec.bands, spec.checks.band_descriptions), texts
-        except ChipError as error:
-            problem = error
-    assert problem is not None
-    names = ", ".join(map(str, paths))
-    raise StudyError(f"The scene {names} {problem.problem}", remedy=problem.remedy) from None
+    are_found = spec.checks.band_descriptions and find_positions(described, spec.bands) is not None
+    texts = described if are_found or len(paths) == 1 else named
+    try:
+        return find_bands(texts, spec.bands, spec.checks.band_descriptions), texts
+    except ChipError as error:
+        names = ", ".join(map(str, paths))
+        raise StudyError(f"The scene {names} {error.problem}", remedy=error.remedy) from None
 
 
 def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
