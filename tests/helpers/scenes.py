@@ -73,13 +73,14 @@ class FakePredictor:
     def predict(self, chips: np.ndarray) -> dict[str, np.ndarray]:
         self.batches.append(len(chips))
         middle = slice(SIDE // 2 - 1, SIDE // 2 + 1)
-        label = np.clip(np.rint((chips[:, 0, middle, middle].mean(axis=(1, 2)) - 0.05) / STEP), 0, 3).astype(int)
+        red = np.nan_to_num(chips[:, 0, middle, middle].mean(axis=(1, 2)))
+        label = np.clip(np.rint((red - 0.05) / STEP), 0, 3).astype(int)
         probabilities = np.full((len(chips), len(CLASSES)), 0.1)
         probabilities[np.arange(len(chips)), label] = 0.7
         return {
             "label": label,
             "probabilities": probabilities,
             "entropy": np.full(len(chips), 0.94),
-            "dissimilarity": chips[:, 1].mean(axis=(1, 2)) * 2,
+            "dissimilarity": np.nanmean(chips[:, 1], axis=(1, 2)) * 2,
             "in_set": probabilities > 0.5,
         }

@@ -53,17 +53,17 @@ def mapped(scene, tmp_path_factory):
     return folder, make_map(scene, folder)
 
 
-@pytest.mark.parametrize("stride_m", [10, 70, 80, 320])
-def test_known_classes_are_at_their_coordinates(scene, tmp_path, stride_m):
-    make_map(scene, tmp_path, stride_m)
+@pytest.mark.parametrize(("stride_m", "side"), [(10, 16), (70, 64), (80, 64), (320, 64)])
+def test_known_classes_are_at_their_coordinates(tmp_path, stride_m, side):
+    make_map(write_scene(tmp_path / "scene.tif", patches(TRUE, side)), tmp_path, stride_m)
     with rasterio.open(tmp_path / "classes.tif") as classes:
         assert classes.crs == "EPSG:32632"
         labels = classes.read(1)
         rows, columns = np.nonzero(labels != NO_CLASS)
         x, y = rasterio.transform.xy(classes.transform, rows, columns)
-    # From coordinates to squares of 640 m by hand; cells within 10 m of an edge lie in two of them.
-    across, down = (np.array(x) - LEFT) / 640, (TOP - np.array(y)) / 640
-    clear = (np.abs(across - np.rint(across)) > 10.1 / 640) & (np.abs(down - np.rint(down)) > 10.1 / 640)
+    # From coordinates to squares by hand; cells within 10 m of an edge lie in two of them.
+    across, down = (np.array(x) - LEFT) / (10 * side), (TOP - np.array(y)) / (10 * side)
+    clear = (np.abs(across - np.rint(across)) > 1.01 / side) & (np.abs(down - np.rint(down)) > 1.01 / side)
     assert clear.sum() > 20
     assert np.array_equal(labels[rows, columns][clear], TRUE[down.astype(int), across.astype(int)][clear])
 
@@ -145,6 +145,7 @@ def test_rasters_are_cloud_optimised_with_overviews(tmp_path):
     for number, rows in enumerate(plan.grid.strips):
         strip = Strip.empty(len(rows), plan.grid.columns, 4, 3)
         strip.label[:] = (np.array(rows)[:, None] // 4 + np.arange(1100) // 4) % 4
+        strip.dissimilarity[:], strip.set_size[:] = 0.1, 1
         strip.write(strip_path(tmp_path / "strips", number), plan.fingerprint)
     write_map(plan, selected, tmp_path / "strips", tmp_path / "map")
     for name in ("classes", "probabilities", "uncertainty"):
