@@ -58,4 +58,4 @@ def write_picture(content: Mapping[str, Any], small: SmallMap, colours: Sequence
 def _warnings(content: Mapping[str, Any]) -> str:
     notes = {"simulated_chips": "trained on simulated chips", "random_weights": "random weights of the backbone"}
     said = [text for name, text in notes.items() if content[name]]
-    return f"\nNo map of land cover: {', '.join(said)}" if said else ""
+    return f"\nNot for use: {', '.join(said)}" if said else ""
