@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio
 from rasterio import Env
-from rasterio.io import DatasetReader, DatasetWriter
+from rasterio.io import DatasetWriter
 from rasterio.shutil import copy
 from rasterio.windows import Window
 
@@ -25,7 +25,8 @@ from terralucas.mapping.plan import Plan
 from terralucas.mapping.strip_files import NO_CLASS, PROBABILITY_STEPS, Strip
 
 CLASSES, PROBABILITIES, UNCERTAINTY, STYLE = "classes.tif", "probabilities.tif", "uncertainty.tif", "classes.qml"
-_PICTURE = "picture.tif"
+# The scene in the cells of the map, for the page alone.
+PICTURE = "picture.tif"
 # Side of the tiles of a cloud-optimised GeoTIFF in pixels.
 _TILE_PX = 512
 _CACHE_BYTES = 256 * 2**20
@@ -71,7 +72,7 @@ class StripRasters:
             CLASSES: (1, "uint8", NO_CLASS),
             PROBABILITIES: (len(described.classes), "uint8", NO_CLASS),
             UNCERTAINTY: (len(UNCERTAINTY_BANDS), "float32", np.nan),
-            _PICTURE: (n_picture, "uint16", 0),
+            PICTURE: (n_picture, "uint16", 0),
         }
         self._targets: dict[str, DatasetWriter] = {}
 
@@ -119,7 +120,7 @@ class StripRasters:
             CLASSES: strip.label[None],
             PROBABILITIES: strip.probabilities,
             UNCERTAINTY: np.stack([strip.entropy, strip.dissimilarity, unlike, strip.set_size]).astype(np.float32),
-            _PICTURE: strip.picture,
+            PICTURE: strip.picture,
         }
         window = Window(0, rows.start, self.plan.grid.columns, len(rows))
         for name, array in values.items():
@@ -156,20 +157,11 @@ def publish(folder: Path, described: Described, target: Path) -> None:
 
 
 def read_small(folder: Path, name: str, longest_side: int) -> np.ndarray:
-    """Read a raster with at most so many rows and columns, by leaving out cells; (bands, rows, columns)."""
+    """Read a raster of `StripRasters`, with cells left out if it has more rows or columns; (bands, rows, columns)."""
     with rasterio.open(folder / name) as source:
-        return source.read(out_shape=(source.count, *small_shape(source, longest_side)))
-
-
-def read_picture(folder: Path, longest_side: int) -> np.ndarray:
-    """Read the picture of the scene as `read_small`."""
-    return read_small(folder, _PICTURE, longest_side)
-
-
-def small_shape(source: DatasetReader, longest_side: int) -> tuple[int, int]:
-    """Return rows and columns of a raster that is made smaller, with the same shape, where its sides are longer."""
-    factor = max(1.0, max(source.shape) / longest_side)
-    return max(1, round(source.height / factor)), max(1, round(source.width / factor))
+        factor = max(1.0, max(source.shape) / longest_side)
+        rows, columns = (max(1, round(side / factor)) for side in source.shape)
+        return source.read(out_shape=(source.count, rows, columns))
 
 
 def _category_names(names: Sequence[str]) -> str:

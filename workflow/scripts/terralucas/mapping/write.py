@@ -6,7 +6,6 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,11 +19,11 @@ from terralucas.mapping.picture import write_picture
 from terralucas.mapping.plan import Plan
 from terralucas.mapping.rasters import (
     CLASSES,
+    PICTURE,
     UNCERTAINTY,
     Described,
     StripRasters,
     publish,
-    read_picture,
     read_small,
 )
 from terralucas.mapping.small_map import SmallMap
@@ -32,6 +31,8 @@ from terralucas.mapping.strip_files import NO_CLASS, Strip, is_strip_of, picture
 from terralucas.predict.selected import Selected
 
 RECORD = "map.json"
+# Folder of the rasters before they are cloud-optimised.
+_BUILT = "rasters"
 # Rows and columns of the map on its page at most.
 _PAGE_CELLS = 1600
 
@@ -56,18 +57,22 @@ def write_map(plan: Plan, selected: Selected, strips: Path, folder: Path) -> dic
     described = Described(
         classes, class_colours(len(classes)), selected.held_out.threshold, {"meaning": record["meaning"]}
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".map-", dir=folder) as name:
-        built, totals = Path(name), Totals(len(classes))
-        n_picture = len(picture_bands(selected.spec.bands))
+    # The name is always the same, so that a killed process leaves nothing for ever.
+    built, totals = folder / _BUILT, Totals(len(classes))
+    shutil.rmtree(built, ignore_errors=True)
+    built.mkdir(parents=True)
+    n_picture = len(picture_bands(selected.spec.bands))
+    try:
         with StripRasters(plan, described, n_picture, built) as rasters:
             for number, rows in enumerate(plan.grid.strips):
                 strip = _read_strip(plan, strips, number)
                 rasters.write(rows, strip)
                 totals.add(strip, described.threshold)
         publish(built, described, folder)
-        (labels,), uncertainty = (read_small(built, each, _PAGE_CELLS) for each in (CLASSES, UNCERTAINTY))
-        small = SmallMap(labels, uncertainty, read_picture(built, _PAGE_CELLS))
+        (labels,), *others = (read_small(built, each, _PAGE_CELLS) for each in (CLASSES, UNCERTAINTY, PICTURE))
+        small = SmallMap(labels, *others)
+    finally:
+        shutil.rmtree(built)
     content = {**record, **totals.as_record(selected, plan)}
     write_picture(content, small, described.colours, folder / "map.png")
     write_page(content, small, described.colours, folder / "map.html")
