@@ -216,7 +216,8 @@ def test_batches_hold_windows_of_one_block_only(scene, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stride_m", "remedy"), [(85, "80"), (4, "10"), (10.01, "10"), (0.001, "10"), (1234.5, "1230")]
+    ("stride_m", "remedy"),
+    [(85, "80"), (4, "10"), (10.01, "10"), (0.001, "10"), (1234.5, "1230"), (-80, "10"), (float("nan"), "80")],
 )
 def test_a_stride_that_is_no_whole_number_of_pixels_is_an_error(scene, tmp_path, stride_m, remedy):
     with pytest.raises(StudyError, match="no whole number of pixels") as error:

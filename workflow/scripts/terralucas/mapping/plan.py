@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,8 +94,9 @@ def _stride_px(stride_m: float | None, pixel_m: float) -> int:
     if stride_m is None:
         return DEFAULT_STRIDE_PX
     stride = stride_m / pixel_m
-    if round(stride) < 1 or abs(stride - round(stride)) > 1e-6 * stride:
-        nearest = max(1, round(stride)) * pixel_m
+    # Also without a number (NaN) or with infinity.
+    if not math.isfinite(stride) or round(stride) < 1 or abs(stride - round(stride)) > 1e-6 * stride:
+        nearest = max(1, round(stride)) * pixel_m if math.isfinite(stride) else DEFAULT_STRIDE_PX * pixel_m
         raise StudyError(
             "The stride of the map is no whole number of pixels.",
             found=f"map.stride_m: {stride_m:g} with pixels of {pixel_m:g} m",

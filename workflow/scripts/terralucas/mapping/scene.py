@@ -248,7 +248,11 @@ def _find_in_files(
         return find_bands(texts, spec.bands, spec.checks.band_descriptions), texts
     except ChipError as error:
         names = ", ".join(map(str, paths))
-        raise StudyError(f"The scene {names} {error.problem}", remedy=error.remedy) from None
+        raise StudyError(
+            f"The scene {names} {error.problem}.",
+            remedy=f"map a scene with the bands {', '.join(spec.bands)}; if it has them, correct the descriptions of "
+            "its bands or the names of its files",
+        ) from None
 
 
 def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
