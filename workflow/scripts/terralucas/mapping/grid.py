@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from affine import Affine
+from rasterio import Affine
 
 # About how many pixels a block is high and wide; a cell wider than this makes a block of its own.
 _BLOCK_PX = (128, 1024)

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from affine import Affine
-from rasterio import Env
+from rasterio import Affine, Env
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
