@@ -15,7 +15,8 @@ from helpers.project import results
 pytestmark = pytest.mark.workflow
 
 CONFIG = ("--cores", 2, "--configfile", "config/small.yaml")
-ROWS, COLUMNS, SIDE = 4, 5, 32
+# Three strips, of 128 pixels.
+ROWS, COLUMNS, SIDE = 10, 2, 32
 LEFT, TOP = 600_000, 5_000_000
 RASTERS = ("classes.tif", "probabilities.tif", "uncertainty.tif")
 
@@ -54,11 +55,11 @@ def scene(selected, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mapped(selected, scene):
-    given = f"map={{input: {scene}, stride_m: 160, shards: 3}}"
+    given = f"map={{input: {scene}, stride_m: 160, shards: 2}}"
     output = selected.snakemake(*CONFIG, "--config", given, "--", "map").output
     folder = results(selected) / "maps" / "a_scene"
     assert f"The map is at {folder / 'map.html'}" in output
-    assert "48 of 80 cells of 160 m have a class" in output
+    assert "36 of 80 cells of 160 m have a class" in output
     assert selected.planned(*CONFIG, "--config", given, "--", "map") == {}, "nothing has changed"
     return folder
 
@@ -78,7 +79,7 @@ def test_the_class_of_a_cell_is_the_prediction_for_the_chip_that_is_cut_out_ther
     done = run(selected, "predict", chips, "--study", "results/small", "--output", tmp_path / "out", "--threads", 1)
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
-    assert len(table) == 48
+    assert len(table) == 36
     row, column = table["id"].str.split("-", expand=True).astype(int).to_numpy().T
     assert (labels[row, column] + 1).tolist() == table["class_code"].astype(int).tolist()
     assert table["class_code"].nunique() > 1
@@ -99,7 +100,7 @@ def test_the_command_without_snakemake_writes_the_same_bytes(selected, scene, ma
     arguments = (scene, "--study", "results/small", "--output", tmp_path, "--stride-m", 160, "--threads", 2)
     done = run(selected, "mapping", *arguments)
     assert done.returncode == 0, done.stderr
-    assert "48 of 80 cells of 160 m have a class" in done.stdout
+    assert "36 of 80 cells of 160 m have a class" in done.stdout
     for name in (*RASTERS, "classes.tif.aux.xml", "classes.qml", "map.png", "map.html", "map.json"):
         assert (tmp_path / name).read_bytes() == (mapped / name).read_bytes(), name
 
@@ -110,9 +111,9 @@ def test_the_record_says_what_was_mapped_and_that_it_is_simulated(scene, mapped)
     assert record["models"] == 2
     assert record["simulated_chips"] is record["random_weights"] is True
     assert record["input"] == [str(scene)]
-    assert record["bounds"] == [LEFT, TOP - 160 * 8, LEFT + 160 * 10, TOP]
-    assert record["without_class"] == {"edge": 32}
-    assert sum(item["cells"] for item in record["classes"]) == record["predicted"] == 48
+    assert record["bounds"] == [LEFT, TOP - 160 * 20, LEFT + 160 * 4, TOP]
+    assert record["without_class"] == {"edge": 44}
+    assert sum(item["cells"] for item in record["classes"]) == record["predicted"] == 36
 
 
 @pytest.mark.parametrize(

@@ -15,5 +15,7 @@ stay_offline()
 with job(snakemake):
     params, file = snakemake.params, Path(snakemake.input[0])
     plan, strips = read_plan(file), file.parent / STRIPS
-    predictor = Predictor(load_selected(Path(params.study)), plan.options, threads=snakemake.threads)
-    map_strips(plan, predictor, missing_strips(plan, strips, int(snakemake.wildcards.part), params.parts), strips)
+    missing = missing_strips(plan, strips, int(snakemake.wildcards.part), params.parts)
+    if missing:
+        predictor = Predictor(load_selected(Path(params.study)), plan.options, threads=snakemake.threads)
+        map_strips(plan, predictor, missing, strips)
