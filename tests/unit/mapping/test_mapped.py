@@ -205,14 +205,15 @@ def test_a_scene_that_was_written_again_is_another_plan(tmp_path):
     )
 
 
-def test_batches_hold_windows_of_one_block_only(scene, tmp_path):
+def test_batches_go_on_from_block_to_block_and_leave_out_windows_without_data(scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(grid_module, "_BLOCK_PX", (32, 64))
     selected = make_selected()
     plan = make_plan([scene], selected, 320.0, PredictOptions(batch_size=5), tmp_path / "plan.json")
     predictor = FakePredictor(selected, plan.options)
     map_strips(plan, predictor, missing_strips(plan, tmp_path / "s"), tmp_path / "s", progress=False)
-    assert max(predictor.batches) == 5
-    # Without the windows that have no data: 3 x 3 cells of 32 px begin below pixel 100, of which 1.5 must be missing.
-    assert sum(predictor.batches) == 10 * 14 - 9
+    assert plan.grid.blocks[0] == range(2)
+    # 10 rows of 14 cells of 32 px; of the first three rows, three windows each have no data before pixel 100.
+    assert predictor.batches == [2, 5, 4] * 3 + [5, 5, 4] * 7
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Predict the windows of a map in strips, which can be computed anywhere and in any order.
 
-A strip is some rows of cells. It is read and predicted in blocks, and a block in batches. Which windows are in a batch
-depends on the plan alone, so that any number of parts gives the same bytes, and finished strips are never repeated.
+A strip is some rows of cells. It is read in blocks, and predicted in batches. Which windows are in a batch depends on
+the plan alone, so that any number of parts gives the same bytes, and finished strips are never repeated.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from terralucas.mapping.plan import Plan
 from terralucas.mapping.scene import SceneReader
 from terralucas.mapping.strip_files import PROBABILITY_STEPS, REFLECTANCE_STEPS, Strip, picture_bands, strip_path
-from terralucas.mapping.windows import BlockOfWindows, WindowReader
+from terralucas.mapping.windows import BlockOfWindows, WindowOfCell, WindowReader
 from terralucas.predict.batches import read_batches
 from terralucas.predict.predictor import Predictor
 
@@ -46,20 +46,20 @@ def _predict_strip(
     colours = picture_bands(spec.bands)
     strip = Strip.empty(len(rows), grid.columns, len(spec.classes), len(colours))
     inside = 0
-    for block in _blocks(reader, rows):
-        # A thread reads the next block while this one is predicted.
-        for batch in read_batches(block.window, block.cells, plan.options.batch_size, predictor.threads):
-            usable = [window for window in batch if window.problem is None]
-            strip.reasons.update(window.problem.kind for window in batch if window.problem is not None)
-            for window in batch:
-                shown = window.values[colours]
-                strip.picture[:, window.row - rows.start, window.column] = _mean_of_cell(shown, grid.stride)
-            if usable:
-                row = np.array([window.row - rows.start for window in usable])
-                column = np.array([window.column for window in usable])
-                _fill(strip, row, column, predictor.predict(np.stack([window.values for window in usable])))
-            advance(len(batch))
-            inside += len(batch)
+    # Batches go on from block to block, because a block has few windows where the stride is large.
+    windows = ((block, cell) for block in _blocks(reader, rows) for cell in block.cells)
+    for batch in read_batches(_window, windows, plan.options.batch_size, predictor.threads):
+        usable = [window for window in batch if window.problem is None]
+        strip.reasons.update(window.problem.kind for window in batch if window.problem is not None)
+        for window in batch:
+            shown = window.values[colours]
+            strip.picture[:, window.row - rows.start, window.column] = _mean_of_cell(shown, grid.stride)
+        if usable:
+            row = np.array([window.row - rows.start for window in usable])
+            column = np.array([window.column for window in usable])
+            _fill(strip, row, column, predictor.predict(np.stack([window.values for window in usable])))
+        advance(len(batch))
+        inside += len(batch)
     outside = len(rows) * grid.columns - inside
     if outside:
         strip.reasons["edge"] = outside
@@ -67,8 +67,13 @@ def _predict_strip(
     return strip
 
 
+def _window(place: tuple[BlockOfWindows, tuple[int, int]]) -> WindowOfCell:
+    block, cell = place
+    return block.window(cell)
+
+
 def _blocks(reader: WindowReader, rows: range) -> Iterator[BlockOfWindows]:
-    """Yield the blocks of a strip, without the cells whose windows are not wholly in the scene."""
+    """Yield the blocks of a strip, without cells whose windows are not wholly in the scene; a thread reads ahead."""
     grid = reader.grid
     kept = _common(rows, grid.fitting_rows)
     columns = [each for block in grid.blocks if (each := _common(block, grid.fitting_columns))]
