@@ -156,8 +156,8 @@ def _describe(plan: Plan, selected: Selected) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "meaning": f"Each cell of {stride_m:g} m has the class that the models give to the point at its centre, from "
-        f"the window of {grid.side} x {grid.side} px ({window_m:g} m) around it. It is no class of every pixel of the "
-        "cell.",
+        f"the window of {grid.side} x {grid.side} px ({window_m:g} m) around it. Other pixels of the cell may "
+        "belong to other classes.",
         **plan.record,
         "scores": dict(study["scores"]),
         "conformal_goal": plan.options.coverage or study["conformal"]["goal"],
