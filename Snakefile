@@ -18,12 +18,8 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/controls.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/selection.smk"
-include: "workflow/rules/explanation.smk"
-include: "workflow/rules/prediction.smk"
+include: "workflow/rules/use.smk"
 include: "workflow/rules/session.smk"
-
-
-report: "workflow/report/workflow.rst"
 
 
 rule all:
@@ -44,4 +40,10 @@ rule select:
 rule predict:
     input:
         rules.join_predictions.output,
+    localrule: True
+
+
+rule map:
+    input:
+        rules.write_map.output,
     localrule: True

@@ -1,12 +1,16 @@
-"""Fixtures of the tests that download: a server that answers like Google Drive, and a folder for what comes."""
+"""Fixtures of several packages: a browser, a server that answers like Google Drive, and a folder for what comes."""
 
 from __future__ import annotations
 
 import os
+import warnings
 
 import pytest
 
+from helpers import browser
+from helpers.debian import PackageError
 from helpers.drive_server import redirect_google, running_server
+from helpers.not_tested import not_tested
 from terralucas.data import retrieval as retrieve_module
 
 
@@ -24,3 +28,17 @@ def server(monkeypatch):
 @pytest.fixture
 def folder(tmp_path):
     return tmp_path / "data"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Path of a Chromium; it is installed where it is missing, this is root and there is apt-get."""
+    path = browser.find()
+    if path is not None:
+        return path
+    try:
+        path = browser.install_chromium()
+    except PackageError as error:
+        not_tested("browser", error)
+    warnings.warn(pytest.PytestWarning("apt-get installed Chromium for these tests"), stacklevel=1)
+    return path

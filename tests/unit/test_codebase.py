@@ -9,7 +9,7 @@ from terralucas.codebase import PACKAGE, SCRIPTS, Fingerprints, code_of, fingerp
 OUTSIDE_RULES = {
     *("codebase", "study/job_limits", "study/manual", "study/settings", "study/validation"),
     # For those who use a finished study, and for `make example`.
-    *("training/trained_run", "predict/__main__", "data/example_chips"),
+    *("training/trained_run", "predict/__main__", "predict/command", "mapping/__main__", "data/example_chips"),
     # Records of what was read: they change no result, so that no edit of them reruns a study.
     *("contents", "study/class_names", "study/head", "study/source_files"),
 }

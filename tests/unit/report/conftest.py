@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 
 import pytest
 
-from helpers import browser, report_page
-from helpers.debian import PackageError
-from helpers.not_tested import not_tested
+from helpers import report_page
 from helpers.synthetic import make_study
 
 
@@ -30,17 +27,3 @@ def study(whole_study):
 def render(tmp_path):
     """Writes the page of a study, and gives its HTML."""
     return lambda study, **changes: report_page.render(study, tmp_path, **changes)
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    """Path of a Chromium; it is installed where it is missing, this is root and there is apt-get."""
-    path = browser.find()
-    if path is not None:
-        return path
-    try:
-        path = browser.install_chromium()
-    except PackageError as error:
-        not_tested("browser", error)
-    warnings.warn(pytest.PytestWarning("apt-get installed Chromium for these tests"), stacklevel=1)
-    return path

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from rasterio import Env
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
+from rasterio.windows import Window
 
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.errors import StudyError
@@ -255,7 +257,7 @@ def decode_chip(content: ChipContent, spec: DatasetSpec) -> Chip:
             source = stack.enter_context(memory.open(driver="GTiff"))
             _check_header(source, spec)
             raw = source.read()
-            missing = _read_masks(source)
+            missing = read_masks(source, source.indexes)
             nodata_values, descriptions = source.nodatavals, source.descriptions
             scaling = tuple(zip(source.scales, source.offsets, strict=True))
             has_place = source.crs is not None and not source.transform.is_identity
@@ -263,7 +265,36 @@ def decode_chip(content: ChipContent, spec: DatasetSpec) -> Chip:
         raise _unreadable(error) from error
     if content.mask is not None:
         missing |= _decode_mask(content.mask, raw.shape)
+    values = to_reflectance(raw, missing, nodata_values, scaling, spec)
+    fill_value, fill_fraction = measure_fill(raw[0], find_alike(raw, values))
+    return Chip(values, str(raw.dtype), tuple(descriptions), scaling, fill_value, fill_fraction, has_place)
+
+
+def to_reflectance(
+    raw: np.ndarray,
+    missing: np.ndarray,
+    nodata_values: Sequence[float | None],
+    scaling: Sequence[tuple[float, float]],
+    spec: DatasetSpec,
+) -> np.ndarray:
+    """Convert stored values to surface reflectance.
+
+    Args:
+        raw: (bands, height, width) values as stored.
+        missing: booleans of the same shape, true outside the masks of the file.
+        nodata_values: nodata value of each band in the file; None without one.
+        scaling: scale and offset tag of each band.
+        spec: description of the dataset: its unit and nodata value.
+
+    Returns:
+        (bands, height, width) float32 reflectance, nominally 0..1; NaN for missing pixels: also those that are NaN,
+        infinite, or equal to a nodata value.
+
+    Raises:
+        ChipError: with the tags, the values are not in the unit of the dataset.
+    """
     factors = [_reflectance_factors(scale, offset, spec.unit) for scale, offset in scaling]
+    missing = missing.copy()
     with np.errstate(over="ignore"):  # values beyond float32 become infinite, and so missing
         for band, missing_in_band, nodata in zip(raw, missing, nodata_values, strict=True):
             for value in {nodata, spec.nodata} - {None}:
@@ -276,24 +307,31 @@ def decode_chip(content: ChipContent, spec: DatasetSpec) -> Chip:
                 band += np.float32(shift)
     if spec.unit == "dn":
         values /= np.float32(DN_PER_REFLECTANCE)
-    missing |= ~np.isfinite(values)
-    fill_value, fill_fraction = _find_fill(raw, (raw == 0) | (values <= 0), missing)
-    values[missing] = np.nan
-    return Chip(values, str(raw.dtype), tuple(descriptions), scaling, fill_value, fill_fraction, has_place)
+    values[missing | ~np.isfinite(values)] = np.nan
+    return values
 
 
-def _find_fill(raw: np.ndarray, dark: np.ndarray, missing: np.ndarray) -> tuple[float | None, float]:
-    """Return the commonest value that dark pixels have in every band, and the share of the pixels that have it.
+def find_alike(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return where dark pixels have one stored value in every band, (height, width) booleans.
 
     Water can be 0 in some bands, and clouds can be saturated in every band, but no ground is 0 in every band.
 
     Args:
         raw: (bands, height, width) values as stored.
-        dark: where they are 0 as stored, or their reflectance is not above 0.
-        missing: where they are missing.
+        values: their reflectance, NaN where they are missing.
     """
-    alike = np.all((raw == raw[:1]) & dark & ~missing, axis=0)
-    values, counts = np.unique(raw[0][alike], return_counts=True)
+    is_dark = (raw == 0) | (values <= 0)
+    return np.all((raw == raw[:1]) & is_dark & np.isfinite(values), axis=0)
+
+
+def measure_fill(raw: np.ndarray, alike: np.ndarray) -> tuple[float | None, float]:
+    """Return the commonest stored value of alike pixels, and the share of all pixels that have it.
+
+    Args:
+        raw: (height, width) stored values of one band.
+        alike: booleans of `find_alike`.
+    """
+    values, counts = np.unique(raw[alike], return_counts=True)
     if not len(values):
         return None, 0.0
     return float(values[counts.argmax()]), float(counts.max() / alike.size)
@@ -330,18 +368,25 @@ def _check_tiles(source: DatasetReader) -> None:
         raise ChipError("size", f"{found}; expected at most {MAX_SIDE_PX} px a side")
 
 
-def _read_masks(source: DatasetReader) -> np.ndarray:
-    """Return where pixels are outside the masks inside the file, (bands, height, width) booleans.
+def read_masks(source: DatasetReader, bands: Sequence[int], window: Window | None = None) -> np.ndarray:
+    """Return where pixels are outside the masks of a file, (bands, height, width) booleans.
 
     Alpha bands are ignored, because GDAL takes any fourth band of small integers for an alpha band. Nodata values are
     left to the caller.
+
+    Args:
+        source: the open file.
+        bands: numbers of the bands, counted from 1.
+        window: the pixels to look at; None for all.
     """
-    missing = np.zeros((source.count, *source.shape), dtype=bool)
-    for band, flags in enumerate(source.mask_flag_enums):
+    shape = source.shape if window is None else (window.height, window.width)
+    missing = np.zeros((len(bands), *shape), dtype=bool)
+    for place, band in enumerate(bands):
+        flags = source.mask_flag_enums[band - 1]
         if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-            return missing | (source.read_masks(1) == 0)
+            return missing | (source.read_masks(1, window=window) == 0)
         if not flags:
-            missing[band] = source.read_masks(band + 1) == 0
+            missing[place] = source.read_masks(band, window=window) == 0
     return missing
 
 

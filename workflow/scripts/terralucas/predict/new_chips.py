@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from rasterio.io import MemoryFile
 from rasterio.warp import transform
 
 from terralucas.data.archives import require_archive, unpack
-from terralucas.data.band_names import find_contradiction, find_positions
 from terralucas.data.chip_checks import check_chip
 from terralucas.data.chip_files import ChipError, decode_chip, read_content
 from terralucas.data.dataset import DatasetSpec
@@ -24,6 +22,7 @@ from terralucas.data.lucas import parse_point_id
 from terralucas.data.normalisation import check_scale, merge
 from terralucas.errors import StudyError, printable
 from terralucas.geography import EPSG
+from terralucas.predict.bands import find_bands
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +165,7 @@ class ChipReader:
     def _read(self, chip: NewChip) -> ReadChip:
         content = read_content(Path(chip.path))
         header = _read_header(content.data)
-        positions = _find_bands(header["descriptions"], self.spec.bands, self.spec.checks.band_descriptions)
+        positions = find_bands(header["descriptions"], self.spec.bands, self.spec.checks.band_descriptions)
         names = tuple(f"band {number}" for number in range(1, len(header["descriptions"]) + 1))
         decoded = decode_chip(content, replace(self.spec, bands=names, chip_size_px=None))
         decoded = replace(
@@ -212,7 +211,7 @@ def check_sample(chips: Sequence[NewChip], reader: ChipReader) -> dict[str, Any]
             remedy=problems[0][1].remedy,
         )
     values = [result.values for _, result in read if result.values is not None]
-    check_scale(merge(*_moments(values)), reader.spec.bands)
+    check_scale(merge(*moments(values)), reader.spec.bands)
     kinds = [problem.kind for _, problem in problems]
     cropped = sum(result.is_cropped for _, result in read)
     if cropped:
@@ -224,7 +223,7 @@ def check_sample(chips: Sequence[NewChip], reader: ChipReader) -> dict[str, Any]
     }
 
 
-def _moments(chips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def moments(chips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the number of valid pixels, their mean and their sum of squared deviations, each (chips, bands)."""
     counts, means, squares = [], [], []
     for values in chips:
@@ -251,33 +250,6 @@ def _read_header(data: bytes) -> Mapping[str, Any]:
             return {"descriptions": source.descriptions, "place": place}
     except RasterioError as error:
         raise ChipError("unreadable", f"cannot be decoded ({error}); expected a whole GeoTIFF") from error
-
-
-@lru_cache(maxsize=256)
-def _find_bands(descriptions: tuple[str | None, ...], bands: tuple[str, ...], are_right: bool) -> tuple[int, ...]:
-    """Return where the bands of a study are in a file: by their descriptions, or else in the declared order.
-
-    Args:
-        descriptions: description of each band in the file; None without one.
-        bands: the bands of the study.
-        are_right: whether the descriptions count: `dataset.checks.band_descriptions`.
-
-    Raises:
-        ChipError: a band is missing or cannot be told from others.
-    """
-    positions = find_positions(descriptions, bands) if are_right else None
-    if positions is not None:
-        return positions
-    if len(descriptions) != len(bands):
-        named = ", ".join(text or "no description" for text in descriptions)
-        raise ChipError(
-            "band_count",
-            f"has {len(descriptions)} band(s) ({named}); expected {len(bands)}, or descriptions that name "
-            f"{', '.join(bands)}",
-        )
-    if are_right and (contradiction := find_contradiction(descriptions, bands)):
-        raise ChipError("band_descriptions", contradiction)
-    return tuple(range(len(bands)))
 
 
 def _place_of_id(name: str, spec: DatasetSpec) -> tuple[float, float] | None:

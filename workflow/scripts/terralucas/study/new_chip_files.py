@@ -19,8 +19,12 @@ def prediction_name(settings: Mapping[str, Any]) -> str:
     """
     if settings["name"] is not None:
         return str(settings["name"])
-    name = re.sub(r"[^\w-]+", "_", Path(settings["input"] or "none").name.split(".")[0]).strip("_")
-    return name or "chips"
+    return folder_name(Path(settings["input"] or "none"), "chips")
+
+
+def folder_name(source: Path, default: str) -> str:
+    """Return the name of a file or folder without suffix, in letters that a folder may have; a default without any."""
+    return re.sub(r"[^\w-]+", "_", source.name.split(".")[0]).strip("_") or default
 
 
 def files_of_new_chips(source: Path) -> dict[str, Path]:

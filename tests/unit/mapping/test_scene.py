@@ -1,0 +1,167 @@
+"""Scenes: which bands are found where, what is no scene, and that pixels are read as those of chips are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.shutil import copy
+
+from helpers.chips import BANDS, make_spec
+from helpers.scenes import noise, write_scene
+from terralucas.data.chip_files import read_chip
+from terralucas.errors import StudyError
+from terralucas.mapping.scene import Scene, SceneReader, find_scene
+
+SENTINEL = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"]
+OF_BANDS = [SENTINEL.index(name) for name in ("B4", "B3", "B2", "B8", "B11", "B12")]
+NAMES = ["T32TQM_20200701_B04_10m", "B03", "B02", "B08", "x_B11_20m", "B12"]
+
+
+def read(paths, spec=None, place=(5, 7, 40, 36)):
+    spec = spec or make_spec()
+    scene = find_scene([paths] if isinstance(paths, Path) else paths, spec, 10)
+    with SceneReader(scene, spec) as reader:
+        return reader.read(*place).values
+
+
+@pytest.fixture
+def values():
+    return noise(60, 50)
+
+
+def test_bands_are_found_by_their_descriptions_in_any_order_and_among_others(tmp_path, values):
+    expected = values[:, 5:45, 7:43]
+    assert np.array_equal(read(write_scene(tmp_path / "plain.tif", values)), expected)
+    turned = write_scene(tmp_path / "turned.tif", values[::-1], BANDS[::-1])
+    assert np.array_equal(read(turned), expected)
+    twelve = np.concatenate([noise(60, 50, 2), noise(60, 50, 3)])
+    twelve[OF_BANDS] = values
+    assert np.array_equal(read(write_scene(tmp_path / "twelve.tif", twelve, SENTINEL)), expected)
+
+
+def test_band_files_are_found_by_their_names_or_descriptions(tmp_path, values):
+    files = [write_scene(tmp_path / f"{name}.tif", values[band : band + 1]) for band, name in enumerate(NAMES)]
+    expected = values[:, 5:45, 7:43]
+    assert np.array_equal(read(files[::-1]), expected)
+    described = [
+        write_scene(tmp_path / f"part{number}.tif", values[bands], [BANDS[band] for band in bands])
+        for number, bands in enumerate(([5, 1, 0], [2, 3, 4]))
+    ]
+    assert np.array_equal(read(described), expected)
+
+
+def test_band_files_whose_names_say_nothing_are_in_the_declared_order_and_others_are_an_error(tmp_path, values):
+    files = [
+        write_scene(tmp_path / f"layer-{letter}.tif", values[band : band + 1]) for band, letter in enumerate("fedcba")
+    ]
+    assert np.array_equal(read(files), values[:, 5:45, 7:43])
+    wrong = [write_scene(tmp_path / f"{name}.tif", values[:1]) for name in ("B02", "B03", "B04", "B08", "B11", "B05")]
+    with pytest.raises(StudyError, match="describes its bands as B02, B03"):
+        read(wrong)
+
+
+def test_a_vrt_is_a_scene(tmp_path, values):
+    copy(write_scene(tmp_path / "a.tif", values), tmp_path / "a.vrt", driver="VRT")
+    assert np.array_equal(read(tmp_path / "a.vrt"), values[:, 5:45, 7:43])
+
+
+def test_a_scene_survives_json(tmp_path, values):
+    import json
+    from dataclasses import asdict
+
+    scene = find_scene([write_scene(tmp_path / "a.tif", values)], make_spec(), 10)
+    again = Scene.from_json(json.loads(json.dumps(asdict(scene))))
+    assert again == scene
+
+
+@pytest.mark.parametrize("unit", ["reflectance", "dn"])
+def test_unit_tags_nodata_and_masks_are_read_as_those_of_chips(tmp_path, unit):
+    stored = np.random.default_rng(4).integers(1, 6000, (6, 64, 64)).astype(np.uint16)
+    stored[:, :9, :9] = 7
+    stored[2, 20:22] = 65535
+    path = write_scene(tmp_path / "a.tif", stored, BANDS, nodata=65535)
+    mask = np.full((64, 64), 255, np.uint8)
+    mask[40:, 50:] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as target:
+        target.scales, target.offsets = [0.0001] * 6, [-0.1] * 6
+        target.write_mask(mask)
+    spec = make_spec(unit=unit, nodata=7)
+    expected = read_chip(path, spec)
+    assert 0 < np.isnan(expected).sum() < expected.size / 2
+    assert np.array_equal(read(path, spec, (0, 0, 64, 64)), expected, equal_nan=True)
+    assert np.array_equal(read(path, spec, (3, 11, 50, 50)), expected[:, 3:53, 11:61], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"crs": "EPSG:4326", "transform": rasterio.Affine(1e-4, 0, 10, 0, -1e-4, 45)}, "no coordinates in metres"),
+        ({"crs": None}, "no georeference"),
+        ({"pixel": 20.0}, "another size on the ground.*20.0. x 20.0"),
+        # Web Mercator stretches lengths by 1 / cos(latitude): 2 at 60° north, so that 10 m are 5 m on the ground.
+        ({"crs": "EPSG:3857", "transform": rasterio.Affine(10, 0, 1e6, 0, -10, 8_399_738)}, "another size.*5.0"),
+        ({"transform": rasterio.Affine(10, 1, 6e5, 1, -10, 5e6)}, "no squares with north up"),
+        ({"transform": rasterio.Affine(10, 0, 6e5, 0, 10, 5e6)}, "no squares with north up"),
+        ({"transform": rasterio.Affine(10, 0, 6e5, 0, -10.2, 5e6)}, "no squares with north up"),
+    ],
+)
+def test_a_scene_in_the_wrong_place_or_size_is_an_error_with_a_remedy(tmp_path, values, options, words):
+    path = write_scene(tmp_path / "a.tif", values, **options)
+    with pytest.raises(StudyError, match="(?s)" + words) as error:
+        read(path)
+    assert "gdalwarp" in error.value.remedy
+
+
+def test_a_projection_of_the_continent_has_the_right_size(tmp_path, values):
+    place = {"crs": "EPSG:3035", "transform": rasterio.Affine(10, 0, 4_600_000, 0, -10, 2_200_000)}
+    assert read(write_scene(tmp_path / "a.tif", values, **place)).shape == (6, 40, 36)
+
+
+def test_feet_are_no_metres(tmp_path, values):
+    """EPSG:2263 has US survey feet of 0.3048006 m, by definition 1200 / 3937 m."""
+    side = 10 / (1200 / 3937)
+    place = {"crs": "EPSG:2263", "transform": rasterio.Affine(side, 0, 984_250, 0, -side, 200_000)}
+    scene = find_scene([write_scene(tmp_path / "a.tif", values, **place)], make_spec(), 10)
+    assert scene.pixel_m == pytest.approx(10, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("count", "descriptions", "words"),
+    [
+        (4, None, "has 4 band"),
+        (12, None, "has 12 band"),
+        (6, ["B2", "B3", "B4", "B5", "B6", "B7"], "describes its bands as"),
+    ],
+)
+def test_bands_that_are_missing_or_wrong_are_an_error(tmp_path, count, descriptions, words):
+    path = write_scene(tmp_path / "a.tif", np.concatenate([noise(60, 50), noise(60, 50, 1)])[:count], descriptions)
+    with pytest.raises(StudyError, match=words) as error:
+        read(path)
+    assert error.value.remedy
+
+
+def test_files_that_are_not_one_scene_are_an_error(tmp_path, values):
+    first = write_scene(tmp_path / "B04.tif", values[:1])
+    second = write_scene(tmp_path / "B11.tif", values[:1, ::2, ::2].copy(), pixel=20.0)
+    with pytest.raises(StudyError, match="are not one scene") as error:
+        read([first, second])
+    assert "60 x 50 px of 10" in error.value.found
+    assert "30 x 25 px of 20" in error.value.found
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no raster"])
+def test_what_is_no_raster_is_an_error(tmp_path, content):
+    path = tmp_path / "a.tif"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StudyError, match=r"no scene at|cannot be read") as error:
+        read(path)
+    assert error.value.remedy
+
+
+def test_a_file_that_was_cut_off_is_an_error_where_it_is_read(tmp_path, values):
+    path = write_scene(tmp_path / "a.tif", values)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(StudyError, match="cannot be read"):
+        read(path, place=(20, 0, 40, 50))

@@ -1,0 +1,22 @@
+# The scene of a map, as the configuration names it.
+from terralucas.study.scene_files import map_name, scene_paths, token_of_scene
+
+MAP = config["map"]
+MAP_FOLDER = f"{RESULTS}/maps/{map_name(MAP)}"
+# Written by plan_map, and none of its outputs, because Snakemake deletes outputs before a job, which must still find the
+# token.
+SCENE_RECORD = f"{MAP_FOLDER}/scene_found.json"
+
+
+def get_scene():
+    """Return the configured paths of the scene.
+
+    Raises:
+        WorkflowError: there is none.
+    """
+    if MAP["input"] is None:
+        raise WorkflowError(
+            "There is no scene to map: give it as --config 'map={input: path/to/scene.tif}'. A GeoTIFF, a VRT, and a "
+            "list of band files are possible."
+        )
+    return [str(path) for path in scene_paths(MAP)]

@@ -1,0 +1,16 @@
+"""Rule plan_map: find the bands of the scene, and check before any prediction that it can be right."""
+
+from pathlib import Path
+
+from _job import job, progress
+from terralucas.mapping.plan import make_plan
+from terralucas.predict.options import PredictOptions
+from terralucas.predict.selected import load_selected
+from terralucas.study.scene_files import write_scene_record
+
+with job(snakemake):
+    params = snakemake.params
+    paths, selected = list(map(Path, params.source)), load_selected(Path(params.study))
+    plan = make_plan(paths, selected, params.stride_m, PredictOptions(**params.options), Path(snakemake.output[0]))
+    write_scene_record(params.source, Path(params.record), params.contents)
+    progress.info("%d x %d cells to map", plan.grid.rows, plan.grid.columns)

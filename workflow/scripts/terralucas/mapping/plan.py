@@ -1,0 +1,106 @@
+"""The plan of a map: the scene, cells and options that all its parts share."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from terralucas.errors import StudyError
+from terralucas.files import sha256_of_json, write_json
+from terralucas.mapping.grid import Grid
+from terralucas.mapping.scene import Scene, SceneReader, find_scene
+from terralucas.mapping.windows import WindowReader, check_windows
+from terralucas.predict.options import PredictOptions
+from terralucas.predict.selected import Selected
+
+# Side of a cell in pixels, if no stride is given.
+DEFAULT_STRIDE_PX = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a map.
+
+    Attributes:
+        scene: the scene.
+        grid: the cells of the map.
+        options: options of the prediction.
+        fingerprint: fingerprint of the models, scene, cells and options.
+        record: what is written of the plan into map.json.
+    """
+
+    scene: Scene
+    grid: Grid
+    options: PredictOptions
+    fingerprint: str
+    record: Mapping[str, Any]
+
+
+def make_plan(
+    paths: Sequence[Path], selected: Selected, stride_m: float | None, options: PredictOptions, path: Path
+) -> Plan:
+    """Find the bands of the scene, look at some of its windows, and write the plan.
+
+    Args:
+        paths: see `terralucas.mapping.scene.find_scene`.
+        selected: the selected models.
+        stride_m: side of a cell in metres, a whole number of pixels; None for 8 pixels.
+        options: options of the prediction.
+        path: JSON file of the plan.
+
+    Raises:
+        StudyError: bands, size, place or scale of the scene cannot be right, or the stride is no whole number of
+            pixels.
+    """
+    study = selected.record
+    scene = find_scene(paths, selected.spec, study["dataset"]["pixel_size_m"])
+    grid = Grid(scene.width, scene.height, study["chip_side_px"], _stride_px(stride_m, scene.pixel_m))
+    with SceneReader(scene, selected.spec) as reader:
+        looked_at = check_windows(WindowReader(grid, reader))
+    record = {
+        "study": study["study"],
+        "recipe": study["recipe"],
+        "models": len(selected.models),
+        "simulated_chips": study["chips"]["simulated"],
+        "random_weights": study["weights"]["source"] == "random",
+        "input": [str(each) for each in paths],
+        "looked_at": looked_at,
+        "options": asdict(options),
+    }
+    fingerprint = sha256_of_json([selected.fingerprint, asdict(options), asdict(grid), asdict(scene)])
+    plan = Plan(scene, grid, options, fingerprint, record)
+    write_json(path, asdict(plan))
+    return plan
+
+
+def read_plan(path: Path) -> Plan:
+    """Read a plan of `make_plan`."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Plan(
+        Scene.from_json(content["scene"]),
+        Grid(**content["grid"]),
+        PredictOptions(**content["options"]),
+        content["fingerprint"],
+        content["record"],
+    )
+
+
+def _stride_px(stride_m: float | None, pixel_m: float) -> int:
+    """Return the side of a cell in pixels."""
+    if stride_m is None:
+        return DEFAULT_STRIDE_PX
+    stride = stride_m / pixel_m
+    # Also without a number (NaN) or with infinity.
+    if not math.isfinite(stride) or round(stride) < 1 or abs(stride - round(stride)) > 1e-6 * stride:
+        nearest = max(1, round(stride)) * pixel_m if math.isfinite(stride) else DEFAULT_STRIDE_PX * pixel_m
+        raise StudyError(
+            "The stride of the map is no whole number of pixels.",
+            found=f"map.stride_m: {stride_m:g} with pixels of {pixel_m:g} m",
+            expected=f"a multiple of {pixel_m:g} m",
+            remedy=f"set map.stride_m: {nearest:g}",
+        )
+    return round(stride)

@@ -1,0 +1,303 @@
+"""The scene of a map: its files, bands, unit and size on the ground, and its pixels as reflectance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio import Affine, Env
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.warp import transform
+from rasterio.windows import Window
+
+from terralucas.contents import states_of
+from terralucas.data.band_names import find_positions
+from terralucas.data.chip_files import ChipError, find_alike, read_masks, to_reflectance
+from terralucas.data.dataset import DatasetSpec
+from terralucas.errors import StudyError
+from terralucas.predict.bands import find_bands
+
+# A larger difference from the pixels of the training chips needs other pixels. Map projections for one country or
+# continent distort lengths by less.
+SIZE_TOLERANCE = 0.05
+# GDAL keeps decoded tiles up to this size; its default is a share of the memory of the machine.
+_CACHE_BYTES = 256 * 2**20
+# A tile is decoded whole, whatever the window.
+_MAX_TILE_PX = 64 * 2**20
+# Pixels over which the size on the ground is measured, so that rounding does not matter.
+_MEASURED_PX = 100
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A scene whose bands were found.
+
+    Attributes:
+        bands: path and band number (from 1) of each band of the study, in the study's order.
+        descriptions: what the file says of each of these bands: its description, or the name of a band file.
+        width: columns in pixels.
+        height: rows in pixels.
+        crs: coordinate reference system as WKT.
+        transform: the six coefficients of the affine transform.
+        pixel_m: nominal side of a pixel in metres, in the scene's coordinate reference system.
+        states: size and time of each file of the scene, which tell another scene of the same name.
+    """
+
+    bands: tuple[tuple[str, int], ...]
+    descriptions: tuple[str | None, ...]
+    width: int
+    height: int
+    crs: str
+    transform: tuple[float, ...]
+    pixel_m: float
+    states: Mapping[str, Sequence[int]]
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Scene:
+        """Build a scene from the JSON of `dataclasses.asdict`."""
+        tuples = {name: tuple(content[name]) for name in ("descriptions", "transform")}
+        return cls(**{**content, **tuples, "bands": tuple((path, band) for path, band in content["bands"])})
+
+    @property
+    def affine(self) -> Affine:
+        """Transform from column and row of a pixel's corner to coordinates."""
+        return Affine(*self.transform)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Pixels of a scene in the bands of the study.
+
+    Attributes:
+        values: (bands, height, width) float32 reflectance, NaN for missing pixels.
+        stored: (height, width) values of the first band as stored.
+        alike: (height, width) booleans of `terralucas.data.chip_files.find_alike`.
+        dtype: type of the stored values.
+        scaling: scale and offset tag of each band.
+    """
+
+    values: np.ndarray
+    stored: np.ndarray
+    alike: np.ndarray
+    dtype: str
+    scaling: tuple[tuple[float, float], ...]
+
+
+def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) -> Scene:
+    """Find the bands of a study in the files of a scene, and check that the files are one scene of the right size.
+
+    Args:
+        paths: one file with all bands (GeoTIFF, VRT and whatever else GDAL reads), or several files with some of them.
+        spec: description of the study's dataset.
+        pixel_size_m: side of a pixel of the training chips in metres.
+
+    Raises:
+        StudyError: a file cannot be read, the files differ in place or size, a band is missing, the coordinates are not
+            metres, or the pixels have another size than those of the training chips.
+    """
+    with ExitStack() as stack:
+        sources = [_open(path, stack) for path in paths]
+        first = sources[0]
+        for path, source in zip(paths, sources, strict=True):
+            _require_readable(path, source)
+            _require_same_grid(path, source, paths[0], first)
+        places = [
+            (str(path.resolve()), band) for path, source in zip(paths, sources, strict=True) for band in source.indexes
+        ]
+        positions, descriptions = _find_in_files(paths, sources, spec)
+        files = {name: Path(name) for source in sources for name in source.files}
+        return Scene(
+            bands=tuple(places[position] for position in positions),
+            descriptions=tuple(descriptions[position] for position in positions),
+            width=first.width,
+            height=first.height,
+            crs=first.crs.to_wkt() if first.crs else "",
+            transform=tuple(first.transform)[:6],
+            pixel_m=_pixel_size(paths[0], first, pixel_size_m),
+            states={name: list(state) for name, state in states_of(files).items()},
+        )
+
+
+class SceneReader:
+    """Reads pixels of a scene; one thread at a time may use it.
+
+    Args:
+        scene: the scene.
+        spec: description of the study's dataset; its unit and nodata value hold for the scene too.
+    """
+
+    def __init__(self, scene: Scene, spec: DatasetSpec) -> None:
+        self.scene, self.spec = scene, spec
+        self._stack = ExitStack()
+        self._sources: dict[str, DatasetReader] = {}
+
+    def __enter__(self) -> SceneReader:
+        self._stack.enter_context(Env(GDAL_CACHEMAX=_CACHE_BYTES))
+        for path, _ in self.scene.bands:
+            if path not in self._sources:
+                self._sources[path] = _open(Path(path), self._stack)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def read(self, first_row: int, first_column: int, height: int, width: int) -> Pixels:
+        """Read pixels of a rectangle that lies in the scene.
+
+        Raises:
+            ChipError: with the tags of the file, the values are not in the unit of the study.
+            StudyError: the file cannot be decoded.
+        """
+        window = Window(first_column, first_row, width, height)
+        bands = [(self._sources[path], band) for path, band in self.scene.bands]
+        try:
+            raw = np.stack([source.read(band, window=window) for source, band in bands])
+            missing = np.concatenate([read_masks(source, [band], window) for source, band in bands])
+        except RasterioError as error:
+            raise _unreadable(Path(bands[0][0].name), error) from None
+        nodata_values = [source.nodatavals[band - 1] for source, band in bands]
+        scaling = tuple((source.scales[band - 1], source.offsets[band - 1]) for source, band in bands)
+        values = to_reflectance(raw, missing, nodata_values, scaling, self.spec)
+        return Pixels(values, raw[0], find_alike(raw, values), str(raw.dtype), scaling)
+
+
+def _open(path: Path, stack: ExitStack) -> DatasetReader:
+    if not path.is_file():
+        raise StudyError(
+            f"There is no scene at {path}.",
+            found="a folder" if path.is_dir() else "nothing",
+            expected="a GeoTIFF, a VRT, or a list of files with some bands each",
+            remedy="correct the path; of a folder, name its band files",
+        )
+    try:
+        return stack.enter_context(rasterio.open(path))
+    except RasterioError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: RasterioError) -> StudyError:
+    return StudyError(
+        f"The scene {path} cannot be read.",
+        found=str(error.__cause__ or error),
+        expected="a whole raster file that GDAL can read",
+        remedy="fetch the file again, or convert it: gdal_translate -of COG",
+    )
+
+
+def _require_readable(path: Path, source: DatasetReader) -> None:
+    """Raise a StudyError if a file is no image of real numbers, or if one of its tiles would fill the memory."""
+    problem = None
+    if source.subdatasets or not source.count:
+        problem = (f"{len(source.subdatasets)} images in one file", "one image", "name the file of one image")
+    elif any("complex" in dtype for dtype in source.dtypes):
+        problem = (f"{source.dtypes[0]} values", "real numbers", "convert the scene to reflectance")
+    elif max(height * width for height, width in source.block_shapes) > _MAX_TILE_PX:
+        tile = " x ".join(map(str, source.block_shapes[0]))
+        problem = (f"tiles of {tile} px", "small tiles, which are read one by one", "gdal_translate -of COG")
+    if problem is not None:
+        found, expected, remedy = problem
+        raise StudyError(f"The scene {path} cannot be mapped.", found=found, expected=expected, remedy=remedy)
+
+
+def _require_same_grid(path: Path, source: DatasetReader, first_path: Path, first: DatasetReader) -> None:
+    """Raise a StudyError unless the pixels of two files lie at the same places."""
+    far = [abs(a - b) for a, b in zip(source.transform, first.transform, strict=True)]
+    if source.shape == first.shape and source.crs == first.crs and max(far) < 1e-3 * abs(first.transform.a):
+        return
+    raise StudyError(
+        f"The files {first_path} and {path} are not one scene.",
+        found=f"{_describe_grid(first)}, and {_describe_grid(source)}",
+        expected="files with the same size, place and coordinate reference system",
+        remedy="resample all bands to one grid, for example with gdalbuildvrt -separate -tr 10 10",
+    )
+
+
+def _describe_grid(source: DatasetReader) -> str:
+    left, top = source.transform.c, source.transform.f
+    crs = source.crs.to_string() if source.crs else "no coordinate reference system"
+    name = crs if len(crs) < 40 else f"{crs[:40]}…"
+    return f"{source.height} x {source.width} px of {source.transform.a:g} at {left:g}, {top:g} in {name}"
+
+
+def _find_in_files(
+    paths: Sequence[Path], sources: Sequence[DatasetReader], spec: DatasetSpec
+) -> tuple[tuple[int, ...], tuple[str | None, ...]]:
+    """Return the positions of the study's bands among all bands of the files, and what is said of each of these.
+
+    Bands are found by their descriptions. If these do not name all bands, the name of a file with one band counts
+    instead of its description; and if names do not either, the bands must be those of the study in their order.
+    """
+    described = tuple(text for source in sources for text in source.descriptions)
+    named = tuple(
+        path.stem if source.count == 1 else text
+        for path, source in zip(paths, sources, strict=True)
+        for text in source.descriptions
+    )
+    are_found = spec.checks.band_descriptions and find_positions(described, spec.bands) is not None
+    texts = described if are_found or len(paths) == 1 else named
+    try:
+        return find_bands(texts, spec.bands, spec.checks.band_descriptions), texts
+    except ChipError as error:
+        names = ", ".join(map(str, paths))
+        raise StudyError(
+            f"The scene {names} {error.problem}.",
+            remedy=f"map a scene with the bands {', '.join(spec.bands)}; if it has them, correct the descriptions of "
+            "its bands or the names of its files",
+        ) from None
+
+
+def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
+    """Return the nominal side of a pixel in metres.
+
+    Raises:
+        StudyError: the scene has no projected coordinates, its rows or columns do not run along the axes, or its pixels
+            are no squares of the expected size on the ground.
+    """
+    crs, affine = source.crs, source.transform
+    warp = f"gdalwarp -t_srs EPSG:326xx -tr {expected_m:g} {expected_m:g} -r bilinear, with the UTM zone of the scene"
+    if crs is None or affine.is_identity or not crs.is_projected:
+        name = "no georeference" if crs is None or affine.is_identity else f"coordinates in degrees ({crs.to_string()})"
+        raise StudyError(
+            f"The scene {path} has no coordinates in metres.",
+            found=name,
+            expected="a projected coordinate reference system and a transform",
+            remedy=f"project the scene: {warp}",
+        )
+    if affine.b or affine.d or affine.a <= 0 or affine.e >= 0 or not math.isclose(affine.a, -affine.e, rel_tol=1e-6):
+        raise StudyError(
+            f"The pixels of the scene {path} are no squares with north up.",
+            found=f"the transform {', '.join(f'{value:g}' for value in tuple(affine)[:6])}",
+            expected="square pixels, columns from west to east, rows from north to south",
+            remedy=f"resample the scene: {warp}",
+        )
+    ground = _ground_size(source)
+    if max(abs(side / expected_m - 1) for side in ground) > SIZE_TOLERANCE:
+        raise StudyError(
+            f"The pixels of the scene {path} have another size on the ground than those of the training chips.",
+            found=f"{ground[0]:.4g} x {ground[1]:.4g} m at the centre of the scene",
+            expected=f"{expected_m:g} m (dataset.pixel_size_m), at most {100 * SIZE_TOLERANCE:g} % more or less",
+            remedy=f"resample the scene: {warp}",
+        )
+    return float(affine.a * crs.linear_units_factor[1])
+
+
+def _ground_size(source: DatasetReader) -> tuple[float, float]:
+    """Return width and height of the pixels at the centre of a scene, in metres on the ground.
+
+    Lengths are measured in the azimuthal equidistant projection around the centre, which keeps distances from there.
+    """
+    column, row = source.width / 2, source.height / 2
+    points = [(column, row), (column + _MEASURED_PX, row), (column, row + _MEASURED_PX)]
+    xs, ys = zip(*(source.transform @ point for point in points), strict=True)
+    (longitude, *_), (latitude, *_) = transform(source.crs, "EPSG:4326", xs[:1], ys[:1])
+    local = CRS.from_proj4(f"+proj=aeqd +lat_0={latitude!r} +lon_0={longitude!r} +datum=WGS84 +units=m")
+    east, north = transform(source.crs, local, xs, ys)
+    return math.hypot(east[1], north[1]) / _MEASURED_PX, math.hypot(east[2], north[2]) / _MEASURED_PX

@@ -1,0 +1,157 @@
+"""The windows of a map: their pixels, and which of them can be predicted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from terralucas.data.chip_checks import check_chip
+from terralucas.data.chip_files import Chip, ChipError, measure_fill
+from terralucas.data.normalisation import check_scale, merge
+from terralucas.errors import StudyError
+from terralucas.mapping.grid import Grid
+from terralucas.mapping.scene import Pixels, SceneReader
+from terralucas.predict.new_chips import moments
+
+# Windows that are read before the first prediction: this many rows and columns of them, evenly spaced.
+_SAMPLE_SIDE = 8
+# Problems that mean that a window has no data, or too few; the others mean that the scene may be the wrong one.
+_NO_DATA = ("missing_values", "fill", "constant")
+
+
+@dataclass(frozen=True)
+class WindowOfCell:
+    """A window that was looked at.
+
+    Attributes:
+        row: row of its cell.
+        column: column of its cell.
+        values: (bands, side, side) reflectance.
+        problem: why it cannot be predicted; None if it can.
+    """
+
+    row: int
+    column: int
+    values: np.ndarray
+    problem: ChipError | None
+
+
+class WindowReader:
+    """Reads the windows of a map as `terralucas.predict.new_chips.ChipReader` reads chips.
+
+    Args:
+        grid: the cells of the map.
+        scene: the open scene.
+    """
+
+    def __init__(self, grid: Grid, scene: SceneReader) -> None:
+        self.grid, self.scene = grid, scene
+
+    def read(self, rows: range, columns: range) -> BlockOfWindows:
+        """Read the pixels of all windows of a block of cells; the windows must lie in the scene."""
+        grid = self.grid
+        first_row, first_column = grid.first_pixel(rows[0]), grid.first_pixel(columns[0])
+        height = grid.first_pixel(rows[-1]) + grid.side - first_row
+        width = grid.first_pixel(columns[-1]) + grid.side - first_column
+        pixels = self.scene.read(first_row, first_column, height, width)
+        return BlockOfWindows(self, rows, columns, pixels)
+
+    def look_at(self, row: int, column: int) -> WindowOfCell:
+        """Read the window of one cell."""
+        return self.read(range(row, row + 1), range(column, column + 1)).window((row, column))
+
+
+@dataclass(frozen=True)
+class BlockOfWindows:
+    """The pixels of the windows of a block of cells.
+
+    Attributes:
+        reader: the reader of the windows.
+        rows: rows of the cells.
+        columns: columns of the cells.
+        pixels: the pixels of all the windows.
+    """
+
+    reader: WindowReader
+    rows: range
+    columns: range
+    pixels: Pixels
+
+    @property
+    def cells(self) -> Iterator[tuple[int, int]]:
+        """Row and column of each cell, row by row."""
+        return ((row, column) for row in self.rows for column in self.columns)
+
+    def window(self, cell: tuple[int, int]) -> WindowOfCell:
+        """Return the window of a cell, after the checks of a chip."""
+        grid, spec, scene = self.reader.grid, self.reader.scene.spec, self.reader.scene.scene
+        starts = (grid.stride * (cell[0] - self.rows[0]), grid.stride * (cell[1] - self.columns[0]))
+        place = tuple(slice(start, start + grid.side) for start in starts)
+        values = self.pixels.values[(slice(None), *place)]
+        fill = measure_fill(self.pixels.stored[place], self.pixels.alike[place])
+        chip = Chip(values, self.pixels.dtype, scene.descriptions, self.pixels.scaling, *fill, has_place=True)
+        try:
+            check_chip(chip, np.isfinite(values), spec)
+        except ChipError as error:
+            return WindowOfCell(*cell, values, error)
+        return WindowOfCell(*cell, values, None)
+
+
+def check_windows(reader: WindowReader) -> dict[str, Any]:
+    """Read some of the windows, evenly spaced, and check that the bands and the scale of the scene can be right.
+
+    Returns:
+        What was found, for the record: number of windows read, and problems by kind.
+
+    Raises:
+        StudyError: no window fits or has data, more than half of those with data cannot be predicted, or their scale is
+            impossible for Sentinel-2.
+    """
+    grid, spec = reader.grid, reader.scene.spec
+    rows, columns = _spread(grid.fitting_rows), _spread(grid.fitting_columns)
+    if not rows or not columns:
+        raise StudyError(
+            "No window of the map fits into the scene.",
+            found=f"a scene of {grid.height} x {grid.width} px, and cells of {grid.stride} px",
+            expected=f"room for windows of {grid.side} x {grid.side} px, the size of the training chips, around the "
+            "centres of cells",
+            remedy="map a larger scene, or set a smaller map.stride_m",
+        )
+    try:
+        windows = [reader.look_at(row, column) for row in rows for column in columns]
+    except ChipError as error:
+        raise StudyError(f"The scene {error.problem}", remedy=error.remedy) from None
+    problems = [window.problem for window in windows if window.problem is not None]
+    wrong = [problem for problem in problems if problem.kind not in _NO_DATA]
+    usable = [window.values for window in windows if window.problem is None]
+    if len(wrong) > len(usable):
+        texts = Counter(problem.problem for problem in wrong).most_common(3)
+        raise StudyError(
+            f"{len(wrong)} of {len(wrong) + len(usable)} windows with data that were looked at cannot be predicted, so "
+            "that nothing is.",
+            found="\n    ".join(f"a window {text}" for text, _ in texts),
+            expected=f"the bands {', '.join(spec.bands)} in {spec.unit}, as the study was trained on",
+            remedy=wrong[0].remedy,
+        )
+    if not usable:
+        raise StudyError(
+            f"None of {len(windows)} windows that were looked at has enough data.",
+            found=f"a window {problems[0].problem}",
+            expected="windows with data in every band",
+            remedy="cut the scene to the area that has data, and check dataset.nodata of the study",
+        )
+    check_scale(merge(*moments(usable)), spec.bands)
+    kinds = Counter(problem.kind for problem in problems)
+    return {"windows_looked_at": len(windows), "problems": dict(sorted(kinds.items()))}
+
+
+def _spread(cells: Sequence[int]) -> list[int]:
+    """Return some of the rows or columns of cells, evenly spaced, with the first and the last."""
+    if not cells:
+        return []
+    places = np.unique(np.linspace(0, len(cells) - 1, min(len(cells), _SAMPLE_SIDE)).astype(int))
+    return [cells[place] for place in places]

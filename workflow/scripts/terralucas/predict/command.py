@@ -1,0 +1,72 @@
+"""What the commands `python -m terralucas.predict` and `python -m terralucas.mapping` have in common."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from terralucas.disk import explain
+from terralucas.errors import StudyError
+from terralucas.predict.options import PredictOptions
+
+
+def add_options(parser: argparse.ArgumentParser, batch_of: str) -> None:
+    """Add the options of a prediction.
+
+    Args:
+        parser: the parser of the command.
+        batch_of: what a forward pass takes.
+    """
+    add, default = parser.add_argument, PredictOptions()
+    add("--study", type=Path, required=True, help="folder of the study, results/<study>, with its selected models")
+    add("--output", type=Path, required=True, help="folder of the results")
+    add("--batch-size", type=positive, default=default.batch_size, help=f"{batch_of} in a forward pass")
+    add("--threads", type=positive, default=os.cpu_count() or 1, help="threads of PyTorch")
+    add("--device", choices=("auto", "cpu", "cuda"), default=default.device)
+    add("--precision", choices=("auto", "32", "16-mixed", "bf16-mixed"), default=default.precision)
+    add(
+        "--coverage",
+        type=_share,
+        default=None,
+        help=f"share of {batch_of} whose set of classes should hold the true one",
+    )
+
+
+def options_of(parsed: argparse.Namespace) -> PredictOptions:
+    """Return the options of a prediction from the arguments of a command."""
+    given = ("batch_size", "device", "precision", "coverage")
+    return PredictOptions(**{name: getattr(parsed, name) for name in given})
+
+
+def run(work: Callable[[], None]) -> int:
+    """Do the work of a command, and return its exit code; errors of the user are printed without a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # The weights are on the disk; a library that TerraTorch imports would ask servers for its latest version.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("LIGHTLY_DID_VERSION_CHECK", "True")
+    try:
+        work()
+    except (StudyError, OSError) as error:
+        print(explain(error) or error if isinstance(error, OSError) else error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Stopped; what is finished is kept, and the same command goes on from there.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def positive(text: str) -> int:
+    """Return a whole number that is at least 1."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    if not 0.5 <= float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.5 and 1")
+    return float(text)
