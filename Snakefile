@@ -22,9 +22,6 @@ include: "workflow/rules/prediction.smk"
 include: "workflow/rules/session.smk"
 
 
-report: "workflow/report/workflow.rst"
-
-
 rule all:
     default_target: True
     input:
@@ -37,6 +34,12 @@ rule all:
 rule select:
     input:
         rules.select_models.output,
+    localrule: True
+
+
+rule export:
+    input:
+        rules.export_models.output,
     localrule: True
 
 

@@ -1,4 +1,9 @@
 # Compute tidy tables, figures and one self-contained report from the files of the runs.
+
+
+report: "../report/workflow.rst"
+
+
 # The meaning of a row in each table, for Snakemake's own report.
 TABLES = {
     "runs": "one per run",

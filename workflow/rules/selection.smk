@@ -43,3 +43,6 @@ rule select_models:
         "Selecting the models of {config[study]}"
     script:
         script_path("select_models")
+
+
+include: "export.smk"
