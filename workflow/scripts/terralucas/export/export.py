@@ -1,4 +1,4 @@
-"""Write the folder `exported/` of a study, after all its files were loaded again and compared with the selected models."""
+"""Write the folder `exported/` of a study, whose files were all loaded again and compared with the selected models."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def export_models(
 def describe(selected: Selected, ensemble: Ensemble) -> dict[str, Any]:
     """Return what a reader of the files must know: recipe, bands, unit, missing pixels, side and classes."""
     spec = selected.spec
-    nodata = "" if spec.nodata is None else f" or {spec.nodata:g}"
+    missing = "NaN or infinite" if spec.nodata is None else f"NaN, infinite or {spec.nodata:g}"
     return {
         "study": selected.record["study"],
         "recipe": dict(selected.record["recipe"]),
@@ -86,8 +86,7 @@ def describe(selected: Selected, ensemble: Ensemble) -> dict[str, Any]:
         "bands": list(ensemble.bands),
         "unit": spec.unit,
         "unit_in_words": "DN (reflectance × 10,000)" if spec.unit == "dn" else "0 to 1",
-        "missing_pixels": f"A pixel that is NaN, infinite{nodata} is replaced by the mean of its band in the training "
-        "statistics, as in training.",
+        "missing_pixels": f"A pixel that is {missing} is replaced by the mean of its band, as in training.",
         "side_px": ensemble.side_px,
         "classes": [{"code": entry.code, "name": entry.name} for entry in spec.classes],
     }
@@ -116,11 +115,11 @@ def _write_all(
     timed("weights", lambda: write_weights(ensemble, names, chip_format, description, folder))
     if terratorch.configuration is not None:
         write_text(folder / "terratorch.yaml", yaml.safe_dump({"model": terratorch.configuration}, sort_keys=False))
+    differences = check_weights(folder, names, ensemble, terratorch, reference)
     graph = EnsembleGraph(ensemble, chip_format)
     program = timed("trace", lambda: trace(graph, InputShape(len(ensemble.bands), ensemble.side_px)))
     timed("model.pt2", lambda: write_pt2(program, folder / "model.pt2"))
     timed("model.onnx", lambda: write_onnx(program, description, folder / "model.onnx"))
-    differences = check_weights(folder, names, ensemble, terratorch, reference)
     for name in ("model.pt2", "model.onnx"):
         differences[name] = check_graph_file(folder, name, reference)
     tuning = ensemble.runs[0].record["settings"]["training"].get("tuning", "frozen")

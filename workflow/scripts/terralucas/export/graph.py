@@ -85,8 +85,8 @@ class EnsembleGraph(nn.Module):
         ensemble: the models; they are copied.
         chip_format: what the values of a chip mean.
 
-    `forward` maps chips (n, bands, side, side) in the unit of the study's files to logits (n, J, K) of the J models, and
-    to the mean (n, K) of their probabilities.
+    `forward` maps chips (n, bands, side, side) in the unit of the study's files to logits (n, J, K) of the J models,
+    and to the mean (n, K) of their probabilities.
     """
 
     def __init__(self, ensemble: Ensemble, chip_format: ChipFormat) -> None:
@@ -155,7 +155,7 @@ def fix_side(encoder: nn.Module, side_px: int) -> nn.Module:
     """
     from terratorch.models.backbones.terramind.model.tm_utils import interpolate_pos_encoding
 
-    for embedding in encoder.encoder_embeddings.values():  # type: ignore[operator, union-attr]
+    for embedding in encoder.encoder_embeddings.values():  # type: ignore[operator]
         if embedding.image_size != (side_px, side_px):
             positions = embedding.pos_emb.clone()
             fixed = interpolate_pos_encoding(positions, side_px, side_px, embedding.patch_size, embedding.dim_tokens)

@@ -104,7 +104,7 @@ def check_graph_file(folder: Path, name: str, reference: Reference) -> float:
 def check_weights(
     folder: Path, names: Sequence[str], ensemble: Ensemble, terratorch: TerraTorchModel, reference: Reference
 ) -> dict[str, float]:
-    """Return the largest differences between models that are built anew from the files of weights, and the selected ones.
+    """Return the largest differences between models that are built anew from the weights, and the selected models.
 
     Raises:
         StudyError: a file does not have all weights, or its model predicts something else.

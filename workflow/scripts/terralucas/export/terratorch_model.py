@@ -31,10 +31,11 @@ def describe_for_terratorch(run: TrainedRun) -> TerraTorchModel:
     TerraTorch's heads average logits over all tokens, and its MLP is as wide as the embedding and works on each token.
     """
     setting = run.model.setting
-    problem = _find_difference(setting, run)
+    channels: list[int] = run.model.encoder.out_channels  # type: ignore[assignment]  # TerraTorch sets it
+    problem = _find_difference(setting, channels[-1], "head.head.2.bias" in run.model.state_dict())
     if problem is not None:
         return TerraTorchModel(None, problem)
-    layer = (setting.get("layers") or [len(run.model.encoder.out_channels)])[0] - 1  # type: ignore[arg-type]
+    layer = (setting.get("layers") or [len(channels)])[0] - 1
     select = {"name": "SelectIndices", "indices": [layer]}
     if setting["hidden"] is None:
         decoder: dict[str, Any] = {"decoder": "IdentityDecoder"}
@@ -61,15 +62,14 @@ def describe_for_terratorch(run: TrainedRun) -> TerraTorchModel:
     )
 
 
-def _find_difference(setting: Mapping[str, Any], run: TrainedRun) -> str | None:
-    """Return what TerraTorch's decoders cannot do of a decoder; None if there is an equal one."""
+def _find_difference(setting: Mapping[str, Any], width: int, has_linear_head: bool) -> str | None:
+    """Return what TerraTorch's decoders cannot do of a decoder on tokens of a width; None if there is an equal one."""
     pooling, hidden = setting["pooling"], setting["hidden"]
-    width = run.model.encoder.out_channels[-1]  # type: ignore[index]
     if pooling in ("attention", "center"):
         return f"TerraTorch has no decoder with the pooling {pooling}"
     if len(setting.get("layers") or []) > 1:
         return "TerraTorch's decoders read several layers in another way"
-    if run.model.head.head[2].bias is None:  # type: ignore[union-attr]
+    if not has_linear_head:
         return "TerraTorch has no head with normalised weights"
     if hidden not in (None, "embedding", width):
         return f"TerraTorch's MLP is as wide as the embedding ({width}), and not {hidden}"

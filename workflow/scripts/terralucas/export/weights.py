@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from terralucas.export.graph import ChipFormat, has_one_encoder, plain_encoders
-from terralucas.files import write_json
+from terralucas.files import atomic_path, write_json
 from terralucas.predict.ensemble import Ensemble
 from terralucas.training.trained_run import TrainedRun
 
@@ -85,6 +85,7 @@ def _encoder_weights(encoder: nn.Module) -> dict[str, Tensor]:
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Copied, because a part of another tensor, or one that is not contiguous, cannot be saved.
-    save_file({name: value.detach().clone().contiguous() for name, value in tensors.items()}, path)
+    # Copied, because a part of another tensor, or one that is not contiguous, cannot be saved. `save_file` would make a
+    # file that only its owner can read.
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save({name: value.detach().clone().contiguous() for name, value in tensors.items()}))
