@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from terralucas.export.graph import ChipFormat, EnsembleGraph, NormalisedInput, plain_encoder
+from terralucas.export.graph_files import InputShape, trace
 from terralucas.predict.conformal import softmax
 from terralucas.predict.ensemble import EncoderGroup
+from terralucas.training.tuned import TunedModel
 
 pytestmark = pytest.mark.slow
 REFLECTANCE = ChipFormat(1.0, None)
@@ -76,3 +78,26 @@ def test_a_frozen_encoder_is_in_the_graph_once_whatever_the_normalisation(frozen
     assert largest(logits.transpose(0, 1), ensemble.predict(frozen.chips)[0]) <= 1e-5
     once = sum(value.numel() for value in EnsembleGraph(frozen.ensemble, REFLECTANCE).parameters())
     assert sum(value.numel() for value in graph.parameters()) == once
+
+
+@pytest.mark.parametrize(
+    ("setting", "scale"),
+    [
+        ({"pooling": "attention", "layers": None, "hidden": 8}, None),
+        ({"pooling": "center", "window": 1, "layers": [1, 2], "hidden": None}, None),
+        ({"pooling": "tokens", "layers": None, "hidden": "embedding"}, 10.0),
+    ],
+    ids=["attention", "centre of two layers", "normalised head"],
+)
+def test_every_kind_of_decoder_can_be_traced(shallow, setting, scale):
+    ensemble = copy.copy(shallow.ensemble)
+    (group,) = ensemble.groups
+    torch.manual_seed(3)
+    model = TunedModel(group.encoder, setting | {"dropout": 0.1}, group.width, 3, scale).eval()
+    ensemble.groups = [EncoderGroup(group.encoder, group.normaliser, [model], [0])]
+    program = trace(EnsembleGraph(ensemble, REFLECTANCE), InputShape(6, 32))
+    for number in (1, 7):
+        with torch.inference_mode():
+            expected, _ = ensemble.groups[0](shallow.chips[:number], torch.device("cpu"))
+        logits, _ = program.module()(torch.from_numpy(shallow.chips[:number]))
+        assert largest(logits.transpose(0, 1), expected) <= 1e-5

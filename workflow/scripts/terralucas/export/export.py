@@ -63,6 +63,8 @@ def export_models(
     ensemble = Ensemble(selected.models, torch.device("cpu"))
     chip_format = ChipFormat.of(selected.spec)
     reference = Reference.of(ensemble, chips, chip_format.scale)
+    for left in target.parent.glob(f".{target.name}.*.tmp"):  # by a job that was killed
+        shutil.rmtree(left)
     # Beside the target, and renamed to it in the end.
     folder = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.tmp")
     folder.mkdir(parents=True)

@@ -67,7 +67,10 @@ def make_card(
             "n_models": len(record["models"]),
             "backbone": _backbone(record["weights"], description),
             "tuning": _TUNINGS[tuning],
-            "classes": [entry | {"n": counts.get(entry["code"], 0)} for entry in description["classes"]],
+            "classes": [
+                {name: _cell(text) for name, text in entry.items()} | {"n": counts.get(entry["code"], 0)}
+                for entry in description["classes"]
+            ],
             "onnx": examples.ONNX,
             "torch_export": examples.TORCH_EXPORT,
             "terratorch": examples.TERRATORCH,
@@ -136,8 +139,13 @@ def _per_class(record: Mapping[str, Any], table: pd.DataFrame) -> list[dict[str,
             row, kind = values.loc[metric], "wilson" if metric == "recall" else "crossed"
             interval = PERCENT.interval(row[f"{kind}_low"], row[f"{kind}_high"])
             texts[metric] = f"{PERCENT.text(row['pooled'])} {interval}".strip()
-        result.append({"name": of_class["class_name"].iloc[0], "n": int(of_class["n"].iloc[0]), **texts})
+        result.append({"name": _cell(of_class["class_name"].iloc[0]), "n": int(of_class["n"].iloc[0]), **texts})
     return result
+
+
+def _cell(text: object) -> str:
+    """Return a text for a cell of a Markdown table."""
+    return str(text).replace("|", "\\|")
 
 
 def _is_recipe(record: Mapping[str, Any], table: pd.DataFrame) -> pd.Series:

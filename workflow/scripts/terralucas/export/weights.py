@@ -70,7 +70,6 @@ def _configuration(
     head = run.model.head.head[2]
     return {
         **description,
-        "architecture": run.record["features"]["model"],
         "decoder": dict(run.model.setting),
         "normalised_head_scale": getattr(head, "scale", None),
         "tuning": training.get("tuning", "frozen"),
