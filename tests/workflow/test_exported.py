@@ -160,8 +160,3 @@ def test_an_export_that_predicts_something_else_is_not_written(study, exported, 
     with pytest.raises(StudyError, match="does not predict what the selected models predict"):
         export.export_models(load_selected(results(study)), tables, chips, np.empty((0, 2)), 1, target)
     assert [path.name for path in tmp_path.rglob("*")] == ["exported", "earlier"]
-
-
-def test_jobs_that_export_nothing_do_not_import_onnx():
-    code = "import sys, terralucas.predict.predictor, terralucas.selection.select; assert 'onnx' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT / "workflow" / "scripts", check=True)
