@@ -18,7 +18,7 @@ PLACES = np.array([[4522000.0, 2084000.0], [4420000.0, 2556000.0]])
 
 
 def item(places=PLACES, source="ibm-esa/TerraMind"):
-    return make_item(DESCRIPTION, 5, 1234, source, places, {"model.onnx": {"bytes": 99}})
+    return make_item(DESCRIPTION, 5, 1234, source, places)
 
 
 def test_it_describes_input_output_and_place():

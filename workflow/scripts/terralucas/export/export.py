@@ -128,8 +128,7 @@ def _write_all(
     write_text(folder / "README.md", make_card(selected.record, description, tuning, tables, terratorch))
     parameters = sum(value.numel() for value in graph.parameters())
     source = _pretrained_source(selected.record["weights"])
-    files = _files(folder)
-    write_json(folder / "stac_item.json", make_item(description, len(names), parameters, source, places, files))
+    write_json(folder / "stac_item.json", make_item(description, len(names), parameters, source, places))
     content = {
         "schema_version": SCHEMA_VERSION,
         "study": selected.record["study"],

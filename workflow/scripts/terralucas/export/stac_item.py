@@ -31,7 +31,6 @@ def make_item(
     parameters: int,
     pretrained_source: str | None,
     places: np.ndarray,
-    files: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Make the item.
 
@@ -41,7 +40,6 @@ def make_item(
         parameters: number of weights.
         pretrained_source: where the backbone's weights come from; None for random weights.
         places: (m, 2) easting and northing of chips, in ETRS89-LAEA; the item's extent holds them.
-        files: sha256 and bytes of each exported file, by name.
 
     Returns:
         The item as JSON.
@@ -66,7 +64,8 @@ def make_item(
             "mlm:tasks": ["scene-classification"],
             "mlm:framework": "PyTorch",
             "mlm:framework_version": version("torch").partition("+")[0],
-            "mlm:memory_size": files["model.onnx"]["bytes"],
+            # In float32.
+            "mlm:memory_size": 4 * parameters,
             "mlm:total_parameters": parameters,
             "mlm:pretrained": pretrained_source is not None,
             "mlm:pretrained_source": pretrained_source,
