@@ -13,7 +13,7 @@ DESCRIPTION = {
     "side_px": 32, "unit_in_words": "0 to 1", "missing_pixels": "A pixel that is NaN is replaced.",
     "classes": [{"code": "A1", "name": "Arable land (dry)"}, {"code": "B", "name": "Bare"}],
 }  # fmt: skip
-# Rome and Trento in ETRS89-LAEA, from the places of their LUCAS points.
+# Near Rome and near Trento, in ETRS89-LAEA.
 PLACES = np.array([[4522000.0, 2084000.0], [4420000.0, 2556000.0]])
 
 
