@@ -29,21 +29,3 @@ rule all:
         # Listed too: Snakemake would not miss a table or run that was deleted while the report is there.
         [*rules.make_tables.output, *rules.make_evidence.output, *reported_run_files("predictions.parquet")],
     localrule: True
-
-
-rule select:
-    input:
-        rules.select_models.output,
-    localrule: True
-
-
-rule predict:
-    input:
-        rules.join_predictions.output,
-    localrule: True
-
-
-rule map:
-    input:
-        rules.write_map.output,
-    localrule: True

@@ -106,3 +106,14 @@ def test_there_is_no_circle(unit):
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"a circle: {error.args[1]}")
+
+
+def test_jobs_that_export_nothing_import_no_library_of_exports():
+    """They take seconds to import."""
+    libraries = ("onnx", "onnxruntime", "onnxscript", "pystac", "terralucas.export")
+    users = {
+        path.relative_to(CORE).parts[0]
+        for path in MODULES
+        if any(f"{name}.".startswith(f"{library}.") for name in imported(path) for library in libraries)
+    }
+    assert users == {"export"}

@@ -1,5 +1,7 @@
 # Compute tidy tables, figures and one self-contained report from the files of the runs.
-report: "workflow/report/workflow.rst"
+
+
+report: "../report/workflow.rst"
 
 
 # The meaning of a row in each table, for Snakemake's own report.

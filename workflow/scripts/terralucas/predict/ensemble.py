@@ -47,7 +47,7 @@ class EncoderGroup:
     def __call__(self, chips: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return the logits (models, n, K) of chips, and the mean (n, D) of the tokens of the last layer."""
         outputs = self.encoder(torch.from_numpy(self.normaliser(chips)).to(device))
-        logits = torch.stack([_decode(model, outputs) for model in self.models])
+        logits = torch.stack([decode(model, outputs) for model in self.models])
         return logits.float(), outputs[-1].float().mean(dim=1)
 
 
@@ -122,7 +122,7 @@ def _encoder_key(folder: Path, member: int) -> str:
     return sha256_of_json({name: record["features"][name] for name in ("model", "weights", "bands", "normalisation")})
 
 
-def _decode(model: TunedModel, outputs: Sequence[Tensor]) -> Tensor:
+def decode(model: TunedModel, outputs: Sequence[Tensor]) -> Tensor:
     """Return the logits of a model from the outputs of its encoder, as `TunedModel.forward`."""
     tokens = torch.cat(read_layers(model.kind, outputs), dim=-1)
     return DecoderModel.forward(model, read_tokens(model.setting, tokens))

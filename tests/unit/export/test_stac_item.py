@@ -1,0 +1,83 @@
+"""The STAC item of exported models, checked without a network."""
+
+import copy
+
+import numpy as np
+import pytest
+
+from terralucas.errors import StudyError
+from terralucas.export.stac_item import check_item, make_item
+
+DESCRIPTION = {
+    "study": "my study", "recipe": {"backbone": "tiny", "loss": "ce", "decoder": "mlp"}, "bands": ["RED", "NIR_BROAD"],
+    "side_px": 32, "unit_in_words": "0 to 1", "missing_pixels": "A pixel that is NaN is replaced.",
+    "classes": [{"code": "A1", "name": "Arable land (dry)"}, {"code": "B", "name": "Bare"}],
+}  # fmt: skip
+# Near Rome and near Trento, in ETRS89-LAEA.
+PLACES = np.array([[4522000.0, 2084000.0], [4420000.0, 2556000.0]])
+
+
+def item(places=PLACES, source="ibm-esa/TerraMind"):
+    return make_item(DESCRIPTION, 5, 1234, source, places)
+
+
+def test_it_describes_input_output_and_place():
+    found = item()
+    west, south, east, north = found["bbox"]
+    assert 10 < west < 12 < east < 13
+    assert 41 < south < 42 < 45 < north < 47
+    properties = found["properties"]
+    assert properties["mlm:input"][0]["input"]["shape"] == [-1, 2, 32, 32]
+    logits, probabilities = properties["mlm:output"]
+    assert (logits["result"]["shape"], probabilities["result"]["shape"]) == ([-1, 5, 2], [-1, 2])
+    assert [entry["name"] for entry in logits["classification:classes"]] == ["Arable-land-dry", "Bare"]
+    assert properties["mlm:pretrained_source"] == "ibm-esa/TerraMind"
+    assert {asset["href"] for asset in found["assets"].values()} == {"./model.onnx", "./model.pt2", "./README.md"}
+
+
+def test_random_weights_and_chips_without_a_place_are_said():
+    found = item(np.empty((0, 2)), None)
+    assert found["geometry"] is None
+    assert "bbox" not in found
+    assert found["properties"]["mlm:pretrained"] is False
+    assert found["properties"]["mlm:pretrained_source"] is None
+
+
+def without_input(found):
+    del found["properties"]["mlm:input"]
+
+
+def without_artifact(found):
+    del found["assets"]["onnx"]["mlm:artifact_type"]
+
+
+def with_unknown_field(found):
+    found["properties"]["mlm:colour"] = "blue"
+
+
+def with_source_of_random_weights(found):
+    found["properties"]["mlm:pretrained"] = False
+
+
+def without_datetime(found):
+    del found["properties"]["datetime"]
+
+
+def with_bands_of_no_dimension(found):
+    found["properties"]["mlm:input"][0]["input"]["dim_order"][1] = "channel"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        without_input, without_artifact, with_unknown_field, with_source_of_random_weights, without_datetime,
+        with_bands_of_no_dimension,
+    ],
+)  # fmt: skip
+def test_an_invalid_item_is_refused(spoil):
+    found = item()
+    check_item(found)
+    spoiled = copy.deepcopy(found)
+    spoil(spoiled)
+    with pytest.raises(StudyError, match="STAC item of the exported models is invalid"):
+        check_item(spoiled)

@@ -1,0 +1,29 @@
+"""Rule export_models: write the selected models in formats that others can use without this project."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from _job import job, progress
+from _offline import stay_offline
+from terralucas.data.chip_files import read_indexed_chip
+from terralucas.export.export import COMPARED_CHIPS, export_models
+from terralucas.export.model_card import StudyTables
+from terralucas.predict.selected import load_selected
+
+stay_offline()
+
+with job(snakemake):
+    params, source = snakemake.params, snakemake.input
+    selected = load_selected(Path(params.study))
+    index = pq.read_table(source.chips).to_pandas()
+    root = Path(json.loads(Path(source.retrieval).read_text(encoding="utf-8"))["root"])
+    rows = index.iloc[np.unique(np.linspace(0, len(index) - 1, COMPARED_CHIPS).astype(int))]
+    chips = np.stack([read_indexed_chip(root / row.file, row.sha256, selected.spec) for row in rows.itertuples()])
+    tables = StudyTables(*(pd.read_csv(source[name]) for name in ("summary", "per_class", "classes")))
+    places = index[["easting_m", "northing_m"]].dropna().to_numpy()
+    content = export_models(selected, tables, chips, places, snakemake.threads, Path(snakemake.output[0]))
+    progress.info("exported %d models to %s", content["models"], snakemake.output[0])

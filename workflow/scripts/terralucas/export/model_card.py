@@ -1,0 +1,160 @@
+"""The model card: a README.md with YAML front matter, as Hugging Face shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+from terralucas.export import examples
+from terralucas.export.terratorch_model import TerraTorchModel
+from terralucas.tables.scores import CLASS_SCORES, PERCENT, PERCENT_SIGN, SCORES
+from terralucas.tables.vocabulary import ALL_CLASSES, RECIPE
+
+_TEMPLATE = Path(__file__).with_name("model_card.md")
+LICENCE = "apache-2.0"
+_TUNINGS = {
+    "frozen": "It is frozen; only the decoder and its head were trained.",
+    "full": "All its weights were trained too.",
+    "lora": "It was trained with LoRA adapters, which are merged into its weights here.",
+}
+_KINDS = {"crossed": "new seeds and new chips", "seeds": "new seeds"}
+
+
+@dataclass(frozen=True)
+class StudyTables:
+    """Tables of a study: summary.csv, per_class.csv and classes.csv."""
+
+    summary: pd.DataFrame
+    per_class: pd.DataFrame
+    classes: pd.DataFrame
+
+
+def make_card(
+    record: Mapping[str, Any],
+    description: Mapping[str, Any],
+    tuning: str,
+    tables: StudyTables,
+    terratorch: TerraTorchModel,
+) -> str:
+    """Write the card.
+
+    Args:
+        record: content of selection.yaml.
+        description: bands, unit, classes and the like, as in each config.json.
+        tuning: `frozen`, `full` or `lora`.
+        tables: tables of the study.
+        terratorch: TerraTorch's configuration, or why there is none.
+
+    Returns:
+        Markdown with YAML front matter.
+    """
+    scores = _scores(record, tables.summary)
+    counts = dict(zip(tables.classes["class_code"].astype(str), tables.classes["n"], strict=True))
+    # Markdown and no HTML, so that nothing is escaped.
+    template = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True).from_string(
+        _TEMPLATE.read_text(encoding="utf-8")
+    )
+    body = template.render(
+        {
+            **description,
+            "record": record,
+            "is_random": record["weights"]["source"] == "random",
+            "n_models": len(record["models"]),
+            "backbone": _backbone(record["weights"], description),
+            "tuning": _TUNINGS[tuning],
+            "classes": [
+                {name: _cell(text) for name, text in entry.items()} | {"n": counts.get(entry["code"], 0)}
+                for entry in description["classes"]
+            ],
+            "onnx": examples.ONNX,
+            "torch_export": examples.TORCH_EXPORT,
+            "terratorch": examples.TERRATORCH,
+            "no_terratorch": terratorch.reason,
+            "scores": scores,
+            "per_class": _per_class(record, tables.per_class),
+            "level": f"{100 * tables.summary['level'].iloc[0]:g}",
+        }
+    )
+    return f"---\n{_front_matter(record, scores)}\n---\n{body}"
+
+
+def _front_matter(record: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    weights = record["weights"]
+    results = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type="terralucas-study",
+            dataset_name=str(record["dataset"]["name"]),
+            metric_type=score["name"],
+            metric_name=score["label"],
+            metric_value=round(score["number"], 6),
+        )
+        for score in scores
+    ]
+    data = ModelCardData(
+        model_name=str(record["study"]),
+        license=LICENCE,
+        pipeline_tag="image-classification",
+        library_name="terratorch",
+        base_model=weights.get("repo"),
+        tags=["land-cover", "sentinel-2", "earth-observation", "terramind", "onnx", "safetensors"],
+        eval_results=results,
+    )
+    return str(data.to_yaml())
+
+
+def _scores(record: Mapping[str, Any], summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the scores of the recipe over all classes that have an interval, in the order of the registry."""
+    rows = summary[_is_recipe(record, summary)].set_index("metric")
+    result = []
+    for name, score in SCORES.items():
+        if name not in rows.index or score.recipe_interval == "none":
+            continue
+        row = rows.loc[name]
+        # Pooling changes some scores: for these, the mean over the runs counts, with its interval for new seeds.
+        value, kind = (row["mean"], "seeds") if score.recipe_interval == "seeds" else (row["pooled"], "crossed")
+        if pd.isna(value):
+            continue
+        interval = score.interval(row[f"{kind}_low"], row[f"{kind}_high"])
+        text = score.text(value) + (PERCENT_SIGN if score.percent else "")
+        words = f"{interval} ({_KINDS[kind]})" if interval else "none"
+        result.append({"name": name, "label": score.label, "number": float(value), "value": text, "interval": words})
+    return result
+
+
+def _per_class(record: Mapping[str, Any], table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return recall with Wilson's interval, and precision and F1 with crossed intervals, of each class in percent."""
+    rows = table[_is_recipe(record, table)]
+    result = []
+    for _, of_class in rows.groupby("class_code", sort=False):
+        values, texts = of_class.set_index("metric"), {}
+        for metric in CLASS_SCORES:
+            row, kind = values.loc[metric], "wilson" if metric == "recall" else "crossed"
+            interval = PERCENT.interval(row[f"{kind}_low"], row[f"{kind}_high"])
+            texts[metric] = f"{PERCENT.text(row['pooled'])} {interval}".strip()
+        result.append({"name": _cell(of_class["class_name"].iloc[0]), "n": int(of_class["n"].iloc[0]), **texts})
+    return result
+
+
+def _cell(text: object) -> str:
+    """Return a text for a cell of a Markdown table."""
+    return str(text).replace("|", "\\|")
+
+
+def _is_recipe(record: Mapping[str, Any], table: pd.DataFrame) -> pd.Series:
+    return (table[RECIPE] == list(record["recipe"].values())).all(axis=1) & (table["classes"] == ALL_CLASSES)
+
+
+def _backbone(weights: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    name = f"The backbone is {description['backbone']}"
+    if weights["source"] == "random":
+        return f"{name} with random weights (seed {weights['seed']})."
+    origin = f"{weights['repo']}, commit {weights['commit']}" if weights["source"] == "huggingface" else "a file"
+    return f"{name} with the pre-trained weights of {origin} (sha256 {weights['sha256']})."
