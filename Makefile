@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo example test test-fast test-python drill overhead lint format manual lock bench against throughput coverage clean
+.PHONY: help setup demo example test test-fast test-python drill overhead lint format manual lock bench against throughput demo-time coverage clean
 
 # Of the supported versions (README.md).
 PYTHON ?= python3
@@ -83,6 +83,9 @@ against: .venv/ready ## CPU time of the grid through TerraTorch's own pipeline a
 
 throughput: .venv/ready ## chips per second of tuned runs, and the share of time they wait for chips (on a GPU if there is one)
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.tuning_throughput
+
+demo-time: .venv/ready ## seconds of the demo beside those of another commit: make demo-time AGAINST=v0.1.0 (minutes)
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.demo_time --against $(AGAINST)
 
 coverage: .venv/ready ## coverage of the intervals and errors of the tests, on simulated studies with a known truth
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.coverage
