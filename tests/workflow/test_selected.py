@@ -16,11 +16,14 @@ import pytest
 import yaml
 
 from helpers.chips import make_spec
-from helpers.project import results
+from helpers.project import Project, results
 from helpers.tiny_study import TINY
 from terralucas.data.chip_files import read_chip
 from terralucas.data.dataset import DatasetSpec
+from terralucas.errors import StudyError
+from terralucas.explain.explain import require_test_chips
 from terralucas.predict.ensemble import Ensemble
+from terralucas.predict.selected import load_selected
 from terralucas.predictions import read_predictions
 
 pytestmark = pytest.mark.workflow
@@ -248,3 +251,36 @@ def test_selecting_another_rule_starts_no_run(selected):
     assert planned == {"select": 1, "select_models": 1}
     planned = selected.planned(*CONFIG, "--config", "select={rule: best}", "predict={input: config}")
     assert planned == {}, "nor is the report of the study made again"
+
+
+def test_one_model_can_be_trained_on_all_chips(selected, new_chips, tmp_path):
+    project = Project(tmp_path / "project")
+    for part in ("results", ".snakemake", "resources"):
+        shutil.copytree(selected.folder / part, project.folder / part)
+    project.write_config(TINY)
+    project.snakemake(*CONFIG, "--config", "select={models: retrain}", "--", "select")
+    folder = results(project) / "selected"
+    record = yaml.safe_load((folder / "selection.yaml").read_text(encoding="utf-8"))
+    assert (record["method"], record["models"]) == ("retrain", ["models/all-chips"])
+    assert record["same_predictions_as_the_study"] is None
+    of_model = yaml.safe_load((folder / "models/all-chips/run.yaml").read_text(encoding="utf-8"))
+    of_seed = yaml.safe_load((results(project) / "runs/tiny/weighted_ce/identity/seed-0/run.yaml").read_text("utf-8"))
+    chips = of_seed["chips"]
+    assert of_model["chips"] == {
+        "train": chips["train"] + chips["test"],
+        "validation": chips["validation"],
+        "test": 0,
+    }
+    assert of_model["settings"] == of_seed["settings"]
+    # Sets come from the held-out predictions of the runs, so that they are those of the ensemble's calibration.
+    with np.load(folder / "held_out.npz") as own, np.load(results(selected) / "selected" / "held_out.npz") as other:
+        assert np.array_equal(own["score"], other["score"])
+        assert set(own["member"]) == {0} and set(other["member"]) == {0, 1}
+    trained = (results(project) / "retrained/model.ckpt").stat().st_mtime_ns
+    project.snakemake(*CONFIG, "--config", "select={models: retrain, coverage: 0.8}", "--", "select")
+    assert (results(project) / "retrained/model.ckpt").stat().st_mtime_ns == trained, "it is not trained again"
+    done = predict(project, new_chips, "--study", results(project), "--output", tmp_path / "predicted")
+    assert done.returncode == 0, done.stderr
+    assert "36 of 37 chips predicted" in done.stdout
+    with pytest.raises(StudyError, match=r"set select\.models to ensemble"):
+        require_test_chips(load_selected(results(project)))

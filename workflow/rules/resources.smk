@@ -32,6 +32,44 @@ def selection_resource(function, *arguments):
     )
 
 
+def retraining_resource(frozen, tuned):
+    """Return what training a run of any recipe needs with `select.models: retrain`: the largest of the grid, or 0.
+
+    Args:
+        frozen: function of a workload, for a frozen backbone.
+        tuned: function of a workload and a tuning.
+    """
+    if config["select"]["models"] != "retrain":
+        return 0
+    kinds = [kind_of_features(config["decoders"][decoder]) for decoder in GRID["decoders"]]
+    needs = [frozen(get_workload(backbone, kind)) for backbone in FROZEN for kind in kinds]
+    tunings = {backbone: config["backbones"][backbone]["tuning"] for backbone in TUNED}
+    return max(needs + [tuned(get_workload(backbone, "tokens"), tuning) for backbone, tuning in tunings.items()])
+
+
+def selection_memory_mb(wildcards, attempt):
+    """Return the memory of select_models: of its feature pass, or of the training of one run."""
+    training = config["training"]
+    need = retraining_resource(
+        training_memory_mb,
+        lambda work, tuning: tuning_memory_mb(work, tuning, training["batch_size"], count_gpus("training")),
+    )
+    return max(selection_resource(features_memory_mb)(wildcards, attempt), attempt * need)
+
+
+def selection_minutes(wildcards, attempt):
+    """Return the time of select_models: of its feature pass, and of the training of one run."""
+    training, gpus = config["training"], count_gpus("training")
+    need = retraining_resource(
+        lambda work: training_minutes(work, training["epochs"], training["batch_size"], gpus),
+        lambda work, tuning: tuning_minutes(
+            work, tuning, training["batch_size"], training["epochs"], training["threads"], gpus
+        ),
+    )
+    passes = selection_resource(features_minutes, config["features"]["threads"], count_gpus("features"))
+    return passes(wildcards, attempt) + attempt * need
+
+
 def explanation_resource(function, *arguments):
     """Return a resource function for `explain_models` with the models of any recipe: the largest of the grid."""
     chips, side_px = dataset_size(Path(RESULTS, "data", "chips.parquet"))

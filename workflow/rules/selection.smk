@@ -27,9 +27,9 @@ rule select_models:
     threads: config["features"]["threads"]
     resources:
         # As a feature pass of the largest backbone; the chips are passed once through each of its tuned models.
-        mem_mb=selection_resource(features_memory_mb),
-        runtime=selection_resource(features_minutes, config["features"]["threads"], count_gpus("features")),
-        gpu=count_gpus("features"),
+        mem_mb=selection_memory_mb,
+        runtime=selection_minutes,
+        gpu=max(count_gpus("features"), count_gpus("training")),
     params:
         **RUN_STATUS_PARAMS,
         code=code_fingerprint("select_models"),
@@ -37,6 +37,10 @@ rule select_models:
         metric=config["select"]["metric"] or config["report"]["primary"],
         features={key: value for key, value in config["features"].items() if key != "workers"},
         dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+        results=without_rerun(RESULTS),
+        normalisation=without_rerun(config["normalisation"]),
+        bookkeeping=without_rerun({key: config["training"][key] for key in BOOKKEEPING}),
+        tuning_bookkeeping=without_rerun({key: config["training"]["end_to_end"][key] for key in END_TO_END_BOOKKEEPING}),
         is_holdout=config["split"]["strategy"] == "holdout",
         study=config["study"],
     message:

@@ -14,6 +14,7 @@ from terralucas.data.dataset import DatasetSpec
 from terralucas.data.split_files import read_split
 from terralucas.names import seed_of
 from terralucas.selection.gather import StudyChips
+from terralucas.selection.retrain import StudyFiles
 from terralucas.selection.select import SelectOptions, select
 from terralucas.statistics.run_status import read_run_status
 
@@ -44,9 +45,17 @@ with job(snakemake):
         SelectOptions(
             metric=params.metric,
             rule=params.select["rule"],
+            models=params.select["models"],
             coverage=params.select["coverage"],
             is_holdout=params.is_holdout,
             **{key: params.features[key] for key in ("batch_size", "threads", "precision", "device")},
+        ),
+        StudyFiles(
+            folder=Path(params.results),
+            normalisation=params.normalisation,
+            code=params.code,
+            bookkeeping=params.bookkeeping,
+            tuning_bookkeeping=params.tuning_bookkeeping,
         ),
         Path(output.record).parent,
     )

@@ -16,7 +16,9 @@ from terralucas.files import atomic_path, sha256_of_file, write_text
 from terralucas.predict.applicability import Reference
 from terralucas.predict.conformal import Calibration
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+# How the record names one model that was trained on all chips; otherwise the models are copies of runs.
+RETRAIN = "retrain"
 RECORD, EVIDENCE, MODELS = "selection.yaml", "held_out.npz", "models"
 
 

@@ -91,20 +91,27 @@ def examine(
     threads: int,
     same_test_chips: bool,
     coverage: float,
-) -> tuple[HeldOut, pd.DataFrame, dict[str, Any]]:
+    are_copies: bool = True,
+) -> tuple[HeldOut, pd.DataFrame, dict[str, Any] | None]:
     """Pass all chips of a study through the selected models, and compare with the predictions of the study.
 
+    Held-out predictions are those of the runs. The models are copies of the runs, or one model that was trained on all
+    chips: nothing was held out from it, so that it is not compared, and the runs speak for it (CV+; Barber et al. 2021,
+    Annals of Statistics 49, uses the models of the folds themselves).
+
     Args:
-        ensemble: the models in the order of the seeds.
+        ensemble: the models in the order of the seeds, or the one model of all chips.
         runs: seed → folder of its run.
         chips: the chips of the study.
         batch_size: chips in a forward pass.
         threads: chips that are read at the same time.
         same_test_chips: whether all seeds test the same chips.
         coverage: share of chips whose set should contain the true class.
+        are_copies: whether the models are copies of the runs.
 
     Returns:
-        What held-out chips say; the table of held-out coverage; and the record of the comparison.
+        What held-out chips say; the table of held-out coverage; and the record of the comparison,
+        None without one.
 
     Raises:
         StudyError: the models do not predict what the study recorded for them.
@@ -116,9 +123,11 @@ def examine(
         table = read_predictions(folder / "predictions.parquet")
         is_test = table.parts == "test"
         test = np.array([rows[point_id] for point_id in np.array(table.point_ids)[is_test]])
-        stored, again = table.logits[is_test], logits[number, test]
-        differences.append(float(np.abs(stored - again).max()))
-        changed += int((stored.argmax(axis=1) != again.argmax(axis=1)).sum())
+        stored = table.logits[is_test]
+        if are_copies:
+            again = logits[number, test]
+            differences.append(float(np.abs(stored - again).max()))
+            changed += int((stored.argmax(axis=1) != again.argmax(axis=1)).sum())
         tested.append((test, softmax(stored)))
         folds.append((np.flatnonzero(chips.parts[seed] != "test"), test))
     n_tested = sum(len(test) for test, _ in tested)
@@ -130,22 +139,29 @@ def examine(
             expected=f"the same class for at least {1 - _MOST_CHANGED:.0%} of the test chips",
             remedy="delete the folders of these runs, and start the study again",
         )
-    member = np.repeat(np.arange(len(tested)), [len(test) for test, _ in tested])
+    # From which run a row is; the one model of all chips is compared with the rows of all runs.
+    source = np.repeat(np.arange(len(tested)), [len(test) for test, _ in tested])
+    member = source if are_copies else np.zeros_like(source)
     chip = np.concatenate([test for test, _ in tested])
     probabilities = np.concatenate([each for _, each in tested])
     label = chips.labels[chip]
     score = 1.0 - probabilities[np.arange(len(label)), label]
     calibration = Calibration(member, chip, label, score, ensemble.n_classes)
     # With folds, the seeds of one repetition test each chip once; the parts are the folds of the first repetition.
-    part = chip % _PARTS if same_test_chips else _first_part(member, chip)
+    part = chip % _PARTS if same_test_chips else _first_part(source, chip)
     in_set = held_out_p_values(calibration, probabilities, part) > 1.0 - coverage
     references, values = [], []
     for group, pooled in zip(ensemble.groups, features, strict=True):
         references.append(Reference.of(pooled))
-        values.append(held_out_dissimilarity(references[-1], [folds[number] for number in group.members]))
+        own = [folds[number] for number in group.members] if are_copies else folds
+        values.append(held_out_dissimilarity(references[-1], own))
     held_out = HeldOut(calibration, references, threshold(np.concatenate(values)))
-    comparison = {"test_chips": n_tested, "other_classes": changed, "largest_logit_difference": max(differences)}
-    return held_out, _coverage_table(label, chip, in_set, coverage), comparison
+    comparison = {
+        "test_chips": n_tested,
+        "other_classes": changed,
+        "largest_logit_difference": max(differences, default=0),
+    }
+    return held_out, _coverage_table(label, chip, in_set, coverage), comparison if are_copies else None
 
 
 def _pass_all(

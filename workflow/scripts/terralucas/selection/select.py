@@ -17,10 +17,11 @@ from terralucas.device import autocast, pick_device
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, sha256_of_file, sha256_of_json
 from terralucas.predict.ensemble import Ensemble
-from terralucas.predict.selected import EVIDENCE, MODELS, write_record
+from terralucas.predict.selected import EVIDENCE, MODELS, RETRAIN, write_record
 from terralucas.predictions import FINISHED
 from terralucas.selection.choice import Choice, Cost, choose, recipe_of, recipe_text
 from terralucas.selection.gather import StudyChips, copy_models, examine, measure_cost
+from terralucas.selection.retrain import StudyFiles, retrain
 from terralucas.statistics.run_status import RunStatus
 from terralucas.tables.scores import JUDGED_SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES, RECIPE, Recipe
@@ -33,6 +34,10 @@ _QUOTED = (
     "The scores are of single models on chips that they were not trained on, pooled over all seeds. The ensemble of "
     "these models has no held-out chips of its own; averaging usually improves accuracies a little."
 )
+_QUOTED_RETRAINED = (
+    "The scores are of models with the same recipe on chips that they were not trained on, pooled over all seeds. The "
+    "model of all chips has no held-out chips of its own; it has seen more chips than they have."
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class SelectOptions:
     Attributes:
         metric: name of the score that decides.
         rule: `best` or `one_standard_error`.
+        models: `ensemble` of the runs of the recipe, or `retrain` one model on all chips.
         coverage: share of chips whose set should contain the true class.
         is_holdout: whether all seeds share one split.
         batch_size: chips in a forward pass.
@@ -52,6 +58,7 @@ class SelectOptions:
 
     metric: str
     rule: str
+    models: str
     coverage: float
     is_holdout: bool
     batch_size: int
@@ -69,9 +76,10 @@ def select(
     dataset: Mapping[str, Any],
     source_of_chips: str,
     options: SelectOptions,
+    files: StudyFiles,
     target: Path,
 ) -> Choice:
-    """Choose a recipe, copy its models, examine them on all chips, and write the folder `selected/`.
+    """Choose a recipe, gather its models, examine them on all chips, and write the folder `selected/`.
 
     Args:
         study: name of the study.
@@ -82,6 +90,7 @@ def select(
         dataset: the section `dataset` of the configuration, without its sources.
         source_of_chips: kind of source, such as `simulated`.
         options: how to select.
+        files: what the training of a model on all chips reads.
         target: the folder `selected/`.
 
     Returns:
@@ -102,18 +111,31 @@ def select(
     choice = choose(summary, contrasts, costs, options.metric, options.rule)
     of_choice = runs[choice.recipe]
     shutil.rmtree(target / MODELS, ignore_errors=True)
-    names = copy_models(of_choice, target / MODELS)
+    is_retrained = options.models == RETRAIN
+    if is_retrained:
+        names = [retrain(min(of_choice.items())[1], files, chips.point_ids, target / MODELS)]
+        # Training sets its own.
+        torch.set_num_threads(options.threads)
+    else:
+        names = copy_models(of_choice, target / MODELS)
     ensemble = make([target / MODELS / name for name in names])
     held_out, coverage, comparison = examine(
-        ensemble, of_choice, chips, options.batch_size, options.threads, options.is_holdout, options.coverage
+        ensemble,
+        of_choice,
+        chips,
+        options.batch_size,
+        options.threads,
+        options.is_holdout,
+        options.coverage,
+        are_copies=not is_retrained,
     )
     held_out.write(target / EVIDENCE)
     codes = ["all", *(str(entry["code"]) for entry in dataset["classes"])]
     coverage.insert(0, "class_code", [codes[number + 1] for number in coverage["class_index"]])
     _write_csv(coverage.drop(columns="class_index"), target / "conformal.csv")
     _write_csv(_cost_table(costs), target / "costs.csv")
-    files = [f"{MODELS}/{name}/{file}" for name in names for file in ("run.yaml", "model.ckpt")]
-    sha256 = {name: sha256_of_file(target / name) for name in (*files, EVIDENCE)}
+    copied = [f"{MODELS}/{name}/{file}" for name in names for file in ("run.yaml", "model.ckpt")]
+    sha256 = {name: sha256_of_file(target / name) for name in (*copied, EVIDENCE)}
     record = ensemble.runs[0].record
     write_record(
         target,
@@ -124,10 +146,16 @@ def select(
             "rule": choice.rule,
             "reason": choice.reason,
             "candidates": [recipe_text(recipe) for recipe in choice.candidates],
+            "method": options.models,
             "models": [f"{MODELS}/{name}" for name in names],
-            "prediction": f"mean of the probabilities of {len(names)} models",
+            "prediction": "one model, trained on all chips but those that chose its epoch"
+            if is_retrained
+            else f"mean of the probabilities of {len(names)} models",
             "parameters": costs[choice.recipe].parameters,
-            "scores": {"meaning": _QUOTED, "values": _scores(summary, choice.recipe)},
+            "scores": {
+                "meaning": _QUOTED_RETRAINED if is_retrained else _QUOTED,
+                "values": _scores(summary, choice.recipe),
+            },
             "conformal": {
                 "goal": options.coverage,
                 **{

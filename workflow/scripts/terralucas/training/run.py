@@ -112,8 +112,11 @@ class Learner(Protocol):
         fingerprint: fingerprint of everything that decides the run's numbers, except its settings, split and code.
     """
 
-    source: Mapping[str, Any]
-    fingerprint: str
+    @property
+    def source(self) -> Mapping[str, Any]: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
     def train(
         self,
