@@ -355,7 +355,7 @@ def store_features(backbone: Backbone, chips: ChipSet, kind: str, path: Path, ba
     files, checksums = chips.index["file"].tolist(), chips.index["sha256"].tolist()
     dataset = ChipDataset(chips.root, files, checksums, partial(read_indexed_chip, spec=chips.spec), normaliser)
     options = FeatureOptions(batch_size=batch_size, workers=0, threads=1, precision="32", device="cpu")
-    extract(backbone, dataset, options, kind, path)
+    extract(backbone, dataset, options, {kind: path})
     return torch.from_numpy(np.load(path))
 
 
