@@ -38,7 +38,7 @@ def measure(number: int, folder: str, answers: multiprocessing.SimpleQueue) -> N
     dataset = ChipDataset(Path(folder), ["chip"] * number, sums, read, unit)
     backbone = build_backbone("terramind_v1_tiny", BANDS, {"source": "random", "seed": 0})
     options = FeatureOptions(batch_size=32, workers=1, threads=2, precision="32", device="cpu")
-    done = extract(backbone, dataset, options, "tokens", Path(folder) / "tokens.npy")
+    done = extract(backbone, dataset, options, {"tokens": Path(folder) / "tokens.npy"})["tokens"]
     answers.put((4 * np.prod(done["shape"]) / 2**20, done["peak_memory_mib"]["cpu"]))
 
 
