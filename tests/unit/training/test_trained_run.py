@@ -30,7 +30,7 @@ def frozen_run(study, folder, decoder, kind, loss=None):
     chips = [torch.from_numpy(normaliser(chip)) for chip in np.load(study / "chips.npy")]
     options = FeatureOptions(batch_size=8, workers=0, threads=1, precision="32", device="cpu")
     backbone = build_backbone("terramind_v1_tiny", BANDS, RANDOM)
-    done = extract(backbone, chips, options, kind, folder / "features.npy")
+    done = extract(backbone, chips, options, {kind: folder / "features.npy"})[kind]
     source = {"model": "terramind_v1_tiny", "weights": RANDOM, "bands": BANDS, "normalisation": record}
     (folder / "features.json").write_text(json.dumps(source | done))
     learner = partial(FrozenLearner, features=folder / "features.npy", record=folder / "features.json")
