@@ -1,6 +1,10 @@
-"""The order of all tests: files that take long come first, so that two workers end at about the same time."""
+"""The order of all tests: files that take long come first, so that workers end at about the same time."""
 
+import os
 from pathlib import Path
+
+# Workers of pytest share the cores; PyTorch and BLAS in each would take all of them. Jobs of Snakemake set their own.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TESTS = Path(__file__).parent
 

@@ -151,6 +151,8 @@ class JobStates:
         )
         for line in "" if error else answer.splitlines():
             job, state, reason = (*line.split("|", 2), "", "")[:3]
+            if job not in jobs:
+                continue
             if state == "CANCELLED" and reason == "None":
                 self._ends[job] = f"Perhaps {_NOT_BEGUN}."
             elif reason and reason != "None":

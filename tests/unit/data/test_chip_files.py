@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio._env import del_gdal_config
 
 from helpers.chips import SIDE, make_spec, pixels, write_tif
 from terralucas.data.chip_checks import hash_pixels
@@ -101,6 +102,15 @@ def test_a_hole_is_the_same_chip_however_it_is_written(tmp_path, case):
             np.testing.assert_array_equal(source.read_masks(1) == 0, mask_of_hole() == 0)
 
 
+@pytest.fixture
+def _gdal_options():
+    """Rasterio keeps options of the environment that it has met; later tests must not meet these."""
+    yield
+    for name in ("GDAL_DISABLE_READDIR_ON_OPEN", "GDAL_PAM_ENABLED"):
+        del_gdal_config(name)
+
+
+@pytest.mark.usefixtures("_gdal_options")
 def test_metadata_beside_a_chip_count_whatever_the_environment_says(tmp_path, monkeypatch):
     path = hole_of_metadata_beside(NoDataValue="64000")(tmp_path / "chip.tif")
     monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR")
