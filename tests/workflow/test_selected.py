@@ -251,7 +251,9 @@ def test_selecting_another_rule_starts_no_run(selected):
     planned = selected.planned(*CONFIG, "--config", "select={rule: best}", "--", "select")
     assert planned == {"select": 1, "select_models": 1}
     planned = selected.planned(*CONFIG, "--config", "select={rule: best}", "predict={input: config}")
-    assert planned == {}, "nor is the report of the study made again"
+    assert planned == {"build_report": 1}, "it says which recipe would be selected"
+    planned = selected.planned(*CONFIG, "--config", "select={coverage: 0.8}", "predict={input: config}")
+    assert planned == {}, "the report is not made again"
 
 
 def test_one_model_can_be_trained_on_all_chips(selected, new_chips, tmp_path):

@@ -267,7 +267,7 @@ rule build_report:
         runtime=30,
     params:
         code=code_fingerprint("build_report"),
-        config={key: value for key, value in without_secrets(config).items() if key not in ("explain", "predict")},
+        config=get_reported_config(),
         registration=f"{RESULTS}/registration.json",
         tables=[*TABLES, *EVIDENCE],
         figures=list(FIGURES),

@@ -12,6 +12,16 @@ def reported_run_files(name):
     return [file for file, record in zip(files, run_files("run.yaml")) if Path(record).is_file()]
 
 
+def get_reported_config():
+    """Return the configuration without what the report does not depend on: the uses of the selected models.
+
+    Of `select`, the report says which recipe would be taken.
+    """
+    unused = ("explain", "predict", "map")
+    reported = {key: value for key, value in without_secrets(config).items() if key not in unused}
+    return reported | {"select": {key: config["select"][key] for key in ("metric", "rule")}}
+
+
 def declare_tables(names):
     """Return the paths of tables, each declared as an item of Snakemake's report.
 
