@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -130,7 +131,9 @@ time.sleep(60)
         assert thread.is_alive()
     (server,) = [each for each in psutil.Process().children() if each.name() == FORK_SERVER]
     server.terminate()
+    begun = time.monotonic()
     end_children(60)
+    assert time.monotonic() - begun < 30, "it does not wait for what ends with its parent"
     thread.join(60)
     assert (saved.read_text(), ended["status"]) == ("saved", 5)
     assert server.is_running()

@@ -12,6 +12,8 @@ _PAUSE_S = 0.05
 
 # Name of the process that jobs are forked from; it ends with the process that started it.
 FORK_SERVER = "fork_server"
+# In the command of the process in which `multiprocessing` keeps account of shared memory.
+_RESOURCE_TRACKER = "multiprocessing.resource_tracker"
 
 
 def end_children(patience_s: float) -> None:
@@ -23,7 +25,7 @@ def end_children(patience_s: float) -> None:
     Args:
         patience_s: how long they have after SIGTERM, all together.
     """
-    living = [process for process in psutil.Process().children(recursive=True) if not _is_fork_server(process)]
+    living = [process for process in psutil.Process().children(recursive=True) if not _is_helper(process)]
     _send(signal.SIGTERM, living)
     deadline = time.monotonic() + patience_s
     while (living := [process for process in living if _lives(process)]) and time.monotonic() < deadline:
@@ -38,10 +40,11 @@ def _send(number: signal.Signals, processes: list[psutil.Process]) -> None:
             process.send_signal(number)
 
 
-def _is_fork_server(process: psutil.Process) -> bool:
+def _is_helper(process: psutil.Process) -> bool:
+    """Return whether a process is one of Python's own helpers, which ignore SIGTERM and end with their parent."""
     try:
-        return process.name() == FORK_SERVER
-    except psutil.NoSuchProcess:
+        return process.name() == FORK_SERVER or _RESOURCE_TRACKER in " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 
 
