@@ -17,8 +17,9 @@ def get_reported_config():
 
     Of `select`, the report says which recipe would be taken.
     """
-    unused = ("explain", "predict", "map")
-    reported = {key: value for key, value in without_secrets(config).items() if key not in unused}
+    uses = ("select", "explain", "predict", "map")
+    reported = {key: value for key, value in without_secrets(config).items() if key not in uses}
+    # Last, wherever the configuration has it: Snakemake compares the order, too.
     return reported | {"select": {key: config["select"][key] for key in ("metric", "rule")}}
 
 
