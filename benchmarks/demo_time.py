@@ -2,8 +2,8 @@
 
     PYTHONPATH=workflow/scripts python -m benchmarks.demo_time --against COMMIT [--rounds 1] [--config config/demo.yaml]
 
-Each commit is unpacked into a folder of its own, and runs with the Python that runs this. CPU seconds are those of
-Snakemake and all its jobs; job seconds are the sum of the wall times that Snakemake measures for jobs.
+Each commit is unpacked into a folder of its own, and runs with the Python that runs this. Job seconds are the sum of the
+wall times that Snakemake measures for jobs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,6 @@ class Cost:
     """What a study took, in seconds."""
 
     wall: float
-    cpu: float
     jobs: float
 
 
@@ -41,19 +39,18 @@ def unpack(commit: str, folder: Path) -> None:
 def run(folder: Path, config: str, cores: int) -> Cost:
     """Run a study from nothing, and delete it."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--configfile", config]
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    started = time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=os.environ, capture_output=True, text=True, check=False)
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    wall = time.perf_counter() - started
     if done.returncode != 0:
         raise SystemExit(f"The study failed in {folder}:\n{done.stderr[-3000:]}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     jobs = 0.0
     for path in folder.glob("results/*/benchmarks/**/*.tsv"):
         with path.open(encoding="utf-8") as file:
             jobs += sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))
     for part in ("results", "resources", ".snakemake"):
         subprocess.run(["rm", "-rf", str(folder / part)], check=True)
-    return Cost(wall, cpu, jobs)
+    return Cost(wall, jobs)
 
 
 def main() -> None:
@@ -71,9 +68,9 @@ def main() -> None:
         for number in range(options.rounds):
             costs = {commit: run(folder, options.config, options.cores) for commit, folder in folders.items()}
             for commit, cost in costs.items():
-                print(f"{number + 1}  {commit:10}  wall {cost.wall:6.0f}  CPU {cost.cpu:6.0f}  jobs {cost.jobs:6.0f}")
+                print(f"{number + 1}  {commit:10}  wall {cost.wall:6.0f}  jobs {cost.jobs:6.0f}")
             old, new = costs[options.against], costs["HEAD"]
-            ratios = {name: getattr(new, name) / getattr(old, name) for name in ("wall", "cpu", "jobs")}
+            ratios = {name: getattr(new, name) / getattr(old, name) for name in ("wall", "jobs")}
             print("   HEAD / other: " + ", ".join(f"{name} {value:.2f}" for name, value in ratios.items()), flush=True)
 
 
