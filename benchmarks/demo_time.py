@@ -2,8 +2,8 @@
 
     PYTHONPATH=workflow/scripts python -m benchmarks.demo_time --against COMMIT [--rounds 1] [--config config/demo.yaml]
 
-Each commit is unpacked into a folder of its own, and runs with the Python that runs this. Job seconds are the sum of the
-wall times that Snakemake measures for jobs.
+Each commit is unpacked into a folder of its own, and runs with the Python that runs this. Job seconds are the sum of
+the wall times that Snakemake measures for jobs.
 """
 
 from __future__ import annotations
