@@ -48,6 +48,17 @@ class Project:
         assert not check or done.returncode == 0, done.output[-4000:]
         return done
 
+    def module(self, name, *arguments):
+        """Run a module of the core without Snakemake, as the documentation has it."""
+        return subprocess.run(
+            [sys.executable, "-m", f"terralucas.{name}", *map(str, arguments)],
+            cwd=self.folder,
+            env=os.environ | {"PYTHONPATH": "workflow/scripts"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def planned(self, *arguments):
         """Number of jobs by rule that a dry run plans; without `all`."""
         output = self.snakemake("-n", *arguments).output

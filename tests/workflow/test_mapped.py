@@ -1,9 +1,6 @@
 """From a finished study to a map of a scene: with Snakemake and without, and in agreement with predictions of chips."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -19,18 +16,6 @@ CONFIG = ("--cores", 2, "--configfile", "config/small.yaml")
 ROWS, COLUMNS, SIDE = 10, 2, 32
 LEFT, TOP = 600_000, 5_000_000
 RASTERS = ("classes.tif", "probabilities.tif", "uncertainty.tif")
-
-
-def run(project, module, *arguments):
-    """A command without Snakemake."""
-    return subprocess.run(
-        [sys.executable, "-m", f"terralucas.{module}", *map(str, arguments)],
-        cwd=project.folder,
-        env=os.environ | {"PYTHONPATH": "workflow/scripts"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +61,7 @@ def test_the_class_of_a_cell_is_the_prediction_for_the_chip_that_is_cut_out_ther
             profile = source.profile | {"width": SIDE, "height": SIDE, "transform": source.window_transform(window)}
             with rasterio.open(chips / f"{row:02d}-{column:02d}.tif", "w", **profile) as chip:
                 chip.write(source.read(window=window))
-    done = run(selected, "predict", chips, "--study", "results/small", "--output", tmp_path / "out", "--threads", 1)
+    done = selected.module("predict", chips, "--study", "results/small", "--output", tmp_path / "out", "--threads", 1)
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
     assert len(table) == 36
@@ -98,7 +83,7 @@ def test_the_class_of_a_cell_is_the_prediction_for_the_chip_that_is_cut_out_ther
 def test_the_command_without_snakemake_writes_the_same_bytes(selected, scene, mapped, tmp_path):
     # Snakemake gives each part two threads.
     arguments = (scene, "--study", "results/small", "--output", tmp_path, "--stride-m", 160, "--threads", 2)
-    done = run(selected, "mapping", *arguments)
+    done = selected.module("mapping", *arguments)
     assert done.returncode == 0, done.stderr
     assert "36 of 80 cells of 160 m have a class" in done.stdout
     for name in (*RASTERS, "classes.tif.aux.xml", "classes.qml", "map.png", "map.html", "map.json"):
@@ -131,7 +116,7 @@ def test_what_the_configuration_cannot_mean_is_an_error_before_any_job(selected,
 
 
 def test_a_scene_that_cannot_be_mapped_is_told_in_words(selected, scene, tmp_path):
-    done = run(selected, "mapping", scene, "--study", "results/small", "--output", tmp_path, "--stride-m", 85)
+    done = selected.module("mapping", scene, "--study", "results/small", "--output", tmp_path, "--stride-m", 85)
     assert done.returncode == 1
     assert "The stride of the map is no whole number of pixels" in done.stderr
     assert "Traceback" not in done.stderr

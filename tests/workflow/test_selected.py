@@ -1,11 +1,8 @@
 """From a finished study to its models in use: select, predict with Snakemake and without, and what goes wrong."""
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +26,6 @@ from terralucas.predictions import read_predictions
 pytestmark = pytest.mark.workflow
 
 CONFIG = ("--cores", 2, "--configfile", "config/small.yaml")
-
-
-def predict(project, *arguments):
-    """The command without Snakemake, as README has it."""
-    return subprocess.run(
-        [sys.executable, "-m", "terralucas.predict", *map(str, arguments)],
-        cwd=project.folder,
-        env=os.environ | {"PYTHONPATH": "workflow/scripts"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +126,7 @@ def test_predictions_are_the_same_bytes_in_any_number_of_parts_with_and_without_
     assert selected.planned(*CONFIG, "--config", given, "--", "predict") == {}, "nothing has changed"
 
     arguments = (new_chips, "--study", "results/small", "--output", tmp_path, "--batch-size", 8)
-    done = predict(selected, *arguments, "--threads", 2)
+    done = selected.module("predict", *arguments, "--threads", 2)
     assert done.returncode == 0, done.stderr
     assert "36 of 37 chips predicted" in done.stdout
     assert (tmp_path / "predictions.parquet").read_bytes() == first
@@ -151,7 +136,7 @@ def test_predictions_are_the_same_bytes_in_any_number_of_parts_with_and_without_
 
 
 def test_a_table_of_predictions_says_class_probabilities_set_and_place(selected, new_chips, tmp_path):
-    done = predict(selected, new_chips, "--study", "results/small", "--output", tmp_path)
+    done = selected.module("predict", new_chips, "--study", "results/small", "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     table = pq.read_table(tmp_path / "predictions.parquet").to_pandas()
     of_classes = [f"probability_{code}" for code in range(1, 11)]
@@ -189,7 +174,7 @@ def test_finished_parts_are_not_repeated(selected, new_chips, tmp_path, monkeypa
     pq.write_table(marked, part)
     pq.write_table(marked.replace_schema_metadata({"terralucas_plan": "another"}), part.with_name("1-of-3.parquet"))
     arguments = (new_chips, "--study", "results/small", "--output", tmp_path, "--batch-size", 8, "--parts", 3)
-    assert predict(selected, *arguments).returncode == 0
+    assert selected.module("predict", *arguments).returncode == 0
     entropy = pq.read_table(tmp_path / "predictions.parquet")["entropy"].to_numpy()
     # The damaged chip 05 is in the first part of 8.
     assert (entropy[:7] == -1).all()
@@ -206,7 +191,7 @@ def test_finished_parts_are_not_repeated(selected, new_chips, tmp_path, monkeypa
     ],
 )
 def test_what_cannot_be_predicted_is_told_in_words(selected, tmp_path, arguments, words):
-    done = predict(selected, *arguments, "--output", tmp_path)
+    done = selected.module("predict", *arguments, "--output", tmp_path)
     assert done.returncode == 1
     assert words in done.stderr
     assert "what to do" in done.stderr
@@ -219,7 +204,7 @@ def test_a_changed_model_is_noticed(selected, new_chips, tmp_path):
     shutil.copytree(results(selected) / "selected", study / "selected")
     with (study / "selected" / "models" / "seed-0" / "model.ckpt").open("ab") as file:
         file.write(b" ")
-    done = predict(selected, new_chips, "--study", study, "--output", tmp_path / "out")
+    done = selected.module("predict", new_chips, "--study", study, "--output", tmp_path / "out")
     assert done.returncode == 1
     assert "of the selected models is gone or has changed" in done.stderr
 
@@ -235,7 +220,7 @@ def test_chips_in_another_unit_stop_before_the_first_prediction(selected, tmp_pa
             profile = source.profile
         with rasterio.open(folder / f"{number}.tif", "w", **profile) as target:
             target.write(read_chip(file, spec) * 10_000)
-    done = predict(selected, folder, "--study", "results/small", "--output", tmp_path / "out")
+    done = selected.module("predict", folder, "--study", "results/small", "--output", tmp_path / "out")
     assert done.returncode == 1
     assert "5 of 5 chips that were looked at cannot be used" in done.stderr
     assert "value" in done.stderr or "unit" in done.stderr
@@ -279,7 +264,7 @@ def test_one_model_can_be_trained_on_all_chips(selected, new_chips, tmp_path):
     with np.load(folder / "held_out.npz") as own, np.load(results(selected) / "selected" / "held_out.npz") as other:
         assert np.array_equal(own["score"], other["score"])
         assert set(own["member"]) == {0} and set(other["member"]) == {0, 1}
-    done = predict(project, new_chips, "--study", results(project), "--output", tmp_path / "predicted")
+    done = project.module("predict", new_chips, "--study", results(project), "--output", tmp_path / "predicted")
     assert done.returncode == 0, done.stderr
     assert "36 of 37 chips predicted" in done.stdout
     with pytest.raises(StudyError, match=r"set select\.models to ensemble"):

@@ -1,13 +1,12 @@
 """The page of a map in a real headless Chromium: what it shows, reads out and loads."""
 
-import html
 import json
 import re
-import subprocess
 
 import numpy as np
 import pytest
 
+from helpers.browser import look_at
 from helpers.scenes import CLASSES, FakePredictor, make_selected, patches, write_scene
 from terralucas.mapping.colours import class_colours
 from terralucas.mapping.plan import make_plan
@@ -81,17 +80,8 @@ def browsed(chromium, tmp_path_factory):
     map_strips(plan, FakePredictor(selected, plan.options), missing_strips(plan, strips), strips, progress=False)
     write_map(plan, selected, strips, folder)
     (folder / "around.html").write_text(AROUND.replace("WIDTHS", json.dumps(WIDTHS)), encoding="utf-8")
-    command = [
-        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--allow-file-access-from-files", "--enable-logging=stderr",
-        f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", "--dump-dom",
-        (folder / "around.html").as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r"<pre>(.*)</pre>", done.stdout, re.DOTALL)
-    assert found, done.stdout[-2000:] + done.stderr[-2000:]
-    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line and "around.html" not in line]
-    return json.loads(html.unescape(found[1])), said
+    seen, said = look_at(chromium, folder / "around.html")
+    return seen, [line for line in said if "around.html" not in line]
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -2,11 +2,11 @@
 
 import json
 import re
-import subprocess
 
 import pytest
 
 from helpers import report_page
+from helpers.browser import look_at
 from helpers.synthetic import LUCAS, draw_all, make_study
 from terralucas.report.build import build_report
 
@@ -58,16 +58,7 @@ def browsed(chromium, tmp_path_factory):
     study = report_page.as_written(made, folder)
     build_report(study.tables, draw_all(study, folder), study.geojson, report_page.CONTEXT, folder / "report.html")
     (folder / "around.html").write_text(AROUND.replace("WIDTHS", json.dumps(WIDTHS)), encoding="utf-8")
-    command = [
-        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--allow-file-access-from-files", "--enable-logging=stderr",
-        f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", "--dump-dom",
-        (folder / "around.html").as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r"<pre>(.*)</pre>", done.stdout, re.DOTALL)
-    assert found, done.stdout[-2000:] + done.stderr[-2000:]
-    return json.loads(found[1]), [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return look_at(chromium, folder / "around.html")
 
 
 class TestInChromium:

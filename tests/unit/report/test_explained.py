@@ -2,15 +2,13 @@
 
 import base64
 import io
-import json
-import re
-import subprocess
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from helpers.browser import look_at
 from helpers.report_page import Page
 from terralucas.report.explained import build_explained
 from terralucas.report.figures.importance import importance_figure
@@ -179,14 +177,8 @@ for (const width of [360, 1200]) {
 def test_in_a_browser_it_fits_stays_silent_and_loads_nothing(chromium, path):
     around = path.with_name("around.html")
     around.write_text(AROUND, encoding="utf-8")
-    command = [
-        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", "--allow-file-access-from-files", "--enable-logging=stderr",
-        f"--user-data-dir={path.parent / 'profile'}", "--virtual-time-budget=20000", "--dump-dom", around.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    seen = json.loads(re.search(r"<pre>(.*)</pre>", done.stdout, re.DOTALL)[1])
-    assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+    seen, said = look_at(chromium, around)
+    assert said == []
     for width, found in seen.items():
         assert found["content"] <= int(width)
         assert len(found["images"]) == 5 and all(found["images"])
