@@ -2,19 +2,37 @@
 
 import platform
 import resource
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from helpers.paths import SCRIPTS
+from terralucas import device
 from terralucas.device import peak_memory_mib
 
 CPU = torch.device("cpu")
+PEAK = "import torch; from terralucas.device import peak_memory_mib; print(peak_memory_mib(torch.device('cpu'))['cpu'])"
 
 
-@pytest.mark.parametrize(("system", "counted"), [("Linux", 512 * 1024), ("Darwin", 512 * 1024**2)])
+@pytest.mark.parametrize(("system", "counted"), [("FreeBSD", 512 * 1024), ("Darwin", 512 * 1024**2)])
 def test_peak_memory_is_in_mib_whatever_the_system_counts(monkeypatch, system, counted):
-    """getrusage(2): ru_maxrss is in kilobytes on Linux, and in bytes on macOS."""
+    """getrusage(2): ru_maxrss is in kilobytes on Linux and FreeBSD, and in bytes on macOS."""
+    monkeypatch.setattr(device, "_STATUS", Path("no such file"))
     monkeypatch.setattr(platform, "system", lambda: system)
     monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=counted))
     assert peak_memory_mib(CPU) == {"cpu": 512.0}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="this system has no /proc/self/status")
+def test_peak_memory_is_that_of_the_process_alone():
+    """Linux hands the peak of the process that starts another one down to it, in ru_maxrss."""
+    held = bytearray(3 * 2**30)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK], env={"PYTHONPATH": str(SCRIPTS)}, capture_output=True, text=True, check=True
+    )
+    assert len(held) == 3 * 2**30
+    assert 100 < float(done.stdout) < 2 * 2**10

@@ -6,11 +6,14 @@ import platform
 import resource
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 
 from terralucas.errors import StudyError
 
+# What Linux says of this process.
+_STATUS = Path("/proc/self/status")
 _AUTOCAST_TYPES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
@@ -49,9 +52,17 @@ def autocast(precision: str, device: torch.device) -> tuple[str, Callable[[], Ab
 
 def peak_memory_mib(device: torch.device) -> dict[str, float]:
     """Return the peak memory of this process in MiB: `cpu` (resident set) and, on a GPU, `gpu` (of PyTorch)."""
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if platform.system() == "Darwin" else 1024
-    peak = {"cpu": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)}
+    peak = {"cpu": round(_peak_resident_bytes() / 2**20, 1)}
     if device.type == "cuda":
         peak["gpu"] = round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     return peak
+
+
+def _peak_resident_bytes() -> int:
+    # Linux counts in /proc since the program began; ru_maxrss also has the memory of the process that started it.
+    if _STATUS.is_file():
+        (line,) = (line for line in _STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    # macOS counts in bytes, others in KiB.
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
