@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pyproj
 import pytest
+import rasterio
 
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
 from terralucas.errors import StudyError
@@ -16,8 +17,6 @@ OF_BANDS = [SENTINEL.index(name) for name in ("B4", "B3", "B2", "B8", "B11", "B1
 
 
 def write_described(path, values, descriptions):
-    import rasterio
-
     write_tif(path, values)
     with rasterio.open(path, "r+") as target:
         target.descriptions = descriptions
@@ -132,6 +131,32 @@ def test_the_place_is_the_centre_of_the_chip_or_of_its_lucas_id(tmp_path, reader
     write_tif(tmp_path / "45922254.tif", pixels(1), crs=None, transform=None)
     by_id = reader(NewChip("45922254", str(tmp_path / "45922254.tif")))
     assert by_id.place == pytest.approx(to_wgs84(4_592_000, 2_254_000), abs=1e-7), "the id says km 4592, 2254"
+
+
+@pytest.mark.parametrize("crs", ['LOCAL_CS["a drawing",UNIT["metre",1]]', None])
+def test_a_chip_whose_coordinates_are_no_place_on_earth_has_no_place(tmp_path, reader, crs):
+    write_tif(tmp_path / "a.tif", pixels(1), crs=crs)
+    read = reader(NewChip("a", str(tmp_path / "a.tif")))
+    assert read.problem is None
+    assert read.place is None
+
+
+def test_only_the_bands_of_the_study_are_decoded(tmp_path, reader):
+    """Bands that the study does not have may be damaged, empty, or of another scale."""
+    values, others = pixels(1), np.full((2, SIDE, SIDE), np.nan, np.float32)
+    path = tmp_path / "a.tif"
+    read = reader(write_described(path, np.concatenate([others, values[::-1]]), ["B10", "QA60", *BANDS[::-1]]))
+    assert np.array_equal(read.values, values)
+    # A mask of each band of the file, as GDAL writes them beside it: only the third one has a hole among those of the study.
+    masks = np.full((8, SIDE, SIDE), 255, np.uint8)
+    masks[:2] = 0
+    masks[2, :2] = 0
+    write_tif(tmp_path / "m.tif", masks, crs=None, transform=None)
+    with rasterio.open(tmp_path / "m.tif", "r+") as target:
+        target.update_tags(**{f"INTERNAL_MASK_FLAGS_{band}": "0" for band in range(1, 9)})
+    (tmp_path / "m.tif").rename(tmp_path / "a.tif.msk")
+    holes = np.isnan(reader(NewChip("a", str(path))).values).sum(axis=(1, 2))
+    assert holes.tolist() == [0, 0, 0, 0, 0, 2 * SIDE], "BANDS[-1] is the third band of the file"
 
 
 def test_the_scale_of_the_sample_is_checked(tmp_path, reader):

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 from rasterio import Env
+from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
@@ -24,6 +25,8 @@ from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 
+# Finds the positions of bands among the descriptions of a file, of which one without text is None.
+FindBands = Callable[[tuple[str | None, ...]], Sequence[int]]
 # A larger image is a scene and not a chip; several of them would not fit into memory. The limit also holds for the
 # tiles inside a file, because a tile is decoded whole.
 MAX_SIDE_PX = 1024
@@ -103,6 +106,15 @@ class ChipContent:
 
 
 @dataclass(frozen=True)
+class Centre:
+    """The centre of a chip in its own coordinate reference system."""
+
+    crs: CRS
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
 class Chip:
     """A decoded chip.
 
@@ -114,7 +126,7 @@ class Chip:
         fill_value: the commonest of the stored values that fill pixels: pixels have it in every band, and its
             reflectance is not above 0. It usually means missing data. None without such pixels.
         fill_fraction: share of the pixels with this value, missing ones not counted.
-        has_place: whether the file says where on Earth it lies.
+        centre: where the file says that the centre of the chip is on Earth; None if it does not.
     """
 
     values: np.ndarray
@@ -123,7 +135,7 @@ class Chip:
     scaling: tuple[tuple[float, float], ...]
     fill_value: float | None
     fill_fraction: float
-    has_place: bool
+    centre: Centre | None
 
 
 def read_content(path: Path) -> ChipContent:
@@ -241,8 +253,15 @@ def read_indexed_chip(path: Path, sha256: str, spec: DatasetSpec) -> np.ndarray:
     return decode_chip(read_unchanged(path, sha256), spec).values
 
 
-def decode_chip(content: ChipContent, spec: DatasetSpec) -> Chip:
-    """Decode the content of a GeoTIFF chip, as `read_chip`; error messages start without the name of the file."""
+def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands | None = None) -> Chip:
+    """Decode the content of a GeoTIFF chip, as `read_chip`; error messages start without the name of the file.
+
+    Args:
+        content: the content of the chip.
+        spec: description of the dataset.
+        find_bands: function that finds where the bands of the dataset are, from the descriptions in the file; only
+            these are decoded. None: they are all bands of the file, in its order.
+    """
     if not content.data:
         raise ChipError("unreadable", "is empty (0 bytes); expected a GeoTIFF")
     try:
@@ -256,18 +275,23 @@ def decode_chip(content: ChipContent, spec: DatasetSpec) -> Chip:
                 stack.enter_context(MemoryFile(content.metadata, dirname=folder, filename=name))
             source = stack.enter_context(memory.open(driver="GTiff"))
             _check_header(source, spec)
-            raw = source.read()
-            missing = read_masks(source, source.indexes)
-            nodata_values, descriptions = source.nodatavals, source.descriptions
-            scaling = tuple(zip(source.scales, source.offsets, strict=True))
-            has_place = source.crs is not None and not source.transform.is_identity
+            bands = _bands_to_read(source, spec, find_bands)
+            raw = source.read(bands)
+            missing = read_masks(source, bands)
+            nodata_values, descriptions, scales, offsets = (
+                tuple(values[band - 1] for band in bands)
+                for values in (source.nodatavals, source.descriptions, source.scales, source.offsets)
+            )
+            centre = _find_centre(source)
+            count = source.count
     except (RasterioError, UnicodeDecodeError) as error:
         raise _unreadable(error) from error
     if content.mask is not None:
-        missing |= _decode_mask(content.mask, raw.shape)
+        missing |= _decode_mask(content.mask, (count, *raw.shape[1:]))[[band - 1 for band in bands]]
+    scaling = tuple(zip(scales, offsets, strict=True))
     values = to_reflectance(raw, missing, nodata_values, scaling, spec)
     fill_value, fill_fraction = measure_fill(raw[0], find_alike(raw, values))
-    return Chip(values, str(raw.dtype), tuple(descriptions), scaling, fill_value, fill_fraction, has_place)
+    return Chip(values, str(raw.dtype), descriptions, scaling, fill_value, fill_fraction, centre)
 
 
 def to_reflectance(
@@ -347,9 +371,6 @@ def _check_header(source: DatasetReader, spec: DatasetSpec) -> None:
     """Raise a ChipError if the header of a file says that its pixels are no chip; nothing was decoded yet."""
     if source.subdatasets:
         raise ChipError("pages", f"has {len(source.subdatasets)} pages; expected one image with all bands")
-    if source.count != len(spec.bands):
-        expected = f"{len(spec.bands)} ({', '.join(spec.bands)})"
-        raise ChipError("band_count", f"has {source.count} band(s); expected {expected}")
     if any("complex" in dtype for dtype in source.dtypes):
         raise ChipError("dtype", f"holds {source.dtypes[0]} values; expected real numbers")
     found, side = f"is {source.height} x {source.width} px", spec.chip_size_px
@@ -358,6 +379,26 @@ def _check_header(source: DatasetReader, spec: DatasetSpec) -> None:
     if max(source.shape) > MAX_SIDE_PX:
         raise ChipError("size", f"{found}; expected a chip of at most {MAX_SIDE_PX} px a side")
     _check_tiles(source)
+
+
+def _bands_to_read(source: DatasetReader, spec: DatasetSpec, find_bands: FindBands | None) -> list[int]:
+    """Return the numbers of the bands of the dataset in a file, counted from 1.
+
+    Raises:
+        ChipError: the file does not have the bands of the dataset.
+    """
+    if find_bands is not None:
+        return [position + 1 for position in find_bands(source.descriptions)]
+    if source.count != len(spec.bands):
+        expected = f"{len(spec.bands)} ({', '.join(spec.bands)})"
+        raise ChipError("band_count", f"has {source.count} band(s); expected {expected}")
+    return list(source.indexes)
+
+
+def _find_centre(source: DatasetReader) -> Centre | None:
+    if source.crs is None or source.transform.is_identity:
+        return None
+    return Centre(source.crs, *(source.transform @ (source.width / 2, source.height / 2)))
 
 
 def _check_tiles(source: DatasetReader) -> None:

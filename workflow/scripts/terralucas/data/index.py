@@ -200,7 +200,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         decoded.dtype,
         decoded.scaling,
         hash_pixels(values),
-        decoded.has_place,
+        decoded.centre is not None,
         measure_darkest(values, valid),
         find_equal_bands(values),
     )

@@ -93,7 +93,7 @@ class BlockOfWindows:
         place = tuple(slice(start, start + grid.side) for start in starts)
         values = self.pixels.values[(slice(None), *place)]
         fill = measure_fill(self.pixels.stored[place], self.pixels.alike[place])
-        chip = Chip(values, self.pixels.dtype, scene.descriptions, self.pixels.scaling, *fill, has_place=True)
+        chip = Chip(values, self.pixels.dtype, scene.descriptions, self.pixels.scaling, *fill, centre=None)
         try:
             check_chip(chip, np.isfinite(values), spec)
         except ChipError as error:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rasterio.errors import RasterioError
-from rasterio.io import MemoryFile
+from rasterio._err import CPLE_BaseError  # errors of `transform`, for which rasterio has no public class
+from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from terralucas.data.archives import require_archive, unpack
 from terralucas.data.chip_checks import check_chip
-from terralucas.data.chip_files import ChipError, decode_chip, read_content
+from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.lucas import parse_point_id
@@ -26,7 +27,8 @@ from terralucas.predict.bands import find_bands
 
 logger = logging.getLogger(__name__)
 
-WGS84 = "EPSG:4326"
+# Parsed once, because the look-up of a code takes longer than the transformation of a point.
+WGS84, _OF_IDS = CRS.from_epsg(4326), CRS.from_epsg(EPSG)
 TABLE_SUFFIXES = (".csv", ".parquet")
 # Chips that are read before the first prediction, evenly spaced, to see whether bands, unit and size can be right.
 _SAMPLE = 64
@@ -163,17 +165,7 @@ class ChipReader:
             return ReadChip(None, problem=ChipError("unreadable", f"cannot be read ({error.strerror})"))
 
     def _read(self, chip: NewChip) -> ReadChip:
-        content = read_content(Path(chip.path))
-        header = _read_header(content.data)
-        positions = find_bands(header["descriptions"], self.spec.bands, self.spec.checks.band_descriptions)
-        names = tuple(f"band {number}" for number in range(1, len(header["descriptions"]) + 1))
-        decoded = decode_chip(content, replace(self.spec, bands=names, chip_size_px=None))
-        decoded = replace(
-            decoded,
-            values=decoded.values[list(positions)],
-            descriptions=tuple(decoded.descriptions[place] for place in positions),
-            scaling=tuple(decoded.scaling[place] for place in positions),
-        )
+        decoded = decode_chip(read_content(Path(chip.path)), self._any_size, self._find_bands)
         values = decoded.values
         height, width = values.shape[1:]
         rows, columns = height - self.side_px, width - self.side_px
@@ -185,8 +177,15 @@ class ChipReader:
             )
         values = values[:, rows // 2 : height - rows // 2, columns // 2 : width - columns // 2]
         check_chip(replace(decoded, values=values), np.isfinite(values), self.spec)
-        place = _place_of_id(chip.id, self.spec) if header["place"] is None else header["place"]
+        place = _place_of(decoded) or _place_of_id(chip.id, self.spec)
         return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns))
+
+    @cached_property
+    def _any_size(self) -> DatasetSpec:
+        return replace(self.spec, chip_size_px=None)
+
+    def _find_bands(self, descriptions: tuple[str | None, ...]) -> tuple[int, ...]:
+        return find_bands(descriptions, self.spec.bands, self.spec.checks.band_descriptions)
 
 
 def check_sample(chips: Sequence[NewChip], reader: ChipReader) -> dict[str, Any]:
@@ -236,20 +235,16 @@ def moments(chips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.nda
     return np.array(counts), np.array(means), np.array(squares)
 
 
-def _read_header(data: bytes) -> Mapping[str, Any]:
-    """Return the band descriptions of a GeoTIFF, and longitude and latitude of its centre."""
-    if not data:
-        raise ChipError("unreadable", "is empty (0 bytes); expected a GeoTIFF")
+def _place_of(chip: Chip) -> tuple[float, float] | None:
+    """Return longitude and latitude of the centre of a chip, if its file says so."""
+    if chip.centre is None:
+        return None
     try:
-        with MemoryFile(data, filename="chip.tif") as memory, memory.open(driver="GTiff") as source:
-            place = None
-            if source.crs is not None and not source.transform.is_identity:
-                x, y = source.transform @ (source.width / 2, source.height / 2)
-                (longitude,), (latitude,) = transform(source.crs, WGS84, [x], [y])
-                place = (longitude, latitude) if np.isfinite([longitude, latitude]).all() else None
-            return {"descriptions": source.descriptions, "place": place}
-    except RasterioError as error:
-        raise ChipError("unreadable", f"cannot be decoded ({error}); expected a whole GeoTIFF") from error
+        (longitude,), (latitude,) = transform(chip.centre.crs, WGS84, [chip.centre.x], [chip.centre.y])
+    except CPLE_BaseError:
+        # Coordinates of a drawing or a building are no place on Earth.
+        return None
+    return (longitude, latitude) if np.isfinite([longitude, latitude]).all() else None
 
 
 def _place_of_id(name: str, spec: DatasetSpec) -> tuple[float, float] | None:
@@ -257,5 +252,5 @@ def _place_of_id(name: str, spec: DatasetSpec) -> tuple[float, float] | None:
     point = parse_point_id(Path(name).name) if spec.point_ids == "lucas" else None
     if point is None:
         return None
-    (longitude,), (latitude,) = transform(f"EPSG:{EPSG}", WGS84, [point[0]], [point[1]])
+    (longitude,), (latitude,) = transform(_OF_IDS, WGS84, [point[0]], [point[1]])
     return longitude, latitude
