@@ -147,7 +147,7 @@ def test_only_the_bands_of_the_study_are_decoded(tmp_path, reader):
     path = tmp_path / "a.tif"
     read = reader(write_described(path, np.concatenate([others, values[::-1]]), ["B10", "QA60", *BANDS[::-1]]))
     assert np.array_equal(read.values, values)
-    # A mask of each band of the file, as GDAL writes them beside it: only the third one has a hole among those of the study.
+    # A mask of each band, as GDAL writes them beside a file. Of the study's bands, only the file's third has a hole.
     masks = np.full((8, SIDE, SIDE), 255, np.uint8)
     masks[:2] = 0
     masks[2, :2] = 0

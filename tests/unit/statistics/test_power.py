@@ -91,6 +91,36 @@ def test_seeds_and_chips_that_a_margin_needs():
     assert power.chips_needed(replace(few_chips, training=0.1), 0.02, 0.05) is None
 
 
+@pytest.mark.parametrize("number", range(12))
+def test_the_number_of_seeds_is_the_first_that_decides(number):
+    """As a search through all numbers finds it."""
+    random = np.random.default_rng(number)
+    chips = 10 ** random.uniform(-5.5, -3.5)
+    spreads = Spreads(
+        5, 0.29, chips, chips * random.uniform(0, 6), 10 ** random.uniform(-6, -3), random.choice([4, 30])
+    )
+    folds = int(random.choice([1, 5]))
+    numbers = [n for n in range(folds, 100 * folds + 1, folds) if n > 1]
+    expected = next((n for n in numbers if power.decides(power.with_seeds(spreads, n), 0.03, 0.05)), None)
+    assert power.seeds_needed(lambda n: power.with_seeds(spreads, n), 0.03, 0.05, folds) == expected
+
+
+@pytest.mark.parametrize("spreads", [BOTH, replace(BOTH, chips=0.0), replace(BOTH, chips=0.0, run_chips=1e-2)])
+def test_an_estimate_at_the_bound_has_the_p_value_of_the_tail(spreads):
+    """The definition of the bound, with quantiles of v from SciPy's χ² distribution."""
+    bounds, _ = power._bounds(spreads, 0.025)
+    s2 = (spreads.training + spreads.run_chips) * stats.chi2.ppf(power.NODES, 4) / 4
+    v = np.maximum(s2[:, None] * 4 / stats.chi2.ppf(power.NODES, 4) - spreads.run_chips, 0.0)
+    sd = np.sqrt(spreads.chips + spreads.overlap * v)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = np.nan_to_num(stats.norm.sf(bounds[:, None] / sd)) @ power.WEIGHTS
+    is_positive = bounds > 0
+    assert is_positive.sum() > 10
+    assert np.allclose(p[is_positive], 0.025, rtol=1e-9)
+    # Otherwise training adds something too rarely for any positive estimate to have so large a p value.
+    assert np.all(0.5 * ((sd > 0) @ power.WEIGHTS)[~is_positive] <= 0.025)
+
+
 @pytest.mark.parametrize("world", [SMALL, HOLDOUT])
 def test_spreads_that_were_observed(world):
     _, design, scores = scored(world)

@@ -1,6 +1,6 @@
 """Resampled scores: what is drawn, what is paired, and which runs do not belong together."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -8,7 +8,8 @@ import pytest
 from helpers.sklearn_scores import reference_scores
 from helpers.small_study import HOLDOUT, SMALL, scored
 from terralucas.errors import StudyError
-from terralucas.statistics.resampling import Scores, combine, draw_weights, make_design, score_recipe
+from terralucas.statistics import resampling
+from terralucas.statistics.resampling import Scores, combine, draw_weights, make_design, score_recipe, score_recipes
 from terralucas.statistics.run_predictions import Part
 from terralucas.tables.scores import RUN_SCORES
 
@@ -54,6 +55,19 @@ def test_draws_repeat_with_their_seed_and_do_not_hang_on_the_order_of_rows():
     assert np.array_equal(again.drawn, scores["a"].drawn)
     assert np.allclose(again.deviations, scores["a"].deviations)
     assert not np.array_equal(score_recipe(design, runs, 50, 2).drawn, scores["a"].drawn)
+
+
+def test_recipes_that_are_scored_together_have_the_scores_they_have_alone(monkeypatch):
+    """One after the other, in twos with a last one alone, and all at once."""
+    study, design, scores = scored(draws=700)
+    names = list(study.recipes) + list(study.recipes)[:1]
+    for together in (1, 2, 16):
+        monkeypatch.setattr(resampling, "_TOGETHER", together)
+        found = list(score_recipes(design, [study.recipes[name] for name in names], 700, 1))
+        assert len(found) == len(names)
+        for name, each in zip(names, found, strict=True):
+            for field in fields(Scores):
+                assert np.array_equal(getattr(each, field.name), getattr(scores[name], field.name), equal_nan=True)
 
 
 def test_blocks_are_drawn_whole():

@@ -28,7 +28,7 @@ from terralucas.statistics.crossed_interval import crossed, equivalence_p, excee
 from terralucas.statistics.mixed_model import mixed_model_table
 from terralucas.statistics.power import Spreads, chips_needed, seeds_needed, smallest_difference, with_seeds
 from terralucas.statistics.recipe_scores import scores_table
-from terralucas.statistics.resampling import Design, Scores, combine, make_design, score_recipe
+from terralucas.statistics.resampling import Design, Scores, combine, make_design, score_recipes
 from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.spatial_intervals import spatial_table
 from terralucas.statistics.training_variance import SeedScores, TrainingVariance, training_variances
@@ -235,15 +235,12 @@ def _score_all(
     folder: Path,
 ) -> tuple[Design, dict[Recipe, SeedScores]]:
     """Score all recipes, save their Scores in the folder, and return the design and what training needs of each."""
-    design, known = None, {}
-    for number, recipe in enumerate(recipes):
-        predictions = load(recipe)
-        if design is None:
-            design = make_design(predictions, len(question.classes), test_to_train, groups, excluded)
-        scores = score_recipe(design, predictions, question.draws, question.seed)
+    design = make_design(load(recipes[0]), len(question.classes), test_to_train, groups, excluded)
+    known = {}
+    scored = score_recipes(design, map(load, recipes), question.draws, question.seed)
+    for number, (recipe, scores) in enumerate(zip(recipes, scored, strict=True)):
         scores.save(folder / f"{number}.npz")
         known[recipe] = SeedScores.of(design, scores)
-    assert design is not None, "a study has recipes"
     return design, known
 
 

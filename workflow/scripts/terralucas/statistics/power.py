@@ -7,6 +7,7 @@ The observed difference is not used.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ from scipy.special import ndtr
 from terralucas.statistics.sampling_distribution import NODES, WEIGHTS, training_quantiles
 
 _MOST_SEEDS = 100
+# Of a bound. Ten steps are usual; more than a hundred, if variances differ by many orders of magnitude.
+_TOLERANCE, _MOST_STEPS = 1e-12, 1000
 
 
 @dataclass(frozen=True)
@@ -135,8 +138,11 @@ def seeds_needed(
     Returns:
         The number of seeds, or None if even 100 repetitions are not enough because test chips alone vary too much.
     """
-    numbers = range(folds, folds * _MOST_SEEDS + 1, folds)
-    return next((n for n in numbers if n > 1 and decides(design_of(n), margin, alpha, wanted)), None)
+    numbers = [number for number in range(folds, folds * _MOST_SEEDS + 1, folds) if number > 1]
+    # More seeds never have less power, so that the first number that decides is found by bisection.
+    if not decides(design_of(numbers[-1]), margin, alpha, wanted):
+        return None
+    return numbers[bisect_left(numbers, True, key=lambda number: decides(design_of(number), margin, alpha, wanted))]
 
 
 def with_seeds(spreads: Spreads, seeds: int) -> Spreads:
@@ -189,12 +195,19 @@ def _bounds(spreads: Spreads, tail: float) -> tuple[np.ndarray, float]:
     free = spreads.freedom
     observed = (spreads.training + spreads.run_chips) * stats.chi2.ppf(NODES, free) / free
     part = spreads.overlap * training_quantiles(observed[:, None], spreads.run_chips, free)
-    # Without any variance the bound is 0; the small number only avoids 0 / 0.
-    deviations = np.maximum(np.sqrt(spreads.chips + part), 1e-300)
-    low, high = np.zeros(len(observed)), deviations.max(axis=1) * stats.norm.isf(tail / 2.0)
-    for _ in range(40):
-        middle = (low + high) / 2.0
-        too_low = ndtr(-middle[:, None] / deviations) @ WEIGHTS > tail
-        low, high = np.where(too_low, middle, low), np.where(too_low, high, middle)
+    deviations = np.sqrt(spreads.chips + part)
+    # Without any variance no estimate but 0 is possible, so that the bound is 0.
+    weights = np.where(deviations > 0, WEIGHTS, 0.0)
+    deviations = np.where(deviations > 0, deviations, 1.0)
+    # Newton's method: the p value falls with x and is convex above 0, so that the steps from 0 never pass the bound.
+    bounds = np.zeros(len(observed))
+    for _ in range(_MOST_STEPS):
+        scaled = bounds[:, None] / deviations
+        missing = (weights * ndtr(-scaled)).sum(axis=1) - tail
+        slope = (weights * np.exp(-0.5 * scaled**2) / deviations).sum(axis=1) / np.sqrt(2.0 * np.pi)
+        step = np.divide(np.maximum(missing, 0.0), slope, out=np.zeros_like(bounds), where=slope > 0)
+        bounds = bounds + step
+        if np.all(step <= _TOLERANCE * bounds):
+            break
     truth = spreads.chips + spreads.overlap * spreads.training
-    return (low + high) / 2.0, float(np.sqrt(truth))
+    return bounds, float(np.sqrt(truth))

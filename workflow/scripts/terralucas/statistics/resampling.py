@@ -8,8 +8,9 @@ are in docs/statistics.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,8 @@ from terralucas.statistics import weighted_scores
 from terralucas.statistics.run_predictions import Part
 
 _CHUNK = 500
+# Recipes that are scored on one set of draws.
+_TOGETHER = 16
 Key = TypeVar("Key")
 
 
@@ -179,33 +182,61 @@ def draw_weights(design: Design, draws: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def score_recipe(design: Design, runs: Mapping[int, Part], draws: int, seed: int) -> Scores:
-    """Score a recipe's runs, with and without resampling.
+    """Score a recipe's runs, with and without resampling; see `score_recipes`."""
+    return next(score_recipes(design, [runs], draws, seed))
+
+
+def score_recipes(design: Design, recipes: Iterable[Mapping[int, Part]], draws: int, seed: int) -> Iterator[Scores]:
+    """Score the runs of recipes, with and without resampling.
+
+    Some recipes at a time are scored on the same draws, because drawing takes as long as scoring. How many does not
+    change the scores.
 
     Args:
         design: the design of the study.
-        runs: seed → test chips of the run.
+        recipes: for each recipe seed → test chips of the run.
         draws: number of bootstrap draws B.
         seed: seed of the resampling; it is the same for all recipes, so that differences are paired.
+
+    Yields:
+        The Scores of each recipe, in their order.
 
     Raises:
         StudyError: the runs do not have the seeds and chips of the design, or a logit is not a finite number.
     """
-    n_classes = len(design.classes)
-    order = [_rows_of(design, position, runs) for position in range(len(design.seeds))]
-    tests = design.tests
-    terms_by_run = [
-        weighted_scores.chip_terms(design.labels[test], run.logits[rows][:, list(design.classes)])
-        for test, (run, rows) in zip(tests, order, strict=True)
-    ]
-    pooled = np.zeros((len(design.chips), terms_by_run[0].shape[1]))
-    for test, terms in zip(tests, terms_by_run, strict=True):
-        pooled[test] += terms
+    remaining = iter(recipes)
+    while together := [_chip_terms(design, runs) for runs in islice(remaining, _TOGETHER)]:
+        pooled = [_pool(design, terms) for terms in together]
+        single_precision = [terms.astype(np.float32) for terms in pooled]
+        drawn: list[list[np.ndarray]] = [[] for _ in together]
+        for weights in draw_weights(design, draws, seed):
+            for kept, terms in zip(drawn, single_precision, strict=True):
+                scores = weighted_scores.scores(weights, design.labels, terms, len(design.classes))
+                kept.append(scores.astype(np.float32))
+        for by_run, all_chips, parts in zip(together, pooled, drawn, strict=True):
+            yield _collect(design, by_run, all_chips, np.concatenate(parts))
 
-    single_precision = pooled.astype(np.float32)
-    drawn = [
-        weighted_scores.scores(weights, design.labels, single_precision, n_classes).astype(np.float32)
-        for weights in draw_weights(design, draws, seed)
+
+def _chip_terms(design: Design, runs: Mapping[int, Part]) -> list[np.ndarray]:
+    """Return the terms of the test chips of each run of a recipe."""
+    order = [_rows_of(design, position, runs) for position in range(len(design.seeds))]
+    return [
+        weighted_scores.chip_terms(design.labels[test], run.logits[rows][:, list(design.classes)])
+        for test, (run, rows) in zip(design.tests, order, strict=True)
     ]
+
+
+def _pool(design: Design, terms_by_run: Sequence[np.ndarray]) -> np.ndarray:
+    """Add up the terms of each chip over the runs that test it."""
+    pooled = np.zeros((len(design.chips), terms_by_run[0].shape[1]))
+    for test, terms in zip(design.tests, terms_by_run, strict=True):
+        pooled[test] += terms
+    return pooled
+
+
+def _collect(design: Design, terms_by_run: Sequence[np.ndarray], pooled: np.ndarray, drawn: np.ndarray) -> Scores:
+    """Score a recipe without resampling, and add the resampled scores."""
+    n_classes, tests = len(design.classes), design.tests
     seeds, deviations = [], []
     for test, terms in zip(tests, terms_by_run, strict=True):
         labels = design.labels[test]
@@ -219,7 +250,7 @@ def score_recipe(design: Design, runs: Mapping[int, Part], draws: int, seed: int
     return Scores(
         pooled=weighted_scores.scores(np.ones((1, len(design.chips))), design.labels, pooled, n_classes)[0],
         seeds=np.array(seeds),
-        drawn=np.concatenate(drawn),
+        drawn=drawn,
         left_out=_scores_without_units(design, design.units, design.labels, pooled)[0],
         deviations=np.concatenate(deviations),
         hits=np.concatenate(

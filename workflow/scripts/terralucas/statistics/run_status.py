@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,11 @@ class ComparableRuns:
 
     def includes(self, entry: RunStatus) -> bool:
         """Return whether a run is compared."""
-        return entry.recipe in self.recipes and entry.seed in self.seeds
+        return entry.recipe in self._recipe_set and entry.seed in self.seeds
+
+    @cached_property
+    def _recipe_set(self) -> frozenset[tuple[str, str, str]]:
+        return frozenset(self.recipes)
 
 
 def read_run_status(

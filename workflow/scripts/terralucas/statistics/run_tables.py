@@ -182,10 +182,11 @@ def classes_table(labels: np.ndarray, classes: Sequence[Mapping[str, Any]]) -> p
 
 
 def _by_recipe(runs: Sequence[RunResult]) -> Iterator[tuple[dict[str, str], list[RunResult]]]:
-    recipes = dict.fromkeys(tuple(result.names[name] for name in RECIPE) for result in runs)
-    for recipe in recipes:
-        names = dict(zip(RECIPE, recipe, strict=True))
-        yield names, [result for result in runs if names.items() <= result.names.items()]
+    groups: dict[tuple[str, ...], list[RunResult]] = {}
+    for result in runs:
+        groups.setdefault(tuple(result.names[name] for name in RECIPE), []).append(result)
+    for recipe, group in groups.items():
+        yield dict(zip(RECIPE, recipe, strict=True)), group
 
 
 def _class_columns(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pandas as pd
 from terralucas.errors import StudyError
 from terralucas.statistics.contrasts import Contrast, contrasts_training
 from terralucas.statistics.crossed_interval import crossed, limits
-from terralucas.statistics.resampling import Design, Scores, combine, make_design, score_recipe
+from terralucas.statistics.resampling import Design, Scores, combine, make_design, score_recipes
 from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.training_variance import SeedScores, TrainingVariance, training_variances
 from terralucas.tables.scores import MAIN_SCORES, score_of
@@ -77,8 +77,8 @@ def spatial_table(
         if design is None:
             continue
         known = []
-        for recipe in recipes:
-            scores = score_recipe(design, load(recipe), min(draws, MOST_DRAWS), seed)
+        scored = score_recipes(design, map(load, recipes), min(draws, MOST_DRAWS), seed)
+        for recipe, scores in zip(recipes, scored, strict=True):
             scores.save(paths[recipe])
             known.append(SeedScores.of(design, scores))
         size = {"block_km": block_km, "n_blocks": int(design.strata.sum())}

@@ -51,11 +51,10 @@ def study_tables(
     run_tables.require_one_configuration(results.values())
     chosen = comparable_runs(statuses)
     included = [status for status in statuses if chosen.includes(status)]
-    files: dict[Recipe, Mapping[int, Path]] = {
-        recipe: {status.seed: status.folder / "predictions.parquet" for status in included if status.recipe == recipe}
-        for recipe in chosen.recipes
-    }
-    files |= controls
+    files: dict[Recipe, dict[int, Path]] = {recipe: {} for recipe in chosen.recipes}
+    for status in included:
+        files[status.recipe][status.seed] = status.folder / "predictions.parquet"
+    files |= {control: dict(by_seed) for control, by_seed in controls.items()}
 
     def load(recipe: Recipe) -> dict[int, Part]:
         return {seed: read_run_predictions(files[recipe][seed], {}, rows).test for seed in chosen.seeds}
