@@ -50,12 +50,18 @@ def best_pair_table(
     if not pairs:
         return pd.DataFrame(columns=list(COLUMNS))
     places = [design.names.index(name) for name in MAIN_SCORES]
-    pooled = {name: load(name).pooled[places] for name in (*recipes, *controls)}
-    members, drawn = [], []
-    for recipe, control in pairs:
-        difference = combine({recipe: 1.0, control: -1.0}, load)
-        members.append(SeedScores.of(design, difference))
-        drawn.append(difference.drawn[:, places].astype(np.float64))
+    of_controls = {control: load(control) for control in controls}
+    pooled = {control: scores.pooled[places] for control, scores in of_controls.items()}
+    # A study can have thousands of pairs, so that their draws are not kept.
+    members, largest = [], np.zeros((0, 0))
+    for recipe in recipes:
+        scores = load(recipe)
+        pooled[recipe] = scores.pooled[places]
+        for control in controls:
+            difference = combine({recipe: 1.0, control: -1.0}, {recipe: scores, **of_controls}.__getitem__)
+            members.append(SeedScores.of(design, difference))
+            scaled = _scaled_deviations(difference, places)
+            largest = np.fmax(largest, scaled) if largest.size else scaled
     training = training_variances(members, design.test_to_train)
     rows = []
     for column, name in enumerate(MAIN_SCORES):
@@ -64,32 +70,34 @@ def best_pair_table(
             max(names, key=lambda each: sign * pooled[each][column]) for names in (recipes, controls)
         )  # fmt: skip
         chosen, place = pairs.index((recipe, control)), places[column]
-        estimates = np.array([pooled[a][column] - pooled[b][column] for a, b in pairs])
-        deviations = np.stack([each[:, column] for each in drawn], axis=1) - estimates
-        factor = _widening(deviations, chosen, level)
+        difference = combine({recipe: 1.0, control: -1.0}, load)
+        estimate = pooled[recipe][column] - pooled[control][column]
+        factor = _widening(largest[:, column], _scaled_deviations(difference, places)[:, column], level)
         known = training[chosen]
         distribution = SamplingDistribution(
-            drawn[chosen][:, column],
+            difference.drawn[:, place].astype(np.float64),
             *(float(part[place]) for part in (known.between, known.from_chips, known.free, known.overlap)),
         )
         ends = np.array([distribution.quantile(end) for end in (0.5 - level / 2.0, 0.5 + level / 2.0)])
         values = (*recipe, control[0], control[2], name, pooled[recipe][column], pooled[control][column])
-        limits = tuple(estimates[chosen] + factor * (ends - estimates[chosen]))
-        rows.append((*values, estimates[chosen], *limits, len(pairs), int(members[chosen].spread.n[place]), level))
+        limits = tuple(estimate + factor * (ends - estimate))
+        rows.append((*values, estimate, *limits, len(pairs), int(members[chosen].spread.n[place]), level))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _widening(deviations: np.ndarray, chosen: int, level: float) -> float:
+def _scaled_deviations(difference: Scores, places: Sequence[int]) -> np.ndarray:
+    """Return how far each draw is from the estimate, in standard deviations: (B, scores), NaN without spread."""
+    deviations = np.abs(difference.drawn[:, places].astype(np.float64) - difference.pooled[places])
+    spread = difference.drawn[:, places].std(axis=0, dtype=np.float64)
+    return np.divide(deviations, spread, out=np.full_like(deviations, np.nan), where=spread > 0)
+
+
+def _widening(largest: np.ndarray, alone: np.ndarray, level: float) -> float:
     """Return the simultaneous bound of a pair's deviation over its bound alone; NaN without spread.
 
     Args:
-        deviations: (B, P) draws minus estimates of all pairs.
-        chosen: the pair.
+        largest: (B,) largest scaled deviation of all pairs in each draw.
+        alone: (B,) scaled deviation of the pair.
         level: probability with which all pairs stay within the simultaneous bound.
     """
-    spread = deviations.std(axis=0)
-    if not spread[chosen] > 0:
-        return np.nan
-    scaled = np.abs(deviations[:, spread > 0] / spread[spread > 0])
-    alone = np.abs(deviations[:, chosen]) / spread[chosen]
-    return float(np.quantile(scaled.max(axis=1), level) / np.quantile(alone, level))
+    return float(np.quantile(largest, level) / np.quantile(alone, level))

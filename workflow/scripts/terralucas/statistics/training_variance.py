@@ -146,9 +146,10 @@ def pooled_freedom(scores: np.ndarray) -> float:
     """
     n_recipes, n_seeds = scores.shape
     free = n_seeds - 1.0
-    centred = scores - np.nanmean(scores, axis=1, keepdims=True)
-    sigma = np.nan_to_num(centred) @ np.nan_to_num(centred).T / free
-    trace, squares = float(np.trace(sigma)), float((sigma**2).sum())
+    centred = np.nan_to_num(scores - np.nanmean(scores, axis=1, keepdims=True))
+    # Σ = C Cᵀ / ν has as many rows as there are recipes; Cᵀ C has the same trace and the same sum of squares.
+    seeds = centred.T @ centred / free
+    trace, squares = float(np.trace(seeds)), float((seeds**2).sum())
     if n_recipes == 1 or free < 2 or not squares > 0:
         return free
     # Unbiased estimates of tr Σ² and (tr Σ)², the former between (tr Σ)² / R, for uncorrelated recipes, and (tr Σ)².
