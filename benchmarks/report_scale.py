@@ -20,12 +20,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import yaml
 
 from terralucas.data.lucas import italy_grid_points
 from terralucas.data.splits import spatial_blocks
-from terralucas.device import peak_memory_mib
 from terralucas.evidence.maps import correctness_table, write_maps
 from terralucas.evidence.tables import EvidenceInputs, evidence_tables
 from terralucas.files import sha256_of_file
@@ -40,7 +38,6 @@ from terralucas.statistics.spatial_intervals import BLOCKS_KM
 from terralucas.statistics.study_tables import study_tables
 from terralucas.study.validation import resolve
 from terralucas.tables.tidy_csv import read_table, write_table
-from terralucas.training.run import HISTORY
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTS = (511, 178, 205, 704, 126, 57, 125, 43, 20, 25)
@@ -106,6 +103,8 @@ def parts_of(index: pd.DataFrame) -> dict[int, np.ndarray]:
 
 def write_runs(folder: Path, config: dict[str, Any]) -> None:
     """Write the files of all runs as training would."""
+    from terralucas.training.run import HISTORY
+
     index = chips_of(config)
     labels, parts, ids = index["label"].to_numpy(), parts_of(index), index["point_id"].to_numpy()
     prior = np.log(np.bincount(labels) / len(labels))
@@ -215,11 +214,13 @@ STAGES: tuple[Callable[[Path, dict[str, Any]], None], ...] = (make_tables, make_
 
 
 def _measure(stage: Callable[[Path, dict[str, Any]], None], folder: Path, config: dict[str, Any], answers: Any) -> None:
-    torch.set_num_threads(1)
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_utime
     stage(folder, config)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
-    answers.put((time.perf_counter() - started, used, peak_memory_mib(torch.device("cpu"))["cpu"]))
+    # Not terralucas.device, which imports PyTorch; the rules of these stages do not.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+    answers.put((time.perf_counter() - started, used, peak))
 
 
 def main() -> None:
