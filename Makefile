@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo example test test-fast test-python drill overhead lint format manual lock bench against throughput demo-time coverage clean
+.PHONY: help setup demo example test test-fast test-python drill overhead lint format manual lock guard bench scale against throughput demo-time coverage clean
 
 # Of the supported versions (README.md).
 PYTHON ?= python3
@@ -74,9 +74,18 @@ format: .venv/ready ## mend what lint can mend
 manual: .venv/ready ## rewrite the tables of config/README.md from the schema
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m terralucas.study.manual config/README.md
 
-bench: .venv/ready ## the training loop beside the barest loop; memory of the feature pass
-	@PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/training_loop.py
-	@PYTHONPATH=workflow/scripts $(BIN)/python benchmarks/feature_memory.py
+guard: .venv/ready ## that nothing became much slower: ratios beside wide limits (two minutes)
+	@PYTHONPATH=workflow/scripts OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.guard
+
+bench: .venv/ready ## the training loop beside the barest loop; time and memory of the feature pass; stacked heads
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.training_loop
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.feature_pass
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.feature_memory
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.batched_heads
+
+scale: .venv/ready ## dry runs, tables and report of studies with 80, 1,000 and 10,000 runs (hours)
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.dry_runs
+	@PYTHONPATH=workflow/scripts OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.report_scale
 
 against: .venv/ready ## CPU time of the grid through TerraTorch's own pipeline and on stored features (minutes)
 	@PYTHONPATH=workflow/scripts OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.against_terratorch

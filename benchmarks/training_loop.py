@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,8 @@ IDENTITY = {"pooling": "mean", "hidden": None, "dropout": 0.1}
 MLP = {"pooling": "tokens", "hidden": "embedding", "dropout": 0.1}
 # The size of LUCAS: 1,356 training and 239 validation chips of 1,994. A chip of 64 pixels has 16 tokens.
 N_TRAIN, N_VALIDATION, N_TOKENS, N_CLASSES = 1356, 239, 16, 10
-CASES = [("tiny", 192, "identity", IDENTITY, 6), ("tiny", 192, "mlp", MLP, 3)]
-CASES += [("base", 768, "identity", IDENTITY, 6), ("base", 768, "mlp", MLP, 1)]
 ROUNDS = 7
-GOAL = 1.15
+GOAL = 1.05
 
 
 def bare(model: torch.nn.Module, loss: Loss, data: TrainingData, options: TrainingOptions, seed: int) -> None:
@@ -63,37 +62,70 @@ def timed(work: Callable, *arguments: Any) -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
-    """Print the table."""
+@dataclass(frozen=True)
+class Case:
+    """A decoder on features of one width, and the epochs that are timed at once."""
+
+    backbone: str
+    width: int
+    decoder_name: str
+    decoder: dict[str, Any]
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Median seconds an epoch of the minimal loop and of the project's, and the median of their ratios."""
+
+    bare: float
+    project: float
+    ratio: float
+
+
+CASES = (
+    Case("tiny", 192, "identity", IDENTITY, 6),
+    Case("tiny", 192, "mlp", MLP, 3),
+    Case("base", 768, "identity", IDENTITY, 6),
+    Case("base", 768, "mlp", MLP, 1),
+)
+
+
+def measure(case: Case, rounds: int) -> Seconds:
+    """Measure both loops in turn."""
     torch.set_num_threads(1)
     random = np.random.default_rng(0)
     n = N_TRAIN + N_VALIDATION
+    shape = (n, N_TOKENS, case.width) if kind_of_features(case.decoder) == "tokens" else (n, case.width)
+    data = TrainingData(
+        torch.from_numpy(random.normal(size=shape).astype(np.float32)),
+        torch.from_numpy(random.permutation(np.arange(n) % N_CLASSES)),
+        np.arange(N_TRAIN),
+        np.arange(N_TRAIN, n),
+    )
+    options = TrainingOptions(1e-4, 0.05, 8, case.epochs, False, "macro_accuracy", "32")
+    setting = {"type": "focal", "gamma": 2.0, "reduction": "weighted_mean"}
+    loss = build_loss(setting, np.linspace(0.3, 10, N_CLASSES), torch.device("cpu"))
+    bares, ours = [], []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            resume_file = ResumeFile(Path(folder) / "resume.ckpt", "benchmark", 30.0)
+            model = DecoderModel(case.decoder, case.width, N_CLASSES)
+            bares.append(timed(bare, model, loss, data, options, 0) / case.epochs)
+            model = DecoderModel(case.decoder, case.width, N_CLASSES)
+            ours.append(timed(train, model, loss, data, options, 0, resume_file) / case.epochs)
+    ratios = [own / least for least, own in zip(bares, ours, strict=True)]
+    return Seconds(statistics.median(bares), statistics.median(ours), statistics.median(ratios))
+
+
+def main() -> None:
+    """Print the table."""
     print(f"{N_TRAIN} training chips, batches of 8, one thread; median of {ROUNDS} rounds, seconds per epoch")
     print(f"{'case':<16}{'bare':>9}{'project':>9}{'ratio':>8}")
-    for backbone, width, name, decoder, epochs in CASES:
-        shape = (n, N_TOKENS, width) if kind_of_features(decoder) == "tokens" else (n, width)
-        data = TrainingData(
-            torch.from_numpy(random.normal(size=shape).astype(np.float32)),
-            torch.from_numpy(random.permutation(np.arange(n) % N_CLASSES)),
-            np.arange(N_TRAIN),
-            np.arange(N_TRAIN, n),
-        )
-        options = TrainingOptions(1e-4, 0.05, 8, epochs, False, "macro_accuracy", "32")
-        setting = {"type": "focal", "gamma": 2.0, "reduction": "weighted_mean"}
-        loss = build_loss(setting, np.linspace(0.3, 10, N_CLASSES), torch.device("cpu"))
-        ratios, bares, ours = [], [], []
-        for _ in range(ROUNDS):
-            with tempfile.TemporaryDirectory() as folder:
-                resume_file = ResumeFile(Path(folder) / "resume.ckpt", "benchmark", 30.0)
-                model = DecoderModel(decoder, width, N_CLASSES)
-                bares.append(timed(bare, model, loss, data, options, 0) / epochs)
-                model = DecoderModel(decoder, width, N_CLASSES)
-                ours.append(timed(train, model, loss, data, options, 0, resume_file) / epochs)
-            ratios.append(ours[-1] / bares[-1])
-        ratio = statistics.median(ratios)
-        verdict = "" if ratio <= GOAL else f"  above the goal of {GOAL}"
-        seconds = f"{statistics.median(bares):>9.3f}{statistics.median(ours):>9.3f}"
-        print(f"{backbone + ' ' + name:<16}{seconds}{ratio:>8.2f}{verdict}")
+    for case in CASES:
+        seconds = measure(case, ROUNDS)
+        verdict = "" if seconds.ratio <= GOAL else f"  above the goal of {GOAL}"
+        name = f"{case.backbone} {case.decoder_name}"
+        print(f"{name:<16}{seconds.bare:>9.3f}{seconds.project:>9.3f}{seconds.ratio:>8.2f}{verdict}", flush=True)
 
 
 if __name__ == "__main__":

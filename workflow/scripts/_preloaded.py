@@ -1,5 +1,6 @@
 """What the fork server imports once for all jobs (`_fork_jobs`)."""
 
+import gc
 import signal
 from pathlib import Path
 
@@ -17,6 +18,10 @@ import terralucas.training.run  # noqa: F401
 from _processes import FORK_SERVER
 
 Path("/proc/self/comm").write_text(FORK_SERVER)
+
+# What was imported stays. If the collector looked at it in each job, the job would copy the memory.
+gc.collect()
+gc.freeze()
 
 # SLURM sends it to all processes of a job. The server must live until its jobs have saved their progress, because it
 # tells how they ended.

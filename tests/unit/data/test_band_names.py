@@ -69,6 +69,7 @@ def test_descriptions_that_agree(case):
         (["490 nm", "560 nm", "665 nm"], RGB, "490 nm, 560 nm, 665 nm (BLUE, GREEN, RED); expected RED, GREEN, BLUE"),
         (["0.49 µm", "0.56 µm", "0.665 µm"], RGB, "(BLUE, GREEN, RED)"),
         (["490", "560", "665"], RGB, "490, 560, 665 (BLUE, GREEN, RED)"),
+        (["482 nm", "561 nm", "655 nm"], RGB, "482 nm, 561 nm, 655 nm (BLUE, GREEN, RED); expected RED, GREEN, BLUE"),
         (["665 nm", "560 nm", "1375 nm"], RGB, "no band of TerraMind"),
         (["490 nm", "560 nm", "665 nm", "842 nm", "1610 nm", "2190 nm"], SIX, "NIR_BROAD"),
         (["SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"], (*RGB, *SIX[3:]), "(BLUE, GREEN, RED, NIR_BROAD or"),

@@ -55,12 +55,14 @@ _LANDSAT_8 = ["COASTAL_AEROSOL", "BLUE", "GREEN", "RED", "NIR", "SWIR_1", "SWIR_
 _LANDSAT_5 = ["BLUE", "GREEN", "RED", "NIR", "SWIR_1", None, "SWIR_2"]
 
 
-# Central wavelengths of Sentinel-2 in nm, nominal and, if they differ by some nm, those of Sentinel-2A; 1375 is cirrus.
+# Central wavelengths of Sentinel-2 in nm, nominal and, if they differ by some nm, those of Sentinel-2A; 1375 is cirrus,
+# and 655 the red of Landsat 8, whose other bands are within the tolerance of those of Sentinel-2.
 _WAVELENGTHS_NM = {
     443: "COASTAL_AEROSOL",
     490: "BLUE",
     492: "BLUE",
     560: "GREEN",
+    655: "RED",
     665: "RED",
     705: "RED_EDGE_1",
     740: "RED_EDGE_2",
