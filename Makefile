@@ -75,7 +75,7 @@ manual: .venv/ready ## rewrite the tables of config/README.md from the schema
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m terralucas.study.manual config/README.md
 
 guard: .venv/ready ## that nothing became much slower: ratios beside wide limits (two minutes)
-	@PYTHONPATH=workflow/scripts OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.guard
+	@PYTHONPATH=workflow/scripts OMP_NUM_THREADS=1 TQDM_DISABLE=1 $(BIN)/python -m benchmarks.guard
 
 bench: .venv/ready ## the training loop beside the barest loop; time and memory of the feature pass; stacked heads
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.training_loop
