@@ -31,6 +31,7 @@ from terralucas.predictions import PredictionTable, write_predictions
 from terralucas.report.build import FIGURES, TABLES, build_report
 from terralucas.report.context import report_context
 from terralucas.report.figures import evidence, results
+from terralucas.report.figures.shown import keep_shown, shown_recipes
 from terralucas.report.sections.other_studies import other_studies_table
 from terralucas.statistics.comparison import Question
 from terralucas.statistics.run_status import read_run_status
@@ -182,12 +183,15 @@ def draw_figures(folder: Path, config: dict[str, Any]) -> None:
     """Do what rule draw_figures does."""
     import geopandas as gpd
 
+    summary = read_table(folder / "summary.csv")
+    recipes = shown_recipes(summary, config["report"]["primary"])
+
     def read(name: str) -> pd.DataFrame:
-        return read_table(folder / f"{name}.csv")
+        return keep_shown(read_table(folder / f"{name}.csv"), recipes)
 
     path = {name: folder / f"{name}.svg" for name in FIGURES}
-    results.answer_figure(read("contrasts"), config["report"]["confidence_level"], path["answer"])
-    results.accuracy_figure(read("summary"), path["accuracy"])
+    results.answer_figure(read_table(folder / "contrasts.csv"), config["report"]["confidence_level"], path["answer"])
+    results.accuracy_figure(keep_shown(summary, recipes), path["accuracy"])
     results.per_class_figure(read("per_class"), path["per_class"])
     results.confusion_figure(read("confusion"), path["confusion"])
     results.curves_figure(read("curves"), path["curves"])

@@ -198,6 +198,7 @@ rule draw_figures:
         runtime=30,
     params:
         code=code_fingerprint("draw_figures"),
+        primary=config["report"]["primary"],
     message:
         "Drawing the figures of {config[study]}"
     script:

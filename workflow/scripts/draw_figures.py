@@ -6,14 +6,16 @@ import geopandas as gpd
 
 from _job import job
 from terralucas.report.figures import evidence, results
+from terralucas.report.figures.shown import keep_shown, shown_recipes
 from terralucas.tables.tidy_csv import read_table
 
 with job(snakemake):
-    read = lambda name: read_table(snakemake.input[name])  # noqa: E731
     path = {name: Path(value) for name, value in snakemake.output.items()}
-    summary = read("summary")
-    results.answer_figure(read("contrasts"), float(summary["level"].iloc[0]), path["answer"])
-    results.accuracy_figure(summary, path["accuracy"])
+    summary = read_table(snakemake.input.summary)
+    recipes = shown_recipes(summary, snakemake.params.primary)
+    read = lambda name: keep_shown(read_table(snakemake.input[name]), recipes)  # noqa: E731
+    results.answer_figure(read_table(snakemake.input.contrasts), float(summary["level"].iloc[0]), path["answer"])
+    results.accuracy_figure(keep_shown(summary, recipes), path["accuracy"])
     results.per_class_figure(read("per_class"), path["per_class"])
     results.confusion_figure(read("confusion"), path["confusion"])
     results.curves_figure(read("curves"), path["curves"])

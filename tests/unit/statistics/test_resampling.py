@@ -11,7 +11,8 @@ from terralucas.errors import StudyError
 from terralucas.statistics import resampling
 from terralucas.statistics.resampling import Scores, combine, draw_weights, make_design, score_recipe, score_recipes
 from terralucas.statistics.run_predictions import Part
-from terralucas.tables.scores import RUN_SCORES
+from terralucas.statistics.weighted_scores import CALIBRATION_SCORES
+from terralucas.tables.scores import RUN_SCORES, SCORES
 
 
 def pooled(runs):
@@ -52,9 +53,9 @@ def test_draws_repeat_with_their_seed_and_do_not_hang_on_the_order_of_rows():
     runs = study.recipes["a"]
     turned = {seed: Part(*(np.asarray(x)[::-1] for x in vars(run).values())) for seed, run in runs.items()}
     again = score_recipe(design, turned, 50, 1)
-    assert np.array_equal(again.drawn, scores["a"].drawn)
+    assert np.array_equal(again.drawn, scores["a"].drawn, equal_nan=True)
     assert np.allclose(again.deviations, scores["a"].deviations)
-    assert not np.array_equal(score_recipe(design, runs, 50, 2).drawn, scores["a"].drawn)
+    assert not np.array_equal(score_recipe(design, runs, 50, 2).drawn, scores["a"].drawn, equal_nan=True)
 
 
 def test_recipes_that_are_scored_together_have_the_scores_they_have_alone(monkeypatch):
@@ -68,6 +69,13 @@ def test_recipes_that_are_scored_together_have_the_scores_they_have_alone(monkey
         for name, each in zip(names, found, strict=True):
             for field in fields(Scores):
                 assert np.array_equal(getattr(each, field.name), getattr(scores[name], field.name), equal_nan=True)
+
+
+def test_only_scores_that_get_no_interval_from_draws_are_not_drawn():
+    _, design, scores = scored(draws=50)
+    missing = [name for name, column in zip(design.names, scores["a"].drawn.T, strict=True) if np.isnan(column).all()]
+    assert missing == list(CALIBRATION_SCORES)
+    assert all(SCORES[name].recipe_interval == SCORES[name].contrast_interval == "seeds" for name in missing)
 
 
 def test_blocks_are_drawn_whole():

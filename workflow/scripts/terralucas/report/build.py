@@ -18,6 +18,7 @@ from terralucas.errors import StudyError
 from terralucas.files import write_text
 from terralucas.report import alt_texts
 from terralucas.report.colours import palette
+from terralucas.report.figures.shown import shown_sentence
 from terralucas.report.html_page import render_page
 from terralucas.report.page_tables import data_uri
 from terralucas.report.sections import (
@@ -60,7 +61,8 @@ TABLES = (
         "beside",
     ),
 )
-FIGURES = ("answer", "accuracy", "per_class", "fronts", "reliability", "distance", "map", "confusion", "curves")
+FIGURES_OF_RECIPES = ("accuracy", "per_class", "fronts", "reliability", "distance", "confusion", "curves")
+FIGURES = ("answer", *FIGURES_OF_RECIPES, "map")
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
     run_rows = tables["runs"].merge(tables["durations"].drop(columns="schema_version"), on="run", how="left")
     return {
         "basis": basis,
+        "shown": shown_sentence(summary, context.primary),
+        "figures_of_recipes": FIGURES_OF_RECIPES,
         "colours": palette(summary["loss"]) | {CONTROL: "#9AA3AD"},
         "answers": answer,
         "answer_table": answer_table(asked, needs, primary),

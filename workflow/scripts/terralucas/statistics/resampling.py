@@ -76,7 +76,7 @@ class Scores:
     Attributes:
         pooled: (M,) scores of the test chips of all seeds together.
         seeds: (J, M) scores of each run.
-        drawn: (B, M) pooled scores of resampled chips; the runs are not resampled.
+        drawn: (B, M) pooled scores of resampled chips; the runs are not resampled. NaN for `CALIBRATION_SCORES`.
         left_out: (U, M) pooled scores without one unit; the weights of the other units of its stratum are increased so
             that the stratum keeps its weight.
         deviations: (R, M) change of a run's score if one of its units is left out, times √((m − 1) / m), where m is the
@@ -211,7 +211,8 @@ def score_recipes(design: Design, recipes: Iterable[Mapping[int, Part]], draws: 
         drawn: list[list[np.ndarray]] = [[] for _ in together]
         for weights in draw_weights(design, draws, seed):
             for kept, terms in zip(drawn, single_precision, strict=True):
-                scores = weighted_scores.scores(weights, design.labels, terms, len(design.classes))
+                # The registry gives calibration errors no interval from draws.
+                scores = weighted_scores.scores(weights, design.labels, terms, len(design.classes), calibration=False)
                 kept.append(scores.astype(np.float32))
         for by_run, all_chips, parts in zip(together, pooled, drawn, strict=True):
             yield _collect(design, by_run, all_chips, np.concatenate(parts))
@@ -316,14 +317,7 @@ def _scores_without_units(
     The weights of the other units of a stratum are increased, so that the stratum keeps its weight without the unit
     (stratified jackknife; Jones 1974, Biometrika 61).
     """
-    numbers = np.unique(units)
+    numbers, place = np.unique(units, return_inverse=True)
     strata = np.searchsorted(np.cumsum(design.strata), numbers, side="right")
     sizes = np.bincount(strata)[strata]
-    stratum = strata[np.searchsorted(numbers, units)]
-    parts = []
-    for start in range(0, len(numbers), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
-        extra_weight = (stratum == strata[chunk, None]) / np.maximum(sizes[chunk, None] - 1.0, 1.0)
-        weights = (units != numbers[chunk, None]) * (1.0 + extra_weight)
-        parts.append(weighted_scores.scores(weights, labels, terms, len(design.classes)))
-    return np.concatenate(parts), sizes
+    return weighted_scores.scores_without_units(place, strata, labels, terms, len(design.classes)), sizes

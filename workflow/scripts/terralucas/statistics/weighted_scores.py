@@ -15,6 +15,9 @@ from scipy.special import log_softmax, softmax
 from terralucas.tables.score_formulas import CALIBRATION_BINS, Sums
 from terralucas.tables.scores import CLASS_SCORES, SCORES
 
+# The scores that need the gaps between probability and hits in bins.
+CALIBRATION_SCORES = ("ece", "classwise_ece")
+
 
 def score_names(classes: Sequence[int]) -> tuple[str, ...]:
     """Return the names of the columns of `scores`: the registry's names, then `recall:0`, … for each class."""
@@ -51,7 +54,9 @@ def chip_terms(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return np.column_stack([predicted, nll, brier, gaps[rows, winner], gaps.reshape(n, -1)])
 
 
-def scores(weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int) -> np.ndarray:
+def scores(
+    weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int, *, calibration: bool = True
+) -> np.ndarray:
     """Compute the scores for each weighting.
 
     Args:
@@ -59,21 +64,67 @@ def scores(weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes
         labels: (n,) positions of true classes, ascending.
         terms: (n, …) result of `chip_terms`; its data type is the type of the matrix product.
         n_classes: K.
+        calibration: whether to compute the scores of `CALIBRATION_SCORES`, which takes most of the time; otherwise they
+            are NaN.
 
     Returns:
         (B, columns) in the order of `score_names`.
     """
-    sums = weighted_sums(weights, labels, terms, n_classes)
-    overall = [score.formula(sums) for score in SCORES.values()]
-    return np.column_stack([*overall, *(score.formula(sums) for score in CLASS_SCORES.values())])
+    return _formulas(weighted_sums(weights, labels, terms, n_classes, calibration=calibration))
 
 
-def weighted_sums(weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int) -> Sums:
+def weighted_sums(
+    weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int, *, calibration: bool = True
+) -> Sums:
     """Add up the terms of chips for each weighting; arguments as for `scores`."""
     bounds = np.searchsorted(labels, np.arange(n_classes + 1))
     confusion = np.stack(
         [weights[:, a:b] @ terms[a:b, :n_classes] for a, b in itertools.pairwise(bounds)], axis=1
     ).astype(np.float64)
-    sums = (weights @ terms[:, n_classes:]).astype(np.float64)
-    gaps = sums[:, 2:].reshape(len(sums), n_classes + 1, CALIBRATION_BINS)
-    return Sums(confusion, sums[:, 0], sums[:, 1], gaps)
+    others = terms[:, n_classes:] if calibration else terms[:, n_classes : n_classes + 2]
+    return _as_sums(confusion, (weights @ others).astype(np.float64))
+
+
+def scores_without_units(
+    units: np.ndarray, strata: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int
+) -> np.ndarray:
+    """Compute the scores without each unit; the stratum of the unit keeps its weight.
+
+    In a stratum of m units, the others then have the weight m / (m − 1). The sums of such a weighting follow from those
+    of the unit and of its stratum, without a matrix product.
+
+    Args:
+        units: (n,) unit of each chip, 0 … U − 1.
+        strata: (U,) stratum of each unit.
+        labels: (n,) positions of true classes.
+        terms: (n, …) result of `chip_terms`.
+        n_classes: K.
+
+    Returns:
+        (U, columns) in the order of `score_names`.
+    """
+    confusion = np.zeros((len(labels), n_classes, n_classes))
+    confusion[np.arange(len(labels)), labels] = terms[:, :n_classes]
+    columns = np.column_stack([confusion.reshape(len(labels), -1), terms[:, n_classes:]])
+    of_unit = np.zeros((len(strata), columns.shape[1]))
+    np.add.at(of_unit, units, columns)
+    of_stratum = np.zeros((strata.max() + 1, columns.shape[1]))
+    np.add.at(of_stratum, strata, of_unit)
+    extra = 1.0 / np.maximum(np.bincount(strata)[strata] - 1.0, 1.0)
+    sums = columns.sum(axis=0) - of_unit + extra[:, None] * (of_stratum[strata] - of_unit)
+    # Rounding could leave a trace of the chips of a class of which none remains, and the class would count as present.
+    counts = sums[:, : n_classes**2].reshape(-1, n_classes, n_classes)
+    counts[counts < 1e-9] = 0.0
+    return _formulas(_as_sums(counts, sums[:, n_classes**2 :]))
+
+
+def _as_sums(confusion: np.ndarray, others: np.ndarray) -> Sums:
+    """Name the sums (B, 2 + …) after the confusion matrix; without gaps, these are NaN."""
+    n_rows, n_classes = confusion.shape[:2]
+    gaps = others[:, 2:] if others.shape[1] > 2 else np.full((n_rows, n_classes + 1), np.nan)
+    return Sums(confusion, others[:, 0], others[:, 1], gaps.reshape(n_rows, n_classes + 1, -1))
+
+
+def _formulas(sums: Sums) -> np.ndarray:
+    overall = [score.formula(sums) for score in SCORES.values()]
+    return np.column_stack([*overall, *(score.formula(sums) for score in CLASS_SCORES.values())])
