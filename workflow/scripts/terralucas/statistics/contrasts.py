@@ -237,13 +237,10 @@ def _rows(
         else (np.nan, np.nan, np.nan)
         for column, bound in zip(seeds, margin, strict=True)
     ]
-    for name, (below, within, above) in zip(design.names, second, strict=True):
-        higher = name not in SCORES or SCORES[name].higher_is_better
-        rows = table["metric"] == name
-        table.loc[rows, "bayes_a_better"], table.loc[rows, "bayes_b_better"] = (
-            (above, below) if higher else (below, above)
-        )
-        table.loc[rows, "bayes_equivalent"] = within
+    below, within, above = np.array(second).T
+    higher = np.array([name not in SCORES or SCORES[name].higher_is_better for name in design.names])
+    table["bayes_a_better"], table["bayes_b_better"] = np.where(higher, above, below), np.where(higher, below, above)
+    table["bayes_equivalent"] = within
     is_pair = sorted(contrast.coefficients.values()) == [-1.0, 1.0]
     test = mcnemar_test(design, scores) if is_pair else None
     for name, value in zip(("only_a", "only_b", "mcnemar_exact", "mcnemar_mid"), test or [np.nan] * 4, strict=True):
