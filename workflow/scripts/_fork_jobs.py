@@ -1,8 +1,9 @@
 """Starts the scripts of rules as forks of one process that has imported what most of them need.
 
 A process that only trains a head spends more time on importing PyTorch than on training. Python's own fork server does
-the work (`multiprocessing`, start method `forkserver`): it is started with the first job of a process of Snakemake, on
-this machine or in a job of a cluster, and ends with that process. Nothing in it uses a GPU or starts a thread.
+the work (`multiprocessing`, start method `forkserver`): it is started with the first job of a process of Snakemake that
+has several on this machine, and ends with that process. Nothing in it uses a GPU or starts a thread. In a job of a
+cluster, the SLURM plugin starts a Snakemake for each run, so that nothing is forked there.
 """
 
 from __future__ import annotations

@@ -422,8 +422,10 @@ def read_masks(source: DatasetReader, bands: Sequence[int], window: Window | Non
     """
     shape = source.shape if window is None else (window.height, window.width)
     missing = np.zeros((len(bands), *shape), dtype=bool)
+    # The property looks at all bands each time.
+    flags_of_bands = source.mask_flag_enums
     for place, band in enumerate(bands):
-        flags = source.mask_flag_enums[band - 1]
+        flags = flags_of_bands[band - 1]
         if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
             return missing | (source.read_masks(1, window=window) == 0)
         if not flags:
