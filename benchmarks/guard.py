@@ -53,7 +53,7 @@ def loop(number: int) -> Callable[[], float]:
 def features() -> float:
     """Return the ratio of a feature pass to the forward pass on chips in memory."""
     options = FeatureOptions(batch_size=32, workers=1, threads=1, precision="32", device="cpu")
-    return feature_pass.measure("terramind_v1_tiny", 384, 64, options, rounds=3).ratio
+    return feature_pass.measure("terramind_v1_tiny", 384, 64, options, rounds=2).ratio
 
 
 def fork() -> float:
@@ -67,7 +67,7 @@ def fork() -> float:
         _fork_jobs._is_server_ready()
         forked, alone = [], []
         # The first round waits until the server has imported everything.
-        for _ in range(4):
+        for _ in range(3):
             forked.append(_seconds(_fork_jobs._run, script, str(path)))
             command = [sys.executable, str(path)]
             alone.append(_seconds(subprocess.run, command, env={"PYTHONPATH": str(SCRIPTS)}, check=True))
@@ -82,11 +82,11 @@ def plans() -> float:
 
 
 GUARDED = (
-    Guarded("training loop / barest loop, tiny, identity", loop(0), 1.0, 1.5),
-    Guarded("training loop / barest loop, base, mlp", loop(3), 1.0, 1.3),
-    Guarded("feature pass / forward pass, tiny, 64 px", features, 1.3, 3.0),
-    Guarded("start of a forked job / of a program", fork, 0.3, 0.7),
-    Guarded("dry run of 1,000 runs / of 80", plans, 2.7, 5.0),
+    Guarded("training loop / barest loop, tiny, identity", loop(0), 1.0, 2.0),
+    Guarded("training loop / barest loop, base, mlp", loop(3), 1.0, 2.0),
+    Guarded("feature pass / forward pass, tiny, 64 px", features, 1.3, 4.0),
+    Guarded("start of a forked job / of a program", fork, 0.3, 0.8),
+    Guarded("dry run of 1,000 runs / of 80", plans, 2.5, 6.0),
 )
 
 
