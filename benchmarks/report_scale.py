@@ -30,8 +30,7 @@ from terralucas.files import sha256_of_file
 from terralucas.predictions import PredictionTable, write_predictions
 from terralucas.report.build import FIGURES, TABLES, build_report
 from terralucas.report.context import report_context
-from terralucas.report.figures import evidence, results
-from terralucas.report.figures.shown import keep_shown, shown_recipes
+from terralucas.report.figures import study as figures
 from terralucas.report.sections.other_studies import other_studies_table
 from terralucas.statistics.comparison import Question
 from terralucas.statistics.run_status import read_run_status
@@ -183,22 +182,12 @@ def draw_figures(folder: Path, config: dict[str, Any]) -> None:
     """Do what rule draw_figures does."""
     import geopandas as gpd
 
-    summary = read_table(folder / "summary.csv")
-    recipes = shown_recipes(summary, config["report"]["primary"])
-
-    def read(name: str) -> pd.DataFrame:
-        return keep_shown(read_table(folder / f"{name}.csv"), recipes)
-
-    path = {name: folder / f"{name}.svg" for name in FIGURES}
-    results.answer_figure(read_table(folder / "contrasts.csv"), config["report"]["confidence_level"], path["answer"])
-    results.accuracy_figure(keep_shown(summary, recipes), path["accuracy"])
-    results.per_class_figure(read("per_class"), path["per_class"])
-    results.confusion_figure(read("confusion"), path["confusion"])
-    results.curves_figure(read("curves"), path["curves"])
-    evidence.fronts_figure(read("fronts"), read("fronts_runs"), path["fronts"])
-    evidence.reliability_figure(read("reliability"), path["reliability"])
-    evidence.distance_figure(read("distance"), path["distance"])
-    evidence.map_figure(gpd.read_parquet(folder / "points.parquet"), path["map"])
+    figures.draw_figures(
+        lambda name: read_table(folder / f"{name}.csv"),
+        gpd.read_parquet(folder / "points.parquet"),
+        config["report"]["primary"],
+        {name: folder / f"{name}.svg" for name in FIGURES},
+    )
 
 
 def build_page(folder: Path, config: dict[str, Any]) -> None:
@@ -210,8 +199,8 @@ def build_page(folder: Path, config: dict[str, Any]) -> None:
     data = {"n_valid": sum(COUNTS), "n_dropped": 0, "problem_counts": {}, "left_out": {}, "chip_size_px": 224}
     data |= {"bands": list(config["dataset"]["bands"]), "unit": "reflectance", "scaling": scaling, "bright_classes": {}}
     context = report_context(config, retrieval, data, [], {}, tables["durations"], [])
-    figures = {name: folder / f"{name}.svg" for name in FIGURES}
-    build_report(tables, figures, folder / "points.geojson", context, folder / "report.html")
+    paths = {name: folder / f"{name}.svg" for name in FIGURES}
+    build_report(tables, paths, folder / "points.geojson", context, folder / "report.html")
 
 
 STAGES: tuple[Callable[[Path, dict[str, Any]], None], ...] = (make_tables, make_evidence, draw_figures, build_page)

@@ -13,7 +13,8 @@ import pandas as pd
 from terralucas.data.lucas import italy_grid_points
 from terralucas.data.splits import spatial_blocks
 from terralucas.evidence import calibration, fronts, leakage, maps, spatial_correlation
-from terralucas.report.figures import evidence, results
+from terralucas.report.build import FIGURES
+from terralucas.report.figures.study import draw_figures
 from terralucas.report.sections.other_studies import other_studies_table
 from terralucas.statistics.comparison import Question, compare
 from terralucas.statistics.run_predictions import Part, RunPredictions
@@ -100,18 +101,8 @@ def make_study(
 
 def draw_all(study: Study, folder: Path) -> dict[str, Path]:
     """The figures of a study, by name."""
-    tables = study.tables
-    names = ("answer", "accuracy", "per_class", "confusion", "curves", "fronts", "reliability", "distance", "map")
-    paths = {name: folder / f"{name}.svg" for name in names}
-    results.answer_figure(tables["contrasts"], LEVEL, paths["answer"])
-    results.accuracy_figure(tables["summary"], paths["accuracy"])
-    results.per_class_figure(tables["per_class"], paths["per_class"])
-    results.confusion_figure(tables["confusion"], paths["confusion"])
-    results.curves_figure(tables["curves"], paths["curves"])
-    evidence.fronts_figure(tables["fronts"], tables["fronts_runs"], paths["fronts"])
-    evidence.reliability_figure(tables["reliability"], paths["reliability"])
-    evidence.distance_figure(tables["distance"], paths["distance"])
-    evidence.map_figure(study.points, paths["map"])
+    paths = {name: folder / f"{name}.svg" for name in FIGURES}
+    draw_figures(study.tables.__getitem__, study.points, "macro_accuracy", paths)
     return paths
 
 

@@ -1,0 +1,40 @@
+"""All figures of a study's report, drawn from its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import geopandas as gpd
+import pandas as pd
+
+from terralucas.report.figures import evidence, results
+from terralucas.report.figures.shown import keep_shown, shown_recipes
+
+
+def draw_figures(
+    read: Callable[[str], pd.DataFrame], points: gpd.GeoDataFrame, primary: str, paths: Mapping[str, Path]
+) -> None:
+    """Draw the figures; of many recipes, those of `shown_recipes`.
+
+    Args:
+        read: returns a table by its name.
+        points: result of `maps.correctness_table`.
+        primary: name of the primary score.
+        paths: SVG file of each figure by name: `terralucas.report.build.FIGURES`.
+    """
+    summary = read("summary")
+    recipes = shown_recipes(summary, primary)
+
+    def shown(name: str) -> pd.DataFrame:
+        return keep_shown(read(name), recipes)
+
+    results.answer_figure(read("contrasts"), float(summary["level"].iloc[0]), paths["answer"])
+    results.accuracy_figure(shown("summary"), paths["accuracy"])
+    results.per_class_figure(shown("per_class"), paths["per_class"])
+    results.confusion_figure(shown("confusion"), paths["confusion"])
+    results.curves_figure(shown("curves"), paths["curves"])
+    evidence.fronts_figure(shown("fronts"), shown("fronts_runs"), paths["fronts"])
+    evidence.reliability_figure(shown("reliability"), paths["reliability"])
+    evidence.distance_figure(shown("distance"), paths["distance"])
+    evidence.map_figure(points, paths["map"])
