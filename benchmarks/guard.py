@@ -2,9 +2,8 @@
 
     make guard
 
-CI runs this. A limit is so far from what is usual that other load on the machine does not reach it, and so near that a
-mistake does, such as a copy of all features in each step or an import in each job. Exact figures come from the other
-benchmarks.
+CI runs this. The limits are about twice what is usual. Other load on the machine does not reach them; a mistake does,
+such as a copy of all features in each step or an import in each job. Exact figures come from the other benchmarks.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from _processes import FORK_SERVER
 
 Path("/proc/self/comm").write_text(FORK_SERVER)
 
-# What was imported stays. If the collector looked at it in each job, the job would copy the memory.
+# Imported objects are never freed. If the garbage collector looked at them in a job, the job would copy their memory.
 gc.collect()
 gc.freeze()
 

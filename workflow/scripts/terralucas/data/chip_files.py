@@ -25,7 +25,7 @@ from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 
-# Finds the positions of bands among the descriptions of a file, of which one without text is None.
+# Function that finds the positions of bands from the descriptions of all bands of a file (None without one).
 FindBands = Callable[[tuple[str | None, ...]], Sequence[int]]
 # A larger image is a scene and not a chip; several of them would not fit into memory. The limit also holds for the
 # tiles inside a file, because a tile is decoded whole.

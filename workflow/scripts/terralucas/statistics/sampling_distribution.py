@@ -110,7 +110,7 @@ class _Mixture:
 
     @property
     def deviation(self) -> float:
-        """The offset that 84 % of what is added stays below: the standard deviation, if it is normal."""
+        """The 84 % quantile of what training adds; for a normal distribution, its standard deviation."""
         return float(np.interp(ndtr(1.0) * self.cumulated[-1], self.cumulated, self.offsets))
 
 

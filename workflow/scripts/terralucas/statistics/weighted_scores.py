@@ -119,7 +119,7 @@ def scores_without_units(
 
 
 def _as_sums(confusion: np.ndarray, others: np.ndarray) -> Sums:
-    """Name the sums (B, 2 + …) after the confusion matrix; without gaps, these are NaN."""
+    """Make `Sums` from the confusion matrix and the other sums (B, 2 + …); without calibration, the gaps are NaN."""
     n_rows, n_classes = confusion.shape[:2]
     gaps = others[:, 2:] if others.shape[1] > 2 else np.full((n_rows, n_classes + 1), np.nan)
     return Sums(confusion, others[:, 0], others[:, 1], gaps.reshape(n_rows, n_classes + 1, -1))

@@ -15,7 +15,7 @@ from terralucas.report.figures.shown import keep_shown, shown_recipes
 def draw_figures(
     read: Callable[[str], pd.DataFrame], points: gpd.GeoDataFrame, primary: str, paths: Mapping[str, Path]
 ) -> None:
-    """Draw the figures; of many recipes, those of `shown_recipes`.
+    """Draw all figures. If there are many recipes, only those of `shown_recipes` are drawn.
 
     Args:
         read: returns a table by its name.
