@@ -1,11 +1,11 @@
 """Measure the time that SLURM adds to a run, for several numbers of runs per job.
 
 The same short runs train one after another, with Slurm on one node that has one GPU, and on one core without Slurm. The
-difference divided by the number of runs is the time for submission, for two starts of Snakemake, and for waiting for
-the status. The last column is the time of the jobs on the node, divided by their runs, over the time from the start of
-a run's script to its results (`seconds` of run.yaml). Features and splits are made before. The profile first looks
-at jobs after 10 s, which some of these do not last, so that it looks after 2 s here. This needs root and Debian's slurm
-packages.
+difference divided by the number of runs is the time for submission, for the start of Snakemake in a job, and for
+waiting for the status. The last column is the time of the jobs on the node, divided by their runs, over the time from
+the start of a run's script to its results (`seconds` of run.yaml). Features and splits are made before. The profile
+first looks at jobs after 10 s, which some of these do not last, so that it looks after 2 s here. This needs root and
+Debian's slurm packages.
 
     make overhead
 """

@@ -34,7 +34,7 @@ from helpers import debian
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge")
 ACCOUNTING_PACKAGES = ("slurmdbd", "mariadb-server-core", "mariadb-client-core")
 ACCOUNTING_PROGRAMS = ("slurmdbd", "mariadbd", "mariadb-install-db")
-PROGRAMS = ("slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "munged")
+PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "munged")
 # Where Debian puts daemons; not in everybody's PATH.
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 # In the environment of the daemons alone, so that `stop` finds them and what they started.
@@ -377,13 +377,6 @@ class Cluster:
                 os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
                 lines.append(f"NodeName={node} Name=gpu File={device}\n")
         (self.folder / "gres.conf").write_text("".join(lines), encoding="utf-8")
-
-        # Snakemake's executor for jobs takes SLURM_CONF from the srun it calls.
-        srun = self.folder / "bin" / "srun"
-        srun.write_text(
-            f"#!/bin/sh\nSLURM_CONF='{self.folder}/slurm.conf' exec {_program('srun')} \"$@\"\n", encoding="utf-8"
-        )
-        srun.chmod(0o755)
 
     def _start_daemon(self, name: str, *arguments: str) -> None:
         """Run a program that puts itself into the background, once it has found nothing wrong."""

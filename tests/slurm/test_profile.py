@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slurm
 
 WITNESS = Path(__file__).parent / "witness"
 CAN_ISOLATE = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
-# A job talks to Slurm over TCP, so not the job but each script it runs gets a network namespace of its own, without
-# interfaces that are up.
+# Each script gets a network namespace of its own, without interfaces that are up; where scripts are forked, the process
+# they are forked from has one (`witness`).
 ISOLATION = """
 
 import os
@@ -35,6 +35,7 @@ def study(cluster, project, tmp_path_factory):
     project.witness = project.folder / "witness.jsonl"
     project.environment |= {"PYTHONPATH": str(WITNESS), "TERRALUCAS_WITNESS": str(project.witness)}
     if CAN_ISOLATE:
+        project.environment["TERRALUCAS_ISOLATE"] = "yes"
         with (project.folder / "Snakefile").open("a", encoding="utf-8") as snakefile:
             snakefile.write(ISOLATION)
     for each in (here, project):
@@ -80,6 +81,7 @@ def test_features_and_runs_are_jobs_of_one_gpu_each_and_the_rest_stays_here(clus
     assert all(each["gpus"] in ("0", "1") for each in scripts), "one of the node's two"
     passes, *runs = (each["job"] for each in scripts)
     assert len(set(runs)) == 1 and passes not in runs, "the feature pass is a job, and the two runs are packed into one"
+    assert [each["forked"] for each in scripts] == [False, True, True], "a pack imports PyTorch once"
     for job in (passes, runs[0]):
         shown = cluster.run("scontrol", "show", "job", job)
         assert "JobState=COMPLETED" in shown

@@ -39,6 +39,9 @@ REPLACED = (
     (plugin.Executor, "report_job_error"),
     (plugin.Executor, "_report_job_error_threadsafe"),
     (plugin.Executor, "_report_job_submission_threadsafe"),
+    (plugin.Executor, "get_job_args"),
+    (plugin.Executor, "get_job_exec_prefix"),
+    (plugin.Executor, "additional_general_args"),
     (GroupJob, "log_error"),
     (SpawnedJobArgsFactory, "general_args"),
 )
@@ -126,6 +129,18 @@ def test_a_slurm_that_forgets_too_soon_is_refused_unless_it_has_a_database(clien
 def test_the_id_of_a_job_is_found_where_sbatch_of_a_site_says_more(clients, output, expected):
     patch_plugin(executor(), logger)
     assert plugin.validate_or_get_slurm_job_id(output.splitlines()[0], output) == expected
+
+
+def test_a_job_runs_its_rules_in_one_snakemake_that_outlives_sigterm_and_has_the_cores_of_the_job(clients, monkeypatch):
+    monkeypatch.setattr(plugin.Executor, "get_job_args", lambda self, job: "--target-jobs x --cores all")
+    mine = executor()
+    patch_plugin(mine, logger)
+    parts = (
+        plugin.Executor.get_job_exec_prefix(mine, None),
+        plugin.Executor.get_job_args(mine, SimpleNamespace(threads=3)),
+        plugin.Executor.additional_general_args(mine),
+    )
+    assert parts == ("trap : TERM", "--target-jobs x --cores all --cores 3", "--executor local")
 
 
 def test_no_account_is_guessed(clients):
@@ -253,9 +268,12 @@ def test_the_version_that_is_locked_was_tested():
 
 
 def test_slurm_without_packs_leaves_snakemake_as_it_is(clients):
-    before = functions()[9:]
+    def of_snakemake():
+        return GroupJob.log_error, SpawnedJobArgsFactory.general_args, getattr(GroupJob, "rule", None)
+
+    before = of_snakemake()
     patch_plugin(executor(), logger)
-    assert functions()[9:] == before
+    assert of_snakemake() == before
 
 
 def test_a_pack_passes_on_what_slurm_says_and_has_a_rule():

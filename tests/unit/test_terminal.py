@@ -155,7 +155,7 @@ def test_a_pack_shows_what_finished_and_what_the_others_said(runs, clock):
 def test_what_slurm_says_of_a_job_it_ended_is_found(runs, tmp_path):
     slurm = tmp_path / "5.log"
     slurm.write_text(
-        "srun: Job step aborted\nslurmstepd-node1: error: *** STEP 5.0 ON node1 CANCELLED DUE TO TIME LIMIT ***\n"
+        "Will exit after finishing\nslurmstepd-node1: error: *** JOB 5 ON node1 CANCELLED DUE TO TIME LIMIT ***\n"
     )
     write_log(runs[1], "2026-01-01 10:00:00,000 INFO terralucas.training.frozen_loop: epoch 1\n")
     logger, shown = terminal(runs)
@@ -167,30 +167,12 @@ def test_what_slurm_says_of_a_job_it_ended_is_found(runs, tmp_path):
     assert shown.getvalue().splitlines()[-1] == "        sbatch: error: invalid partition"
 
 
-SRUN = "srun: error: n1: task 0: Exited with exit code 1\n"
-
-
-@pytest.mark.parametrize(
-    ("log", "reason"),
-    [
-        # srun's own errors are why the script never began.
-        (
-            "srun: error: Unable to create step for job 5: Requested node configuration is not available\n",
-            "Unable to create step for job 5: Requested node configuration is not available",
-        ),
-        # Of a script that failed, srun says nothing new.
-        (f"ERROR: Bad split.\n{SRUN}", "Bad split."),
-        (f"slurmstepd-n1: error: execve(): python: No such file or directory\n{SRUN}",
-         "execve(): python: No such file or directory"),
-        ("srun: error: n1: task 0: Killed\n", "n1: task 0: Killed"),
-    ],
-)  # fmt: skip
-def test_what_srun_says_is_shown_unless_it_only_follows_from_an_error(runs, tmp_path, log, reason):
+def test_what_slurm_says_of_a_script_that_never_began_is_found(runs, tmp_path):
     slurm = tmp_path / "5.log"
-    slurm.write_text(log)
+    slurm.write_text("slurmstepd-n1: error: execve(): python: No such file or directory\n")
     logger, shown = terminal(runs)
     fail(logger, runs, [1], [str(slurm)], said="SLURM-job '5' failed, SLURM status is: 'FAILED'.")
-    assert shown.getvalue().splitlines()[-1] == f"        {reason}"
+    assert shown.getvalue().splitlines()[-1] == "        execve(): python: No such file or directory"
 
 
 def test_the_reason_of_a_refused_job_is_not_looked_for_in_the_log_of_an_earlier_one(runs):

@@ -2,8 +2,8 @@
 
 A process that only trains a head spends more time on importing PyTorch than on training. Python's own fork server does
 the work (`multiprocessing`, start method `forkserver`): it is started with the first job of a process of Snakemake that
-has several on this machine, and ends with that process. Nothing in it uses a GPU or starts a thread. In a job of a
-cluster, the SLURM plugin starts a Snakemake for each run, so that nothing is forked there.
+has several on its machine, here or for a pack on a node, and ends with that process. Nothing in it uses a GPU or starts
+a thread.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ import snakemake_executor_plugin_slurm as plugin
 
 from _cancellation import cancel_session
 from _earlier_jobs import check_choice, name_of_jobs, settle_earlier_jobs
+from _job_commands import FUNCTIONS as COMMAND_FUNCTIONS
+from _job_commands import run_jobs_in_one_process
 from _job_states import JobStates
 from _signatures import require_parameters
 from _submissions import Submissions
@@ -41,6 +43,7 @@ _FUNCTIONS = (
     (plugin.Executor, "report_job_error", ("self", "job_info", "msg", "kwargs")),
     (plugin.Executor, "_report_job_error_threadsafe", ("self", "job_info", "msg")),
     (plugin.Executor, "_report_job_submission_threadsafe", ("self", "job_info")),
+    *COMMAND_FUNCTIONS,
 )
 
 
@@ -76,6 +79,7 @@ def patch_plugin(executor: Any, logger: logging.Logger) -> None:
     """
     _require_tested_plugin()
     _read_the_id_where_sbatch_says_more()
+    run_jobs_in_one_process()
     # Without an account, the site's default counts. The plugin would ask sacct, which may hang without a database.
     executor._fallback_account_arg = ""
     settings = executor.workflow.executor_settings

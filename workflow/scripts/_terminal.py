@@ -20,12 +20,9 @@ from snakemake_interface_logger_plugins.common import LogEvent
 # An error in a rule's log ("… ERROR name: message") or in SLURM's ("ERROR: message"), with its indented lines; or what
 # SLURM itself says of a job it ended or could not start.
 _ERROR = re.compile(
-    r"^(?:(?:[\d-]+ [\d:,]+ )?ERROR(?: [\w.]+)?: |(?:slurmstepd|srun|slurmd)(?:-\S+)?: error: )(.*(?:\n  .*)*)",
+    r"^(?:(?:[\d-]+ [\d:,]+ )?ERROR(?: [\w.]+)?: |(?:slurmstepd|slurmd)(?:-\S+)?: error: )(.*(?:\n  .*)*)",
     re.MULTILINE,
 )
-# What srun says of every script that fails: it hides why.
-_CONSEQUENCE = re.compile(r"(?:\S+: )?tasks? [\d,-]+: (?:Exited with|Terminated|Killed)|Terminating StepId")
-
 # Lines without an event that a user waits for or has to act on; all others are in the log file.
 _KEPT = (
     "Nothing to be done",
@@ -237,16 +234,13 @@ def _name(job: Job) -> str:
 
 
 def _last_error(logs: Sequence[str]) -> str | None:
-    """The last error a job wrote into one of its logs; what only follows from errors counts where there is no other."""
-    consequence = None
+    """The last error a job wrote into one of its logs, of which the first that has any counts."""
     for path in map(Path, logs):
         if path.is_file():
-            found = [error.rstrip() for error in _ERROR.findall(path.read_text(encoding="utf-8", errors="replace"))]
-            errors = [error for error in found if not _CONSEQUENCE.match(error)]
+            errors = _ERROR.findall(path.read_text(encoding="utf-8", errors="replace"))
             if errors:
-                return errors[-1]
-            consequence = consequence or (found[-1] if found else None)
-    return consequence
+                return str(errors[-1]).rstrip()
+    return None
 
 
 def _is_kept(record: logging.LogRecord) -> bool:
