@@ -44,6 +44,8 @@ def study(cluster, project, tmp_path_factory):
         local = pool.submit(here.snakemake, "--cores", 2, "--configfile", "config/small.yaml")
         project.snakemake(
             "--profile", "profiles/slurm", "--configfile", "config/small.yaml",
+            # The features are computed in two jobs.
+            "--config", "earlier_jobs=cancel", "features={shards: 2}",
             # The one thing unlike the profile: jobs this short are over before its first look at them.
             "--slurm-init-seconds-before-status-checks", 3,
         )  # fmt: skip
@@ -74,15 +76,17 @@ def test_the_numbers_are_those_of_this_machine(study):
 def test_features_and_runs_are_jobs_of_one_gpu_each_and_the_rest_stays_here(cluster, study):
     assert {each["rule"] for each in heard(study) if each["job"] is None} == {
         "retrieve_chips", "index_chips", "split_chips", "audit_treatment", "fetch_weights", "make_tables",
-        "make_evidence", "make_gallery", "draw_figures", "build_report",
+        "make_evidence", "make_gallery", "draw_figures", "build_report", "join_features",
     }  # fmt: skip
     scripts = of_jobs(study)
-    assert [each["rule"] for each in scripts] == ["extract_features", "train_run", "train_run"]
+    assert [each["rule"] for each in scripts] == ["extract_features", "extract_features", "train_run", "train_run"]
     assert all(each["gpus"] in ("0", "1") for each in scripts), "one of the node's two"
-    passes, *runs = (each["job"] for each in scripts)
-    assert len(set(runs)) == 1 and passes not in runs, "the feature pass is a job, and the two runs are packed into one"
-    assert [each["forked"] for each in scripts] == [False, True, True], "a pack imports PyTorch once"
-    for job in (passes, runs[0]):
+    first, second, *runs = (each["job"] for each in scripts)
+    assert len({first, second, *runs}) == 3, (
+        "the parts of the feature pass are jobs, and the two runs are packed into one"
+    )
+    assert [each["forked"] for each in scripts] == [False, False, True, True], "a pack imports PyTorch once"
+    for job in (first, second, runs[0]):
         shown = cluster.run("scontrol", "show", "job", job)
         assert "JobState=COMPLETED" in shown
         assert "TresPerJob=gres:gpu:1\n" in shown
@@ -92,7 +96,7 @@ def test_features_and_runs_are_jobs_of_one_gpu_each_and_the_rest_stays_here(clus
 def test_no_job_asks_for_the_network(study):
     """What Python code attempts, whether or not it would succeed; code of other languages is not heard."""
     assert [each for each in heard(study) if each["job"] and "attempt" in each] == []
-    assert [each["hub_offline"] for each in of_jobs(study) if each["rule"] == "extract_features"] == [True]
+    assert [each["hub_offline"] for each in of_jobs(study) if each["rule"] == "extract_features"] == [True, True]
     assert all(each["hub_offline"] in (True, None) for each in of_jobs(study)), "None: never loaded"
 
 
@@ -100,7 +104,7 @@ def test_no_job_needs_the_network(study):
     """The kernel gave the scripts no interface but a loopback that is down: the numbers came without any network."""
     if not CAN_ISOLATE:
         not_tested("namespaces", "unshare --net failed")
-    assert [each["interfaces"] for each in of_jobs(study)] == [["lo"]] * 3
+    assert [each["interfaces"] for each in of_jobs(study)] == [["lo"]] * 4
 
 
 def test_the_witness_hears(study):

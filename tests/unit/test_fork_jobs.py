@@ -171,6 +171,17 @@ def test_scripts_are_forked_where_that_pays(executed, workflow, script, expected
     assert executed == [expected]
 
 
+def test_the_last_script_of_several_is_forked_too(executed):
+    left = [2]
+    dag = SimpleNamespace(needrun_jobs=lambda: range(left[0]))
+    _fork_jobs.fork_jobs(SimpleNamespace(dag=dag, local_exec=True, is_main_process=True), True)
+    script = SimpleNamespace(conda_env=None, container_img=None, env_modules=None)
+    for _ in range(2):
+        PythonScript.execute_script(script, "script.py")
+        left[0] = 1
+    assert executed == ["fork", "fork"]
+
+
 @pytest.mark.parametrize("value", ["no", 1, None])
 def test_a_value_that_is_no_choice_is_refused(value):
     with pytest.raises(StudyError, match="expected: true or false"):

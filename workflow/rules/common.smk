@@ -6,6 +6,7 @@ import re
 from terralucas.study.settings import (
     BOOKKEEPING,
     END_TO_END_BOOKKEEPING,
+    PASS_BOOKKEEPING,
     backbones_with_tuning,
     control_names,
     min_chips_per_class,
@@ -44,6 +45,7 @@ RUN = f"{RESULTS}/runs/{RUN_NAME}"
 CONTROL = f"{RESULTS}/controls/{{control}}/{SEED_NAME}"
 SPLIT = f"{RESULTS}/splits/{SEED_NAME}.csv"
 FEATURES = f"{RESULTS}/features/{{backbone}}/{{normalised_by}}"
+PASS_SETTINGS = {key: value for key, value in config["features"].items() if key not in PASS_BOOKKEEPING}
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Used with `--software-deployment-method conda`; otherwise jobs run in the environment of Snakemake.
 ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
@@ -90,7 +92,7 @@ def get_feature_settings(backbone):
         "model": config["backbones"][backbone]["model"],
         "normalisation": config["normalisation"],
         **{key: DATASET[key] for key in ("bands", "unit", "nodata")},
-        **{key: value for key, value in config["features"].items() if key != "workers"},
+        **PASS_SETTINGS,
     }
 
 

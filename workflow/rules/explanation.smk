@@ -25,7 +25,7 @@ rule explain_models:
     params:
         code=code_fingerprint("explain_models"),
         explain=config["explain"],
-        features={key: value for key, value in config["features"].items() if key != "workers"},
+        features=PASS_SETTINGS,
         study=without_rerun(RESULTS),
     message:
         "Examining what the selected models of {config[study]} use"

@@ -1,6 +1,15 @@
 # Features: pass all chips through each frozen backbone. Each kind of features (pooled vectors or tokens, of the last layer
 # or of several layers) has a job of its own, so that adding a decoder to a study does not repeat earlier passes. The first
-# job passes the chips for all kinds that are not there.
+# job passes the chips for all kinds that are not there. With `features.shards`, several jobs pass parts of the chips.
+SHARDS = config["features"]["shards"]
+PASSED = FEATURES if SHARDS == 1 else f"{FEATURES}/parts/{{part}}-of-{SHARDS}"
+PASS_NAME = "{backbone}-{normalised_by}-{kind}" + ("" if SHARDS == 1 else f"-{{part}}-of-{SHARDS}")
+OF_PART = "" if SHARDS == 1 else f", part {{wildcards.part}} of {SHARDS}"
+
+
+def keep_if_whole(path):
+    """Return the path of an output of a pass; it is temporary where it is a part that is joined to others."""
+    return path if SHARDS == 1 else temp(path)
 
 
 rule fetch_weights:
@@ -41,12 +50,14 @@ rule extract_features:
             otherwise=f"{RESULTS}/splits/{{normalised_by}}.csv",
         ),
     output:
-        features=f"{FEATURES}/{{kind}}.npy",
-        record=f"{FEATURES}/{{kind}}.json",
+        features=keep_if_whole(f"{PASSED}/{{kind}}.npy"),
+        record=keep_if_whole(f"{PASSED}/{{kind}}.json"),
     log:
-        f"{RESULTS}/logs/extract_features/{{backbone}}-{{normalised_by}}-{{kind}}.log",
+        f"{RESULTS}/logs/extract_features/{PASS_NAME}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/extract_features/{{backbone}}-{{normalised_by}}-{{kind}}.tsv"
+        f"{RESULTS}/benchmarks/extract_features/{PASS_NAME}.tsv"
+    wildcard_constraints:
+        part=r"\d+",
     conda:
         ENVIRONMENT
     threads: config["features"]["threads"]
@@ -60,7 +71,14 @@ rule extract_features:
         dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
         workers=without_rerun(config["features"]["workers"]),
         kinds=without_rerun(list_feature_kinds()),
+        shards=without_rerun(SHARDS),
+        folder=lambda wildcards, input: FEATURES.format(**dict(wildcards.items())),
     message:
-        "Passing all chips through {wildcards.backbone} ({wildcards.kind})"
+        "Passing all chips through {wildcards.backbone} ({wildcards.kind})" + OF_PART
     script:
         script_path("extract_features")
+
+
+if SHARDS > 1:
+
+    include: "joined_features.smk"

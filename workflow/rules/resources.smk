@@ -1,4 +1,7 @@
 # Memory, time and GPUs that rules request.
+import math
+from dataclasses import replace
+
 from terralucas.study.job_limits import (
     Workload,
     explanation_passes,
@@ -16,12 +19,19 @@ from terralucas.study.job_limits import (
 def get_workload(backbone, kind):
     """Return the amount of work of a job with a backbone and a kind of features."""
     chips, side_px = dataset_size(Path(RESULTS, "data", "chips.parquet"))
-    return Workload(config["backbones"][backbone]["model"], chips, side_px, kind)
+    bytes_per_number = 2 if config["features"]["storage"] == "float16" else 4
+    return Workload(config["backbones"][backbone]["model"], chips, side_px, kind, bytes_per_number)
 
 
 def features_resource(function, *arguments):
     """Return a resource function for feature passes: `function(workload, *arguments)` times the number of the attempt."""
-    return lambda wildcards, attempt: attempt * function(get_workload(wildcards.backbone, wildcards.kind), *arguments)
+
+    def resource(wildcards, attempt):
+        work = get_workload(wildcards.backbone, wildcards.kind)
+        of_part = replace(work, chips=math.ceil(work.chips / config["features"]["shards"]))
+        return attempt * function(of_part, *arguments)
+
+    return resource
 
 
 def selection_resource(function, *arguments):

@@ -35,7 +35,7 @@ rule select_models:
         code=code_fingerprint("select_models"),
         select=config["select"],
         metric=config["select"]["metric"] or config["report"]["primary"],
-        features={key: value for key, value in config["features"].items() if key != "workers"},
+        features=PASS_SETTINGS,
         dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
         results=without_rerun(RESULTS),
         normalisation=without_rerun(config["normalisation"]),

@@ -58,19 +58,23 @@ def fork_jobs(workflow: Any, is_wanted: object) -> None:
     except StudyError:
         return
     execute = PythonScript.execute_script
+    # The last job is forked too, though it is then the only one to do.
+    has_forked = threading.Event()
 
     def execute_script(self: Any, fname: str, edit: bool = False) -> None:
         in_other_environment = self.conda_env or self.container_img or self.env_modules
-        if in_other_environment or not _does_pay(workflow) or not _is_server_ready():
+        does_pay = has_forked.is_set() or _does_pay(workflow)
+        if in_other_environment or not does_pay or not _is_server_ready():
             execute(self, fname, edit=edit)
         else:
+            has_forked.set()
             _run(self, fname)
 
     PythonScript.execute_script = execute_script
 
 
 def _does_pay(workflow: Any) -> bool:
-    """Return whether this process of Snakemake has several jobs, and is not the one that submits to a cluster.
+    """Return whether this process of Snakemake has several jobs to do, and is not the one that submits to a cluster.
 
     The latter trains nothing, and would keep PyTorch in the memory of a login node until the study ends.
     """

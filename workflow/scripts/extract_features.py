@@ -1,4 +1,4 @@
-"""Rule extract_features: pass all chips through a frozen backbone."""
+"""Rule extract_features: pass all chips, or a part of them, through a frozen backbone."""
 
 import json
 from functools import partial
@@ -18,6 +18,7 @@ from terralucas.data.normalisation import normaliser_of_index
 from terralucas.data.split_files import read_split
 from terralucas.disk import locked
 from terralucas.files import sha256_of_json, write_json
+from terralucas.parts import part_of
 
 stay_offline()
 
@@ -31,7 +32,10 @@ with job(snakemake):
     train = np.flatnonzero(read_split(Path(source.split), point_ids) == "train") if source.split else None
     normaliser, normalisation = normaliser_of_index(chips, settings["normalisation"], settings["bands"], train)
 
-    features, checksums = Path(snakemake.output.features), chips["sha256"].to_pylist()
+    part, parts = int(snakemake.wildcards.get("part", 0)), snakemake.params.shards
+    rows = part_of(len(point_ids), settings["batch_size"], part, parts)
+    files, checksums = (chips[name].to_pylist()[rows.start : rows.stop] for name in ("file", "sha256"))
+    features = Path(snakemake.output.features)
     fingerprint = sha256_of_json([snakemake.params.code, settings, weights, normalisation, checksums])
     with locked(features.parent, "passes chips for"):
         done = take_over(features, fingerprint)
@@ -39,16 +43,16 @@ with job(snakemake):
             backbone = build_backbone(settings["model"], settings["bands"], weights)
             dataset = ChipDataset(
                 Path(retrieval["root"]),
-                chips["file"].to_pylist(),
+                files,
                 checksums,
                 partial(read_indexed_chip, spec=DatasetSpec.from_config(snakemake.params.dataset)),
                 normaliser,
             )
             options = FeatureOptions(
                 workers=snakemake.params.workers,
-                **{k: settings[k] for k in ("batch_size", "threads", "precision", "device")},
+                **{k: settings[k] for k in ("batch_size", "threads", "precision", "device", "storage")},
             )
-            others = kinds_to_share(features, snakemake.params.kinds)
+            others = kinds_to_share(features, snakemake.params.kinds, Path(snakemake.params.folder))
             records = extract(backbone, dataset, options, {snakemake.wildcards.kind: features, **others})
             done = records[snakemake.wildcards.kind]
             for kind, array in others.items():
@@ -70,6 +74,6 @@ with job(snakemake):
         },
     )
     progress.info(
-        f"{snakemake.wildcards.backbone}: {done['kind']} features of {len(point_ids)} chips, "
+        f"{snakemake.wildcards.backbone}: {done['kind']} features of {len(rows)} chips, "
         f"{done['chips_per_second']} chips/s on {done['device']}"
     )

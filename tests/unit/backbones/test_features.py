@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,11 +12,13 @@ import torch
 from helpers.hub_server import fetch, serving
 from terralucas.backbones.encoder import MODALITY, build_backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
+from terralucas.backbones.joined_features import join_features
 from terralucas.backbones.sizes import DEPTH, WIDTH
 from terralucas.data.chip_files import read_unchanged
 from terralucas.data.normalisation import Normaliser
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
+from terralucas.parts import part_of
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +105,52 @@ def test_features_are_the_encoders_last_tokens_and_their_mean(tiny, tmp_path):
         expected = tiny.encoder(torch.from_numpy(chips))[-1].numpy()
     np.testing.assert_allclose(tokens, expected, atol=1e-5)
     np.testing.assert_allclose(pooled, expected.mean(axis=1), atol=1e-5)
+
+
+def test_features_are_stored_in_half_precision_where_that_is_asked_for(tiny, tmp_path):
+    _, dataset = dataset_of(tmp_path)
+    half = replace(options(), storage="float16")
+    for each in (options(), half):
+        extract(tiny, dataset, each, {kind: tmp_path / f"{kind}-{each.storage}.npy" for kind in ("pooled", "tokens")})
+    for kind in ("pooled", "tokens"):
+        single, stored = (np.load(tmp_path / f"{kind}-{storage}.npy") for storage in ("float32", "float16"))
+        assert stored.dtype == np.float16
+        np.testing.assert_array_equal(stored, single.astype(np.float16))
+
+
+class Large(torch.nn.Module):
+    """An encoder whose features float16 cannot hold."""
+
+    def forward(self, chips):
+        return [torch.full((len(chips), 4, 192), 7e4)]
+
+
+def test_features_beyond_half_precision_are_refused(tiny, tmp_path):
+    _, dataset = dataset_of(tmp_path)
+    large = replace(tiny, encoder=Large())
+    with pytest.raises(StudyError, match=r"not finite[\s\S]*storage to float32"):
+        extract(large, dataset, replace(options(), storage="float16"), {"tokens": tmp_path / "tokens.npy"})
+    assert not (tmp_path / "tokens.npy").exists()
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 5])
+def test_the_joined_parts_have_the_bytes_of_one_pass(tiny, tmp_path, parts):
+    """Five chips in batches of two: with five parts, two have none."""
+    _, whole = dataset_of(tmp_path)
+    extract(tiny, whole, options(), {"tokens": tmp_path / "whole.npy"})
+    written = []
+    for part in range(parts):
+        rows = part_of(5, 2, part, parts)
+        chips = ChipDataset(
+            tmp_path, whole.files[rows.start : rows.stop], whole.checksums[rows.start : rows.stop], whole.read, UNIT
+        )
+        array, record = tmp_path / f"{part}.npy", tmp_path / f"{part}.json"
+        record.write_text(json.dumps(extract(tiny, chips, options(), {"tokens": array})["tokens"]))
+        written.append((array, record))
+    joined = join_features(written, tmp_path / "tokens.npy")
+    assert (tmp_path / "tokens.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
+    assert joined["sha256"] == sha256_of_file(tmp_path / "whole.npy")
+    assert (joined["shape"], joined["kind"], joined["parts"]) == ([5, 4, 192], "tokens", parts)
 
 
 def test_several_layers_lie_side_by_side_as_the_encoder_gives_them(tiny, tmp_path):

@@ -11,7 +11,7 @@ from terralucas.backbones.shared_passes import keep_record, kinds_to_share, take
 @pytest.fixture
 def shared(tmp_path):
     """The job of tokens wrote pooled features, too."""
-    others = kinds_to_share(tmp_path / "tokens.npy", ["tokens", "pooled"])
+    others = kinds_to_share(tmp_path / "tokens.npy", ["tokens", "pooled"], tmp_path)
     assert list(others) == ["pooled"]
     np.save(others["pooled"], np.arange(6.0))
     record = {"kind": "pooled", "sha256": hashlib.sha256(others["pooled"].read_bytes()).hexdigest()}
@@ -42,4 +42,7 @@ def test_what_is_not_of_this_job_is_deleted(shared, spoil):
 
 def test_kinds_that_are_there_are_not_computed_again(tmp_path):
     (tmp_path / "pooled.json").write_text("{}", encoding="utf-8")
-    assert kinds_to_share(tmp_path / "tokens.npy", ["tokens", "pooled"]) == {}
+    part = tmp_path / "parts" / "0-of-2" / "tokens.npy"
+    for features in (tmp_path / "tokens.npy", part):
+        assert kinds_to_share(features, ["tokens", "pooled"], tmp_path) == {}
+    assert kinds_to_share(part, ["tokens", "pooled-6"], tmp_path) == {"pooled-6": part.with_name(".pooled-6.npy")}

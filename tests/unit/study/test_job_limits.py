@@ -1,5 +1,7 @@
 """What jobs ask a cluster for."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -26,6 +28,13 @@ def test_the_size_of_the_data_is_that_of_the_arrays():
     assert work(side_px=224).features_mb == 1994 * 14 * 14 * 768 * 4 / 1e6
     assert work(kind="pooled").features_mb == 1994 * 768 * 4 / 1e6
     assert work(side_px=65).tokens == 25, "a chip is padded to whole patches"
+
+
+def test_runs_of_a_large_study_do_not_ask_for_all_its_features():
+    assert replace(work(), bytes_per_number=2).features_mb == work().features_mb / 2
+    large = work(chips=340_000, side_px=224)
+    assert large.features_mb > 200_000
+    assert training_memory_mb(large) < 40_000
 
 
 def test_more_work_asks_for_more():

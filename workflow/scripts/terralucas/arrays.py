@@ -21,7 +21,8 @@ def open_checked_array(path: Path, record: Path, n_chips: int) -> tuple[np.ndarr
         n_chips: number of rows that the array must have.
 
     Returns:
-        The array, float32, one row for each chip, memory-mapped copy-on-write; and the content of the record.
+        The array, float32 or float16, one row for each chip, memory-mapped copy-on-write; and the content of the
+        record.
 
     Raises:
         StudyError: the array has another checksum than the record says, or another number of chips.
@@ -40,29 +41,37 @@ def open_checked_array(path: Path, record: Path, n_chips: int) -> tuple[np.ndarr
 
 
 class ArrayWriter:
-    """Writer of an .npy file of float32, block by block, so that memory does not grow with the number of rows.
+    """Writer of an .npy file, block by block, so that memory does not grow with the number of rows.
 
     The file is written and not memory-mapped: on a full disk, a write raises an error, but a mapping kills the process.
 
     Args:
         path: file to write.
         rows: number of rows of the complete array.
+        dtype: float32 or float16.
     """
 
-    def __init__(self, path: Path, rows: int) -> None:
+    def __init__(self, path: Path, rows: int, dtype: str = "float32") -> None:
         self.rows, self.file = rows, path.open("wb")
+        self.dtype = np.dtype(dtype).newbyteorder("<")
         self.shape: tuple[int, ...] = ()
 
     def __enter__(self) -> ArrayWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Without rows, their shape is not known.
+        if not self.rows:
+            self._write_header((0,))
         self.file.close()
 
     def append(self, block: np.ndarray) -> None:
         """Write the next rows; the first block sets the shape of a row."""
         if not self.shape:
-            self.shape = (self.rows, *block.shape[1:])
-            header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
-            np.lib.format.write_array_header_2_0(self.file, header)
-        self.file.write(np.ascontiguousarray(block, dtype="<f4").tobytes())
+            self._write_header((self.rows, *block.shape[1:]))
+        self.file.write(np.ascontiguousarray(block, dtype=self.dtype).tobytes())
+
+    def _write_header(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_2_0(self.file, header)

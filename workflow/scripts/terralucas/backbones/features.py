@@ -25,6 +25,8 @@ from terralucas.files import atomic_path, sha256_of_file
 
 logger = logging.getLogger(__name__)
 
+_STORED = {"float32": torch.float32, "float16": torch.float16}
+
 
 class ChipDataset(Dataset[torch.Tensor | StudyError]):
     """Dataset of normalised chips (bands, H, W), float32, in the order of the index.
@@ -81,6 +83,7 @@ class FeatureOptions:
     threads: int
     precision: str
     device: str
+    storage: str = "float32"
 
 
 def extract(
@@ -94,8 +97,8 @@ def extract(
     Args:
         backbone: the frozen encoder.
         chips: n chips of one size.
-        options: batch size, workers, threads, precision and device.
-        outputs: kind → path of its float32 .npy array; `pooled` is an array (n, D), `tokens` one (n, tokens, D); see
+        options: batch size, workers, threads, precision, device, and the type of the stored numbers.
+        outputs: kind → path of its .npy array; `pooled` is an array (n, D), `tokens` one (n, tokens, D); see
             `terralucas.backbones.feature_kinds`.
 
     Returns:
@@ -118,7 +121,7 @@ def extract(
     started = time.monotonic()
     with ExitStack() as stack:
         writers = {
-            kind: stack.enter_context(ArrayWriter(stack.enter_context(atomic_path(path)), len(chips)))
+            kind: stack.enter_context(ArrayWriter(stack.enter_context(atomic_path(path)), len(chips), options.storage))
             for kind, path in outputs.items()
         }
         bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc=f"{' and '.join(outputs)} features"))
@@ -130,14 +133,17 @@ def extract(
                 layers = encoder(batch.to(device, non_blocking=True))
             for kind, writer in writers.items():
                 features = torch.cat(read_layers(kind, layers), dim=-1).float()
+                if is_pooled(kind):
+                    features = features.mean(dim=1)
+                features = features.to(_STORED[options.storage])
                 if not torch.isfinite(features).all():
                     raise StudyError(
                         f"The features of chips {bar.n} to {bar.n + len(batch) - 1} are not finite.",
                         found="NaN or infinity",
                         expected="finite numbers",
-                        remedy="set features.precision to 32 or bf16-mixed",
+                        remedy="set features.precision to 32 or bf16-mixed, and features.storage to float32",
                     )
-                writer.append((features.mean(dim=1) if is_pooled(kind) else features).cpu().numpy())
+                writer.append(features.cpu().numpy())
             bar.update(len(batch))
     seconds = time.monotonic() - started
     return {

@@ -14,17 +14,18 @@ from typing import Any
 from terralucas.files import sha256_of_file, write_json
 
 
-def kinds_to_share(features: Path, kinds: Sequence[str]) -> dict[str, Path]:
+def kinds_to_share(features: Path, kinds: Sequence[str], folder: Path) -> dict[str, Path]:
     """Return the other kinds that have no features yet, and where a pass writes them for their jobs.
 
     Args:
-        features: the array that the job writes, `<kind>.npy`.
+        features: the array that the job writes, `<kind>.npy`, of all chips or of a part.
         kinds: the kinds that the study needs of this backbone.
+        folder: where the features of all chips are.
     """
     return {
         kind: _shared_array(features.with_name(f"{kind}.npy"))
         for kind in kinds
-        if kind != features.stem and not features.with_name(f"{kind}.json").exists()
+        if kind != features.stem and not (folder / f"{kind}.json").exists()
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,13 +71,6 @@ def read_plan(path: Path) -> Plan:
     content = json.loads(path.read_text(encoding="utf-8"))
     chips = [NewChip(*row) for row in content["chips"]]
     return Plan(chips, PredictOptions(**content["options"]), content["fingerprint"], content["record"])
-
-
-def part_of(n_chips: int, batch_size: int, part: int, parts: int) -> range:
-    """Return the numbers of the chips in a part: whole batches, divided as evenly as possible."""
-    batches = math.ceil(n_chips / batch_size)
-    first, last = (batches * number // parts * batch_size for number in (part, part + 1))
-    return range(first, min(last, n_chips))
 
 
 def is_part_of(path: Path, plan: Plan) -> bool:

@@ -23,12 +23,13 @@ from tqdm import tqdm
 from terralucas.device import autocast, pick_device
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
+from terralucas.parts import part_of
 from terralucas.predict.batches import read_batches
 from terralucas.predict.conformal import p_values, softmax
 from terralucas.predict.ensemble import Ensemble
 from terralucas.predict.new_chips import ChipReader, NewChip, ReadChip
 from terralucas.predict.options import PredictOptions
-from terralucas.predict.plan import FINGERPRINT, Plan, part_of
+from terralucas.predict.plan import FINGERPRINT, Plan
 from terralucas.predict.selected import Selected
 
 logger = logging.getLogger(__name__)

@@ -134,7 +134,11 @@ def report_context(
     commit, dirty = git_state(Path(__file__).parent)
     grid = config["grid"]
     stages = [
-        {"stage": f"{record['kind']} features of {record['backbone']}", "seconds": record["seconds"], "jobs": 1}
+        {
+            "stage": f"{record['kind']} features of {record['backbone']}",
+            "seconds": record["seconds"],
+            "jobs": record.get("parts", 1),
+        }
         for record in features
         if "same_pass_as" not in record
     ]

@@ -24,6 +24,8 @@ _CORE_SPEED, _GPU_SPEED = 20e9, 1e12
 _STEP_S = 0.005
 # Memory of a process with PyTorch, and on a GPU with its CUDA context, without data.
 _PROCESS_MB = 3000
+# Most memory that a run requests for features; those of larger studies stay on the disk.
+_MOST_FEATURES_MB = 32_000
 
 
 # Number of chips and their side in pixels in LUCAS Italy, used before the chips of a study are indexed.
@@ -52,12 +54,14 @@ class Workload:
         chips: number of chips.
         side_px: height and width of a chip in pixels.
         kind: kind of features; see `terralucas.backbones.feature_kinds`.
+        bytes_per_number: of stored features.
     """
 
     model: str
     chips: int
     side_px: int
     kind: str
+    bytes_per_number: int = 4
 
     @property
     def size(self) -> str:
@@ -81,8 +85,8 @@ class Workload:
 
     @property
     def features_mb(self) -> float:
-        """Size of the float32 features in MB."""
-        return self.chips * self.vectors * self.width * 4 / 1e6
+        """Size of the stored features in MB."""
+        return self.chips * self.vectors * self.width * self.bytes_per_number / 1e6
 
 
 def features_memory_mb(work: Workload) -> int:
@@ -122,8 +126,12 @@ def explanation_passes(
 
 
 def training_memory_mb(work: Workload) -> int:
-    """Return the memory of a run in MB: the features, parts of which are copied."""
-    return math.ceil(_PROCESS_MB + 2 * work.features_mb)
+    """Return the memory of a run in MB: the features, parts of which are copied.
+
+    They are memory-mapped, so that those of many chips need not be in memory: what does not fit is read from the disk
+    in each epoch.
+    """
+    return math.ceil(_PROCESS_MB + min(2 * work.features_mb, _MOST_FEATURES_MB))
 
 
 def training_minutes(work: Workload, epochs: int, batch_size: int, gpus: int) -> int:

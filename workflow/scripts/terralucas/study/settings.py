@@ -12,6 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 # Keys of `training` and `training.end_to_end` that change no result, only progress files, logs or speed.
 BOOKKEEPING = ("checkpoint_interval_s", "tensorboard")
 END_TO_END_BOOKKEEPING = ("workers", "lower_batch_on_oom")
+# Settings of a feature pass that change how it is done, and no number.
+PASS_BOOKKEEPING = ("workers", "shards")
 FACTORS = {"backbone": "backbones", "loss": "losses", "decoder": "decoders"}
 
 

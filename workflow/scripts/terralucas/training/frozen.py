@@ -18,6 +18,10 @@ from terralucas.training.progress import Progress, TrainingOptions
 from terralucas.training.resume import ResumeFile
 from terralucas.training.run import RunChips, RunSettings
 
+# Poolings without weights to learn: the decoder reads their result.
+_POOLED_ONCE = ("mean", "center")
+_CHIPS_AT_ONCE = 1024
+
 
 class FrozenLearner:
     """A `run.Learner` that trains a decoder on stored features.
@@ -39,8 +43,10 @@ class FrozenLearner:
         self.fingerprint: str = self.source["sha256"]
         # torch warns about memory that it cannot write to, so the array is mapped as writable. Nothing here writes.
         inputs = torch.from_numpy(array)
-        if inputs.dim() == 3:
-            inputs = read_tokens(run.decoder_setting, inputs)
+        if inputs.dim() == 3 and run.decoder_setting["pooling"] in _POOLED_ONCE:
+            # In parts, because the array may be larger than the memory.
+            parts = inputs.split(_CHIPS_AT_ONCE)
+            inputs = torch.cat([read_tokens(run.decoder_setting, part.float()) for part in parts])
         if device.type == "cuda" and inputs.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
             inputs = inputs.to(device)
         labels = torch.from_numpy(chips.labels).to(device)

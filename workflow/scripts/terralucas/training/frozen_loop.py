@@ -43,7 +43,8 @@ class TrainingData:
     """Features and labels of all chips, and the rows of the training and validation chips.
 
     Attributes:
-        features: (n, D) or (n, tokens, D) float32, on the training device or in host memory.
+        features: (n, D) or (n, tokens, D) float32 or float16, on the training device or in host memory, where they may
+            be memory-mapped: only the rows of a batch are read.
         labels: (n,) int64 class indices, on the training device.
         train: (n_train,) row numbers.
         validation: (n_validation,) row numbers.
@@ -138,10 +139,16 @@ def _train_epoch(
     labels = data.labels[rows.to(device)]
     losses = []
     for start in range(0, len(order), batch):
-        losses.append(step(data.features[rows[start : start + batch]].to(device), labels[start : start + batch]))
+        features = read_batch(data.features, rows[start : start + batch], device)
+        losses.append(step(features, labels[start : start + batch]))
         if start == 0:
             on_first_step()
     return torch.stack(losses).cpu().numpy().astype(np.float64)
+
+
+def read_batch(features: Tensor, rows: Tensor, device: torch.device) -> Tensor:
+    """Return rows of features on a device, as float32."""
+    return features[rows].to(device).float()
 
 
 @torch.inference_mode()
@@ -151,7 +158,7 @@ def predict(model: nn.Module, features: Tensor, rows: np.ndarray, device: torch.
     model.eval()
     index = torch.from_numpy(rows).to(features.device)
     with context():
-        parts = [model(features[part].to(device)).float() for part in index.split(_EVALUATION_BATCH)]
+        parts = [model(read_batch(features, part, device)).float() for part in index.split(_EVALUATION_BATCH)]
     return torch.cat(parts)
 
 
@@ -164,7 +171,10 @@ def _validate(
         index = torch.from_numpy(data.validation).to(data.features.device)
         with context():
             logits = torch.cat(
-                [model(data.features[part].to(labels.device)).float() for part in index.split(_EVALUATION_BATCH)]
+                [
+                    model(read_batch(data.features, part, labels.device)).float()
+                    for part in index.split(_EVALUATION_BATCH)
+                ]
             )
             value = float(loss(logits, labels))
         return validation_row(value, logits, labels)

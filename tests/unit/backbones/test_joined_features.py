@@ -1,0 +1,63 @@
+"""Parts that cannot be joined. That the joined ones have the bytes of one pass is shown in `test_features`."""
+
+import json
+
+import numpy as np
+import pytest
+
+from terralucas.backbones.joined_features import join_features
+from terralucas.errors import StudyError
+from terralucas.files import sha256_of_file
+
+
+@pytest.fixture
+def parts(tmp_path):
+    written = []
+    for part in range(2):
+        array, record = (tmp_path / "parts" / f"{part}-of-2" / f"pooled.{suffix}" for suffix in ("npy", "json"))
+        array.parent.mkdir(parents=True)
+        with array.open("wb") as file:
+            np.lib.format.write_array(file, np.full((3, 2), part, dtype=np.float32), version=(2, 0))
+        content = {
+            "kind": "pooled", "shape": [3, 2], "sha256": sha256_of_file(array), "device": "cpu", "precision": "32",
+            "seconds": 2.0, "chips_per_second": 1.5, "peak_memory_mib": {"cpu": 100.0 + part},
+        }  # fmt: skip
+        record.write_text(json.dumps(content))
+        written.append((array, record))
+    return written
+
+
+def edit(record, **changes):
+    record.write_text(json.dumps(json.loads(record.read_text()) | changes))
+
+
+def test_the_record_is_of_all_parts(parts, tmp_path):
+    done = join_features(parts, tmp_path / "pooled.npy")
+    assert done == {
+        "kind": "pooled", "shape": [6, 2], "sha256": sha256_of_file(tmp_path / "pooled.npy"), "device": "cpu",
+        "precision": "32", "seconds": 4.0, "chips_per_second": 1.5, "peak_memory_mib": {"cpu": 101.0}, "parts": 2,
+    }  # fmt: skip
+    np.testing.assert_array_equal(np.load(tmp_path / "pooled.npy"), np.repeat([[0, 0], [1, 1]], 3, axis=0))
+
+
+def test_a_part_that_another_job_passed_is_counted_once(parts, tmp_path):
+    edit(parts[1][1], same_pass_as="tokens")
+    assert join_features(parts, tmp_path / "pooled.npy")["seconds"] == 2.0
+    edit(parts[0][1], same_pass_as="tokens")
+    assert join_features(parts, tmp_path / "pooled.npy")["same_pass_as"] == "tokens"
+
+
+def test_a_damaged_part_is_refused(parts, tmp_path):
+    array = parts[1][0]
+    array.write_bytes(array.read_bytes()[:-1] + b"!")
+    with pytest.raises(StudyError, match=r"1-of-2/pooled.npy is not what was written[\s\S]*delete"):
+        join_features(parts, tmp_path / "pooled.npy")
+    assert not (tmp_path / "pooled.npy").exists()
+
+
+def test_parts_of_different_precision_are_refused(parts, tmp_path):
+    edit(parts[1][1], precision="16-mixed", device="cuda:0")
+    with pytest.raises(StudyError, match=r"found: precision: 32 in \S+, 16-mixed in[\s\S]*instead of auto"):
+        join_features(parts, tmp_path / "pooled.npy")
+    edit(parts[1][1], precision="32")
+    assert join_features(parts, tmp_path / "pooled.npy")["device"] == "cpu, cuda:0"
