@@ -1,20 +1,23 @@
-"""Measure time and memory of tables, evidence, figures and report of a study with many runs.
+"""Measure time and memory of tables, evidence, figures and report of a study with many runs, or with many chips.
 
-    PYTHONPATH=workflow/scripts python -m benchmarks.report_scale [--runs 80 1000 10000]
+    PYTHONPATH=workflow/scripts python -m benchmarks.report_scale [--runs 80 1000 10000] [--times 1 25]
 
 The runs are simulated: their predictions are random logits that know the label a little, of 1,994 chips with the class
-counts of LUCAS in five folds. Each stage does what the rule of its name does, in a process of its own, and prints its
-seconds and its peak resident memory.
+counts of LUCAS in five folds, or of so many times as many chips, in a region so many times as large. Each stage does
+what the rule of its name does, in a process of its own, and prints its seconds and its peak resident memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import multiprocessing
 import resource
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +77,25 @@ def recipes_of(config: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(b, l, d) for b in grid["backbones"] for l in grid["losses"] for d in grid["decoders"]]  # noqa: E741
 
 
-def chips_of(config: dict[str, Any]) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Study:
+    """A study to simulate: its resolved configuration, and how many times as many chips it has as LUCAS Italy."""
+
+    config: dict[str, Any]
+    times: int
+
+
+def chips_of(study: Study) -> pd.DataFrame:
     """Return the index of the chips."""
-    labels = np.repeat(np.arange(len(COUNTS)), COUNTS)
+    labels = np.repeat(np.arange(len(COUNTS)), study.times * np.array(COUNTS))
     places = 1000.0 * italy_grid_points().astype(float)
+    # Copies of the region lie beside each other, in a square.
+    side = math.ceil(math.sqrt(study.times))
+    width = np.ptp(places, axis=0) + 2000.0
+    copy = np.arange(len(labels)) % study.times
     chosen = places[np.linspace(0, len(places) - 1, len(labels)).astype(int)]
-    classes = config["dataset"]["classes"]
+    chosen = chosen + width * np.column_stack([copy % side, copy // side])
+    classes = study.config["dataset"]["classes"]
     return pd.DataFrame(
         {
             "point_id": [f"{number:08d}" for number in range(len(labels))],
@@ -101,11 +117,11 @@ def parts_of(index: pd.DataFrame) -> dict[int, np.ndarray]:
     }
 
 
-def write_runs(folder: Path, config: dict[str, Any]) -> None:
+def write_runs(folder: Path, study: Study) -> None:
     """Write the files of all runs as training would."""
     from terralucas.training.run import HISTORY
 
-    index = chips_of(config)
+    config, index = study.config, chips_of(study)
     labels, parts, ids = index["label"].to_numpy(), parts_of(index), index["point_id"].to_numpy()
     prior = np.log(np.bincount(labels) / len(labels))
     for number, recipe in enumerate(recipes_of(config)):
@@ -154,9 +170,9 @@ def _statuses(folder: Path, config: dict[str, Any]) -> list[Any]:
     return read_run_status(folder / "runs", folder / "logs", recipes_of(config), config["grid"]["seeds"])
 
 
-def make_tables(folder: Path, config: dict[str, Any]) -> None:
+def make_tables(folder: Path, study: Study) -> None:
     """Do what rule make_tables does, without controls."""
-    index = chips_of(config)
+    config, index = study.config, chips_of(study)
     places = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
     blocks = {km: spatial_blocks(*places, km) for km in BLOCKS_KM}
     question = Question.from_config(config["report"], config["dataset"]["classes"], SEEDS)
@@ -164,9 +180,10 @@ def make_tables(folder: Path, config: dict[str, Any]) -> None:
         write_table(table, folder / f"{name}.csv")
 
 
-def make_evidence(folder: Path, config: dict[str, Any]) -> None:
+def make_evidence(folder: Path, study: Study) -> None:
     """Do what rule make_evidence does."""
-    index, classes = chips_of(config), config["dataset"]["classes"]
+    config, index = study.config, chips_of(study)
+    classes = config["dataset"]["classes"]
     inputs = EvidenceInputs(_statuses(folder, config), parts_of(index), index)
     runs = inputs.read_runs()
     tables = evidence_tables(
@@ -178,37 +195,38 @@ def make_evidence(folder: Path, config: dict[str, Any]) -> None:
     write_maps(correctness_table(runs, index, classes), folder / "points.parquet", folder / "points.geojson")
 
 
-def draw_figures(folder: Path, config: dict[str, Any]) -> None:
+def draw_figures(folder: Path, study: Study) -> None:
     """Do what rule draw_figures does."""
     import geopandas as gpd
 
     figures.draw_figures(
         lambda name: read_table(folder / f"{name}.csv"),
         gpd.read_parquet(folder / "points.parquet"),
-        config["report"]["primary"],
+        study.config["report"]["primary"],
         {name: folder / f"{name}.svg" for name in FIGURES},
     )
 
 
-def build_page(folder: Path, config: dict[str, Any]) -> None:
+def build_page(folder: Path, study: Study) -> None:
     """Do what rule build_report does."""
+    config, n_chips = study.config, study.times * sum(COUNTS)
     tables = {name: read_table(folder / f"{name}.csv") for name in TABLES if name != "beside"}
     tables["beside"] = other_studies_table({"scale": tables["summary"]})
     retrieval = {"source": "simulated", "origin": "benchmark", "sha256": "0" * 64, "failures": []}
-    scaling = [{"scale": 1.0, "offset": 0.0, "chips": sum(COUNTS), "class_counts": {}}]
-    data = {"n_valid": sum(COUNTS), "n_dropped": 0, "problem_counts": {}, "left_out": {}, "chip_size_px": 224}
+    scaling = [{"scale": 1.0, "offset": 0.0, "chips": n_chips, "class_counts": {}}]
+    data = {"n_valid": n_chips, "n_dropped": 0, "problem_counts": {}, "left_out": {}, "chip_size_px": 224}
     data |= {"bands": list(config["dataset"]["bands"]), "unit": "reflectance", "scaling": scaling, "bright_classes": {}}
     context = report_context(config, retrieval, data, [], {}, tables["durations"], [])
     paths = {name: folder / f"{name}.svg" for name in FIGURES}
     build_report(tables, paths, folder / "points.geojson", context, folder / "report.html")
 
 
-STAGES: tuple[Callable[[Path, dict[str, Any]], None], ...] = (make_tables, make_evidence, draw_figures, build_page)
+STAGES: tuple[Callable[[Path, Study], None], ...] = (make_tables, make_evidence, draw_figures, build_page)
 
 
-def _measure(stage: Callable[[Path, dict[str, Any]], None], folder: Path, config: dict[str, Any], answers: Any) -> None:
+def _measure(stage: Callable[[Path, Study], None], folder: Path, study: Study, answers: Any) -> None:
     started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_utime
-    stage(folder, config)
+    stage(folder, study)
     used = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
     # Not terralucas.device, which imports PyTorch; the rules of these stages do not.
     status = Path("/proc/self/status").read_text(encoding="utf-8")
@@ -220,28 +238,29 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, nargs="+", default=[80, 1000, 10_000])
+    parser.add_argument("--times", type=int, nargs="+", default=[1])
     given = parser.parse_args()
     processes = multiprocessing.get_context("spawn")
-    print(f"{'runs':>6}  {'stage':<14}{'seconds':>9}{'CPU':>9}{'peak MiB':>10}")
-    for wanted in given.runs:
-        config = make_config(wanted)
+    print(f"{'runs':>6}{'chips':>8}  {'stage':<14}{'seconds':>9}{'CPU':>9}{'peak MiB':>10}")
+    for wanted, times in itertools.product(given.runs, given.times):
+        study = Study(make_config(wanted), times)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            write_runs(folder, config)
-            number = len(recipes_of(config)) * SEEDS
+            write_runs(folder, study)
+            row = f"{len(recipes_of(study.config)) * SEEDS:>6}{times * sum(COUNTS):>8}"
             total = 0.0
             for stage in STAGES:
                 answers = processes.SimpleQueue()
-                process = processes.Process(target=_measure, args=(stage, folder, config, answers))
+                process = processes.Process(target=_measure, args=(stage, folder, study, answers))
                 process.start()
                 process.join()
                 if process.exitcode:
                     raise SystemExit(f"{stage.__name__} failed")
                 seconds, used, peak = answers.get()
                 total += seconds
-                print(f"{number:>6}  {stage.__name__:<14}{seconds:>9.1f}{used:>9.1f}{peak:>10.0f}", flush=True)
+                print(f"{row}  {stage.__name__:<14}{seconds:>9.1f}{used:>9.1f}{peak:>10.0f}", flush=True)
             page = (folder / "report.html").stat().st_size / 2**20
-            print(f"{number:>6}  {'all':<14}{total:>9.1f}  page {page:.1f} MiB", flush=True)
+            print(f"{row}  {'all':<14}{total:>9.1f}  page {page:.1f} MiB", flush=True)
     print(f"goals for 10,000 runs: {GOAL_MINUTES} minutes, {GOAL_MIB} MiB")
 
 
