@@ -21,7 +21,9 @@ from terralucas.randomness import Stream, generator
 from terralucas.statistics import weighted_scores
 from terralucas.statistics.run_predictions import Part
 
-_CHUNK = 500
+# Draws that are in memory at a time: fewer where the chips are many. A chunk has a random stream of its own, so that
+# other values would give other draws.
+_CHUNK, _CHUNK_WEIGHTS = 500, 4_000_000
 # Recipes that are scored on one set of draws.
 _TOGETHER = 16
 Key = TypeVar("Key")
@@ -166,8 +168,9 @@ def draw_weights(design: Design, draws: int, seed: int) -> Iterator[np.ndarray]:
     Yields:
         (up to 500, n) float32: the weights of each chip in a chunk of draws.
     """
-    for chunk, start in enumerate(range(0, draws, _CHUNK)):
-        size = min(_CHUNK, draws - start)
+    length = max(1, min(_CHUNK, _CHUNK_WEIGHTS // len(design.units)))
+    for chunk, start in enumerate(range(0, draws, length)):
+        size = min(length, draws - start)
         random = generator(seed, Stream.RESAMPLING, chunk)
         weights = []
         for n in design.strata:
@@ -205,17 +208,19 @@ def score_recipes(design: Design, recipes: Iterable[Mapping[int, Part]], draws: 
         StudyError: the runs do not have the seeds and chips of the design, or a logit is not a finite number.
     """
     remaining = iter(recipes)
-    while together := [_chip_terms(design, runs) for runs in islice(remaining, _TOGETHER)]:
-        pooled = [_pool(design, terms) for terms in together]
-        single_precision = [terms.astype(np.float32) for terms in pooled]
+    # The registry gives calibration errors, of which a chip has most terms, no interval from draws.
+    n_drawn = len(design.classes) + 2
+    while together := list(islice(remaining, _TOGETHER)):
+        pooled = [_pool(design, _chip_terms(design, runs))[:, :n_drawn].astype(np.float32) for runs in together]
         drawn: list[list[np.ndarray]] = [[] for _ in together]
         for weights in draw_weights(design, draws, seed):
-            for kept, terms in zip(drawn, single_precision, strict=True):
-                # The registry gives calibration errors no interval from draws.
+            for kept, terms in zip(drawn, pooled, strict=True):
                 scores = weighted_scores.scores(weights, design.labels, terms, len(design.classes), calibration=False)
                 kept.append(scores.astype(np.float32))
-        for by_run, all_chips, parts in zip(together, pooled, drawn, strict=True):
-            yield _collect(design, by_run, all_chips, np.concatenate(parts))
+        for runs, parts in zip(together, drawn, strict=True):
+            # Once more, because the terms of all recipes take much memory.
+            terms_by_run = _chip_terms(design, runs)
+            yield _collect(design, terms_by_run, _pool(design, terms_by_run), np.concatenate(parts))
 
 
 def _chip_terms(design: Design, runs: Mapping[int, Part]) -> list[np.ndarray]:

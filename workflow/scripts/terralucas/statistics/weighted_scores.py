@@ -17,6 +17,7 @@ from terralucas.tables.scores import CLASS_SCORES, SCORES
 
 # The scores that need the gaps between probability and hits in bins.
 CALIBRATION_SCORES = ("ece", "classwise_ece")
+_UNITS_AT_ONCE = 4096
 
 
 def score_names(classes: Sequence[int]) -> tuple[str, ...]:
@@ -91,10 +92,11 @@ def scores_without_units(
     """Compute the scores without each unit; the stratum of the unit keeps its weight.
 
     In a stratum of m units, the others then have the weight m / (m − 1). The sums of such a weighting follow from those
-    of the unit and of its stratum, without a matrix product.
+    of the unit and of its stratum, without a matrix product. Some units at a time are computed, because their sums take
+    thousands of bytes each.
 
     Args:
-        units: (n,) unit of each chip, 0 … U − 1.
+        units: (n,) unit of each chip, 0 … U − 1; each unit has a chip.
         strata: (U,) stratum of each unit.
         labels: (n,) positions of true classes.
         terms: (n, …) result of `chip_terms`.
@@ -103,19 +105,31 @@ def scores_without_units(
     Returns:
         (U, columns) in the order of `score_names`.
     """
-    confusion = np.zeros((len(labels), n_classes, n_classes))
-    confusion[np.arange(len(labels)), labels] = terms[:, :n_classes]
-    columns = np.column_stack([confusion.reshape(len(labels), -1), terms[:, n_classes:]])
-    of_unit = np.zeros((len(strata), columns.shape[1]))
-    np.add.at(of_unit, units, columns)
-    of_stratum = np.zeros((strata.max() + 1, columns.shape[1]))
-    np.add.at(of_stratum, strata, of_unit)
-    extra = 1.0 / np.maximum(np.bincount(strata)[strata] - 1.0, 1.0)
-    sums = columns.sum(axis=0) - of_unit + extra[:, None] * (of_stratum[strata] - of_unit)
-    # Rounding could leave a trace of the chips of a class of which none remains, and the class would count as present.
-    counts = sums[:, : n_classes**2].reshape(-1, n_classes, n_classes)
-    counts[counts < 1e-9] = 0.0
-    return _formulas(_as_sums(counts, sums[:, n_classes**2 :]))
+    order = np.argsort(units, kind="stable")
+    starts = np.searchsorted(units[order], np.arange(len(strata) + 1))
+    blocks = [(first, min(first + _UNITS_AT_ONCE, len(strata))) for first in range(0, len(strata), _UNITS_AT_ONCE)]
+
+    def sums_of_units(first: int, last: int) -> np.ndarray:
+        rows = order[starts[first] : starts[last]]
+        confusion = np.zeros((len(rows), n_classes, n_classes))
+        confusion[np.arange(len(rows)), labels[rows]] = terms[rows, :n_classes]
+        columns = np.column_stack([confusion.reshape(len(rows), -1), terms[rows, n_classes:]])
+        return np.add.reduceat(columns, starts[first:last] - starts[first], axis=0)
+
+    of_stratum = np.zeros((strata.max() + 1, n_classes**2 + terms.shape[1] - n_classes))
+    for first, last in blocks:
+        np.add.at(of_stratum, strata[first:last], sums_of_units(first, last))
+    total, extra = of_stratum.sum(axis=0), 1.0 / np.maximum(np.bincount(strata)[strata] - 1.0, 1.0)
+    without = []
+    for first, last in blocks:
+        of_unit = sums_of_units(first, last)
+        sums = total - of_unit + extra[first:last, None] * (of_stratum[strata[first:last]] - of_unit)
+        # Rounding could leave a trace of the chips of a class of which none remains, and the class would count as
+        # present.
+        counts = sums[:, : n_classes**2].reshape(-1, n_classes, n_classes)
+        counts[counts < 1e-9] = 0.0
+        without.append(_formulas(_as_sums(counts, sums[:, n_classes**2 :])))
+    return np.concatenate(without)
 
 
 def _as_sums(confusion: np.ndarray, others: np.ndarray) -> Sums:

@@ -32,6 +32,8 @@ _GREY = "#555555"
 # Dark is wrong, light is right; the colours of cividis differ for every kind of colour vision.
 _MAP_COLOURS = "cividis"
 _MARGIN_M = 25_000
+# More points are drawn as pixels; as shapes they would take 140 bytes each.
+_MOST_VECTOR_POINTS, _MAP_PIXELS_PER_INCH = 5000, 200
 # With fewer predictions than this, the share of hits in a bin is mostly chance, and no line is drawn to it.
 _SMALLEST_LINE_BIN = 10
 
@@ -178,7 +180,7 @@ def map_figure(points: gpd.GeoDataFrame, path: Path) -> None:
         return
     italy = gpd.read_file(ASSETS / "italy_outline.geojson", engine="pyogrio").to_crs(EPSG)
     west, south, east, north = points.total_bounds
-    with drawing(path, "Errors on the map", 7.2, 7.0) as figure:
+    with drawing(path, "Errors on the map", 7.2, 7.0, _MAP_PIXELS_PER_INCH) as figure:
         axes = figure.subplots()
         source = ""
         # Chips of other countries are drawn without an outline.
@@ -189,7 +191,10 @@ def map_figure(points: gpd.GeoDataFrame, path: Path) -> None:
         # The points that are mostly wrong are drawn last, on top.
         ordered = points.sort_values("share_right", ascending=False, kind="stable")
         x, y, shares = ordered.geometry.x, ordered.geometry.y, 100 * ordered["share_right"]
-        marks = axes.scatter(x, y, c=shares, cmap=_MAP_COLOURS, vmin=0, vmax=100, s=_dot_area(len(points)), linewidth=0)
+        marks = axes.scatter(
+            x, y, c=shares, cmap=_MAP_COLOURS, vmin=0, vmax=100, s=_dot_area(len(points)), linewidth=0,
+            rasterized=len(points) > _MOST_VECTOR_POINTS,
+        )  # fmt: skip
         axes.set_xlim(west - _MARGIN_M, east + _MARGIN_M)
         axes.set_ylim(south - _MARGIN_M, north + _MARGIN_M)
         axes.set_aspect("equal")
@@ -229,4 +234,4 @@ def _union(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def _dot_area(points: int) -> float:
     """Return the area of a dot: large for few points, and small for many, so that they do not cover each other."""
-    return float(np.clip(20_000 / points, 6, 40))
+    return float(np.clip(20_000 / points, 0.5 if points > _MOST_VECTOR_POINTS else 6, 40))

@@ -58,15 +58,20 @@ STYLE = {
 
 
 @contextmanager
-def drawing(path: Path, title: str, width: float, height: float) -> Iterator[Figure]:
-    """Yield an empty figure of `width` by `height` inches; write it to `path` as SVG if the block raises no error."""
+def drawing(
+    path: Path, title: str, width: float, height: float, pixels_per_inch: float | str = "figure"
+) -> Iterator[Figure]:
+    """Yield an empty figure of `width` by `height` inches; write it to `path` as SVG if the block raises no error.
+
+    What is drawn as pixels inside the SVG has so many of them per inch.
+    """
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # Text is stored as text in the SVG. If a letter is missing in this font, the reader's font has it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
         yield figure
         with atomic_path(path) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Title": title, "Date": None})
+            figure.savefig(temporary, format="svg", metadata={"Title": title, "Date": None}, dpi=pixels_per_inch)
 
 
 def panels(figure: Figure, count: int, columns: int) -> list[Axes]:
