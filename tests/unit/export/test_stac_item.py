@@ -4,6 +4,8 @@ import copy
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
+from stac_model.schema import MLModelProperties
 
 from terralucas.errors import StudyError
 from terralucas.export.stac_item import check_item, make_item
@@ -41,6 +43,19 @@ def test_random_weights_and_chips_without_a_place_are_said():
     assert "bbox" not in found
     assert found["properties"]["mlm:pretrained"] is False
     assert found["properties"]["mlm:pretrained_source"] is None
+
+
+@pytest.mark.parametrize(("places", "source"), [(PLACES, "ibm-esa/TerraMind"), (np.empty((0, 2)), None)])
+def test_the_package_of_the_extension_accepts_its_fields(places, source):
+    """The models of stac-model are the source from which the extension's authors make and check items."""
+    found = item(places, source)["properties"]
+    fields = {name.removeprefix("mlm:"): value for name, value in found.items() if name.startswith("mlm:")}
+    read = MLModelProperties(**fields)
+    assert (read.name, read.pretrained, read.pretrained_source) == (fields["name"], source is not None, source)
+    assert [each.input.shape for each in read.input] == [[-1, 2, 32, 32]]
+    assert [each.result.shape for each in read.output] == [[-1, 5, 2], [-1, 2]]
+    with pytest.raises(ValidationError, match="architecture"):
+        MLModelProperties(**{name: value for name, value in fields.items() if name != "architecture"})
 
 
 def without_input(found):
