@@ -4,13 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from helpers.not_tested import not_tested
 from helpers.project import Project
+from helpers.shared_study import finish_tiny_study
 from helpers.tiny_study import TINY
 
 pytestmark = pytest.mark.slurm
@@ -29,7 +29,7 @@ if "SLURM_JOB_ID" in os.environ:
 
 
 @pytest.fixture(scope="module")
-def study(cluster, project, tmp_path_factory):
+def study(cluster, project, tmp_path_factory, worker_id):
     """The tiny study through the profile, beside the same study run on this machine's cores."""
     here = Project(tmp_path_factory.mktemp("here"))
     project.witness = project.folder / "witness.jsonl"
@@ -38,19 +38,16 @@ def study(cluster, project, tmp_path_factory):
         project.environment["TERRALUCAS_ISOLATE"] = "yes"
         with (project.folder / "Snakefile").open("a", encoding="utf-8") as snakefile:
             snakefile.write(ISOLATION)
-    for each in (here, project):
-        each.write_config(TINY)
-    with ThreadPoolExecutor() as pool:
-        local = pool.submit(here.snakemake, "--cores", 2, "--configfile", "config/small.yaml")
-        project.snakemake(
-            "--profile", "profiles/slurm", "--configfile", "config/small.yaml",
-            # The features are computed in two jobs.
-            "--config", "earlier_jobs=cancel", "features={shards: 2}",
-            # The one thing unlike the profile: jobs this short are over before its first look at them.
-            "--slurm-init-seconds-before-status-checks", 3,
-        )  # fmt: skip
-        local.result()
+    finish_tiny_study(here, tmp_path_factory, worker_id)
     project.here = here
+    project.write_config(TINY)
+    project.snakemake(
+        "--profile", "profiles/slurm", "--configfile", "config/small.yaml",
+        # The features are computed in two jobs.
+        "--config", "earlier_jobs=cancel", "features={shards: 2}",
+        # The one thing unlike the profile: jobs this short are over before its first look at them.
+        "--slurm-init-seconds-before-status-checks", 3,
+    )  # fmt: skip
     return project
 
 

@@ -1,0 +1,37 @@
+"""The finished tiny study, which one worker of a test run makes, and the others copy."""
+
+import fcntl
+import shutil
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+from helpers.tiny_study import TINY
+
+# What a study leaves: its results, Snakemake's records and the unpacked chips.
+PARTS = ("results", ".snakemake", "resources")
+
+
+@contextmanager
+def locked(path):
+    """Hold a lock that the workers of one test run share."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def finish_tiny_study(project, tmp_path_factory, worker_id):
+    """Run the tiny study in a project to its end, or copy the files of the worker that did, with their times."""
+    project.write_config(TINY)
+    base = tmp_path_factory.getbasetemp()
+    shared = (base if worker_id == "master" else base.parent) / "tiny-study"
+    with locked(shared.with_suffix(".lock")):
+        if not shared.is_dir():
+            output = project.snakemake("--cores", 2, "--configfile", "config/small.yaml").output
+            for part in PARTS:
+                shutil.copytree(project.folder / part, shared / part)
+            (shared / "output.txt").write_text(output.replace(str(project.folder), "<project>"), encoding="utf-8")
+        else:
+            for part in PARTS:
+                shutil.copytree(shared / part, project.folder / part, dirs_exist_ok=True)
+    output = (shared / "output.txt").read_text(encoding="utf-8")
+    project.result = SimpleNamespace(output=output.replace("<project>", str(project.folder)))
