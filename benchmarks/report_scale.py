@@ -1,6 +1,6 @@
 """Measure time and memory of tables, evidence, figures and report of a study with many runs, or with many chips.
 
-    PYTHONPATH=workflow/scripts python -m benchmarks.report_scale [--runs 80 1000 10000] [--times 1 25]
+    PYTHONPATH=workflow/scripts python -m benchmarks.report_scale [--runs 80 1000 10000] [--times 1 25] [--processes 8]
 
 The runs are simulated: their predictions are random logits that know the label a little, of 1,994 chips with the class
 counts of LUCAS in five folds, or of so many times as many chips, in a region so many times as large. Each stage does
@@ -79,10 +79,17 @@ def recipes_of(config: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 @dataclass(frozen=True)
 class Study:
-    """A study to simulate: its resolved configuration, and how many times as many chips it has as LUCAS Italy."""
+    """A study to simulate.
+
+    Attributes:
+        config: its resolved configuration.
+        times: how many times as many chips it has as LUCAS Italy.
+        processes: number of processes that compute tables and evidence.
+    """
 
     config: dict[str, Any]
     times: int
+    processes: int = 1
 
 
 def chips_of(study: Study) -> pd.DataFrame:
@@ -176,7 +183,9 @@ def make_tables(folder: Path, study: Study) -> None:
     places = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
     blocks = {km: spatial_blocks(*places, km) for km in BLOCKS_KM}
     question = Question.from_config(config["report"], config["dataset"]["classes"], SEEDS)
-    for name, table in study_tables(_statuses(folder, config), {}, index, None, question, False, blocks).items():
+    for name, table in study_tables(
+        _statuses(folder, config), {}, index, None, question, False, blocks, study.processes
+    ).items():
         write_table(table, folder / f"{name}.csv")
 
 
@@ -188,7 +197,7 @@ def make_evidence(folder: Path, study: Study) -> None:
     runs = inputs.read_runs()
     tables = evidence_tables(
         inputs, runs, len(classes), config["report"]["contrasts"], config["training"]["monitor"], False,
-        config["report"]["confidence_level"], 10.0, 0,
+        config["report"]["confidence_level"], 10.0, 0, study.processes,
     )  # fmt: skip
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
@@ -239,11 +248,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, nargs="+", default=[80, 1000, 10_000])
     parser.add_argument("--times", type=int, nargs="+", default=[1])
+    parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     processes = multiprocessing.get_context("spawn")
     print(f"{'runs':>6}{'chips':>8}  {'stage':<14}{'seconds':>9}{'CPU':>9}{'peak MiB':>10}")
     for wanted, times in itertools.product(given.runs, given.times):
-        study = Study(make_config(wanted), times)
+        study = Study(make_config(wanted), times, given.processes)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
             write_runs(folder, study)

@@ -45,6 +45,8 @@ FIGURES = {
     "confusion": "confusion matrices",
     "curves": "training curves",
 }
+# Processes that compute the tables. Those of a few recipes take less time than processes to start.
+TABLE_PROCESSES = max(1, min(8, len(recipes(config)) // 32))
 # Parameters of `read_run_status`, which finds the runs of the study and their state.
 RUN_STATUS_PARAMS = {
     "folders": without_rerun({"runs": f"{RESULTS}/runs", "logs": f"{RESULTS}/logs/train_run"}),
@@ -70,10 +72,10 @@ rule make_tables:
     localrule: True
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: TABLE_PROCESSES
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=2000 * TABLE_PROCESSES,
+        runtime=60,
     params:
         **RUN_STATUS_PARAMS,
         code=code_fingerprint("make_tables"),
@@ -108,10 +110,10 @@ rule make_evidence:
     localrule: True
     conda:
         ENVIRONMENT
-    threads: 1
+    threads: TABLE_PROCESSES
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=2000 * TABLE_PROCESSES,
+        runtime=60,
     params:
         **RUN_STATUS_PARAMS,
         code=code_fingerprint("make_evidence"),

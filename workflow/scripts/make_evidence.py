@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
 
 from _job import job
 from terralucas.data.split_files import read_split
@@ -22,17 +23,20 @@ with job(snakemake):
         index,
     )
     runs = inputs.read_runs()
-    tables = evidence_tables(
-        inputs,
-        runs,
-        n_classes=len(params.classes),
-        contrasts=params.contrasts,
-        monitor=params.monitor,
-        is_holdout=params.strategy == "holdout",
-        level=params.level,
-        pixel_size_m=params.pixel_size_m,
-        seed=params.seed,
-    )
+    # The order in which threads add up numbers would change the tables.
+    with threadpool_limits(1):
+        tables = evidence_tables(
+            inputs,
+            runs,
+            n_classes=len(params.classes),
+            contrasts=params.contrasts,
+            monitor=params.monitor,
+            is_holdout=params.strategy == "holdout",
+            level=params.level,
+            pixel_size_m=params.pixel_size_m,
+            seed=params.seed,
+            processes=snakemake.threads,
+        )
     for name, table in tables.items():
         write_table(table, Path(output[name]))
     write_maps(correctness_table(runs, index, params.classes), Path(output.points), Path(output.geojson))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
 
 from _job import job
 from terralucas.data.splits import spatial_blocks
@@ -34,5 +35,10 @@ with job(snakemake):
         blocks = {km: spatial_blocks(easting_m, northing_m, km) for km in BLOCKS_KM if km > smallest}
     is_holdout = split["strategy"] == "holdout"
     question = Question.from_config(params.report, params.classes, 1 if is_holdout else split["folds"])
-    for name, table in study_tables(statuses, controls, index, groups, question, is_holdout, blocks).items():
+    # The order in which threads add up numbers would change the tables.
+    with threadpool_limits(1):
+        tables = study_tables(
+            statuses, controls, index, groups, question, is_holdout, blocks, processes=snakemake.threads
+        )
+    for name, table in tables.items():
         write_table(table, Path(output[name]))

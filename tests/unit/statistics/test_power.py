@@ -12,6 +12,7 @@ from helpers.small_study import HOLDOUT, SMALL, scored
 from terralucas.statistics import comparison, power
 from terralucas.statistics.power import Spreads
 from terralucas.statistics.resampling import combine
+from terralucas.statistics.sampling_distribution import NODES
 from terralucas.statistics.training_variance import SeedScores, training_variances
 
 LUCAS = (511, 178, 205, 704, 126, 57, 125, 43, 20, 25)
@@ -109,8 +110,8 @@ def test_the_number_of_seeds_is_the_first_that_decides(number):
 def test_an_estimate_at_the_bound_has_the_p_value_of_the_tail(spreads):
     """The definition of the bound, with quantiles of v from SciPy's χ² distribution."""
     bounds, _ = power._bounds(spreads, 0.025)
-    s2 = (spreads.training + spreads.run_chips) * stats.chi2.ppf(power.NODES, 4) / 4
-    v = np.maximum(s2[:, None] * 4 / stats.chi2.ppf(power.NODES, 4) - spreads.run_chips, 0.0)
+    s2 = (spreads.training + spreads.run_chips) * stats.chi2.ppf(NODES, 4) / 4
+    v = np.maximum(s2[:, None] * 4 / stats.chi2.ppf(NODES, 4) - spreads.run_chips, 0.0)
     sd = np.sqrt(spreads.chips + spreads.overlap * v)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = np.nan_to_num(stats.norm.sf(bounds[:, None] / sd)) @ power.WEIGHTS

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 
+from terralucas.processes import compute_each
 from terralucas.randomness import Stream, generator
 from terralucas.statistics.run_predictions import RunPredictions
 from terralucas.statistics.run_scores import sums_of_run
@@ -81,14 +83,15 @@ def calibrated_scores(
     return {name: float(np.mean([each[name] for each in drawn])) for name in CALIBRATION_ERRORS}
 
 
-def temperature_table(runs: Sequence[RunPredictions], seed: int) -> pd.DataFrame:
+def temperature_table(runs: Sequence[RunPredictions], seed: int, processes: int = 1) -> pd.DataFrame:
     """Compute the temperature and the test scores before and after scaling, with one row for each run.
 
     The columns `…_calibrated` have the calibration errors that a perfectly calibrated model with the same unscaled
     probabilities would show (`calibrated_scores`); `seed` is that of its draws.
     """
-    rows = []
-    for run, temperature, after in zip(runs, *scale_runs(runs), strict=True):
+
+    def row_of(run: RunPredictions) -> dict[str, Any]:
+        (temperature,), (after,) = scale_runs([run])
         row = {name: run.names[name] for name in (*RECIPE, "seed")}
         row |= {"temperature": temperature, "chosen_on": run.chosen_on}
         for stage, logits in zip(CALIBRATION_STAGES, (run.test.logits, after), strict=True):
@@ -96,9 +99,9 @@ def temperature_table(runs: Sequence[RunPredictions], seed: int) -> pd.DataFrame
             row |= {f"{metric}_{stage}": value for metric, value in scores.items()}
         random = generator(seed, Stream.CALIBRATED, int(run.names["seed"]))
         perfect = calibrated_scores(run.test.logits, random)
-        row |= {f"{metric}_calibrated": value for metric, value in perfect.items()}
-        rows.append(row)
-    return tidy_table(rows)
+        return row | {f"{metric}_calibrated": value for metric, value in perfect.items()}
+
+    return tidy_table(compute_each(row_of, runs, processes))
 
 
 def summary_table(table: pd.DataFrame, design: SeedDesign) -> pd.DataFrame:

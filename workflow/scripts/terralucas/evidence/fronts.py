@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from terralucas.processes import compute_each
 from terralucas.statistics.run_predictions import Part, RunPredictions
 from terralucas.statistics.seed_means import SeedDesign, scopes_of, summary_over_seeds
 from terralucas.tables.scores import MAIN_SCORES
@@ -75,7 +76,9 @@ def sweep(part: Part, prior: np.ndarray) -> np.ndarray:
     return np.column_stack([recall.mean(axis=1), hits.mean(axis=1)])
 
 
-def trace(runs: Sequence[RunPredictions], priors: Mapping[int, np.ndarray], monitor: str) -> list[Front]:
+def trace(
+    runs: Sequence[RunPredictions], priors: Mapping[int, np.ndarray], monitor: str, processes: int = 1
+) -> list[Front]:
     """Compute the front of every run.
 
     Args:
@@ -83,16 +86,18 @@ def trace(runs: Sequence[RunPredictions], priors: Mapping[int, np.ndarray], moni
         priors: seed → (K,) class shares of the training chips.
         monitor: `macro_accuracy` or `micro_accuracy`; the τ with the best such score is chosen. If several are equal,
             the one nearest to 0 is chosen.
+        processes: number of processes that compute.
     """
-    fronts = []
-    for run in runs:
+
+    def front_of(run: RunPredictions) -> Front:
         prior = priors[run.names["seed"]]
         scores = sweep(run.test, prior)
         choosing = scores if run.validation is None else sweep(run.validation, prior)
         monitored = choosing[:, MAIN_SCORES.index(monitor)]
         chosen = int(min(np.flatnonzero(monitored == monitored.max()), key=lambda index: abs(TAUS[index])))
-        fronts.append(Front(run.names, scores, chosen, run.chosen_on))
-    return fronts
+        return Front(run.names, scores, chosen, run.chosen_on)
+
+    return compute_each(front_of, runs, processes)
 
 
 def pareto(scores: np.ndarray) -> np.ndarray:

@@ -55,6 +55,7 @@ def evidence_tables(
     level: float,
     pixel_size_m: float,
     seed: int,
+    processes: int = 1,
 ) -> dict[str, pd.DataFrame]:
     """Compute the tables of fronts, calibration, overlap of chips and spatial correlation.
 
@@ -68,6 +69,7 @@ def evidence_tables(
         level: confidence level of the intervals.
         pixel_size_m: side of a pixel on the ground in metres.
         seed: seed of random permutations and draws.
+        processes: number of processes that compute.
 
     Returns:
         Tables by the names of their files.
@@ -77,8 +79,8 @@ def evidence_tables(
     design = SeedDesign(0.0 if is_holdout else mean_test_to_train(n_test, n_train), level)
     labels = inputs.index["label"].to_numpy()
     priors = {seed: class_shares(labels[split == "train"], n_classes) for seed, split in parts.items()}
-    traced = fronts.trace(runs, priors, monitor)
-    temperatures = calibration.temperature_table(runs, seed)
+    traced = fronts.trace(runs, priors, monitor, processes)
+    temperatures = calibration.temperature_table(runs, seed, processes)
     places = inputs.index[["easting_m", "northing_m"]].to_numpy(dtype=np.float64)
     side_m = float(inputs.index["height"].iloc[0]) * pixel_size_m
     return {

@@ -5,6 +5,7 @@ Only one recipe is in memory at a time. Its resampled scores are saved to a file
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from terralucas.processes import compute_each
 from terralucas.statistics import best_pair, claims, contrasts
 from terralucas.statistics.best_pair import best_pair_table
 from terralucas.statistics.claims import Claim, add_claimed_differences
@@ -28,10 +30,11 @@ from terralucas.statistics.crossed_interval import crossed, equivalence_p, excee
 from terralucas.statistics.mixed_model import mixed_model_table
 from terralucas.statistics.power import Spreads, chips_needed, seeds_needed, smallest_difference, with_seeds
 from terralucas.statistics.recipe_scores import scores_table
-from terralucas.statistics.resampling import Design, Scores, combine, make_design, score_recipes
+from terralucas.statistics.resampling import Design, Scores, combine, make_design
 from terralucas.statistics.run_predictions import Part
+from terralucas.statistics.scored_recipes import score_to_files, scores_loader
 from terralucas.statistics.spatial_intervals import spatial_table
-from terralucas.statistics.training_variance import SeedScores, TrainingVariance, training_variances
+from terralucas.statistics.training_variance import TrainingVariance, training_variances
 from terralucas.statistics.variance import variance_table
 from terralucas.tables import vocabulary
 from terralucas.tables.scores import MAIN_SCORES
@@ -143,6 +146,7 @@ def compare(
     question: Question,
     folder: Path,
     blocks: Mapping[float, np.ndarray] | None = None,
+    processes: int = 1,
 ) -> dict[str, pd.DataFrame]:
     """Compute all tables of the comparison.
 
@@ -156,6 +160,7 @@ def compare(
         question: the question of the study.
         folder: folder for the resampled scores; it can be deleted afterwards.
         blocks: side in km → block of each chip, for the spatial intervals; none without places.
+        processes: number of processes that compute what recipes and contrasts have of their own.
 
     Returns:
         The tables named in `TABLES`.
@@ -165,8 +170,10 @@ def compare(
     """
     parts: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     for class_set, excluded in question.class_sets.items():
-        design, known = _score_all([*recipes, *controls], load, test_to_train, groups, question, excluded, folder)
-        load_scores = _scores_loader([*recipes, *controls], folder)
+        everything = [*recipes, *controls]
+        design = make_design(load(recipes[0]), len(question.classes), test_to_train, groups, excluded)
+        scored = score_to_files(design, everything, load, question.draws, question.seed, folder, processes)
+        known, load_scores = dict(zip(everything, scored, strict=True)), scores_loader(everything, folder)
         rows, runs = [], []
         # Controls inform each other alone: most of them do not vary with the seed.
         for group in (recipes, controls):
@@ -193,16 +200,18 @@ def compare(
         parts["per_class"].append(_by_class(table[of_class], question.classes))
         asked = question.contrasts_of(recipes)
         compared, power = (pd.DataFrame(columns=list(COLUMNS[name])) for name in ("contrasts", "power"))
-        training = contrasts_training(design, asked, load_scores)
+        training = contrasts_training(design, asked, load_scores, processes)
         if asked:
-            compared = contrasts_table(design, asked, load_scores, training, question.margins, question.level)
+            compared = contrasts_table(
+                design, asked, load_scores, training, question.margins, question.level, processes
+            )
             compared = compared[~compared["metric"].str.contains(":")]
             compared["role"] = np.where(compared["metric"] == question.primary, PRIMARY, SECONDARY)
             parts["contrasts"].append(_put_names_first(compared, classes=class_set))
             for metric in MAIN_SCORES:
                 mixed = mixed_model_table(pd.concat(runs), asked, compared, metric, question.level)
                 parts["mixed_model"].append(_put_names_first(mixed, classes=class_set))
-            power = _power_table(design, asked, load_scores, training, question)
+            power = _power_table(design, asked, load_scores, training, question, processes)
             parts["power"].append(_put_names_first(power, classes=class_set))
         if question.claims:
             tests = _margin_tests(design, asked, load_scores, training, question)
@@ -220,28 +229,10 @@ def compare(
             question.draws,
             question.seed,
             folder,
+            processes,
         )
     ]
     return {name: _joined(tables, COLUMNS.get(name, ())) for name, tables in parts.items()}
-
-
-def _score_all(
-    recipes: Sequence[Recipe],
-    load: Callable[[Recipe], Mapping[int, Part]],
-    test_to_train: float,
-    groups: np.ndarray | None,
-    question: Question,
-    excluded: tuple[int, ...],
-    folder: Path,
-) -> tuple[Design, dict[Recipe, SeedScores]]:
-    """Score all recipes, save their Scores in the folder, and return the design and what training needs of each."""
-    design = make_design(load(recipes[0]), len(question.classes), test_to_train, groups, excluded)
-    known = {}
-    scored = score_recipes(design, map(load, recipes), question.draws, question.seed)
-    for number, (recipe, scores) in enumerate(zip(recipes, scored, strict=True)):
-        scores.save(folder / f"{number}.npz")
-        known[recipe] = SeedScores.of(design, scores)
-    return design, known
 
 
 def _power_table(
@@ -250,33 +241,37 @@ def _power_table(
     load: Callable[[Recipe], Scores],
     training: Sequence[TrainingVariance],
     question: Question,
+    processes: int,
 ) -> pd.DataFrame:
     """Compute from the observed spread what each contrast can show.
 
     Holm's first step tests the smallest of the m p values of a family at α/m. A difference that has to be shown
     whatever the other contrasts show needs that level.
     """
-    sizes, rows = Counter(contrast.family for contrast in asked), []
-    for contrast, known in zip(asked, training, strict=True):
+    sizes = Counter(contrast.family for contrast in asked)
+
+    def rows_of(pair: tuple[Contrast, TrainingVariance]) -> list[dict[str, Any]]:
+        contrast, known = pair
         spreads = dict(
             zip(design.names, observed_spreads(design, combine(contrast.coefficients, load), known), strict=True)
         )
         alpha = (1.0 - question.level) / sizes[contrast.family]
-        for metric in MAIN_SCORES:
-            margin = question.margins[metric]
-            rows.append(
-                {
-                    "contrast": contrast.name,
-                    "scope": contrast.scope,
-                    "family": contrast.family,
-                    "metric": metric,
-                    "power": POWER,
-                    "smallest_difference": smallest_difference(spreads[metric], alpha, POWER),
-                    "margin": margin,
-                    **_needs(spreads[metric], margin, alpha, question.folds),
-                }
-            )
-    return pd.DataFrame(rows)
+        return [
+            {
+                "contrast": contrast.name,
+                "scope": contrast.scope,
+                "family": contrast.family,
+                "metric": metric,
+                "power": POWER,
+                "smallest_difference": smallest_difference(spreads[metric], alpha, POWER),
+                "margin": question.margins[metric],
+                **_needs(spreads[metric], question.margins[metric], alpha, question.folds),
+            }
+            for metric in MAIN_SCORES
+        ]
+
+    rows = compute_each(rows_of, zip(asked, training, strict=True), processes)
+    return pd.DataFrame(list(itertools.chain.from_iterable(rows)))
 
 
 def _margin_tests(
@@ -314,11 +309,6 @@ def _needs(spreads: Spreads, margin: float, alpha: float, folds: int) -> dict[st
         "seeds_needed": seeds_needed(lambda seeds: with_seeds(spreads, seeds), margin, alpha, folds, POWER),
         "chips_factor_needed": chips_needed(spreads, margin, alpha, POWER),
     }
-
-
-def _scores_loader(recipes: Sequence[Recipe], folder: Path) -> Callable[[Recipe], Scores]:
-    numbers = {recipe: number for number, recipe in enumerate(recipes)}
-    return lambda recipe: Scores.load(folder / f"{numbers[recipe]}.npz")
 
 
 def _by_class(table: pd.DataFrame, classes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

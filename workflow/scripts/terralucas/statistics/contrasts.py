@@ -12,6 +12,7 @@ from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 
 from terralucas.errors import StudyError
+from terralucas.processes import compute_each
 from terralucas.statistics.crossed_interval import bca, crossed, equivalence_p, limits, two_sided_p
 from terralucas.statistics.intervals import corrected_t, correlated_t_probabilities, equivalence_t
 from terralucas.statistics.resampling import Design, Scores, combine
@@ -112,6 +113,7 @@ def contrasts_table(
     training: Sequence[TrainingVariance],
     margins: Mapping[str, float],
     level: float,
+    processes: int = 1,
 ) -> pd.DataFrame:
     """Compute the table of contrasts, with one row for each contrast and score.
 
@@ -122,6 +124,7 @@ def contrasts_table(
         training: for each contrast what is known about its variance from training (`contrasts_training`).
         margins: score → largest difference that does not matter; scores without a margin get no equivalence test.
         level: confidence level of the intervals; 1 − level is the level of the tests.
+        processes: number of processes that compute.
 
     Returns:
         The columns of `COLUMNS`: the difference of pooled scores with its crossed and BCa intervals, its p value and
@@ -130,12 +133,15 @@ def contrasts_table(
         opinion, the probabilities of the Bayesian correlated t test; and McNemar's test. McNemar's test is of micro
         accuracy alone, and only for two recipes whose chips are each tested once.
     """
-    rows = []
-    for contrast, known in zip(contrasts, training, strict=True):
+
+    def rows_of(pair: tuple[Contrast, TrainingVariance]) -> pd.DataFrame:
+        contrast, known = pair
         scores = combine(contrast.coefficients, load)
         head = {"contrast": contrast.name, "scope": contrast.scope, "family": contrast.family}
-        rows.append(_rows(design, contrast, scores, known, margins, level).assign(**head))
-    table = pd.concat(rows, ignore_index=True)
+        return _rows(design, contrast, scores, known, margins, level).assign(**head)
+
+    pairs = zip(contrasts, training, strict=True)
+    table = pd.concat(compute_each(rows_of, pairs, processes), ignore_index=True)
     for source, target in (("p_value", "p_holm"), ("p_equivalence", "p_equivalence_holm")):
         table[target] = table.groupby(["family", "metric"])[source].transform(holm)
     table["verdict"] = verdicts(table["p_holm"], table["p_equivalence_holm"], 1.0 - level)
@@ -144,11 +150,14 @@ def contrasts_table(
 
 
 def contrasts_training(
-    design: Design, contrasts: Sequence[Contrast], load: Callable[[Recipe], Scores]
+    design: Design, contrasts: Sequence[Contrast], load: Callable[[Recipe], Scores], processes: int = 1
 ) -> list[TrainingVariance]:
     """Estimate the variance from training of each contrast, from all contrasts of a study together."""
-    members = [SeedScores.of(design, combine(contrast.coefficients, load)) for contrast in contrasts]
-    return training_variances(members, design.test_to_train)
+
+    def member_of(contrast: Contrast) -> SeedScores:
+        return SeedScores.of(design, combine(contrast.coefficients, load))
+
+    return training_variances(compute_each(member_of, contrasts, processes), design.test_to_train)
 
 
 def holm(p_values: pd.Series) -> np.ndarray:
@@ -201,7 +210,8 @@ def _rows(
     margins: Mapping[str, float],
     level: float,
 ) -> pd.DataFrame:
-    draws = crossed(design, scores, training, "contrast")
+    # Scores of single classes are not in the table of contrasts.
+    draws = crossed(design, scores, training, "contrast", only=SCORES)
     shown, corrected = limits(draws, level), bca(draws, level)
     seeds = [column[np.isfinite(column)] for column in scores.seeds.T]
     by_seed = [corrected_t(column, design.test_to_train, level) for column in seeds]

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 from scipy.optimize import brentq
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
-from terralucas.statistics.sampling_distribution import NODES, WEIGHTS, training_quantiles
+from terralucas.statistics.sampling_distribution import WEIGHTS, chi_square_quantiles, training_quantiles
 
 _MOST_SEEDS = 100
+# The number of chips of a study is doubled at most so often, and computed to 0.1 per cent.
+_MOST_DOUBLINGS, _DOUBLINGS_TOLERANCE = 20.0, 0.0007
 # Of a bound. Ten steps are usual; more than a hundred, if variances differ by many orders of magnitude.
 _TOLERANCE, _MOST_STEPS = 1e-12, 1000
 
@@ -114,6 +115,11 @@ def smallest_difference(spreads: Spreads, alpha: float, wanted: float = 0.8) -> 
     return float(brentq(missing, 0.0, 1000.0 * scale))
 
 
+def _surplus(spreads: Spreads, margin: float, alpha: float, wanted: float) -> float:
+    """Return how much more power than wanted the test has that has less; negative if the design does not decide."""
+    return min(power(spreads, margin, alpha), equivalence_power(spreads, margin, alpha)) - wanted
+
+
 def decides(spreads: Spreads, margin: float, alpha: float, wanted: float = 0.8) -> bool:
     """Return whether the design can decide a margin.
 
@@ -164,20 +170,18 @@ def chips_needed(spreads: Spreads, margin: float, alpha: float, wanted: float = 
         The factor; 1 if the present chips are enough; None if training alone varies too much.
     """
 
-    def with_chips(factor: float) -> Spreads:
-        return replace(spreads, chips=spreads.chips / factor, run_chips=spreads.run_chips / factor)
+    def surplus(doublings: float) -> float:
+        factor = 2.0**doublings
+        more = replace(spreads, chips=spreads.chips / factor, run_chips=spreads.run_chips / factor)
+        return _surplus(more, margin, alpha, wanted)
 
-    if decides(spreads, margin, alpha, wanted):
+    if surplus(0.0) >= 0.0:
         return 1.0
-    low, high = 1.0, 2.0
-    while not decides(with_chips(high), margin, alpha, wanted):
-        low, high = high, 2.0 * high
-        if high > 1e6:
-            return None
-    while high / low > 1.001:
-        middle = float(np.sqrt(low * high))
-        low, high = (low, middle) if decides(with_chips(middle), margin, alpha, wanted) else (middle, high)
-    return high
+    if surplus(_MOST_DOUBLINGS) < 0.0:
+        return None
+    found = float(brentq(surplus, 0.0, _MOST_DOUBLINGS, xtol=_DOUBLINGS_TOLERANCE))
+    # The other end of the tolerance, where the margin is decided for certain.
+    return float(2.0 ** (found + _DOUBLINGS_TOLERANCE))
 
 
 def _bounds(spreads: Spreads, tail: float) -> tuple[np.ndarray, float]:
@@ -193,14 +197,18 @@ def _bounds(spreads: Spreads, tail: float) -> tuple[np.ndarray, float]:
         (60,) bounds, at the nodes of the quadrature over s², and the true standard deviation of the estimate.
     """
     free = spreads.freedom
-    observed = (spreads.training + spreads.run_chips) * stats.chi2.ppf(NODES, free) / free
+    observed = (spreads.training + spreads.run_chips) * chi_square_quantiles(free) / free
     part = spreads.overlap * training_quantiles(observed[:, None], spreads.run_chips, free)
     deviations = np.sqrt(spreads.chips + part)
     # Without any variance no estimate but 0 is possible, so that the bound is 0.
     weights = np.where(deviations > 0, WEIGHTS, 0.0)
     deviations = np.where(deviations > 0, deviations, 1.0)
-    # Newton's method: the p value falls with x and is convex above 0, so that the steps from 0 never pass the bound.
-    bounds = np.zeros(len(observed))
+    # Newton's method: the p value falls with x and is convex above 0, so that steps from below never pass the bound. It
+    # is above the bound of a normal distribution with the smallest of the deviations.
+    total = weights.sum(axis=1)
+    smallest = np.where(weights > 0, deviations, np.inf).min(axis=1)
+    lowest = -ndtri(np.divide(tail, total, out=np.full_like(total, 0.5), where=total > 2.0 * tail))
+    bounds = np.where(lowest > 0, lowest * np.where(np.isfinite(smallest), smallest, 0.0), 0.0)
     for _ in range(_MOST_STEPS):
         scaled = bounds[:, None] / deviations
         missing = (weights * ndtr(-scaled)).sum(axis=1) - tail

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -132,7 +132,16 @@ def training_quantiles(
     Returns:
         (..., K) quantiles, in descending order for ascending shares.
     """
-    return np.maximum(between * free / chi2.ppf(shares, free) - from_chips, 0.0)
+    quantiles = chi_square_quantiles(free) if shares is NODES else chi2.ppf(shares, free)
+    return np.maximum(between * free / quantiles - from_chips, 0.0)
+
+
+@lru_cache(maxsize=4096)
+def chi_square_quantiles(free: float) -> np.ndarray:
+    """Return the quantiles of χ² at the nodes of the quadrature; the recipes of a study have few degrees of freedom."""
+    quantiles = chi2.ppf(NODES, free)
+    quantiles.flags.writeable = False
+    return quantiles
 
 
 def _means_of_equal_parts(draws: np.ndarray) -> np.ndarray:

@@ -19,9 +19,10 @@ import pandas as pd
 from terralucas.errors import StudyError
 from terralucas.statistics.contrasts import Contrast, contrasts_training
 from terralucas.statistics.crossed_interval import crossed, limits
-from terralucas.statistics.resampling import Design, Scores, combine, make_design, score_recipes
+from terralucas.statistics.resampling import Design, Scores, combine, make_design
 from terralucas.statistics.run_predictions import Part
-from terralucas.statistics.training_variance import SeedScores, TrainingVariance, training_variances
+from terralucas.statistics.scored_recipes import score_to_files, scores_loader
+from terralucas.statistics.training_variance import TrainingVariance, training_variances
 from terralucas.tables.scores import MAIN_SCORES, score_of
 from terralucas.tables.vocabulary import AVERAGED, RECIPE, Recipe
 
@@ -45,6 +46,7 @@ def spatial_table(
     draws: int,
     seed: int,
     folder: Path,
+    processes: int = 1,
 ) -> pd.DataFrame:
     """Compute intervals of recipes and of averaged contrasts in the main scores, for each size of the blocks.
 
@@ -60,6 +62,7 @@ def spatial_table(
         draws: number of bootstrap draws; at most `MOST_DRAWS` are used.
         seed: seed of the resampling.
         folder: folder for the resampled scores; it can be deleted afterwards.
+        processes: number of processes that compute.
 
     Returns:
         One row for each recipe (its names in the columns of RECIPE, an empty contrast) or contrast (empty names of the
@@ -67,20 +70,12 @@ def spatial_table(
     """
     rows: list[dict[str, Any]] = []
     contrasts = [contrast for contrast in asked if contrast.family == AVERAGED]
-    paths = {recipe: folder / f"{number}.npz" for number, recipe in enumerate(recipes)}
-
-    def load_scores(recipe: Recipe) -> Scores:
-        return Scores.load(paths[recipe])
-
+    load_scores = scores_loader(recipes, folder)
     for block_km, groups in blocks.items():
         design = _design_with_blocks(load(recipes[0]), n_classes, test_to_train, groups)
         if design is None:
             continue
-        known = []
-        scored = score_recipes(design, map(load, recipes), min(draws, MOST_DRAWS), seed)
-        for recipe, scores in zip(recipes, scored, strict=True):
-            scores.save(paths[recipe])
-            known.append(SeedScores.of(design, scores))
+        known = score_to_files(design, recipes, load, min(draws, MOST_DRAWS), seed, folder, processes)
         size = {"block_km": block_km, "n_blocks": int(design.strata.sum())}
         for recipe, training in zip(recipes, training_variances(known, test_to_train), strict=True):
             names = {**dict(zip(RECIPE, recipe, strict=True)), "contrast": ""}

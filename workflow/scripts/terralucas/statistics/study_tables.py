@@ -26,6 +26,7 @@ def study_tables(
     question: Question,
     is_holdout: bool,
     blocks: Mapping[float, np.ndarray] | None = None,
+    processes: int = 1,
 ) -> dict[str, pd.DataFrame]:
     """Compute the tables of runs, recipes, controls, contrasts and classes.
 
@@ -39,6 +40,7 @@ def study_tables(
         question: the question of the study.
         is_holdout: whether all seeds share one split.
         blocks: side in km → (n,) block of each chip, for the spatial intervals; none without places.
+        processes: number of processes that compute.
 
     Returns:
         Tables by the names of their files.
@@ -71,6 +73,7 @@ def study_tables(
             question,
             Path(folder),
             blocks,
+            processes,
         )
     return tables | {
         "runs": run_tables.runs_table(statuses, results),
