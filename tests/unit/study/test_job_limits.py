@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from terralucas.errors import StudyError
 from terralucas.study.job_limits import (
     Workload,
     dataset_size,
@@ -89,3 +91,11 @@ def test_the_size_of_an_index_is_read_and_a_new_one_noticed(tmp_path):
     for chips, side in ((3, 120), (5, 224)):
         pq.write_table(pa.table({"height": [side] * chips, "width": [side] * chips}), index)
         assert dataset_size(index) == (chips, side)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1"])
+def test_an_index_that_is_damaged_is_named(tmp_path, content):
+    index = tmp_path / "chips.parquet"
+    index.write_bytes(content)
+    with pytest.raises(StudyError, match=r"chips.parquet cannot be read[\s\S]*delete it and start"):
+        dataset_size(index)

@@ -15,6 +15,7 @@ from typing import Any
 
 from terralucas.backbones.feature_kinds import is_pooled, layers_of
 from terralucas.backbones.sizes import DEPTH, PARAMETERS_M, WIDTH, model_size, tokens_per_side
+from terralucas.errors import StudyError
 
 # Operations per second. For a core: a third of the measured speed of float32 matrix products on a recent server
 # (60 × 10⁹). For a GPU: less than a tenth of the speed in data sheets for 16-bit arithmetic (not measured).
@@ -33,16 +34,29 @@ _LUCAS_ITALY_SIZE = (1994, 224)
 
 
 def dataset_size(index: Path) -> tuple[int, int]:
-    """Return the number of chips in an index and their side in pixels; without an index, those of LUCAS Italy."""
+    """Return the number of chips in an index and their side in pixels; without an index, those of LUCAS Italy.
+
+    Raises:
+        StudyError: the index cannot be read.
+    """
     return _read_size(index, index.stat().st_mtime_ns) if index.is_file() else _LUCAS_ITALY_SIZE
 
 
 @lru_cache
 def _read_size(index: Path, _state: int) -> tuple[int, int]:
+    from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
-    heights = ParquetFile(index).read(columns=["height"])["height"]
-    return len(heights), heights[0].as_py()
+    try:
+        heights = ParquetFile(index).read(columns=["height"])["height"]
+        return len(heights), heights[0].as_py()
+    except (ArrowException, IndexError) as error:
+        raise StudyError(
+            f"The index of the chips {index} cannot be read.",
+            found=str(error).splitlines()[0],
+            expected="the file that the study wrote",
+            remedy="delete it and start the study again; the chips are read again, and finished runs are kept",
+        ) from error
 
 
 @dataclass(frozen=True)
