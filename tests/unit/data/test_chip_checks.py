@@ -110,6 +110,47 @@ def test_copies_in_two_classes_are_all_dropped(root, way):
     assert "same pixels as four (2/four.tif), which has the label '2' and not '1'" in message
 
 
+# The seven flips and rotations of a square, as programs for augmentation write them.
+TURNS = {
+    "fliplr": lambda values: values[:, :, ::-1],
+    "flipud": lambda values: values[:, ::-1],
+    "rot90": lambda values: np.rot90(values, 1, axes=(1, 2)),
+    "rot180": lambda values: values[:, ::-1, ::-1],
+    "rot270": lambda values: np.rot90(values, 3, axes=(1, 2)),
+    "transpose": lambda values: values.swapaxes(1, 2),
+    "transverse": lambda values: values[:, ::-1, ::-1].swapaxes(1, 2),
+}
+
+
+@pytest.mark.parametrize("way", TURNS)
+def test_a_flipped_or_rotated_copy_is_the_same_chip(root, way):
+    write_tif(root / f"1/4_{way}.tif", TURNS[way](dn(4)))
+    assert dropped(root) == {"duplicate_content": [f"4_{way}"]}
+    assert f"4_{way} (1/4_{way}.tif): duplicate_content: has the same pixels as 4 (1/4.tif), flipped or" in message_of(
+        root
+    )
+    shutil.move(root / f"1/4_{way}.tif", root / f"2/4_{way}.tif")
+    assert dropped(root) == {"conflicting_labels": ["4", f"4_{way}"]}
+
+
+def test_a_symmetrical_chip_is_no_copy_and_its_copy_is_called_no_flip(root):
+    left = dn(20)[:, :, : SIDE // 2]
+    symmetrical = np.concatenate([left, left[:, :, ::-1]], axis=2)
+    write_tif(root / "1/symmetrical.tif", symmetrical)
+    assert dropped(root) == {}
+    write_tif(root / "1/symmetrical too.tif", symmetrical)
+    assert dropped(root) == {"duplicate_content": ["symmetrical too"]}
+    assert "same pixels as symmetrical (1/symmetrical.tif); expected" in message_of(root)
+
+
+def test_flipped_copies_with_missing_pixels_are_found(root):
+    values = dn(4)
+    values[:, :3], values[:, :, 5] = 0, 0
+    write_tif(chip_path(root, 4), values, nodata=0)
+    write_tif(root / "1/4_flip.tif", values[:, :, ::-1], nodata=0)
+    assert dropped(root) == {"duplicate_content": ["4_flip"]}
+
+
 def test_a_copy_of_every_chip_is_found(root):
     for file in sorted(root.glob("*/*.tif")):
         shutil.copyfile(file, file.with_name(f"{file.stem} (1).tif"))
@@ -140,7 +181,7 @@ def test_copies_are_found_in_time_that_grows_with_their_number():
     row = {"height": 32, "width": 32, "band_mean": [0.1] * 6, "file": "f"}
     chips = [
         CheckedChip(
-            row | {"point_id": str(n), "label": n == 99_999, "class_code": "a"}, "uint16", (), b"same", True, 0.0, ()
+            row | {"point_id": str(n), "label": n == 99_999, "class_code": "a"}, "uint16", (), b"same", 0, True, 0.0, ()
         )
         for n in range(100_000)
     ]
@@ -487,7 +528,7 @@ def test_an_offset_in_any_class_of_real_chips_is_found_and_in_none_without_it(re
     files = sorted(real.glob("*/*.tif"))
     darkest = {file: measure_darkest(read_chip(file, spec), np.ones((6, 64, 64), dtype=bool)) for file in files}
     chips = [
-        CheckedChip({"class_code": file.parent.name}, "uint16", (), b"", True, value, ())
+        CheckedChip({"class_code": file.parent.name}, "uint16", (), b"", 0, True, value, ())
         for file, value in darkest.items()
     ]
     assert check_class_offsets(chips, spec) == {}

@@ -40,7 +40,9 @@ class CheckedChip:
         row: the row of the chip in the index.
         dtype: type of the values in the file.
         scaling: scale and offset of each band in the file.
-        pixels: digest of the decoded values, equal for chips with the same pixels in other files.
+        pixels: digest of the decoded values, equal for chips with the same pixels in other files, also if they are
+            flipped or rotated by quarter turns.
+        orientation: number, 0 to 7, of the flip and rotation that `pixels` is of; it tells flipped copies from others.
         has_place: whether the file says where on Earth it lies.
         darkest: reflectance below which the darkest band of a pixel is in 1 % of the pixels.
         equal_bands: positions of each two bands that are equal in every pixel.
@@ -50,6 +52,7 @@ class CheckedChip:
     dtype: str
     scaling: tuple[tuple[float, float], ...]
     pixels: bytes
+    orientation: int
     has_place: bool
     darkest: float
     equal_bands: tuple[tuple[int, int], ...]
@@ -187,9 +190,23 @@ def measure_darkest(values: np.ndarray, valid: np.ndarray) -> float:
     return float(np.quantile(darkest[np.isfinite(darkest)], 0.01))
 
 
-def hash_pixels(values: np.ndarray) -> bytes:
-    """Return a digest of the shape and the values of a decoded chip; missing pixels are alike, however written."""
-    return hashlib.sha256(repr(values.shape).encode() + np.ascontiguousarray(values).tobytes()).digest()
+def hash_pixels(values: np.ndarray) -> tuple[bytes, int]:
+    """Return a digest of a decoded chip that is the same for its eight orientations, and the number of the hashed one.
+
+    The orientations are those of a square: four quarter turns, each flipped or not. The one with the smallest first
+    row is hashed, so that mostly a single one is. Missing pixels are alike, however the file writes them.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels.
+    """
+    orientations = [np.rot90(side, turns, axes=(1, 2)) for side in (values, values[:, :, ::-1]) for turns in range(4)]
+    first_rows = [orientation[:, 0].tobytes() for orientation in orientations]
+    smallest = min(first_rows)
+    return min(
+        (hashlib.sha256(repr(orientation.shape).encode() + orientation.tobytes()).digest(), number)
+        for number, (orientation, first_row) in enumerate(zip(orientations, first_rows, strict=True))
+        if first_row == smallest
+    )
 
 
 def compare_chips(
@@ -305,7 +322,7 @@ def _check_brightness(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[P
 
 
 def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
-    """Return the problem of each chip whose pixels another chip has.
+    """Return the problem of each chip whose pixels another chip has, in the same orientation or flipped or rotated.
 
     If the labels of the copies differ, none of them can be used, because nothing says which label is right. Otherwise
     one copy has no problem: one whose file says where it lies, and of these the one with the shortest id, because
@@ -327,15 +344,19 @@ def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Pr
         first, others = kept[chip.pixels], by_label[chip.pixels]
         if len(others) > 1:
             other = next(other for other in others if other.row["label"] != chip.row["label"])
-            message = f"has the same pixels as {_name(other)}, which has the label {other.row['class_code']!r}"
+            message = f"has the same pixels as {_name(other)}{_turned(chip, other)}, which has the label {other.row['class_code']!r}"
             message += f" and not {chip.row['class_code']!r}; expected one label"
             problems.append(_problem(chip, "conflicting_labels", message))
         elif chip is not first:
-            message = f"has the same pixels as {_name(first)}; expected one file of each chip"
+            message = f"has the same pixels as {_name(first)}{_turned(chip, first)}; expected one file of each chip"
             problems.append(_problem(chip, "duplicate_content", message))
         else:
             problems.append(None)
     return problems
+
+
+def _turned(chip: CheckedChip, other: CheckedChip) -> str:
+    return "" if chip.orientation == other.orientation else ", flipped or rotated"
 
 
 def _name(chip: CheckedChip) -> str:

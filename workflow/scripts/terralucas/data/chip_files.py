@@ -69,8 +69,9 @@ REMEDIES = {
     "dataset.checks.allow_constant_bands: true",
     "equal_bands": "export the chips again with the right file or layer for each band, or set "
     "dataset.checks.allow_equal_bands: true if one band stands for another on purpose",
-    "duplicate_content": "keep one file of each chip; a copy among the test chips of a chip that is trained on makes "
-    "every score too high",
+    "duplicate_content": "keep one file of each chip, and remove flipped or rotated copies "
+    "(training.end_to_end.augmentation makes such copies of training chips alone); a copy among the test chips of a "
+    "chip that is trained on makes every score too high",
     "conflicting_labels": "find out which label is right, and remove the other copies of the chip",
 }
 

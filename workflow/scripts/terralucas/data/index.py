@@ -199,7 +199,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         row,
         decoded.dtype,
         decoded.scaling,
-        hash_pixels(values),
+        *hash_pixels(values),
         decoded.centre is not None,
         measure_darkest(values, valid),
         find_equal_bands(values),
