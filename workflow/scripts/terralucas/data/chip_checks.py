@@ -344,8 +344,8 @@ def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Pr
         first, others = kept[chip.pixels], by_label[chip.pixels]
         if len(others) > 1:
             other = next(other for other in others if other.row["label"] != chip.row["label"])
-            message = f"has the same pixels as {_name(other)}{_turned(chip, other)}, which has the label {other.row['class_code']!r}"
-            message += f" and not {chip.row['class_code']!r}; expected one label"
+            message = f"has the same pixels as {_name(other)}{_turned(chip, other)}, which has the label"
+            message += f" {other.row['class_code']!r} and not {chip.row['class_code']!r}; expected one label"
             problems.append(_problem(chip, "conflicting_labels", message))
         elif chip is not first:
             message = f"has the same pixels as {_name(first)}{_turned(chip, first)}; expected one file of each chip"
