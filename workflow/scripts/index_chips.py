@@ -26,6 +26,8 @@ with job(snakemake):
     )
     if report["n_dropped"]:
         progress.info(f"Dropped {report['n_dropped']} of {report['n_found']} chips: see {snakemake.output.report}")
+    for notice in report["notices"]:
+        progress.warning(f"Please check: {notice}")
     write_index(table, report, Path(snakemake.output.chips), Path(snakemake.output.report))
     source_files, labels = map(Path, params.records)
     write_record(labels, params.classes, report["class_by_text"])

@@ -181,7 +181,7 @@ def test_copies_are_found_in_time_that_grows_with_their_number():
     row = {"height": 32, "width": 32, "band_mean": [0.1] * 6, "file": "f"}
     chips = [
         CheckedChip(
-            row | {"point_id": str(n), "label": n == 99_999, "class_code": "a"}, "uint16", (), b"same", 0, True, 0.0, ()
+            row | {"point_id": str(n), "label": n == 99_999, "class_code": "a"}, "uint16", (), b"same", 0, None, 0.0, ()
         )
         for n in range(100_000)
     ]
@@ -472,6 +472,67 @@ def test_an_offset_with_its_tag_is_none(root):
     assert index(root)[1]["bright_classes"] == {}
 
 
+# The size of a pixel on the ground.
+
+WITHOUT_PLACE = {"crs": None, "transform": None}
+
+
+def place_at(numbers: Iterable[int], root: Path, **place) -> None:
+    for number in numbers:
+        write_tif(chip_path(root, number), dn(number), **place)
+
+
+def pixels_of(side: float, crs: str = "EPSG:32632", x: float = 500_000, y: float = 5_000_000) -> dict:
+    return {"crs": crs, "transform": rasterio.Affine(side, 0, x, 0, -side, y)}
+
+
+def test_pixels_of_another_size_than_configured_stop_the_study(root):
+    place_at(range(NUMBER), root, **pixels_of(30))
+    for on_invalid in ("error", "drop"):
+        message = message_of(root, on_invalid=on_invalid)
+        assert "another size on the ground than dataset.pixel_size_m says" in message
+        assert "30 m by the georeference of 10 chips" in message
+        assert "set dataset.pixel_size_m: 30" in message
+    assert dropped(root, pixel_size_m=30) == {}
+
+
+def test_one_class_with_larger_pixels_than_the_others(root):
+    place_at(range(0, 6, 2), root, **pixels_of(20))
+    assert dropped(root) == {"pixel_size": ["0", "2", "4"]}
+    assert "0 (1/0.tif): pixel_size: has pixels of 20 m on the ground; expected 10 m (dataset.pix" in message_of(root)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        # A degree of longitude is shorter than one of latitude; Mercator stretches both by 1.41 at 45 degrees.
+        pixels_of(10 / 111_320, "EPSG:4326", 9.0, 45.0),
+        pixels_of(10, "EPSG:3857", 1_001_875, 5_621_521),
+    ],
+    ids=["degrees", "web Mercator"],
+)
+def test_projections_that_stretch_lengths_are_a_notice(root, place):
+    place_at(range(NUMBER), root, **place)
+    _, report = index(root)
+    assert len(report["notices"]) == 1
+    assert "on the ground by their georeference, and dataset.pixel_size_m is 10" in report["notices"][0]
+    assert "set dataset.pixel_size_m: 10" in message_of(root, pixel_size_m=30)
+
+
+def test_chips_without_a_georeference_may_have_any_size(root):
+    place_at(range(NUMBER), root, **WITHOUT_PLACE)
+    _, report = index(root, pixel_size_m=250)
+    assert (report["pixel_sizes"], report["notices"]) == (None, [])
+    assert report["places"] == {"from": "files", "chips": 0}
+
+
+def test_pixels_of_the_configured_size_are_no_notice(root):
+    _, report = index(root)
+    assert report["notices"] == []
+    assert report["pixel_sizes"]["chips"] == NUMBER
+    assert report["pixel_sizes"]["median_m"] == pytest.approx(10, rel=1e-3)
+
+
 # Real Sentinel-2 chips, which describe their bands (blue_B02, ...).
 
 REAL_BANDS = ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
@@ -493,6 +554,7 @@ def of_real(root: Path, **changes):
 @needs_real_chips
 def test_real_chips_pass_and_are_no_copies_of_each_other(real):
     assert dropped(real, **of_real(real)) == {}
+    assert index(real, **of_real(real))[1]["notices"] == []
 
 
 @needs_real_chips
@@ -528,7 +590,7 @@ def test_an_offset_in_any_class_of_real_chips_is_found_and_in_none_without_it(re
     files = sorted(real.glob("*/*.tif"))
     darkest = {file: measure_darkest(read_chip(file, spec), np.ones((6, 64, 64), dtype=bool)) for file in files}
     chips = [
-        CheckedChip({"class_code": file.parent.name}, "uint16", (), b"", 0, True, value, ())
+        CheckedChip({"class_code": file.parent.name}, "uint16", (), b"", 0, None, value, ())
         for file, value in darkest.items()
     ]
     assert check_class_offsets(chips, spec) == {}

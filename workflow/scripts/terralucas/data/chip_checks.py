@@ -18,6 +18,8 @@ from terralucas.data.chip_files import REMEDIES, Chip, ChipError
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
+from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size
+from terralucas.data.places import Ground
 from terralucas.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ class CheckedChip:
         pixels: digest of the decoded values, equal for chips with the same pixels in other files, also if they are
             flipped or rotated by quarter turns.
         orientation: number, 0 to 7, of the flip and rotation that `pixels` is of; it tells flipped copies from others.
-        has_place: whether the file says where on Earth it lies.
+        ground: what the georeference of the file says; None without one.
         darkest: reflectance below which the darkest band of a pixel is in 1 % of the pixels.
         equal_bands: positions of each two bands that are equal in every pixel.
     """
@@ -53,7 +55,7 @@ class CheckedChip:
     scaling: tuple[tuple[float, float], ...]
     pixels: bytes
     orientation: int
-    has_place: bool
+    ground: Ground | None
     darkest: float
     equal_bands: tuple[tuple[int, int], ...]
 
@@ -212,7 +214,7 @@ def hash_pixels(values: np.ndarray) -> tuple[bytes, int]:
 def compare_chips(
     chips: Sequence[CheckedChip], spec: DatasetSpec
 ) -> tuple[list[CheckedChip], list[Problem], int | None]:
-    """Compare size, type, brightness and pixels of each chip with those of the other chips.
+    """Compare size, size on the ground, type, brightness and pixels of each chip with those of the other chips.
 
     Args:
         chips: the chips that passed their own checks, in the order of the index.
@@ -224,8 +226,14 @@ def compare_chips(
     """
     size = _chip_size(chips, spec)
     left, problems = list(chips), list[Problem]()
-    checks = (partial(_check_sizes, size=size), _check_dtypes, _check_equal_bands, _check_brightness, _find_duplicates)
-    for check in checks:
+    for check in (
+        partial(_check_sizes, size=size),
+        _check_dtypes,
+        _check_pixel_sizes,
+        _check_equal_bands,
+        _check_brightness,
+        _find_duplicates,
+    ):
         outcomes = check(left, spec)
         problems += [problem for problem in outcomes if problem is not None]
         left = [chip for chip, problem in zip(left, outcomes, strict=True) if problem is None]
@@ -268,6 +276,28 @@ def _check_dtypes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Probl
         if chip.dtype != most[0][0]
         else None
         for chip in chips
+    ]
+
+
+def _check_pixel_sizes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip whose pixels have another size than `dataset.pixel_size_m`, or None.
+
+    Raises:
+        StudyError: more than half of the chips with a georeference have another size.
+    """
+    is_wrong = [
+        chip.ground is not None and not is_pixel_size(chip.ground.pixel_m, chip.ground.nominal_m, spec.pixel_size_m)
+        for chip in chips
+    ]
+    record = describe_pixel_sizes([chip.ground for chip in chips])
+    if record is not None and sum(is_wrong) > record["chips"] / 2:
+        refuse_pixel_size(record, spec.pixel_size_m)
+    expected = f"expected {spec.pixel_size_m:g} m (dataset.pixel_size_m)"
+    return [
+        _problem(chip, "pixel_size", f"has pixels of {chip.ground.pixel_m:.3g} m on the ground; {expected}")
+        if wrong and chip.ground is not None
+        else None
+        for chip, wrong in zip(chips, is_wrong, strict=True)
     ]
 
 
@@ -336,7 +366,7 @@ def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Pr
         pixels: list({chip.row["label"]: chip for chip in reversed(group)}.values()) for pixels, group in groups.items()
     }
     kept = {
-        pixels: min(group, key=lambda chip: (not chip.has_place, len(chip.row["point_id"])))
+        pixels: min(group, key=lambda chip: (chip.ground is None, len(chip.row["point_id"])))
         for pixels, group in groups.items()
     }
     problems: list[Problem | None] = []

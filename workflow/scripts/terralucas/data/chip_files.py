@@ -60,6 +60,8 @@ REMEDIES = {
     "dataset.checks.allow_mixed_dtypes: true if the types differ on purpose",
     "scale_tags": "check dataset.unit, or correct the tags (gdal_edit.py -scale 1 -offset 0 removes them)",
     "size": "check dataset.chip_size_px, and cut all chips to one square size that is a multiple of the patch size",
+    "pixel_size": "set dataset.pixel_size_m to the size of the pixels, resample the chips to one size, or correct the "
+    "georeference of the files (gdal_edit.py -unsetgt removes it)",
     "missing_values": "check dataset.nodata, and that the chips were exported with data in every band, or raise "
     "dataset.checks.max_nodata_fraction",
     "fill": "set dataset.nodata to this value if it means missing data, or raise dataset.checks.max_fill_fraction",
@@ -108,11 +110,16 @@ class ChipContent:
 
 @dataclass(frozen=True)
 class Centre:
-    """The centre of a chip in its own coordinate reference system."""
+    """The centre of a chip in its own coordinate reference system.
+
+    `column_step` and `row_step` are the differences in x and y from one column, or row, to the next.
+    """
 
     crs: CRS
     x: float
     y: float
+    column_step: tuple[float, float]
+    row_step: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -399,7 +406,9 @@ def _bands_to_read(source: DatasetReader, spec: DatasetSpec, find_bands: FindBan
 def _find_centre(source: DatasetReader) -> Centre | None:
     if source.crs is None or source.transform.is_identity:
         return None
-    return Centre(source.crs, *(source.transform @ (source.width / 2, source.height / 2)))
+    affine = source.transform
+    x, y = affine @ (source.width / 2, source.height / 2)
+    return Centre(source.crs, x, y, (affine.a, affine.d), (affine.b, affine.e))
 
 
 def _check_tiles(source: DatasetReader) -> None:
