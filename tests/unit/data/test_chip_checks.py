@@ -181,7 +181,15 @@ def test_copies_are_found_in_time_that_grows_with_their_number():
     row = {"height": 32, "width": 32, "band_mean": [0.1] * 6, "file": "f"}
     chips = [
         CheckedChip(
-            row | {"point_id": str(n), "label": n == 99_999, "class_code": "a"}, "uint16", (), b"same", 0, None, 0.0, ()
+            row | {"point_id": str(n), "label": n == 99_999, "class_code": "a"},
+            "uint16",
+            (),
+            b"same",
+            0,
+            None,
+            0.0,
+            0.0,
+            (),
         )
         for n in range(100_000)
     ]
@@ -327,6 +335,44 @@ def test_grey_pixels_and_saturated_clouds_fill_nothing(root):
     values[:, 8:16] = 15_000  # a saturated cloud
     write_tif(chip_path(root), values)
     assert dropped(root) == {}
+    (notice,) = index(root)[1]["notices"]
+    assert notice.startswith("1 chips have one and the same bright value in every band in more than 1 %")
+    assert "25 % in 0 (1/0.tif)" in notice
+
+
+@pytest.mark.parametrize("value", [-32768, 32767, -9999])
+def test_a_value_that_no_ground_has_is_found_in_a_few_pixels(root, value):
+    for number in range(NUMBER):
+        write_tif(
+            chip_path(root, number), with_values(dn(number).astype(np.int16), (2, 0, slice(3 * (number == 5))), value)
+        )
+    assert dropped(root) == {"impossible_values": ["5"]}
+    said = f"5 (2/5.tif): impossible_values: has the value {value}, which no ground has, in 3 of its pixels"
+    assert said in message_of(root)
+    assert f"set dataset.nodata: {value}" in message_of(root)
+    assert dropped(root, nodata=value) == {}
+
+
+@pytest.mark.parametrize("value", [65535, 1e20, -3.4028235e38, 9.96921e36, -9999])
+def test_a_value_that_no_reflectance_can_be(root, value):
+    for number in range(NUMBER):
+        write_tif(
+            chip_path(root, number), with_values(pixels(number), (slice(None), 0, slice(9 * (number == 5))), value)
+        )
+    assert dropped(root, unit="reflectance") == {"impossible_values": ["5"]}
+    assert dropped(root, unit="reflectance", nodata=value) == {}
+
+
+def test_glint_is_brighter_than_any_ground_but_no_missing_data(root):
+    write_tif(chip_path(root), with_values(dn(0), (slice(None), 0, slice(9)), 30_000))
+    assert dropped(root) == {}
+
+
+def test_a_patch_of_one_value_in_every_band_is_missing_data(root):
+    write_tif(chip_path(root), with_values(dn(0), (slice(None), slice(11)), 1000))
+    assert dropped(root) == {"fill": ["0"]}
+    assert "has the value 1000 in every band in 34.38 % of its pixels" in message_of(root)
+    assert dropped(root, nodata=1000) == {}
 
 
 # Other scales and types.
@@ -590,7 +636,7 @@ def test_an_offset_in_any_class_of_real_chips_is_found_and_in_none_without_it(re
     files = sorted(real.glob("*/*.tif"))
     darkest = {file: measure_darkest(read_chip(file, spec), np.ones((6, 64, 64), dtype=bool)) for file in files}
     chips = [
-        CheckedChip({"class_code": file.parent.name}, "uint16", (), b"", 0, None, value, ())
+        CheckedChip({"class_code": file.parent.name}, "uint16", (), b"", 0, None, 0.0, value, ())
         for file, value in darkest.items()
     ]
     assert check_class_offsets(chips, spec) == {}

@@ -216,7 +216,8 @@ def test_the_dataset_is_that_of_the_reports_of_retrieval_and_check():
     assert context_of().dataset == {
         "name": "lucas-italy", "source": "gdrive: file 1oaY", "sha256": "ab" * 32, "n_chips": 1990,
         "dropped": "4 (3 × duplicate content, 1 × size)",
-        "chip size": "224 × 224 px", "pixel on the ground": "30 m", "places": "none", "bands": "RED, NIR_BROAD", "unit": "reflectance",
+        "chip size": "224 × 224 px", "pixel on the ground": "30 m", "places": "none",
+        "bands": "RED, NIR_BROAD", "unit": "reflectance",
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from terralucas.data.band_names import find_contradiction
-from terralucas.data.chip_files import REMEDIES, Chip, ChipError
+from terralucas.data.chip_files import REFLECTANCE_RANGE, REMEDIES, Chip, ChipError
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
@@ -24,8 +24,6 @@ from terralucas.errors import StudyError
 
 logger = logging.getLogger(__name__)
 
-# Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
-REFLECTANCE_RANGE = (-0.2, 2.0)
 MAX_SHARE_OUTSIDE = 0.01
 # Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000. Almost every chip has shadow, water or dense
 # vegetation, which is darker than this offset in red or SWIR; a little less, because such pixels can be below 0.
@@ -46,6 +44,7 @@ class CheckedChip:
             flipped or rotated by quarter turns.
         orientation: number, 0 to 7, of the flip and rotation that `pixels` is of; it tells flipped copies from others.
         ground: what the georeference of the file says; None without one.
+        saturated: share of the pixels that have one and the same value in every band, as in saturated clouds.
         darkest: reflectance below which the darkest band of a pixel is in 1 % of the pixels.
         equal_bands: positions of each two bands that are equal in every pixel.
     """
@@ -56,6 +55,7 @@ class CheckedChip:
     pixels: bytes
     orientation: int
     ground: Ground | None
+    saturated: float
     darkest: float
     equal_bands: tuple[tuple[int, int], ...]
 
@@ -77,6 +77,7 @@ def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         raise ChipError("dtype", f"{message}; expected DN (reflectance x {DN_PER_REFLECTANCE:,}), which need 16 bits")
     _check_missing(chip, valid, spec)
     _check_range(chip, valid, spec)
+    _check_impossible(chip)
     _check_variation(chip, valid, spec)
 
 
@@ -107,7 +108,7 @@ def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         )
     # Reflectance read as DN would be 0..2 of 10,000: inside the range, but darker than any surface. So would
     # reflectance that a scale tag scales a second time.
-    magnitude = np.abs(present) * DN_PER_REFLECTANCE
+    magnitude = np.abs(present, dtype=np.float64) * DN_PER_REFLECTANCE
     is_scaled = any(factors != (1.0, 0.0) for factors in chip.scaling)
     if (spec.unit == "dn" or is_scaled) and magnitude.max() > 0 and np.mean(magnitude > high) < MAX_SHARE_OUTSIDE:
         if spec.unit == "dn":
@@ -136,6 +137,16 @@ def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> str:
     return "they look like percent or 8-bit values; expected reflectance (0..1)"
 
 
+def _check_impossible(chip: Chip) -> None:
+    """Raise a ChipError if any pixel has a value that no ground has: a few such pixels shift all statistics."""
+    if chip.impossible_value is not None:
+        raise ChipError(
+            "impossible_values",
+            f"has the value {chip.impossible_value:.9g}, which no ground has, in {chip.impossible_pixels} of its "
+            f"pixels; it seems to mean missing data: set dataset.nodata: {chip.impossible_value:.9g}",
+        )
+
+
 def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     """Raise a ChipError if a chip or a band has only one value, or if one value fills many pixels."""
     scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
@@ -149,8 +160,14 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         raise ChipError("constant", f"has one value everywhere in band {values}; expected values that vary")
     limit = spec.checks.max_fill_fraction
     if chip.fill_fraction > limit:
-        found = f"has the value {chip.fill_value:g} in every band in {_percent(chip.fill_fraction)} of its pixels"
-        raise ChipError("fill", f"{found}; expected at most {_percent(limit)}, because this usually means missing data")
+        raise _fill_error(chip.fill_value, chip.fill_fraction, limit)
+    if chip.patch_fraction > limit and not chip.patch_may_be_cloud:
+        raise _fill_error(chip.patch_value, chip.patch_fraction, limit)
+
+
+def _fill_error(value: float | None, share: float, limit: float) -> ChipError:
+    found = f"has the value {value:g} in every band in {_percent(share)} of its pixels"
+    return ChipError("fill", f"{found}; expected at most {_percent(limit)}, because this usually means missing data")
 
 
 def _percent(share: float) -> str:
@@ -422,6 +439,20 @@ def check_dataset_brightness(rows: Sequence[dict[str, Any]], spec: DatasetSpec) 
         expected=f"at least {limit:g} times (dataset.checks.min_dataset_brightness) in some band",
         remedy="check dataset.unit: dn is reflectance × 10,000, and chips of reflectance × 1,000 need a scale tag of "
         "0.001 and unit: reflectance; lower the limit if the chips are really that dark",
+    )
+
+
+def describe_saturated(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Return a sentence about chips with patches that are saturated clouds or missing data; None without any."""
+    limit = spec.checks.max_fill_fraction
+    found = [chip for chip in chips if chip.saturated > limit]
+    if not found:
+        return None
+    worst = max(found, key=lambda chip: chip.saturated)
+    return (
+        f"{len(found)} chips have one and the same bright value in every band in more than {_percent(limit)} of "
+        f"their pixels ({_percent(worst.saturated)} in {_name(worst)}): saturated clouds, or "
+        "missing data that dataset.nodata does not name"
     )
 
 

@@ -27,6 +27,16 @@ from terralucas.files import sha256_of_json
 
 # Function that finds the positions of bands from the descriptions of all bands of a file (None without one).
 FindBands = Callable[[tuple[str | None, ...]], Sequence[int]]
+# Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
+REFLECTANCE_RANGE = (-0.2, 2.0)
+# Sun glint can be brighter than that, but neither as bright as this, nor in exactly the values that programs write for
+# missing data: the ends of 16-bit integers, and the -9999 of GIS.
+_POSSIBLE_REFLECTANCE = (-1.0, 10.0)
+_MARKS_OF_MISSING = (-32768, -9999, 32767, 65535)
+# In fewer bands, grey ground can have one value in all of them.
+_BANDS_OF_PATCHES = 4
+# Clouds that are cut off at one value have at least this reflectance, or are the brightest pixels of their chip.
+_CLOUD_REFLECTANCE = 1.0
 # A larger image is a scene and not a chip; several of them would not fit into memory. The limit also holds for the
 # tiles inside a file, because a tile is decoded whole.
 MAX_SIDE_PX = 1024
@@ -65,6 +75,8 @@ REMEDIES = {
     "missing_values": "check dataset.nodata, and that the chips were exported with data in every band, or raise "
     "dataset.checks.max_nodata_fraction",
     "fill": "set dataset.nodata to this value if it means missing data, or raise dataset.checks.max_fill_fraction",
+    "impossible_values": "set dataset.nodata to this value, or write it into the files as their nodata value "
+    "(gdal_edit.py -a_nodata) where dataset.nodata has another one",
     "value_range": "check dataset.unit and dataset.nodata",
     "brightness": "export the chip again in dataset.unit, or lower dataset.checks.min_chip_brightness",
     "constant": "export the chip again, set dataset.nodata if its only value means missing data, or set "
@@ -134,6 +146,12 @@ class Chip:
         fill_value: the commonest of the stored values that fill pixels: pixels have it in every band, and its
             reflectance is not above 0. It usually means missing data. None without such pixels.
         fill_fraction: share of the pixels with this value, missing ones not counted.
+        impossible_value: the commonest of the stored values that no ground has; None without such a value.
+        impossible_pixels: number of the pixels that have such a value in any band.
+        patch_value: the commonest of the stored values that pixels have in every band and whose reflectance is above 0;
+            None without such pixels, and in chips of fewer than 4 bands.
+        patch_fraction: share of the pixels with this value.
+        patch_may_be_cloud: whether it is so bright that it may be a saturated cloud.
         centre: where the file says that the centre of the chip is on Earth; None if it does not.
     """
 
@@ -144,6 +162,11 @@ class Chip:
     fill_value: float | None
     fill_fraction: float
     centre: Centre | None
+    impossible_value: float | None = None
+    impossible_pixels: int = 0
+    patch_value: float | None = None
+    patch_fraction: float = 0.0
+    patch_may_be_cloud: bool = False
 
 
 def read_content(path: Path) -> ChipContent:
@@ -298,8 +321,21 @@ def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands |
         missing |= _decode_mask(content.mask, (count, *raw.shape[1:]))[[band - 1 for band in bands]]
     scaling = tuple(zip(scales, offsets, strict=True))
     values = to_reflectance(raw, missing, nodata_values, scaling, spec)
-    fill_value, fill_fraction = measure_fill(raw[0], find_alike(raw, values))
-    return Chip(values, str(raw.dtype), descriptions, scaling, fill_value, fill_fraction, centre)
+    alike = find_alike(raw, values)
+    patches = _find_patches(raw, values) & ~alike
+    patch_value, patch_fraction = measure_fill(raw[0], patches)
+    return Chip(
+        values,
+        str(raw.dtype),
+        descriptions,
+        scaling,
+        *measure_fill(raw[0], alike),
+        centre,
+        *_find_impossible(raw, values),
+        patch_value,
+        patch_fraction,
+        patch_value is not None and _may_be_cloud(values[:, patches & (raw[0] == patch_value)], values),
+    )
 
 
 def to_reflectance(
@@ -354,6 +390,32 @@ def find_alike(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
     """
     is_dark = (raw == 0) | (values <= 0)
     return np.all((raw == raw[:1]) & is_dark & np.isfinite(values), axis=0)
+
+
+def _find_patches(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return where pixels have one stored value in every band, (height, width) booleans; nowhere with few bands."""
+    if len(raw) < _BANDS_OF_PATCHES:
+        return np.zeros(raw.shape[1:], dtype=bool)
+    return np.all((raw == raw[:1]) & np.isfinite(values), axis=0)
+
+
+def _may_be_cloud(patch: np.ndarray, values: np.ndarray) -> bool:
+    """Return whether the reflectance (bands, pixels) of a patch may be that of a saturated cloud in the chip."""
+    return bool(patch.max() >= min(_CLOUD_REFLECTANCE, np.nanmax(values)))
+
+
+def _find_impossible(raw: np.ndarray, values: np.ndarray) -> tuple[float | None, int]:
+    """Return the commonest stored value that no ground has, and the number of pixels that have one in any band."""
+    low, high = REFLECTANCE_RANGE
+    is_outside = (values < low) | (values > high)
+    if not is_outside.any():
+        return None, 0
+    low, high = _POSSIBLE_REFLECTANCE
+    is_impossible = is_outside & (np.isin(raw, _MARKS_OF_MISSING) | (values < low) | (values > high))
+    found, counts = np.unique(raw[is_impossible], return_counts=True)
+    if not len(found):
+        return None, 0
+    return float(found[counts.argmax()]), int(is_impossible.any(axis=0).sum())
 
 
 def measure_fill(raw: np.ndarray, alike: np.ndarray) -> tuple[float | None, float]:

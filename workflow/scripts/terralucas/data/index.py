@@ -26,6 +26,7 @@ from terralucas.data.chip_checks import (
     check_class_offsets,
     check_dataset_brightness,
     compare_chips,
+    describe_saturated,
     find_equal_bands,
     hash_pixels,
     measure_darkest,
@@ -115,7 +116,7 @@ def index_chips(
     check_dataset_brightness(rows, spec)
     bright_classes = check_class_offsets(chips, spec)
     pixel_sizes = describe_pixel_sizes([chip.ground for chip in chips])
-    notices = [notice for notice in (check_pixel_size(pixel_sizes, spec.pixel_size_m),) if notice is not None]
+    notices = (check_pixel_size(pixel_sizes, spec.pixel_size_m), describe_saturated(chips, spec))
     report = {
         "dataset": spec.name,
         "labels_table": listing.table,
@@ -129,7 +130,7 @@ def index_chips(
         "bright_classes": bright_classes,
         "pixel_sizes": pixel_sizes,
         "places": _describe_places(rows, spec),
-        "notices": notices,
+        "notices": [notice for notice in notices if notice is not None],
         "n_found": len(rows) + len(problems),
         "n_valid": len(rows),
         "n_dropped": len(problems),
@@ -223,6 +224,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         decoded.scaling,
         *hash_pixels(values),
         ground,
+        decoded.patch_fraction if decoded.patch_may_be_cloud else 0.0,
         measure_darkest(values, valid),
         find_equal_bands(values),
     )
