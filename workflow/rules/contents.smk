@@ -1,11 +1,10 @@
 # What Snakemake compares of files that a study reads and did not make: their content, and neither times nor presence.
 from functools import cache
 
-from terralucas.contents import token_of
+from terralucas.contents import SOURCE_FILES, token_of
 from terralucas.study.class_names import classes_token
 from terralucas.study.invalid_chips import on_invalid_token
 from terralucas.study.source_files import token_of_sources, without_places
-from terralucas.data.chips_root import SOURCE_FILES
 from terralucas.backbones.weights import files_of_weights
 
 # Written by the rules that read, and no outputs: Snakemake deletes outputs before a job, which must still find the token.

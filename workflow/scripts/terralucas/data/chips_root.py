@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from terralucas.contents import read_record
+from terralucas.contents import SOURCE_FILES, read_record
 from terralucas.files import real_path
-
-# Beside the record of the retrieval: what the study has read of local sources, and where they are now.
-SOURCE_FILES = "source_files.json"
 
 
 def chips_root(retrieval: Path) -> Path:
