@@ -1,6 +1,7 @@
 """Which files of a source decide what the index of the chips is."""
 
 import json
+from unicodedata import normalize
 
 import pytest
 
@@ -38,6 +39,20 @@ def test_chips_what_lies_beside_them_and_the_table_are_read(folder):
     chips = {"forest/1.tif", "forest/1.tif.msk", "forest/1.tif.aux.xml", "water/2.TIFF"}
     assert set(files_of_source(source, FOLDERS)) == chips
     assert set(files_of_source(source, TABLE)) == {*chips, "labels.csv"}
+
+
+@pytest.mark.parametrize(("on_disk", "configured"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_table_whose_accents_are_written_otherwise_is_read(folder, on_disk, configured):
+    """macOS writes letter and accent separately."""
+    (folder / "labels.csv").rename(folder / normalize(on_disk, "étiquettes.csv"))
+    layout = TABLE | {"table": normalize(configured, "étiquettes.csv")}
+    assert normalize(on_disk, "étiquettes.csv") in files_of_source({"type": "directory", "path": str(folder)}, layout)
+
+
+def test_a_table_without_a_suffix_is_read(folder):
+    (folder / "labels.csv").rename(folder / "labels")
+    source = {"type": "directory", "path": str(folder)}
+    assert "labels" in files_of_source(source, TABLE | {"table": "labels"})
 
 
 def test_sources_that_are_away_or_remote_have_no_files(tmp_path):

@@ -19,7 +19,7 @@ from unicodedata import normalize
 
 from terralucas.data.chip_files import ChipError
 from terralucas.data.dataset import DatasetSpec, LayoutSpec, normalise_name
-from terralucas.data.folders import CHIP_SUFFIXES, Tree, walk
+from terralucas.data.folders import CHIP_SUFFIXES, Tree, is_named, walk
 from terralucas.data.label_tables import TABLE_SUFFIXES, Row, read_table, refuse_spreadsheet_ids
 from terralucas.data.places import has_columns, is_missing, locate
 from terralucas.errors import StudyError, printable
@@ -230,8 +230,7 @@ def _expected_layout(layout: LayoutSpec) -> str:
 
 def _find_table(root: Path, files: Files, spec: DatasetSpec) -> tuple[PurePosixPath, list[PurePosixPath]]:
     """Return the path of the labels table, and the folders of its identical copies."""
-    wanted = PurePosixPath(normalize("NFC", str(spec.layout.table))).parts
-    tables = [file for file in files if PurePosixPath(normalize("NFC", str(file))).parts[-len(wanted) :] == wanted]
+    tables = [file for file in files if is_named(file, str(spec.layout.table))]
     if not tables:
         others = [file for file in files if file.suffix.lower() in TABLE_SUFFIXES]
         raise StudyError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from terralucas.contents import States, read_record, token_of, write_record
 from terralucas.data.chip_files import ChipError, reduce_metadata
-from terralucas.data.folders import CHIP_SUFFIXES, list_files
+from terralucas.data.folders import CHIP_SUFFIXES, is_named, list_files
 from terralucas.files import real_path, sha256_of_file, sha256_of_json, write_text
 
 # Files beside a chip that hold its mask, or its nodata value, scale and offset.
@@ -126,9 +126,10 @@ def digest_of_file(path: Path) -> str:
 
 def _is_read(file: PurePosixPath, layout: Mapping[str, Any]) -> bool:
     """Return whether the index reads a file: a chip, what lies beside it, or the labels table."""
+    if layout["labels"] == "table" and is_named(file, layout["table"]):
+        return True
     suffixes = [suffix.lower() for suffix in file.suffixes]
     if not suffixes:
         return False
     is_sidecar = suffixes[-1] in _SIDECAR_SUFFIXES and any(suffix in CHIP_SUFFIXES for suffix in suffixes[:-1])
-    is_table = layout["labels"] == "table" and file.name == PurePosixPath(layout["table"]).name
-    return suffixes[-1] in CHIP_SUFFIXES or is_sidecar or is_table
+    return suffixes[-1] in CHIP_SUFFIXES or is_sidecar
