@@ -52,7 +52,8 @@ REMEDIES = {
     "missing_id": "give every row of the labels table an id, and check dataset.layout.id_column",
     "duplicate_label": "keep one row per chip in the labels table",
     "label_without_file": "fetch and unpack the data again if it is incomplete, check dataset.layout.id_column and "
-    "file_column, or remove the rows without a file from the labels table",
+    "file_column, write the paths of file_column relative to the table and with /, or remove the rows without a file "
+    "from the labels table",
     "duplicate_file": "keep one file per chip id, and one chip id per file",
     "file_without_label": "add the chip to the labels table or to a class folder, or remove the file",
     "unknown_label": "list every class under dataset.classes, and check dataset.layout.label_column",
