@@ -246,7 +246,7 @@ def test_places_pixel_sizes_and_notices_are_told():
         data=DATA | {"pixel_sizes": sizes, "places": {"from": "files", "chips": 90}, "notices": ["look here"]}
     ).dataset
     assert told["pixel on the ground"].endswith(" m; by the georeference of 90 chips 8.26 to 8.99 m")
-    assert told["places"] == "90 chips, by georeference of the files"
+    assert told["places"] == "90 chips, by the georeference of the files"
     assert told["please check"] == "look here"
     assert context_of().dataset["places"] == "none"
     assert "please check" not in context_of().dataset

@@ -107,7 +107,7 @@ def _places(places: Mapping[str, Any]) -> str:
     if not places["chips"]:
         return "none"
     source = {"columns": "columns of the labels table", "ids": "LUCAS ids", "files": "georeference of the files"}
-    return f"{places['chips']} chips, by {source[places['from']]}"
+    return f"{places['chips']} chips, by the {source[places['from']]}"
 
 
 def _precision(setting: str, durations: pd.DataFrame) -> str:
