@@ -169,10 +169,10 @@ def simulated_chips(root: Path, counts: Mapping[int, int], size_px: int, seed: i
             }
             with rasterio.open(folder / f"{point.point_id}.tif", "w", **profile) as file:
                 file.write(chip)
-    return read_chips(root, ITALY_BANDS, "reflectance")
+    return read_chips(root, ITALY_BANDS, "reflectance", PIXEL_M)
 
 
-def read_chips(root: Path, bands: Sequence[str], unit: str) -> ChipSet:
+def read_chips(root: Path, bands: Sequence[str], unit: str, pixel_size_m: float = 10.0) -> ChipSet:
     """Index the chips in the class folders of `root`, and split them into training and validation chips."""
     classes = sorted(path.name for path in root.iterdir() if path.is_dir())
     spec = DatasetSpec(
@@ -181,6 +181,7 @@ def read_chips(root: Path, bands: Sequence[str], unit: str) -> ChipSet:
         classes=tuple(ClassSpec(name, name) for name in classes),
         bands=tuple(bands),
         unit=unit,
+        pixel_size_m=pixel_size_m,
     )
     index, _ = index_chips(root, spec, min_chips_per_class=2, threads=1, progress=False)
     rows = [np.flatnonzero(index["label"] == label) for label in range(len(classes))]

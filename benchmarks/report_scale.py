@@ -225,6 +225,7 @@ def build_page(folder: Path, study: Study) -> None:
     scaling = [{"scale": 1.0, "offset": 0.0, "chips": n_chips, "class_counts": {}}]
     data = {"n_valid": n_chips, "n_dropped": 0, "problem_counts": {}, "left_out": {}, "chip_size_px": 224}
     data |= {"bands": list(config["dataset"]["bands"]), "unit": "reflectance", "scaling": scaling, "bright_classes": {}}
+    data |= {"pixel_sizes": None, "places": {"from": "ids", "chips": n_chips}, "notices": []}
     context = report_context(config, retrieval, data, [], {}, tables["durations"], [])
     paths = {name: folder / f"{name}.svg" for name in FIGURES}
     build_report(tables, paths, folder / "points.geojson", context, folder / "report.html")

@@ -34,7 +34,7 @@ def pixels(seed: int, shape: tuple[int, ...] = (6, SIDE, SIDE)) -> np.ndarray:
 def write_tif(path: Path, values: np.ndarray, *, mask: np.ndarray | None = None, **profile) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = values.shape
-    place = {"crs": "EPSG:3035", "transform": rasterio.Affine(30, 0, 4_592_000, 0, -30, 2_254_000)}
+    place = {"crs": "EPSG:3035", "transform": rasterio.Affine(10, 0, 4_592_000, 0, -10, 2_254_000)}
     profile = {"driver": "GTiff", "count": count, "height": height, "width": width} | place | profile
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", dtype=values.dtype, **profile) as target:
         target.write(values)

@@ -11,7 +11,7 @@ OUTSIDE_RULES = {
     # For those who use a finished study, and for `make example`.
     *("training/trained_run", "predict/__main__", "predict/command", "mapping/__main__", "data/example_chips"),
     # Records of what was read: they change no result, so that no edit of them reruns a study.
-    *("contents", "study/class_names", "study/head", "study/source_files"),
+    *("contents", "data/chips_root", "study/class_names", "study/head", "study/invalid_chips", "study/source_files"),
 }
 
 

@@ -191,6 +191,50 @@ def test_times_of_chips_files_nobody_reads_and_a_folder_that_is_away_rerun_nothi
         away.rename(chips)
 
 
+@pytest.fixture(scope="module")
+def planned_with(project, folder_study):
+    """A function that plans the study on a folder with changed keys of its dataset."""
+    _, chips, _ = folder_study
+
+    def plan(path=chips, **changes):
+        source = {"type": "directory", "path": str(path)}
+        dataset = TINY["dataset"] | {"sources": [source]} | changes
+        config = project.write_config(TINY | {"study": "folder", "dataset": dataset}, "changed")
+        return set(project.planned("--configfile", config, "--", "results/folder/splits/seed-0.csv"))
+
+    return plan
+
+
+def test_the_same_chips_at_another_path_rerun_nothing(project, folder_study, planned_with):
+    plan, chips, _ = folder_study
+    assert planned_with(f"{chips}/") == set()
+    link = chips.with_name("link")
+    link.symlink_to(chips)
+    assert planned_with(link) == set()
+    moved = chips.rename(chips.with_name("moved"))
+    try:
+        assert planned_with(moved) == set()
+        # What is made now reads the chips where they are.
+        config = ("--configfile", "config/changed.yaml", "--", "results/folder/data/packed.npy")
+        assert set(project.planned(*config)) == {"pack_chips"}
+        project.snakemake("--cores", 1, *config)
+        first = next(moved.rglob("*.tif"))
+        content = first.read_bytes()
+        first.unlink()
+        assert planned_with(moved) == CHIPS
+        first.write_bytes(content)
+        assert planned_with(moved) == set()
+        assert planned_with(chips) == CHIPS, "nothing is at this path"
+    finally:
+        moved.rename(chips)
+    assert plan() == set()
+
+
+def test_what_becomes_of_invalid_chips_reruns_nothing_where_there_are_none(planned_with):
+    assert planned_with(on_invalid="drop") == set()
+    assert "index_chips" in planned_with(nodata=-1)
+
+
 def test_another_content_of_a_chip_reruns_all_that_depends_on_it(folder_study):
     plan, chips, make = folder_study
     first = next(chips.rglob("*.tif"))

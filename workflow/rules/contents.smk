@@ -1,14 +1,16 @@
 # What Snakemake compares of files that a study reads and did not make: their content, and neither times nor presence.
 from functools import cache
 
-from terralucas.contents import token_of
+from terralucas.contents import SOURCE_FILES, token_of
 from terralucas.study.class_names import classes_token
-from terralucas.study.source_files import token_of_sources
+from terralucas.study.invalid_chips import on_invalid_token
+from terralucas.study.source_files import token_of_sources, without_places
 from terralucas.backbones.weights import files_of_weights
 
 # Written by the rules that read, and no outputs: Snakemake deletes outputs before a job, which must still find the token.
-SOURCE_FILES_RECORD = f"{RESULTS}/data/source_files.json"
+SOURCE_FILES_RECORD = f"{RESULTS}/data/{SOURCE_FILES}"
 LABELS_RECORD = f"{RESULTS}/data/labels_found.json"
+INVALID_RECORD = f"{RESULTS}/data/invalid_chips.json"
 WEIGHTS_RECORD = f"{RESULTS}/weights/{{backbone}}.files.json"
 
 
@@ -22,6 +24,12 @@ def get_sources_token():
 def get_classes_token():
     """Return the token of the classes, which stays the same if a name is corrected that is only shown."""
     return classes_token(DATASET["classes"], Path(LABELS_RECORD))
+
+
+@cache
+def get_on_invalid_token():
+    """Return the token of what becomes of invalid chips, which stays the same where there are none."""
+    return on_invalid_token(DATASET["on_invalid"], Path(INVALID_RECORD))
 
 
 @cache

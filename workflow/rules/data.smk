@@ -24,12 +24,13 @@ rule retrieve_chips:
         ),
         # Not compared, because addresses may contain passwords and Snakemake stores the parameters that it compares.
         sources=without_rerun(DATASET["sources"]),
-        tracked=sha256_of_json(DATASET["sources"]),
+        tracked=without_places(DATASET["sources"]),
         # A function, so that only jobs that need it look at all files.
         contents=lambda wildcards: get_sources_token(),
         layout=without_rerun(DATASET["layout"]),
         record=SOURCE_FILES_RECORD,
-        folder=f"{DOWNLOADS}/chips/{DATASET_FOLDER}",
+        # Its name depends on where local sources lie.
+        folder=without_rerun(f"{DOWNLOADS}/chips/{DATASET_FOLDER}"),
     message:
         "Retrieving the chips"
     script:
@@ -59,13 +60,18 @@ rule index_chips:
         code=code_fingerprint("index_chips"),
         # retrieval.json may stay the same when chips change.
         contents=lambda wildcards: get_sources_token(),
-        compared={key: value for key, value in DATASET.items() if key not in ("sources", "pixel_size_m", "classes")},
+        compared={
+            key: value
+            for key, value in DATASET.items()
+            if key not in ("sources", "pixel_size_m", "classes", "on_invalid")
+        },
+        on_invalid=lambda wildcards: get_on_invalid_token(),
         # A function: Snakemake would take braces in a list for wildcards.
         codes=lambda wildcards: [entry["code"] for entry in DATASET["classes"]],
         classes=lambda wildcards: get_classes_token(),
         dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
         sources=without_rerun(DATASET["sources"]),
-        records=[SOURCE_FILES_RECORD, LABELS_RECORD],
+        records=[SOURCE_FILES_RECORD, LABELS_RECORD, INVALID_RECORD],
         # Only for an early error; the split checks that every part has every class.
         min_chips_per_class=without_rerun(min_chips_per_class(config["split"])),
     message:

@@ -99,6 +99,7 @@ rule make_evidence:
         records=reported_run_files("run.yaml"),
         splits=expand(SPLIT, seed=GRID["seeds"]),
         chips=f"{RESULTS}/data/chips.parquet",
+        data_report=f"{RESULTS}/data/report.json",
     output:
         **declare_tables(EVIDENCE),
         points=f"{RESULTS}/maps/points.parquet",

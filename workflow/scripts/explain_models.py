@@ -1,6 +1,5 @@
 """Rule explain_models: examine which bands, and which places in a chip, the selected models' predictions rest on."""
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from _job import job
 from _offline import stay_offline
 from terralucas.data.chip_files import read_indexed_chip
+from terralucas.data.chips_root import chips_root
 from terralucas.data.index import read_index
 from terralucas.data.normalisation import merge
 from terralucas.explain.explain import explain, require_test_chips
@@ -28,7 +28,7 @@ with job(snakemake):
     require_test_chips(selected)
     index = read_index(Path(snakemake.input.chips))
     point_ids, files, checksums = (index[name].tolist() for name in ("point_id", "file", "sha256"))
-    root = Path(json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))["root"])
+    root = chips_root(Path(snakemake.input.retrieval))
     read = partial(read_indexed_chip, spec=selected.spec)
     folder = Path(params.study, "runs", *(selected.record["recipe"][name] for name in RECIPE))
     rows = {point_id: row for row, point_id in enumerate(point_ids)}

@@ -1,6 +1,5 @@
 """Rule export_models: write the selected models in formats that others can use without this project."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 from _job import job, progress
 from _offline import stay_offline
 from terralucas.data.chip_files import read_indexed_chip
+from terralucas.data.chips_root import chips_root
 from terralucas.export.export import COMPARED_CHIPS, export_models
 from terralucas.export.model_card import StudyTables
 from terralucas.predict.selected import load_selected
@@ -20,7 +20,7 @@ with job(snakemake):
     params, source = snakemake.params, snakemake.input
     selected = load_selected(Path(params.study))
     index = pq.read_table(source.chips).to_pandas()
-    root = Path(json.loads(Path(source.retrieval).read_text(encoding="utf-8"))["root"])
+    root = chips_root(Path(source.retrieval))
     rows = index.iloc[np.unique(np.linspace(0, len(index) - 1, COMPARED_CHIPS).astype(int))]
     chips = np.stack([read_indexed_chip(root / row.file, row.sha256, selected.spec) for row in rows.itertuples()])
     tables = StudyTables(*(pd.read_csv(source[name]) for name in ("summary", "per_class", "classes")))

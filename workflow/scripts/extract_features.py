@@ -13,6 +13,7 @@ from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
 from terralucas.backbones.shared_passes import keep_record, kinds_to_share, take_over
 from terralucas.data.chip_files import read_indexed_chip
+from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.normalisation import normaliser_of_index
 from terralucas.data.split_files import read_split
@@ -42,7 +43,7 @@ with job(snakemake):
         if done is None:
             backbone = build_backbone(settings["model"], settings["bands"], weights)
             dataset = ChipDataset(
-                Path(retrieval["root"]),
+                chips_root(Path(source.retrieval)),
                 files,
                 checksums,
                 partial(read_indexed_chip, spec=DatasetSpec.from_config(snakemake.params.dataset)),

@@ -5,16 +5,18 @@ from pathlib import Path
 
 from _job import job, progress
 from terralucas.contents import states_of
+from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index import index_chips, write_index
+from terralucas.study import invalid_chips
 from terralucas.study.class_names import write_record
 from terralucas.study.source_files import files_of_source, find_source, write_folder_record
 
 with job(snakemake):
     params = snakemake.params
     retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))
-    root = Path(retrieval["root"])
-    source = find_source(params.sources, retrieval["origin"]) if retrieval["source"] == "directory" else None
+    root = chips_root(Path(snakemake.input.retrieval))
+    source = find_source(params.sources, root) if retrieval["source"] == "directory" else None
     files = files_of_source(source, params.dataset["layout"]) if source else {}
     states = states_of(files)
     table, report = index_chips(
@@ -26,9 +28,12 @@ with job(snakemake):
     )
     if report["n_dropped"]:
         progress.info(f"Dropped {report['n_dropped']} of {report['n_found']} chips: see {snakemake.output.report}")
+    for notice in report["notices"]:
+        progress.warning(f"Please check: {notice}")
     write_index(table, report, Path(snakemake.output.chips), Path(snakemake.output.report))
-    source_files, labels = map(Path, params.records)
+    source_files, labels, invalid = map(Path, params.records)
     write_record(labels, params.classes, report["class_by_text"])
+    invalid_chips.write_record(invalid, params.on_invalid, report["n_dropped"])
     if source:
         sha256 = dict(zip(table["file"], table["sha256"], strict=True))
         write_folder_record(source_files, params.contents, source, files, states, sha256)

@@ -1,6 +1,5 @@
 """Rule make_gallery: choose chips that show what the best recipe does, and make small pictures of them."""
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pyarrow.parquet as pq
 
 from _job import job
 from terralucas.data.chip_files import read_indexed_chip
+from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
 from terralucas.evidence.gallery import make_gallery, mean_predictions
 from terralucas.files import write_json
@@ -33,7 +33,7 @@ with job(snakemake):
         for status in statuses
         if status.recipe == recipe and status.status == FINISHED
     ]
-    root = Path(json.loads(Path(source.retrieval).read_text(encoding="utf-8"))["root"])
+    root = chips_root(Path(source.retrieval))
     files, checksums = index["file"].to_pylist(), index["sha256"].to_pylist()
     read = partial(read_indexed_chip, spec=DatasetSpec.from_config(params.dataset))
     n_classes = len(params.dataset["classes"])

@@ -26,7 +26,8 @@ with job(snakemake):
     write_json(Path(snakemake.output[0]), retrieval.to_json())
     # The rule index_chips records what it reads of a folder.
     if retrieval.source == "archive":
-        source = find_source(params.sources, retrieval.origin)
+        source = find_source(params.sources, Path(retrieval.origin))
+        assert source is not None, "the chips come from one of the sources"
         files = files_of_source(source, params.layout)
         sha256 = dict.fromkeys(files, retrieval.sha256)
         write_record(Path(params.record), params.contents, source["path"], files, states[source["path"]], sha256)

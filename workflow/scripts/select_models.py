@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from _job import job, progress
 from _offline import stay_offline
 from terralucas.data.chip_files import read_indexed_chip
+from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.split_files import read_split
 from terralucas.names import seed_of
@@ -27,7 +28,7 @@ with job(snakemake):
     point_ids = index["point_id"].to_pylist()
     files, checksums = index["file"].to_pylist(), index["sha256"].to_pylist()
     read = partial(read_indexed_chip, spec=DatasetSpec.from_config(params.dataset))
-    root = Path(retrieval["root"])
+    root = chips_root(Path(source.retrieval))
     chips = StudyChips(
         point_ids,
         index["label"].to_numpy(),

@@ -193,6 +193,15 @@ def test_each_normalisation_gives_other_inputs():
         assert sorted([kind, *found["differs_from"]]) == ["dataset", "pretraining", "train"]
 
 
+@pytest.mark.parametrize("copies", [2, 4])
+def test_neighbouring_chips_of_equal_statistics_are_no_equal_normalisations(copies):
+    """As flipped copies of chips have, which lie beside each other in the order of their names."""
+    index = moments(np.repeat(np.linspace(0.1, 0.3, 40) ** 1.5, copies), 0.05)
+    assert sorted(audit("dataset", normalisation_treatments(index, ["RED"]), [])["differs_from"]) == [
+        "pretraining", "train"
+    ]  # fmt: skip
+
+
 def test_a_normalisation_by_equal_statistics_is_caught():
     """Every chip is alike, so that those of all chips are those of the training chips."""
     index = moments(np.full(40, 0.2), 0.05)

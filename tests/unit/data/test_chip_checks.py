@@ -110,6 +110,47 @@ def test_copies_in_two_classes_are_all_dropped(root, way):
     assert "same pixels as four (2/four.tif), which has the label '2' and not '1'" in message
 
 
+# The seven flips and rotations of a square, as programs for augmentation write them.
+TURNS = {
+    "fliplr": lambda values: values[:, :, ::-1],
+    "flipud": lambda values: values[:, ::-1],
+    "rot90": lambda values: np.rot90(values, 1, axes=(1, 2)),
+    "rot180": lambda values: values[:, ::-1, ::-1],
+    "rot270": lambda values: np.rot90(values, 3, axes=(1, 2)),
+    "transpose": lambda values: values.swapaxes(1, 2),
+    "transverse": lambda values: values[:, ::-1, ::-1].swapaxes(1, 2),
+}
+
+
+@pytest.mark.parametrize("way", TURNS)
+def test_a_flipped_or_rotated_copy_is_the_same_chip(root, way):
+    write_tif(root / f"1/4_{way}.tif", TURNS[way](dn(4)))
+    assert dropped(root) == {"duplicate_content": [f"4_{way}"]}
+    assert f"4_{way} (1/4_{way}.tif): duplicate_content: has the same pixels as 4 (1/4.tif), flipped or" in message_of(
+        root
+    )
+    shutil.move(root / f"1/4_{way}.tif", root / f"2/4_{way}.tif")
+    assert dropped(root) == {"conflicting_labels": ["4", f"4_{way}"]}
+
+
+def test_a_symmetrical_chip_is_no_copy_and_its_copy_is_called_no_flip(root):
+    left = dn(20)[:, :, : SIDE // 2]
+    symmetrical = np.concatenate([left, left[:, :, ::-1]], axis=2)
+    write_tif(root / "1/symmetrical.tif", symmetrical)
+    assert dropped(root) == {}
+    write_tif(root / "1/symmetrical too.tif", symmetrical)
+    assert dropped(root) == {"duplicate_content": ["symmetrical too"]}
+    assert "same pixels as symmetrical (1/symmetrical.tif); expected" in message_of(root)
+
+
+def test_flipped_copies_with_missing_pixels_are_found(root):
+    values = dn(4)
+    values[:, :3], values[:, :, 5] = 0, 0
+    write_tif(chip_path(root, 4), values, nodata=0)
+    write_tif(root / "1/4_flip.tif", values[:, :, ::-1], nodata=0)
+    assert dropped(root) == {"duplicate_content": ["4_flip"]}
+
+
 def test_a_copy_of_every_chip_is_found(root):
     for file in sorted(root.glob("*/*.tif")):
         shutil.copyfile(file, file.with_name(f"{file.stem} (1).tif"))
@@ -140,7 +181,15 @@ def test_copies_are_found_in_time_that_grows_with_their_number():
     row = {"height": 32, "width": 32, "band_mean": [0.1] * 6, "file": "f"}
     chips = [
         CheckedChip(
-            row | {"point_id": str(n), "label": n == 99_999, "class_code": "a"}, "uint16", (), b"same", True, 0.0, ()
+            row | {"point_id": str(n), "label": n == 99_999, "class_code": "a"},
+            "uint16",
+            (),
+            b"same",
+            0,
+            None,
+            0.0,
+            0.0,
+            (),
         )
         for n in range(100_000)
     ]
@@ -286,6 +335,44 @@ def test_grey_pixels_and_saturated_clouds_fill_nothing(root):
     values[:, 8:16] = 15_000  # a saturated cloud
     write_tif(chip_path(root), values)
     assert dropped(root) == {}
+    (notice,) = index(root)[1]["notices"]
+    assert notice.startswith("1 chips have one and the same bright value in every band in more than 1 %")
+    assert "25 % in 0 (1/0.tif)" in notice
+
+
+@pytest.mark.parametrize("value", [-32768, 32767, -9999])
+def test_a_value_that_no_ground_has_is_found_in_a_few_pixels(root, value):
+    for number in range(NUMBER):
+        write_tif(
+            chip_path(root, number), with_values(dn(number).astype(np.int16), (2, 0, slice(3 * (number == 5))), value)
+        )
+    assert dropped(root) == {"impossible_values": ["5"]}
+    said = f"5 (2/5.tif): impossible_values: has the value {value}, which no ground has, in 3 of its pixels"
+    assert said in message_of(root)
+    assert f"set dataset.nodata: {value}" in message_of(root)
+    assert dropped(root, nodata=value) == {}
+
+
+@pytest.mark.parametrize("value", [65535, 1e20, -3.4028235e38, 9.96921e36, -9999])
+def test_a_value_that_no_reflectance_can_be(root, value):
+    for number in range(NUMBER):
+        write_tif(
+            chip_path(root, number), with_values(pixels(number), (slice(None), 0, slice(9 * (number == 5))), value)
+        )
+    assert dropped(root, unit="reflectance") == {"impossible_values": ["5"]}
+    assert dropped(root, unit="reflectance", nodata=value) == {}
+
+
+def test_glint_is_brighter_than_any_ground_but_no_missing_data(root):
+    write_tif(chip_path(root), with_values(dn(0), (slice(None), 0, slice(9)), 30_000))
+    assert dropped(root) == {}
+
+
+def test_a_patch_of_one_value_in_every_band_is_missing_data(root):
+    write_tif(chip_path(root), with_values(dn(0), (slice(None), slice(11)), 1000))
+    assert dropped(root) == {"fill": ["0"]}
+    assert "has the value 1000 in every band in 34.38 % of its pixels" in message_of(root)
+    assert dropped(root, nodata=1000) == {}
 
 
 # Other scales and types.
@@ -431,6 +518,67 @@ def test_an_offset_with_its_tag_is_none(root):
     assert index(root)[1]["bright_classes"] == {}
 
 
+# The size of a pixel on the ground.
+
+WITHOUT_PLACE = {"crs": None, "transform": None}
+
+
+def place_at(numbers: Iterable[int], root: Path, **place) -> None:
+    for number in numbers:
+        write_tif(chip_path(root, number), dn(number), **place)
+
+
+def pixels_of(side: float, crs: str = "EPSG:32632", x: float = 500_000, y: float = 5_000_000) -> dict:
+    return {"crs": crs, "transform": rasterio.Affine(side, 0, x, 0, -side, y)}
+
+
+def test_pixels_of_another_size_than_configured_stop_the_study(root):
+    place_at(range(NUMBER), root, **pixels_of(30))
+    for on_invalid in ("error", "drop"):
+        message = message_of(root, on_invalid=on_invalid)
+        assert "another size on the ground than dataset.pixel_size_m says" in message
+        assert "30 m by the georeference of 10 chips" in message
+        assert "set dataset.pixel_size_m: 30" in message
+    assert dropped(root, pixel_size_m=30) == {}
+
+
+def test_one_class_with_larger_pixels_than_the_others(root):
+    place_at(range(0, 6, 2), root, **pixels_of(20))
+    assert dropped(root) == {"pixel_size": ["0", "2", "4"]}
+    assert "0 (1/0.tif): pixel_size: has pixels of 20 m on the ground; expected 10 m (dataset.pix" in message_of(root)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        # A degree of longitude is shorter than one of latitude; Mercator stretches both by 1.41 at 45 degrees.
+        pixels_of(10 / 111_320, "EPSG:4326", 9.0, 45.0),
+        pixels_of(10, "EPSG:3857", 1_001_875, 5_621_521),
+    ],
+    ids=["degrees", "web Mercator"],
+)
+def test_projections_that_stretch_lengths_are_a_notice(root, place):
+    place_at(range(NUMBER), root, **place)
+    _, report = index(root)
+    assert len(report["notices"]) == 1
+    assert "on the ground by their georeference, and dataset.pixel_size_m is 10" in report["notices"][0]
+    assert "set dataset.pixel_size_m: 10" in message_of(root, pixel_size_m=30)
+
+
+def test_chips_without_a_georeference_may_have_any_size(root):
+    place_at(range(NUMBER), root, **WITHOUT_PLACE)
+    _, report = index(root, pixel_size_m=250)
+    assert (report["pixel_sizes"], report["notices"]) == (None, [])
+    assert report["places"] == {"from": "files", "chips": 0}
+
+
+def test_pixels_of_the_configured_size_are_no_notice(root):
+    _, report = index(root)
+    assert report["notices"] == []
+    assert report["pixel_sizes"]["chips"] == NUMBER
+    assert report["pixel_sizes"]["median_m"] == pytest.approx(10, rel=1e-3)
+
+
 # Real Sentinel-2 chips, which describe their bands (blue_B02, ...).
 
 REAL_BANDS = ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
@@ -452,6 +600,7 @@ def of_real(root: Path, **changes):
 @needs_real_chips
 def test_real_chips_pass_and_are_no_copies_of_each_other(real):
     assert dropped(real, **of_real(real)) == {}
+    assert index(real, **of_real(real))[1]["notices"] == []
 
 
 @needs_real_chips
@@ -487,7 +636,7 @@ def test_an_offset_in_any_class_of_real_chips_is_found_and_in_none_without_it(re
     files = sorted(real.glob("*/*.tif"))
     darkest = {file: measure_darkest(read_chip(file, spec), np.ones((6, 64, 64), dtype=bool)) for file in files}
     chips = [
-        CheckedChip({"class_code": file.parent.name}, "uint16", (), b"", True, value, ())
+        CheckedChip({"class_code": file.parent.name}, "uint16", (), b"", 0, None, 0.0, value, ())
         for file, value in darkest.items()
     ]
     assert check_class_offsets(chips, spec) == {}

@@ -213,6 +213,48 @@ def test_numbered_folders_are_no_classes_where_the_table_names_the_files(tmp_pat
 # Problems of single chips.
 
 
+PATHS = {
+    "backslashes": lambda path, root: path.replace("/", "\\"),
+    "no suffix": lambda path, root: path.removesuffix(".tif"),
+    "another case": lambda path, root: path.replace(".tif", ".TIF"),
+    "a folder before": lambda path, root: f"data/{path}",
+    "a folder elsewhere": lambda path, root: f"/home/somebody/{path}",
+    "an address": lambda path, root: f"file://{root}/{path}",
+    "the name alone": lambda path, root: path.rpartition("/")[2],
+}
+
+
+def tabled(root, write):
+    """Chips of two classes with equal numbers, and a table that names them as `write` does."""
+    paths = ["a/1.tif", "a/22.tif", "b/1.tif"]
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(path.encode())
+    rows = [f"{write(path, root)},{path[0]}" for path in paths]
+    (root / "labels.csv").write_text("file,class\n" + "\n".join(rows) + "\n")
+    classes = [{"code": "a", "name": "A"}, {"code": "b", "name": "B"}]
+    return find_chips(root, make_spec(layout=LISTED | {"id_column": "file"}, classes=classes, point_ids="none"))
+
+
+@pytest.mark.parametrize("way", PATHS)
+def test_a_path_that_is_not_relative_to_the_table_is_explained_with_the_chip_that_is_meant(tmp_path, way):
+    found = tabled(tmp_path, PATHS[way])
+    messages = " ".join(p.message for p in found.problems if p.kind == "label_without_file")
+    assert f"no file {PATHS[way]('a/22.tif', tmp_path)}; expected a path relative to the table, with /" in messages
+    meant = ["a/22.tif"] if way == "the name alone" else ["a/1.tif", "a/22.tif", "b/1.tif"]
+    assert [path for path in ("a/1.tif", "a/22.tif", "b/1.tif") if f": is {path} meant?" in messages] == meant
+
+
+def test_absolute_paths_that_lead_to_chips_are_accepted(tmp_path):
+    chips, link = tmp_path / "chips", tmp_path / "link"
+    chips.mkdir()
+    link.symlink_to(chips)
+    for root, named in ((chips, chips), (chips, link), (link, chips)):
+        found = tabled(root, lambda path, _, named=named: f"{named}/{path}")
+        assert [chip.file for chip in found.chips] == ["a/1.tif", "a/22.tif", "b/1.tif"]
+        assert found.problems == ()
+
+
 def test_label_without_file(tmp_path):
     lucas_tree(tmp_path)
     (tmp_path / "2/45942254.tif").unlink()

@@ -365,9 +365,13 @@ def test_real_chips_are_all_valid_and_placed():
 
 @needs_real_chips
 def test_real_chips_with_folders_as_labels():
-    table, _ = index_real(layout={"labels": "folders"})
+    """Without columns of coordinates, the georeference of the files says where the chips are."""
+    table, report = index_real(layout={"labels": "folders"})
     assert len(table) == 100
-    assert table.easting_m.isna().all()
+    assert report["places"] == {"from": "files", "chips": 100}
+    columns = ["easting_m", "northing_m"]
+    placed = index_real()[0].set_index("file")[columns].loc[table.file]
+    assert np.hypot(*(table[columns].to_numpy() - placed.to_numpy()).T).max() < 200
 
 
 @needs_real_chips

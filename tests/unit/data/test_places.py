@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 import rasterio
+from pyproj import Geod, Transformer
+from rasterio.crs import CRS
 
-from terralucas.data.chip_files import ChipError
+from terralucas.data.chip_files import Centre, ChipError
 from terralucas.data.dataset import ClassSpec, DatasetSpec, LayoutSpec
-from terralucas.data.places import check_georeference, locate
+from terralucas.data.places import check_georeference, find_ground, locate
 
 POINT = "45922254"
 PLACE = (4_592_000.0, 2_254_000.0)
@@ -152,3 +154,48 @@ def test_place_must_be_inside_the_chip(tmp_path, crs):
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_chip_without_a_place_says_nothing_about_coordinates(tmp_path):
     check_georeference(write_chip(tmp_path, None, None), (1.0, 1.0), make_spec(point_ids="none"))
+
+
+GRIDS = [
+    ("EPSG:32632", 432_000.0, 4_798_000.0, 10.0),
+    ("EPSG:3857", 1_484_000.0, 5_366_000.0, 10.0),
+    ("EPSG:4326", 13.3, 43.3, 1e-4),
+    ("EPSG:4326", -171.5, -44.0, 1e-4),
+    ("EPSG:32760", 500_000.0, 5_000_000.0, 20.0),
+    ("EPSG:2264", 1_500_000.0, 600_000.0, 32.8),
+]
+
+
+@pytest.mark.parametrize(("crs", "x", "y", "side"), GRIDS)
+def test_place_and_pixel_size_of_a_georeference(crs, x, y, side):
+    """PROJ's geodesics measure the area of a pixel on the ellipsoid, and pyproj transforms the place."""
+    ground = find_ground(Centre(CRS.from_user_input(crs), x, y, (side, 0.0), (0.0, -side)))
+    to_degrees = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    corners = to_degrees.transform([x, x + side, x + side, x], [y, y, y - side, y - side])
+    area_m2, _ = Geod(ellps="WGS84").polygon_area_perimeter(*corners)
+    assert ground.pixel_m == pytest.approx(math.sqrt(abs(area_m2)), rel=1e-3)
+    to_metres = Transformer.from_crs(crs, "EPSG:3035", always_xy=True)
+    assert ground.place == pytest.approx(to_metres.transform(x, y), abs=2.0)
+
+
+def test_nominal_size_is_in_the_units_of_the_coordinates():
+    feet = find_ground(Centre(CRS.from_epsg(2264), 1_500_000.0, 600_000.0, (32.8084, 0.0), (0.0, -32.8084)))
+    degrees = find_ground(Centre(CRS.from_epsg(4326), 13.3, 43.3, (10 / 111_320, 0.0), (0.0, -10 / 111_320)))
+    assert (feet.nominal_m, degrees.nominal_m) == pytest.approx((10.0, 10.0), rel=1e-3)
+
+
+DRAWING = 'LOCAL_CS["drawing",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
+
+
+@pytest.mark.parametrize(
+    "centre",
+    [
+        None,
+        Centre(CRS.from_wkt(DRAWING), 5.0, 5.0, (1.0, 0.0), (0.0, -1.0)),
+        Centre(CRS.from_epsg(4326), 500_000.0, 5_000_000.0, (10.0, 0.0), (0.0, -10.0)),
+        Centre(CRS.from_epsg(32632), 1e12, 1e12, (10.0, 0.0), (0.0, -10.0)),
+    ],
+    ids=["none", "drawing", "metres as degrees", "outside the Earth"],
+)
+def test_a_georeference_that_is_no_place_says_nothing(centre):
+    assert find_ground(centre) is None

@@ -22,7 +22,7 @@ DATA = {
     "data_fingerprint": "cd" * 32, "n_valid": 1990, "n_dropped": 4, "chip_size_px": 224, "bands": ["RED", "NIR_BROAD"],
     "unit": "reflectance", "problem_counts": {"duplicate_content": 3, "size": 1},
     "scaling": [{"scale": 1.0, "offset": 0.0, "chips": 1990, "class_counts": {"1": 1000, "2": 990}}],
-    "bright_classes": {}, "left_out": {},
+    "bright_classes": {}, "left_out": {}, "pixel_sizes": None, "places": {"from": "files", "chips": 0}, "notices": [],
 }  # fmt: skip
 HUB, RANDOM = {"source": "huggingface"}, {"source": "random"}
 OPTIMISTIC = "Checkpoints were chosen on the test chips: the scores are optimistic."
@@ -216,7 +216,8 @@ def test_the_dataset_is_that_of_the_reports_of_retrieval_and_check():
     assert context_of().dataset == {
         "name": "lucas-italy", "source": "gdrive: file 1oaY", "sha256": "ab" * 32, "n_chips": 1990,
         "dropped": "4 (3 × duplicate content, 1 × size)",
-        "chip size": "224 × 224 px", "bands": "RED, NIR_BROAD", "unit": "reflectance",
+        "chip size": "224 × 224 px", "pixel on the ground": "30 m", "places": "none",
+        "bands": "RED, NIR_BROAD", "unit": "reflectance",
     }  # fmt: skip
 
 
@@ -237,6 +238,18 @@ def test_files_of_other_formats_are_told():
 def test_classes_that_may_have_an_offset_are_told():
     told = context_of(data=DATA | {"bright_classes": {"9": {"chips": 20, "without_dark_pixels": 12}}}).dataset
     assert told["chips without dark pixels, which may have an offset"] == "class 9: 12 of 20"
+
+
+def test_places_pixel_sizes_and_notices_are_told():
+    sizes = {"chips": 90, "smallest_m": 8.26, "median_m": 8.4, "largest_m": 8.99, "nominal_m": 10.0}
+    told = context_of(
+        data=DATA | {"pixel_sizes": sizes, "places": {"from": "files", "chips": 90}, "notices": ["look here"]}
+    ).dataset
+    assert told["pixel on the ground"].endswith(" m; by the georeference of 90 chips 8.26 to 8.99 m")
+    assert told["places"] == "90 chips, by the georeference of the files"
+    assert told["please check"] == "look here"
+    assert context_of().dataset["places"] == "none"
+    assert "please check" not in context_of().dataset
 
 
 def test_chips_that_came_as_a_folder_are_named_by_their_fingerprint():

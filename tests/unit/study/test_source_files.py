@@ -1,9 +1,22 @@
 """Which files of a source decide what the index of the chips is."""
 
+import json
+from unicodedata import normalize
+
 import pytest
 
+from terralucas.contents import states_of
+from terralucas.data.chips_root import chips_root
+from terralucas.study import invalid_chips
 from terralucas.study.class_names import classes_token, write_record
-from terralucas.study.source_files import digest_of_file, files_of_source, token_of_sources
+from terralucas.study.source_files import (
+    digest_of_file,
+    files_of_source,
+    find_source,
+    token_of_sources,
+    without_places,
+    write_folder_record,
+)
 
 TABLE = {"labels": "table", "table": "labels.csv"}
 FOLDERS = {"labels": "folders", "table": "labels.csv"}
@@ -26,6 +39,20 @@ def test_chips_what_lies_beside_them_and_the_table_are_read(folder):
     chips = {"forest/1.tif", "forest/1.tif.msk", "forest/1.tif.aux.xml", "water/2.TIFF"}
     assert set(files_of_source(source, FOLDERS)) == chips
     assert set(files_of_source(source, TABLE)) == {*chips, "labels.csv"}
+
+
+@pytest.mark.parametrize(("on_disk", "configured"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_table_whose_accents_are_written_otherwise_is_read(folder, on_disk, configured):
+    """macOS writes letter and accent separately."""
+    (folder / "labels.csv").rename(folder / normalize(on_disk, "étiquettes.csv"))
+    layout = TABLE | {"table": normalize(configured, "étiquettes.csv")}
+    assert normalize(on_disk, "étiquettes.csv") in files_of_source({"type": "directory", "path": str(folder)}, layout)
+
+
+def test_a_table_without_a_suffix_is_read(folder):
+    (folder / "labels.csv").rename(folder / "labels")
+    source = {"type": "directory", "path": str(folder)}
+    assert "labels" in files_of_source(source, TABLE | {"table": "labels"})
 
 
 def test_sources_that_are_away_or_remote_have_no_files(tmp_path):
@@ -77,3 +104,56 @@ def test_a_name_counts_only_where_a_label_or_folder_has_it(tmp_path, names, is_s
     token = classes_token(classes("Forest", "Water"), record)
     write_record(record, token, {"Forest": 0, "1": 0, "2": 1, "Unknown": None})
     assert (classes_token(classes(*names), record) == token) is is_same
+
+
+@pytest.fixture
+def read(folder, tmp_path):
+    """A function that returns the token of a folder, after the index has read the first one; its retrieval."""
+    data = tmp_path / "data"
+    data.mkdir()
+    source = {"type": "directory", "path": str(folder)}
+    retrieval = {"source": "directory", "origin": str(folder.resolve()), "root": str(folder.resolve())}
+    (data / "retrieval.json").write_text(json.dumps(retrieval))
+    record = data / "source_files.json"
+    files = files_of_source(source, TABLE)
+    write_folder_record(record, "token", source, files, states_of(files), {})
+    return lambda path: token_of_sources([{"type": "directory", "path": str(path)}], TABLE, record), data
+
+
+def test_a_folder_that_was_moved_is_the_same_and_is_found_where_it_is(folder, read):
+    token, data = read
+    assert token(f"{folder}/") == token(folder) == "token"
+    moved = folder.rename(folder.with_name("moved"))
+    assert token(moved) == "token"
+    assert chips_root(data / "retrieval.json") == moved.resolve()
+    link = folder.with_name("link")
+    link.symlink_to(moved)
+    assert token(link) == "token"
+    (moved / "forest/1.tif").write_text("another")
+    assert token(moved) != "token"
+
+
+def test_a_path_where_nothing_is_or_another_folder_is_not_the_same(folder, read):
+    token, data = read
+    other = folder.with_name("other")
+    assert token(other) != "token"
+    (other / "forest").mkdir(parents=True)
+    (other / "forest/1.tif").write_text("another")
+    assert token(other) != "token"
+    assert chips_root(data / "retrieval.json") == folder.resolve()
+
+
+def test_where_local_sources_lie_does_not_count_and_all_else_does(tmp_path):
+    folder, archive = {"type": "directory", "path": "/a"}, {"type": "archive", "path": "/a.zip", "sha256": "0" * 64}
+    assert without_places([folder]) == without_places([folder | {"path": "/b/"}])
+    assert without_places([archive]) != without_places([archive | {"sha256": "1" * 64}])
+    assert without_places([folder]) != without_places([archive])
+    assert find_source([folder, archive], tmp_path) is None
+
+
+@pytest.mark.parametrize(("n_dropped", "is_same"), [(0, True), (3, False)])
+def test_what_becomes_of_invalid_chips_counts_where_there_are_some(tmp_path, n_dropped, is_same):
+    record = tmp_path / "invalid.json"
+    assert invalid_chips.on_invalid_token("drop", record) == "drop"
+    invalid_chips.write_record(record, "drop", n_dropped)
+    assert (invalid_chips.on_invalid_token("error", record) == "drop") is is_same

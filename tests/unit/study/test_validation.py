@@ -414,11 +414,16 @@ def test_a_class_is_excluded_once():
         resolve(changed("report.excluded_classes", [10, "10"]))
 
 
-def test_blocks_need_coordinates():
+def test_columns_of_coordinates_need_a_table():
+    config = changed("dataset.layout", {"labels": "folders", "x_column": "lon", "y_column": "lat"})
+    with pytest.raises(StudyError, match="columns of a table, which `labels: folders` does not read"):
+        resolve(config)
+
+
+def test_blocks_may_have_their_places_from_the_files():
     config = changed("split.block_km", 50)
     config["dataset"]["point_ids"] = "none"
-    with pytest.raises(StudyError, match="block_km needs coordinates"):
-        resolve(config)
+    resolve(config)
 
 
 def test_a_target_names_its_study(tmp_path):

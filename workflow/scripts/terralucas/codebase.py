@@ -21,6 +21,8 @@ _WITHOUT_EFFECT = {
     SCRIPTS / "_job.py",
     SCRIPTS / "_offline.py",
     PACKAGE / "contents.py",
+    PACKAGE / "data" / "chips_root.py",
+    PACKAGE / "study" / "invalid_chips.py",
     PACKAGE / "study" / "source_files.py",
     PACKAGE / "study" / "class_names.py",
 }

@@ -16,6 +16,9 @@ from tqdm import tqdm
 
 from terralucas.files import sha256_of_file, sha256_of_json, write_text
 
+# Beside the record of the retrieval: what a study has read of local sources, and where they are now.
+SOURCE_FILES = "source_files.json"
+
 
 class FileState(NamedTuple):
     """Size in bytes, and time of the last change in nanoseconds, of a file."""

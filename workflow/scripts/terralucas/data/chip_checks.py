@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 
 from terralucas.data.band_names import find_contradiction
-from terralucas.data.chip_files import REMEDIES, Chip, ChipError
+from terralucas.data.chip_files import REFLECTANCE_RANGE, REMEDIES, Chip, ChipError
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
+from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size
+from terralucas.data.places import Ground
 from terralucas.errors import StudyError
 
 logger = logging.getLogger(__name__)
 
-# Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
-REFLECTANCE_RANGE = (-0.2, 2.0)
 MAX_SHARE_OUTSIDE = 0.01
 # Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000. Almost every chip has shadow, water or dense
 # vegetation, which is darker than this offset in red or SWIR; a little less, because such pixels can be below 0.
@@ -40,8 +40,11 @@ class CheckedChip:
         row: the row of the chip in the index.
         dtype: type of the values in the file.
         scaling: scale and offset of each band in the file.
-        pixels: digest of the decoded values, equal for chips with the same pixels in other files.
-        has_place: whether the file says where on Earth it lies.
+        pixels: digest of the decoded values, equal for chips with the same pixels in other files, also if they are
+            flipped or rotated by quarter turns.
+        orientation: number, 0 to 7, of the flip and rotation that `pixels` is of; it tells flipped copies from others.
+        ground: what the georeference of the file says; None without one.
+        saturated: share of the pixels that have one and the same value in every band, as in saturated clouds.
         darkest: reflectance below which the darkest band of a pixel is in 1 % of the pixels.
         equal_bands: positions of each two bands that are equal in every pixel.
     """
@@ -50,7 +53,9 @@ class CheckedChip:
     dtype: str
     scaling: tuple[tuple[float, float], ...]
     pixels: bytes
-    has_place: bool
+    orientation: int
+    ground: Ground | None
+    saturated: float
     darkest: float
     equal_bands: tuple[tuple[int, int], ...]
 
@@ -72,6 +77,7 @@ def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         raise ChipError("dtype", f"{message}; expected DN (reflectance x {DN_PER_REFLECTANCE:,}), which need 16 bits")
     _check_missing(chip, valid, spec)
     _check_range(chip, valid, spec)
+    _check_impossible(chip)
     _check_variation(chip, valid, spec)
 
 
@@ -102,7 +108,7 @@ def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         )
     # Reflectance read as DN would be 0..2 of 10,000: inside the range, but darker than any surface. So would
     # reflectance that a scale tag scales a second time.
-    magnitude = np.abs(present) * DN_PER_REFLECTANCE
+    magnitude = np.abs(present, dtype=np.float64) * DN_PER_REFLECTANCE
     is_scaled = any(factors != (1.0, 0.0) for factors in chip.scaling)
     if (spec.unit == "dn" or is_scaled) and magnitude.max() > 0 and np.mean(magnitude > high) < MAX_SHARE_OUTSIDE:
         if spec.unit == "dn":
@@ -131,6 +137,16 @@ def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> str:
     return "they look like percent or 8-bit values; expected reflectance (0..1)"
 
 
+def _check_impossible(chip: Chip) -> None:
+    """Raise a ChipError if any pixel has a value that no ground has: a few such pixels shift all statistics."""
+    if chip.impossible_value is not None:
+        raise ChipError(
+            "impossible_values",
+            f"has the value {chip.impossible_value:.9g}, which no ground has, in {chip.impossible_pixels} of its "
+            f"pixels; it seems to mean missing data: set dataset.nodata: {chip.impossible_value:.9g}",
+        )
+
+
 def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     """Raise a ChipError if a chip or a band has only one value, or if one value fills many pixels."""
     scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
@@ -144,8 +160,14 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         raise ChipError("constant", f"has one value everywhere in band {values}; expected values that vary")
     limit = spec.checks.max_fill_fraction
     if chip.fill_fraction > limit:
-        found = f"has the value {chip.fill_value:g} in every band in {_percent(chip.fill_fraction)} of its pixels"
-        raise ChipError("fill", f"{found}; expected at most {_percent(limit)}, because this usually means missing data")
+        raise _fill_error(chip.fill_value, chip.fill_fraction, limit)
+    if chip.patch_fraction > limit and not chip.patch_may_be_cloud:
+        raise _fill_error(chip.patch_value, chip.patch_fraction, limit)
+
+
+def _fill_error(value: float | None, share: float, limit: float) -> ChipError:
+    found = f"has the value {value:g} in every band in {_percent(share)} of its pixels"
+    return ChipError("fill", f"{found}; expected at most {_percent(limit)}, because this usually means missing data")
 
 
 def _percent(share: float) -> str:
@@ -187,15 +209,29 @@ def measure_darkest(values: np.ndarray, valid: np.ndarray) -> float:
     return float(np.quantile(darkest[np.isfinite(darkest)], 0.01))
 
 
-def hash_pixels(values: np.ndarray) -> bytes:
-    """Return a digest of the shape and the values of a decoded chip; missing pixels are alike, however written."""
-    return hashlib.sha256(repr(values.shape).encode() + np.ascontiguousarray(values).tobytes()).digest()
+def hash_pixels(values: np.ndarray) -> tuple[bytes, int]:
+    """Return a digest of a decoded chip that is the same for its eight orientations, and the number of the hashed one.
+
+    The orientations are those of a square: four quarter turns, each flipped or not. The one with the smallest first
+    row is hashed, so that mostly a single one is. Missing pixels are alike, however the file writes them.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels.
+    """
+    orientations = [np.rot90(side, turns, axes=(1, 2)) for side in (values, values[:, :, ::-1]) for turns in range(4)]
+    first_rows = [orientation[:, 0].tobytes() for orientation in orientations]
+    smallest = min(first_rows)
+    return min(
+        (hashlib.sha256(repr(orientation.shape).encode() + orientation.tobytes()).digest(), number)
+        for number, (orientation, first_row) in enumerate(zip(orientations, first_rows, strict=True))
+        if first_row == smallest
+    )
 
 
 def compare_chips(
     chips: Sequence[CheckedChip], spec: DatasetSpec
 ) -> tuple[list[CheckedChip], list[Problem], int | None]:
-    """Compare size, type, brightness and pixels of each chip with those of the other chips.
+    """Compare size, size on the ground, type, brightness and pixels of each chip with those of the other chips.
 
     Args:
         chips: the chips that passed their own checks, in the order of the index.
@@ -207,8 +243,14 @@ def compare_chips(
     """
     size = _chip_size(chips, spec)
     left, problems = list(chips), list[Problem]()
-    checks = (partial(_check_sizes, size=size), _check_dtypes, _check_equal_bands, _check_brightness, _find_duplicates)
-    for check in checks:
+    for check in (
+        partial(_check_sizes, size=size),
+        _check_dtypes,
+        _check_pixel_sizes,
+        _check_equal_bands,
+        _check_brightness,
+        _find_duplicates,
+    ):
         outcomes = check(left, spec)
         problems += [problem for problem in outcomes if problem is not None]
         left = [chip for chip, problem in zip(left, outcomes, strict=True) if problem is None]
@@ -251,6 +293,28 @@ def _check_dtypes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Probl
         if chip.dtype != most[0][0]
         else None
         for chip in chips
+    ]
+
+
+def _check_pixel_sizes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip whose pixels have another size than `dataset.pixel_size_m`, or None.
+
+    Raises:
+        StudyError: more than half of the chips with a georeference have another size.
+    """
+    is_wrong = [
+        chip.ground is not None and not is_pixel_size(chip.ground.pixel_m, chip.ground.nominal_m, spec.pixel_size_m)
+        for chip in chips
+    ]
+    record = describe_pixel_sizes([chip.ground for chip in chips])
+    if record is not None and sum(is_wrong) > record["chips"] / 2:
+        refuse_pixel_size(record, spec.pixel_size_m)
+    expected = f"expected {spec.pixel_size_m:g} m (dataset.pixel_size_m)"
+    return [
+        _problem(chip, "pixel_size", f"has pixels of {chip.ground.pixel_m:.3g} m on the ground; {expected}")
+        if wrong and chip.ground is not None
+        else None
+        for chip, wrong in zip(chips, is_wrong, strict=True)
     ]
 
 
@@ -305,7 +369,7 @@ def _check_brightness(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[P
 
 
 def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
-    """Return the problem of each chip whose pixels another chip has.
+    """Return the problem of each chip whose pixels another chip has, in the same orientation or flipped or rotated.
 
     If the labels of the copies differ, none of them can be used, because nothing says which label is right. Otherwise
     one copy has no problem: one whose file says where it lies, and of these the one with the shortest id, because
@@ -319,7 +383,7 @@ def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Pr
         pixels: list({chip.row["label"]: chip for chip in reversed(group)}.values()) for pixels, group in groups.items()
     }
     kept = {
-        pixels: min(group, key=lambda chip: (not chip.has_place, len(chip.row["point_id"])))
+        pixels: min(group, key=lambda chip: (chip.ground is None, len(chip.row["point_id"])))
         for pixels, group in groups.items()
     }
     problems: list[Problem | None] = []
@@ -327,15 +391,19 @@ def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Pr
         first, others = kept[chip.pixels], by_label[chip.pixels]
         if len(others) > 1:
             other = next(other for other in others if other.row["label"] != chip.row["label"])
-            message = f"has the same pixels as {_name(other)}, which has the label {other.row['class_code']!r}"
-            message += f" and not {chip.row['class_code']!r}; expected one label"
+            message = f"has the same pixels as {_name(other)}{_turned(chip, other)}, which has the label"
+            message += f" {other.row['class_code']!r} and not {chip.row['class_code']!r}; expected one label"
             problems.append(_problem(chip, "conflicting_labels", message))
         elif chip is not first:
-            message = f"has the same pixels as {_name(first)}; expected one file of each chip"
+            message = f"has the same pixels as {_name(first)}{_turned(chip, first)}; expected one file of each chip"
             problems.append(_problem(chip, "duplicate_content", message))
         else:
             problems.append(None)
     return problems
+
+
+def _turned(chip: CheckedChip, other: CheckedChip) -> str:
+    return "" if chip.orientation == other.orientation else ", flipped or rotated"
 
 
 def _name(chip: CheckedChip) -> str:
@@ -371,6 +439,20 @@ def check_dataset_brightness(rows: Sequence[dict[str, Any]], spec: DatasetSpec) 
         expected=f"at least {limit:g} times (dataset.checks.min_dataset_brightness) in some band",
         remedy="check dataset.unit: dn is reflectance × 10,000, and chips of reflectance × 1,000 need a scale tag of "
         "0.001 and unit: reflectance; lower the limit if the chips are really that dark",
+    )
+
+
+def describe_saturated(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Return a sentence about chips with patches that are saturated clouds or missing data; None without any."""
+    limit = spec.checks.max_fill_fraction
+    found = [chip for chip in chips if chip.saturated > limit]
+    if not found:
+        return None
+    worst = max(found, key=lambda chip: chip.saturated)
+    return (
+        f"{len(found)} chips have one and the same bright value in every band in more than {_percent(limit)} of "
+        f"their pixels ({_percent(worst.saturated)} in {_name(worst)}): saturated clouds, or "
+        "missing data that dataset.nodata does not name"
     )
 
 

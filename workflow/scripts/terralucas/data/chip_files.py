@@ -27,6 +27,16 @@ from terralucas.files import sha256_of_json
 
 # Function that finds the positions of bands from the descriptions of all bands of a file (None without one).
 FindBands = Callable[[tuple[str | None, ...]], Sequence[int]]
+# Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
+REFLECTANCE_RANGE = (-0.2, 2.0)
+# Sun glint can be brighter than that, but neither as bright as this, nor in exactly the values that programs write for
+# missing data: the ends of 16-bit integers, and the -9999 of GIS.
+_POSSIBLE_REFLECTANCE = (-1.0, 10.0)
+_MARKS_OF_MISSING = (-32768, -9999, 32767, 65535)
+# In fewer bands, grey ground can have one value in all of them.
+_BANDS_OF_PATCHES = 4
+# Clouds that are cut off at one value have at least this reflectance, or are the brightest pixels of their chip.
+_CLOUD_REFLECTANCE = 1.0
 # A larger image is a scene and not a chip; several of them would not fit into memory. The limit also holds for the
 # tiles inside a file, because a tile is decoded whole.
 MAX_SIDE_PX = 1024
@@ -42,7 +52,8 @@ REMEDIES = {
     "missing_id": "give every row of the labels table an id, and check dataset.layout.id_column",
     "duplicate_label": "keep one row per chip in the labels table",
     "label_without_file": "fetch and unpack the data again if it is incomplete, check dataset.layout.id_column and "
-    "file_column, or remove the rows without a file from the labels table",
+    "file_column, write the paths of file_column relative to the table and with /, or remove the rows without a file "
+    "from the labels table",
     "duplicate_file": "keep one file per chip id, and one chip id per file",
     "file_without_label": "add the chip to the labels table or to a class folder, or remove the file",
     "unknown_label": "list every class under dataset.classes, and check dataset.layout.label_column",
@@ -60,17 +71,22 @@ REMEDIES = {
     "dataset.checks.allow_mixed_dtypes: true if the types differ on purpose",
     "scale_tags": "check dataset.unit, or correct the tags (gdal_edit.py -scale 1 -offset 0 removes them)",
     "size": "check dataset.chip_size_px, and cut all chips to one square size that is a multiple of the patch size",
+    "pixel_size": "set dataset.pixel_size_m to the size of the pixels, resample the chips to one size, or correct the "
+    "georeference of the files (gdal_edit.py -unsetgt removes it)",
     "missing_values": "check dataset.nodata, and that the chips were exported with data in every band, or raise "
     "dataset.checks.max_nodata_fraction",
     "fill": "set dataset.nodata to this value if it means missing data, or raise dataset.checks.max_fill_fraction",
+    "impossible_values": "set dataset.nodata to this value, or write it into the files as their nodata value "
+    "(gdal_edit.py -a_nodata) where dataset.nodata has another one",
     "value_range": "check dataset.unit and dataset.nodata",
     "brightness": "export the chip again in dataset.unit, or lower dataset.checks.min_chip_brightness",
     "constant": "export the chip again, set dataset.nodata if its only value means missing data, or set "
     "dataset.checks.allow_constant_bands: true",
     "equal_bands": "export the chips again with the right file or layer for each band, or set "
     "dataset.checks.allow_equal_bands: true if one band stands for another on purpose",
-    "duplicate_content": "keep one file of each chip; a copy among the test chips of a chip that is trained on makes "
-    "every score too high",
+    "duplicate_content": "keep one file of each chip, and remove flipped or rotated copies "
+    "(training.end_to_end.augmentation makes such copies of training chips alone); a copy among the test chips of a "
+    "chip that is trained on makes every score too high",
     "conflicting_labels": "find out which label is right, and remove the other copies of the chip",
 }
 
@@ -107,11 +123,16 @@ class ChipContent:
 
 @dataclass(frozen=True)
 class Centre:
-    """The centre of a chip in its own coordinate reference system."""
+    """The centre of a chip in its own coordinate reference system.
+
+    `column_step` and `row_step` are the differences in x and y from one column, or row, to the next.
+    """
 
     crs: CRS
     x: float
     y: float
+    column_step: tuple[float, float]
+    row_step: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -126,6 +147,12 @@ class Chip:
         fill_value: the commonest of the stored values that fill pixels: pixels have it in every band, and its
             reflectance is not above 0. It usually means missing data. None without such pixels.
         fill_fraction: share of the pixels with this value, missing ones not counted.
+        impossible_value: the commonest of the stored values that no ground has; None without such a value.
+        impossible_pixels: number of the pixels that have such a value in any band.
+        patch_value: the commonest of the stored values that pixels have in every band and whose reflectance is above 0;
+            None without such pixels, and in chips of fewer than 4 bands.
+        patch_fraction: share of the pixels with this value.
+        patch_may_be_cloud: whether it is so bright that it may be a saturated cloud.
         centre: where the file says that the centre of the chip is on Earth; None if it does not.
     """
 
@@ -136,6 +163,11 @@ class Chip:
     fill_value: float | None
     fill_fraction: float
     centre: Centre | None
+    impossible_value: float | None = None
+    impossible_pixels: int = 0
+    patch_value: float | None = None
+    patch_fraction: float = 0.0
+    patch_may_be_cloud: bool = False
 
 
 def read_content(path: Path) -> ChipContent:
@@ -290,8 +322,21 @@ def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands |
         missing |= _decode_mask(content.mask, (count, *raw.shape[1:]))[[band - 1 for band in bands]]
     scaling = tuple(zip(scales, offsets, strict=True))
     values = to_reflectance(raw, missing, nodata_values, scaling, spec)
-    fill_value, fill_fraction = measure_fill(raw[0], find_alike(raw, values))
-    return Chip(values, str(raw.dtype), descriptions, scaling, fill_value, fill_fraction, centre)
+    alike = find_alike(raw, values)
+    patches = _find_patches(raw, values) & ~alike
+    patch_value, patch_fraction = measure_fill(raw[0], patches)
+    return Chip(
+        values,
+        str(raw.dtype),
+        descriptions,
+        scaling,
+        *measure_fill(raw[0], alike),
+        centre,
+        *_find_impossible(raw, values),
+        patch_value,
+        patch_fraction,
+        patch_value is not None and _may_be_cloud(values[:, patches & (raw[0] == patch_value)], values),
+    )
 
 
 def to_reflectance(
@@ -348,6 +393,32 @@ def find_alike(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.all((raw == raw[:1]) & is_dark & np.isfinite(values), axis=0)
 
 
+def _find_patches(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return where pixels have one stored value in every band, (height, width) booleans; nowhere with few bands."""
+    if len(raw) < _BANDS_OF_PATCHES:
+        return np.zeros(raw.shape[1:], dtype=bool)
+    return np.all((raw == raw[:1]) & np.isfinite(values), axis=0)
+
+
+def _may_be_cloud(patch: np.ndarray, values: np.ndarray) -> bool:
+    """Return whether the reflectance (bands, pixels) of a patch may be that of a saturated cloud in the chip."""
+    return bool(patch.max() >= min(_CLOUD_REFLECTANCE, np.nanmax(values)))
+
+
+def _find_impossible(raw: np.ndarray, values: np.ndarray) -> tuple[float | None, int]:
+    """Return the commonest stored value that no ground has, and the number of pixels that have one in any band."""
+    low, high = REFLECTANCE_RANGE
+    is_outside = (values < low) | (values > high)
+    if not is_outside.any():
+        return None, 0
+    low, high = _POSSIBLE_REFLECTANCE
+    is_impossible = is_outside & (np.isin(raw, _MARKS_OF_MISSING) | (values < low) | (values > high))
+    found, counts = np.unique(raw[is_impossible], return_counts=True)
+    if not len(found):
+        return None, 0
+    return float(found[counts.argmax()]), int(is_impossible.any(axis=0).sum())
+
+
 def measure_fill(raw: np.ndarray, alike: np.ndarray) -> tuple[float | None, float]:
     """Return the commonest stored value of alike pixels, and the share of all pixels that have it.
 
@@ -398,7 +469,9 @@ def _bands_to_read(source: DatasetReader, spec: DatasetSpec, find_bands: FindBan
 def _find_centre(source: DatasetReader) -> Centre | None:
     if source.crs is None or source.transform.is_identity:
         return None
-    return Centre(source.crs, *(source.transform @ (source.width / 2, source.height / 2)))
+    affine = source.transform
+    x, y = affine @ (source.width / 2, source.height / 2)
+    return Centre(source.crs, x, y, (affine.a, affine.d), (affine.b, affine.e))
 
 
 def _check_tiles(source: DatasetReader) -> None:

@@ -62,7 +62,7 @@ class DatasetSpec:
     """Description of a dataset; config/README.md explains the keys.
 
     `bands` are in their order on disk. The position of a class in `classes`, counted from 0, is its label. `unit` is
-    "reflectance" (0..1) or "dn" (reflectance x 10,000).
+    "reflectance" (0..1) or "dn" (reflectance x 10,000). `pixel_size_m` is the side of a pixel on the ground in metres.
     """
 
     name: str
@@ -72,6 +72,7 @@ class DatasetSpec:
     unit: str = "reflectance"
     nodata: float | None = None
     chip_size_px: int | None = None
+    pixel_size_m: float = 10.0
     point_ids: str = "none"
     on_invalid: str = "error"
     checks: CheckLimits = CheckLimits()
@@ -98,7 +99,7 @@ class DatasetSpec:
                         remedy="correct dataset.classes",
                     )
                 class_by_text[text] = entry
-        simple = ("name", "unit", "nodata", "chip_size_px", "point_ids", "on_invalid")
+        simple = ("name", "unit", "nodata", "chip_size_px", "pixel_size_m", "point_ids", "on_invalid")
         given = {key: mapping[key] for key in simple if mapping.get(key) is not None}
         layout = LayoutSpec.from_config(mapping["layout"])
         checks = CheckLimits(**mapping.get("checks") or {})

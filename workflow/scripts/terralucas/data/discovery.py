@@ -11,7 +11,7 @@ import logging
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -19,11 +19,11 @@ from unicodedata import normalize
 
 from terralucas.data.chip_files import ChipError
 from terralucas.data.dataset import DatasetSpec, LayoutSpec, normalise_name
-from terralucas.data.folders import CHIP_SUFFIXES, Tree, walk
+from terralucas.data.folders import CHIP_SUFFIXES, Tree, is_named, walk
 from terralucas.data.label_tables import TABLE_SUFFIXES, Row, read_table, refuse_spreadsheet_ids
 from terralucas.data.places import has_columns, is_missing, locate
 from terralucas.errors import StudyError, printable
-from terralucas.files import sha256_of_file
+from terralucas.files import real_path, sha256_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
     if spec.layout.labels == "folders":
         sources = _group_by_folder(root, candidates, spec)
         rows = [Row(point_id, normalise_name(group[0].parent.name)) for point_id, group in sources.items()]
-        matched = _match_rows_and_files(rows, sources, _by_stem(unusable), spec)
+        matched = _match_rows_and_files(rows, sources, _by_stem(unusable), spec, {})
         return Listing(*matched, table=None, texts=folders, left_out=left_out)
     table, nested = _find_table(root, tree.files, spec)
     rows = read_table(root / table, spec.layout)
@@ -143,16 +143,19 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
         sources = _group_by_id(_drop_copies(root, below if ids_below else candidates, spec), nested)
         broken = _by_stem(unusable)
     else:
-        sources = _group_by_row(rows, candidates, table.parent)
+        sources = _group_by_row(root, rows, candidates, table.parent)
         listed = {file: point_id for point_id, group in sources.items() for file in group}
         for file in _drop_copies(root, [*listed, *below], spec):
             if file not in listed and not any(file.is_relative_to(folder) for folder in nested):
                 # Use the path as its id, because its file name may be the id of another chip.
                 sources[str(file)] = [file]
-        named = {file: point_id for point_id, (file, *_) in _group_by_row(rows, [*unusable], table.parent).items()}
+        named = {
+            file: point_id for point_id, (file, *_) in _group_by_row(root, rows, [*unusable], table.parent).items()
+        }
         broken = {named.get(file, str(file)): (file, reason) for file, reason in unusable.items()}
     texts = folders | {row.label for row in rows}
-    matched = _match_rows_and_files(rows, sources, broken, spec)
+    meant = _guess_files(rows, sources, candidates, table.parent)
+    matched = _match_rows_and_files(rows, sources, broken, spec, meant)
     return Listing(*matched, table=printable(str(table)), texts=texts, left_out=left_out)
 
 
@@ -230,8 +233,7 @@ def _expected_layout(layout: LayoutSpec) -> str:
 
 def _find_table(root: Path, files: Files, spec: DatasetSpec) -> tuple[PurePosixPath, list[PurePosixPath]]:
     """Return the path of the labels table, and the folders of its identical copies."""
-    wanted = PurePosixPath(normalize("NFC", str(spec.layout.table))).parts
-    tables = [file for file in files if PurePosixPath(normalize("NFC", str(file))).parts[-len(wanted) :] == wanted]
+    tables = [file for file in files if is_named(file, str(spec.layout.table))]
     if not tables:
         others = [file for file in files if file.suffix.lower() in TABLE_SUFFIXES]
         raise StudyError(
@@ -333,23 +335,48 @@ def _group_by_id(files: Files, nested: Files = ()) -> Sources:
     return dict(groups)
 
 
-def _group_by_row(rows: Sequence[Row], candidates: Files, folder: PurePosixPath) -> Sources:
-    """Return the files by chip id, if the table names the files relative to its folder."""
+def _group_by_row(root: Path, rows: Sequence[Row], candidates: Files, folder: PurePosixPath) -> Sources:
+    """Return the files by chip id, if the table names the files: relative to its folder, or as absolute paths."""
     by_path = {normalize("NFC", str(file)): file for file in candidates}
+    if any(row.file.startswith("/") for row in rows):
+        # Absolute paths may lead through other links than the path of the source.
+        by_path |= {normalize("NFC", str(real_path(str(root / file)))): file for file in candidates}
     groups: Sources = {}
     for row in rows:
-        file = by_path.get(posixpath.normpath(normalize("NFC", str(folder / row.file))))
+        named = str(real_path(row.file)) if row.file.startswith("/") else posixpath.normpath(str(folder / row.file))
+        file = by_path.get(normalize("NFC", named))
         if file is not None and file not in groups.setdefault(row.point_id, []):
             groups[row.point_id].append(file)
     return groups
 
 
+def _guess_files(rows: Sequence[Row], sources: Sources, candidates: Files, folder: PurePosixPath) -> dict[str, str]:
+    """Return for the ids of rows without a file which file is probably meant, relative to the table.
+
+    It is the only one of that name, whatever the folders before it, the slashes between them, and the suffix.
+    """
+    by_stem: dict[str, set[PurePosixPath]] = defaultdict(set)
+    for file in candidates:
+        by_stem[normalize("NFC", file.stem).lower()].add(file)
+    meant = {}
+    for row in rows:
+        if row.point_id in sources:
+            continue
+        written = PurePosixPath(normalize("NFC", (row.file or row.point_id).replace("\\", "/")))
+        stem = written.stem if written.suffix.lower() in CHIP_SUFFIXES else written.name
+        found = by_stem.get(stem.lower(), set())
+        found = {file for file in found if file.parent.name == written.parent.name} or found
+        if len(found) == 1:
+            meant[row.point_id] = posixpath.relpath(str(next(iter(found))), str(folder))
+    return meant
+
+
 def _match_rows_and_files(
-    rows: Sequence[Row], sources: Sources, broken: Broken, spec: DatasetSpec
+    rows: Sequence[Row], sources: Sources, broken: Broken, spec: DatasetSpec, meant: Mapping[str, str]
 ) -> tuple[tuple[ChipFile, ...], tuple[Problem, ...]]:
     """Combine rows, files and coordinates: return one chip or one problem for each chip id.
 
-    `broken` has entries that cannot be used, by the id that the chip would have.
+    `broken` has entries that cannot be used, by the id that the chip would have; `meant` is that of `_guess_files`.
     """
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
@@ -362,7 +389,8 @@ def _match_rows_and_files(
         files = sources.get(point_id, [])
         if not files and point_id in broken:
             continue
-        problem = _find_problem(group, files, any(id_counts[file] > 1 for file in files), spec)
+        is_shared = any(id_counts[file] > 1 for file in files)
+        problem = _find_problem(group, files, is_shared, spec, meant.get(point_id))
         if problem is None:
             try:
                 place = locate(point_id, group[0].x, group[0].y, spec)
@@ -383,7 +411,9 @@ def _match_rows_and_files(
     return tuple(chips), tuple(problems)
 
 
-def _find_problem(group: Sequence[Row], files: Files, shared: bool, spec: DatasetSpec) -> Reason | None:
+def _find_problem(
+    group: Sequence[Row], files: Files, shared: bool, spec: DatasetSpec, meant: str | None
+) -> Reason | None:
     """Return the reason of the first problem with the rows and files of a chip id, or None."""
     row, from_folder, lookup = group[0], spec.layout.labels == "folders", spec.class_lookup()
     if row.point_id == "":
@@ -394,7 +424,7 @@ def _find_problem(group: Sequence[Row], files: Files, shared: bool, spec: Datase
         labels = ", ".join(dict.fromkeys(other.label or "none" for other in group))
         return Reason("duplicate_label", f"is in {len(group)} rows of the labels table (label {labels}); expected one")
     if not files:
-        return Reason("label_without_file", f"has a label but no file; expected {row.file or row.point_id + '.tif'}")
+        return Reason("label_without_file", _describe_missing_file(row, meant))
     if shared:
         return Reason("duplicate_file", "has the same file as another chip; expected a separate file for each chip")
     if row.label == "":
@@ -410,3 +440,14 @@ def _find_problem(group: Sequence[Row], files: Files, shared: bool, spec: Datase
     if spec.layout.file_column is None and lookup.get(folder, lookup[row.label]) != lookup[row.label]:
         return Reason("folder_disagrees", f"is in folder {folder!r}, but the labels table says {row.label!r}")
     return None
+
+
+def _describe_missing_file(row: Row, meant: str | None) -> str:
+    """Return the message for a row whose file is not there, which names the file that is probably meant."""
+    hint = "" if meant is None else f": is {meant} meant?"
+    if not row.file:
+        return f"has a label but no file; expected {row.point_id}.tif{hint}"
+    return (
+        f"has a label but no file {row.file}; expected a path relative to the table, with / between folders and with "
+        f"the suffix{hint}"
+    )

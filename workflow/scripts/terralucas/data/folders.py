@@ -6,6 +6,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from terralucas.errors import StudyError
 
@@ -43,6 +44,15 @@ class Tree:
                 expected="folders that your user may read, and links to something that exists",
                 remedy="give your user the right to read them (chmod -R u+rX), and correct or remove broken links",
             )
+
+
+def is_named(file: PurePosixPath, name: str) -> bool:
+    """Return whether a file has a name, or a path at its end, however letters with accents are written.
+
+    macOS stores letter and accent separately (Unicode NFD), and most other programs as one character (NFC).
+    """
+    wanted = PurePosixPath(normalize("NFC", name)).parts
+    return PurePosixPath(normalize("NFC", str(file))).parts[-len(wanted) :] == wanted
 
 
 def list_files(root: Path) -> list[PurePosixPath]:

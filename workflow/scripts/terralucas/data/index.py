@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from terralucas.data.chip_checks import (
     check_class_offsets,
     check_dataset_brightness,
     compare_chips,
+    describe_saturated,
     find_equal_bands,
     hash_pixels,
     measure_darkest,
@@ -32,7 +34,8 @@ from terralucas.data.chip_checks import (
 from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip, read_content
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
-from terralucas.data.places import check_georeference
+from terralucas.data.pixel_sizes import check_pixel_size, describe_pixel_sizes
+from terralucas.data.places import check_georeference, find_ground, has_columns
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, sha256_of_json, write_json
 
@@ -48,8 +51,16 @@ INDEX_COLUMNS = (
     ("class_code", pa.string(), "class code as in the dataset"),
     ("class_name", pa.string(), "class name when the chips were indexed"),
     ("file", pa.string(), "path relative to the root of the dataset"),
-    ("easting_m", pa.float64(), "easting of the point in EPSG:3035, metres; NaN when unknown"),
-    ("northing_m", pa.float64(), "northing of the point in EPSG:3035, metres; NaN when unknown"),
+    (
+        "easting_m",
+        pa.float64(),
+        "easting of point or centre of the chip in EPSG:3035, metres; NaN when unknown",
+    ),
+    (
+        "northing_m",
+        pa.float64(),
+        "northing of point or centre of the chip in EPSG:3035, metres; NaN when unknown",
+    ),
     ("height", pa.int64(), "rows, pixels"),
     ("width", pa.int64(), "columns, pixels"),
     ("nodata_fraction", pa.float64(), "share of missing values over all bands and pixels"),
@@ -81,8 +92,9 @@ def index_chips(
 
     Raises:
         StudyError: no chip is found, a chip is invalid (`on_invalid: error`), more than half of the chips are invalid
-            (`drop`), two bands are copies, the chips together are too dark for their unit, chips of a class have an
-            offset, or a class has too few valid chips.
+            (`drop`), two bands are copies, the pixels of most chips have another size on the ground than configured,
+            the chips together are too dark for their unit, chips of a class have an offset, or a class has too few
+            valid chips.
     """
     listing = find_chips(Path(root), spec)
     problems = list(listing.problems)
@@ -103,6 +115,8 @@ def index_chips(
     _check_classes(counts, min_chips_per_class, len(problems), spec)
     check_dataset_brightness(rows, spec)
     bright_classes = check_class_offsets(chips, spec)
+    pixel_sizes = describe_pixel_sizes([chip.ground for chip in chips])
+    notices = (check_pixel_size(pixel_sizes, spec.pixel_size_m), describe_saturated(chips, spec))
     report = {
         "dataset": spec.name,
         "labels_table": listing.table,
@@ -114,6 +128,9 @@ def index_chips(
         "left_out": listing.left_out,
         "scaling": scaling,
         "bright_classes": bright_classes,
+        "pixel_sizes": pixel_sizes,
+        "places": _describe_places(rows, spec),
+        "notices": [notice for notice in notices if notice is not None],
         "n_found": len(rows) + len(problems),
         "n_valid": len(rows),
         "n_dropped": len(problems),
@@ -163,7 +180,7 @@ def _inspect_all(
 ) -> Iterator[CheckedChip | Problem]:
     """Yield the result of `_inspect` for each chip, in order; the pixels are not kept in memory."""
     with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=threads) as pool:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # coordinates come from the table or the id
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # chips need no place
         outcomes = pool.map(partial(_inspect, root, spec), chips)
         yield from tqdm(outcomes, total=len(chips), desc="Checking chips", unit="chip", disable=not progress)
 
@@ -184,7 +201,13 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
     mean = np.asarray(np.mean(values, axis=(1, 2), dtype=np.float64, where=valid))
     deviation = np.where(valid, values.astype(np.float64) - mean[:, None, None], 0.0)
     entry = spec.classes[chip.label]
+    ground = find_ground(decoded.centre)
+    place = (chip.easting_m, chip.northing_m)
+    if ground is not None and not all(map(math.isfinite, place)):
+        place = ground.place
     row = asdict(chip) | {
+        "easting_m": place[0],
+        "northing_m": place[1],
         "class_code": entry.code,
         "class_name": entry.name,
         "height": values.shape[1],
@@ -199,11 +222,18 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         row,
         decoded.dtype,
         decoded.scaling,
-        hash_pixels(values),
-        decoded.centre is not None,
+        *hash_pixels(values),
+        ground,
+        decoded.patch_fraction if decoded.patch_may_be_cloud else 0.0,
         measure_darkest(values, valid),
         find_equal_bands(values),
     )
+
+
+def _describe_places(rows: Sequence[dict[str, Any]], spec: DatasetSpec) -> dict[str, Any]:
+    """Return how many chips have a place, and where from: the columns of the table, LUCAS ids, or the files."""
+    source = "columns" if has_columns(spec) else "ids" if spec.point_ids == "lucas" else "files"
+    return {"from": source, "chips": sum(math.isfinite(row["easting_m"]) for row in rows)}
 
 
 def _describe_scaling(chips: Sequence[CheckedChip]) -> list[dict[str, Any]]:

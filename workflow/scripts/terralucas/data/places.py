@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from terralucas.data.chip_files import ChipError
+from terralucas.data.chip_files import Centre, ChipError
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.lucas import parse_point_id
 from terralucas.errors import StudyError
@@ -21,6 +22,8 @@ MAX_DEGREES_OUTSIDE = 15.0
 # Coordinates may be rounded to hundredths of a degree, and chips need not be centred on their point.
 MIN_MARGIN_M = 1_000.0
 UNKNOWN = (math.nan, math.nan)
+# At the equator; the nominal size of pixels whose coordinates are degrees.
+METRES_PER_DEGREE = 111_320.0
 # Tried only to say which one would agree.
 _USUAL_CRS = ("EPSG:4326", f"EPSG:{EPSG}")
 _MISSING_TEXTS = {"", "-", "na", "n/a", "nan", "none", "null"}
@@ -28,8 +31,49 @@ _MISSING_TEXTS = {"", "-", "na", "n/a", "nan", "none", "null"}
 _MISSING_NUMBER = re.compile(r"[-+]?(88\.8{3,}9?0*|(9{3,}|8{4,})(\.0+)?)")
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What the georeference of a chip says.
+
+    Attributes:
+        place: easting and northing of its centre in metres in EPSG:3035.
+        pixel_m: side of a pixel on the ground in metres: the square root of its area.
+        nominal_m: the same in the units of the coordinates, where projections stretch lengths; a degree counts as at
+            the equator. Programs that export chips are asked for this size.
+    """
+
+    place: tuple[float, float]
+    pixel_m: float
+    nominal_m: float
+
+
+def find_ground(centre: Centre | None) -> Ground | None:
+    """Return what the georeference of a chip says; None without one, or if it is no place on Earth."""
+    from rasterio._err import CPLE_BaseError
+    from rasterio.warp import transform
+
+    if centre is None:
+        return None
+    (a, d), (b, e) = centre.column_step, centre.row_step
+    is_geographic = centre.crs.is_geographic
+    if not (is_geographic or centre.crs.is_projected) or (is_geographic and not _are_degrees(centre.x, centre.y)):
+        return None
+    xs, ys = [centre.x, centre.x + a, centre.x + b], [centre.y, centre.y + d, centre.y + e]
+    try:
+        eastings, northings = transform(_parse_crs(centre.crs.to_wkt()), _parse_crs(f"EPSG:{EPSG}"), xs, ys)
+    except CPLE_BaseError:
+        return None
+    if not all(map(math.isfinite, (*eastings, *northings))):
+        return None
+    (x, x_column, x_row), (y, y_column, y_row) = eastings, northings
+    # EPSG:3035 keeps areas, wherever on Earth.
+    area_m2 = abs((x_column - x) * (y_row - y) - (x_row - x) * (y_column - y))
+    unit_m = METRES_PER_DEGREE if is_geographic else centre.crs.linear_units_factor[1]
+    return Ground((x, y), math.sqrt(area_m2), unit_m * math.sqrt(abs(a * e - b * d)))
+
+
 def locate(point_id: str, x: str, y: str, spec: DatasetSpec) -> tuple[float, float]:
-    """Return easting and northing of a chip in metres in EPSG:3035; NaN if the dataset has no coordinates.
+    """Return easting and northing of a chip in metres in EPSG:3035; NaN if neither columns nor ids say them.
 
     The coordinate columns are used if they are configured, otherwise the LUCAS id. Where the columns have no value
     (empty, 0 and 0, or a number that stands for a missing value such as Eurostat's 88.888888), the id is used.

@@ -39,8 +39,9 @@ def spatial_blocks(easting_m: np.ndarray, northing_m: np.ndarray, block_km: floa
         raise StudyError(
             "Spatial blocks need the coordinates of every chip.",
             found=f"{missing} of {len(easting_m)} chips without coordinates",
-            expected="LUCAS point ids or coordinate columns for all chips",
-            remedy="give dataset.layout.x_column and y_column, or set split.block_km to null",
+            expected="LUCAS point ids, coordinate columns or a georeference for all chips",
+            remedy="give dataset.layout.x_column and y_column, write a georeference into the files, or set "
+            "split.block_km to null",
         )
     side = block_km * 1000.0
     cells = np.stack([np.floor(easting_m / side), np.floor(northing_m / side)], axis=1)

@@ -94,6 +94,22 @@ def _bright_classes(classes: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
     return {"chips without dark pixels, which may have an offset": "; ".join(found)} if found else {}
 
 
+def _pixel_size(expected_m: float, sizes: Mapping[str, float] | None) -> str:
+    """Write the side of a pixel on the ground, as configured and by the georeference of the chips."""
+    if sizes is None:
+        return f"{expected_m:g} m"
+    found = f"{sizes['smallest_m']:.3g} to {sizes['largest_m']:.3g} m"
+    return f"{expected_m:g} m; by the georeference of {sizes['chips']} chips {found}"
+
+
+def _places(places: Mapping[str, Any]) -> str:
+    """Write how many chips have a place, and what says so."""
+    if not places["chips"]:
+        return "none"
+    source = {"columns": "columns of the labels table", "ids": "LUCAS ids", "files": "georeference of the files"}
+    return f"{places['chips']} chips, by the {source[places['from']]}"
+
+
 def _precision(setting: str, durations: pd.DataFrame) -> str:
     """Return the precision that was used; with `auto` it depends on the device (see `device.autocast`)."""
     return setting if setting != "auto" else "32 (auto)" if set(durations["device"]) == {"cpu"} else "16-mixed (auto)"
@@ -156,10 +172,13 @@ def report_context(
             "dropped": _dropped(data_report),
             **_left_out(data_report["left_out"]),
             "chip size": f"{data_report['chip_size_px']} × {data_report['chip_size_px']} px",
+            "pixel on the ground": _pixel_size(config["dataset"]["pixel_size_m"], data_report["pixel_sizes"]),
+            "places": _places(data_report["places"]),
             "bands": ", ".join(data_report["bands"]),
             "unit": data_report["unit"],
             **_scaling(data_report["scaling"]),
             **_bright_classes(data_report["bright_classes"]),
+            **({"please check": "; ".join(data_report["notices"])} if data_report["notices"] else {}),
         },
         splits={key: split[key] for key in used},
         training={

@@ -13,7 +13,7 @@ from terralucas.tables.scores import NumberFormat, Score
 from terralucas.tables.vocabulary import EQUIVALENT, INCONCLUSIVE, SHOWN, WITHOUT
 
 LABELS = {"n_chips": "Chips", "sha256": "SHA-256", "lr": "Learning rate", "unit": "Unit of the values"}
-NO_PLACES = "The chips have no coordinates, so it is unknown whether they share ground."
+NO_PLACES = "Not all chips have coordinates, so it is unknown whether they share ground."
 # A larger factor of chips is not shown, because no study can collect so many.
 _MOST_CHIPS = 1000.0
 

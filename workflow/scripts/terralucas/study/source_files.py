@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from terralucas.contents import States, read_record, token_of, write_record
 from terralucas.data.chip_files import ChipError, reduce_metadata
-from terralucas.data.folders import CHIP_SUFFIXES, list_files
-from terralucas.files import real_path, sha256_of_file
+from terralucas.data.folders import CHIP_SUFFIXES, is_named, list_files
+from terralucas.files import real_path, sha256_of_file, sha256_of_json, write_text
 
 # Files beside a chip that hold its mask, or its nodata value, scale and offset.
 _SIDECAR_SUFFIXES = (".msk", ".xml")
@@ -26,22 +28,27 @@ def files_of_source(source: Source, layout: Mapping[str, Any]) -> dict[str, Path
         layout: section `dataset.layout` of the configuration.
 
     Returns:
-        Paths by name: relative to the folder, or the name of the archive.
+        Paths by name: relative to the folder, or "archive", because the name of an archive decides nothing.
     """
     if source["type"] not in ("archive", "directory"):
         return {}
     path = Path(source["path"]).expanduser()
     if source["type"] == "archive":
-        return {path.name: path} if path.is_file() else {}
+        return {"archive": path} if path.is_file() else {}
     if not path.is_dir():
         return {}
     return {str(file): path / file for file in list_files(path) if _is_read(file, layout)}
 
 
-def find_source(sources: Sequence[Source], origin: str) -> Source:
-    """Return the local source whose resolved path is `origin`, as `retrieval.json` has it."""
+def without_places(sources: Sequence[Source]) -> str:
+    """Return a token of the sources that does not depend on where local ones lie: what is in them counts."""
+    return sha256_of_json([{key: value for key, value in source.items() if key != "path"} for source in sources])
+
+
+def find_source(sources: Sequence[Source], path: Path) -> Source | None:
+    """Return the local source that is at a path without links; None if it is none of them."""
     local = [source for source in sources if "path" in source]
-    return next(source for source in local if str(real_path(source["path"])) == origin)
+    return next((source for source in local if real_path(source["path"]) == path), None)
 
 
 def write_folder_record(
@@ -70,6 +77,9 @@ def write_folder_record(
 def token_of_sources(sources: Sequence[Source], layout: Mapping[str, Any], record: Path) -> str:
     """Return the token of the source that the study has read, or of all local ones if it has read none of them.
 
+    A source at another path is the one that was read if the same is in it: a folder that was moved or copied, or a path
+    in other words. The record then says where it is now.
+
     Args:
         sources: `dataset.sources` of the configuration.
         layout: section `dataset.layout` of the configuration.
@@ -81,6 +91,16 @@ def token_of_sources(sources: Sequence[Source], layout: Mapping[str, Any], recor
     if known is not None and known["origin"] in origins:
         source = origins[known["origin"]]
         return token_of(record, files_of_source(source, layout), digest_of_file)
+    if known is not None and known["files"]:
+        for source in sources:
+            files = files_of_source(source, layout)
+            if files and token_of(record, files, digest_of_file) == known["token"]:
+                # The record may be on a disk that is read-only.
+                with contextlib.suppress(OSError):
+                    write_text(record, json.dumps((read_record(record) or known) | {"origin": source["path"]}) + "\n")
+                return str(known["token"])
+            if files:
+                break
     every = {
         f"{number}/{name}": path
         for number, source in enumerate(sources)
@@ -106,9 +126,10 @@ def digest_of_file(path: Path) -> str:
 
 def _is_read(file: PurePosixPath, layout: Mapping[str, Any]) -> bool:
     """Return whether the index reads a file: a chip, what lies beside it, or the labels table."""
+    if layout["labels"] == "table" and is_named(file, layout["table"]):
+        return True
     suffixes = [suffix.lower() for suffix in file.suffixes]
     if not suffixes:
         return False
     is_sidecar = suffixes[-1] in _SIDECAR_SUFFIXES and any(suffix in CHIP_SUFFIXES for suffix in suffixes[:-1])
-    is_table = layout["labels"] == "table" and file.name == PurePosixPath(layout["table"]).name
-    return suffixes[-1] in CHIP_SUFFIXES or is_sidecar or is_table
+    return suffixes[-1] in CHIP_SUFFIXES or is_sidecar

@@ -192,10 +192,10 @@ def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
                 f"dataset.layout.x_column is {layout['x_column']!r} and y_column is {layout['y_column']!r}; x is the "
                 "longitude or easting, and y the latitude or northing: exchange them"
             )
-    if split["block_km"] is not None and dataset["point_ids"] == "none" and layout["x_column"] is None:
+    if layout["labels"] == "folders" and layout["x_column"] is not None:
         problems.append(
-            "split.block_km needs coordinates: set dataset.point_ids to lucas, or give x_column and y_column of "
-            "dataset.layout"
+            "dataset.layout.x_column and y_column are columns of a table, which `labels: folders` does not read; "
+            "remove them (the georeference of the chips gives their places), or set dataset.layout.labels: table"
         )
     problems += _find_options_without_effect(config["training"])
     problems += _find_wrong_layers(config)

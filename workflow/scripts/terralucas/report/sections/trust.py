@@ -86,7 +86,7 @@ def _training(variance: pd.DataFrame) -> TrustItem | None:
 
 def _ground(overlap: pd.DataFrame) -> TrustItem:
     if overlap.empty:
-        return TrustItem("Shared ground", "unknown: the chips have no coordinates", True)
+        return TrustItem("Shared ground", "unknown: not all chips have coordinates", True)
     share = overlap["n_overlapping"].sum() / overlap["n_test"].sum()
     text = f"{PERCENT.text(share)}{PERCENT_SIGN} of the test chips show ground that a training chip shows"
     return TrustItem("Shared ground", text if share else "no test chip shows ground of a training chip", share > _MANY)
