@@ -1,5 +1,6 @@
 """Scenes: which bands are found where, what is no scene, and that pixels are read as those of chips are."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,42 @@ def test_a_file_that_was_cut_off_is_an_error_where_it_is_read(tmp_path, values):
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(StudyError, match="cannot be read"):
         read(path, place=(20, 0, 40, 50))
+
+
+@pytest.mark.parametrize("is_vrt", [False, True])
+def test_options_of_gdal_in_the_shell_do_not_hide_what_lies_beside_a_scene(tmp_path, monkeypatch, is_vrt):
+    """Masks are opened when they are first read, which a map does in a thread."""
+    stored = np.random.default_rng(4).integers(2000, 6000, (6, 64, 64)).astype(np.uint16)
+    path = write_scene(tmp_path / "a.tif", stored, BANDS)
+    mask = np.full((64, 64), 255, np.uint8)
+    mask[40:, 50:] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as target:
+        target.write_mask(mask)
+    band = "<Offset>-1000</Offset><Scale>1</Scale>"
+    bands = "".join(f'<PAMRasterBand band="{number}">{band}</PAMRasterBand>' for number in range(1, 7))
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{bands}</PAMDataset>")
+    if is_vrt:
+        copy(path, tmp_path / "a.vrt", driver="VRT")
+        path = tmp_path / "a.vrt"
+    # Decoded by GDAL alone.
+    with rasterio.open(path) as source:
+        raw, masks, scale, offset = source.read(), source.read_masks(), source.scales[0], source.offsets[0]
+    expected = np.where(masks == 0, np.nan, (raw * scale + offset) / 10_000)
+    assert np.isnan(expected).mean() > 0.08
+    monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR")
+    monkeypatch.setenv("GDAL_PAM_ENABLED", "NO")
+    with ThreadPoolExecutor(1) as pool:
+        values = pool.submit(read, path, make_spec(unit="dn"), (0, 0, 64, 64)).result()
+    assert np.allclose(values, expected, equal_nan=True, atol=1e-6)
+
+
+def test_options_of_gdal_hold_in_the_thread_that_reads(tmp_path, monkeypatch):
+    path = write_scene(tmp_path / "a.tif", noise(64, 64), BANDS)
+    mask = np.full((64, 64), 255, np.uint8)
+    mask[40:, 50:] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(path, "r+") as target:
+        target.write_mask(mask)
+    monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR")
+    with SceneReader(find_scene([path], make_spec(), 10), make_spec()) as reader, ThreadPoolExecutor(1) as pool:
+        values = pool.submit(reader.read, 0, 0, 64, 64).result().values
+    assert np.isnan(values[0]).sum() == 24 * 14

@@ -10,6 +10,7 @@ import rasterio
 
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
 from terralucas.errors import StudyError
+from terralucas.predict import new_chips as new_chips_module
 from terralucas.predict.new_chips import ChipReader, NewChip, check_sample, find_new_chips
 
 SENTINEL = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"]
@@ -48,6 +49,42 @@ def test_a_folder_an_archive_a_table_and_a_file_name_the_same_chips(tmp_path):
         found = find_new_chips(tmp_path / f"t.{suffix}", tmp_path / "x")
         assert found == [NewChip("two", of_folder[1].path), NewChip("one", of_folder[0].path)]
     assert find_new_chips(tmp_path / "in/a/1.tif", tmp_path / "x") == [NewChip("1", of_folder[0].path)]
+
+
+def test_another_archive_of_the_same_name_is_unpacked_again(tmp_path):
+    for number in (1, 2):
+        write_tif(tmp_path / f"{number}.tif", pixels(number))
+        with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
+            archive.write(tmp_path / f"{number}.tif", f"chip {number}.tif")
+        (chip,) = find_new_chips(tmp_path / "new.zip", tmp_path / "x")
+        assert chip.id == f"chip {number}"
+        assert find_new_chips(tmp_path / "new.zip", tmp_path / "x") == [chip], "the same archive is not unpacked again"
+    assert len(list((tmp_path / "x").iterdir())) == 1, "what the first archive had is deleted"
+
+
+def test_what_a_killed_unpacking_left_is_not_taken_for_the_archive(tmp_path, monkeypatch):
+    write_tif(tmp_path / "a.tif", pixels(1))
+    with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
+        archive.write(tmp_path / "a.tif", "a.tif")
+
+    def stop(archive, target):
+        target.mkdir(parents=True)
+        write_tif(target / "half.tif", pixels(2))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(new_chips_module, "unpack", stop)
+        find_new_chips(tmp_path / "new.zip", tmp_path / "x")
+    assert [chip.id for chip in find_new_chips(tmp_path / "new.zip", tmp_path / "x")] == ["a"]
+
+
+@pytest.mark.parametrize("other", ["a.TIF", "a.tiff"])
+def test_two_files_of_one_id_are_an_error(tmp_path, other):
+    for name in ("a.tif", other):
+        write_tif(tmp_path / "in" / name, pixels(1))
+    with pytest.raises(StudyError, match="have the id a") as error:
+        find_new_chips(tmp_path / "in", tmp_path / "x")
+    assert other in error.value.found
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from terralucas.contents import states_of
 from terralucas.data.band_names import find_positions
 from terralucas.data.chip_files import ChipError, find_alike, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.raster_files import GDAL_OPTIONS, files_of_raster
 from terralucas.errors import StudyError
 from terralucas.predict.bands import find_bands
 
@@ -104,6 +105,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
             metres, or the pixels have another size than those of the training chips.
     """
     with ExitStack() as stack:
+        stack.enter_context(Env(**GDAL_OPTIONS))
         sources = [_open(path, stack) for path in paths]
         first = sources[0]
         for path, source in zip(paths, sources, strict=True):
@@ -113,7 +115,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
             (str(path.resolve()), band) for path, source in zip(paths, sources, strict=True) for band in source.indexes
         ]
         positions, descriptions = _find_in_files(paths, sources, spec)
-        files = {name: Path(name) for source in sources for name in source.files}
+        files = {str(file): file for path in paths for file in files_of_raster(path.resolve())}
         return Scene(
             bands=tuple(places[position] for position in positions),
             descriptions=tuple(descriptions[position] for position in positions),
@@ -140,7 +142,7 @@ class SceneReader:
         self._sources: dict[str, DatasetReader] = {}
 
     def __enter__(self) -> SceneReader:
-        self._stack.enter_context(Env(GDAL_CACHEMAX=_CACHE_BYTES))
+        self._stack.enter_context(Env(GDAL_CACHEMAX=_CACHE_BYTES, **GDAL_OPTIONS))
         for path, _ in self.scene.bands:
             if path not in self._sources:
                 self._sources[path] = _open(Path(path), self._stack)
@@ -159,8 +161,10 @@ class SceneReader:
         window = Window(first_column, first_row, width, height)
         bands = [(self._sources[path], band) for path, band in self.scene.bands]
         try:
-            raw = np.stack([source.read(band, window=window) for source, band in bands])
-            missing = np.concatenate([read_masks(source, [band], window) for source, band in bands])
+            # Options hold for a thread, and GDAL opens masks and the images of a VRT when they are first read.
+            with Env(**GDAL_OPTIONS):
+                raw = np.stack([source.read(band, window=window) for source, band in bands])
+                missing = np.concatenate([read_masks(source, [band], window) for source, band in bands])
         except RasterioError as error:
             raise _unreadable(Path(bands[0][0].name), error) from None
         nodata_values = [source.nodatavals[band - 1] for source, band in bands]

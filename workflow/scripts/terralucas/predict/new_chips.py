@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,14 +15,16 @@ from rasterio._err import CPLE_BaseError  # errors of `transform`, for which ras
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from terralucas.data.archives import require_archive, unpack
+from terralucas.data.archives import LocalError, require_archive, unpack
 from terralucas.data.chip_checks import check_chip
 from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
+from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.lucas import parse_point_id
 from terralucas.data.normalisation import check_scale, merge
 from terralucas.errors import StudyError, printable
+from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG
 from terralucas.predict.bands import find_bands
 
@@ -29,7 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Parsed once, because the look-up of a code takes longer than the transformation of a point.
 WGS84, _OF_IDS = CRS.from_epsg(4326), CRS.from_epsg(EPSG)
-TABLE_SUFFIXES = (".csv", ".parquet")
+# How the names of folders with the content of archives begin.
+_UNPACKED = "unpacked-"
 # Chips that are read before the first prediction, evenly spaced, to see whether bands, unit and size can be right.
 _SAMPLE = 64
 
@@ -65,7 +69,7 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
     Args:
         source: a folder of GeoTIFF chips (also in folders inside it), a CSV or Parquet table with a column `path`
             (relative to the table) and optionally `id`, an archive of chips, or one chip.
-        unpacked: folder for the content of an archive.
+        unpacked: folder in which the content of an archive gets a folder.
 
     Returns:
         The chips, sorted by path for a folder or archive, in the order of a table otherwise. Without a column `id`, the
@@ -86,12 +90,37 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
     suffix = source.suffix.lower()
     if suffix in CHIP_SUFFIXES:
         return [NewChip(source.stem, str(source.resolve()))]
-    if suffix in TABLE_SUFFIXES:
-        return _chips_of_table(source)
+    if suffix in CHIP_TABLE_SUFFIXES:
+        return [NewChip(name, str(path)) for name, path in read_chip_table(source)]
     require_archive(source, "name a folder, a table (.csv, .parquet), an archive or a GeoTIFF (.tif, .tiff)")
-    if not unpacked.is_dir():
-        unpack(source, unpacked)
-    return _chips_in_folder(unpacked)
+    return _chips_in_folder(_unpack_once(source, unpacked))
+
+
+def _unpack_once(archive: Path, folder: Path) -> Path:
+    """Return the folder with the content of an archive, which is unpacked if it is not there yet.
+
+    The folder is named by the checksum of the archive, so that another archive of the same name is unpacked again.
+    """
+    target = folder / f"{_UNPACKED}{sha256_of_file(archive)[:16]}"
+    if not target.is_dir():
+        # What is left of other archives, and of an unpacking that was killed.
+        for other in folder.glob(f"{_UNPACKED}*"):
+            shutil.rmtree(other)
+        unfinished = target.with_suffix(".unfinished")
+        try:
+            unpack(archive, unfinished)
+        except LocalError:
+            raise
+        except StudyError as error:
+            raise StudyError(
+                error.problem,
+                found=error.found,
+                expected=error.expected,
+                remedy="predict from a complete archive of a source you trust, or unpack it yourself and predict from "
+                "the folder",
+            ) from error
+        unfinished.rename(target)
+    return target
 
 
 def _chips_in_folder(folder: Path) -> list[NewChip]:
@@ -106,41 +135,23 @@ def _chips_in_folder(folder: Path) -> list[NewChip]:
             remedy="name another folder, or write the chips as GeoTIFF",
         )
     base = folder.resolve()
-    return [NewChip(printable(str(file.with_suffix(""))), str(base / file)) for file in files]
+    chips = [NewChip(printable(str(file.with_suffix(""))), str(base / file)) for file in files]
+    _require_different_ids(chips, folder)
+    return chips
 
 
-def _chips_of_table(table: Path) -> list[NewChip]:
-    import pandas as pd
-
-    try:
-        rows = pd.read_csv(table, dtype=str) if table.suffix.lower() == ".csv" else pd.read_parquet(table)
-    except (ValueError, OSError) as error:
-        raise StudyError(
-            f"The table of chips {table} cannot be read.",
-            found=str(error).splitlines()[0],
-            expected="a CSV table in UTF-8, or a Parquet table, with a column path",
-            remedy="save the table again in this format",
-        ) from None
-    if "path" not in rows or rows.empty:
-        raise StudyError(
-            f"The table of chips {table} names no paths.",
-            found=f"{len(rows)} rows with the columns {', '.join(map(str, rows.columns))}",
-            expected="a column path, relative to the table, and optionally a column id",
-            remedy="name the column of the paths path",
-        )
-    missing = rows["path"].isna() if "id" not in rows else rows["path"].isna() | rows["id"].isna()
-    ids = rows["id"] if "id" in rows else rows["path"].map(lambda path: str(Path(str(path)).with_suffix("")))
-    repeated = ids[ids.duplicated()]
-    if missing.any() or len(repeated):
-        found = f"{int(missing.sum())} rows without a path or id" if missing.any() else f"{repeated.iloc[0]!r} twice"
-        raise StudyError(
-            f"The rows of the table of chips {table} cannot be told apart.",
-            found=found,
-            expected="a path and a different id in each row",
-            remedy="correct the columns id and path",
-        )
-    base = table.resolve().parent
-    return [NewChip(str(name), str(base / str(path))) for name, path in zip(ids, rows["path"], strict=True)]
+def _require_different_ids(chips: Sequence[NewChip], folder: Path) -> None:
+    """Raise a StudyError if two chips of a folder have one id, such as a.tif and a.TIF."""
+    by_id: dict[str, NewChip] = {}
+    for chip in chips:
+        other = by_id.setdefault(chip.id, chip)
+        if other is not chip:
+            raise StudyError(
+                f"Two chips in {folder} have the id {chip.id}.",
+                found=f"{other.path} and {chip.path}",
+                expected="names that differ in more than their suffix",
+                remedy="rename or remove one of them; or name the chips in a table with the columns id and path",
+            )
 
 
 @dataclass(frozen=True)
