@@ -236,7 +236,7 @@ def test_the_default_stride_is_eight_pixels(scene, tmp_path):
     ("values", "words"),
     [
         (noise(100, 100) * 10_000, "windows with data that were looked at cannot be predicted"),
-        (noise(100, 100) / 100, "can't be right for TerraMind"),
+        (noise(100, 100) / 100, "are too dark to have the scale of the training chips"),
         (np.full((6, 100, 100), np.nan, np.float32), "None of .* windows that were looked at has enough data"),
         (np.zeros((6, 100, 100), np.float32), "None of .* windows that were looked at has enough data"),
         (noise(31, 500), "No window of the map fits into the scene"),

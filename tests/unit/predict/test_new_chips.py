@@ -9,10 +9,13 @@ import pytest
 import rasterio
 
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
+from helpers.scenes import TRAINING
 from terralucas.errors import StudyError
 from terralucas.predict import new_chips as new_chips_module
 from terralucas.predict.new_chips import ChipReader, NewChip, check_sample, find_new_chips
 
+# helpers.chips writes pixels of this size.
+PIXEL_M = 30
 SENTINEL = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"]
 OF_BANDS = [SENTINEL.index(name) for name in ("B4", "B3", "B2", "B8", "B11", "B12")]
 
@@ -26,7 +29,7 @@ def write_described(path, values, descriptions):
 
 @pytest.fixture
 def reader():
-    return ChipReader(make_spec(), SIDE)
+    return ChipReader(make_spec(), SIDE, PIXEL_M)
 
 
 def test_a_folder_an_archive_a_table_and_a_file_name_the_same_chips(tmp_path):
@@ -123,7 +126,7 @@ def test_bands_are_found_by_their_descriptions_in_any_order_and_among_others(tmp
 
 
 def test_descriptions_that_the_study_calls_wrong_do_not_count(tmp_path):
-    reader = ChipReader(make_spec(checks={"band_descriptions": False}), SIDE)
+    reader = ChipReader(make_spec(checks={"band_descriptions": False}), SIDE, PIXEL_M)
     values = pixels(1)
     assert np.array_equal(reader(write_described(tmp_path / "a.tif", values, BANDS[::-1])).values, values)
 
@@ -198,16 +201,21 @@ def test_only_the_bands_of_the_study_are_decoded(tmp_path, reader):
 
 def test_the_scale_of_the_sample_is_checked(tmp_path, reader):
     chips = [write_described(tmp_path / f"{n}.tif", pixels(n), BANDS) for n in range(5)]
-    assert check_sample(chips, reader) == {"chips_looked_at": 5, "problems": {}, "cropped": 0}
+    assert check_sample(chips, reader, TRAINING) == {
+        "chips_looked_at": 5,
+        "problems": {},
+        "cropped": 0,
+        "warnings": [],
+    }
     dn = [write_described(tmp_path / f"dn{n}.tif", pixels(n) * 10_000, BANDS) for n in range(5)]
     with pytest.raises(StudyError):
-        check_sample(dn, reader)
+        check_sample(dn, reader, TRAINING)
 
 
 def test_more_bad_chips_than_good_ones_stop_the_prediction(tmp_path, reader):
     good = [write_described(tmp_path / f"{n}.tif", pixels(n), BANDS) for n in range(2)]
     bad = [write_described(tmp_path / f"b{n}.tif", pixels(n, (3, SIDE, SIDE)), [None] * 3) for n in range(2)]
-    assert check_sample(good + bad, reader)["problems"] == {"band_count": 2}
+    assert check_sample(good + bad, reader, TRAINING)["problems"] == {"band_count": 2}
     with pytest.raises(StudyError, match="2 of 3 chips that were looked at cannot be used") as error:
-        check_sample(good[:1] + bad, reader)
+        check_sample(good[:1] + bad, reader, TRAINING)
     assert "has 3 band(s)" in error.value.found

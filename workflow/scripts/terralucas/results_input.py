@@ -43,7 +43,7 @@ def refuse_results_of_others(record: Path, inputs: Sequence[Path], remedy: str) 
 
 def absolute_paths(inputs: Sequence[Path]) -> list[str]:
     """Return absolute paths; links are kept, because the file behind a link such as `latest.tif` may change."""
-    return [os.path.abspath(path) for path in inputs]
+    return [os.path.abspath(path) for path in inputs]  # noqa: PTH100 - resolve() would follow links
 
 
 def _recorded_inputs(record: Path) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from rasterio import Env
+from rasterio import Affine, Env
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
@@ -22,7 +22,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
 
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
-from terralucas.errors import StudyError
+from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_json
 
 # Function that finds the positions of bands from the descriptions of all bands of a file (None without one).
@@ -76,11 +76,18 @@ REMEDIES = {
 
 
 class ChipError(StudyError):
-    """A chip that cannot be used; `kind` is a key of `REMEDIES`."""
+    """A chip that cannot be used.
 
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message, remedy=REMEDIES[kind])
-        self.kind = kind
+    Args:
+        kind: what is wrong: a key of `REMEDIES`, or a problem that only new chips can have.
+        message: what was found and expected.
+        advice: what in the configuration would make this chip usable, if it is known; it is added to the message.
+        remedy: what the user can do; by default that of `REMEDIES`.
+    """
+
+    def __init__(self, kind: str, message: str, advice: str = "", remedy: str | None = None) -> None:
+        super().__init__(f"{message}{advice}", remedy=remedy or REMEDIES[kind])
+        self.kind, self.without_advice = kind, printable(message)
 
 
 @dataclass(frozen=True)
@@ -107,11 +114,12 @@ class ChipContent:
 
 @dataclass(frozen=True)
 class Centre:
-    """The centre of a chip in its own coordinate reference system."""
+    """The centre of a chip in its own coordinate reference system, and the transform from its pixels to coordinates."""
 
     crs: CRS
     x: float
     y: float
+    transform: Affine
 
 
 @dataclass(frozen=True)
@@ -398,7 +406,8 @@ def _bands_to_read(source: DatasetReader, spec: DatasetSpec, find_bands: FindBan
 def _find_centre(source: DatasetReader) -> Centre | None:
     if source.crs is None or source.transform.is_identity:
         return None
-    return Centre(source.crs, *(source.transform @ (source.width / 2, source.height / 2)))
+    place = source.transform @ (source.width / 2, source.height / 2)
+    return Centre(source.crs, *place, source.transform)
 
 
 def _check_tiles(source: DatasetReader) -> None:

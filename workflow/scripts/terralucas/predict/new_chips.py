@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,19 +16,19 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from terralucas.data.archives import LocalError, require_archive, unpack
-from terralucas.data.chip_checks import check_chip
-from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
+from terralucas.data.chip_checks import check_chip, find_equal_bands
+from terralucas.data.chip_files import Centre, Chip, ChipError, decode_chip, read_content
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.lucas import parse_point_id
-from terralucas.data.normalisation import check_scale, merge
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG
 from terralucas.predict.bands import find_bands
-
-logger = logging.getLogger(__name__)
+from terralucas.predict.likeness import TrainingPixels, require_likeness
+from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, SIZE_TOLERANCE, measure_ground
+from terralucas.predict.remedies import for_new_files
 
 # Parsed once, because the look-up of a code takes longer than the transformation of a point.
 WGS84, _OF_IDS = CRS.from_epsg(4326), CRS.from_epsg(EPSG)
@@ -55,12 +55,14 @@ class ReadChip:
         place: longitude and latitude of its centre, WGS 84; None if unknown.
         problem: why it cannot be used; None if it can.
         is_cropped: whether its margins were cut off.
+        pixel_m: side of its pixels on the ground in metres; None if unknown.
     """
 
     values: np.ndarray | None
     place: tuple[float, float] | None = None
     problem: ChipError | None = None
     is_cropped: bool = False
+    pixel_m: float | None = None
 
 
 def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
@@ -161,19 +163,21 @@ class ChipReader:
     Attributes:
         spec: description of the study's dataset; its unit and nodata value hold for the new chips too.
         side_px: side of the chips in pixels. Larger chips are cropped to their centre, where the labelled point is.
+        pixel_size_m: side of a pixel of the training chips on the ground in metres.
     """
 
     spec: DatasetSpec
     side_px: int
+    pixel_size_m: float
 
     def __call__(self, chip: NewChip) -> ReadChip:
         """Read a chip; a chip that cannot be used is returned with its problem."""
         try:
             return self._read(chip)
         except ChipError as error:
-            return ReadChip(None, problem=error)
+            return ReadChip(None, problem=for_new_files(error))
         except OSError as error:
-            return ReadChip(None, problem=ChipError("unreadable", f"cannot be read ({error.strerror})"))
+            return ReadChip(None, problem=for_new_files(ChipError("unreadable", f"cannot be read ({error.strerror})")))
 
     def _read(self, chip: NewChip) -> ReadChip:
         decoded = decode_chip(read_content(Path(chip.path)), self._any_size, self._find_bands)
@@ -187,9 +191,29 @@ class ChipReader:
                 "more, which is cropped to its centre",
             )
         values = values[:, rows // 2 : height - rows // 2, columns // 2 : width - columns // 2]
-        check_chip(replace(decoded, values=values), np.isfinite(values), self.spec)
-        place = _place_of(decoded) or _place_of_id(chip.id, self.spec)
-        return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns))
+        require_usable(replace(decoded, values=values), self.spec)
+        place, pixel_m = _place_of_id(chip.id, self.spec), None
+        if decoded.centre is not None:
+            place = _place_of(decoded.centre) or place
+            pixel_m = self._measure(decoded.centre, width / 2, height / 2)
+        return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns), pixel_m)
+
+    def _measure(self, centre: Centre, column: float, row: float) -> float | None:
+        """Return the side of a chip's pixels on the ground in metres, if its file says it.
+
+        Raises:
+            ChipError: a pixel is more than twice or less than half as large as those of the training chips.
+        """
+        sides = measure_ground(centre.crs, centre.transform, column, row)
+        if sides is None:
+            return None
+        # Pixels of a grid of degrees are no squares on the ground; those of training chips were not either.
+        pixel_m = math.sqrt(sides[0] * sides[1])
+        if not 0.5 <= (pixel_m / self.pixel_size_m) ** 2 <= 2:
+            expected = f"{self.pixel_size_m:g} m, the size of the training chips' pixels"
+            message = f"has pixels of {sides[0]:.4g} x {sides[1]:.4g} m on the ground; expected {expected}"
+            raise ChipError("pixel_size", message, remedy=IF_SIZE_IS_WRONG)
+        return pixel_m
 
     @cached_property
     def _any_size(self) -> DatasetSpec:
@@ -199,14 +223,23 @@ class ChipReader:
         return find_bands(descriptions, self.spec.bands, self.spec.checks.band_descriptions)
 
 
-def check_sample(chips: Sequence[NewChip], reader: ChipReader) -> dict[str, Any]:
-    """Read some of the chips, evenly spaced, and check that their bands, size and scale can be right.
+def check_sample(
+    chips: Sequence[NewChip], reader: ChipReader, training: TrainingPixels, allow_offset: bool = False
+) -> dict[str, Any]:
+    """Read some of the chips, evenly spaced, and check that their bands, size, scale and offset can be right.
+
+    Args:
+        chips: all chips.
+        reader: reads a chip.
+        training: the pixels of the training chips.
+        allow_offset: whether the chips may differ from the training chips by the offset of baseline 04.00.
 
     Returns:
-        What was found, for the record: number of chips read, problems by kind, and whether chips are cropped.
+        What was found, for the record: number of chips read, problems by kind, number of cropped chips, and warnings.
 
     Raises:
-        StudyError: more than half of these chips cannot be used, or their scale is impossible for Sentinel-2.
+        StudyError: more than half of these chips cannot be used, or they have another scale or offset than the training
+            chips.
     """
     numbers = np.unique(np.linspace(0, len(chips) - 1, min(len(chips), _SAMPLE)).astype(int))
     read = [(chips[number], reader(chips[number])) for number in numbers]
@@ -221,37 +254,44 @@ def check_sample(chips: Sequence[NewChip], reader: ChipReader) -> dict[str, Any]
             remedy=problems[0][1].remedy,
         )
     values = [result.values for _, result in read if result.values is not None]
-    check_scale(merge(*moments(values)), reader.spec.bands)
+    warnings = require_likeness(values, training, reader.spec, allow_offset, "chips")
     kinds = [problem.kind for _, problem in problems]
     cropped = sum(result.is_cropped for _, result in read)
     if cropped:
-        logger.warning("%d of %d chips that were looked at are larger and cropped to their centre", cropped, len(read))
+        warnings.append(f"{cropped} of {len(read)} chips that were looked at are larger and cropped to their centre.")
+    pixels_m = [result.pixel_m for _, result in read if result.pixel_m is not None]
+    if pixels_m and abs(np.median(pixels_m) / reader.pixel_size_m - 1) > SIZE_TOLERANCE:
+        warnings.append(
+            f"The pixels of the chips have {np.median(pixels_m):.3g} m on the ground, and those of the training chips "
+            f"{reader.pixel_size_m:g} m (dataset.pixel_size_m): what they show has another size."
+        )
     return {
         "chips_looked_at": len(read),
         "problems": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
         "cropped": cropped,
+        "warnings": warnings,
     }
 
 
-def moments(chips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the number of valid pixels, their mean and their sum of squared deviations, each (chips, bands)."""
-    counts, means, squares = [], [], []
-    for values in chips:
-        valid = np.isfinite(values)
-        mean = np.asarray(np.mean(values, axis=(1, 2), dtype=np.float64, where=valid))
-        deviation = np.where(valid, values.astype(np.float64) - mean[:, None, None], 0.0)
-        counts.append(valid.sum(axis=(1, 2)))
-        means.append(mean)
-        squares.append(np.square(deviation).sum(axis=(1, 2)))
-    return np.array(counts), np.array(means), np.array(squares)
+def require_usable(chip: Chip, spec: DatasetSpec) -> None:
+    """Raise a ChipError if a new chip, or a window of a scene, cannot be used.
+
+    Args:
+        chip: the decoded chip, in the bands of the study.
+        spec: description of the study's dataset.
+    """
+    check_chip(chip, np.isfinite(chip.values), spec)
+    pairs = () if spec.checks.allow_equal_bands else find_equal_bands(chip.values)
+    if pairs:
+        names = ", ".join(f"{spec.bands[first]} and {spec.bands[second]}" for first, second in pairs)
+        message = f"has equal values in every pixel of the bands {names}; expected bands that differ"
+        raise ChipError("equal_bands", message)
 
 
-def _place_of(chip: Chip) -> tuple[float, float] | None:
-    """Return longitude and latitude of the centre of a chip, if its file says so."""
-    if chip.centre is None:
-        return None
+def _place_of(centre: Centre) -> tuple[float, float] | None:
+    """Return longitude and latitude of the centre of a chip."""
     try:
-        (longitude,), (latitude,) = transform(chip.centre.crs, WGS84, [chip.centre.x], [chip.centre.y])
+        (longitude,), (latitude,) = transform(centre.crs, WGS84, [centre.x], [centre.y])
     except CPLE_BaseError:
         # Coordinates of a drawing or a building are no place on Earth.
         return None

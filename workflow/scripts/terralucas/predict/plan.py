@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from terralucas.contents import states_of
 from terralucas.data.raster_files import with_sidecars
 from terralucas.files import sha256_of_json, write_json
-from terralucas.predict.new_chips import ChipReader, NewChip, check_sample, find_new_chips
+from terralucas.predict.new_chips import NewChip, check_sample, find_new_chips
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.selected import Selected
 from terralucas.results_input import PREDICTION_RECORD, refuse_results_of_others
@@ -55,7 +55,7 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
     """
     refuse_results_of_others(path.parent / PREDICTION_RECORD, [source], "name another folder for these predictions")
     chips = find_new_chips(source, path.parent)
-    looked_at = check_sample(chips, ChipReader(selected.spec, selected.record["chip_side_px"]))
+    looked_at = check_sample(chips, selected.reader, selected.training, options.allow_offset)
     record = {
         "study": selected.record["study"],
         "recipe": selected.record["recipe"],

@@ -23,7 +23,8 @@ from terralucas.study.source_files import digest_of_file
 
 # What is no part of the name of an input. All else behind a dot is, such as the tile in HLS.S30.T32TQM.2020193.tif.
 _SUFFIXES = (
-    ".tif", ".tiff", ".vrt", ".img", ".jp2", ".csv", ".parquet", ".zip", ".tgz", ".tar", ".tar.gz", ".tar.bz2", ".tar.xz"
+    ".tif", ".tiff", ".vrt", ".img", ".jp2", ".csv", ".parquet", ".zip", ".tgz", ".tar", ".tar.gz", ".tar.bz2",
+    ".tar.xz",
 )  # fmt: skip
 _LONGEST_NAME = 100
 

@@ -43,7 +43,7 @@ def map_name(settings: Mapping[str, Any], folder: Path) -> str:
     if len(paths) == 1:
         name = folder_name(paths[0], "scene")
     else:
-        common = os.path.commonprefix([path.name for path in paths])
+        common = os.path.commonprefix([path.name for path in paths])  # noqa: RUF071 - of characters
         # Of B02 and B03, the B is common, and no name.
         common = re.sub(r"[^\W_]*$", "", common)
         name = folder_name(Path(common) if common.strip("._-") else paths[0].absolute().parent, "scene")
