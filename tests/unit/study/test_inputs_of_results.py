@@ -135,10 +135,9 @@ def test_statistics_that_a_viewer_writes_beside_a_scene_do_not_count_but_a_nodat
     assert token_of_scene([str(scene)], record) != "first"
 
 
-def test_options_of_gdal_in_the_shell_hide_no_file_of_a_scene(tmp_path, monkeypatch):
+def test_options_of_gdal_in_the_shell_hide_no_file_of_a_scene(tmp_path, gdal_in_the_shell):
     source = write_scene(tmp_path / "a.img", noise(8, 8), driver="ENVI")
     record = tmp_path / "record.json"
-    monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR")
     write_scene_record([str(source)], record, "first")
     header = tmp_path / "a.hdr"
     assert str(header) in json.loads(record.read_text())["files"]

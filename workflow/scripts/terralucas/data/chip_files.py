@@ -406,8 +406,8 @@ def _bands_to_read(source: DatasetReader, spec: DatasetSpec, find_bands: FindBan
 def _find_centre(source: DatasetReader) -> Centre | None:
     if source.crs is None or source.transform.is_identity:
         return None
-    place = source.transform @ (source.width / 2, source.height / 2)
-    return Centre(source.crs, *place, source.transform)
+    x, y = source.transform @ (source.width / 2, source.height / 2)
+    return Centre(source.crs, x, y, source.transform)
 
 
 def _check_tiles(source: DatasetReader) -> None:

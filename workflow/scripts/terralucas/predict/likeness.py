@@ -147,8 +147,8 @@ def _check_offset(
     verb, land = ("subtract", "bright") if is_added else ("add", "dark")
     remedy = (
         f"{verb} the offset of Sentinel-2's processing baseline 04.00, {_OFFSET * scale:g} {unit}, or give the files "
-        f"the offset tag {sign}{_OFFSET * scale:g} with the scale tag 1; set allow_offset: true (--allow-offset) if the "
-        f"land is really that {land}"
+        f"the offset tag {sign}{_OFFSET * scale:g} with the scale tag 1; set allow_offset: true (--allow-offset) if "
+        f"the land is really that {land}"
     )
     if chance < _IMPOSSIBLE and count >= (ALMOST_ALL if is_added else MOST) * len(chips) and not allow_offset:
         having, lacking = (what, "training chips") if is_added else ("training chips", what)
