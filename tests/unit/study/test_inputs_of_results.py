@@ -135,11 +135,15 @@ def test_statistics_that_a_viewer_writes_beside_a_scene_do_not_count_but_a_nodat
     assert token_of_scene([str(scene)], record) != "first"
 
 
-def test_options_of_gdal_in_the_shell_hide_no_file_of_a_scene(tmp_path, gdal_in_the_shell):
-    source = write_scene(tmp_path / "a.img", noise(8, 8), driver="ENVI")
-    record = tmp_path / "record.json"
-    write_scene_record([str(source)], record, "first")
-    header = tmp_path / "a.hdr"
+@pytest.fixture
+def with_header(tmp_path):
+    """A scene whose size and bands are in a file beside it."""
+    return write_scene(tmp_path / "a.img", noise(8, 8), driver="ENVI")
+
+
+def test_options_of_gdal_in_the_shell_hide_no_file_of_a_scene(with_header, tmp_path, gdal_in_the_shell):
+    record, header = tmp_path / "record.json", tmp_path / "a.hdr"
+    write_scene_record([str(with_header)], record, "first")
     assert str(header) in json.loads(record.read_text())["files"]
     header.write_text(header.read_text() + "; another\n")
-    assert token_of_scene([str(source)], record) != "first"
+    assert token_of_scene([str(with_header)], record) != "first"

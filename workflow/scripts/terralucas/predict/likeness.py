@@ -51,7 +51,9 @@ class TrainingPixels:
     def as_record(self) -> dict[str, Any]:
         """Return a mapping for YAML."""
         content = asdict(self)
-        return content | {name: [round(value, 6) for value in content[name]] for name in ("darkest", "band_mean")}
+        shares = {name: round(content[name], 6) for name in ("bright_in_a_class", "dark_in_a_class")}
+        pixels = {name: [round(value, 6) for value in content[name]] for name in ("darkest", "band_mean")}
+        return content | shares | pixels
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> TrainingPixels:
