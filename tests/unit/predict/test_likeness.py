@@ -80,6 +80,12 @@ def test_few_chips_with_an_offset_are_not_certain_and_only_said():
     assert compare([land(1, 1)[0] + 0.1]) == [], "one bright chip says nothing"
 
 
+def test_a_folder_of_chips_with_and_without_an_offset_is_said():
+    chips = land(40, 1)
+    (warning,) = compare([*(chip + 0.1 for chip in chips[:20]), *chips[20:]])
+    assert warning.startswith("20 of 40 chips")
+
+
 def test_clouds_are_no_offset():
     assert compare([chip + 0.4 for chip in land(40, 1)]) == []
 

@@ -23,6 +23,8 @@ _OFFSET = 0.1
 # Probability of so many bright (or dark) chips in the class that has most of them, below which it is said, and below
 # which it is certain.
 _UNLIKELY, _IMPOSSIBLE = 0.05, 1e-4
+# How far outside those of the training chips the darkest pixels may be, in reflectance.
+_SLACK = 0.02
 
 
 @dataclass(frozen=True)
@@ -131,36 +133,51 @@ def _check_offset(
         return []
     darkest = np.array([measure_darkest(values, np.isfinite(values)) for values in chips])
     bright = is_bright(darkest)
-    is_added = 2 * bright.sum() > len(chips)
-    chosen, share, sign = (
-        (bright, training.bright_in_a_class, "-") if is_added else (~bright, training.dark_in_a_class, "+")
-    )
-    count = int(chosen.sum())
-    # With the offset corrected, they must look like training chips: clouds and deserts are bright otherwise.
-    corrected = float(np.median(darkest[chosen])) + (-_OFFSET if is_added else _OFFSET)
-    low, high = training.darkest
-    chance = float(bdtrc(count - 1, len(chips), share))
-    if not low - 0.02 <= corrected <= high + 0.02 or chance > _UNLIKELY:
-        return []
+    for is_added, chosen, share in (
+        (True, bright, training.bright_in_a_class),
+        (False, ~bright, training.dark_in_a_class),
+    ):
+        count = int(chosen.sum())
+        # The probability of at least so many such chips, if each is one with the probability `share`.
+        chance = float(bdtrc(count - 1, len(chips), share)) if count else 1.0
+        if chance > _UNLIKELY:
+            continue
+        # With the offset corrected, they must look like training chips: clouds and deserts are bright otherwise.
+        corrected = float(np.median(darkest[chosen])) + (-_OFFSET if is_added else _OFFSET)
+        low, high = training.darkest
+        if low - _SLACK <= corrected <= high + _SLACK:
+            is_certain = chance < _IMPOSSIBLE and count >= (ALMOST_ALL if is_added else MOST) * len(chips)
+            return [_report_offset(bright, training, spec, what, is_added, is_certain and not allow_offset)]
+    return []
+
+
+def _report_offset(
+    bright: np.ndarray, training: TrainingPixels, spec: DatasetSpec, what: str, is_added: bool, is_error: bool
+) -> str:
+    """Return the text of a warning about an offset of the new chips (`is_added`) or of the training chips.
+
+    Raises:
+        StudyError: it is an error.
+    """
     scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
-    dark_pixels = f"below {OFFSET_REFLECTANCE * scale:g} {unit} in any band"
-    tally = f"{bright.sum()} of {len(chips)} {what} that were looked at have no pixel {dark_pixels}"
-    of_training = f"{training.bright} of {training.chips} training chips have none"
-    verb, land = ("subtract", "bright") if is_added else ("add", "dark")
+    dark_pixels = f"pixel below {OFFSET_REFLECTANCE * scale:g} {unit} in any band"
+    tally = f"{bright.sum()} of {len(bright)} {what} that were looked at have no {dark_pixels}"
+    of_training = f"{training.bright} of {training.chips} training chips without such a pixel"
+    verb, sign, land = ("subtract", "-", "bright") if is_added else ("add", "", "dark")
     remedy = (
         f"{verb} the offset of Sentinel-2's processing baseline 04.00, {_OFFSET * scale:g} {unit}, or give the files "
         f"the offset tag {sign}{_OFFSET * scale:g} with the scale tag 1; set allow_offset: true (--allow-offset) if "
         f"the land is really that {land}"
     )
-    if chance < _IMPOSSIBLE and count >= (ALMOST_ALL if is_added else MOST) * len(chips) and not allow_offset:
+    if is_error:
         having, lacking = (what, "training chips") if is_added else ("training chips", what)
         raise StudyError(
             f"The {having} have an offset that the {lacking} do not have.",
             found=tally,
-            expected=of_training,
+            expected=f"as in training: {of_training}",
             remedy=remedy,
         )
-    return [f"{tally}; {of_training}: one of them may have an offset that the other does not have. {remedy}."]
+    return f"{tally}, and {of_training}: one of them may have an offset that the other does not have. To do: {remedy}."
 
 
 def _unit_text(spec: DatasetSpec) -> str:
