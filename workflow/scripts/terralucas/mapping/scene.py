@@ -284,10 +284,10 @@ def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
             expected="coordinates where the coordinate reference system is defined",
             remedy="correct the georeference of the scene",
         )
-    if max(abs(side / expected_m - 1) for side in ground) > SIZE_TOLERANCE:
+    if max(abs(side / expected_m - 1) for side in (ground.width_m, ground.height_m)) > SIZE_TOLERANCE:
         raise StudyError(
             f"The pixels of the scene {path} have another size on the ground than those of the training chips.",
-            found=f"{ground[0]:.4g} x {ground[1]:.4g} m at the centre of the scene",
+            found=f"{ground.width_m:.4g} x {ground.height_m:.4g} m at the centre of the scene",
             expected=f"{expected_m:g} m (dataset.pixel_size_m of the study), {100 * SIZE_TOLERANCE:g} % more or less",
             remedy=f"resample the scene: {warp}; {IF_SIZE_IS_WRONG}",
         )

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rasterio._err import CPLE_BaseError  # errors of `transform`, for which rasterio has no public class
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from terralucas.data.archives import LocalError, require_archive, unpack
 from terralucas.data.chip_checks import check_chip, find_equal_bands
-from terralucas.data.chip_files import Centre, Chip, ChipError, decode_chip, read_content
+from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.folders import CHIP_SUFFIXES, walk
@@ -27,7 +26,7 @@ from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG
 from terralucas.predict.bands import find_bands
 from terralucas.predict.likeness import TrainingPixels, require_likeness
-from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, SIZE_TOLERANCE, measure_ground
+from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, SIZE_TOLERANCE, Ground, measure_ground
 from terralucas.predict.remedies import for_new_files
 
 # Parsed once, because the look-up of a code takes longer than the transformation of a point.
@@ -193,25 +192,23 @@ class ChipReader:
         values = values[:, rows // 2 : height - rows // 2, columns // 2 : width - columns // 2]
         require_usable(replace(decoded, values=values), self.spec)
         place, pixel_m = _place_of_id(chip.id, self.spec), None
-        if decoded.centre is not None:
-            place = _place_of(decoded.centre) or place
-            pixel_m = self._measure(decoded.centre, width / 2, height / 2)
+        centre = decoded.centre
+        ground = measure_ground(centre.crs, centre.transform, width / 2, height / 2) if centre is not None else None
+        if ground is not None:
+            place, pixel_m = (ground.longitude, ground.latitude), self._pixel_size(ground)
         return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns), pixel_m)
 
-    def _measure(self, centre: Centre, column: float, row: float) -> float | None:
-        """Return the side of a chip's pixels on the ground in metres, if its file says it.
+    def _pixel_size(self, ground: Ground) -> float:
+        """Return the side of a chip's pixels on the ground in metres.
 
         Raises:
-            ChipError: a pixel is more than twice or less than half as large as those of the training chips.
+            ChipError: the area of a pixel is more than twice or less than half that of the training chips' pixels.
         """
-        sides = measure_ground(centre.crs, centre.transform, column, row)
-        if sides is None:
-            return None
-        # Pixels of a grid of degrees are no squares on the ground; those of training chips were not either.
-        pixel_m = math.sqrt(sides[0] * sides[1])
+        # Pixels of a grid of degrees are no squares on the ground.
+        pixel_m = math.sqrt(ground.width_m * ground.height_m)
         if not 0.5 <= (pixel_m / self.pixel_size_m) ** 2 <= 2:
             expected = f"{self.pixel_size_m:g} m, the size of the training chips' pixels"
-            message = f"has pixels of {sides[0]:.4g} x {sides[1]:.4g} m on the ground; expected {expected}"
+            message = f"has pixels of {ground.width_m:.4g} x {ground.height_m:.4g} m on the ground; expected {expected}"
             raise ChipError("pixel_size", message, remedy=IF_SIZE_IS_WRONG)
         return pixel_m
 
@@ -286,16 +283,6 @@ def require_usable(chip: Chip, spec: DatasetSpec) -> None:
         names = ", ".join(f"{spec.bands[first]} and {spec.bands[second]}" for first, second in pairs)
         message = f"has equal values in every pixel of the bands {names}; expected bands that differ"
         raise ChipError("equal_bands", message)
-
-
-def _place_of(centre: Centre) -> tuple[float, float] | None:
-    """Return longitude and latitude of the centre of a chip."""
-    try:
-        (longitude,), (latitude,) = transform(centre.crs, WGS84, [centre.x], [centre.y])
-    except CPLE_BaseError:
-        # Coordinates of a drawing or a building are no place on Earth.
-        return None
-    return (longitude, latitude) if np.isfinite([longitude, latitude]).all() else None
 
 
 def _place_of_id(name: str, spec: DatasetSpec) -> tuple[float, float] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from pyproj import Geod
 from rasterio import Affine
@@ -22,8 +23,25 @@ _WGS84, _EARTH = CRS.from_epsg(4326), Geod(ellps="WGS84")
 _MEASURED_PX = 100
 
 
-def measure_ground(crs: CRS, affine: Affine, column: float, row: float) -> tuple[float, float] | None:
-    """Return width and height of the pixels around a place of an image, in metres on the ground.
+@dataclass(frozen=True)
+class Ground:
+    """A place of an image on the ground.
+
+    Attributes:
+        longitude: longitude, WGS 84.
+        latitude: latitude, WGS 84.
+        width_m: width of the pixels there in metres.
+        height_m: their height in metres.
+    """
+
+    longitude: float
+    latitude: float
+    width_m: float
+    height_m: float
+
+
+def measure_ground(crs: CRS, affine: Affine, column: float, row: float) -> Ground | None:
+    """Find a place of an image on the ground, and measure the pixels around it.
 
     They are measured along geodesics of the ellipsoid WGS 84 (Karney 2013, Journal of Geodesy 87), and so also where
     coordinates are degrees, or where a projection stretches lengths.
@@ -44,6 +62,8 @@ def measure_ground(crs: CRS, affine: Affine, column: float, row: float) -> tuple
     except CPLE_BaseError:
         # Coordinates of a drawing or a building.
         return None
+    if not all(map(math.isfinite, (*longitudes, *latitudes))):
+        return None
     here = longitudes[0], latitudes[0]
     sides = [_EARTH.inv(*here, *there)[2] / _MEASURED_PX for there in zip(longitudes[1:], latitudes[1:], strict=True)]
-    return (sides[0], sides[1]) if all(map(math.isfinite, sides)) else None
+    return Ground(*here, *sides)
