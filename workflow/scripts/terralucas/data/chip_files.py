@@ -34,6 +34,8 @@ MAX_SIDE_PX = 1024
 MAX_FILE_BYTES = 256 * 2**20
 # Files beside a chip that belong to it. GDAL writes masks and metadata there if it cannot write them into the chip.
 MASK_SUFFIX, METADATA_SUFFIX = ".msk", ".aux.xml"
+# GDAL reads them unless variables of the user's shell forbid it.
+GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
 # What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
 # and histograms that viewers add) must not change the identity of a chip.
 _BAND_METADATA = ("Description", "NoDataValue", "Offset", "Scale")
@@ -276,8 +278,8 @@ def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands |
         with ExitStack() as stack:
             memory = stack.enter_context(MemoryFile(content.data, filename="chip.tif"))
             if content.metadata is not None:
-                # GDAL finds the metadata beside the chip, in its folder in memory, unless the environment forbids it.
-                stack.enter_context(Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE", GDAL_PAM_ENABLED="YES"))
+                # GDAL finds the metadata beside the chip, in its folder in memory.
+                stack.enter_context(Env(**GDAL_OPTIONS))
                 folder = memory.name.split("/")[2]
                 name = "chip.tif" + METADATA_SUFFIX
                 stack.enter_context(MemoryFile(content.metadata, dirname=folder, filename=name))

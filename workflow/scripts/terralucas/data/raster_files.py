@@ -9,10 +9,7 @@ import rasterio
 from rasterio import Env
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from terralucas.data.chip_files import MASK_SUFFIX, METADATA_SUFFIX
-
-# What GDAL reads beside an image. Variables of the user's shell would change it.
-GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
+from terralucas.data.chip_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX
 
 
 def with_sidecars(path: Path) -> list[Path]:

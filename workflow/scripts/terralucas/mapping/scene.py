@@ -18,9 +18,9 @@ from rasterio.windows import Window
 
 from terralucas.contents import states_of
 from terralucas.data.band_names import find_positions
-from terralucas.data.chip_files import ChipError, find_alike, read_masks, to_reflectance
+from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, find_alike, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.raster_files import GDAL_OPTIONS, files_of_raster
+from terralucas.data.raster_files import files_of_raster
 from terralucas.errors import StudyError
 from terralucas.predict.bands import find_bands
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, SIZE_TOLERANCE, measure_ground
