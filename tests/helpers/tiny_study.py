@@ -8,6 +8,7 @@ TINY = {
         "sources": [{"type": "simulated", "chips": 400, "size_px": 32, "seed": 1}],
         "classes": [{"code": code, "name": f"Class {code}"} for code in range(1, 11)],
         "bands": ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"],
+        "pixel_size_m": 30,
     },
     "split": {"folds": 2},
     "backbones": {"tiny": {"model": "terramind_v1_tiny", "weights": {"source": "random"}}},

@@ -26,12 +26,12 @@ def selected(study):
 
 @pytest.fixture(scope="module")
 def scene(selected, tmp_path_factory):
-    """Chips of the study side by side, each of them a square of 320 m."""
+    """Chips of the study side by side, each of them a square of 960 m."""
     path = tmp_path_factory.mktemp("scene") / "a scene.tif"
     files = sorted((selected.folder / "resources").rglob("*.tif"))[: ROWS * COLUMNS]
     chips = [rasterio.open(file).read() for file in files]
     values = np.concatenate([np.concatenate(chips[row * COLUMNS :][:COLUMNS], axis=2) for row in range(ROWS)], axis=1)
-    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, LEFT, 0, -10, TOP)}
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(30, 0, LEFT, 0, -30, TOP)}
     profile = {"driver": "GTiff", "count": 6, "height": ROWS * SIDE, "width": COLUMNS * SIDE, "dtype": "float32"}
     with rasterio.open(path, "w", **profile, **place) as target:
         target.write(values)
@@ -40,11 +40,11 @@ def scene(selected, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mapped(selected, scene):
-    given = f"map={{input: {scene}, stride_m: 160, shards: 2}}"
+    given = f"map={{input: {scene}, stride_m: 480, shards: 2}}"
     output = selected.snakemake(*CONFIG, "--config", given, "--", "map").output
     folder = results(selected) / "maps" / "a_scene"
     assert f"The map is at {folder / 'map.html'}" in output
-    assert "36 of 80 cells of 160 m have a class" in output
+    assert "36 of 80 cells of 480 m have a class" in output
     assert selected.planned(*CONFIG, "--config", given, "--", "map") == {}, "nothing has changed"
     return folder
 
@@ -56,7 +56,7 @@ def test_the_class_of_a_cell_is_the_prediction_for_the_chip_that_is_cut_out_ther
         labels = classes.read(1)
         for row, column in zip(*np.nonzero(labels != classes.nodata), strict=True):
             x, y = rasterio.transform.xy(classes.transform, row, column)
-            window = rasterio.windows.from_bounds(x - 160, y - 160, x + 160, y + 160, source.transform).round()
+            window = rasterio.windows.from_bounds(x - 480, y - 480, x + 480, y + 480, source.transform).round()
             assert (window.width, window.height) == (SIDE, SIDE)
             profile = source.profile | {"width": SIDE, "height": SIDE, "transform": source.window_transform(window)}
             with rasterio.open(chips / f"{row:02d}-{column:02d}.tif", "w", **profile) as chip:
@@ -82,10 +82,10 @@ def test_the_class_of_a_cell_is_the_prediction_for_the_chip_that_is_cut_out_ther
 
 def test_the_command_without_snakemake_writes_the_same_bytes(selected, scene, mapped, tmp_path):
     # Snakemake gives each part two threads.
-    arguments = (scene, "--study", "results/small", "--output", tmp_path, "--stride-m", 160, "--threads", 2)
+    arguments = (scene, "--study", "results/small", "--output", tmp_path, "--stride-m", 480, "--threads", 2)
     done = selected.module("mapping", *arguments)
     assert done.returncode == 0, done.stderr
-    assert "36 of 80 cells of 160 m have a class" in done.stdout
+    assert "36 of 80 cells of 480 m have a class" in done.stdout
     for name in (*RASTERS, "classes.tif.aux.xml", "classes.qml", "map.png", "map.html", "map.json"):
         assert (tmp_path / name).read_bytes() == (mapped / name).read_bytes(), name
 
@@ -96,7 +96,7 @@ def test_the_record_says_what_was_mapped_and_that_it_is_simulated(scene, mapped)
     assert record["models"] == 2
     assert record["simulated_chips"] is record["random_weights"] is True
     assert record["input"] == [str(scene)]
-    assert record["bounds"] == [LEFT, TOP - 160 * 20, LEFT + 160 * 4, TOP]
+    assert record["bounds"] == [LEFT, TOP - 480 * 20, LEFT + 480 * 4, TOP]
     assert record["without_class"] == {"edge": 44}
     assert sum(item["cells"] for item in record["classes"]) == record["predicted"] == 36
 
@@ -104,7 +104,7 @@ def test_the_record_says_what_was_mapped_and_that_it_is_simulated(scene, mapped)
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ("map={stride_m: 160}", "map={input: path/to/scene.tif}"),
+        ("map={stride_m: 480}", "map={input: path/to/scene.tif}"),
         ("map={input: a.tif, stride_m: 0}", "stride_m"),
         ("map={input: a.tif, stride: 80}", "stride"),
     ],

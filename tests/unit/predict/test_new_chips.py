@@ -25,8 +25,9 @@ from terralucas.predict.options import PredictOptions
 from terralucas.predict.plan import make_plan
 from terralucas.predict.remedies import for_new_files
 
-# helpers.chips writes pixels of this size.
 PIXEL_M = 30
+# The upper left corner of chips of this size.
+PLACE_30_M = {"crs": "EPSG:3035", "transform": rasterio.Affine(30, 0, 4_592_000, 0, -30, 2_254_000)}
 # A place with the pixels of helpers.scenes.make_selected.
 PLACE = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 600_000, 0, -10, 5_000_000)}
 SENTINEL = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"]
@@ -34,7 +35,7 @@ OF_BANDS = [SENTINEL.index(name) for name in ("B4", "B3", "B2", "B8", "B11", "B1
 
 
 def write_described(path, values, descriptions):
-    write_tif(path, values)
+    write_tif(path, values, **PLACE_30_M)
     with rasterio.open(path, "r+") as target:
         target.descriptions = descriptions
     return NewChip(path.stem, str(path))
@@ -178,7 +179,7 @@ def test_a_larger_chip_is_cropped_to_its_centre(tmp_path, reader):
 
 def test_the_place_is_the_centre_of_the_chip_or_of_its_lucas_id(tmp_path, reader):
     read = reader(write_described(tmp_path / "a.tif", pixels(1), BANDS))
-    # helpers.chips writes 32 pixels of 30 m from the corner 4592000, 2254000 of EPSG:3035.
+    # 32 pixels of 30 m from the corner 4592000, 2254000 of EPSG:3035.
     to_wgs84 = pyproj.Transformer.from_crs("EPSG:3035", "EPSG:4326", always_xy=True).transform
     assert read.place == pytest.approx(to_wgs84(4_592_480, 2_253_520), abs=1e-7)
     write_tif(tmp_path / "45922254.tif", pixels(1), crs=None, transform=None)
@@ -245,6 +246,8 @@ def test_more_bad_chips_than_good_ones_stop_the_prediction(tmp_path, reader):
         ("EPSG:4326", (10 / 111_320, 12, 45), False),
         # Web Mercator stretches lengths by 1 / cos(latitude), 2 at 60° north.
         ("EPSG:3857", (60, 1e6, 8_399_738), True),
+        # At 45° north, 30 m are 21 m on the ground.
+        ("EPSG:3857", (30, 1e6, 5_621_521), True),
         ("EPSG:3857", (20, 1e6, 8_399_738), False),
     ],
 )
@@ -277,21 +280,21 @@ def test_a_band_that_is_a_copy_of_another_is_a_problem(tmp_path, reader):
 
 
 @pytest.mark.parametrize(
-    ("spec", "values", "profile"),
+    ("spec", "values"),
     [
-        ({"unit": "dn"}, pixels(1), {}),
-        ({"unit": "dn"}, (pixels(1) * 255).astype(np.uint8), {}),
-        ({}, pixels(1) * 10_000, {}),
-        ({}, (pixels(1) * 10_000).astype(np.uint16), {}),
-        ({}, np.where(pixels(2) < 0.1, -9999, pixels(1)).astype(np.float32), {}),
-        ({}, np.zeros((6, SIDE, SIDE), np.float32), {}),
-        ({}, pixels(1, (3, SIDE, SIDE)), {}),
-        ({}, np.where(np.arange(SIDE) < 20, np.nan, pixels(1)).astype(np.float32), {}),
-        ({}, np.where(np.arange(SIDE) < 4, 0, pixels(1)).astype(np.float32), {}),
+        ({"unit": "dn"}, pixels(1)),
+        ({"unit": "dn"}, (pixels(1) * 255).astype(np.uint8)),
+        ({}, pixels(1) * 10_000),
+        ({}, (pixels(1) * 10_000).astype(np.uint16)),
+        ({}, np.where(pixels(2) < 0.1, -9999, pixels(1)).astype(np.float32)),
+        ({}, np.zeros((6, SIDE, SIDE), np.float32)),
+        ({}, pixels(1, (3, SIDE, SIDE))),
+        ({}, np.where(np.arange(SIDE) < 20, np.nan, pixels(1)).astype(np.float32)),
+        ({}, np.where(np.arange(SIDE) < 4, 0, pixels(1)).astype(np.float32)),
     ],
 )
-def test_advice_is_about_the_new_chip_and_not_about_the_finished_study(tmp_path, spec, values, profile):
-    write_tif(tmp_path / "a.tif", values, **profile)
+def test_advice_is_about_the_new_chip_and_not_about_the_finished_study(tmp_path, spec, values):
+    write_tif(tmp_path / "a.tif", values, **PLACE_30_M)
     problem = ChipReader(make_spec(**spec), SIDE, PIXEL_M)(NewChip("a", str(tmp_path / "a.tif"))).problem
     assert problem is not None
     assert "dataset." not in problem.problem + problem.remedy

@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from rasterio import Affine, Env
+from rasterio import Env
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
@@ -116,12 +116,16 @@ class ChipContent:
 
 @dataclass(frozen=True)
 class Centre:
-    """The centre of a chip in its own coordinate reference system, and the transform from its pixels to coordinates."""
+    """The centre of a chip in its own coordinate reference system.
+
+    `column_step` and `row_step` are the differences in x and y from one column, or row, to the next.
+    """
 
     crs: CRS
     x: float
     y: float
-    transform: Affine
+    column_step: tuple[float, float]
+    row_step: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -408,8 +412,9 @@ def _bands_to_read(source: DatasetReader, spec: DatasetSpec, find_bands: FindBan
 def _find_centre(source: DatasetReader) -> Centre | None:
     if source.crs is None or source.transform.is_identity:
         return None
-    x, y = source.transform @ (source.width / 2, source.height / 2)
-    return Centre(source.crs, x, y, source.transform)
+    affine = source.transform
+    x, y = affine @ (source.width / 2, source.height / 2)
+    return Centre(source.crs, x, y, (affine.a, affine.d), (affine.b, affine.e))
 
 
 def _check_tiles(source: DatasetReader) -> None:

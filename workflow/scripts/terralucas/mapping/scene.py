@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from terralucas.contents import states_of
 from terralucas.data.band_names import find_positions
-from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, find_alike, read_masks, to_reflectance
+from terralucas.data.chip_files import GDAL_OPTIONS, Centre, ChipError, find_alike, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.raster_files import files_of_raster
 from terralucas.errors import StudyError
@@ -276,7 +276,8 @@ def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
             expected="square pixels, columns from west to east, rows from north to south",
             remedy=f"resample the scene: {warp}",
         )
-    ground = measure_ground(crs, affine, source.width / 2, source.height / 2)
+    x, y = affine @ (source.width / 2, source.height / 2)
+    ground = measure_ground(Centre(crs, x, y, (affine.a, affine.d), (affine.b, affine.e)))
     if ground is None:
         raise StudyError(
             f"The scene {path} is at no place on Earth.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG
 from terralucas.predict.bands import find_bands
 from terralucas.predict.likeness import TrainingPixels, require_likeness
-from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, SIZE_TOLERANCE, Ground, measure_ground
+from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, SIZE_TOLERANCE, Ground, can_be_size, measure_ground
 from terralucas.predict.remedies import for_new_files
 
 # Parsed once, because the look-up of a code takes longer than the transformation of a point.
@@ -192,25 +191,18 @@ class ChipReader:
         values = values[:, rows // 2 : height - rows // 2, columns // 2 : width - columns // 2]
         require_usable(replace(decoded, values=values), self.spec)
         place, pixel_m = _place_of_id(chip.id, self.spec), None
-        centre = decoded.centre
-        ground = measure_ground(centre.crs, centre.transform, width / 2, height / 2) if centre is not None else None
+        ground = None if decoded.centre is None else measure_ground(decoded.centre)
         if ground is not None:
-            place, pixel_m = (ground.longitude, ground.latitude), self._pixel_size(ground)
+            self._require_size(ground)
+            place, pixel_m = (ground.longitude, ground.latitude), ground.side_m
         return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns), pixel_m)
 
-    def _pixel_size(self, ground: Ground) -> float:
-        """Return the side of a chip's pixels on the ground in metres.
-
-        Raises:
-            ChipError: the area of a pixel is more than twice or less than half that of the training chips' pixels.
-        """
-        # Pixels of a grid of degrees are no squares on the ground.
-        pixel_m = math.sqrt(ground.width_m * ground.height_m)
-        if not 0.5 <= (pixel_m / self.pixel_size_m) ** 2 <= 2:
+    def _require_size(self, ground: Ground) -> None:
+        """Raise a ChipError if the pixels of a chip have another size than those of the training chips."""
+        if not can_be_size(ground, self.pixel_size_m):
             expected = f"{self.pixel_size_m:g} m, the size of the training chips' pixels"
             message = f"has pixels of {ground.width_m:.4g} x {ground.height_m:.4g} m on the ground; expected {expected}"
             raise ChipError("pixel_size", message, remedy=IF_SIZE_IS_WRONG)
-        return pixel_m
 
     @cached_property
     def _any_size(self) -> DatasetSpec:

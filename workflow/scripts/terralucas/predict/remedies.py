@@ -19,6 +19,8 @@ _REMEDIES = {
     "-offset 0 removes them)",
     "size": "cut the chips to the size of the training chips around the labelled point",
     "missing_values": "use files with data in every band",
+    "impossible_values": "give the files this value as their nodata value if it means missing data (gdal_edit.py "
+    "-a_nodata)",
     "fill": "give the files a nodata value if this value means missing data (gdal_edit.py -a_nodata)",
     "value_range": "write the values in the unit of the study, and give the files a nodata value if they have one",
     "constant": "write the file again with values that vary; a nodata value marks missing data",
