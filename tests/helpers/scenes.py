@@ -9,6 +9,7 @@ import numpy as np
 import rasterio
 
 from helpers.chips import BANDS, SIDE, make_spec
+from terralucas.predict.likeness import TrainingPixels
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.selected import Selected
 
@@ -16,6 +17,8 @@ CLASSES = [{"code": code, "name": name} for code, name in enumerate(("Water", "G
 LEFT, TOP = 600_000.0, 5_000_000.0
 # Reflectance of RED in patches of each class.
 STEP = 0.1
+# Training chips like the chips and scenes of tests: darkest pixels near 0, and a mean of about 0.25 in each band.
+TRAINING = TrainingPixels(400, 0, 0.05, 1.0, (0.0, 0.09), (0.25,) * len(BANDS))
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -54,6 +57,7 @@ def make_selected(**changes) -> Selected:
         "models": ["models/seed-0", "models/seed-1"],
         "dataset": {"pixel_size_m": 10},
         "chip_side_px": SIDE,
+        "training_pixels": TRAINING.as_record(),
         "chips": {"simulated": True, "number": 400},
         "weights": {"source": "random"},
         "scores": {"meaning": "none", "values": {}},

@@ -6,6 +6,7 @@ import os
 import warnings
 
 import pytest
+from rasterio._env import del_gdal_config
 
 from helpers import browser
 from helpers.debian import PackageError
@@ -23,6 +24,18 @@ def server(monkeypatch):
     with running_server() as running:
         redirect_google(monkeypatch, running)
         yield running
+
+
+@pytest.fixture
+def gdal_in_the_shell(monkeypatch):
+    """Options of GDAL that keep it from reading what lies beside an image, as variables of the environment."""
+    options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
+    for name, value in options.items():
+        monkeypatch.setenv(name, value)
+    yield
+    # rasterio keeps the values that it found when one of its environments began.
+    for name in options:
+        del_gdal_config(name)
 
 
 @pytest.fixture

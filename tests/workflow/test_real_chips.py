@@ -8,7 +8,7 @@ import torch
 from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.predict.conformal import softmax
 from terralucas.predict.ensemble import Ensemble
-from terralucas.predict.new_chips import ChipReader, NewChip
+from terralucas.predict.new_chips import NewChip
 from terralucas.predict.selected import load_selected
 from terralucas.predictions import read_predictions
 
@@ -65,7 +65,7 @@ def test_other_peoples_chips_run_to_the_report_and_to_predictions(project, monke
     assert (project.folder / "results/real/predictions/second/predictions.geojson").is_file(), "the chips have places"
     shown = predicted.set_index("path")
     ensemble = Ensemble(chosen.models, torch.device("cpu"))
-    reader = ChipReader(chosen.spec, ensemble.side_px)
+    reader = chosen.reader
     for member, seed in enumerate((0, 1)):
         table = read_predictions(folder / f"runs/tiny/ce/identity/seed-{seed}/predictions.parquet")
         of_test = [row for row, part in enumerate(table.parts) if part == "test"]

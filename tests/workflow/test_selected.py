@@ -241,6 +241,14 @@ def test_selecting_another_rule_starts_no_run(selected):
     assert planned == {}, "the report is not made again"
 
 
+def test_a_corrected_pixel_size_reaches_the_selection_and_trains_nothing(selected):
+    """Maps and predictions compare with it what they read."""
+    sized = selected.write_config({**TINY, "dataset": {**TINY["dataset"], "pixel_size_m": 20}}, "sized")
+    planned = selected.planned("--configfile", sized, "--", "select")
+    assert "select_models" in planned
+    assert not {"index_chips", "extract_features", "train_run", "make_tables"} & planned.keys()
+
+
 def test_one_model_can_be_trained_on_all_chips(selected, new_chips, tmp_path):
     project = Project(tmp_path / "project")
     for part in ("results", ".snakemake", "resources"):

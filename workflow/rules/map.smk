@@ -28,7 +28,7 @@ rule plan_map:
         contents=lambda wildcards: token_of_scene(get_scene(), Path(SCENE_RECORD)),
         record=SCENE_RECORD,
         stride_m=MAP["stride_m"],
-        options={key: value for key, value in MAP.items() if key in ("batch_size", "device", "precision")},
+        options={key: value for key, value in MAP.items() if key in PREDICT_OPTIONS},
         study=without_rerun(RESULTS),
     message:
         "Looking at the scene to map"

@@ -27,7 +27,7 @@ rule plan_prediction:
         source=lambda wildcards: get_prediction_input(),
         contents=lambda wildcards: token_of_new_chips(Path(get_prediction_input()), Path(NEW_CHIPS_RECORD)),
         record=NEW_CHIPS_RECORD,
-        options={key: value for key, value in PREDICT.items() if key in ("batch_size", "device", "precision")},
+        options={key: value for key, value in PREDICT.items() if key in PREDICT_OPTIONS},
         study=without_rerun(RESULTS),
     message:
         "Looking at the chips to predict"

@@ -36,6 +36,8 @@ rule select_models:
         select=config["select"],
         metric=config["select"]["metric"] or config["report"]["primary"],
         features=PASS_SETTINGS,
+        # No run depends on it; maps and predictions read it from the selection.
+        pixel_size_m=DATASET["pixel_size_m"],
         dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
         results=without_rerun(RESULTS),
         normalisation=without_rerun(config["normalisation"]),

@@ -13,4 +13,6 @@ with job(snakemake):
     paths, selected = list(map(Path, params.source)), load_selected(Path(params.study))
     plan = make_plan(paths, selected, params.stride_m, PredictOptions(**params.options), Path(snakemake.output[0]))
     write_scene_record(params.source, Path(params.record), params.contents)
+    for warning in plan.record["looked_at"]["warnings"]:
+        progress.warning("%s", warning)
     progress.info("%d x %d cells to map", plan.grid.rows, plan.grid.columns)

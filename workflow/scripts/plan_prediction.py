@@ -14,4 +14,6 @@ with job(snakemake):
     selected = load_selected(Path(params.study))
     found = make_plan(source, selected, PredictOptions(**params.options), plan)
     write_new_chips_record(source, Path(params.record), params.contents)
+    for warning in found.record["looked_at"]["warnings"]:
+        progress.warning("%s", warning)
     progress.info("%d chips to predict", len(found.chips))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from xml.etree import ElementTree
 
 import numpy as np
@@ -205,6 +206,47 @@ def test_a_scene_that_was_written_again_is_another_plan(tmp_path):
     )
 
 
+def test_a_vrt_whose_file_was_written_again_is_another_plan(tmp_path):
+    """Also through a VRT of a VRT, whose files GDAL does not name."""
+    write_scene(tmp_path / "a.tif", noise(80, 80))
+    copy(tmp_path / "a.tif", tmp_path / "a.vrt", driver="VRT")
+    copy(tmp_path / "a.vrt", tmp_path / "b.vrt", driver="VRT")
+    of = ([tmp_path / "b.vrt"], make_selected(), 80.0, PredictOptions(), tmp_path / "plan.json")
+    first = make_plan(*of).fingerprint
+    write_scene(tmp_path / "a.tif", noise(80, 80, 9))
+    assert make_plan(*of).fingerprint != first
+
+
+def test_the_map_of_another_scene_is_not_replaced(mapped, tmp_path):
+    folder, content = mapped
+    shutil.copy(folder / "map.json", tmp_path / "map.json")
+    other = write_scene(tmp_path / "other.tif", noise(80, 80))
+    with pytest.raises(StudyError, match="has the results of another input") as error:
+        make_plan([other], make_selected(), 80.0, PredictOptions(), tmp_path / "plan.json")
+    assert content["input"][0] in error.value.found
+
+
+def test_a_scene_with_an_offset_is_an_error_or_said_on_the_page(tmp_path):
+    scene = write_scene(tmp_path / "a.tif", patches(TRUE, 32) + np.float32(0.1))
+    with pytest.raises(StudyError, match="The windows of the scene have an offset"):
+        make_plan([scene], make_selected(), 80.0, PredictOptions(), tmp_path / "plan.json")
+    content = make_map(scene, tmp_path / "map", allow_offset=True)
+    (warning,) = content["looked_at"]["warnings"]
+    assert "may have an offset" in warning
+    assert "may have an offset" in (tmp_path / "map" / "map.html").read_text(encoding="utf-8")
+
+
+def test_windows_with_a_band_that_is_a_copy_of_another_stop_the_map(tmp_path):
+    values = noise(100, 100)
+    values[4] = values[1]
+    with pytest.raises(StudyError, match="cannot be predicted") as error:
+        make_plan(
+            [write_scene(tmp_path / "a.tif", values)], make_selected(), 80.0, PredictOptions(), tmp_path / "p.json"
+        )
+    assert "GREEN and SWIR_1" in error.value.found
+    assert "dataset." not in str(error.value)
+
+
 def test_batches_go_on_from_block_to_block_and_leave_out_windows_without_data(scene, tmp_path, monkeypatch):
     monkeypatch.setattr(grid_module, "_BLOCK_PX", (32, 64))
     selected = make_selected()
@@ -236,7 +278,7 @@ def test_the_default_stride_is_eight_pixels(scene, tmp_path):
     ("values", "words"),
     [
         (noise(100, 100) * 10_000, "windows with data that were looked at cannot be predicted"),
-        (noise(100, 100) / 100, "can't be right for TerraMind"),
+        (noise(100, 100) / 100, "are too dark to have the scale of the training chips"),
         (np.full((6, 100, 100), np.nan, np.float32), "None of .* windows that were looked at has enough data"),
         (np.zeros((6, 100, 100), np.float32), "None of .* windows that were looked at has enough data"),
         (noise(31, 500), "No window of the map fits into the scene"),

@@ -1,5 +1,6 @@
 """Scenes: which bands are found where, what is no scene, and that pixels are read as those of chips are."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,45 @@ def test_a_file_that_was_cut_off_is_an_error_where_it_is_read(tmp_path, values):
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(StudyError, match="cannot be read"):
         read(path, place=(20, 0, 40, 50))
+
+
+def with_mask_beside(path):
+    """Write a scene with a mask in a file beside it."""
+    stored = np.random.default_rng(4).integers(2000, 6000, (6, 64, 64)).astype(np.uint16)
+    mask = np.full((64, 64), 255, np.uint8)
+    mask[40:, 50:] = 0
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False),
+        rasterio.open(write_scene(path, stored, BANDS), "r+") as target,
+    ):
+        target.write_mask(mask)
+    return path
+
+
+@pytest.fixture(params=[False, True], ids=["GeoTIFF", "VRT"])
+def tagged(tmp_path, request):
+    """A scene with a mask and an offset beside it, and what GDAL alone reads of it."""
+    path = with_mask_beside(tmp_path / "a.tif")
+    band = "<Offset>-1000</Offset><Scale>1</Scale>"
+    bands = "".join(f'<PAMRasterBand band="{number}">{band}</PAMRasterBand>' for number in range(1, 7))
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{bands}</PAMDataset>")
+    if request.param:
+        copy(path, tmp_path / "a.vrt", driver="VRT")
+        path = tmp_path / "a.vrt"
+    with rasterio.open(path) as source:
+        raw, masks, scale, offset = source.read(), source.read_masks(), source.scales[0], source.offsets[0]
+    return path, np.where(masks == 0, np.nan, (raw * scale + offset) / 10_000)
+
+
+def test_options_of_gdal_in_the_shell_do_not_hide_what_lies_beside_a_scene(tagged, gdal_in_the_shell):
+    path, expected = tagged
+    assert np.isnan(expected).mean() > 0.08
+    values = read(path, make_spec(unit="dn"), (0, 0, 64, 64))
+    assert np.allclose(values, expected, equal_nan=True, atol=1e-6)
+
+
+def test_options_of_gdal_in_the_shell_do_not_hide_a_mask_from_the_thread_that_reads(tmp_path, gdal_in_the_shell):
+    path, spec = with_mask_beside(tmp_path / "a.tif"), make_spec(unit="dn")
+    with SceneReader(find_scene([path], spec, 10), spec) as reader, ThreadPoolExecutor(1) as pool:
+        values = pool.submit(reader.read, 0, 0, 64, 64).result().values
+    assert np.isnan(values[0]).sum() == 24 * 14

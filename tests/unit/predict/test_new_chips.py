@@ -1,5 +1,9 @@
 """New chips: which files are found, and how their bands, size and place are read."""
 
+import inspect
+import json
+import re
+import shutil
 import zipfile
 
 import numpy as np
@@ -9,15 +13,29 @@ import pytest
 import rasterio
 
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
+from helpers.scenes import TRAINING, make_selected
+from terralucas.data import chip_checks as chip_checks_module
+from terralucas.data import chip_files as chip_files_module
+from terralucas.data.chip_files import ChipError
 from terralucas.errors import StudyError
+from terralucas.predict import bands as bands_module
+from terralucas.predict import new_chips as new_chips_module
 from terralucas.predict.new_chips import ChipReader, NewChip, check_sample, find_new_chips
+from terralucas.predict.options import PredictOptions
+from terralucas.predict.plan import make_plan
+from terralucas.predict.remedies import for_new_files
 
+PIXEL_M = 30
+# The upper left corner of chips of this size.
+PLACE_30_M = {"crs": "EPSG:3035", "transform": rasterio.Affine(30, 0, 4_592_000, 0, -30, 2_254_000)}
+# A place with the pixels of helpers.scenes.make_selected.
+PLACE = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 600_000, 0, -10, 5_000_000)}
 SENTINEL = ["B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12"]
 OF_BANDS = [SENTINEL.index(name) for name in ("B4", "B3", "B2", "B8", "B11", "B12")]
 
 
 def write_described(path, values, descriptions):
-    write_tif(path, values)
+    write_tif(path, values, **PLACE_30_M)
     with rasterio.open(path, "r+") as target:
         target.descriptions = descriptions
     return NewChip(path.stem, str(path))
@@ -25,7 +43,7 @@ def write_described(path, values, descriptions):
 
 @pytest.fixture
 def reader():
-    return ChipReader(make_spec(), SIDE)
+    return ChipReader(make_spec(), SIDE, PIXEL_M)
 
 
 def test_a_folder_an_archive_a_table_and_a_file_name_the_same_chips(tmp_path):
@@ -48,6 +66,42 @@ def test_a_folder_an_archive_a_table_and_a_file_name_the_same_chips(tmp_path):
         found = find_new_chips(tmp_path / f"t.{suffix}", tmp_path / "x")
         assert found == [NewChip("two", of_folder[1].path), NewChip("one", of_folder[0].path)]
     assert find_new_chips(tmp_path / "in/a/1.tif", tmp_path / "x") == [NewChip("1", of_folder[0].path)]
+
+
+def test_another_archive_of_the_same_name_is_unpacked_again(tmp_path):
+    for number in (1, 2):
+        write_tif(tmp_path / f"{number}.tif", pixels(number))
+        with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
+            archive.write(tmp_path / f"{number}.tif", f"chip {number}.tif")
+        (chip,) = find_new_chips(tmp_path / "new.zip", tmp_path / "x")
+        assert chip.id == f"chip {number}"
+        assert find_new_chips(tmp_path / "new.zip", tmp_path / "x") == [chip], "the same archive is not unpacked again"
+    assert len(list((tmp_path / "x").iterdir())) == 1, "what the first archive had is deleted"
+
+
+def test_what_a_killed_unpacking_left_is_not_taken_for_the_archive(tmp_path, monkeypatch):
+    write_tif(tmp_path / "a.tif", pixels(1))
+    with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
+        archive.write(tmp_path / "a.tif", "a.tif")
+
+    def stop(archive, target):
+        target.mkdir(parents=True)
+        write_tif(target / "half.tif", pixels(2))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(new_chips_module, "unpack", stop)
+        find_new_chips(tmp_path / "new.zip", tmp_path / "x")
+    assert [chip.id for chip in find_new_chips(tmp_path / "new.zip", tmp_path / "x")] == ["a"]
+
+
+@pytest.mark.parametrize("other", ["a.TIF", "a.tiff"])
+def test_two_files_of_one_id_are_an_error(tmp_path, other):
+    for name in ("a.tif", other):
+        write_tif(tmp_path / "in" / name, pixels(1))
+    with pytest.raises(StudyError, match="have the id a") as error:
+        find_new_chips(tmp_path / "in", tmp_path / "x")
+    assert other in error.value.found
 
 
 @pytest.mark.parametrize(
@@ -86,7 +140,7 @@ def test_bands_are_found_by_their_descriptions_in_any_order_and_among_others(tmp
 
 
 def test_descriptions_that_the_study_calls_wrong_do_not_count(tmp_path):
-    reader = ChipReader(make_spec(checks={"band_descriptions": False}), SIDE)
+    reader = ChipReader(make_spec(checks={"band_descriptions": False}), SIDE, PIXEL_M)
     values = pixels(1)
     assert np.array_equal(reader(write_described(tmp_path / "a.tif", values, BANDS[::-1])).values, values)
 
@@ -125,7 +179,7 @@ def test_a_larger_chip_is_cropped_to_its_centre(tmp_path, reader):
 
 def test_the_place_is_the_centre_of_the_chip_or_of_its_lucas_id(tmp_path, reader):
     read = reader(write_described(tmp_path / "a.tif", pixels(1), BANDS))
-    # helpers.chips writes 32 pixels of 30 m from the corner 4592000, 2254000 of EPSG:3035.
+    # 32 pixels of 30 m from the corner 4592000, 2254000 of EPSG:3035.
     to_wgs84 = pyproj.Transformer.from_crs("EPSG:3035", "EPSG:4326", always_xy=True).transform
     assert read.place == pytest.approx(to_wgs84(4_592_480, 2_253_520), abs=1e-7)
     write_tif(tmp_path / "45922254.tif", pixels(1), crs=None, transform=None)
@@ -161,16 +215,126 @@ def test_only_the_bands_of_the_study_are_decoded(tmp_path, reader):
 
 def test_the_scale_of_the_sample_is_checked(tmp_path, reader):
     chips = [write_described(tmp_path / f"{n}.tif", pixels(n), BANDS) for n in range(5)]
-    assert check_sample(chips, reader) == {"chips_looked_at": 5, "problems": {}, "cropped": 0}
+    assert check_sample(chips, reader, TRAINING) == {
+        "chips_looked_at": 5,
+        "problems": {},
+        "cropped": 0,
+        "warnings": [],
+    }
     dn = [write_described(tmp_path / f"dn{n}.tif", pixels(n) * 10_000, BANDS) for n in range(5)]
     with pytest.raises(StudyError):
-        check_sample(dn, reader)
+        check_sample(dn, reader, TRAINING)
 
 
 def test_more_bad_chips_than_good_ones_stop_the_prediction(tmp_path, reader):
     good = [write_described(tmp_path / f"{n}.tif", pixels(n), BANDS) for n in range(2)]
     bad = [write_described(tmp_path / f"b{n}.tif", pixels(n, (3, SIDE, SIDE)), [None] * 3) for n in range(2)]
-    assert check_sample(good + bad, reader)["problems"] == {"band_count": 2}
+    assert check_sample(good + bad, reader, TRAINING)["problems"] == {"band_count": 2}
     with pytest.raises(StudyError, match="2 of 3 chips that were looked at cannot be used") as error:
-        check_sample(good[:1] + bad, reader)
+        check_sample(good[:1] + bad, reader, TRAINING)
     assert "has 3 band(s)" in error.value.found
+
+
+@pytest.mark.parametrize(
+    ("crs", "affine", "is_right"),
+    [
+        ("EPSG:32632", (30, 600_000, 5_000_000), True),
+        ("EPSG:32632", (10, 600_000, 5_000_000), False),
+        ("EPSG:32632", (60, 600_000, 5_000_000), False),
+        # 30 m along a meridian are about 30 / 111,320 degrees.
+        ("EPSG:4326", (30 / 111_320, 12, 45), True),
+        ("EPSG:4326", (10 / 111_320, 12, 45), False),
+        # Web Mercator stretches lengths by 1 / cos(latitude), 2 at 60° north.
+        ("EPSG:3857", (60, 1e6, 8_399_738), True),
+        # At 45° north, 30 m are 21 m on the ground.
+        ("EPSG:3857", (30, 1e6, 5_621_521), True),
+        ("EPSG:3857", (20, 1e6, 8_399_738), False),
+    ],
+)
+def test_pixels_of_another_size_on_the_ground_are_a_problem(tmp_path, reader, crs, affine, is_right):
+    side, left, top = affine
+    write_tif(tmp_path / "a.tif", pixels(1), crs=crs, transform=rasterio.Affine(side, 0, left, 0, -side, top))
+    read = reader(NewChip("a", str(tmp_path / "a.tif")))
+    if is_right:
+        assert read.problem is None
+        return
+    assert read.problem.kind == "pixel_size"
+    assert "expected 30 m" in read.problem.problem
+    assert "gdalwarp" in read.problem.remedy and "dataset.pixel_size_m" in read.problem.remedy
+
+
+def test_pixels_of_nearly_the_same_size_are_said(tmp_path):
+    chips = [write_described(tmp_path / f"{n}.tif", pixels(n), BANDS) for n in range(3)]
+    (warning,) = check_sample(chips, ChipReader(make_spec(), SIDE, 25), TRAINING)["warnings"]
+    assert "have 30 m on the ground" in warning and "25 m" in warning
+
+
+def test_a_band_that_is_a_copy_of_another_is_a_problem(tmp_path, reader):
+    values = pixels(1)
+    values[4] = values[1]
+    chip = write_described(tmp_path / "a.tif", values, BANDS)
+    assert reader(chip).problem.kind == "equal_bands"
+    assert "GREEN and SWIR_1" in reader(chip).problem.problem
+    allowed = make_spec(checks={"allow_equal_bands": True})
+    assert ChipReader(allowed, SIDE, PIXEL_M)(chip).problem is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "values"),
+    [
+        ({"unit": "dn"}, pixels(1)),
+        ({"unit": "dn"}, (pixels(1) * 255).astype(np.uint8)),
+        ({}, pixels(1) * 10_000),
+        ({}, (pixels(1) * 10_000).astype(np.uint16)),
+        ({}, np.where(pixels(2) < 0.1, -9999, pixels(1)).astype(np.float32)),
+        ({}, np.zeros((6, SIDE, SIDE), np.float32)),
+        ({}, pixels(1, (3, SIDE, SIDE))),
+        ({}, np.where(np.arange(SIDE) < 20, np.nan, pixels(1)).astype(np.float32)),
+        ({}, np.where(np.arange(SIDE) < 4, 0, pixels(1)).astype(np.float32)),
+    ],
+)
+def test_advice_is_about_the_new_chip_and_not_about_the_finished_study(tmp_path, spec, values):
+    write_tif(tmp_path / "a.tif", values, **PLACE_30_M)
+    problem = ChipReader(make_spec(**spec), SIDE, PIXEL_M)(NewChip("a", str(tmp_path / "a.tif"))).problem
+    assert problem is not None
+    assert "dataset." not in problem.problem + problem.remedy
+    with pytest.raises(StudyError) as error:
+        check_sample([NewChip("a", str(tmp_path / "a.tif"))], ChipReader(make_spec(**spec), SIDE, PIXEL_M), TRAINING)
+    assert "dataset." not in str(error.value)
+
+
+def test_a_damaged_archive_is_no_reason_to_change_the_sources_of_the_study(tmp_path):
+    write_tif(tmp_path / "a.tif", pixels(1))
+    with zipfile.ZipFile(tmp_path / "new.zip", "w") as archive:
+        archive.write(tmp_path / "a.tif", "../a.tif")
+    with pytest.raises(StudyError, match="not safe to unpack") as error:
+        find_new_chips(tmp_path / "new.zip", tmp_path / "x")
+    assert "type: directory" not in error.value.remedy
+    assert "predict from the folder" in error.value.remedy
+
+
+def test_every_problem_of_a_new_chip_has_advice():
+    """Kinds of problems in the modules that new chips and scenes pass through."""
+    modules = (chip_files_module, new_chips_module, bands_module)
+    kinds = {kind for module in modules for kind in re.findall(r'ChipError\(\s*"(\w+)"', inspect.getsource(module))}
+    checks = inspect.getsource(chip_checks_module).split("def compare_chips")[0]
+    kinds |= set(re.findall(r'ChipError\(\s*"(\w+)"', checks))
+    assert {"unreadable", "fill", "equal_bands", "pixel_size", "band_count"} <= kinds
+    for kind in kinds:
+        assert for_new_files(ChipError(kind, "is wrong", remedy="none")).remedy != "none"
+
+
+def test_a_chip_that_was_replaced_is_another_plan_and_another_input_needs_another_folder(tmp_path):
+    for number in range(3):
+        write_tif(tmp_path / "in" / f"{number}.tif", pixels(number), **PLACE)
+    selected, output = make_selected(), tmp_path / "out" / "plan.json"
+    first = make_plan(tmp_path / "in", selected, PredictOptions(), output).fingerprint
+    assert make_plan(tmp_path / "in", selected, PredictOptions(), output).fingerprint == first
+    write_tif(tmp_path / "in" / "1.tif", pixels(8), **PLACE)
+    assert make_plan(tmp_path / "in", selected, PredictOptions(), output).fingerprint != first
+    (output.parent / "prediction.json").write_text(json.dumps({"input": str(tmp_path / "in")}))
+    make_plan(tmp_path / "in", selected, PredictOptions(), output)
+    shutil.copytree(tmp_path / "in", tmp_path / "other")
+    with pytest.raises(StudyError, match="has the results of another input") as error:
+        make_plan(tmp_path / "other", selected, PredictOptions(), output)
+    assert "another folder" in error.value.remedy

@@ -71,7 +71,7 @@ def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     if spec.checks.band_descriptions:
         contradiction = find_contradiction(chip.descriptions, spec.bands)
         if contradiction is not None:
-            raise ChipError("band_descriptions", f"{contradiction}, as in dataset.bands")
+            raise ChipError("band_descriptions", contradiction, ", as in dataset.bands")
     if spec.unit == "dn" and np.dtype(chip.dtype).itemsize == 1:
         message = f"holds {chip.dtype} values, at most {np.iinfo(chip.dtype).max}"
         raise ChipError("dtype", f"{message}; expected DN (reflectance x {DN_PER_REFLECTANCE:,}), which need 16 bits")
@@ -101,10 +101,12 @@ def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     outside = present[(present < low) | (present > high)]
     scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
     if outside.size > MAX_SHARE_OUTSIDE * present.size:
+        cause, advice = _likely_cause(present, outside, scale)
         raise ChipError(
             "value_range",
             f"has {outside.size / present.size:.0%} of its values outside {low * scale:g}..{high * scale:g} "
-            f"(median {np.median(present) * scale:g}); {_likely_cause(present, outside, scale)}",
+            f"(median {np.median(present) * scale:g}); {cause}",
+            advice,
         )
     # Reflectance read as DN would be 0..2 of 10,000: inside the range, but darker than any surface. So would
     # reflectance that a scale tag scales a second time.
@@ -113,28 +115,30 @@ def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     if (spec.unit == "dn" or is_scaled) and magnitude.max() > 0 and np.mean(magnitude > high) < MAX_SHARE_OUTSIDE:
         if spec.unit == "dn":
             message = f"has values of {magnitude.max():g} at most; expected DN (reflectance x {DN_PER_REFLECTANCE:,})"
-            raise ChipError("value_range", f"{message}; they look like reflectance: set dataset.unit: reflectance")
+            raise ChipError("value_range", f"{message}; they look like reflectance", ": set dataset.unit: reflectance")
         message = f"has reflectance of {np.abs(present).max():.2g} at most after its scale tag {chip.scaling[0][0]:g}"
         raise ChipError("value_range", f"{message}; its values look scaled already: remove the tag")
     if spec.unit == "reflectance" and not is_scaled and np.dtype(chip.dtype).kind in "iu" and present.max() != 0:
         message = f"holds {chip.dtype} whole numbers without a scale tag"
-        raise ChipError("dtype", f"{message}; expected reflectance (0..1) as fractions, or DN with dataset.unit: dn")
+        raise ChipError(
+            "dtype", f"{message}; expected reflectance (0..1) as fractions", ", or DN with dataset.unit: dn"
+        )
 
 
-def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> str:
-    """Return the likely reason for values outside the range of the configured unit, for a message."""
+def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> tuple[str, str]:
+    """Return the likely reason for values outside the range of the configured unit, and the advice that it gives."""
     values, counts = np.unique(outside, return_counts=True)
     commonest = values[counts.argmax()] * scale
     if counts.max() > outside.size / 2 and (commonest < 0 or commonest >= np.iinfo(np.int16).max):
         value = f"{commonest:.9g}" if scale == 1 else f"{commonest:.0f}"  # nine digits identify any float32
-        return f"{value} seems to mean missing data: set dataset.nodata: {value}"
+        return f"{value} seems to mean missing data", f": set dataset.nodata: {value}"
     if scale == DN_PER_REFLECTANCE:
-        return f"expected DN (reflectance x {DN_PER_REFLECTANCE:,})"
+        return f"expected DN (reflectance x {DN_PER_REFLECTANCE:,})", ""
     if outside.size < present.size / 2:
-        return "expected reflectance (0..1): the file may be damaged"
+        return "expected reflectance (0..1): the file may be damaged", ""
     if np.percentile(present, 99) > np.iinfo(np.uint8).max:
-        return f"they look like DN (reflectance x {DN_PER_REFLECTANCE:,}): set dataset.unit: dn"
-    return "they look like percent or 8-bit values; expected reflectance (0..1)"
+        return f"they look like DN (reflectance x {DN_PER_REFLECTANCE:,})", ": set dataset.unit: dn"
+    return "they look like percent or 8-bit values; expected reflectance (0..1)", ""
 
 
 def _check_impossible(chip: Chip) -> None:

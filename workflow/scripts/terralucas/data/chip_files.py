@@ -22,7 +22,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
 
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
-from terralucas.errors import StudyError
+from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_json
 
 # Function that finds the positions of bands from the descriptions of all bands of a file (None without one).
@@ -44,6 +44,8 @@ MAX_SIDE_PX = 1024
 MAX_FILE_BYTES = 256 * 2**20
 # Files beside a chip that belong to it. GDAL writes masks and metadata there if it cannot write them into the chip.
 MASK_SUFFIX, METADATA_SUFFIX = ".msk", ".aux.xml"
+# GDAL reads them unless variables of the user's shell forbid it.
+GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
 # What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
 # and histograms that viewers add) must not change the identity of a chip.
 _BAND_METADATA = ("Description", "NoDataValue", "Offset", "Scale")
@@ -92,11 +94,18 @@ REMEDIES = {
 
 
 class ChipError(StudyError):
-    """A chip that cannot be used; `kind` is a key of `REMEDIES`."""
+    """A chip that cannot be used.
 
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message, remedy=REMEDIES[kind])
-        self.kind = kind
+    Args:
+        kind: what is wrong: a key of `REMEDIES`, or a problem that only new chips can have.
+        message: what was found and expected.
+        advice: what in the configuration would make this chip usable, if it is known; it is added to the message.
+        remedy: what the user can do; by default that of `REMEDIES`.
+    """
+
+    def __init__(self, kind: str, message: str, advice: str = "", remedy: str | None = None) -> None:
+        super().__init__(f"{message}{advice}", remedy=remedy or REMEDIES[kind])
+        self.kind, self.without_advice = kind, printable(message)
 
 
 @dataclass(frozen=True)
@@ -300,8 +309,8 @@ def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands |
         with ExitStack() as stack:
             memory = stack.enter_context(MemoryFile(content.data, filename="chip.tif"))
             if content.metadata is not None:
-                # GDAL finds the metadata beside the chip, in its folder in memory, unless the environment forbids it.
-                stack.enter_context(Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE", GDAL_PAM_ENABLED="YES"))
+                # GDAL finds the metadata beside the chip, in its folder in memory.
+                stack.enter_context(Env(**GDAL_OPTIONS))
                 folder = memory.name.split("/")[2]
                 name = "chip.tif" + METADATA_SUFFIX
                 stack.enter_context(MemoryFile(content.metadata, dirname=folder, filename=name))

@@ -31,7 +31,7 @@ PRETRAINING_STATISTICS_DN = {
 # Limits on the mean and the standard deviation of the normalised pixels of a band, which should be near 0 and 1. With
 # TerraMind's statistics, real chips have means within ±1.5 and standard deviations from 0.05 to 3. A wrong unit (a
 # factor of 10,000) is far outside.
-_LARGEST_MEAN = 5.0
+LARGEST_MEAN = 5.0
 _STD_RANGE = (0.01, 10.0)
 
 
@@ -179,7 +179,7 @@ def check_scale(statistics: BandStatistics, bands: Sequence[str]) -> None:
     reference_mean, reference_std = (dn / DN_PER_REFLECTANCE).T
     mean = (statistics.mean - reference_mean) / reference_std
     std = statistics.std / reference_std
-    wrong = (np.abs(mean) > _LARGEST_MEAN) | (std < _STD_RANGE[0]) | (std > _STD_RANGE[1])
+    wrong = (np.abs(mean) > LARGEST_MEAN) | (std < _STD_RANGE[0]) | (std > _STD_RANGE[1])
     if not np.any(wrong):
         return
     figures = ", ".join(

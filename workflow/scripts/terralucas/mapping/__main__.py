@@ -11,7 +11,7 @@ from pathlib import Path
 
 from terralucas.mapping.plan import make_plan
 from terralucas.mapping.strip_files import STRIPS, missing_strips
-from terralucas.predict.command import add_options, options_of, run
+from terralucas.predict.command import add_options, options_of, run, say_warnings
 from terralucas.predict.selected import load_selected
 
 
@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _map(options: argparse.Namespace) -> None:
     selected = load_selected(options.study)
     plan = make_plan(options.input, selected, options.stride_m, options_of(options), options.output / "plan.json")
+    say_warnings(plan.record)
     strips = options.output / STRIPS
     missing = missing_strips(plan, strips)
     if missing:

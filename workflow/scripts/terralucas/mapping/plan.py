@@ -16,6 +16,7 @@ from terralucas.mapping.scene import Scene, SceneReader, find_scene
 from terralucas.mapping.windows import WindowReader, check_windows
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.selected import Selected
+from terralucas.results_input import MAP_RECORD, refuse_results_of_others
 
 # Side of a cell in pixels, if no stride is given.
 DEFAULT_STRIDE_PX = 8
@@ -53,14 +54,15 @@ def make_plan(
         path: JSON file of the plan.
 
     Raises:
-        StudyError: bands, size, place or scale of the scene cannot be right, or the stride is no whole number of
-            pixels.
+        StudyError: bands, size, place or scale of the scene cannot be right, the stride is no whole number of pixels,
+            or the folder has the map of another scene.
     """
+    refuse_results_of_others(path.parent / MAP_RECORD, paths, "name another folder for this map")
     study = selected.record
     scene = find_scene(paths, selected.spec, study["dataset"]["pixel_size_m"])
     grid = Grid(scene.width, scene.height, study["chip_side_px"], _stride_px(stride_m, scene.pixel_m))
     with SceneReader(scene, selected.spec) as reader:
-        looked_at = check_windows(WindowReader(grid, reader))
+        looked_at = check_windows(WindowReader(grid, reader), selected.training, options.allow_offset)
     record = {
         "study": study["study"],
         "recipe": study["recipe"],

@@ -12,28 +12,23 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio import Affine, Env
-from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
-from rasterio.warp import transform
 from rasterio.windows import Window
 
 from terralucas.contents import states_of
 from terralucas.data.band_names import find_positions
-from terralucas.data.chip_files import ChipError, find_alike, read_masks, to_reflectance
+from terralucas.data.chip_files import GDAL_OPTIONS, Centre, ChipError, find_alike, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.raster_files import files_of_raster
 from terralucas.errors import StudyError
 from terralucas.predict.bands import find_bands
+from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, SIZE_TOLERANCE, measure_ground
 
-# A larger difference from the pixels of the training chips needs other pixels. Map projections for one country or
-# continent distort lengths by less.
-SIZE_TOLERANCE = 0.05
 # GDAL keeps decoded tiles up to this size; its default is a share of the memory of the machine.
 _CACHE_BYTES = 256 * 2**20
 # A tile is decoded whole, whatever the window.
 _MAX_TILE_PX = 64 * 2**20
-# Pixels over which the size on the ground is measured, so that rounding does not matter.
-_MEASURED_PX = 100
 
 
 @dataclass(frozen=True)
@@ -104,6 +99,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
             metres, or the pixels have another size than those of the training chips.
     """
     with ExitStack() as stack:
+        stack.enter_context(Env(**GDAL_OPTIONS))
         sources = [_open(path, stack) for path in paths]
         first = sources[0]
         for path, source in zip(paths, sources, strict=True):
@@ -113,7 +109,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
             (str(path.resolve()), band) for path, source in zip(paths, sources, strict=True) for band in source.indexes
         ]
         positions, descriptions = _find_in_files(paths, sources, spec)
-        files = {name: Path(name) for source in sources for name in source.files}
+        files = {str(file): file for path in paths for file in files_of_raster(path.resolve())}
         return Scene(
             bands=tuple(places[position] for position in positions),
             descriptions=tuple(descriptions[position] for position in positions),
@@ -140,7 +136,7 @@ class SceneReader:
         self._sources: dict[str, DatasetReader] = {}
 
     def __enter__(self) -> SceneReader:
-        self._stack.enter_context(Env(GDAL_CACHEMAX=_CACHE_BYTES))
+        self._stack.enter_context(Env(GDAL_CACHEMAX=_CACHE_BYTES, **GDAL_OPTIONS))
         for path, _ in self.scene.bands:
             if path not in self._sources:
                 self._sources[path] = _open(Path(path), self._stack)
@@ -159,8 +155,10 @@ class SceneReader:
         window = Window(first_column, first_row, width, height)
         bands = [(self._sources[path], band) for path, band in self.scene.bands]
         try:
-            raw = np.stack([source.read(band, window=window) for source, band in bands])
-            missing = np.concatenate([read_masks(source, [band], window) for source, band in bands])
+            # Options hold for a thread, and GDAL opens masks and the images of a VRT when they are first read.
+            with Env(**GDAL_OPTIONS):
+                raw = np.stack([source.read(band, window=window) for source, band in bands])
+                missing = np.concatenate([read_masks(source, [band], window) for source, band in bands])
         except RasterioError as error:
             raise _unreadable(Path(bands[0][0].name), error) from None
         nodata_values = [source.nodatavals[band - 1] for source, band in bands]
@@ -278,26 +276,20 @@ def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
             expected="square pixels, columns from west to east, rows from north to south",
             remedy=f"resample the scene: {warp}",
         )
-    ground = _ground_size(source)
-    if max(abs(side / expected_m - 1) for side in ground) > SIZE_TOLERANCE:
+    x, y = affine @ (source.width / 2, source.height / 2)
+    ground = measure_ground(Centre(crs, x, y, (affine.a, affine.d), (affine.b, affine.e)))
+    if ground is None:
+        raise StudyError(
+            f"The scene {path} is at no place on Earth.",
+            found=f"the transform {', '.join(f'{value:g}' for value in tuple(affine)[:6])} in {crs.to_string()}",
+            expected="coordinates where the coordinate reference system is defined",
+            remedy="correct the georeference of the scene",
+        )
+    if max(abs(side / expected_m - 1) for side in (ground.width_m, ground.height_m)) > SIZE_TOLERANCE:
         raise StudyError(
             f"The pixels of the scene {path} have another size on the ground than those of the training chips.",
-            found=f"{ground[0]:.4g} x {ground[1]:.4g} m at the centre of the scene",
-            expected=f"{expected_m:g} m (dataset.pixel_size_m), at most {100 * SIZE_TOLERANCE:g} % more or less",
-            remedy=f"resample the scene: {warp}",
+            found=f"{ground.width_m:.4g} x {ground.height_m:.4g} m at the centre of the scene",
+            expected=f"{expected_m:g} m (dataset.pixel_size_m of the study), {100 * SIZE_TOLERANCE:g} % more or less",
+            remedy=f"resample the scene: {warp}; {IF_SIZE_IS_WRONG}",
         )
     return float(affine.a * crs.linear_units_factor[1])
-
-
-def _ground_size(source: DatasetReader) -> tuple[float, float]:
-    """Return width and height of the pixels at the centre of a scene, in metres on the ground.
-
-    Lengths are measured in the azimuthal equidistant projection around the centre, which keeps distances from there.
-    """
-    column, row = source.width / 2, source.height / 2
-    points = [(column, row), (column + _MEASURED_PX, row), (column, row + _MEASURED_PX)]
-    xs, ys = zip(*(source.transform @ point for point in points), strict=True)
-    (longitude, *_), (latitude, *_) = transform(source.crs, "EPSG:4326", xs[:1], ys[:1])
-    local = CRS.from_proj4(f"+proj=aeqd +lat_0={latitude!r} +lon_0={longitude!r} +datum=WGS84 +units=m")
-    east, north = transform(source.crs, local, xs, ys)
-    return math.hypot(east[1], north[1]) / _MEASURED_PX, math.hypot(east[2], north[2]) / _MEASURED_PX

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from terralucas.data.chip_checks import check_chip
 from terralucas.data.chip_files import Chip, ChipError, measure_fill
-from terralucas.data.normalisation import check_scale, merge
 from terralucas.errors import StudyError
 from terralucas.mapping.grid import Grid
 from terralucas.mapping.scene import Pixels, SceneReader
-from terralucas.predict.new_chips import moments
+from terralucas.predict.likeness import TrainingPixels, require_likeness
+from terralucas.predict.new_chips import require_usable
+from terralucas.predict.remedies import for_new_files
 
 # Windows that are read before the first prediction: this many rows and columns of them, evenly spaced.
 _SAMPLE_SIDE = 8
@@ -95,21 +95,26 @@ class BlockOfWindows:
         fill = measure_fill(self.pixels.stored[place], self.pixels.alike[place])
         chip = Chip(values, self.pixels.dtype, scene.descriptions, self.pixels.scaling, *fill, centre=None)
         try:
-            check_chip(chip, np.isfinite(values), spec)
+            require_usable(chip, spec)
         except ChipError as error:
-            return WindowOfCell(*cell, values, error)
+            return WindowOfCell(*cell, values, for_new_files(error))
         return WindowOfCell(*cell, values, None)
 
 
-def check_windows(reader: WindowReader) -> dict[str, Any]:
-    """Read some of the windows, evenly spaced, and check that the bands and the scale of the scene can be right.
+def check_windows(reader: WindowReader, training: TrainingPixels, allow_offset: bool = False) -> dict[str, Any]:
+    """Read some of the windows, evenly spaced, and check that bands, scale and offset of the scene can be right.
+
+    Args:
+        reader: reads a window.
+        training: the pixels of the training chips.
+        allow_offset: whether the scene may differ from the training chips by the offset of baseline 04.00.
 
     Returns:
-        What was found, for the record: number of windows read, and problems by kind.
+        What was found, for the record: number of windows read, problems by kind, and warnings.
 
     Raises:
-        StudyError: no window fits or has data, more than half of those with data cannot be predicted, or their scale is
-            impossible for Sentinel-2.
+        StudyError: no window fits or has data, more than half of those with data cannot be predicted, or they have
+            another scale or offset than the training chips.
     """
     grid, spec = reader.grid, reader.scene.spec
     rows, columns = _spread(grid.fitting_rows), _spread(grid.fitting_columns)
@@ -124,7 +129,8 @@ def check_windows(reader: WindowReader) -> dict[str, Any]:
     try:
         windows = [reader.look_at(row, column) for row in rows for column in columns]
     except ChipError as error:
-        raise StudyError(f"The scene {error.problem}", remedy=error.remedy) from None
+        problem = for_new_files(error)
+        raise StudyError(f"The scene {problem.problem}", remedy=problem.remedy) from None
     problems = [window.problem for window in windows if window.problem is not None]
     wrong = [problem for problem in problems if problem.kind not in _NO_DATA]
     usable = [window.values for window in windows if window.problem is None]
@@ -142,11 +148,11 @@ def check_windows(reader: WindowReader) -> dict[str, Any]:
             f"None of {len(windows)} windows that were looked at has enough data.",
             found=f"a window {problems[0].problem}",
             expected="windows with data in every band",
-            remedy="cut the scene to the area that has data, and check dataset.nodata of the study",
+            remedy="cut the scene to the area that has data",
         )
-    check_scale(merge(*moments(usable)), spec.bands)
+    warnings = require_likeness(usable, training, spec, allow_offset, "windows of the scene")
     kinds = Counter(problem.kind for problem in problems)
-    return {"windows_looked_at": len(windows), "problems": dict(sorted(kinds.items()))}
+    return {"windows_looked_at": len(windows), "problems": dict(sorted(kinds.items())), "warnings": warnings}
 
 
 def _spread(cells: Sequence[int]) -> list[int]:

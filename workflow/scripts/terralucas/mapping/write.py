@@ -29,8 +29,8 @@ from terralucas.mapping.rasters import (
 from terralucas.mapping.small_map import SmallMap
 from terralucas.mapping.strip_files import NO_CLASS, Strip, is_strip_of, picture_bands, strip_path
 from terralucas.predict.selected import Selected
+from terralucas.results_input import MAP_RECORD
 
-RECORD = "map.json"
 # Folder of the rasters before they are cloud-optimised.
 _BUILT = "rasters"
 # Rows and columns of the map on its page at most.
@@ -76,7 +76,7 @@ def write_map(plan: Plan, selected: Selected, strips: Path, folder: Path) -> dic
     content = {**record, **totals.as_record(selected, plan)}
     write_picture(content, small, described.colours, folder / "map.png")
     write_page(content, small, described.colours, folder / "map.html")
-    write_json(folder / RECORD, content)
+    write_json(folder / MAP_RECORD, content)
     shutil.rmtree(strips)
     return content
 

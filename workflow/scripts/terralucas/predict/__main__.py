@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from terralucas.predict.command import add_options, options_of, positive, run
+from terralucas.predict.command import add_options, options_of, positive, run, say_warnings
 from terralucas.predict.outputs import summary_text, write_joined
 from terralucas.predict.plan import is_part_of, make_plan
 from terralucas.predict.selected import load_selected
@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _predict(options: argparse.Namespace) -> None:
     selected = load_selected(options.study)
     plan = make_plan(options.input, selected, options_of(options), options.output / "plan.json")
+    say_warnings(plan.record)
     parts = [options.output / "parts" / f"{part}-of-{options.parts}.parquet" for part in range(options.parts)]
     missing = [part for part, path in enumerate(parts) if not is_part_of(path, plan)]
     if missing:

@@ -6,8 +6,9 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from terralucas.disk import explain
 from terralucas.errors import StudyError
@@ -34,11 +35,16 @@ def add_options(parser: argparse.ArgumentParser, batch_of: str) -> None:
         default=None,
         help=f"share of {batch_of} whose set of classes should hold the true one",
     )
+    add(
+        "--allow-offset",
+        action="store_true",
+        help="predict although the pixels seem to have an offset that the training chips do not have, or the reverse",
+    )
 
 
 def options_of(parsed: argparse.Namespace) -> PredictOptions:
     """Return the options of a prediction from the arguments of a command."""
-    given = ("batch_size", "device", "precision", "coverage")
+    given = ("batch_size", "device", "precision", "coverage", "allow_offset")
     return PredictOptions(**{name: getattr(parsed, name) for name in given})
 
 
@@ -57,6 +63,16 @@ def run(work: Callable[[], None]) -> int:
         print("Stopped; what is finished is kept, and the same command goes on from there.", file=sys.stderr)
         return 130
     return 0
+
+
+def say_warnings(record: Mapping[str, Any]) -> None:
+    """Say what may be wrong with the chips or windows that were looked at.
+
+    Args:
+        record: record of a plan.
+    """
+    for warning in record["looked_at"]["warnings"]:
+        print(warning, file=sys.stderr)
 
 
 def positive(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,26 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rasterio._err import CPLE_BaseError  # errors of `transform`, for which rasterio has no public class
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from terralucas.data.archives import require_archive, unpack
-from terralucas.data.chip_checks import check_chip
+from terralucas.data.archives import LocalError, require_archive, unpack
+from terralucas.data.chip_checks import check_chip, find_equal_bands
 from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
+from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.lucas import parse_point_id
-from terralucas.data.normalisation import check_scale, merge
 from terralucas.errors import StudyError, printable
+from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG
 from terralucas.predict.bands import find_bands
-
-logger = logging.getLogger(__name__)
+from terralucas.predict.likeness import TrainingPixels, require_likeness
+from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, SIZE_TOLERANCE, Ground, can_be_size, measure_ground
+from terralucas.predict.remedies import for_new_files
 
 # Parsed once, because the look-up of a code takes longer than the transformation of a point.
 WGS84, _OF_IDS = CRS.from_epsg(4326), CRS.from_epsg(EPSG)
-TABLE_SUFFIXES = (".csv", ".parquet")
+# How the names of folders with the content of archives begin.
+_UNPACKED = "unpacked-"
 # Chips that are read before the first prediction, evenly spaced, to see whether bands, unit and size can be right.
 _SAMPLE = 64
 
@@ -51,12 +53,14 @@ class ReadChip:
         place: longitude and latitude of its centre, WGS 84; None if unknown.
         problem: why it cannot be used; None if it can.
         is_cropped: whether its margins were cut off.
+        pixel_m: side of its pixels on the ground in metres; None if unknown.
     """
 
     values: np.ndarray | None
     place: tuple[float, float] | None = None
     problem: ChipError | None = None
     is_cropped: bool = False
+    pixel_m: float | None = None
 
 
 def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
@@ -65,7 +69,7 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
     Args:
         source: a folder of GeoTIFF chips (also in folders inside it), a CSV or Parquet table with a column `path`
             (relative to the table) and optionally `id`, an archive of chips, or one chip.
-        unpacked: folder for the content of an archive.
+        unpacked: folder in which the content of an archive gets a folder.
 
     Returns:
         The chips, sorted by path for a folder or archive, in the order of a table otherwise. Without a column `id`, the
@@ -86,12 +90,37 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
     suffix = source.suffix.lower()
     if suffix in CHIP_SUFFIXES:
         return [NewChip(source.stem, str(source.resolve()))]
-    if suffix in TABLE_SUFFIXES:
-        return _chips_of_table(source)
+    if suffix in CHIP_TABLE_SUFFIXES:
+        return [NewChip(name, str(path)) for name, path in read_chip_table(source)]
     require_archive(source, "name a folder, a table (.csv, .parquet), an archive or a GeoTIFF (.tif, .tiff)")
-    if not unpacked.is_dir():
-        unpack(source, unpacked)
-    return _chips_in_folder(unpacked)
+    return _chips_in_folder(_unpack_once(source, unpacked))
+
+
+def _unpack_once(archive: Path, folder: Path) -> Path:
+    """Return the folder with the content of an archive, which is unpacked if it is not there yet.
+
+    The folder is named by the checksum of the archive, so that another archive of the same name is unpacked again.
+    """
+    target = folder / f"{_UNPACKED}{sha256_of_file(archive)[:16]}"
+    if not target.is_dir():
+        # What is left of other archives, and of an unpacking that was killed.
+        for other in folder.glob(f"{_UNPACKED}*"):
+            shutil.rmtree(other)
+        unfinished = target.with_suffix(".unfinished")
+        try:
+            unpack(archive, unfinished)
+        except LocalError:
+            raise
+        except StudyError as error:
+            raise StudyError(
+                error.problem,
+                found=error.found,
+                expected=error.expected,
+                remedy="predict from a complete archive of a source you trust, or unpack it yourself and predict from "
+                "the folder",
+            ) from error
+        unfinished.rename(target)
+    return target
 
 
 def _chips_in_folder(folder: Path) -> list[NewChip]:
@@ -106,41 +135,23 @@ def _chips_in_folder(folder: Path) -> list[NewChip]:
             remedy="name another folder, or write the chips as GeoTIFF",
         )
     base = folder.resolve()
-    return [NewChip(printable(str(file.with_suffix(""))), str(base / file)) for file in files]
+    chips = [NewChip(printable(str(file.with_suffix(""))), str(base / file)) for file in files]
+    _require_different_ids(chips, folder)
+    return chips
 
 
-def _chips_of_table(table: Path) -> list[NewChip]:
-    import pandas as pd
-
-    try:
-        rows = pd.read_csv(table, dtype=str) if table.suffix.lower() == ".csv" else pd.read_parquet(table)
-    except (ValueError, OSError) as error:
-        raise StudyError(
-            f"The table of chips {table} cannot be read.",
-            found=str(error).splitlines()[0],
-            expected="a CSV table in UTF-8, or a Parquet table, with a column path",
-            remedy="save the table again in this format",
-        ) from None
-    if "path" not in rows or rows.empty:
-        raise StudyError(
-            f"The table of chips {table} names no paths.",
-            found=f"{len(rows)} rows with the columns {', '.join(map(str, rows.columns))}",
-            expected="a column path, relative to the table, and optionally a column id",
-            remedy="name the column of the paths path",
-        )
-    missing = rows["path"].isna() if "id" not in rows else rows["path"].isna() | rows["id"].isna()
-    ids = rows["id"] if "id" in rows else rows["path"].map(lambda path: str(Path(str(path)).with_suffix("")))
-    repeated = ids[ids.duplicated()]
-    if missing.any() or len(repeated):
-        found = f"{int(missing.sum())} rows without a path or id" if missing.any() else f"{repeated.iloc[0]!r} twice"
-        raise StudyError(
-            f"The rows of the table of chips {table} cannot be told apart.",
-            found=found,
-            expected="a path and a different id in each row",
-            remedy="correct the columns id and path",
-        )
-    base = table.resolve().parent
-    return [NewChip(str(name), str(base / str(path))) for name, path in zip(ids, rows["path"], strict=True)]
+def _require_different_ids(chips: Sequence[NewChip], folder: Path) -> None:
+    """Raise a StudyError if two chips of a folder have one id, such as a.tif and a.TIF."""
+    by_id: dict[str, NewChip] = {}
+    for chip in chips:
+        other = by_id.setdefault(chip.id, chip)
+        if other is not chip:
+            raise StudyError(
+                f"Two chips in {folder} have the id {chip.id}.",
+                found=f"{other.path} and {chip.path}",
+                expected="names that differ in more than their suffix",
+                remedy="rename or remove one of them; or name the chips in a table with the columns id and path",
+            )
 
 
 @dataclass(frozen=True)
@@ -150,19 +161,21 @@ class ChipReader:
     Attributes:
         spec: description of the study's dataset; its unit and nodata value hold for the new chips too.
         side_px: side of the chips in pixels. Larger chips are cropped to their centre, where the labelled point is.
+        pixel_size_m: side of a pixel of the training chips on the ground in metres.
     """
 
     spec: DatasetSpec
     side_px: int
+    pixel_size_m: float
 
     def __call__(self, chip: NewChip) -> ReadChip:
         """Read a chip; a chip that cannot be used is returned with its problem."""
         try:
             return self._read(chip)
         except ChipError as error:
-            return ReadChip(None, problem=error)
+            return ReadChip(None, problem=for_new_files(error))
         except OSError as error:
-            return ReadChip(None, problem=ChipError("unreadable", f"cannot be read ({error.strerror})"))
+            return ReadChip(None, problem=for_new_files(ChipError("unreadable", f"cannot be read ({error.strerror})")))
 
     def _read(self, chip: NewChip) -> ReadChip:
         decoded = decode_chip(read_content(Path(chip.path)), self._any_size, self._find_bands)
@@ -176,9 +189,20 @@ class ChipReader:
                 "more, which is cropped to its centre",
             )
         values = values[:, rows // 2 : height - rows // 2, columns // 2 : width - columns // 2]
-        check_chip(replace(decoded, values=values), np.isfinite(values), self.spec)
-        place = _place_of(decoded) or _place_of_id(chip.id, self.spec)
-        return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns))
+        require_usable(replace(decoded, values=values), self.spec)
+        place, pixel_m = _place_of_id(chip.id, self.spec), None
+        ground = None if decoded.centre is None else measure_ground(decoded.centre)
+        if ground is not None:
+            self._require_size(ground)
+            place, pixel_m = (ground.longitude, ground.latitude), ground.side_m
+        return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns), pixel_m)
+
+    def _require_size(self, ground: Ground) -> None:
+        """Raise a ChipError if the pixels of a chip have another size than those of the training chips."""
+        if not can_be_size(ground, self.pixel_size_m):
+            expected = f"{self.pixel_size_m:g} m, the size of the training chips' pixels"
+            message = f"has pixels of {ground.width_m:.4g} x {ground.height_m:.4g} m on the ground; expected {expected}"
+            raise ChipError("pixel_size", message, remedy=IF_SIZE_IS_WRONG)
 
     @cached_property
     def _any_size(self) -> DatasetSpec:
@@ -188,14 +212,23 @@ class ChipReader:
         return find_bands(descriptions, self.spec.bands, self.spec.checks.band_descriptions)
 
 
-def check_sample(chips: Sequence[NewChip], reader: ChipReader) -> dict[str, Any]:
-    """Read some of the chips, evenly spaced, and check that their bands, size and scale can be right.
+def check_sample(
+    chips: Sequence[NewChip], reader: ChipReader, training: TrainingPixels, allow_offset: bool = False
+) -> dict[str, Any]:
+    """Read some of the chips, evenly spaced, and check that their bands, size, scale and offset can be right.
+
+    Args:
+        chips: all chips.
+        reader: reads a chip.
+        training: the pixels of the training chips.
+        allow_offset: whether the chips may differ from the training chips by the offset of baseline 04.00.
 
     Returns:
-        What was found, for the record: number of chips read, problems by kind, and whether chips are cropped.
+        What was found, for the record: number of chips read, problems by kind, number of cropped chips, and warnings.
 
     Raises:
-        StudyError: more than half of these chips cannot be used, or their scale is impossible for Sentinel-2.
+        StudyError: more than half of these chips cannot be used, or they have another scale or offset than the training
+            chips.
     """
     numbers = np.unique(np.linspace(0, len(chips) - 1, min(len(chips), _SAMPLE)).astype(int))
     read = [(chips[number], reader(chips[number])) for number in numbers]
@@ -210,41 +243,38 @@ def check_sample(chips: Sequence[NewChip], reader: ChipReader) -> dict[str, Any]
             remedy=problems[0][1].remedy,
         )
     values = [result.values for _, result in read if result.values is not None]
-    check_scale(merge(*moments(values)), reader.spec.bands)
+    warnings = require_likeness(values, training, reader.spec, allow_offset, "chips")
     kinds = [problem.kind for _, problem in problems]
     cropped = sum(result.is_cropped for _, result in read)
     if cropped:
-        logger.warning("%d of %d chips that were looked at are larger and cropped to their centre", cropped, len(read))
+        warnings.append(f"{cropped} of {len(read)} chips that were looked at are larger and cropped to their centre.")
+    pixels_m = [result.pixel_m for _, result in read if result.pixel_m is not None]
+    if pixels_m and abs(np.median(pixels_m) / reader.pixel_size_m - 1) > SIZE_TOLERANCE:
+        warnings.append(
+            f"The pixels of the chips have {np.median(pixels_m):.3g} m on the ground, and those of the training chips "
+            f"{reader.pixel_size_m:g} m (dataset.pixel_size_m): what they show has another size."
+        )
     return {
         "chips_looked_at": len(read),
         "problems": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
         "cropped": cropped,
+        "warnings": warnings,
     }
 
 
-def moments(chips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the number of valid pixels, their mean and their sum of squared deviations, each (chips, bands)."""
-    counts, means, squares = [], [], []
-    for values in chips:
-        valid = np.isfinite(values)
-        mean = np.asarray(np.mean(values, axis=(1, 2), dtype=np.float64, where=valid))
-        deviation = np.where(valid, values.astype(np.float64) - mean[:, None, None], 0.0)
-        counts.append(valid.sum(axis=(1, 2)))
-        means.append(mean)
-        squares.append(np.square(deviation).sum(axis=(1, 2)))
-    return np.array(counts), np.array(means), np.array(squares)
+def require_usable(chip: Chip, spec: DatasetSpec) -> None:
+    """Raise a ChipError if a new chip, or a window of a scene, cannot be used.
 
-
-def _place_of(chip: Chip) -> tuple[float, float] | None:
-    """Return longitude and latitude of the centre of a chip, if its file says so."""
-    if chip.centre is None:
-        return None
-    try:
-        (longitude,), (latitude,) = transform(chip.centre.crs, WGS84, [chip.centre.x], [chip.centre.y])
-    except CPLE_BaseError:
-        # Coordinates of a drawing or a building are no place on Earth.
-        return None
-    return (longitude, latitude) if np.isfinite([longitude, latitude]).all() else None
+    Args:
+        chip: the decoded chip, in the bands of the study.
+        spec: description of the study's dataset.
+    """
+    check_chip(chip, np.isfinite(chip.values), spec)
+    pairs = () if spec.checks.allow_equal_bands else find_equal_bands(chip.values)
+    if pairs:
+        names = ", ".join(f"{spec.bands[first]} and {spec.bands[second]}" for first, second in pairs)
+        message = f"has equal values in every pixel of the bands {names}; expected bands that differ"
+        raise ChipError("equal_bands", message)
 
 
 def _place_of_id(name: str, spec: DatasetSpec) -> tuple[float, float] | None:

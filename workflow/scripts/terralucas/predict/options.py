@@ -14,9 +14,11 @@ class PredictOptions:
         device: `auto`, `cpu` or `cuda`.
         precision: `auto`, `32`, `16-mixed` or `bf16-mixed`.
         coverage: share of chips whose set should contain the true class; None for that of the selection.
+        allow_offset: whether chips may be brighter or darker than the training chips by the offset of baseline 04.00.
     """
 
     batch_size: int = 32
     device: str = "auto"
     precision: str = "32"
     coverage: float | None = None
+    allow_offset: bool = False

@@ -12,6 +12,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from terralucas.files import atomic_path, write_json
+from terralucas.results_input import PREDICTION_RECORD
 
 PROBLEMS = ("id", "path", "problem_kind", "problem")
 
@@ -63,7 +64,7 @@ def write_joined(record: Mapping[str, Any], parts: Sequence[Path], folder: Path)
             for item in pyarrow.compute.value_counts(predicted["class_name"]).to_pylist()
         },
     }
-    write_json(folder / "prediction.json", content)
+    write_json(folder / PREDICTION_RECORD, content)
     return content
 
 

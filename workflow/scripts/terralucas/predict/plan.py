@@ -11,10 +11,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from terralucas.contents import states_of
+from terralucas.data.raster_files import with_sidecars
 from terralucas.files import sha256_of_json, write_json
-from terralucas.predict.new_chips import ChipReader, NewChip, check_sample, find_new_chips
+from terralucas.predict.new_chips import NewChip, check_sample, find_new_chips
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.selected import Selected
+from terralucas.results_input import PREDICTION_RECORD, refuse_results_of_others
 
 # Key of the plan's fingerprint in the metadata of a part.
 FINGERPRINT = b"terralucas_plan"
@@ -47,10 +50,12 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
         path: JSON file of the plan; an archive is unpacked beside it.
 
     Raises:
-        StudyError: there are no chips, or their bands, size or scale cannot be right.
+        StudyError: there are no chips, their bands, size or scale cannot be right, or the folder has the predictions of
+            another input.
     """
-    chips = find_new_chips(source, path.parent / "chips")
-    looked_at = check_sample(chips, ChipReader(selected.spec, selected.record["chip_side_px"]))
+    refuse_results_of_others(path.parent / PREDICTION_RECORD, [source], "name another folder for these predictions")
+    chips = find_new_chips(source, path.parent)
+    looked_at = check_sample(chips, selected.reader, selected.training, options.allow_offset)
     record = {
         "study": selected.record["study"],
         "recipe": selected.record["recipe"],
@@ -59,7 +64,9 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
         "looked_at": looked_at,
         "options": asdict(options),
     }
-    fingerprint = sha256_of_json([selected.fingerprint, asdict(options), [asdict(chip) for chip in chips]])
+    # Chips that were replaced by others of the same names must not get the predictions of parts that are finished.
+    states = states_of({str(file): file for chip in chips for file in with_sidecars(Path(chip.path))})
+    fingerprint = sha256_of_json([selected.fingerprint, asdict(options), [asdict(chip) for chip in chips], states])
     plan = Plan(chips, options, fingerprint, record)
     rows = [[chip.id, chip.path] for chip in chips]
     write_json(path, {"fingerprint": fingerprint, "record": record, "options": asdict(options), "chips": rows})

@@ -27,7 +27,7 @@ from terralucas.parts import part_of
 from terralucas.predict.batches import read_batches
 from terralucas.predict.conformal import p_values, softmax
 from terralucas.predict.ensemble import Ensemble
-from terralucas.predict.new_chips import ChipReader, NewChip, ReadChip
+from terralucas.predict.new_chips import NewChip, ReadChip
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.plan import FINGERPRINT, Plan
 from terralucas.predict.selected import Selected
@@ -50,7 +50,7 @@ class Predictor:
         self.coverage: float = options.coverage or selected.record["conformal"]["goal"]
         device = pick_device(options.device)
         self.ensemble = Ensemble(selected.models, device, autocast(options.precision, device)[1])
-        self.reader = ChipReader(selected.spec, self.ensemble.side_px)
+        self.reader = selected.reader
 
     def predict(self, chips: np.ndarray) -> dict[str, np.ndarray]:
         """Predict chips (n, bands, side, side) of reflectance.

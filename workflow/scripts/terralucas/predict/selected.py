@@ -15,8 +15,10 @@ from terralucas.errors import StudyError
 from terralucas.files import atomic_path, sha256_of_file, write_text
 from terralucas.predict.applicability import Reference
 from terralucas.predict.conformal import Calibration
+from terralucas.predict.likeness import TrainingPixels
+from terralucas.predict.new_chips import ChipReader
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # How the record names one model that was trained on all chips; otherwise the models are copies of runs.
 RETRAIN = "retrain"
 RECORD, EVIDENCE, MODELS = "selection.yaml", "held_out.npz", "models"
@@ -85,6 +87,16 @@ class Selected:
     def models(self) -> list[Path]:
         """Folder of each model."""
         return [self.folder / name for name in self.record["models"]]
+
+    @property
+    def reader(self) -> ChipReader:
+        """Reader of new chips, as the models expect them."""
+        return ChipReader(self.spec, self.record["chip_side_px"], self.record["dataset"]["pixel_size_m"])
+
+    @property
+    def training(self) -> TrainingPixels:
+        """What the pixels of the training chips look like."""
+        return TrainingPixels.from_record(self.record["training_pixels"])
 
     @property
     def class_codes(self) -> list[str]:

@@ -14,12 +14,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from terralucas.data.chip_checks import measure_darkest
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 from terralucas.predict.applicability import Reference, held_out_dissimilarity, threshold
 from terralucas.predict.batches import read_batches
 from terralucas.predict.conformal import Calibration, held_out_p_values, softmax
 from terralucas.predict.ensemble import Ensemble
+from terralucas.predict.likeness import TrainingPixels, is_bright
 from terralucas.predict.selected import HeldOut
 from terralucas.predictions import read_predictions
 from terralucas.selection.choice import Cost
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 # change. More means that they are not the models that were evaluated.
 _MOST_CHANGED = 0.01
 _TIMED_BATCHES = 3
+# Level of the intervals of shares of bright and of dark chips in a class.
+_PIXELS_LEVEL = 0.95
 # Parts for the held-out coverage where all seeds test the same chips.
 _PARTS = 5
 
@@ -92,7 +96,7 @@ def examine(
     same_test_chips: bool,
     coverage: float,
     are_copies: bool = True,
-) -> tuple[HeldOut, pd.DataFrame, dict[str, Any] | None]:
+) -> tuple[HeldOut, pd.DataFrame, dict[str, Any] | None, TrainingPixels]:
     """Pass all chips of a study through the selected models, and compare with the predictions of the study.
 
     Held-out predictions are those of the runs. The models are copies of the runs, or one model that was trained on all
@@ -110,13 +114,13 @@ def examine(
         are_copies: whether the models are copies of the runs.
 
     Returns:
-        What held-out chips say; the table of held-out coverage; and the record of the comparison,
-        None without one.
+        What held-out chips say; the table of held-out coverage; the record of the comparison, None without one; and
+        what the pixels of the chips look like.
 
     Raises:
         StudyError: the models do not predict what the study recorded for them.
     """
-    logits, features = _pass_all(ensemble, chips, batch_size, threads)
+    logits, features, pixels = _pass_all(ensemble, chips, batch_size, threads)
     rows = {point_id: row for row, point_id in enumerate(chips.point_ids)}
     tested, folds, differences, changed = [], [], [], 0
     for number, (seed, folder) in enumerate(sorted(runs.items())):
@@ -161,15 +165,16 @@ def examine(
         "other_classes": changed,
         "largest_logit_difference": max(differences, default=0),
     }
-    return held_out, _coverage_table(label, chip, in_set, coverage), comparison if are_copies else None
+    return held_out, _coverage_table(label, chip, in_set, coverage), comparison if are_copies else None, pixels
 
 
 def _pass_all(
     ensemble: Ensemble, chips: StudyChips, batch_size: int, threads: int
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the logits (J, n, K) of all chips, and the features (n, D) of each encoder."""
+) -> tuple[np.ndarray, list[np.ndarray], TrainingPixels]:
+    """Return the logits (J, n, K) of all chips, the features (n, D) of each encoder, and what the chips look like."""
     logits: list[np.ndarray] = []
     features: list[list[np.ndarray]] = [[] for _ in ensemble.groups]
+    darkest, means = list[float](), list[np.ndarray]()
     n = len(chips.point_ids)
     with tqdm(total=n, unit="chip", desc="Examining the selected models") as bar:
         for batch in read_batches(chips.read, range(n), batch_size, threads):
@@ -177,8 +182,33 @@ def _pass_all(
             logits.append(of_batch)
             for gathered, each in zip(features, pooled, strict=True):
                 gathered.append(each)
+            darkest += [measure_darkest(values, np.isfinite(values)) for values in batch]
+            means += [np.asarray(np.nanmean(values, axis=(1, 2), dtype=np.float64)) for values in batch]
             bar.update(len(batch))
-    return np.concatenate(logits, axis=1), [np.concatenate(each) for each in features]
+    pixels = describe_pixels(np.array(darkest), np.array(means), chips.labels)
+    return np.concatenate(logits, axis=1), [np.concatenate(each) for each in features], pixels
+
+
+def describe_pixels(darkest: np.ndarray, means: np.ndarray, labels: np.ndarray) -> TrainingPixels:
+    """Describe the pixels of the training chips.
+
+    Args:
+        darkest: (n,) reflectance of the darkest pixels of each chip (`terralucas.data.chip_checks.measure_darkest`).
+        means: (n, bands) mean reflectance of each chip.
+        labels: (n,) class indices.
+    """
+    bright = is_bright(darkest)
+    counts = [(int(bright[labels == label].sum()), int((labels == label).sum())) for label in np.unique(labels)]
+    low, high = np.quantile(darkest, [0.01, 0.99])
+    return TrainingPixels(
+        chips=len(labels),
+        bright=int(bright.sum()),
+        bright_in_a_class=max(wilson(k, n, _PIXELS_LEVEL)[1] for k, n in counts),
+        dark_in_a_class=max(wilson(n - k, n, _PIXELS_LEVEL)[1] for k, n in counts),
+        darkest=(float(low), float(high)),
+        # A band of a chip may have no pixel.
+        band_mean=tuple(np.nanmedian(means, axis=0).tolist()),
+    )
 
 
 def _first_part(member: np.ndarray, chip: np.ndarray) -> np.ndarray:

@@ -119,7 +119,7 @@ def select(
     else:
         names = copy_models(of_choice, target / MODELS)
     ensemble = make([target / MODELS / name for name in names])
-    held_out, coverage, comparison = examine(
+    held_out, coverage, comparison, pixels = examine(
         ensemble,
         of_choice,
         chips,
@@ -167,6 +167,7 @@ def select(
             "chips": {"simulated": source_of_chips == "simulated", "number": len(chips.point_ids)},
             "weights": {key: value for key, value in record["features"]["weights"].items() if key != "path"},
             "chip_side_px": ensemble.side_px,
+            "training_pixels": pixels.as_record(),
             "precision": precision,
             "same_predictions_as_the_study": comparison,
             "dataset": dict(dataset),

@@ -3,49 +3,106 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from terralucas.contents import states_of, token_of, write_record
+from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
 from terralucas.data.folders import CHIP_SUFFIXES, list_files
+from terralucas.data.raster_files import with_sidecars
+from terralucas.errors import StudyError
+from terralucas.files import sha256_of_json
+from terralucas.results_input import (
+    PREDICTION_RECORD,
+    absolute_paths,
+    has_results_of_others,
+    refuse_results_of_others,
+)
+from terralucas.study.source_files import digest_of_file
+
+# What is no part of the name of an input. All else behind a dot is, such as the tile in HLS.S30.T32TQM.2020193.tif.
+_SUFFIXES = (
+    ".tif", ".tiff", ".vrt", ".img", ".jp2", ".csv", ".parquet", ".zip", ".tgz", ".tar", ".tar.gz", ".tar.bz2",
+    ".tar.xz",
+)  # fmt: skip
+_LONGEST_NAME = 100
 
 
-def prediction_name(settings: Mapping[str, Any]) -> str:
-    """Return the name of a prediction's folder: the configured one, or else the name of its input without suffix.
+def prediction_name(settings: Mapping[str, Any], folder: Path) -> str:
+    """Return the name of a prediction's folder: the configured one, or else one of its input.
 
     Args:
         settings: the section `predict` of a resolved configuration.
+        folder: the folder of all predictions of the study.
     """
     if settings["name"] is not None:
         return str(settings["name"])
-    return folder_name(Path(settings["input"] or "none"), "chips")
+    source = Path(settings["input"] or "none")
+    return own_name(folder_name(source, "chips"), [source], folder, PREDICTION_RECORD)
+
+
+def require_own_prediction(settings: Mapping[str, Any], folder: Path) -> None:
+    """Raise a StudyError if the folder of a prediction has the predictions of another input.
+
+    Args:
+        settings: the section `predict` of a resolved configuration, with an input.
+        folder: the folder of this prediction.
+    """
+    refuse_results_of_others(folder / PREDICTION_RECORD, [Path(settings["input"])], "set another predict.name")
 
 
 def folder_name(source: Path, default: str) -> str:
     """Return the name of a file or folder without suffix, in letters that a folder may have; a default without any."""
-    return re.sub(r"[^\w-]+", "_", source.name.split(".")[0]).strip("_") or default
+    stem = re.sub(rf"({'|'.join(map(re.escape, _SUFFIXES))})$", "", source.name, flags=re.IGNORECASE)
+    return re.sub(r"[^\w-]+", "_", stem).strip("_")[:_LONGEST_NAME] or default
+
+
+def own_name(name: str, inputs: Sequence[Path], folder: Path, record: str) -> str:
+    """Return a name, made unique by a checksum of the inputs' paths if the results of this name are of other inputs.
+
+    Args:
+        name: the name.
+        inputs: the inputs.
+        folder: where folders of results have their names.
+        record: name of the file in such a folder that says what the results were made of.
+    """
+    if not has_results_of_others(folder / name / record, inputs):
+        return name
+    return f"{name}-{sha256_of_json(absolute_paths(inputs))[:8]}"
 
 
 def files_of_new_chips(source: Path) -> dict[str, Path]:
-    """Return the files that a prediction reads of a folder, or a table, archive or chip itself; empty without any.
-
-    The chips that a table names are not looked at: a table counts by its own content.
-    """
+    """Return the files that a prediction reads of a folder, table, archive or chip; empty without any."""
     if source.is_dir():
         return {str(file): source / file for file in list_files(source) if _is_chip(file.name)}
-    return {source.name: source} if source.is_file() else {}
+    if not source.is_file():
+        return {}
+    files = {source.name: source}
+    if source.suffix.lower() in CHIP_SUFFIXES:
+        return {path.name: path for path in with_sidecars(source)}
+    if source.suffix.lower() in CHIP_TABLE_SUFFIXES:
+        files |= {str(path): path for chip in _chips_of(source) for path in with_sidecars(chip)}
+    return files
 
 
 def token_of_new_chips(source: Path, record: Path) -> str:
     """Return a token of the content of new chips (`terralucas.contents.token_of`)."""
-    return token_of(record, files_of_new_chips(source))
+    return token_of(record, files_of_new_chips(source), digest_of_file)
 
 
 def write_new_chips_record(source: Path, record: Path, token: str) -> None:
     """Record the new chips that a prediction reads."""
     files = files_of_new_chips(source)
-    write_record(record, token, str(source), files, states_of(files), {})
+    write_record(record, token, str(source), files, states_of(files), {}, digest_of_file)
+
+
+def _chips_of(table: Path) -> list[Path]:
+    """Return the chips that a table names; none if it cannot be read, which the plan of the prediction says."""
+    try:
+        return [path for _, path in read_chip_table(table)]
+    except StudyError:
+        return []
 
 
 def _is_chip(name: str) -> bool:

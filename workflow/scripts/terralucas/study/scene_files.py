@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from terralucas.contents import states_of, token_of, write_record
-from terralucas.study.new_chip_files import folder_name
+from terralucas.data.chip_files import METADATA_SUFFIX
+from terralucas.data.raster_files import files_of_raster
+from terralucas.files import sha256_of_file
+from terralucas.results_input import MAP_RECORD, refuse_results_of_others
+from terralucas.study.new_chip_files import folder_name, own_name
 
 
 def scene_paths(settings: Mapping[str, Any]) -> list[Path]:
@@ -20,29 +28,70 @@ def scene_paths(settings: Mapping[str, Any]) -> list[Path]:
     return [Path(path) for path in ([given] if isinstance(given, str) else given)]
 
 
-def map_name(settings: Mapping[str, Any]) -> str:
-    """Return the name of a map's folder: the configured one, or else that of its file or of the folder of its files."""
+def map_name(settings: Mapping[str, Any], folder: Path) -> str:
+    """Return the name of a map's folder: the configured one, or else one of its scene.
+
+    Several files are named by how all their names begin, such as T32TQM_20200701T103031, or else by their folder.
+
+    Args:
+        settings: the section `map` of a resolved configuration.
+        folder: the folder of all maps of the study.
+    """
     if settings["name"] is not None:
         return str(settings["name"])
     paths = scene_paths(settings) if settings["input"] is not None else [Path("none")]
-    return folder_name(paths[0] if len(paths) == 1 else paths[0].absolute().parent, "scene")
+    if len(paths) == 1:
+        name = folder_name(paths[0], "scene")
+    else:
+        common = os.path.commonprefix([path.name for path in paths])  # noqa: RUF071 - of characters
+        # Of B02 and B03, the B is common, and no name.
+        common = re.sub(r"[^\W_]*$", "", common)
+        name = folder_name(Path(common) if common.strip("._-") else paths[0].absolute().parent, "scene")
+    return own_name(name, paths, folder, MAP_RECORD)
+
+
+def require_own_map(settings: Mapping[str, Any], folder: Path) -> None:
+    """Raise a StudyError if the folder of a map has the map of another scene.
+
+    Args:
+        settings: the section `map` of a resolved configuration, with an input.
+        folder: the folder of this map.
+    """
+    refuse_results_of_others(folder / MAP_RECORD, scene_paths(settings), "set another map.name")
 
 
 def token_of_scene(paths: Sequence[str], record: Path) -> str:
-    """Return a token of the content of a scene's files (`terralucas.contents.token_of`).
-
-    A VRT counts by its own content, and not by that of the files that it names.
-    """
-    return token_of(record, _files(paths))
+    """Return a token of the content of a scene's files (`terralucas.contents.token_of`)."""
+    return token_of(record, _files(paths), _digest)
 
 
 def write_scene_record(paths: Sequence[str], record: Path, token: str) -> None:
     """Record the files that a map reads."""
     files = _files(paths)
-    write_record(record, token, ", ".join(paths), files, states_of(files), {})
+    write_record(record, token, ", ".join(paths), files, states_of(files), {}, _digest)
 
 
 def _files(paths: Sequence[str]) -> dict[str, Path]:
-    """Return the files of a scene and the mask and metadata of GDAL beside them, as far as there are any, by path."""
-    beside = [f"{path}{suffix}" for path in paths for suffix in ("", ".msk", ".aux.xml")]
-    return {path: Path(path) for path in beside if Path(path).is_file()}
+    """Return the files of a scene, those that they name, and those beside them, by path."""
+    return {str(file): file for path in paths for file in files_of_raster(Path(path))}
+
+
+def _digest(path: Path) -> str:
+    """Return a checksum of what a map reads of a file; it is empty if that is nothing.
+
+    A program that shows a scene stores its statistics and histograms beside it.
+    """
+    if not path.name.lower().endswith(METADATA_SUFFIX):
+        return sha256_of_file(path)
+    try:
+        root = ElementTree.fromstring(path.read_bytes())
+    except ElementTree.ParseError:
+        return sha256_of_file(path)
+    for parent in list(root.iter()):
+        for item in list(parent):
+            if item.tag == "Histograms" or item.get("key", "").startswith("STATISTICS_"):
+                parent.remove(item)
+    if not any(item.text and item.text.strip() for item in root.iter()):
+        return ""
+    text = ElementTree.canonicalize(ElementTree.tostring(root, encoding="unicode"), strip_text=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,139 @@
+"""New chips and the training chips: an offset or scale of only one of the two, and what must raise no alarm."""
+
+import numpy as np
+import pytest
+
+from helpers.chips import make_spec
+from helpers.real_chips import FOLDER, needs_real_chips
+from terralucas.data.chip_checks import measure_darkest
+from terralucas.data.chip_files import read_chip
+from terralucas.errors import StudyError
+from terralucas.predict.likeness import TrainingPixels, require_likeness
+from terralucas.selection.gather import describe_pixels
+
+SPEC = make_spec(unit="dn")
+
+
+def land(number, seed=0, dark=0.03):
+    """Chips whose darkest pixels are at `dark`, and whose mean is 0.1 to 0.3 in every band."""
+    random = np.random.default_rng(seed)
+    chips = random.uniform(dark, 2 * random.uniform(0.1, 0.3, (number, 6, 1, 1)), (number, 6, 32, 32))
+    return list(chips.astype(np.float32))
+
+
+def describe(chips, labels):
+    valid = [np.isfinite(values) for values in chips]
+    darkest = [measure_darkest(values, each) for values, each in zip(chips, valid, strict=True)]
+    return describe_pixels(np.array(darkest), np.array([values.mean(axis=(1, 2)) for values in chips]), labels)
+
+
+def training(offset=0.0):
+    return describe([chip + np.float32(offset) for chip in land(60)], np.arange(60) % 3)
+
+
+def compare(chips, of=None, **changes):
+    return require_likeness(chips, of or training(), make_spec(unit="dn", **changes), False, "chips")
+
+
+def test_the_record_of_the_training_pixels_survives_yaml():
+    of = training()
+    assert (of.chips, of.bright) == (60, 0)
+    # Wilson's interval of 0 of 20 chips at 95 % ends at z² / (n + z²) with z = 1.96.
+    assert of.bright_in_a_class == pytest.approx(1.96**2 / (20 + 1.96**2), abs=1e-4)
+    assert of.dark_in_a_class == 1
+    again = TrainingPixels.from_record(of.as_record())
+    assert (again.chips, again.darkest) == (of.chips, pytest.approx(of.darkest, abs=1e-6))
+
+
+def test_chips_like_the_training_chips_raise_no_alarm():
+    assert compare(land(40, 1)) == []
+    for chip in land(5, 2):
+        assert compare([chip]) == []
+
+
+@pytest.mark.parametrize(
+    ("of", "chips", "problem", "remedy"),
+    [
+        (
+            training(),
+            [chip + 0.1 for chip in land(40, 1)],
+            "The chips have an offset that the training chips",
+            "subtract",
+        ),
+        (training(0.1), land(40, 1), "The training chips have an offset that the chips", "add"),
+    ],
+    ids=["new chips", "training chips"],
+)
+def test_an_offset_of_only_one_of_the_two_is_an_error(of, chips, problem, remedy):
+    with pytest.raises(StudyError, match=problem) as error:
+        compare(chips, of)
+    assert remedy in error.value.remedy
+    assert "1000 DN" in error.value.remedy
+    assert "40 chips that were looked at have no pixel below 950 DN" in error.value.found
+    allowed = require_likeness(chips, of, SPEC, True, "chips")
+    assert len(allowed) == 1, "it is still said"
+
+
+def test_few_chips_with_an_offset_are_not_certain_and_only_said():
+    (warning,) = compare([chip + 0.1 for chip in land(3, 1)])
+    assert "may have an offset" in warning
+    assert compare([land(1, 1)[0] + 0.1]) == [], "one bright chip says nothing"
+
+
+def test_a_folder_of_chips_with_and_without_an_offset_is_said():
+    chips = land(40, 1)
+    (warning,) = compare([*(chip + 0.1 for chip in chips[:20]), *chips[20:]])
+    assert warning.startswith("20 of 40 chips")
+
+
+def test_clouds_are_no_offset():
+    assert compare([chip + 0.4 for chip in land(40, 1)]) == []
+
+
+def test_an_offset_of_both_is_none():
+    assert compare([chip + 0.1 for chip in land(40, 1)], training(0.1)) == []
+
+
+def test_another_scale_is_an_error_and_single_dark_chips_are_said():
+    with pytest.raises(StudyError, match="too dark to have the scale of the training chips") as error:
+        compare([chip / 10 for chip in land(40, 1)])
+    assert "DN (reflectance x 10,000)" in error.value.expected
+    assert "dataset" not in error.value.remedy
+    (warning,) = compare([land(1, 1)[0] / 10, *land(5, 2)])
+    assert warning.startswith("1 of 6 chips")
+    assert compare([chip / 10 for chip in land(4)], checks={"min_chip_brightness": 0}) == []
+
+
+def test_brighter_than_clouds_is_an_error():
+    with pytest.raises(StudyError, match="brighter than clouds"):
+        compare([chip * 8 for chip in land(10, 1)])
+
+
+def test_calm_water_alone_is_a_chip():
+    """Deep water hardly varies: 10 DN in the short-wave infrared."""
+    random = np.random.default_rng(1)
+    means = np.array([0.05, 0.07, 0.09, 0.02, 0.005, 0.003]).reshape(6, 1, 1)
+    water = (means + random.uniform(-0.0005, 0.0005, (6, 32, 32))).astype(np.float32)
+    assert compare([water]) == []
+    assert compare([water] * 20) == []
+
+
+REAL_BANDS = ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
+
+
+@needs_real_chips
+@pytest.mark.parametrize("trained_on", [("Forest", "River", "Residential"), ("Forest", "SeaLake"), None])
+def test_real_chips_raise_no_alarm_alone_by_class_or_together_and_with_an_offset_they_do(trained_on):
+    spec = make_spec(unit="dn", bands=REAL_BANDS)
+    chips = {path: read_chip(path, spec) for path in sorted(FOLDER.rglob("*.tif"))}
+    classes = sorted({path.parent.name for path in chips})
+    chosen = [path for path in chips if trained_on is None or path.parent.name in trained_on]
+    of = describe([chips[path] for path in chosen], np.array([classes.index(path.parent.name) for path in chosen]))
+    folders = [[chips[path] for path in chips if path.parent.name == name] for name in classes]
+    for group in [*([chip] for chip in chips.values()), *folders, list(chips.values())]:
+        assert require_likeness(group, of, spec, False, "chips") == []
+    with pytest.raises(StudyError, match="The chips have an offset"):
+        require_likeness([chip + np.float32(0.1) for chip in chips.values()], of, spec, False, "chips")
+    later = describe([chips[path] + np.float32(0.1) for path in chosen], np.zeros(len(chosen), int))
+    with pytest.raises(StudyError, match="The training chips have an offset"):
+        require_likeness(list(chips.values()), later, spec, False, "chips")

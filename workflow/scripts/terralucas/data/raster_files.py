@@ -1,0 +1,46 @@
+"""The files of an image: those that it names, and those beside it."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import rasterio
+from rasterio import Env
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from terralucas.data.chip_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX
+
+
+def with_sidecars(path: Path) -> list[Path]:
+    """Return an image and the files of its mask and metadata, whether they exist or not."""
+    return [path, *(path.with_name(path.name + suffix) for suffix in (MASK_SUFFIX, METADATA_SUFFIX))]
+
+
+def files_of_raster(path: Path) -> list[Path]:
+    """Return the files that decide the pixels of an image: itself, those that it names such as the bands of a VRT, and
+    their masks and metadata, whether these exist or not.
+    """
+    found: dict[Path, None] = {}
+    queue = [path]
+    for image in queue:
+        if image in found:
+            continue
+        found |= dict.fromkeys(with_sidecars(image))
+        named = _files_named(image)
+        # A VRT names its images, and not what these name.
+        queue += [file for file in named if file.suffix.lower() == ".vrt"]
+        found |= dict.fromkeys(each for file in named if file not in queue for each in with_sidecars(file))
+    # Overviews are not read.
+    return [file for file in found if file.suffix.lower() != ".ovr"]
+
+
+def _files_named(path: Path) -> list[Path]:
+    """Return the files that GDAL reads of an image; none if it cannot read it."""
+    try:
+        with warnings.catch_warnings(), Env(**GDAL_OPTIONS):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                return [Path(name) for name in source.files]
+    except RasterioError:
+        return []

@@ -1,0 +1,88 @@
+"""The size of pixels on the ground, as the georeference of a file says it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from pyproj import Geod
+from rasterio._err import CPLE_BaseError  # errors of `transform`, for which rasterio has no public class
+from rasterio.crs import CRS
+from rasterio.warp import transform
+
+from terralucas.data.chip_files import Centre
+
+# A larger difference from the pixels of the training chips needs other pixels. Map projections for one country or
+# continent distort lengths by less.
+SIZE_TOLERANCE = 0.05
+IF_SIZE_IS_WRONG = (
+    "if dataset.pixel_size_m is not the size of the training chips, correct it and select again (snakemake … -- "
+    "select), which trains no run again"
+)
+_WGS84, _EARTH = CRS.from_epsg(4326), Geod(ellps="WGS84")
+# Degrees, and the projection of web maps, stretch lengths: pixels that are exported with 10 m have 8.4 or 7 m at 45°.
+# Another resolution of Sentinel-2 or Landsat is a factor of 1.5 or more.
+_LARGEST_RATIO = 1.25
+# Along the equator.
+_METRES_PER_DEGREE = 111_320.0
+# Pixels over which a size is measured, so that rounding does not matter.
+_MEASURED_PX = 100
+
+
+@dataclass(frozen=True)
+class Ground:
+    """A place of an image on the ground.
+
+    Attributes:
+        longitude: longitude, WGS 84.
+        latitude: latitude, WGS 84.
+        width_m: width of the pixels there in metres.
+        height_m: their height in metres.
+        nominal_m: their side in the units of the coordinates, where projections stretch lengths; a degree counts as at
+            the equator. Programs that export chips are asked for this size.
+    """
+
+    longitude: float
+    latitude: float
+    width_m: float
+    height_m: float
+    nominal_m: float
+
+    @property
+    def side_m(self) -> float:
+        """Side of a square of the same area as a pixel, in metres."""
+        return math.sqrt(self.width_m * self.height_m)
+
+
+def measure_ground(centre: Centre) -> Ground | None:
+    """Find the centre of an image on the ground, and measure the pixels around it.
+
+    They are measured along geodesics of the ellipsoid WGS 84 (Karney 2013, Journal of Geodesy 87), and so also where
+    coordinates are degrees, or where a projection stretches lengths.
+
+    Returns:
+        None if the coordinates are no place on Earth.
+    """
+    (a, d), (b, e), crs = centre.column_step, centre.row_step, centre.crs
+    if not (crs.is_geographic or crs.is_projected):
+        return None
+    xs = [centre.x, centre.x + _MEASURED_PX * a, centre.x + _MEASURED_PX * b]
+    ys = [centre.y, centre.y + _MEASURED_PX * d, centre.y + _MEASURED_PX * e]
+    try:
+        longitudes, latitudes = transform(crs, _WGS84, xs, ys)
+    except CPLE_BaseError:
+        # Coordinates of a drawing or a building.
+        return None
+    if not all(map(math.isfinite, (*longitudes, *latitudes))):
+        return None
+    here = longitudes[0], latitudes[0]
+    width, height = (
+        _EARTH.inv(*here, *there)[2] / _MEASURED_PX for there in zip(longitudes[1:], latitudes[1:], strict=True)
+    )
+    unit_m = _METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1]
+    return Ground(*here, width, height, unit_m * math.sqrt(abs(a * e - b * d)))
+
+
+def can_be_size(ground: Ground, expected_m: float) -> bool:
+    """Return whether the pixels of a chip can have a size, on the ground or in the units of its coordinates."""
+    return any(1 / _LARGEST_RATIO <= side / expected_m <= _LARGEST_RATIO for side in (ground.side_m, ground.nominal_m))
