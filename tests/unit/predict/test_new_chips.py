@@ -125,9 +125,9 @@ def test_a_larger_chip_is_cropped_to_its_centre(tmp_path, reader):
 
 def test_the_place_is_the_centre_of_the_chip_or_of_its_lucas_id(tmp_path, reader):
     read = reader(write_described(tmp_path / "a.tif", pixels(1), BANDS))
-    # helpers.chips writes 32 pixels of 30 m from the corner 4592000, 2254000 of EPSG:3035.
+    # helpers.chips writes 32 pixels of 10 m from the corner 4592000, 2254000 of EPSG:3035.
     to_wgs84 = pyproj.Transformer.from_crs("EPSG:3035", "EPSG:4326", always_xy=True).transform
-    assert read.place == pytest.approx(to_wgs84(4_592_480, 2_253_520), abs=1e-7)
+    assert read.place == pytest.approx(to_wgs84(4_592_160, 2_253_840), abs=1e-7)
     write_tif(tmp_path / "45922254.tif", pixels(1), crs=None, transform=None)
     by_id = reader(NewChip("45922254", str(tmp_path / "45922254.tif")))
     assert by_id.place == pytest.approx(to_wgs84(4_592_000, 2_254_000), abs=1e-7), "the id says km 4592, 2254"
