@@ -20,10 +20,11 @@ from terralucas.contents import states_of
 from terralucas.data.band_names import find_positions
 from terralucas.data.chip_files import GDAL_OPTIONS, Centre, ChipError, find_alike, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
 from terralucas.data.raster_files import files_of_raster
 from terralucas.errors import StudyError
 from terralucas.predict.bands import find_bands
-from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, SIZE_TOLERANCE, measure_ground
+from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, measure_ground
 
 # GDAL keeps decoded tiles up to this size; its default is a share of the memory of the machine.
 _CACHE_BYTES = 256 * 2**20
@@ -285,11 +286,11 @@ def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
             expected="coordinates where the coordinate reference system is defined",
             remedy="correct the georeference of the scene",
         )
-    if max(abs(side / expected_m - 1) for side in (ground.width_m, ground.height_m)) > SIZE_TOLERANCE:
+    if max(abs(side / expected_m - 1) for side in (ground.width_m, ground.height_m)) > PIXEL_TOLERANCE:
         raise StudyError(
             f"The pixels of the scene {path} have another size on the ground than those of the training chips.",
             found=f"{ground.width_m:.4g} x {ground.height_m:.4g} m at the centre of the scene",
-            expected=f"{expected_m:g} m (dataset.pixel_size_m of the study), {100 * SIZE_TOLERANCE:g} % more or less",
+            expected=f"{expected_m:g} m (dataset.pixel_size_m of the study), {100 * PIXEL_TOLERANCE:g} % more or less",
             remedy=f"resample the scene: {warp}; {IF_SIZE_IS_WRONG}",
         )
     return float(affine.a * crs.linear_units_factor[1])

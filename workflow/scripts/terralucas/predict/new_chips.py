@@ -20,12 +20,13 @@ from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.lucas import parse_point_id
+from terralucas.data.pixel_sizes import PIXEL_TOLERANCE, is_pixel_size
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG
 from terralucas.predict.bands import find_bands
 from terralucas.predict.likeness import TrainingPixels, require_likeness
-from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, SIZE_TOLERANCE, Ground, can_be_size, measure_ground
+from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, Ground, measure_ground
 from terralucas.predict.remedies import for_new_files
 
 # Parsed once, because the look-up of a code takes longer than the transformation of a point.
@@ -199,7 +200,7 @@ class ChipReader:
 
     def _require_size(self, ground: Ground) -> None:
         """Raise a ChipError if the pixels of a chip have another size than those of the training chips."""
-        if not can_be_size(ground, self.pixel_size_m):
+        if not is_pixel_size(ground.side_m, ground.nominal_m, self.pixel_size_m):
             expected = f"{self.pixel_size_m:g} m, the size of the training chips' pixels"
             message = f"has pixels of {ground.width_m:.4g} x {ground.height_m:.4g} m on the ground; expected {expected}"
             raise ChipError("pixel_size", message, remedy=IF_SIZE_IS_WRONG)
@@ -249,7 +250,7 @@ def check_sample(
     if cropped:
         warnings.append(f"{cropped} of {len(read)} chips that were looked at are larger and cropped to their centre.")
     pixels_m = [result.pixel_m for _, result in read if result.pixel_m is not None]
-    if pixels_m and abs(np.median(pixels_m) / reader.pixel_size_m - 1) > SIZE_TOLERANCE:
+    if pixels_m and abs(np.median(pixels_m) / reader.pixel_size_m - 1) > PIXEL_TOLERANCE:
         warnings.append(
             f"The pixels of the chips have {np.median(pixels_m):.3g} m on the ground, and those of the training chips "
             f"{reader.pixel_size_m:g} m (dataset.pixel_size_m): what they show has another size."

@@ -11,20 +11,13 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from terralucas.data.chip_files import Centre
+from terralucas.data.places import METRES_PER_DEGREE
 
-# A larger difference from the pixels of the training chips needs other pixels. Map projections for one country or
-# continent distort lengths by less.
-SIZE_TOLERANCE = 0.05
 IF_SIZE_IS_WRONG = (
     "if dataset.pixel_size_m is not the size of the training chips, correct it and select again (snakemake … -- "
     "select), which trains no run again"
 )
 _WGS84, _EARTH = CRS.from_epsg(4326), Geod(ellps="WGS84")
-# Degrees, and the projection of web maps, stretch lengths: pixels that are exported with 10 m have 8.4 or 7 m at 45°.
-# Another resolution of Sentinel-2 or Landsat is a factor of 1.5 or more.
-_LARGEST_RATIO = 1.25
-# Along the equator.
-_METRES_PER_DEGREE = 111_320.0
 # Pixels over which a size is measured, so that rounding does not matter.
 _MEASURED_PX = 100
 
@@ -79,10 +72,5 @@ def measure_ground(centre: Centre) -> Ground | None:
     width, height = (
         _EARTH.inv(*here, *there)[2] / _MEASURED_PX for there in zip(longitudes[1:], latitudes[1:], strict=True)
     )
-    unit_m = _METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1]
+    unit_m = METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1]
     return Ground(*here, width, height, unit_m * math.sqrt(abs(a * e - b * d)))
-
-
-def can_be_size(ground: Ground, expected_m: float) -> bool:
-    """Return whether the pixels of a chip can have a size, on the ground or in the units of its coordinates."""
-    return any(1 / _LARGEST_RATIO <= side / expected_m <= _LARGEST_RATIO for side in (ground.side_m, ground.nominal_m))
