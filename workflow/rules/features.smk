@@ -1,15 +1,9 @@
 # Features: pass all chips through each frozen backbone. Each kind of features (pooled vectors or tokens, of the last layer
 # or of several layers) has a job of its own, so that adding a decoder to a study does not repeat earlier passes. The first
 # job passes the chips for all kinds that are not there. With `features.shards`, several jobs pass parts of the chips.
-SHARDS = config["features"]["shards"]
-PASSED = FEATURES if SHARDS == 1 else f"{FEATURES}/parts/{{part}}-of-{SHARDS}"
-PASS_NAME = "{backbone}-{normalised_by}-{kind}" + ("" if SHARDS == 1 else f"-{{part}}-of-{SHARDS}")
-OF_PART = "" if SHARDS == 1 else f", part {{wildcards.part}} of {SHARDS}"
 
 
-def keep_if_whole(path):
-    """Return the path of an output of a pass; it is temporary where it is a part that is joined to others."""
-    return path if SHARDS == 1 else temp(path)
+include: "feature_parts.smk"
 
 
 rule fetch_weights:
@@ -74,7 +68,7 @@ rule extract_features:
         shards=without_rerun(SHARDS),
         folder=lambda wildcards, input: FEATURES.format(**dict(wildcards.items())),
     message:
-        "Passing all chips through {wildcards.backbone} ({wildcards.kind})" + OF_PART
+        f"Passing all chips through {{wildcards.backbone}} ({{wildcards.kind}}{OF_PART})"
     script:
         script_path("extract_features")
 
