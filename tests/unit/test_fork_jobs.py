@@ -1,8 +1,10 @@
 """Scripts that are forked from a process with the imports of most jobs: they run and end as scripts of their own do."""
 
 import json
+import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -39,7 +41,7 @@ def _server():
 
 
 def script_of(**resources):
-    return SimpleNamespace(threads=1, rulename="train_run", resources=resources, bench_record=None)
+    return SimpleNamespace(threads=1, rulename="train_run", resources=resources, bench_record=None, log=[])
 
 
 def run(folder, text, **resources):
@@ -139,6 +141,65 @@ time.sleep(60)
     assert server.is_running()
 
 
+SAVE = """
+import signal, sys, time
+from pathlib import Path
+def save(*_):
+    Path(sys.argv[0] + ".saved").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+Path(sys.argv[0] + ".begun").touch()
+time.sleep(100)
+"""
+# What Snakemake does for a job.
+HEAD = """
+import sys
+from types import SimpleNamespace
+import _fork_jobs
+_fork_jobs._is_server_ready()
+script = SimpleNamespace(threads=1, rulename="train_run", resources={}, bench_record=None, log=[])
+_fork_jobs._run(script, sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("killed", ["Snakemake", "fork server"])
+def test_a_script_saves_and_ends_when_what_started_it_was_killed(tmp_path, killed):
+    path = tmp_path / "script.py"
+    path.write_text(SAVE)
+    environment = os.environ | {"PYTHONPATH": str(Path(_fork_jobs.__file__).parent)}
+    head = subprocess.Popen([sys.executable, "-c", HEAD, path], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        until(path.with_name("script.py.begun").exists)
+        victims = [head] if killed == "Snakemake" else psutil.Process(head.pid).children()
+        for victim in victims:
+            if killed == "Snakemake" or victim.name() == FORK_SERVER:
+                victim.kill()
+        until(path.with_name("script.py.saved").exists)
+    finally:
+        head.kill()
+        head.wait()
+
+
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_script_that_was_killed_has_the_reason_in_its_log(tmp_path):
+    script = script_of()
+    script.log = [str(tmp_path / "run.log")]
+    path = tmp_path / "script.py"
+    path.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        _fork_jobs._run(script, str(path))
+    assert failed.value.returncode == 137
+    assert (tmp_path / "run.log").read_text() == (
+        "ERROR: train_run was killed by SIGKILL; the system or SLURM does that when memory runs out\n"
+    )
+
+
 @pytest.fixture
 def executed(monkeypatch):
     """What is executed, as Snakemake does it and as a fork."""
@@ -180,6 +241,15 @@ def test_the_last_script_of_several_is_forked_too(executed):
         PythonScript.execute_script(script, "script.py")
         left[0] = 1
     assert executed == ["fork", "fork"]
+
+
+@pytest.mark.parametrize(("value", "expected"), [("true", "fork"), ("false", "own")])
+def test_the_texts_of_a_command_line_are_choices(executed, value, expected):
+    """Snakemake does not read `--config fork_jobs=false` as YAML."""
+    dag = SimpleNamespace(needrun_jobs=lambda: range(2))
+    _fork_jobs.fork_jobs(SimpleNamespace(dag=dag, local_exec=True, is_main_process=True), value)
+    PythonScript.execute_script(SimpleNamespace(conda_env=None, container_img=None, env_modules=None), "script.py")
+    assert executed == [expected]
 
 
 @pytest.mark.parametrize("value", ["no", 1, None])

@@ -125,6 +125,8 @@ def write_log(run, text):
 
 
 def test_a_pack_shows_what_finished_and_what_the_others_said(runs, clock):
+    logger, shown = terminal(runs)
+    start(logger)
     finish(runs[0])
     for seed in (1, 2):
         write_log(
@@ -136,8 +138,6 @@ def test_a_pack_shows_what_finished_and_what_the_others_said(runs, clock):
 2026-01-01 10:00:01,000 INFO terralucas: the end
 """,
         )
-    logger, shown = terminal(runs)
-    start(logger)
     fail(logger, runs, [0, 1, 2], ["slurm.log"])
     logger.info("Trying to restart job 1.")
     end(logger, 0)
@@ -149,6 +149,32 @@ def test_a_pack_shows_what_finished_and_what_the_others_said(runs, clock):
         "        The training loss is not finite in epoch 2.",
         "          found: nan",
         "        it is started again",
+    ]
+
+
+def test_what_a_run_said_before_is_no_reason_of_a_job_that_ended_before_it_began(runs, tmp_path):
+    """The log of an earlier start, or of an earlier attempt, is still there."""
+    slurm = tmp_path / "7.log"
+    write_log(runs[1], "2026-01-01 10:00:00,000 ERROR train_run: tokens.npy is not what was written.\n")
+    logger, shown = terminal(runs)
+    slurm.write_text("slurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED ***\n")
+    fail(logger, runs, [1], [str(slurm)])
+    assert shown.getvalue().splitlines()[-1] == "        *** JOB 7 ON n1 CANCELLED ***"
+    write_log(runs[1], "2026-01-01 11:00:00,000 ERROR train_run: The run diverged.\n")
+    fail(logger, runs, [1], [str(slurm)])
+    assert shown.getvalue().splitlines()[-1] == "        The run diverged."
+    fail(logger, runs, [1], [str(slurm)])
+    assert shown.getvalue().splitlines()[-1] == "        *** JOB 7 ON n1 CANCELLED ***"
+
+
+def test_a_job_that_failed_after_all_its_runs_has_a_reason(runs):
+    logger, shown = terminal(runs)
+    for seed in (0, 1):
+        finish(runs[seed])
+    fail(logger, runs, [0, 1], ["8.log"], said="SLURM-job '8' failed, SLURM status is: 'NODE_FAIL'.")
+    assert shown.getvalue().splitlines()[-2:] == [
+        "FAILED  the job of runs that are all finished  (log: 8.log)",
+        "        SLURM-job '8' failed, SLURM status is: 'NODE_FAIL'.",
     ]
 
 

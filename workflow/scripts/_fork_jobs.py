@@ -8,7 +8,9 @@ a thread.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -44,6 +46,8 @@ def fork_jobs(workflow: Any, is_wanted: object) -> None:
     Raises:
         StudyError: the value is neither true nor false.
     """
+    # Snakemake reads `--config fork_jobs=false` as a text.
+    is_wanted = {"true": True, "false": False}.get(is_wanted, is_wanted) if isinstance(is_wanted, str) else is_wanted
     if not isinstance(is_wanted, bool):
         raise StudyError(
             "fork_jobs in `config` of the profile, or after --config, is not a choice.",
@@ -117,9 +121,19 @@ def _run(script: Any, path: str) -> None:
     with _lock:
         process.join()
     status = process.exitcode
+    if status in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS):
+        _say_in_log(script, f"{script.rulename} was killed by {signal.Signals(-status).name}")
     if status:
         # A shell reports a signal so.
         raise subprocess.CalledProcessError(status if status > 0 else 128 - status, f"{sys.executable} {Path(path)}")
+
+
+def _say_in_log(script: Any, how: str) -> None:
+    """Write how a script ended that could not say it itself."""
+    cause = "; the system or SLURM does that when memory runs out" if "KILL" in how else ""
+    for log in map(Path, script.log):
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
+            file.write(f"ERROR: {how}{cause}\n")
 
 
 @contextmanager

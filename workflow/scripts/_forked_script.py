@@ -12,6 +12,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from _orphans import terminate_with_server
+
 # Snakemake sets them in the environment of a script. Libraries read them when they are loaded.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -41,6 +43,7 @@ def run_script(path: str, rule: str, environment: Mapping[str, str], threads: in
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None
+    terminate_with_server()
     sys.argv = [path]
     _limit_threads(threads)
     runpy.run_path(path, run_name="__main__")

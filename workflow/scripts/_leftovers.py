@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,22 @@ def remove_study_leftovers(results: Path, records: Sequence[str]) -> None:
     for record in map(Path, records):
         if record.is_file():
             remove_leftovers(record.parent, "resume.ckpt")
+    _remove_joined_parts(results / "features")
     # The log of a job is of its own study; another study may read this one's tables.
     remove_scripts(Path(".snakemake", "scripts"), f"{results}/logs/")
+
+
+def _remove_joined_parts(features: Path) -> None:
+    """Delete parts of feature passes whose joined array is there, and the folders that joining leaves."""
+    for parts in features.glob("*/*/parts"):
+        for file in parts.glob("*/*"):
+            if parts.with_name(f"{file.stem.lstrip('.')}.json").is_file():
+                file.unlink(missing_ok=True)
+        for folder in parts.glob("*"):
+            if {file.name for file in folder.iterdir()} <= {".lock"}:
+                shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            parts.rmdir()
 
 
 def tidy_up_at_exit(workflow: Any, results: Path, records: Sequence[str]) -> None:

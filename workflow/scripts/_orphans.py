@@ -1,4 +1,4 @@
-"""Ends a process of a cluster's job that outlives its parent.
+"""Ends processes that outlive those that started them.
 
 Snakemake's process in a job may wait for ever when SLURM ends the job: at SIGTERM it asks for a lock that it may hold
 itself. Where SLURM finds a job's processes by their parents, and not by a control group, it then overlooks this one.
@@ -7,8 +7,11 @@ itself. Where SLURM finds a job's processes by their parents, and not by a contr
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
+
+import psutil
 
 from _processes import end_children
 
@@ -16,6 +19,31 @@ _PAUSE_S = 2.0
 # Time for the process to end by itself, and then for what it started to save its progress. SLURM's own time between
 # SIGTERM and SIGKILL is 30 s where nothing is said; a second SIGTERM before would interrupt the saving.
 _GRACE_S = 60.0
+
+
+def terminate_with_server(pause_s: float = _PAUSE_S) -> None:
+    """Watch the fork server of this process and the Snakemake that started it; send SIGTERM to this process after them.
+
+    A SIGKILL of either leaves what was forked without a parent that waits for it, and Snakemake may start the same job
+    again. At SIGTERM a run saves its progress.
+    """
+    server = os.getppid()
+    snakemake = _parent_of(server)
+
+    def watch() -> None:
+        while os.getppid() == server and _parent_of(server) == snakemake:
+            time.sleep(pause_s)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if snakemake is not None:
+        threading.Thread(target=watch, name="terminate_with_server", daemon=True).start()
+
+
+def _parent_of(process: int) -> int | None:
+    try:
+        return psutil.Process(process).ppid()
+    except psutil.Error:
+        return None
 
 
 def end_with_parent(pause_s: float = _PAUSE_S, grace_s: float = _GRACE_S) -> None:

@@ -94,6 +94,8 @@ class Terminal(logging.Handler):
         self._other_errors: list[str] = []
         self._lines: list[str] = []
         self._started: float | None = None
+        # When each log was last written, of what was said before: by an earlier start, or an earlier attempt.
+        self._said = {log: _written(log) for job in jobs.values() for log in map(str, job.log)}
         self._show(f"{self.runs} runs to do; {finished} of the study's {total} were there" if self.runs else "")
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -172,14 +174,19 @@ class Terminal(logging.Handler):
         self._show_finished()
         failed = {i: self._failure_of(self.jobs[i], message, logs) for i in ids if i not in finished}
         self._failures.update(failed)
+        if finished and not failed:
+            reason = _last_error(logs) or message or "it ended without saying why"
+            self._show(f"FAILED  the job of runs that are all finished  (log: {', '.join(logs)})\n{_indent(reason)}")
         self._list(failed.values(), "FAILED  ", is_first_time=True)
 
     def _failure_of(self, job: Job, message: str | None, logs: Sequence[str]) -> Failure:
         # The SLURM plugin adds its whole command line to a refused submission, and here nodes are not excluded.
         slurm = (message or "").partition("\n    sbatch call:")[0].partition(" Failed nodes will be excluded")[0]
-        # Of a job that was never started, a log can only be of an earlier one.
+        # Of a job that was never started, a log can only be of an earlier one; so is one that was not written since.
         was_refused = slurm.startswith(REFUSED)
-        reason = (None if was_refused else _last_error([*job.log, *logs])) or slurm or "it ended without saying why"
+        written = [log for log in map(str, job.log) if _written(log) != self._said.get(log)]
+        self._said.update({log: _written(log) for log in written})
+        reason = (None if was_refused else _last_error([*written, *logs])) or slurm or "it ended without saying why"
         return Failure(job, reason, tuple(dict.fromkeys([*map(str, job.log), *logs])))
 
     def _list(self, failures: Iterable[Failure], mark: str, is_first_time: bool = False) -> None:
@@ -241,6 +248,14 @@ def _last_error(logs: Sequence[str]) -> str | None:
             if errors:
                 return str(errors[-1]).rstrip()
     return None
+
+
+def _written(path: str) -> int | None:
+    """Return when a file was last written, in ns; None if it is not there."""
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _is_kept(record: logging.LogRecord) -> bool:

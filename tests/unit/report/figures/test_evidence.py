@@ -98,5 +98,5 @@ def test_chips_outside_italy_are_drawn_without_its_outline(drawn, tmp_path):
 
 def test_chips_without_places_have_neither_distances_nor_a_map(tmp_path):
     nowhere = draw_all(tmp_path, places=np.full((100, 2), np.nan))
-    assert "no coordinates" in words(nowhere["distance"])
+    assert "Not all chips have coordinates" in words(nowhere["distance"])
     assert "no coordinates" in words(nowhere["map"])
