@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo example test test-fast test-python drill overhead lint format manual lock guard bench scale against throughput demo-time coverage clean
+.PHONY: help setup demo example test test-fast test-python drill overhead lint format manual lock guard bench scale chip-scale against throughput demo-time coverage clean
 
 # Of the supported versions (README.md).
 PYTHON ?= python3
@@ -86,6 +86,9 @@ bench: .venv/ready ## the training loop beside the barest loop; time and memory 
 scale: .venv/ready ## dry runs, tables and report of studies with 80, 1,000 and 10,000 runs (hours)
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.dry_runs
 	@PYTHONPATH=workflow/scripts OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.report_scale
+
+chip-scale: .venv/ready ## how index, splits, training and joining of features grow with the number of chips (minutes)
+	@PYTHONPATH=workflow/scripts OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.chip_scale
 
 against: .venv/ready ## CPU time of the grid through TerraTorch's own pipeline and on stored features (minutes)
 	@PYTHONPATH=workflow/scripts OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.against_terratorch
