@@ -33,7 +33,7 @@ def _remove_joined_parts(features: Path) -> None:
         for file in parts.glob("*/*"):
             if parts.with_name(f"{file.stem.lstrip('.')}.json").is_file():
                 file.unlink(missing_ok=True)
-        for folder in parts.glob("*"):
+        for folder in filter(Path.is_dir, parts.glob("*")):
             if {file.name for file in folder.iterdir()} <= {".lock"}:
                 shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
