@@ -50,17 +50,17 @@ def best_pair_table(
     if not pairs:
         return pd.DataFrame(columns=list(COLUMNS))
     places = [design.names.index(name) for name in MAIN_SCORES]
-    of_controls = {control: load(control) for control in controls}
-    pooled = {control: scores.pooled[places] for control, scores in of_controls.items()}
+    of_controls = {control: load(control).only(places) for control in controls}
+    pooled = {control: scores.pooled for control, scores in of_controls.items()}
     # A study can have thousands of pairs, so that their draws are not kept.
     members, largest = [], np.zeros((0, 0))
     for recipe in recipes:
-        scores = load(recipe)
-        pooled[recipe] = scores.pooled[places]
+        scores = load(recipe).only(places)
+        pooled[recipe] = scores.pooled
         for control in controls:
             difference = combine({recipe: 1.0, control: -1.0}, {recipe: scores, **of_controls}.__getitem__)
             members.append(SeedScores.of(design, difference))
-            scaled = _scaled_deviations(difference, places)
+            scaled = _scaled_deviations(difference)
             largest = np.fmax(largest, scaled) if largest.size else scaled
     training = training_variances(members, design.test_to_train)
     rows = []
@@ -69,26 +69,26 @@ def best_pair_table(
         recipe, control = (
             max(names, key=lambda each: sign * pooled[each][column]) for names in (recipes, controls)
         )  # fmt: skip
-        chosen, place = pairs.index((recipe, control)), places[column]
-        difference = combine({recipe: 1.0, control: -1.0}, load)
+        chosen = pairs.index((recipe, control))
+        difference = combine({recipe: 1.0, control: -1.0}, load).only(places)
         estimate = pooled[recipe][column] - pooled[control][column]
-        factor = _widening(largest[:, column], _scaled_deviations(difference, places)[:, column], level)
+        factor = _widening(largest[:, column], _scaled_deviations(difference)[:, column], level)
         known = training[chosen]
         distribution = SamplingDistribution(
-            difference.drawn[:, place].astype(np.float64),
-            *(float(part[place]) for part in (known.between, known.from_chips, known.free, known.overlap)),
+            difference.drawn[:, column].astype(np.float64),
+            *(float(part[column]) for part in (known.between, known.from_chips, known.free, known.overlap)),
         )
         ends = np.array([distribution.quantile(end) for end in (0.5 - level / 2.0, 0.5 + level / 2.0)])
         values = (*recipe, control[0], control[2], name, pooled[recipe][column], pooled[control][column])
         limits = tuple(estimate + factor * (ends - estimate))
-        rows.append((*values, estimate, *limits, len(pairs), int(members[chosen].spread.n[place]), level))
+        rows.append((*values, estimate, *limits, len(pairs), int(members[chosen].spread.n[column]), level))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _scaled_deviations(difference: Scores, places: Sequence[int]) -> np.ndarray:
+def _scaled_deviations(difference: Scores) -> np.ndarray:
     """Return how far each draw is from the estimate, in standard deviations: (B, scores), NaN without spread."""
-    deviations = np.abs(difference.drawn[:, places].astype(np.float64) - difference.pooled[places])
-    spread = difference.drawn[:, places].std(axis=0, dtype=np.float64)
+    deviations = np.abs(difference.drawn.astype(np.float64) - difference.pooled)
+    spread = difference.drawn.std(axis=0, dtype=np.float64)
     return np.divide(deviations, spread, out=np.full_like(deviations, np.nan), where=spread > 0)
 
 

@@ -174,21 +174,15 @@ def compare(
         design = make_design(load(recipes[0]), len(question.classes), test_to_train, groups, excluded)
         scored = score_to_files(design, everything, load, question.draws, question.seed, folder, processes)
         known, load_scores = dict(zip(everything, scored, strict=True)), scores_loader(everything, folder)
-        rows, runs = [], []
         # Controls inform each other alone: most of them do not vary with the seed.
-        for group in (recipes, controls):
-            training = training_variances([known[recipe] for recipe in group], test_to_train)
-            for recipe, of_recipe in zip(group, training, strict=True):
-                scores, names = load_scores(recipe), dict(zip(RECIPE, recipe, strict=True))
-                rows.append(scores_table(design, scores, of_recipe, question.level).assign(**names))
-                if group is controls:
-                    continue
-                variance = variance_table(design, scores, question.level)
-                parts["variance"].append(
-                    _put_names_first(variance[variance["metric"].isin(MAIN_SCORES)], classes=class_set, **names)
-                )
-                runs.append(pd.DataFrame(scores.seeds, columns=design.names).assign(seed=design.seeds, **names))
-        table = _put_names_first(pd.concat(rows, ignore_index=True), classes=class_set)
+        training = [
+            *training_variances([known[recipe] for recipe in recipes], test_to_train),
+            *training_variances([known[control] for control in controls], test_to_train),
+        ]
+        described = _describe_recipes(design, everything, training, load_scores, question.level, processes)
+        runs = [each.runs for each in described[: len(recipes)]]
+        parts["variance"] += [_put_names_first(each.variance, classes=class_set) for each in described[: len(recipes)]]
+        table = _put_names_first(pd.concat([each.scores for each in described], ignore_index=True), classes=class_set)
         of_class = table["metric"].str.contains(":")
         of_control = pd.Series(list(zip(*(table[name] for name in RECIPE), strict=True))).isin(list(controls))
         overall = table.drop(columns=["wilson_low", "wilson_high"])
@@ -233,6 +227,36 @@ def compare(
         )
     ]
     return {name: _joined(tables, COLUMNS.get(name, ())) for name, tables in parts.items()}
+
+
+@dataclass(frozen=True)
+class _Described:
+    """Tables of one recipe, with its names: scores, variance components of the main scores, and scores of its runs."""
+
+    scores: pd.DataFrame
+    variance: pd.DataFrame
+    runs: pd.DataFrame
+
+
+def _describe_recipes(
+    design: Design,
+    recipes: Sequence[Recipe],
+    training: Sequence[TrainingVariance],
+    load: Callable[[Recipe], Scores],
+    level: float,
+    processes: int,
+) -> list[_Described]:
+    def describe(pair: tuple[Recipe, TrainingVariance]) -> _Described:
+        recipe, known = pair
+        scores, names = load(recipe), dict(zip(RECIPE, recipe, strict=True))
+        variance = variance_table(design, scores, level)
+        return _Described(
+            scores_table(design, scores, known, level).assign(**names),
+            variance[variance["metric"].isin(MAIN_SCORES)].assign(**names),
+            pd.DataFrame(scores.seeds, columns=design.names).assign(seed=design.seeds, **names),
+        )
+
+    return compute_each(describe, list(zip(recipes, training, strict=True)), processes)
 
 
 def _power_table(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 from statsmodels.stats.proportion import proportion_confint
 
 
@@ -54,8 +54,9 @@ def corrected_t(scores: np.ndarray, test_to_train: float, level: float) -> MeanI
     if sd <= 1e-12 * max(1.0, abs(mean)):
         return MeanInterval(mean, 0.0, n, np.nan, np.nan, np.nan)
     error = float(np.sqrt(1.0 / n + test_to_train) * sd)
-    half = float(stats.t.ppf(0.5 + level / 2.0, n - 1)) * error
-    return MeanInterval(mean, sd, n, mean - half, mean + half, float(2.0 * stats.t.sf(abs(mean) / error, n - 1)))
+    # scipy.stats.t has the same functions, but takes forty times as long for one number.
+    half = float(stdtrit(n - 1, 0.5 + level / 2.0)) * error
+    return MeanInterval(mean, sd, n, mean - half, mean + half, float(2.0 * stdtr(n - 1, -abs(mean) / error)))
 
 
 def equivalence_t(scores: np.ndarray, test_to_train: float, margin: float) -> float:
@@ -94,8 +95,8 @@ def correlated_t_probabilities(scores: np.ndarray, test_to_train: float, margin:
     if not np.isfinite(found.p_value):
         return np.nan, np.nan, np.nan
     error = float(np.sqrt(1.0 / found.n + test_to_train)) * found.sd
-    below = float(stats.t.cdf((-margin - found.mean) / error, found.n - 1))
-    above = float(stats.t.sf((margin - found.mean) / error, found.n - 1))
+    below = float(stdtr(found.n - 1, (-margin - found.mean) / error))
+    above = float(stdtr(found.n - 1, -(margin - found.mean) / error))
     return below, 1.0 - below - above, above
 
 

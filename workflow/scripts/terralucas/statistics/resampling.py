@@ -78,13 +78,16 @@ class Scores:
     Attributes:
         pooled: (M,) scores of the test chips of all seeds together.
         seeds: (J, M) scores of each run.
-        drawn: (B, M) pooled scores of resampled chips; the runs are not resampled. NaN for `CALIBRATION_SCORES`.
+        drawn: (B, M) pooled scores of resampled chips; the runs are not resampled.
         left_out: (U, M) pooled scores without one unit; the weights of the other units of its stratum are increased so
             that the stratum keeps its weight.
         deviations: (R, M) change of a run's score if one of its units is left out, times √((m − 1) / m), where m is the
             number of units of the run in that unit's stratum. The squares of the deviations sum to the jackknife
             variance.
         hits: (Q,) 1 where a run predicts a test chip rightly, otherwise 0; seed by seed.
+
+    `drawn`, `left_out` and `deviations` say nothing of calibration errors: the registry gives these no interval from
+    draws, and their terms are most of those of a chip.
     """
 
     pooled: np.ndarray
@@ -94,15 +97,28 @@ class Scores:
     deviations: np.ndarray
     hits: np.ndarray
 
+    def only(self, places: Sequence[int]) -> Scores:
+        """Return the scores at some of the M places alone."""
+        return Scores(
+            self.pooled[places],
+            self.seeds[:, places],
+            self.drawn[:, places],
+            self.left_out[:, places],
+            self.deviations[:, places],
+            self.hits,
+        )
+
     def save(self, path: Path) -> None:
-        """Write to an .npz file."""
-        np.savez(path, **{field.name: getattr(self, field.name) for field in fields(self)})
+        """Write the arrays to a file, one after the other; an .npz file takes three times as long."""
+        with path.open("wb") as file:
+            for field in fields(self):
+                np.save(file, getattr(self, field.name))
 
     @classmethod
     def load(cls, path: Path) -> Scores:
         """Read what `save` wrote."""
-        with np.load(path) as arrays:
-            return cls(**arrays)
+        with path.open("rb") as file:
+            return cls(**{field.name: np.load(file) for field in fields(cls)})
 
 
 def make_design(
@@ -189,7 +205,9 @@ def score_recipe(design: Design, runs: Mapping[int, Part], draws: int, seed: int
     return next(score_recipes(design, [runs], draws, seed))
 
 
-def score_recipes(design: Design, recipes: Iterable[Mapping[int, Part]], draws: int, seed: int) -> Iterator[Scores]:
+def score_recipes(
+    design: Design, recipes: Iterable[Mapping[int, Part]], draws: int, seed: int, calibration: bool = True
+) -> Iterator[Scores]:
     """Score the runs of recipes, with and without resampling.
 
     Some recipes at a time are scored on the same draws, because drawing takes as long as scoring. How many does not
@@ -200,6 +218,7 @@ def score_recipes(design: Design, recipes: Iterable[Mapping[int, Part]], draws: 
         recipes: for each recipe seed → test chips of the run.
         draws: number of bootstrap draws B.
         seed: seed of the resampling; it is the same for all recipes, so that differences are paired.
+        calibration: whether calibration errors are wanted; otherwise they are NaN.
 
     Yields:
         The Scores of each recipe, in their order.
@@ -208,26 +227,25 @@ def score_recipes(design: Design, recipes: Iterable[Mapping[int, Part]], draws: 
         StudyError: the runs do not have the seeds and chips of the design, or a logit is not a finite number.
     """
     remaining = iter(recipes)
-    # The registry gives calibration errors, of which a chip has most terms, no interval from draws.
-    n_drawn = len(design.classes) + 2
     while together := list(islice(remaining, _TOGETHER)):
-        pooled = [_pool(design, _chip_terms(design, runs))[:, :n_drawn].astype(np.float32) for runs in together]
+        pooled = [_pool(design, _chip_terms(design, runs, calibration=False)).astype(np.float32) for runs in together]
         drawn: list[list[np.ndarray]] = [[] for _ in together]
         for weights in draw_weights(design, draws, seed):
             for kept, terms in zip(drawn, pooled, strict=True):
-                scores = weighted_scores.scores(weights, design.labels, terms, len(design.classes), calibration=False)
+                scores = weighted_scores.scores(weights, design.labels, terms, len(design.classes))
                 kept.append(scores.astype(np.float32))
         for runs, parts in zip(together, drawn, strict=True):
             # Once more, because the terms of all recipes take much memory.
-            terms_by_run = _chip_terms(design, runs)
-            yield _collect(design, terms_by_run, _pool(design, terms_by_run), np.concatenate(parts))
+            yield _collect(design, _chip_terms(design, runs, calibration=calibration), np.concatenate(parts))
 
 
-def _chip_terms(design: Design, runs: Mapping[int, Part]) -> list[np.ndarray]:
+def _chip_terms(design: Design, runs: Mapping[int, Part], calibration: bool) -> list[np.ndarray]:
     """Return the terms of the test chips of each run of a recipe."""
     order = [_rows_of(design, position, runs) for position in range(len(design.seeds))]
     return [
-        weighted_scores.chip_terms(design.labels[test], run.logits[rows][:, list(design.classes)])
+        weighted_scores.chip_terms(
+            design.labels[test], run.logits[rows][:, list(design.classes)], calibration=calibration
+        )
         for test, (run, rows) in zip(design.tests, order, strict=True)
     ]
 
@@ -240,9 +258,10 @@ def _pool(design: Design, terms_by_run: Sequence[np.ndarray]) -> np.ndarray:
     return pooled
 
 
-def _collect(design: Design, terms_by_run: Sequence[np.ndarray], pooled: np.ndarray, drawn: np.ndarray) -> Scores:
+def _collect(design: Design, terms_by_run: Sequence[np.ndarray], drawn: np.ndarray) -> Scores:
     """Score a recipe without resampling, and add the resampled scores."""
     n_classes, tests = len(design.classes), design.tests
+    pooled = _pool(design, terms_by_run)
     seeds, deviations = [], []
     for test, terms in zip(tests, terms_by_run, strict=True):
         labels = design.labels[test]
@@ -320,9 +339,11 @@ def _scores_without_units(
     """Compute the scores without each unit (U, M), and the number of units in the stratum of each unit (U,).
 
     The weights of the other units of a stratum are increased, so that the stratum keeps its weight without the unit
-    (stratified jackknife; Jones 1974, Biometrika 61).
+    (stratified jackknife; Jones 1974, Biometrika 61). Calibration errors are NaN.
     """
     numbers, place = np.unique(units, return_inverse=True)
     strata = np.searchsorted(np.cumsum(design.strata), numbers, side="right")
     sizes = np.bincount(strata)[strata]
-    return weighted_scores.scores_without_units(place, strata, labels, terms, len(design.classes)), sizes
+    n_classes = len(design.classes)
+    without_calibration = terms[:, : n_classes + 2]
+    return weighted_scores.scores_without_units(place, strata, labels, without_calibration, n_classes), sizes

@@ -18,7 +18,7 @@ from terralucas.statistics.run_scores import evaluate
 from terralucas.statistics.run_status import RunStatus
 from terralucas.tables.scores import RUN_SCORES
 from terralucas.tables.tidy_csv import tidy_table
-from terralucas.tables.vocabulary import RECIPE
+from terralucas.tables.vocabulary import RECIPE, SCHEMA_VERSION
 
 
 @dataclass(frozen=True)
@@ -153,23 +153,19 @@ def confusion_table(runs: Sequence[RunResult], classes: Sequence[Mapping[str, An
 
 def curves_table(runs: Sequence[RunResult]) -> pd.DataFrame:
     """Make the training curves of each recipe: means over seeds by epoch, and the range of the validation score."""
-    rows = []
+    score = "validation_macro_accuracy"
+    columns = {
+        "train_loss_mean": ("train_loss", "mean"),
+        "validation_nll_mean": ("validation_nll", "mean"),
+        **{f"{score}_{function}": (score, function) for function in ("mean", "min", "max")},
+    }
+    curves = []
     for names, group in _by_recipe(runs):
-        histories = pd.concat([result.history for result in group])
-        for epoch, values in histories.groupby("epoch"):
-            score = values["validation_macro_accuracy"]
-            rows.append(
-                {
-                    **names,
-                    "epoch": int(epoch),
-                    "train_loss_mean": values["train_loss"].mean(),
-                    "validation_nll_mean": values["validation_nll"].mean(),
-                    "validation_macro_accuracy_mean": score.mean(),
-                    "validation_macro_accuracy_min": score.min(),
-                    "validation_macro_accuracy_max": score.max(),
-                }
-            )
-    return tidy_table(rows)
+        by_epoch = pd.concat([result.history for result in group]).groupby("epoch", as_index=False)
+        curves.append(by_epoch.agg(**columns).assign(**names))
+    table = pd.concat(curves, ignore_index=True)[[*RECIPE, "epoch", *columns]]
+    table.insert(0, "schema_version", SCHEMA_VERSION)
+    return table
 
 
 def classes_table(labels: np.ndarray, classes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

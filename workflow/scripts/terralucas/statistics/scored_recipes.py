@@ -24,6 +24,7 @@ def score_to_files(
     seed: int,
     folder: Path,
     processes: int,
+    calibration: bool = True,
 ) -> list[SeedScores]:
     """Score all recipes, and save the Scores of each in a folder.
 
@@ -35,6 +36,7 @@ def score_to_files(
         seed: seed of the resampling.
         folder: folder for the Scores, which `scores_loader` reads.
         processes: number of processes that compute.
+        calibration: whether calibration errors are wanted; otherwise they are NaN.
 
     Returns:
         What the estimate of training needs of each recipe.
@@ -43,8 +45,9 @@ def score_to_files(
     def score_group(start: int) -> list[SeedScores]:
         known = []
         group = recipes[start : start + _TOGETHER]
-        for number, scores in enumerate(score_recipes(design, map(load, group), draws, seed), start=start):
-            scores.save(folder / f"{number}.npz")
+        scored = score_recipes(design, map(load, group), draws, seed, calibration)
+        for number, scores in enumerate(scored, start=start):
+            scores.save(folder / f"{number}.npy")
             known.append(SeedScores.of(design, scores))
         return known
 
@@ -55,4 +58,4 @@ def score_to_files(
 def scores_loader(recipes: Sequence[Recipe], folder: Path) -> Callable[[Recipe], Scores]:
     """Return a function that reads the Scores of a recipe that `score_to_files` saved."""
     numbers = {recipe: number for number, recipe in enumerate(recipes)}
-    return lambda recipe: Scores.load(folder / f"{numbers[recipe]}.npz")
+    return lambda recipe: Scores.load(folder / f"{numbers[recipe]}.npy")

@@ -9,6 +9,7 @@ correlation, and there must be many squares; the widest interval is the cautious
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from terralucas.errors import StudyError
+from terralucas.processes import compute_each
 from terralucas.statistics.contrasts import Contrast, contrasts_training
 from terralucas.statistics.crossed_interval import crossed, limits
 from terralucas.statistics.resampling import Design, Scores, combine, make_design
@@ -75,16 +77,37 @@ def spatial_table(
         design = _design_with_blocks(load(recipes[0]), n_classes, test_to_train, groups)
         if design is None:
             continue
-        known = score_to_files(design, recipes, load, min(draws, MOST_DRAWS), seed, folder, processes)
+        known = score_to_files(design, recipes, load, min(draws, MOST_DRAWS), seed, folder, processes, False)
+        of_recipes = list(zip(recipes, training_variances(known, test_to_train), strict=True))
+        of_contrasts = list(zip(contrasts, contrasts_training(design, contrasts, load_scores, processes), strict=True))
         size = {"block_km": block_km, "n_blocks": int(design.strata.sum())}
-        for recipe, training in zip(recipes, training_variances(known, test_to_train), strict=True):
-            names = {**dict(zip(RECIPE, recipe, strict=True)), "contrast": ""}
-            rows += _rows(design, load_scores(recipe), training, "recipe", level, {**names, **size})
-        for contrast, training in zip(contrasts, contrasts_training(design, contrasts, load_scores), strict=True):
-            names = {**dict.fromkeys(RECIPE, ""), "contrast": contrast.name}
-            combined = combine(contrast.coefficients, load_scores)
-            rows += _rows(design, combined, training, "contrast", level, {**names, **size})
+        rows += _rows_of_size(design, of_recipes, of_contrasts, load_scores, level, size, processes)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _rows_of_size(
+    design: Design,
+    recipes: Sequence[tuple[Recipe, TrainingVariance]],
+    contrasts: Sequence[tuple[Contrast, TrainingVariance]],
+    load: Callable[[Recipe], Scores],
+    level: float,
+    size: Mapping[str, Any],
+    processes: int,
+) -> list[dict[str, Any]]:
+    """Return the rows of recipes, then of contrasts, for one size of the blocks."""
+
+    def of_recipe(pair: tuple[Recipe, TrainingVariance]) -> list[dict[str, Any]]:
+        recipe, training = pair
+        names = {**dict(zip(RECIPE, recipe, strict=True)), "contrast": "", **size}
+        return _rows(design, load(recipe), training, "recipe", level, names)
+
+    def of_contrast(pair: tuple[Contrast, TrainingVariance]) -> list[dict[str, Any]]:
+        contrast, training = pair
+        names = {**dict.fromkeys(RECIPE, ""), "contrast": contrast.name, **size}
+        return _rows(design, combine(contrast.coefficients, load), training, "contrast", level, names)
+
+    rows = [*compute_each(of_recipe, recipes, processes), *compute_each(of_contrast, contrasts, processes)]
+    return list(itertools.chain.from_iterable(rows))
 
 
 def _design_with_blocks(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from terralucas.predictions import FINISHED
+from terralucas.processes import compute_each
 from terralucas.statistics import run_tables
 from terralucas.statistics.comparison import Question, compare
 from terralucas.statistics.run_predictions import Part, read_run_predictions
@@ -49,7 +50,9 @@ def study_tables(
         StudyError: the runs do not belong to one study, or too few of them are finished.
     """
     rows = {point_id: row for row, point_id in enumerate(index["point_id"])}
-    results = {status.run: run_tables.read_run(status.folder) for status in statuses if status.status == FINISHED}
+    finished = [status for status in statuses if status.status == FINISHED]
+    read = compute_each(run_tables.read_run, [status.folder for status in finished], processes)
+    results = {status.run: result for status, result in zip(finished, read, strict=True)}
     run_tables.require_one_configuration(results.values())
     chosen = comparable_runs(statuses)
     included = [status for status in statuses if chosen.includes(status)]

@@ -25,17 +25,18 @@ def score_names(classes: Sequence[int]) -> tuple[str, ...]:
     return (*SCORES, *(f"{name}:{index}" for name in CLASS_SCORES for index in classes))
 
 
-def chip_terms(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def chip_terms(labels: np.ndarray, logits: np.ndarray, *, calibration: bool = True) -> np.ndarray:
     """Compute what each chip adds to the sums.
 
     Args:
         labels: (n,) positions in 0 … K − 1.
         logits: (n, K).
+        calibration: whether the terms of `CALIBRATION_SCORES` are wanted, which are most of them.
 
     Returns:
         (n, K + 2 + 15 + 15 K) terms. They are: the predicted class as an indicator (K); −log p of the true class (1);
         the Brier term (1); confidence minus hit, in the bin of the confidence (15); and for each class, probability
-        minus indicator of the class, in the bin of the probability (15 K).
+        minus indicator of the class, in the bin of the probability (15 K). Without calibration, the first K + 2.
     """
     n, n_classes = logits.shape
     rows = np.arange(n)
@@ -48,6 +49,8 @@ def chip_terms(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     # From the logits and not from the probabilities, of which the smallest are rounded to zero.
     nll = -log_softmax(logits.astype(np.float64), axis=1)[rows, labels]
     brier = ((probabilities - truth) ** 2).sum(axis=1)
+    if not calibration:
+        return np.column_stack([predicted, nll, brier])
 
     gaps = np.zeros((n, n_classes, CALIBRATION_BINS))
     number = np.clip(np.ceil(probabilities * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
@@ -55,35 +58,29 @@ def chip_terms(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return np.column_stack([predicted, nll, brier, gaps[rows, winner], gaps.reshape(n, -1)])
 
 
-def scores(
-    weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int, *, calibration: bool = True
-) -> np.ndarray:
+def scores(weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int) -> np.ndarray:
     """Compute the scores for each weighting.
 
     Args:
         weights: (B, n) weight of each chip.
         labels: (n,) positions of true classes, ascending.
-        terms: (n, …) result of `chip_terms`; its data type is the type of the matrix product.
+        terms: (n, …) result of `chip_terms`; its data type is the type of the matrix product. Without the terms of
+            calibration, the scores of `CALIBRATION_SCORES` are NaN.
         n_classes: K.
-        calibration: whether to compute the scores of `CALIBRATION_SCORES`, which takes most of the time; otherwise they
-            are NaN.
 
     Returns:
         (B, columns) in the order of `score_names`.
     """
-    return _formulas(weighted_sums(weights, labels, terms, n_classes, calibration=calibration))
+    return _formulas(weighted_sums(weights, labels, terms, n_classes))
 
 
-def weighted_sums(
-    weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int, *, calibration: bool = True
-) -> Sums:
+def weighted_sums(weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int) -> Sums:
     """Add up the terms of chips for each weighting; arguments as for `scores`."""
     bounds = np.searchsorted(labels, np.arange(n_classes + 1))
     confusion = np.stack(
         [weights[:, a:b] @ terms[a:b, :n_classes] for a, b in itertools.pairwise(bounds)], axis=1
     ).astype(np.float64)
-    others = terms[:, n_classes:] if calibration else terms[:, n_classes : n_classes + 2]
-    return _as_sums(confusion, (weights @ others).astype(np.float64))
+    return _as_sums(confusion, (weights @ terms[:, n_classes:]).astype(np.float64))
 
 
 def scores_without_units(
@@ -97,7 +94,7 @@ def scores_without_units(
 
     Args:
         units: (n,) unit of each chip, 0 … U − 1; each unit has a chip.
-        strata: (U,) stratum of each unit.
+        strata: (U,) stratum of each unit, ascending.
         labels: (n,) positions of true classes.
         terms: (n, …) result of `chip_terms`.
         n_classes: K.
@@ -118,7 +115,8 @@ def scores_without_units(
 
     of_stratum = np.zeros((strata.max() + 1, n_classes**2 + terms.shape[1] - n_classes))
     for first, last in blocks:
-        np.add.at(of_stratum, strata[first:last], sums_of_units(first, last))
+        here, begins = np.unique(strata[first:last], return_index=True)
+        of_stratum[here] += np.add.reduceat(sums_of_units(first, last), begins, axis=0)
     total, extra = of_stratum.sum(axis=0), 1.0 / np.maximum(np.bincount(strata)[strata] - 1.0, 1.0)
     without = []
     for first, last in blocks:
