@@ -147,7 +147,7 @@ def _evidence(runs, labels, split, asked):
         "fronts_contrasts": fronts.contrasts_table(traced, named, design),
         "calibration_runs": temperatures,
         "calibration": calibration.summary_table(temperatures, design),
-        "reliability": calibration.reliability_table(runs),
+        "reliability": calibration.reliability_table(runs, calibration.scale_runs(runs)[0]),
     }
 
 

@@ -123,7 +123,7 @@ def test_scores_before_scaling_are_those_of_the_run(runs):
 
 
 def test_the_reliability_table_pools_all_seeds(runs):
-    table = calibration.reliability_table(runs)
+    table = calibration.reliability_table(runs, calibration.scale_runs(runs)[0])
     assert len(table) == 2 * 2 * 15
     assert (table.groupby(["loss", "stage"])["n"].sum() == 100).all(), "every chip is tested once"
     assert table.loc[table["n"] == 0, "accuracy"].isna().all()

@@ -31,7 +31,9 @@ def draw_all(folder, places=None, **options):
     chips[["easting_m", "northing_m"]] = places
     paths = {name: folder / f"{name}.svg" for name in ("fronts", "reliability", "distance", "map")}
     evidence.fronts_figure(fronts.points_table(traced, design), fronts.front_runs_table(traced), paths["fronts"])
-    evidence.reliability_figure(calibration.reliability_table(runs), paths["reliability"])
+    evidence.reliability_figure(
+        calibration.reliability_table(runs, calibration.scale_runs(runs)[0]), paths["reliability"]
+    )
     distances = leakage.distance_table(runs, places, parts, 6720.0, 0.95)
     evidence.distance_figure(distances, paths["distance"])
     evidence.map_figure(maps.correctness_table(runs, chips, CLASSES), paths["map"])

@@ -15,7 +15,7 @@ from terralucas.randomness import Stream, generator
 from terralucas.statistics.run_predictions import RunPredictions
 from terralucas.statistics.run_scores import sums_of_run
 from terralucas.statistics.seed_means import SeedDesign
-from terralucas.tables.score_formulas import CALIBRATION_BINS
+from terralucas.tables.score_formulas import CALIBRATION_BINS, Sums
 from terralucas.tables.scores import SCORES
 from terralucas.tables.tidy_csv import by_recipe, tidy_table
 from terralucas.tables.vocabulary import CALIBRATION_ERRORS, CALIBRATION_SCORES, CALIBRATION_STAGES, RECIPE
@@ -78,9 +78,26 @@ def calibrated_scores(
         random: generator of the labels.
         draws: number of draws of all labels.
     """
-    bounds = np.cumsum(softmax(logits.astype(np.float64), axis=1), axis=1)[:, :-1]
-    drawn = [calibration_scores((random.random((len(logits), 1)) > bounds).sum(axis=1), logits) for _ in range(draws)]
-    return {name: float(np.mean([each[name] for each in drawn])) for name in CALIBRATION_ERRORS}
+    n, n_classes = logits.shape
+    probabilities = softmax(logits.astype(np.float64), axis=1)
+    labels = (random.random((draws, n, 1)) > np.cumsum(probabilities, axis=1)[:, :-1]).sum(axis=2)
+    winner, every = logits.argmax(axis=1), np.arange(n)
+    # The first group has the predicted class of each chip, the others have a class each, as in `Sums.gaps`. Only the
+    # hits differ between draws.
+    groups = np.concatenate([np.zeros(n, int), 1 + np.tile(np.arange(n_classes), n)])
+    values = np.concatenate([probabilities[every, winner], probabilities.ravel()])
+    shape, size = (1 + n_classes, CALIBRATION_BINS), (1 + n_classes) * CALIBRATION_BINS
+    expected = np.bincount(groups * CALIBRATION_BINS + _bins(values, CALIBRATION_BINS), values, size).reshape(shape)
+    number = _bins(probabilities, CALIBRATION_BINS)
+    gaps, confusion = np.empty((draws, *shape)), np.empty((draws, n_classes, n_classes))
+    for draw, drawn in enumerate(labels):
+        hit = drawn == winner
+        hits = np.concatenate([number[every[hit], winner[hit]], (1 + drawn) * CALIBRATION_BINS + number[every, drawn]])
+        gaps[draw] = expected - np.bincount(hits, minlength=size).reshape(shape)
+        confusion[draw] = np.bincount(drawn * n_classes + winner, minlength=n_classes**2).reshape(n_classes, -1)
+    unused = np.full(draws, np.nan)
+    sums = Sums(confusion, unused, unused, gaps)
+    return {name: float(SCORES[name].formula(sums).mean()) for name in CALIBRATION_ERRORS}
 
 
 def temperature_table(runs: Sequence[RunPredictions], seed: int, processes: int = 1) -> pd.DataFrame:
@@ -132,13 +149,13 @@ def summary_table(table: pd.DataFrame, design: SeedDesign) -> pd.DataFrame:
     return tidy_table(rows)
 
 
-def reliability_table(runs: Sequence[RunPredictions]) -> pd.DataFrame:
+def reliability_table(runs: Sequence[RunPredictions], temperatures: np.ndarray) -> pd.DataFrame:
     """Compute the reliability of the test predictions of all seeds, with one row for each recipe, stage and bin.
 
     The confidence is the probability of the predicted class. A bin excludes its lower bound and includes its upper
-    bound.
+    bound. `temperatures` (R,) are those of the runs, from `temperature_table`.
     """
-    _, after = scale_runs(runs)
+    after = [run.test.logits / value for run, value in zip(runs, temperatures, strict=True)]
     rows = []
     for names, group in by_recipe(pd.DataFrame([run.names for run in runs])):
         for stage, logits in zip(CALIBRATION_STAGES, ([run.test.logits for run in runs], after), strict=True):

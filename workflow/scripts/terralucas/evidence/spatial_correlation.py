@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -53,18 +54,14 @@ def correlation_table(runs: Sequence[RunPredictions], places_m: np.ndarray, leve
     if not np.isfinite(places_m).all():
         return pd.DataFrame(columns=["schema_version", *COLUMNS])
     rows = []
+    pairs: _Pairs | None = None
     for names, group in by_recipe(pd.DataFrame([run.names for run in runs])):
         chips, labels, values = _values([runs[i] for i in group.index])
-        random = generator(seed, Stream.SPATIAL)
-        if len(chips) > MOST_CHIPS:
-            kept = np.sort(random.choice(len(chips), MOST_CHIPS, replace=False))
-            chips, labels, values = chips[kept], labels[kept], values[kept]
-        permuted = np.stack([values] + [_permuted(values, labels, random) for _ in range(PERMUTATIONS)], axis=1)
-        for (low, high), (n_pairs, statistic) in zip(
-            itertools.pairwise(DISTANCES_KM),
-            _moran(places_m[chips] / 1000.0, labels, permuted),
-            strict=True,
-        ):
+        if pairs is None or not np.array_equal(pairs.chips, chips):
+            # Once for all recipes of a study, which test the same chips.
+            pairs = _Pairs.of(chips, labels, places_m, seed)
+        statistics = pairs.moran(values)
+        for (low, high), (n_pairs, statistic) in zip(itertools.pairwise(DISTANCES_KM), statistics, strict=True):
             row = {**names, "distance_km_low": low, "distance_km_high": high, "n_pairs": n_pairs, "level": level}
             if n_pairs >= FEWEST_PAIRS and np.isfinite(statistic).all():
                 ends = np.quantile(statistic[1:], [0.5 - level / 2.0, 0.5 + level / 2.0])
@@ -91,28 +88,60 @@ def _values(runs: Sequence[RunPredictions]) -> tuple[np.ndarray, np.ndarray, np.
     return chips, own, share - means[own]
 
 
+@dataclass(frozen=True)
+class _Pairs:
+    """The pairs of tested chips of one class in each bin of distances, and random orders of the chips.
+
+    Attributes:
+        chips: (n,) the tested chips.
+        kept: (m,) positions in `chips` that are used.
+        orders: (m, P + 1) orders of the used chips: first as they are, then at random within each class.
+        counts: number of pairs of each bin.
+        weights: (m, m) for each bin, 1 for each pair.
+    """
+
+    chips: np.ndarray
+    kept: np.ndarray
+    orders: np.ndarray
+    counts: tuple[int, ...]
+    weights: tuple[csr_matrix, ...]
+
+    @classmethod
+    def of(cls, chips: np.ndarray, labels: np.ndarray, places_m: np.ndarray, seed: int) -> _Pairs:
+        random = generator(seed, Stream.SPATIAL)
+        kept = np.arange(len(chips))
+        if len(chips) > MOST_CHIPS:
+            kept = np.sort(random.choice(len(chips), MOST_CHIPS, replace=False))
+        used, places_km = labels[kept], places_m[chips[kept]] / 1000.0
+        unchanged = np.arange(len(kept))
+        orders = np.stack([unchanged, *(_permuted(unchanged, used, random) for _ in range(PERMUTATIONS))], axis=1)
+        pairs = cKDTree(places_km).query_pairs(DISTANCES_KM[-1], output_type="ndarray")
+        pairs = pairs[used[pairs[:, 0]] == used[pairs[:, 1]]]
+        distance = np.linalg.norm(places_km[pairs[:, 0]] - places_km[pairs[:, 1]], axis=1)
+        # A bin excludes its upper bound, but for the last one.
+        numbers = np.searchsorted(DISTANCES_KM[1:-1], distance, side="right")
+        bins = [pairs[numbers == number] for number in range(len(DISTANCES_KM) - 1)]
+        weights = [
+            csr_matrix((np.ones(len(each)), (each[:, 0], each[:, 1])), shape=(len(kept), len(kept))) for each in bins
+        ]
+        return cls(chips, kept, orders, tuple(map(len, bins)), tuple(weights))
+
+    def moran(self, values: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """Return for each bin the number of pairs, and Moran's I (P + 1,) of each order of the values (n,)."""
+        ordered = values[self.kept][self.orders]
+        mean_square = np.mean(ordered**2, axis=0)
+        result = []
+        for count, weights in zip(self.counts, self.weights, strict=True):
+            products = (ordered * (weights @ ordered)).sum(axis=0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                result.append((count, products / (count * mean_square)))
+        return result
+
+
 def _permuted(values: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Return the values with those of each class in random order."""
     result = values.copy()
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         result[rows] = random.permutation(values[rows])
-    return result
-
-
-def _moran(places_km: np.ndarray, labels: np.ndarray, values: np.ndarray) -> list[tuple[int, np.ndarray]]:
-    """Return for each bin the number of pairs of one class, and Moran's I (P,) of each column of values (m, P)."""
-    pairs = cKDTree(places_km).query_pairs(DISTANCES_KM[-1], output_type="ndarray")
-    pairs = pairs[labels[pairs[:, 0]] == labels[pairs[:, 1]]]
-    distance = np.linalg.norm(places_km[pairs[:, 0]] - places_km[pairs[:, 1]], axis=1)
-    # A bin excludes its upper bound, but for the last one.
-    numbers = np.searchsorted(DISTANCES_KM[1:-1], distance, side="right")
-    mean_square = np.mean(values**2, axis=0)
-    result = []
-    for number in range(len(DISTANCES_KM) - 1):
-        chosen = pairs[numbers == number]
-        weights = csr_matrix((np.ones(len(chosen)), (chosen[:, 0], chosen[:, 1])), shape=(len(labels), len(labels)))
-        products = (values * (weights @ values)).sum(axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            result.append((len(chosen), products / (len(chosen) * mean_square)))
     return result

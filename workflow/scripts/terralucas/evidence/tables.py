@@ -90,7 +90,7 @@ def evidence_tables(
         "fronts_contrasts": fronts.contrasts_table(traced, contrasts, design),
         "calibration_runs": temperatures,
         "calibration": calibration.summary_table(temperatures, design),
-        "reliability": calibration.reliability_table(runs),
+        "reliability": calibration.reliability_table(runs, temperatures["temperature"].to_numpy()),
         "overlap": leakage.overlap_table(places, parts, side_m),
         "correlation": spatial_correlation.correlation_table(runs, places, level, seed),
         "distance": leakage.distance_table(runs, places, parts, side_m, level),
