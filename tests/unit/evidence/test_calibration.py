@@ -127,3 +127,22 @@ def test_the_reliability_table_pools_all_seeds(runs):
     assert len(table) == 2 * 2 * 15
     assert (table.groupby(["loss", "stage"])["n"].sum() == 100).all(), "every chip is tested once"
     assert table.loc[table["n"] == 0, "accuracy"].isna().all()
+
+
+def class_error(labels, probabilities):
+    """Compute Kull et al. (2019), eq. 2, bin by bin, with each bin's lower bound excluded."""
+    total = 0.0
+    for k, column in enumerate(probabilities.T):
+        for bin_number in range(15):
+            inside = (column > bin_number / 15) & (column <= (bin_number + 1) / 15)
+            total += abs((column[inside] - (labels[inside] == k)).sum())
+    return total / probabilities.size
+
+
+def test_calibrated_errors_are_the_mean_over_labels_drawn_from_the_probabilities(runs):
+    logits = runs[0].test.logits
+    found = calibration.calibrated_scores(logits, np.random.default_rng(3), draws=7)
+    random, probabilities = np.random.default_rng(3), softmax(logits.astype(float), axis=1)
+    drawn = [(random.random((len(logits), 1)) > probabilities.cumsum(axis=1)[:, :-1]).sum(axis=1) for _ in range(7)]
+    assert found["ece"] == pytest.approx(np.mean([reference_scores(labels, logits)["ece"] for labels in drawn]))
+    assert found["classwise_ece"] == pytest.approx(np.mean([class_error(labels, probabilities) for labels in drawn]))
