@@ -1,14 +1,16 @@
-"""Measure processor time and memory of dry runs of studies with many runs.
+"""Measure processor time and memory of dry runs, and of starts with nothing to do, of studies with many runs.
 
     PYTHONPATH=workflow/scripts python -m benchmarks.dry_runs [--runs 80 1000 10000]
 
-A dry run reads the configuration, builds the graph of all jobs and looks which of them have to run. Goals are multiples
-of a study of 80 runs.
+A dry run reads the configuration, builds the graph of all jobs and looks which of them have to run. A finished study is
+one whose files are all there, empty but for the index of the chips, with Snakemake's records of them; starting it again
+does the same and finds nothing to do. Goals are multiples of a study of 80 runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.report_scale import ROOT, make_config
+from benchmarks.report_scale import ROOT, Study, chips_of, make_config
 
 # Number of runs → the most times the processor time of 80 runs.
 GOALS = {1000: 2.5, 10_000: 12.0}
@@ -32,19 +34,62 @@ sys.exit(done.returncode)
 """
 
 
+# What a copy of the project needs to start Snakemake.
+PARTS = ("Snakefile", "workflow", "config", "profiles", "environment.yml")
+
+
+class Copy:
+    """A copy of the project with the configuration of a study.
+
+    Args:
+        folder: where to copy it.
+        runs: number of runs of the study.
+    """
+
+    def __init__(self, folder: Path, runs: int) -> None:
+        self.folder = folder
+        for name in PARTS:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name)
+            else:
+                shutil.copy(source, folder / name)
+        self.study = f"scale-{runs}"
+        self.config = make_config(runs) | {"study": self.study}
+        text = yaml.safe_dump(self.config, sort_keys=False)
+        (folder / "config" / f"{self.study}.yaml").write_text(text, encoding="utf-8")
+
+    def command(self, *options: str) -> list[str]:
+        """Return a command that starts Snakemake for the study."""
+        config = f"config/{self.study}.yaml"
+        return [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", config, *options]
+
+    def measure(self, *options: str) -> tuple[float, float]:
+        """Return the processor seconds and the peak memory in MiB of a start."""
+        seconds, peak = self._output([sys.executable, "-c", _MEASURED, *self.command(*options)]).split()
+        return float(seconds), float(peak)
+
+    def finish(self) -> None:
+        """Make all files of the study, and Snakemake's records of them."""
+        rows = self._output(self.command("--summary")).splitlines()[1:]
+        for name in (row.split("\t")[0] for row in rows):
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        chips_of(Study(self.config, 1)).to_parquet(self.folder / "results" / self.study / "data" / "chips.parquet")
+        self._output(self.command("--touch"))
+
+    def _output(self, command: list[str]) -> str:
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command[-8:])} failed:\n{done.stderr[-3000:]}")
+        return done.stdout
+
+
 def dry_run(runs: int) -> tuple[float, float]:
-    """Return the processor seconds and the peak memory in MiB of a dry run."""
-    config = make_config(runs) | {"study": f"scale-{runs}"}
+    """Return the processor seconds and the peak memory in MiB of a dry run of a study that has not started."""
     with tempfile.TemporaryDirectory() as temporary:
-        path = Path(temporary, f"scale-{runs}.yaml")
-        path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "2", "--configfile", str(path)]
-        measured = [sys.executable, "-c", _MEASURED, *command]
-        done = subprocess.run(measured, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"The dry run of {runs} runs failed:\n{done.stderr[-3000:]}")
-    seconds, peak = map(float, done.stdout.split())
-    return seconds, peak
+        return Copy(Path(temporary), runs).measure("--dry-run")
 
 
 def main() -> None:
@@ -52,15 +97,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, nargs="+", default=[80, 1000, 10_000])
     given = parser.parse_args()
-    print(f"{'runs':>6}{'CPU s':>8}{'times':>7}{'MiB':>7}{'times':>7}")
-    first = None
+    print(f"{'runs':>6}  {'start':<16}{'CPU s':>8}{'times':>7}{'MiB':>7}{'times':>7}")
+    first: dict[str, tuple[float, float]] = {}
     for runs in given.runs:
-        seconds, peak = dry_run(runs)
-        first = first or (seconds, peak)
-        goal = f"  goal {GOALS[runs]}" if runs in GOALS else ""
-        print(
-            f"{runs:>6}{seconds:>8.1f}{seconds / first[0]:>7.1f}{peak:>7.0f}{peak / first[1]:>7.1f}{goal}", flush=True
-        )
+        with tempfile.TemporaryDirectory() as temporary:
+            study = Copy(Path(temporary), runs)
+            measured = {"dry run": study.measure("--dry-run")}
+            study.finish()
+            measured["nothing to do"] = study.measure()
+        for name, (seconds, peak) in measured.items():
+            base = first.setdefault(name, (seconds, peak))
+            goal = f"  goal {GOALS[runs]}" if runs in GOALS else ""
+            row = f"{runs:>6}  {name:<16}{seconds:>8.1f}{seconds / base[0]:>7.1f}{peak:>7.0f}{peak / base[1]:>7.1f}"
+            print(row + goal, flush=True)
 
 
 if __name__ == "__main__":
