@@ -20,6 +20,7 @@ from helpers.report_page import CONTEXT, CROSSED, Page, as_written, change
 from helpers.synthetic import LUCAS, draw_all, make_study
 from terralucas.errors import StudyError
 from terralucas.evidence.gallery import make_gallery, mean_predictions
+from terralucas.report import build
 from terralucas.report.build import FIGURES, TABLES, build_report
 from terralucas.report.sections.point_map import MOST_MAP_BYTES
 from terralucas.report.wording import breakable, duration_text, p_sentence, value_text
@@ -150,9 +151,16 @@ def test_uncommitted_changes_are_told(study, render):
 
 
 def test_a_long_list_of_runs_is_cut_and_says_so(study, render):
-    study.tables["runs"] = pd.concat([study.tables["runs"]] * 11, ignore_index=True)
+    study.tables["runs"] = pd.concat([study.tables["runs"]] * 16, ignore_index=True)
     text = Page(render(study)).text
-    assert "The first 200 of 220 runs; the table to download holds them all." in text
+    assert "The first 300 of 320 rows; the tables as files have all." in text
+
+
+def test_tables_that_are_too_large_for_the_page_are_named_and_not_embedded(study, render, monkeypatch):
+    monkeypatch.setattr(build, "MOST_DOWNLOAD_BYTES", 100)
+    page = Page(render(study))
+    assert "The folder tables of the study, beside this page, has them as CSV" in page.text
+    assert not [link for link in page.attributes("a") if link.get("download", "").endswith("zip")]
 
 
 def test_a_missing_table_is_named(study, render):

@@ -63,6 +63,8 @@ TABLES = (
 )
 FIGURES_OF_RECIPES = ("accuracy", "per_class", "fronts", "reliability", "distance", "confusion", "curves")
 FIGURES = ("answer", *FIGURES_OF_RECIPES, "map")
+# Of the archive of tables inside the page. A study of 1,000 runs has 5 MB.
+MOST_DOWNLOAD_BYTES = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,6 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "variance_table": variance.variance_page_table(tables["variance"]),
         "variance_sentences": variance.variance_sentences(tables["variance"]),
         "run_table": runs.run_table(run_rows),
-        "n_runs": len(run_rows),
         "lost_runs": runs.lost_run_sentences(tables["runs"], tables["fronts_runs"]),
         "run_sentences": runs.run_sentences(tables["runs"]),
         "alternatives": alt_texts.alt_texts(tables, answer)
@@ -243,7 +244,10 @@ def _basis(summary: pd.DataFrame, runs: pd.DataFrame, seeds: pd.Series) -> dict[
 
 
 def _downloads(study: str, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """Return a link that contains all tables as CSV files in one ZIP archive, a tenth of their size."""
+    """Return a link that contains all tables as CSV files in one ZIP archive, a tenth of their size.
+
+    There is no link if the archive is larger than `MOST_DOWNLOAD_BYTES`.
+    """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name in TABLES:
@@ -251,9 +255,10 @@ def _downloads(study: str, tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]
             entry = zipfile.ZipInfo(f"{study}-tables/{name}.csv")
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             archive.writestr(entry, tables[name].to_csv(index=False, lineterminator="\n"))
+    size = len(content.getvalue())
     return {
         "file": f"{study}-tables.zip",
-        "href": data_uri(content.getvalue(), "application/zip"),
-        "size": len(content.getvalue()),
+        "href": data_uri(content.getvalue(), "application/zip") if size <= MOST_DOWNLOAD_BYTES else "",
+        "size": size,
         "tables": [{"name": name, "rows": len(tables[name])} for name in TABLES],
     }

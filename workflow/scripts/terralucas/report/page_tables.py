@@ -65,14 +65,23 @@ class Row:
     loss: str | None = None
 
 
+# More rows would make the page of a study of thousands of recipes too large for browsers.
+MOST_ROWS = 300
+
+
 @dataclass(frozen=True)
 class PageTable:
-    """A table of the page; the first column has the names of the rows."""
+    """A table of the page; the first column has the names of the rows, of which the page shows the first."""
 
     caption: str
     columns: Sequence[Column]
     rows: Sequence[Row]
     first: Column = field(default_factory=lambda: Column("Recipe", "backbone · loss · decoder", is_text=True))
+
+    @property
+    def shown(self) -> Sequence[Row]:
+        """The rows that the page shows."""
+        return self.rows[:MOST_ROWS]
 
 
 def recipe_row(names: pd.Series | dict[str, str], cells: Sequence[TableCell]) -> Row:

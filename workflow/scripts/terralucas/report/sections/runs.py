@@ -15,7 +15,6 @@ from terralucas.tables.vocabulary import FAILED, RECIPE
 
 # At most so many lost runs are named in the notice; the table of runs has all of them.
 _MOST_NAMED = 12
-MOST_RUN_ROWS = 200
 
 
 def lost_run_sentences(runs: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
@@ -64,7 +63,7 @@ def run_sentences(runs: pd.DataFrame) -> list[str]:
 
 
 def run_table(runs: pd.DataFrame) -> PageTable:
-    """Make a table with the sizes, scores and cost of each run, with at most `MOST_RUN_ROWS` rows."""
+    """Make a table with the sizes, scores and cost of each run."""
     columns = [
         Column("Seed"),
         Column("Chips", "train / val. / test"),
@@ -79,7 +78,7 @@ def run_table(runs: pd.DataFrame) -> PageTable:
         Column("Resumed", is_text=True),
     ]
     columns.append(Column("Status", is_text=True))
-    rows = [recipe_row(run, _run_cells(run)) for run in runs.head(MOST_RUN_ROWS).to_dict("records")]
+    rows = [recipe_row(run, _run_cells(run)) for run in runs.to_dict("records")]
     caption = "Runs. Scores are of the test chips unless they are called validation; accuracies in percent."
     return PageTable(caption, columns, rows)
 
