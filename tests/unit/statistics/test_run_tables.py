@@ -27,7 +27,7 @@ def test_every_run_of_the_grid_has_a_row_and_counts_stay_whole(tmp_path):
     result = run_tables.RunResult(entries[0].names, record, dict.fromkeys(RUN_SCORES, 0.5), 0.4, pd.DataFrame())
     write_table(run_tables.runs_table(entries, {entries[0].run: result}), tmp_path / "runs.csv")
     text = (tmp_path / "runs.csv").read_text(encoding="utf-8").splitlines()
-    assert text[1].startswith("2,tiny/ce/mlp/seed-0,tiny,ce,mlp,0,finished,,70,10,20,3,2,0.4,0.5")
+    assert text[1].startswith("3,tiny/ce/mlp/seed-0,tiny,ce,mlp,0,finished,,70,10,20,3,2,0.4,0.5")
     table = read_table(tmp_path / "runs.csv")
     assert table["status"].tolist() == ["finished", "diverged", "missing"]
     assert table.loc[1, "reason"] == "training loss nan in epoch 2"

@@ -50,7 +50,7 @@ COLUMNS = {
     "contrasts": ("classes", *contrasts.COLUMNS, "role"),
     "mixed_model": (
         *("classes", "contrast", "scope", "metric", "difference", "crossed_low", "crossed_high"),
-        *("mixed_difference", "mixed_low", "mixed_high", "mixed_p_value", "converged", "discrepancy"),
+        *("mixed_difference", "mixed_low", "mixed_high", "mixed_p_value", "discrepancy"),
     ),
     "power": (
         *("classes", "contrast", "scope", "family", "metric", "power", "smallest_difference", "margin"),

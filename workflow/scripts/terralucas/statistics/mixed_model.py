@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.regression.mixed_linear_model import MixedLM
-from statsmodels.tools.sm_exceptions import ConvergenceWarning
 
 from terralucas.statistics.contrasts import Contrast
-from terralucas.tables.vocabulary import RECIPE
+from terralucas.tables.vocabulary import RECIPE, Recipe
 
 
 def mixed_model_table(
@@ -24,8 +21,13 @@ def mixed_model_table(
     intercept. The parameters are estimated by REML (Laird & Ware 1982). The model takes runs as independent given their
     seed, with the same variance for all recipes. It ignores the overlap of training sets and the sampling of chips.
 
+    Every recipe has a run with each seed. The estimates of REML are then those of the two-way analysis of variance
+    (Searle, Casella & McCulloch 1992, Variance Components, ch. 4): the intercepts of seeds cancel in a contrast, and
+    its variance is Σw² σ²/J, with σ² the mean square of what recipes and seeds leave. Where seeds differ less than that
+    lets expect, their variance is 0, and σ² is the mean square within recipes.
+
     Args:
-        runs: one row for each run: backbone, loss, decoder, seed and the score.
+        runs: one row for each run: backbone, loss, decoder, seed and the score; each recipe has the same seeds.
         contrasts: the contrasts to estimate.
         contrasts_table: the rows of these contrasts.
         metric: name of the score.
@@ -33,17 +35,17 @@ def mixed_model_table(
 
     Returns:
         Columns: contrast, scope, metric, difference and crossed interval as given, mixed_difference, mixed_low,
-        mixed_high, mixed_p_value, converged, discrepancy. The discrepancy is empty if both methods agree: both show a
-        difference with the same sign or neither shows one, and the estimates differ by less than a tenth of the width
-        of the crossed interval.
+        mixed_high, mixed_p_value, discrepancy. The discrepancy is empty if both methods agree: both show a difference
+        with the same sign or neither shows one, and the estimates differ by less than a tenth of the width of the
+        crossed interval. With one seed or one recipe, σ² is unknown, and only the difference is there.
     """
-    fit, recipes = _fit(runs, metric)
+    means, variance = _fit(runs, metric)
     given = contrasts_table[contrasts_table["metric"] == metric].set_index(["contrast", "scope"])
     rows = []
     for contrast in contrasts:
-        weights = np.array([contrast.coefficients.get(recipe, 0.0) for recipe in recipes])
-        estimate = float(weights @ fit.fe_params)
-        error = float(np.sqrt(weights @ np.asarray(fit.cov_params())[: len(recipes), : len(recipes)] @ weights))
+        weights = contrast.coefficients
+        estimate = sum(weight * means[recipe] for recipe, weight in weights.items())
+        error = float(np.sqrt(variance * sum(weight**2 for weight in weights.values())))
         half = float(stats.norm.ppf(0.5 + level / 2.0)) * error
         row = given.loc[(contrast.name, contrast.scope)]
         limits = (estimate - half, estimate + half)
@@ -59,24 +61,28 @@ def mixed_model_table(
                 "mixed_low": limits[0],
                 "mixed_high": limits[1],
                 "mixed_p_value": float(2.0 * stats.norm.sf(abs(estimate) / error)) if error > 0 else np.nan,
-                "converged": bool(fit.converged),
-                "discrepancy": _discrepancy(row, estimate, limits),
+                "discrepancy": _discrepancy(row, estimate, limits) if np.isfinite(error) else "",
             }
         )
     return pd.DataFrame(rows)
 
 
-def _fit(runs: pd.DataFrame, metric: str) -> tuple[MixedLM, list[tuple[str, str, str]]]:
-    recipes = list(dict.fromkeys(runs[RECIPE].itertuples(index=False, name=None)))
-    means = np.array([[float(row == recipe) for recipe in recipes] for row in runs[RECIPE].itertuples(False, None)])
-    with warnings.catch_warnings():
-        # A seed variance of 0, the bound of its range, is a valid result here. `converged` reports other problems.
-        for category in (ConvergenceWarning, UserWarning, RuntimeWarning):
-            warnings.simplefilter("ignore", category)
-        # Powell's method needs no gradient. L-BFGS fails in studies without seed effects, because it moves to a point
-        # where the matrix is singular.
-        fit = MixedLM(runs[metric].to_numpy(), means, groups=runs["seed"].to_numpy()).fit(reml=True, method="powell")
-    return fit, recipes
+def _fit(runs: pd.DataFrame, metric: str) -> tuple[dict[Recipe, float], float]:
+    """Return the mean of each recipe, and σ²/J; NaN if the latter is unknown."""
+    scores = runs.pivot(index="seed", columns=RECIPE, values=metric)
+    values = scores.to_numpy()
+    n_seeds, n_recipes = values.shape
+    by_recipe = values.mean(axis=0)
+    means = dict(zip(scores.columns, by_recipe, strict=True))
+    if n_seeds < 2 or n_recipes < 2:
+        return means, np.nan
+    of_seeds = values.mean(axis=1, keepdims=True) - values.mean()
+    between = n_recipes * float((of_seeds**2).sum())
+    rest = float(((values - by_recipe - of_seeds) ** 2).sum())
+    free = (n_seeds - 1) * (n_recipes - 1)
+    if between / (n_seeds - 1) < rest / free:
+        rest, free = rest + between, n_recipes * (n_seeds - 1)
+    return means, rest / free / n_seeds
 
 
 def _discrepancy(row: pd.Series, estimate: float, limits: tuple[float, float]) -> str:

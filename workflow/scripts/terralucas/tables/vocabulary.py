@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 # The columns that name a recipe, in every table.
 RECIPE = ["backbone", "loss", "decoder"]
 # The value of a control in the column `loss`, which for a recipe has the name of its loss.

@@ -133,11 +133,10 @@ def mixed_model_sentence(mixed: pd.DataFrame) -> str:
 
 
 def mixed_model_discrepancies(mixed: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
-    """List the comparisons in which the mixed model does not agree with the contrasts, or did not converge."""
+    """List the comparisons in which the mixed model does not agree with the contrasts."""
     if mixed.empty:
         return []
     apart = mixed[mixed["discrepancy"].notna() & (mixed["discrepancy"] != "")]
-    not_converged = mixed[~mixed["converged"].astype(bool)]
     sentences = []
     for row in apart.to_dict("records"):
         metric = SCORES[row["metric"]]
@@ -146,8 +145,6 @@ def mixed_model_discrepancies(mixed: pd.DataFrame, names: Mapping[str, str]) -> 
             f"{metric.gap(row['mixed_low'], row['mixed_high'])} by the model, {metric.signed(row['difference'])} "
             f"{metric.gap(row['crossed_low'], row['crossed_high'])} here; {row['discrepancy']}."
         )
-    if len(not_converged):
-        sentences.append(f"The model did not converge for {count_text(len(not_converged), 'contrast')}.")
     return sentences
 
 
