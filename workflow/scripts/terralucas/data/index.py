@@ -20,8 +20,11 @@ import pyarrow.parquet as pq
 from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
+from terralucas.data.band_names import find_positions
+from terralucas.data.band_order import measure_spectrum
 from terralucas.data.chip_checks import (
     CheckedChip,
+    check_band_order,
     check_chip,
     check_class_offsets,
     check_dataset_brightness,
@@ -93,8 +96,8 @@ def index_chips(
     Raises:
         StudyError: no chip is found, a chip is invalid (`on_invalid: error`), more than half of the chips are invalid
             (`drop`), two bands are copies, the pixels of most chips have another size on the ground than configured,
-            the chips together are too dark for their unit, chips of a class have an offset, or a class has too few
-            valid chips.
+            the chips together are too dark for their unit, their bands have another order than configured, chips of a
+            class have an offset, or a class has too few valid chips.
     """
     listing = find_chips(Path(root), spec)
     problems = list(listing.problems)
@@ -114,9 +117,10 @@ def index_chips(
     counts = Counter(row["label"] for row in rows)
     _check_classes(counts, min_chips_per_class, len(problems), spec)
     check_dataset_brightness(rows, spec)
+    order = check_band_order(chips, spec)
     bright_classes = check_class_offsets(chips, spec)
     pixel_sizes = describe_pixel_sizes([chip.ground for chip in chips])
-    notices = (check_pixel_size(pixel_sizes, spec.pixel_size_m), describe_saturated(chips, spec))
+    notices = (order, check_pixel_size(pixel_sizes, spec.pixel_size_m), describe_saturated(chips, spec))
     report = {
         "dataset": spec.name,
         "labels_table": listing.table,
@@ -198,6 +202,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         return Problem(chip.point_id, chip.file, "unreadable", f"cannot be read ({error.strerror})")
     except ChipError as error:
         return Problem(chip.point_id, chip.file, error.kind, error.problem)
+    is_named = spec.checks.band_descriptions and find_positions(decoded.descriptions, spec.bands) is not None
     mean = np.asarray(np.mean(values, axis=(1, 2), dtype=np.float64, where=valid))
     deviation = np.where(valid, values.astype(np.float64) - mean[:, None, None], 0.0)
     entry = spec.classes[chip.label]
@@ -227,6 +232,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         decoded.patch_fraction if decoded.patch_may_be_cloud else 0.0,
         measure_darkest(values, valid),
         find_equal_bands(values),
+        None if is_named or not spec.checks.band_order else measure_spectrum(values),
     )
 
 

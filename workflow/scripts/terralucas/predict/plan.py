@@ -55,7 +55,7 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
     """
     refuse_results_of_others(path.parent / PREDICTION_RECORD, [source], "name another folder for these predictions")
     chips = find_new_chips(source, path.parent)
-    looked_at = check_sample(chips, selected.reader, selected.training, options.allow_offset)
+    looked_at = check_sample(chips, selected.reader, selected.training, options)
     record = {
         "study": selected.record["study"],
         "recipe": selected.record["recipe"],
