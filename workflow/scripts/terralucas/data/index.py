@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
@@ -37,45 +36,15 @@ from terralucas.data.chip_checks import (
 from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip, read_content
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
+from terralucas.data.index_file import INDEX_SCHEMA
 from terralucas.data.pixel_sizes import check_pixel_size, describe_pixel_sizes
 from terralucas.data.places import check_georeference, find_ground, has_columns
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, sha256_of_json, write_json
+from terralucas.files import sha256_of_json
 
 logger = logging.getLogger(__name__)
 
 PROBLEMS_SHOWN = 20
-
-# The index has one row per chip. Each entry: column, type, meaning. Increase the version when a meaning changes.
-INDEX_VERSION = "1"
-INDEX_COLUMNS = (
-    ("point_id", pa.string(), "id of the chip; the LUCAS Point_ID where there is one"),
-    ("label", pa.int64(), "class index, 0-based, in the order of dataset.classes"),
-    ("class_code", pa.string(), "class code as in the dataset"),
-    ("class_name", pa.string(), "class name when the chips were indexed"),
-    ("file", pa.string(), "path relative to the root of the dataset"),
-    (
-        "easting_m",
-        pa.float64(),
-        "easting of point or centre of the chip in EPSG:3035, metres; NaN when unknown",
-    ),
-    (
-        "northing_m",
-        pa.float64(),
-        "northing of point or centre of the chip in EPSG:3035, metres; NaN when unknown",
-    ),
-    ("height", pa.int64(), "rows, pixels"),
-    ("width", pa.int64(), "columns, pixels"),
-    ("nodata_fraction", pa.float64(), "share of missing values over all bands and pixels"),
-    ("sha256", pa.string(), "SHA-256 of the file's bytes; with a mask or metadata beside the file, of all of them"),
-    ("valid_pixels", pa.list_(pa.int64()), "per band: number of values that are not missing"),
-    ("band_mean", pa.list_(pa.float64()), "per band: mean reflectance over the valid pixels"),
-    ("band_m2", pa.list_(pa.float64()), "per band: sum of squared deviations from band_mean over the valid pixels"),
-)
-INDEX_SCHEMA = pa.schema(
-    [pa.field(name, kind, metadata={"description": text}) for name, kind, text in INDEX_COLUMNS],
-    metadata={"terralucas_index_version": INDEX_VERSION},
-)
 
 
 def index_chips(
@@ -144,39 +113,6 @@ def index_chips(
         "data_fingerprint": sha256_of_json([[row["point_id"], row["label"], row["sha256"]] for row in rows]),
     }
     return pa.Table.from_pylist(rows, schema=INDEX_SCHEMA).to_pandas(), report
-
-
-def write_index(table: pd.DataFrame, report: dict[str, Any], parquet_path: Path, json_path: Path) -> None:
-    """Write the index and the report of `index_chips`; each file atomically."""
-    with atomic_path(parquet_path) as temporary:
-        pq.write_table(pa.Table.from_pandas(table, schema=INDEX_SCHEMA, preserve_index=False), temporary)
-    write_json(json_path, report)
-
-
-def read_index(parquet_path: Path) -> pd.DataFrame:
-    """Read an index that `write_index` wrote.
-
-    Raises:
-        StudyError: the file is not a chip index of this version.
-    """
-    try:
-        table = pq.read_table(parquet_path)
-    except pa.ArrowInvalid as error:
-        raise StudyError(
-            f"The chip index {parquet_path} is no Parquet file.",
-            found=str(error),
-            expected="the file that the rule index_chips wrote",
-            remedy="delete the file and start the study again",
-        ) from error
-    version = (table.schema.metadata or {}).get(b"terralucas_index_version", b"none").decode()
-    if version != INDEX_VERSION:
-        raise StudyError(
-            f"{parquet_path} is no chip index of this version.",
-            found=f"version {version}",
-            expected=f"version {INDEX_VERSION}",
-            remedy="delete the file and start the study again",
-        )
-    return table.to_pandas()
 
 
 def _inspect_all(

@@ -20,6 +20,7 @@ from terralucas.errors import StudyError
 from terralucas.randomness import Stream, generator
 from terralucas.statistics import weighted_scores
 from terralucas.statistics.run_predictions import Part
+from terralucas.stored import reading
 
 # Draws that are in memory at a time: fewer where the chips are many. A chunk has a random stream of its own, so that
 # other values would give other draws.
@@ -101,7 +102,7 @@ class Scores:
     @classmethod
     def load(cls, path: Path) -> Scores:
         """Read what `save` wrote."""
-        with np.load(path) as arrays:
+        with reading(path, "an .npz file of scores"), np.load(path) as arrays:
             return cls(**arrays)
 
 
