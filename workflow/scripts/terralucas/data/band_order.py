@@ -19,9 +19,10 @@ import numpy as np
 
 from terralucas.errors import StudyError
 
-_VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
+VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
 # Bands on the bright side of the red edge. WATER_VAPOR is no member: at the top of the atmosphere it is dark.
-_INFRARED = ("RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW")
+NEAR_INFRARED = ("NIR_BROAD", "NIR_NARROW")
+_INFRARED = ("RED_EDGE_2", "RED_EDGE_3", *NEAR_INFRARED)
 # A chip whose brightest band has a smaller median is water or shadow, whose dark bands have any order.
 _MIN_REFLECTANCE = 0.15
 # Fewer pixels give no correlation.
@@ -136,7 +137,7 @@ def measure_spectrum(values: np.ndarray) -> Spectrum | None:
 
 def relations_of(bands: Sequence[str]) -> list[Relation]:
     """Return the relations that land shows between bands."""
-    relations = [Relation(near, dark, factor=1.5) for near in _INFRARED for dark in _VISIBLE]
+    relations = [Relation(near, dark, factor=1.5) for near in _INFRARED for dark in VISIBLE]
     relations += [
         Relation("RED_EDGE_1", "RED", factor=1.2),
         Relation("RED_EDGE_2", "RED_EDGE_1", factor=1.1),
@@ -200,7 +201,7 @@ def require_order(spectra: Sequence[Spectrum], bands: Sequence[str], whose: str,
 
 def can_be_told(bands: Sequence[str]) -> bool:
     """Return whether chips can show a wrong order: visible bands alone are too much alike."""
-    return len(bands) < 2 or not set(bands) <= set(_VISIBLE)
+    return len(bands) < 2 or not set(bands) <= set(VISIBLE)
 
 
 def find_wrong_order(spectra: Sequence[Spectrum], bands: Sequence[str]) -> WrongOrder | None:
