@@ -32,8 +32,8 @@ SETS = {
     "12": BANDS,
 }
 # Of more bands: all exchanges of two bands, and so many random orders.
-MOST_FOR_ALL_ORDERS, RANDOM_ORDERS = 6, 100
-SUBSETS = 1000
+MOST_FOR_ALL_ORDERS, RANDOM_ORDERS = 6, 60
+SUBSETS = 500
 
 
 def real_chips(folder: Path) -> Group:

@@ -35,7 +35,8 @@ _MAX_CORRELATION = 0.999
 # Reflectance below 0 occurs in shadow after a correction of the atmosphere, and has no logarithm.
 _SMALLEST = 1e-3
 # A relation is contradicted if, of at least `MIN_CHIPS` chips that show it or its opposite clearly, at most this share
-# shows it. In another order, at least `_KEPT` must show each relation of brightness that the declared one contradicts.
+# shows it. In another order, at least `_KEPT` must show half of the relations, and each relation of brightness that the
+# declared one contradicts.
 _CONTRADICTED, _KEPT = 0.1, 0.5
 MIN_CHIPS = 10
 # Other orders are all tried up to this number of bands, and found by exchanging two bands at a time beyond it.
@@ -212,7 +213,7 @@ def find_wrong_order(spectra: Sequence[Spectrum], bands: Sequence[str]) -> Wrong
         bands: the declared order.
 
     Returns:
-        None if no relation is contradicted, or if too few chips show any.
+        None if no relation is contradicted, or a single one and no other order fits, or if too few chips show any.
     """
     relations = relations_of(bands)
     evidence = _Evidence.of(spectra)
@@ -228,6 +229,8 @@ def find_wrong_order(spectra: Sequence[Spectrum], bands: Sequence[str]) -> Wrong
     # Relations of brightness come first, because everybody can check them.
     contradicted.sort(key=lambda each: (each[0].than is not None, -each[2]))
     fitting = [order for order in _other_orders(declared, score) if score.fits(order, declared)]
+    if not fitting and len(contradicted) < 2:
+        return None
     # Of orders that fit about as well, the one with the fewest moved bands is the likeliest.
     moved = {order: sum(a != b for a, b in zip(order, declared, strict=True)) for order in fitting}
     fitting.sort(key=lambda order: (-round(score.total(order)), moved[order], -score.total(order), order))
@@ -282,8 +285,8 @@ class _Score:
     def fits(self, order: Sequence[int], declared: Sequence[int]) -> bool:
         """Return whether an order is clearly better than the declared one.
 
-        It contradicts no brightness or spread, keeps those that the declared order contradicts, and contradicts fewer
-        correlations, or as few.
+        It contradicts no brightness or spread, keeps those that the declared order contradicts, contradicts fewer
+        relations in all, and looks like land: the chips show at least half of the relations.
         """
         shares, of_declared = self.shares(order), self.shares(declared)
         wrong, broken = shares <= _CONTRADICTED, of_declared <= _CONTRADICTED
@@ -291,6 +294,7 @@ class _Score:
             not wrong[self._is_level].any()
             and bool((shares[broken & self._is_level] >= _KEPT).all())
             and int(wrong.sum()) < int(broken.sum())
+            and int((shares >= _KEPT).sum()) >= len(shares) / 2
             and self.total(order) > self.total(declared)
         )
 
