@@ -26,6 +26,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from _packs import patch_packs
 from _slurm import TESTED_VERSIONS, patch_plugin, prepare_slurm
+from _slurm_configuration import keep_configuration
 from terralucas.errors import StudyError
 
 PLUGIN = "snakemake-executor-plugin-slurm"
@@ -157,6 +158,21 @@ def test_filters_of_the_users_shell_do_not_hide_jobs(clients, tmp_path, monkeypa
     prepare_slurm(executor(), tmp_path, "cancel", logger)
     assert not [name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_"))]
     assert os.environ["SBATCH_ACCOUNT"] == "lab"
+
+
+def test_a_study_inside_a_job_keeps_the_configuration_of_slurm_and_nothing_else_of_the_job(monkeypatch):
+    monkeypatch.setattr(plugin, "delete_slurm_environment", plugin.delete_slurm_environment)
+    given = {"SLURM_JOB_ID": "7", "SLURM_CONF": "/etc/lab/slurm.conf", "SLURM_MEM_PER_CPU": "100"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    keep_configuration()
+    plugin.delete_slurm_environment()
+    assert {name: value for name, value in os.environ.items() if name.startswith("SLURM_")} == {
+        "SLURM_CONF": "/etc/lab/slurm.conf"
+    }
+    monkeypatch.delenv("SLURM_CONF")
+    plugin.delete_slurm_environment()
+    assert not [name for name in os.environ if name.startswith("SLURM_")]
 
 
 def test_a_machine_without_slurm_is_refused(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ from terralucas.study.new_chip_files import prediction_name, require_own_predict
 
 PREDICT = config["predict"]
 # Settings of `predict` and `map` that are options of every prediction.
-PREDICT_OPTIONS = ("batch_size", "device", "precision", "allow_offset")
+PREDICT_OPTIONS = ("batch_size", "device", "precision", "allow_offset", "allow_band_order")
 PREDICTION = f"{RESULTS}/predictions/{prediction_name(PREDICT, Path(RESULTS, 'predictions'))}"
 # Written by plan_prediction, and none of its outputs, because Snakemake deletes outputs before a job, which must still
 # find the token.

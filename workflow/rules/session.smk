@@ -3,6 +3,7 @@ import atexit
 import os
 
 from _cluster import prepare_cluster, temporary_folders
+from _slurm_configuration import keep_configuration
 from _dry_run import end_dry_run, hide_jobs
 from _finished_runs import describe_danger, patch_deletion
 from _fork_jobs import fork_jobs
@@ -36,6 +37,7 @@ def check_planned_runs():
 
 
 if workflow.is_main_process:
+    keep_configuration()
     if problem := describe_path(sys.executable):
         raise WorkflowError(problem)
     # Snakemake's records and lock; without this it ends with a traceback.

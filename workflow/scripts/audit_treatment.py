@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import torch
 
 from _job import job
 from terralucas.audit.losses_and_decoders import Probe, loss_or_decoder_treatments
 from terralucas.audit.normalisations import normalisation_treatments
 from terralucas.audit.treatments import audit
+from terralucas.data.index_file import read_index_table
 from terralucas.files import write_json
 
 # With one thread, small computations are faster.
@@ -17,10 +17,10 @@ torch.set_num_threads(1)
 with job(snakemake):
     source, params, names = snakemake.input, snakemake.params, snakemake.wildcards
     if names.section == "normalisation":
-        moments = pq.read_table(source.chips, columns=["valid_pixels", "band_mean", "band_m2"])
+        moments = read_index_table(source.chips, columns=["valid_pixels", "band_mean", "band_m2"])
         treatments = normalisation_treatments(moments, params.study["bands"])
     else:
-        chips = pq.read_table(source.chips, columns=["label", "height"])
+        chips = read_index_table(source.chips, columns=["label", "height"])
         probe = Probe(
             labels=chips["label"].to_numpy(),
             n_classes=params.study["n_classes"],

@@ -1,12 +1,12 @@
 """Rule build_report: write the self-contained HTML report."""
 
-import json
 from pathlib import Path
 
 from _job import job
 from terralucas.report.build import build_report
 from terralucas.report.context import report_context
 from terralucas.report.sections.other_studies import other_studies_table
+from terralucas.stored import read_json
 from terralucas.study.registration import read_registrations
 from terralucas.tables.tidy_csv import read_table, write_table
 
@@ -14,7 +14,7 @@ with job(snakemake):
     source, params, output = snakemake.input, snakemake.params, snakemake.output
     tables = {name: read_table(source[f"table_{name}"]) for name in params.tables}
     durations = read_table(source.durations)
-    read = lambda path: json.loads(Path(path).read_text(encoding="utf-8"))  # noqa: E731
+    read = read_json
     context = report_context(
         params.config,
         read(source.retrieval),

@@ -6,7 +6,7 @@ from _job import job
 from terralucas.controls.descriptions import describe_chips, write_descriptions
 from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.index import read_index
+from terralucas.data.index_file import read_index
 
 with job(snakemake):
     spec = DatasetSpec.from_config(snakemake.params.dataset)

@@ -9,7 +9,7 @@ from _job import job
 from _offline import stay_offline
 from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.chips_root import chips_root
-from terralucas.data.index import read_index
+from terralucas.data.index_file import read_index
 from terralucas.data.normalisation import merge
 from terralucas.explain.explain import explain, require_test_chips
 from terralucas.explain.importance import Sampling

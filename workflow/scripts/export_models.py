@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from _job import job, progress
 from _offline import stay_offline
 from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.chips_root import chips_root
+from terralucas.data.index_file import read_index_table
 from terralucas.export.export import COMPARED_CHIPS, export_models
 from terralucas.export.model_card import StudyTables
 from terralucas.predict.selected import load_selected
@@ -19,7 +19,7 @@ stay_offline()
 with job(snakemake):
     params, source = snakemake.params, snakemake.input
     selected = load_selected(Path(params.study))
-    index = pq.read_table(source.chips).to_pandas()
+    index = read_index_table(source.chips).to_pandas()
     root = chips_root(Path(source.retrieval))
     rows = index.iloc[np.unique(np.linspace(0, len(index) - 1, COMPARED_CHIPS).astype(int))]
     chips = np.stack([read_indexed_chip(root / row.file, row.sha256, selected.spec) for row in rows.itertuples()])

@@ -1,11 +1,9 @@
 """Rule extract_features: pass all chips, or a part of them, through a frozen backbone."""
 
-import json
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from _job import job, progress
 from _offline import stay_offline
@@ -15,19 +13,21 @@ from terralucas.backbones.shared_passes import keep_record, kinds_to_share, take
 from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.index_file import read_index_table
 from terralucas.data.normalisation import normaliser_of_index
 from terralucas.data.split_files import read_split
 from terralucas.disk import locked
 from terralucas.files import sha256_of_json, write_json
 from terralucas.parts import part_of
+from terralucas.stored import read_json
 
 stay_offline()
 
 with job(snakemake):
     settings, source = snakemake.params.settings, snakemake.input
-    weights = json.loads(Path(source.weights).read_text(encoding="utf-8"))
-    retrieval = json.loads(Path(source.retrieval).read_text(encoding="utf-8"))
-    chips = pq.read_table(source.chips)
+    weights = read_json(source.weights)
+    retrieval = read_json(source.retrieval)
+    chips = read_index_table(source.chips)
     point_ids = chips["point_id"].to_pylist()
 
     train = np.flatnonzero(read_split(Path(source.split), point_ids) == "train") if source.split else None

@@ -1,20 +1,21 @@
 """Rule index_chips: open and check every chip, and write the index that all later rules read."""
 
-import json
 from pathlib import Path
 
 from _job import job, progress
 from terralucas.contents import states_of
 from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.index import index_chips, write_index
+from terralucas.data.index import index_chips
+from terralucas.data.index_file import write_index
+from terralucas.stored import read_json
 from terralucas.study import invalid_chips
 from terralucas.study.class_names import write_record
 from terralucas.study.source_files import files_of_source, find_source, write_folder_record
 
 with job(snakemake):
     params = snakemake.params
-    retrieval = json.loads(Path(snakemake.input.retrieval).read_text(encoding="utf-8"))
+    retrieval = read_json(snakemake.input.retrieval)
     root = chips_root(Path(snakemake.input.retrieval))
     source = find_source(params.sources, root) if retrieval["source"] == "directory" else None
     files = files_of_source(source, params.dataset["layout"]) if source else {}

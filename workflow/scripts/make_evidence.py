@@ -1,26 +1,26 @@
 """Rule make_evidence: compute fronts, calibration, distances and a map from the predictions."""
 
-import json
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from _job import job
+from terralucas.data.index_file import read_index_table
 from terralucas.data.pixel_sizes import check_pixel_size
 from terralucas.data.split_files import read_split
 from terralucas.evidence.maps import correctness_table, write_maps
 from terralucas.evidence.tables import EvidenceInputs, evidence_tables
 from terralucas.names import seed_of
 from terralucas.statistics.run_status import read_run_status
+from terralucas.stored import read_json
 from terralucas.tables.tidy_csv import write_table
 
 with job(snakemake):
     params, source, output = snakemake.params, snakemake.input, snakemake.output
     # The index is not made again when dataset.pixel_size_m changes, because no other check depends on it.
-    data_report = json.loads(Path(source.data_report).read_text(encoding="utf-8"))
+    data_report = read_json(source.data_report)
     check_pixel_size(data_report["pixel_sizes"], params.pixel_size_m)
-    index = pq.read_table(source.chips).to_pandas()
+    index = read_index_table(source.chips).to_pandas()
     point_ids = index["point_id"].tolist()
     inputs = EvidenceInputs(
         read_run_status(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds),

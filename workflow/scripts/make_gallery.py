@@ -3,12 +3,11 @@
 from functools import partial
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from _job import job
 from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.index_file import read_index_table
 from terralucas.evidence.gallery import make_gallery, mean_predictions
 from terralucas.files import write_json
 from terralucas.predictions import FINISHED
@@ -25,7 +24,7 @@ with job(snakemake):
     ascending = not SCORES[params.metric].higher_is_better
     recipe = tuple(scores.sort_values("pooled", ascending=ascending, kind="stable").iloc[0][RECIPE])
     statuses = read_run_status(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds)
-    index = pq.read_table(source.chips)
+    index = read_index_table(source.chips)
     point_ids = index["point_id"].to_pylist()
     rows = {point_id: row for row, point_id in enumerate(point_ids)}
     parts = [

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from _job import job
+from terralucas.data.index_file import read_index_table
 from terralucas.data.splits import spatial_blocks
 from terralucas.names import seed_of
 from terralucas.statistics.comparison import Question
@@ -17,7 +17,7 @@ from terralucas.tables.vocabulary import control_as_recipe
 
 with job(snakemake):
     params, source, output = snakemake.params, snakemake.input, snakemake.output
-    index = pq.read_table(source.chips, columns=["point_id", "label", "easting_m", "northing_m"]).to_pandas()
+    index = read_index_table(source.chips, columns=["point_id", "label", "easting_m", "northing_m"]).to_pandas()
     statuses = read_run_status(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds)
     controls = {}
     for path in map(Path, source.controls):

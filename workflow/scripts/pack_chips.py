@@ -3,17 +3,16 @@
 from functools import partial
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
 from _job import job
 from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.index_file import read_index_table
 from terralucas.data.packed_chips import pack_chips
 from terralucas.files import write_json
 
 with job(snakemake):
-    index = pq.read_table(snakemake.input.chips, columns=["file", "sha256"])
+    index = read_index_table(snakemake.input.chips, columns=["file", "sha256"])
     record = pack_chips(
         chips_root(Path(snakemake.input.retrieval)),
         index["file"].to_pylist(),

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from _job import job, progress
+from terralucas.data.index_file import read_index_table
 from terralucas.errors import StudyError
 from terralucas.statistics.planned_power import Assumptions, Plan, planned_power, sentences
 from terralucas.tables.tidy_csv import write_table
@@ -23,7 +23,7 @@ with job(snakemake):
                 remedy="set report.planning.class_counts, or index the chips first:"
                 " snakemake --cores 2 --until index_chips",
             )
-        labels = pq.read_table(index, columns=["label"])["label"].to_numpy()
+        labels = read_index_table(index, columns=["label"])["label"].to_numpy()
         counts = np.bincount(labels, minlength=params.n_classes).tolist()
     margin = params.margins["macro_accuracy"]
     plan = Plan.from_config(params.split, params.seeds, counts, margin, params.level, params.grid, params.contrasts)

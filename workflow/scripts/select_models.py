@@ -1,30 +1,29 @@
 """Rule select_models: choose a recipe, and gather its models with what held-out chips say about their predictions."""
 
-import json
 from functools import partial
 from pathlib import Path
-
-import pandas as pd
-import pyarrow.parquet as pq
 
 from _job import job, progress
 from _offline import stay_offline
 from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.index_file import read_index_table
 from terralucas.data.split_files import read_split
 from terralucas.names import seed_of
 from terralucas.selection.gather import StudyChips
 from terralucas.selection.retrain import StudyFiles
 from terralucas.selection.select import SelectOptions, select
 from terralucas.statistics.run_status import read_run_status
+from terralucas.stored import read_json
+from terralucas.tables.tidy_csv import read_table
 
 stay_offline()
 
 with job(snakemake):
     params, source, output = snakemake.params, snakemake.input, snakemake.output
-    retrieval = json.loads(Path(source.retrieval).read_text(encoding="utf-8"))
-    index = pq.read_table(source.chips)
+    retrieval = read_json(source.retrieval)
+    index = read_index_table(source.chips)
     point_ids = index["point_id"].to_pylist()
     files, checksums = index["file"].to_pylist(), index["sha256"].to_pylist()
     read = partial(read_indexed_chip, spec=DatasetSpec.from_config(params.dataset))
@@ -37,8 +36,8 @@ with job(snakemake):
     )
     choice = select(
         params.study,
-        pd.read_csv(source.summary),
-        pd.read_csv(source.contrasts),
+        read_table(source.summary),
+        read_table(source.contrasts),
         read_run_status(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds),
         chips,
         params.dataset,

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from _job import job
+from terralucas.data.index_file import read_index_table
 from terralucas.data.split_files import write_split
 from terralucas.data.splits import make_split, spatial_blocks
 
 with job(snakemake):
     split = snakemake.params.split
     columns = ["point_id", "label", "easting_m", "northing_m"]
-    chips = pq.read_table(snakemake.input.chips, columns=columns).to_pydict()
+    chips = read_index_table(snakemake.input.chips, columns=columns).to_pydict()
     groups = None
     if split["block_km"] is not None:
         easting_m, northing_m = (np.array(chips[name], dtype=float) for name in ("easting_m", "northing_m"))

@@ -1,11 +1,11 @@
 """Rule tune_run: tune the backbone of one backbone × loss × decoder × seed, with decoder and head."""
 
-import json
 from functools import partial
 from pathlib import Path
 
 from _job import job
 from _offline import stay_offline
+from terralucas.stored import read_json
 
 stay_offline()
 
@@ -19,7 +19,7 @@ with job(snakemake):
         index=Path(source.chips),
         chips=Path(source.packed),
         chips_record=Path(source.packed_record),
-        weights=json.loads(Path(source.weights).read_text(encoding="utf-8")),
+        weights=read_json(source.weights),
         model=params.model,
         bands=params.bands,
         normalisation=params.normalisation,

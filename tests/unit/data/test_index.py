@@ -17,7 +17,8 @@ from rasterio.warp import transform
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
 from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.data.chip_files import ChipError, read_chip
-from terralucas.data.index import index_chips, read_index, write_index
+from terralucas.data.index import index_chips
+from terralucas.data.index_file import read_index, write_index
 from terralucas.errors import StudyError
 
 # Some chips are written without a place on Earth on purpose.
@@ -123,9 +124,10 @@ def test_index_survives_writing_and_reading(root, tmp_path):
 def test_index_of_another_make_is_refused(tmp_path):
     pd.DataFrame({"point_id": ["a"]}).to_parquet(tmp_path / "other.parquet")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
-    with pytest.raises(StudyError, match="no chip index"):
+    with pytest.raises(StudyError, match="is not what the study wrote") as error:
         read_index(tmp_path / "other.parquet")
-    with pytest.raises(StudyError, match="no Parquet file"):
+    assert error.value.found.startswith("no column label, class_code")
+    with pytest.raises(StudyError, match="is damaged, or is not what the study wrote"):
         read_index(tmp_path / "broken.parquet")
 
 

@@ -109,6 +109,33 @@ def test_brighter_than_clouds_is_an_error():
         compare([chip * 8 for chip in land(10, 1)])
 
 
+def vegetation(number, factor=1.0):
+    """Chips of about the means of dense vegetation, RED to SWIR_2, times a factor."""
+    means = np.array([0.06, 0.07, 0.05, 0.3, 0.18, 0.09]).reshape(6, 1, 1)
+    random = np.random.default_rng(4)
+    chips = means * random.uniform(0.7, 1.3, (number, 1, 1, 1)) * random.uniform(0.2, 1.8, (number, 6, 32, 32))
+    return list((factor * chips).astype(np.float32))
+
+
+@pytest.mark.parametrize(("factor", "said"), [(0.3, "at most 0.3"), (2.1, "at least 2.")])
+def test_chips_of_another_scale_that_is_possible_are_said(factor, said):
+    of = describe(vegetation(60), np.arange(60) % 3)
+    (warning,) = compare(vegetation(40, factor), of)
+    assert warning.startswith(f"The median of 40 chips that were looked at has {said}")
+    assert "their values may have another scale, and then all predictions are wrong" in warning
+    assert compare(vegetation(40), of) == compare(vegetation(9, factor), of) == []
+
+
+def test_vegetation_as_bright_as_clouds_is_an_error_and_clouds_are_not():
+    of = describe(vegetation(60), np.arange(60) % 3)
+    with pytest.raises(StudyError, match="brighter than vegetation can be") as error:
+        compare(vegetation(40, 3), of)
+    assert "in the near infrared in " in error.value.found
+    assert "DN (reflectance x 10,000)" in error.value.expected
+    clouds = [np.full((6, 32, 32), 0.8, np.float32) + chip / 100 for chip in vegetation(9)]
+    assert compare(clouds, of) == []
+
+
 def test_calm_water_alone_is_a_chip():
     """Deep water hardly varies: 10 DN in the short-wave infrared."""
     random = np.random.default_rng(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
+from terralucas.stored import read_json
 
 
 def open_checked_array(path: Path, record: Path, n_chips: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -27,7 +27,7 @@ def open_checked_array(path: Path, record: Path, n_chips: int) -> tuple[np.ndarr
     Raises:
         StudyError: the array has another checksum than the record says, or another number of chips.
     """
-    description = json.loads(record.read_text(encoding="utf-8"))
+    description = read_json(record, "sha256", "shape")
     # Training on a damaged array would give wrong results without an error. A checksum takes a second per gigabyte.
     found, expected = sha256_of_file(path), description["sha256"]
     if found != expected or description["shape"][0] != n_chips:

@@ -62,7 +62,12 @@ def read_predictions(path: Path) -> PredictionTable:
     # `pq.read_table` would import pyarrow's dataset module and pandas, which takes a second.
     try:
         table = pq.ParquetFile(path).read()
-    except pa.ArrowException as error:
+        if missing := {"point_id", "split", "label", "logits"} - set(table.column_names):
+            raise pa.ArrowInvalid(f"no column {', '.join(sorted(missing))}")
+    except (pa.ArrowException, OSError) as error:
+        # A missing file, or a disk that fails, is no damaged file.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise StudyError(
             f"The predictions {path} cannot be read.",
             found=str(error).splitlines()[0],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.weights import matches_configuration
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
+from terralucas.stored import read_json
 
 
 def refuse_duplicates(
@@ -40,7 +40,7 @@ def refuse_duplicates(
             not contain all weights of the encoder.
     """
     try:
-        own = json.loads(record.read_text(encoding="utf-8"))
+        own = read_json(record)
         for other, weights in _read_current_records(others):
             if reason := _describe_equality(own, weights, model, bands):
                 raise StudyError(
@@ -61,7 +61,7 @@ def _read_current_records(
     for name, (path, weights) in others.items():
         if not path.is_file():
             continue
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         if matches_configuration(record, weights) and (record["path"] is None or _is_file_unchanged(record)):
             yield name, record
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,6 +12,7 @@ import numpy as np
 
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
+from terralucas.stored import read_json
 
 _BYTES_AT_ONCE = 1 << 24
 
@@ -35,7 +35,7 @@ def join_features(parts: Sequence[tuple[Path, Path]], output: Path) -> dict[str,
     Raises:
         StudyError: a part is not what its record says, or the parts were computed in different ways.
     """
-    records = [json.loads(record.read_text(encoding="utf-8")) for _, record in parts]
+    records = [read_json(record) for _, record in parts]
     common = _require_the_same([_without(record, _OF_PART) for record in records], [array for array, _ in parts])
     rows = sum(record["shape"][0] for record in records)
     shape = [rows, *next(record["shape"][1:] for record in records if record["shape"][0])]

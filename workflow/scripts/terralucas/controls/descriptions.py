@@ -14,6 +14,7 @@ from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.dataset import DatasetSpec
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
+from terralucas.stored import read_parquet
 
 COLUMNS = ("band_mean", "band_std", "centre_pixel")
 
@@ -65,7 +66,7 @@ def read_descriptions(path: Path, point_ids: list[str]) -> dict[str, np.ndarray]
     Raises:
         StudyError: the table belongs to other chips.
     """
-    table = pq.read_table(path)
+    table = read_parquet(path, ["point_id", *COLUMNS])
     if table["point_id"].to_pylist() != point_ids:
         raise StudyError(
             f"The descriptions {path} belong to other chips.",

@@ -9,11 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from terralucas.arrays import open_checked_array
 from terralucas.controls.classifiers import ControlData, fit_control
 from terralucas.controls.descriptions import read_descriptions
+from terralucas.data.index_file import read_index_table
 from terralucas.data.split_files import read_split
 from terralucas.files import sha256_of_file, write_json
 from terralucas.predictions import PredictionTable, write_predictions
@@ -56,7 +56,7 @@ def execute(
     Raises:
         StudyError: the input files do not belong together, or the control cannot be fitted.
     """
-    chips = pq.read_table(inputs.chips, columns=["point_id", "label"])
+    chips = read_index_table(inputs.chips, columns=["point_id", "label"])
     point_ids, labels = chips["point_id"].to_pylist(), chips["label"].to_numpy()
     parts = read_split(inputs.split, point_ids)
     validation = "validation" if "validation" in parts else "test"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from terralucas.data.band_names import find_contradiction
+from terralucas.data.band_order import Spectrum, can_be_told, require_order
 from terralucas.data.chip_files import REFLECTANCE_RANGE, REMEDIES, Chip, ChipError
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
@@ -47,6 +48,7 @@ class CheckedChip:
         saturated: share of the pixels that have one and the same value in every band, as in saturated clouds.
         darkest: reflectance below which the darkest band of a pixel is in 1 % of the pixels.
         equal_bands: positions of each two bands that are equal in every pixel.
+        spectrum: what the chip shows of its bands; None if its file names all of them, or if it has too few pixels.
     """
 
     row: dict[str, Any]
@@ -58,6 +60,7 @@ class CheckedChip:
     saturated: float
     darkest: float
     equal_bands: tuple[tuple[int, int], ...]
+    spectrum: Spectrum | None = None
 
 
 def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
@@ -443,6 +446,36 @@ def check_dataset_brightness(rows: Sequence[dict[str, Any]], spec: DatasetSpec) 
         expected=f"at least {limit:g} times (dataset.checks.min_dataset_brightness) in some band",
         remedy="check dataset.unit: dn is reflectance × 10,000, and chips of reflectance × 1,000 need a scale tag of "
         "0.001 and unit: reflectance; lower the limit if the chips are really that dark",
+    )
+
+
+def check_band_order(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Compare the order in `dataset.bands` with what the chips show, where files do not name their bands.
+
+    Args:
+        chips: all valid chips.
+        spec: description of the dataset.
+
+    Returns:
+        A sentence if the order may be wrong, or if nothing can tell; otherwise None.
+
+    Raises:
+        StudyError: the chips show another order.
+    """
+    spectra = [chip.spectrum for chip in chips if chip.spectrum is not None]
+    if not spec.checks.band_order or not spectra:
+        return None
+    if not can_be_told(spec.bands):
+        return (
+            f"nothing tells whether the bands of {len(spectra)} chips have the order of dataset.bands "
+            f"({', '.join(spec.bands)}): their files do not name them, and visible bands are too much alike"
+        )
+    return require_order(
+        spectra,
+        spec.bands,
+        f"dataset {spec.name!r}",
+        "if the files have their bands in this order, set dataset.bands: {orders}; look it up in the program that "
+        "wrote the files. If dataset.bands is right, set dataset.checks.band_order: false",
     )
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from terralucas.contents import SOURCE_FILES, read_record
 from terralucas.files import real_path
+from terralucas.stored import read_json
 
 
 def chips_root(retrieval: Path) -> Path:
@@ -17,6 +17,6 @@ def chips_root(retrieval: Path) -> Path:
     Args:
         retrieval: path of retrieval.json.
     """
-    record = json.loads(retrieval.read_text(encoding="utf-8"))
+    record = read_json(retrieval, "source", "root")
     known = read_record(retrieval.with_name(SOURCE_FILES)) if record["source"] == "directory" else None
     return Path(record["root"]) if known is None or known["origin"] is None else real_path(known["origin"])

@@ -47,6 +47,7 @@ class CheckLimits:
     """Limits beyond which a chip or a dataset is invalid: the keys of `dataset.checks`."""
 
     band_descriptions: bool = True
+    band_order: bool = True
     max_nodata_fraction: float = 0.5
     max_fill_fraction: float = 0.01
     allow_constant_bands: bool = False

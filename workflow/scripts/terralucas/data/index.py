@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
+from terralucas.data.band_names import find_positions
+from terralucas.data.band_order import measure_spectrum
 from terralucas.data.chip_checks import (
     CheckedChip,
+    check_band_order,
     check_chip,
     check_class_offsets,
     check_dataset_brightness,
@@ -34,45 +36,15 @@ from terralucas.data.chip_checks import (
 from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip, read_content
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
+from terralucas.data.index_file import INDEX_SCHEMA
 from terralucas.data.pixel_sizes import check_pixel_size, describe_pixel_sizes
 from terralucas.data.places import check_georeference, find_ground, has_columns
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, sha256_of_json, write_json
+from terralucas.files import sha256_of_json
 
 logger = logging.getLogger(__name__)
 
 PROBLEMS_SHOWN = 20
-
-# The index has one row per chip. Each entry: column, type, meaning. Increase the version when a meaning changes.
-INDEX_VERSION = "1"
-INDEX_COLUMNS = (
-    ("point_id", pa.string(), "id of the chip; the LUCAS Point_ID where there is one"),
-    ("label", pa.int64(), "class index, 0-based, in the order of dataset.classes"),
-    ("class_code", pa.string(), "class code as in the dataset"),
-    ("class_name", pa.string(), "class name when the chips were indexed"),
-    ("file", pa.string(), "path relative to the root of the dataset"),
-    (
-        "easting_m",
-        pa.float64(),
-        "easting of point or centre of the chip in EPSG:3035, metres; NaN when unknown",
-    ),
-    (
-        "northing_m",
-        pa.float64(),
-        "northing of point or centre of the chip in EPSG:3035, metres; NaN when unknown",
-    ),
-    ("height", pa.int64(), "rows, pixels"),
-    ("width", pa.int64(), "columns, pixels"),
-    ("nodata_fraction", pa.float64(), "share of missing values over all bands and pixels"),
-    ("sha256", pa.string(), "SHA-256 of the file's bytes; with a mask or metadata beside the file, of all of them"),
-    ("valid_pixels", pa.list_(pa.int64()), "per band: number of values that are not missing"),
-    ("band_mean", pa.list_(pa.float64()), "per band: mean reflectance over the valid pixels"),
-    ("band_m2", pa.list_(pa.float64()), "per band: sum of squared deviations from band_mean over the valid pixels"),
-)
-INDEX_SCHEMA = pa.schema(
-    [pa.field(name, kind, metadata={"description": text}) for name, kind, text in INDEX_COLUMNS],
-    metadata={"terralucas_index_version": INDEX_VERSION},
-)
 
 
 def index_chips(
@@ -93,8 +65,8 @@ def index_chips(
     Raises:
         StudyError: no chip is found, a chip is invalid (`on_invalid: error`), more than half of the chips are invalid
             (`drop`), two bands are copies, the pixels of most chips have another size on the ground than configured,
-            the chips together are too dark for their unit, chips of a class have an offset, or a class has too few
-            valid chips.
+            the chips together are too dark for their unit, their bands have another order than configured, chips of a
+            class have an offset, or a class has too few valid chips.
     """
     listing = find_chips(Path(root), spec)
     problems = list(listing.problems)
@@ -114,9 +86,10 @@ def index_chips(
     counts = Counter(row["label"] for row in rows)
     _check_classes(counts, min_chips_per_class, len(problems), spec)
     check_dataset_brightness(rows, spec)
+    order = check_band_order(chips, spec)
     bright_classes = check_class_offsets(chips, spec)
     pixel_sizes = describe_pixel_sizes([chip.ground for chip in chips])
-    notices = (check_pixel_size(pixel_sizes, spec.pixel_size_m), describe_saturated(chips, spec))
+    notices = (order, check_pixel_size(pixel_sizes, spec.pixel_size_m), describe_saturated(chips, spec))
     report = {
         "dataset": spec.name,
         "labels_table": listing.table,
@@ -142,39 +115,6 @@ def index_chips(
     return pa.Table.from_pylist(rows, schema=INDEX_SCHEMA).to_pandas(), report
 
 
-def write_index(table: pd.DataFrame, report: dict[str, Any], parquet_path: Path, json_path: Path) -> None:
-    """Write the index and the report of `index_chips`; each file atomically."""
-    with atomic_path(parquet_path) as temporary:
-        pq.write_table(pa.Table.from_pandas(table, schema=INDEX_SCHEMA, preserve_index=False), temporary)
-    write_json(json_path, report)
-
-
-def read_index(parquet_path: Path) -> pd.DataFrame:
-    """Read an index that `write_index` wrote.
-
-    Raises:
-        StudyError: the file is not a chip index of this version.
-    """
-    try:
-        table = pq.read_table(parquet_path)
-    except pa.ArrowInvalid as error:
-        raise StudyError(
-            f"The chip index {parquet_path} is no Parquet file.",
-            found=str(error),
-            expected="the file that the rule index_chips wrote",
-            remedy="delete the file and start the study again",
-        ) from error
-    version = (table.schema.metadata or {}).get(b"terralucas_index_version", b"none").decode()
-    if version != INDEX_VERSION:
-        raise StudyError(
-            f"{parquet_path} is no chip index of this version.",
-            found=f"version {version}",
-            expected=f"version {INDEX_VERSION}",
-            remedy="delete the file and start the study again",
-        )
-    return table.to_pandas()
-
-
 def _inspect_all(
     root: Path, chips: Sequence[ChipFile], spec: DatasetSpec, threads: int, progress: bool
 ) -> Iterator[CheckedChip | Problem]:
@@ -198,6 +138,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         return Problem(chip.point_id, chip.file, "unreadable", f"cannot be read ({error.strerror})")
     except ChipError as error:
         return Problem(chip.point_id, chip.file, error.kind, error.problem)
+    is_named = spec.checks.band_descriptions and find_positions(decoded.descriptions, spec.bands) is not None
     mean = np.asarray(np.mean(values, axis=(1, 2), dtype=np.float64, where=valid))
     deviation = np.where(valid, values.astype(np.float64) - mean[:, None, None], 0.0)
     entry = spec.classes[chip.label]
@@ -227,6 +168,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         decoded.patch_fraction if decoded.patch_may_be_cloud else 0.0,
         measure_darkest(values, valid),
         find_equal_bands(values),
+        None if is_named or not spec.checks.band_order else measure_spectrum(values),
     )
 
 

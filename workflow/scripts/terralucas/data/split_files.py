@@ -10,6 +10,7 @@ import numpy as np
 
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
+from terralucas.stored import reading
 
 PARTS = ("train", "validation", "test")
 
@@ -48,8 +49,11 @@ def read_split(path: Path, point_ids: Sequence[str]) -> np.ndarray:
     Raises:
         StudyError: the split belongs to other chips.
     """
-    with Path(path).open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file))[1:]
+    with reading(path, "a CSV file with the columns point_id and split"):
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+        if header != ["point_id", "split"] or any(len(row) != 2 or row[1] not in PARTS for row in rows):
+            raise ValueError(f"{len(rows)} rows below {', '.join(header) or 'no header'}, not all with a part")
     if [row[0] for row in rows] != list(point_ids):
         raise StudyError(
             f"The split {path} belongs to other chips.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ from terralucas.mapping.windows import WindowReader, check_windows
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.selected import Selected
 from terralucas.results_input import MAP_RECORD, refuse_results_of_others
+from terralucas.stored import read_json
 
 # Side of a cell in pixels, if no stride is given.
 DEFAULT_STRIDE_PX = 8
@@ -62,7 +62,7 @@ def make_plan(
     scene = find_scene(paths, selected.spec, study["dataset"]["pixel_size_m"])
     grid = Grid(scene.width, scene.height, study["chip_side_px"], _stride_px(stride_m, scene.pixel_m))
     with SceneReader(scene, selected.spec) as reader:
-        looked_at = check_windows(WindowReader(grid, reader), selected.training, options.allow_offset)
+        looked_at = check_windows(WindowReader(grid, reader), selected.training, options)
     record = {
         "study": study["study"],
         "recipe": study["recipe"],
@@ -81,7 +81,7 @@ def make_plan(
 
 def read_plan(path: Path) -> Plan:
     """Read a plan of `make_plan`."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     return Plan(
         Scene.from_json(content["scene"]),
         Grid(**content["grid"]),

@@ -12,6 +12,7 @@ import numpy as np
 
 from terralucas.files import atomic_path
 from terralucas.mapping.plan import Plan
+from terralucas.stored import reading
 
 # Name of the folder of the strips in the folder of the map.
 STRIPS = "strips"
@@ -66,7 +67,7 @@ class Strip:
     @classmethod
     def read(cls, path: Path) -> Strip:
         """Read a file of `write`."""
-        with np.load(path, allow_pickle=False) as content:
+        with reading(path, "a strip of the map"), np.load(path, allow_pickle=False) as content:
             arrays = {field.name: content[field.name] for field in fields(cls) if field.name != "reasons"}
             return cls(**arrays, reasons=Counter(json.loads(str(content["reasons"]))))
 

@@ -13,8 +13,10 @@ from terralucas.data.chip_files import Chip, ChipError, measure_fill
 from terralucas.errors import StudyError
 from terralucas.mapping.grid import Grid
 from terralucas.mapping.scene import Pixels, SceneReader
+from terralucas.predict.bands import are_named, require_same_order
 from terralucas.predict.likeness import TrainingPixels, require_likeness
 from terralucas.predict.new_chips import require_usable
+from terralucas.predict.options import PredictOptions
 from terralucas.predict.remedies import for_new_files
 
 # Windows that are read before the first prediction: this many rows and columns of them, evenly spaced.
@@ -101,20 +103,20 @@ class BlockOfWindows:
         return WindowOfCell(*cell, values, None)
 
 
-def check_windows(reader: WindowReader, training: TrainingPixels, allow_offset: bool = False) -> dict[str, Any]:
+def check_windows(reader: WindowReader, training: TrainingPixels, options: PredictOptions) -> dict[str, Any]:
     """Read some of the windows, evenly spaced, and check that bands, scale and offset of the scene can be right.
 
     Args:
         reader: reads a window.
         training: the pixels of the training chips.
-        allow_offset: whether the scene may differ from the training chips by the offset of baseline 04.00.
+        options: they say in what the scene may differ from the training chips.
 
     Returns:
         What was found, for the record: number of windows read, problems by kind, and warnings.
 
     Raises:
         StudyError: no window fits or has data, more than half of those with data cannot be predicted, or they have
-            another scale or offset than the training chips.
+            another scale, offset or order of bands than the training chips.
     """
     grid, spec = reader.grid, reader.scene.spec
     rows, columns = _spread(grid.fitting_rows), _spread(grid.fitting_columns)
@@ -150,7 +152,10 @@ def check_windows(reader: WindowReader, training: TrainingPixels, allow_offset: 
             expected="windows with data in every band",
             remedy="cut the scene to the area that has data",
         )
-    warnings = require_likeness(usable, training, spec, allow_offset, "windows of the scene")
+    what = "windows of the scene"
+    warnings = require_likeness(usable, training, spec, options.allow_offset, what)
+    if not are_named(reader.scene.scene.descriptions, spec):
+        warnings += require_same_order(usable, spec, options.allow_band_order, what)
     kinds = Counter(problem.kind for problem in problems)
     return {"windows_looked_at": len(windows), "problems": dict(sorted(kinds.items())), "warnings": warnings}
 

@@ -1,11 +1,17 @@
-"""Find the bands of a study in a file: by their descriptions, or else in the declared order."""
+"""Find the bands of a study in a file: by their descriptions, or else in the declared order, if pixels allow it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
+import numpy as np
+
 from terralucas.data.band_names import find_contradiction, find_positions
+from terralucas.data.band_order import measure_spectrum, require_order
 from terralucas.data.chip_files import ChipError
+from terralucas.data.dataset import DatasetSpec
+from terralucas.errors import StudyError
 
 
 @lru_cache(maxsize=256)
@@ -33,3 +39,44 @@ def find_bands(descriptions: tuple[str | None, ...], bands: tuple[str, ...], are
     if are_right and (contradiction := find_contradiction(descriptions, bands)):
         raise ChipError("band_descriptions", contradiction)
     return tuple(range(len(bands)))
+
+
+def are_named(descriptions: tuple[str | None, ...], spec: DatasetSpec) -> bool:
+    """Return whether the descriptions of a file's bands name all bands of a study, so that their order is known."""
+    return spec.checks.band_descriptions and find_positions(descriptions, spec.bands) is not None
+
+
+def require_same_order(chips: Sequence[np.ndarray], spec: DatasetSpec, allow: bool, what: str) -> list[str]:
+    """Check that new chips, or windows of a scene, have their bands in the order of the study.
+
+    The training chips passed the same check when they were indexed.
+
+    Args:
+        chips: (bands, height, width) reflectance of those whose files do not name the bands; NaN for missing pixels.
+        spec: description of the study's dataset.
+        allow: whether another order is only said.
+        what: `chips` or `windows of the scene`.
+
+    Returns:
+        What may be wrong and is not certain, or is allowed.
+
+    Raises:
+        StudyError: the pixels show another order.
+    """
+    if not spec.checks.band_order:
+        return []
+    spectra = [spectrum for spectrum in map(measure_spectrum, chips) if spectrum is not None]
+    try:
+        notice = require_order(
+            spectra,
+            spec.bands,
+            f"the {what}",
+            "write the bands in the order of the study (rio stack --bidx), or give them descriptions that name them "
+            "(rio edit-info --bidx 1 --description B02 and so on), by which they are found; the files seem to have "
+            "{orders}. Set allow_band_order: true (--allow-band-order) if their order is right",
+        )
+    except StudyError as error:
+        if not allow:
+            raise
+        return [f"{error.problem} Found: {error.found}. It is allowed."]
+    return [] if notice is None else [f"{notice[0].upper()}{notice[1:]}."]

@@ -40,11 +40,16 @@ def add_options(parser: argparse.ArgumentParser, batch_of: str) -> None:
         action="store_true",
         help="predict although the pixels seem to have an offset that the training chips do not have, or the reverse",
     )
+    add(
+        "--allow-band-order",
+        action="store_true",
+        help="predict although the pixels seem to have their bands in another order than the study",
+    )
 
 
 def options_of(parsed: argparse.Namespace) -> PredictOptions:
     """Return the options of a prediction from the arguments of a command."""
-    given = ("batch_size", "device", "precision", "coverage", "allow_offset")
+    given = ("batch_size", "device", "precision", "coverage", "allow_offset", "allow_band_order")
     return PredictOptions(**{name: getattr(parsed, name) for name in given})
 
 

@@ -24,8 +24,9 @@ from terralucas.data.pixel_sizes import PIXEL_TOLERANCE, is_pixel_size
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG
-from terralucas.predict.bands import find_bands
+from terralucas.predict.bands import are_named, find_bands, require_same_order
 from terralucas.predict.likeness import TrainingPixels, require_likeness
+from terralucas.predict.options import PredictOptions
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, Ground, measure_ground
 from terralucas.predict.remedies import for_new_files
 
@@ -35,6 +36,7 @@ WGS84, _OF_IDS = CRS.from_epsg(4326), CRS.from_epsg(EPSG)
 _UNPACKED = "unpacked-"
 # Chips that are read before the first prediction, evenly spaced, to see whether bands, unit and size can be right.
 _SAMPLE = 64
+_DEFAULT = PredictOptions()
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class ReadChip:
         problem: why it cannot be used; None if it can.
         is_cropped: whether its margins were cut off.
         pixel_m: side of its pixels on the ground in metres; None if unknown.
+        is_named: whether its file names the bands.
     """
 
     values: np.ndarray | None
@@ -62,6 +65,7 @@ class ReadChip:
     problem: ChipError | None = None
     is_cropped: bool = False
     pixel_m: float | None = None
+    is_named: bool = False
 
 
 def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
@@ -196,7 +200,8 @@ class ChipReader:
         if ground is not None:
             self._require_size(ground)
             place, pixel_m = (ground.longitude, ground.latitude), ground.side_m
-        return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns), pixel_m)
+        is_named = are_named(decoded.descriptions, self.spec)
+        return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns), pixel_m, is_named)
 
     def _require_size(self, ground: Ground) -> None:
         """Raise a ChipError if the pixels of a chip have another size than those of the training chips."""
@@ -214,7 +219,7 @@ class ChipReader:
 
 
 def check_sample(
-    chips: Sequence[NewChip], reader: ChipReader, training: TrainingPixels, allow_offset: bool = False
+    chips: Sequence[NewChip], reader: ChipReader, training: TrainingPixels, options: PredictOptions = _DEFAULT
 ) -> dict[str, Any]:
     """Read some of the chips, evenly spaced, and check that their bands, size, scale and offset can be right.
 
@@ -222,14 +227,14 @@ def check_sample(
         chips: all chips.
         reader: reads a chip.
         training: the pixels of the training chips.
-        allow_offset: whether the chips may differ from the training chips by the offset of baseline 04.00.
+        options: they say in what the chips may differ from the training chips.
 
     Returns:
         What was found, for the record: number of chips read, problems by kind, number of cropped chips, and warnings.
 
     Raises:
-        StudyError: more than half of these chips cannot be used, or they have another scale or offset than the training
-            chips.
+        StudyError: more than half of these chips cannot be used, or they have another scale, offset or order of bands
+            than the training chips.
     """
     numbers = np.unique(np.linspace(0, len(chips) - 1, min(len(chips), _SAMPLE)).astype(int))
     read = [(chips[number], reader(chips[number])) for number in numbers]
@@ -244,7 +249,9 @@ def check_sample(
             remedy=problems[0][1].remedy,
         )
     values = [result.values for _, result in read if result.values is not None]
-    warnings = require_likeness(values, training, reader.spec, allow_offset, "chips")
+    warnings = require_likeness(values, training, reader.spec, options.allow_offset, "chips")
+    unnamed = [result.values for _, result in read if result.values is not None and not result.is_named]
+    warnings += require_same_order(unnamed, reader.spec, options.allow_band_order, "chips")
     kinds = [problem.kind for _, problem in problems]
     cropped = sum(result.is_cropped for _, result in read)
     if cropped:

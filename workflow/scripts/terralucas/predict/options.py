@@ -15,6 +15,7 @@ class PredictOptions:
         precision: `auto`, `32`, `16-mixed` or `bf16-mixed`.
         coverage: share of chips whose set should contain the true class; None for that of the selection.
         allow_offset: whether chips may be brighter or darker than the training chips by the offset of baseline 04.00.
+        allow_band_order: whether chips may look as if their bands had another order than those of the study.
     """
 
     batch_size: int = 32
@@ -22,3 +23,4 @@ class PredictOptions:
     precision: str = "32"
     coverage: float | None = None
     allow_offset: bool = False
+    allow_band_order: bool = False

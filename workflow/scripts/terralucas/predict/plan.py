@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from terralucas.predict.new_chips import NewChip, check_sample, find_new_chips
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.selected import Selected
 from terralucas.results_input import PREDICTION_RECORD, refuse_results_of_others
+from terralucas.stored import read_json
 
 # Key of the plan's fingerprint in the metadata of a part.
 FINGERPRINT = b"terralucas_plan"
@@ -55,7 +55,7 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
     """
     refuse_results_of_others(path.parent / PREDICTION_RECORD, [source], "name another folder for these predictions")
     chips = find_new_chips(source, path.parent)
-    looked_at = check_sample(chips, selected.reader, selected.training, options.allow_offset)
+    looked_at = check_sample(chips, selected.reader, selected.training, options)
     record = {
         "study": selected.record["study"],
         "recipe": selected.record["recipe"],
@@ -75,7 +75,7 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
 
 def read_plan(path: Path) -> Plan:
     """Read a plan of `make_plan`."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     chips = [NewChip(*row) for row in content["chips"]]
     return Plan(chips, PredictOptions(**content["options"]), content["fingerprint"], content["record"])
 

@@ -17,6 +17,7 @@ from terralucas.predict.applicability import Reference
 from terralucas.predict.conformal import Calibration
 from terralucas.predict.likeness import TrainingPixels
 from terralucas.predict.new_chips import ChipReader
+from terralucas.stored import read_yaml
 
 SCHEMA_VERSION = 3
 # How the record names one model that was trained on all chips; otherwise the models are copies of runs.
@@ -133,7 +134,7 @@ def load_selected(study: Path) -> Selected:
             expected="the file that the rule select_models writes",
             remedy=f"snakemake --cores 8 --configfile config/{study.name}.yaml -- select",
         )
-    record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    record = read_yaml(path, "schema_version", delete=f"the folder {folder}")
     if record["schema_version"] != SCHEMA_VERSION:
         raise StudyError(
             f"{path} was written by another version of this project.",

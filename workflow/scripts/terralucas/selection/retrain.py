@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 from terralucas.names import seed_name
 from terralucas.predictions import FINISHED
+from terralucas.stored import read_json
 from terralucas.training.frozen import FrozenLearner
 from terralucas.training.run import Inputs, MakeLearner, RunSettings, execute
 from terralucas.training.trained_run import read_record
@@ -123,7 +123,7 @@ def _learner(settings: RunSettings, record: dict[str, Any], files: StudyFiles) -
         index=files.index,
         chips=_existing(files.folder / "data" / "packed.npy"),
         chips_record=_existing(files.folder / "data" / "packed.json"),
-        weights=json.loads(weights.read_text(encoding="utf-8")),
+        weights=read_json(weights),
         model=record["features"]["model"],
         bands=record["features"]["bands"],
         normalisation=files.normalisation,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from terralucas.files import sha256_of_json, write_json
+from terralucas.stored import read_json
 
 _REGISTERED = ("contrasts", "interactions", "margins", "excluded_classes", "confidence_level")
 
@@ -50,4 +50,5 @@ def register(path: Path, plan: Mapping[str, Any], finished_runs: int) -> None:
 
 def read_registrations(path: Path) -> list[dict[str, Any]]:
     """Return the recorded plans of a study; an empty list if there is no record."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    remedy = "restore a copy of it; or delete it, and what was planned before the runs is known no more"
+    return read_json(path, remedy=remedy) if path.is_file() else []

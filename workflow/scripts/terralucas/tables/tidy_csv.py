@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from terralucas.files import atomic_path
+from terralucas.stored import reading
 from terralucas.tables.vocabulary import RECIPE, SCHEMA_VERSION
 
 
@@ -26,8 +27,16 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    """Read a table; only empty fields are missing values, so that a class may have the name None or NA."""
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    """Read a table; only empty fields are missing values, so that a class may have the name None or NA.
+
+    Raises:
+        StudyError: it is no table of a study.
+    """
+    with reading(path, "a table of the study (CSV)"):
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        if "schema_version" not in table:
+            raise ValueError(f"no column schema_version; it has {', '.join(map(str, table.columns[:5]))}")
+        return table
 
 
 def by_recipe(runs: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:

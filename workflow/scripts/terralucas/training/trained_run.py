@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 
 from terralucas.backbones.checkpoints import read_checkpoint
@@ -16,6 +15,7 @@ from terralucas.backbones.encoder import Backbone, build_backbone
 from terralucas.data.normalisation import Normaliser
 from terralucas.errors import StudyError
 from terralucas.predictions import DIVERGED
+from terralucas.stored import read_yaml
 from terralucas.training.run import SCHEMA_VERSION
 from terralucas.training.tuned import TunedModel, make_trainable
 
@@ -108,7 +108,7 @@ def read_record(folder: Path) -> dict[str, Any]:
             expected="the folder of a run: results/<study>/runs/<backbone>/<loss>/<decoder>/seed-<s>",
             remedy="start the study again, or name another run",
         )
-    record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    record = read_yaml(path, "schema_version", "status", delete=f"the folder {folder}")
     if record["schema_version"] != SCHEMA_VERSION:
         raise StudyError(
             f"The run in {folder} was written by another version of this project.",

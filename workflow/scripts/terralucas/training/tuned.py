@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.feature_kinds import kind_of_features, layers_of, read_layers
+from terralucas.data.index_file import read_index_table
 from terralucas.data.normalisation import normaliser_of_index
 from terralucas.data.packed_chips import open_packed_chips
 from terralucas.device import autocast
@@ -119,7 +119,7 @@ class TunedLearner:
         self.run, self.chips, self.device, self.inputs = run, chips, device, inputs
         self.workers, self.lower_batch_on_oom = workers, lower_batch_on_oom
         self.settings: Mapping[str, Any] = run.training["end_to_end"]
-        index = pq.read_table(inputs.index)
+        index = read_index_table(inputs.index)
         train = chips.rows["train"] if inputs.normalisation == "train" else None
         normaliser, normalisation = normaliser_of_index(index, inputs.normalisation, inputs.bands, train)
         array, record = open_packed_chips(inputs.chips, inputs.chips_record, index["sha256"].to_pylist())
