@@ -99,7 +99,7 @@ def test_a_start_that_would_be_refused_has_no_summary_and_status_1(monkeypatch, 
         if is_refused:
             raise StudyError("No.", found="a reason", remedy="another start")
 
-    monkeypatch.setattr("_dry_run.os._exit", leave)
+    monkeypatch.setattr("_start.os._exit", leave)
     workflow = SimpleNamespace(scheduler=object())
     if is_refused:
         with pytest.raises(ExitedError, match="1"):

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from snakemake.jobs import Job
+from snakemake.settings.enums import RerunTrigger
 
 from _finished_runs import describe_danger, is_finished, patch_deletion
+from _run_status import runs_of_other_settings
 
 SETTINGS = {
     "backbone": "tiny", "loss": "focal", "decoder": "mlp", "seed": 3, "loss_setting": {"type": "focal", "gamma": 2.0},
@@ -141,3 +143,17 @@ def test_the_snakemake_that_is_installed_has_the_functions(monkeypatch):
         # It is as it was after the test.
         monkeypatch.setattr(Job, name, getattr(Job, name))
     assert patch_deletion() is None
+
+
+def workflow_with(run, planned, triggers):
+    dag = SimpleNamespace(jobs=[run], needrun=lambda job: planned)
+    return SimpleNamespace(dag=dag, dag_settings=SimpleNamespace(rerun_triggers=triggers))
+
+
+def test_a_run_of_other_settings_that_snakemake_would_keep_is_found(run):
+    every = RerunTrigger.all()
+    assert runs_of_other_settings(workflow_with(run, False, every)) == []
+    run.params.training = {"epochs": 7}
+    assert runs_of_other_settings(workflow_with(run, False, every)) == [("tiny", "focal", "mlp", "3")]
+    assert runs_of_other_settings(workflow_with(run, True, every)) == [], "Snakemake trains it again by itself"
+    assert runs_of_other_settings(workflow_with(run, False, {RerunTrigger.MTIME})) == [], "the user wants to keep it"

@@ -4,6 +4,7 @@ import ast
 import os
 import random
 import re
+import shutil
 import tarfile
 import time
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 import rasterio
 
-from helpers.project import results
+from helpers.project import Project, results
 from helpers.tiny_study import TINY
 from terralucas.data.simulation import write_archive
 
@@ -148,6 +149,20 @@ def test_a_report_of_what_is_there_refuses_runs_of_another_configuration(study):
         assert "2 run(s) of another configuration" in done.output
         assert "tiny/weighted_ce/identity/seed-0, tiny/weighted_ce/identity/seed-1" in done.output
     assert planned(study) == set()
+
+
+def test_results_without_snakemakes_records_are_refused_with_other_settings_and_kept_with_these(study, tmp_path):
+    moved = Project(tmp_path)
+    for part in ("results", "resources"):
+        shutil.copytree(study.folder / part, moved.folder / part)
+    moved.write_config(TINY)
+    overlay = ("--configfile", "config/small.yaml", "--config", "training={epochs: 4}")
+    for start in ("-n", "--cores=1"):
+        done = moved.snakemake(start, *overlay, check=False)
+        assert done.returncode != 0
+        assert "Finished runs have other settings or code than the study has now" in done.output
+        assert "results/small/runs/tiny/weighted_ce/identity/seed-0" in done.output
+    assert moved.planned("--configfile", "config/small.yaml") == {}
 
 
 CHIPS = {"retrieve_chips", "index_chips", "split_chips"}

@@ -87,6 +87,7 @@ rule make_tables:
             if key not in ("beside", "controls", "planning", "unfinished_runs")
         },
         controls=without_rerun(f"{RESULTS}/controls"),
+        settings_of_runs=get_settings_of_runs,
     message:
         "Computing the tables of {config[study]}"
     script:

@@ -51,3 +51,14 @@ def list_other_summaries():
     """Return the tables of scores of the studies in `report.beside` that exist."""
     paths = [Path("results", study, "tables", "summary.csv") for study in config["report"]["beside"]]
     return [str(path) for path in paths if path.is_file()]
+
+
+def get_settings_of_runs(wildcards):
+    """Return the settings that the runs of the study must have: losses and decoders by name, the others by backbone."""
+    rule_of = {name: "train_run" if name in FROZEN else "tune_run" for name in GRID["backbones"]}
+    return {
+        "losses": {name: config["losses"][name] for name in GRID["losses"]},
+        "decoders": {name: config["decoders"][name] for name in GRID["decoders"]},
+        "training": {name: training_settings(config, config["backbones"][name]["tuning"]) for name in rule_of},
+        "code": {name: code_fingerprint(rule)(wildcards) for name, rule in rule_of.items()},
+    }

@@ -8,11 +8,17 @@ from _dry_run import end_dry_run, hide_jobs
 from _finished_runs import describe_danger, patch_deletion
 from _fork_jobs import fork_jobs
 from _interpreter import describe_path
-from _leftovers import remove_study_leftovers, tidy_up_at_exit
+from _leftovers import end_without_jobs, remove_study_leftovers
 from _missing_files import fail_without_job
 from _orphans import end_with_parent
-from _run_status import finished_runs, planned_runs
-from _start import require_no_run_again, require_writable, stop_at_study_error, stop_beside_another_process
+from _run_status import finished_runs, planned_runs, runs_of_other_settings
+from _start import (
+    require_no_run_again,
+    require_settings_of_configuration,
+    require_writable,
+    stop_at_study_error,
+    stop_beside_another_process,
+)
 from _stop import StopAtFailedCheck
 from _terminal import Terminal, show_progress
 from terralucas.study.registration import plan_of, register
@@ -30,10 +36,11 @@ RECORDS = run_files("run.yaml")
 
 
 def check_planned_runs():
-    """Stop where a report of what is there would first train finished runs again."""
+    """Stop where a report of what is there would first train finished runs again, or where Snakemake would keep others."""
     if config["report"]["unfinished_runs"] == "name":
         again = planned_runs(workflow.dag) & finished_runs(all_runs(), RECORDS)
         require_no_run_again([run for run in all_runs() if run in again])
+    require_settings_of_configuration(runs_of_other_settings(workflow), Path(RESULTS))
 
 
 if workflow.is_main_process:
@@ -47,7 +54,7 @@ if workflow.is_main_process:
         atexit.register(end_dry_run, workflow, check_planned_runs, print_dry_run)
         hide_jobs(workflow)
     else:
-        atexit.register(tidy_up_at_exit, workflow, Path(RESULTS), RECORDS)
+        atexit.register(end_without_jobs, workflow, check_planned_runs, Path(RESULTS), RECORDS)
 # In every process that starts jobs: here, and on the nodes.
 stop_at_study_error(fork_jobs, workflow, FORK_JOBS)
 UNPROTECTED = patch_deletion()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,8 @@ from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from _run_status import Run
+from _start import end_at_study_error
 from _terminal import terminal_handlers
-from terralucas.errors import StudyError
 
 _JOB_EVENTS = (LogEvent.JOB_INFO, LogEvent.GROUP_INFO, LogEvent.SHELLCMD)
 _NETWORK_SOURCES = ("gdrive", "url")
@@ -62,14 +60,7 @@ def end_dry_run(workflow: Any, check: Callable[[], None], show: Callable[[], Non
     # Snakemake makes the scheduler when it knows all jobs; before that an error ended it, which it has shown.
     if workflow.scheduler is None:
         return
-    try:
-        check()
-    except StudyError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.stderr.flush()
-        sys.stdout.flush()
-        # An error at exit is shown, but leaves the exit status as it was.
-        os._exit(1)
+    end_at_study_error(check)
     show()
 
 

@@ -89,7 +89,7 @@ def is_finished(job: Any) -> bool:
     if job.rule.name not in RUN_RULES or not all(Path(path).is_file() for path in job.output):
         return False
     try:
-        record = yaml.safe_load(Path(job.output.record).read_text(encoding="utf-8"))
+        record = yaml.load(Path(job.output.record).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         names, params = job.wildcards, job.params
         settings = {
             "backbone": names.backbone,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from _start import end_at_study_error
 from terralucas.disk import remove_leftovers, remove_scripts
 from terralucas.study.head import is_running
 
@@ -40,7 +41,17 @@ def _remove_joined_parts(features: Path) -> None:
             parts.rmdir()
 
 
-def tidy_up_at_exit(workflow: Any, results: Path, records: Sequence[str]) -> None:
-    """Delete leftovers where nothing was to be done, of which Snakemake tells no hook."""
-    if workflow.scheduler is not None and not len(workflow.dag) and not is_running(results):
+def end_without_jobs(workflow: Any, check: Callable[[], None], results: Path, records: Sequence[str]) -> None:
+    """Check the study and delete leftovers where nothing was to be done, of which Snakemake tells no hook.
+
+    Args:
+        workflow: Snakemake's.
+        check: raises a StudyError where the study must not be taken as finished; Snakemake then ends with status 1.
+        results: folder of the study.
+        records: path of the run.yaml of every run.
+    """
+    if workflow.scheduler is None or len(workflow.dag):
+        return
+    end_at_study_error(check)
+    if not is_running(results):
         remove_study_leftovers(results, records)

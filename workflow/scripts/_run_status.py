@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from snakemake.settings.enums import RerunTrigger
+
+from _finished_runs import is_finished
 from _terminal import RUN_RULES
 
 # Backbone, loss, decoder and seed.
@@ -27,3 +30,18 @@ def planned_runs(dag: Any) -> set[Run]:
     jobs = dag.needrun_jobs(exclude_finished=False)
     wildcards = [job.wildcards for job in jobs if job.rule.name in RUN_RULES]
     return {(each.backbone, each.loss, each.decoder, each.seed) for each in wildcards}
+
+
+def runs_of_other_settings(workflow: Any) -> list[Run]:
+    """Return the runs that are there and would be kept, though the configuration or the code now is another one.
+
+    Snakemake does not notice where it has no records of the files, because results were copied without the folder
+    .snakemake or its records were deleted, or where another process wrote the files. With --rerun-triggers and without
+    `params`, the user wants to keep such runs.
+    """
+    if RerunTrigger.PARAMS not in workflow.dag_settings.rerun_triggers:
+        return []
+    dag = workflow.dag
+    kept = [job for job in dag.jobs if job.rule.name in RUN_RULES and not dag.needrun(job)]
+    other = [job.wildcards for job in kept if Path(job.output.record).is_file() and not is_finished(job)]
+    return sorted((each.backbone, each.loss, each.decoder, each.seed) for each in other)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -24,6 +26,18 @@ def stop_at_study_error(function: Callable[..., object], *arguments: object) -> 
         raise WorkflowError(str(error)) from None
     except KeyboardInterrupt:
         raise WorkflowError("Stopped before the first job; nothing was started.") from None
+
+
+def end_at_study_error(check: Callable[[], None]) -> None:
+    """Call a check while Python ends; its StudyError ends the process with status 1."""
+    try:
+        check()
+    except StudyError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
+        sys.stdout.flush()
+        # An error at exit is shown, but leaves the exit status as it was.
+        os._exit(1)
 
 
 def require_writable(folder: Path) -> None:
@@ -84,6 +98,29 @@ def require_no_run_again(again: Sequence[Run]) -> None:
         expected="finished runs of this configuration",
         remedy="undo the change to report them as they are; or start the study with report.unfinished_runs: refuse, "
         "which trains them again",
+    )
+
+
+def require_settings_of_configuration(other: Sequence[Run], results: Path) -> None:
+    """Check that no run of other settings or code is kept as if it were of this configuration.
+
+    Args:
+        other: such runs.
+        results: folder of the study.
+
+    Raises:
+        StudyError: there are such runs.
+    """
+    if not other:
+        return
+    names = [f"{results}/runs/{run_name(*run)}" for run in other]
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    raise StudyError(
+        "Finished runs have other settings or code than the study has now, and Snakemake has no record that tells so.",
+        found=f"{len(names)} run(s), as their run.yaml says: {', '.join(names[:8])}{more}",
+        expected="the settings of the configuration and the code of this project in every run",
+        remedy="undo the change; or delete the folders of these runs and start the study again, which trains them. "
+        "If the results were copied, copy .snakemake of their project too",
     )
 
 

@@ -38,7 +38,15 @@ with job(snakemake):
     # The order in which threads add up numbers would change the tables.
     with threadpool_limits(1):
         tables = study_tables(
-            statuses, controls, index, groups, question, is_holdout, blocks, processes=snakemake.threads
+            statuses,
+            controls,
+            index,
+            groups,
+            question,
+            is_holdout,
+            blocks,
+            processes=snakemake.threads,
+            expected=params.settings_of_runs,
         )
     for name, table in tables.items():
         write_table(table, Path(output[name]))

@@ -62,6 +62,14 @@ def test_a_configuration_that_was_edited_while_jobs_waited_is_noticed(change, fo
     assert error.value.found == found
 
 
+def test_runs_of_another_configuration_than_the_studys_are_noticed_though_they_agree():
+    expected = {"training": {"tiny": result_of(0, epochs=7).record["settings"]["training"]}}
+    with pytest.raises(StudyError, match="trained with different settings") as error:
+        run_tables.require_one_configuration([result_of(0), result_of(1)], expected)
+    assert error.value.found == "training of the study: epochs 7; of tiny/focal/mlp/seed-0: epochs 20"
+    run_tables.require_one_configuration([result_of(0, epochs=7), result_of(1, epochs=7)], expected)
+
+
 def test_confusion_is_pooled_over_seeds():
     names = {"backbone": "tiny", "loss": "ce", "decoder": "mlp"}
     runs = [

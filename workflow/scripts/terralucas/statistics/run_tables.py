@@ -61,24 +61,41 @@ def read_run(folder: Path) -> RunResult:
     return RunResult(names, record, evaluate(table.labels[test], table.logits[test]), float(best.iloc[0]), history)
 
 
-def require_one_configuration(results: Iterable[RunResult]) -> None:
+# The factor whose settings decide each part of the settings of a run.
+_FACTORS = {"losses": "loss", "decoders": "decoder", "training": "backbone", "code": "backbone"}
+
+
+def require_one_configuration(
+    results: Iterable[RunResult], expected: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
     """Check that runs that share a loss, a decoder or a backbone have the same settings of it, and the same code.
 
     A job of a cluster reads the configuration when it starts. Where a user edits it meanwhile, Snakemake does not
     notice that the jobs of one study have different settings.
 
+    Args:
+        results: the runs.
+        expected: settings that the configuration has: `losses` and `decoders` by name; `training` and `code` by
+            backbone. Without it, runs are compared with each other alone.
+
     Raises:
-        StudyError: two runs differ.
+        StudyError: two runs differ, or a run differs from the configuration.
     """
-    first: dict[tuple[str, str, str], tuple[str, Any]] = {}
+    first: dict[tuple[str, str, str], tuple[str, Any]] = {
+        (key, _FACTORS[key], name): ("the study", value)
+        for key, values in (expected or {}).items()
+        for name, value in values.items()
+    }
     for result in results:
         settings, record = result.record["settings"], result.record
-        for key, of, value in (
-            ("losses", "loss", settings.get("loss_setting")),
-            ("decoders", "decoder", settings.get("decoder_setting")),
-            ("training", "backbone", settings.get("training")),
-            ("code", "backbone", record.get("code")),
-        ):
+        values = {
+            "losses": settings.get("loss_setting"),
+            "decoders": settings.get("decoder_setting"),
+            "training": settings.get("training"),
+            "code": record.get("code"),
+        }
+        for key, value in values.items():
+            of = _FACTORS[key]
             other, known = first.setdefault((key, of, settings[of]), (record["run"], value))
             if known != value:
                 here, there = _differing(value, known), _differing(known, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ def study_tables(
     is_holdout: bool,
     blocks: Mapping[float, np.ndarray] | None = None,
     processes: int = 1,
+    expected: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Compute the tables of runs, recipes, controls, contrasts and classes.
 
@@ -42,6 +44,7 @@ def study_tables(
         is_holdout: whether all seeds share one split.
         blocks: side in km → (n,) block of each chip, for the spatial intervals; none without places.
         processes: number of processes that compute.
+        expected: settings of runs by the configuration, for `run_tables.require_one_configuration`.
 
     Returns:
         Tables by the names of their files.
@@ -53,7 +56,7 @@ def study_tables(
     finished = [status for status in statuses if status.status == FINISHED]
     read = compute_each(run_tables.read_run, [status.folder for status in finished], processes)
     results = {status.run: result for status, result in zip(finished, read, strict=True)}
-    run_tables.require_one_configuration(results.values())
+    run_tables.require_one_configuration(results.values(), expected)
     chosen = comparable_runs(statuses)
     included = [status for status in statuses if chosen.includes(status)]
     files: dict[Recipe, dict[int, Path]] = {recipe: {} for recipe in chosen.recipes}
