@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from terralucas.errors import StudyError
@@ -24,7 +23,7 @@ def test_every_run_of_the_grid_has_a_row_and_counts_stay_whole(tmp_path):
         RunStatus(recipe, 2, Path("runs/2"), "missing"),
     ]
     record = {"chips": {"train": 70, "validation": 10, "test": 20}, "epochs": 3, "best_epoch": 2}
-    result = run_tables.RunResult(entries[0].names, record, dict.fromkeys(RUN_SCORES, 0.5), 0.4, pd.DataFrame())
+    result = run_tables.RunResult(entries[0].names, record, dict.fromkeys(RUN_SCORES, 0.5), 0.4, np.empty((0, 4)))
     write_table(run_tables.runs_table(entries, {entries[0].run: result}), tmp_path / "runs.csv")
     text = (tmp_path / "runs.csv").read_text(encoding="utf-8").splitlines()
     assert text[1].startswith("3,tiny/ce/mlp/seed-0,tiny,ce,mlp,0,finished,,70,10,20,3,2,0.4,0.5")
@@ -41,7 +40,7 @@ def result_of(seed, backbone="tiny", epochs=20, gamma=2, code="a"):
         "training": {"epochs": epochs, "batch_size": 8, "tuning": "lora" if backbone == "base" else "frozen"},
     }  # fmt: skip
     record = {"run": f"{backbone}/focal/mlp/seed-{seed}", "settings": settings, "code": code}
-    return run_tables.RunResult({}, record, {}, 0.0, pd.DataFrame())
+    return run_tables.RunResult({}, record, {}, 0.0, np.empty((0, 4)))
 
 
 def test_runs_of_one_configuration_may_differ_by_backbone():
@@ -73,7 +72,7 @@ def test_runs_of_another_configuration_than_the_studys_are_noticed_though_they_a
 def test_confusion_is_pooled_over_seeds():
     names = {"backbone": "tiny", "loss": "ce", "decoder": "mlp"}
     runs = [
-        run_tables.RunResult(names, {}, {"confusion": counts}, 0.0, pd.DataFrame())
+        run_tables.RunResult(names, {}, {"confusion": counts}, 0.0, np.empty((0, 4)))
         for counts in ([[3, 1], [0, 2]], [[2, 2], [1, 1]])
     ]
     result = run_tables.confusion_table(runs, CLASSES).set_index(["true_code", "predicted_code"])["count"]

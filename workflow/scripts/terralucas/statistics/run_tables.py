@@ -27,17 +27,25 @@ class RunResult:
 
     Attributes:
         names: backbone, loss, decoder, seed.
-        record: content of the run's run.yaml.
+        record: what the tables need of the run's run.yaml.
         scores: result of `run_scores.evaluate` for the test chips.
         validation_macro_accuracy: validation macro accuracy of the best epoch.
-        history: (epochs,) rows of history.csv.
+        history: (epochs, 4) epoch, training loss, validation NLL and validation macro accuracy.
     """
 
     names: Mapping[str, Any]
     record: Mapping[str, Any]
     scores: Mapping[str, Any]
     validation_macro_accuracy: float
-    history: pd.DataFrame
+    history: np.ndarray
+
+
+# A study can have ten thousand runs, so that only what is needed of each is kept.
+_RECORD = (
+    *("run", "settings", "code", "chips", "epochs", "best_epoch", "seconds", "seconds_to_first_step"),
+    *("peak_memory_mib", "device", "resumed_after_epoch"),
+)
+_HISTORY = ["epoch", "train_loss", "validation_nll", "validation_macro_accuracy"]
 
 
 def read_run(folder: Path) -> RunResult:
@@ -55,10 +63,16 @@ def read_run(folder: Path) -> RunResult:
         )
     table = read_predictions(folder / "predictions.parquet")
     test = table.parts == "test"
-    history = pd.read_csv(folder / "history.csv")
+    history = pd.read_csv(folder / "history.csv", usecols=_HISTORY)[_HISTORY]
     best = history.loc[history["epoch"] == record["best_epoch"], "validation_macro_accuracy"]
     names = {key: record["settings"][key] for key in (*RECIPE, "seed")}
-    return RunResult(names, record, evaluate(table.labels[test], table.logits[test]), float(best.iloc[0]), history)
+    return RunResult(
+        names,
+        {key: record[key] for key in _RECORD},
+        evaluate(table.labels[test], table.logits[test]),
+        float(best.iloc[0]),
+        history.to_numpy(dtype=np.float64),
+    )
 
 
 # The factor whose settings decide each part of the settings of a run.
@@ -178,7 +192,8 @@ def curves_table(runs: Sequence[RunResult]) -> pd.DataFrame:
     }
     curves = []
     for names, group in _by_recipe(runs):
-        by_epoch = pd.concat([result.history for result in group]).groupby("epoch", as_index=False)
+        history = pd.DataFrame(np.concatenate([result.history for result in group]), columns=_HISTORY)
+        by_epoch = history.astype({"epoch": int}).groupby("epoch", as_index=False)
         curves.append(by_epoch.agg(**columns).assign(**names))
     table = pd.concat(curves, ignore_index=True)[[*RECIPE, "epoch", *columns]]
     table.insert(0, "schema_version", SCHEMA_VERSION)
