@@ -155,12 +155,12 @@ def reliability_table(runs: Sequence[RunPredictions], temperatures: np.ndarray) 
     The confidence is the probability of the predicted class. A bin excludes its lower bound and includes its upper
     bound. `temperatures` (R,) are those of the runs, from `temperature_table`.
     """
-    after = [run.test.logits / value for run, value in zip(runs, temperatures, strict=True)]
     rows = []
     for names, group in by_recipe(pd.DataFrame([run.names for run in runs])):
-        for stage, logits in zip(CALIBRATION_STAGES, ([run.test.logits for run in runs], after), strict=True):
-            probabilities = softmax(np.concatenate([logits[i] for i in group.index]).astype(np.float64), axis=1)
-            labels = np.concatenate([runs[i].test.labels for i in group.index])
+        labels = np.concatenate([runs[i].test.labels for i in group.index])
+        for stage, divisors in zip(CALIBRATION_STAGES, (np.ones_like(temperatures), temperatures), strict=True):
+            logits = [runs[i].test.logits / divisors[i] for i in group.index]
+            probabilities = softmax(np.concatenate(logits).astype(np.float64), axis=1)
             for row in reliability(labels, probabilities):
                 rows.append({**names, "stage": stage, **row})
     return tidy_table(rows)

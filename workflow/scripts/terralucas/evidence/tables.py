@@ -11,7 +11,7 @@ import pandas as pd
 
 from terralucas.data.split_files import class_shares
 from terralucas.evidence import calibration, fronts, leakage, spatial_correlation
-from terralucas.statistics.run_predictions import RunPredictions, read_run_predictions
+from terralucas.statistics.run_predictions import Part, RunPredictions, read_run_predictions
 from terralucas.statistics.run_status import ComparableRuns, RunStatus, comparable_runs
 from terralucas.statistics.seed_means import SeedDesign, mean_test_to_train
 
@@ -38,11 +38,27 @@ class EvidenceInputs:
     def read_runs(self) -> list[RunPredictions]:
         """Read the predictions of the runs that are used."""
         rows = {point_id: row for row, point_id in enumerate(self.index["point_id"])}
+        known: dict[tuple[int, str], Part] = {}
         return [
-            read_run_predictions(status.folder / "predictions.parquet", status.names, rows)
+            _share_chips(read_run_predictions(status.folder / "predictions.parquet", status.names, rows), known)
             for status in self.statuses
             if self.chosen.includes(status)
         ]
+
+
+def _share_chips(run: RunPredictions, known: dict[tuple[int, str], Part]) -> RunPredictions:
+    """Let a run have the arrays of chips and labels of the first run of its seed, which are equal: they are in memory
+    once and not for each recipe.
+    """
+
+    def shared(name: str, part: Part) -> Part:
+        first = known.setdefault((run.names["seed"], name), part)
+        if not np.array_equal(first.chips, part.chips) or not np.array_equal(first.labels, part.labels):
+            return part
+        return Part(first.chips, first.labels, part.logits)
+
+    validation = None if run.validation is None else shared("validation", run.validation)
+    return RunPredictions(run.names, shared("test", run.test), validation)
 
 
 def evidence_tables(
