@@ -92,7 +92,8 @@ def executor(command="squeue", requeue=False, array_jobs=None):
     settings = SimpleNamespace(
         status_command=command, init_seconds_before_status_checks=10, requeue=requeue, array_jobs=array_jobs
     )
-    return SimpleNamespace(workflow=SimpleNamespace(executor_settings=settings), run_uuid="uuid", _failed_nodes={"n7"})
+    workflow = SimpleNamespace(executor_settings=settings, scheduler=SimpleNamespace(_user_kill=None))
+    return SimpleNamespace(workflow=workflow, run_uuid="uuid", _failed_nodes={"n7"})
 
 
 def ask(command):

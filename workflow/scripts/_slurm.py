@@ -57,7 +57,7 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
         logger: Snakemake's.
 
     Raises:
-        StudyError: the plugin is not one that was tested, or SLURM cannot tell how jobs ended.
+        StudyError: the plugin is not one that was tested, SLURM cannot tell how jobs ended, or the study was stopped.
     """
     check_choice(earlier_jobs)
     _require_slurm()
@@ -68,7 +68,9 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
     name = name_of_jobs(results)
     executor.run_uuid = f"{name}{executor.run_uuid}"
     logger.info(f"Jobs are named {executor.run_uuid}")
-    settle_earlier_jobs(name, earlier_jobs, logger)
+    # At SIGTERM, Snakemake only remembers it.
+    scheduler = executor.workflow.scheduler
+    settle_earlier_jobs(name, earlier_jobs, logger, is_stopped=lambda: bool(scheduler._user_kill))
 
 
 def patch_plugin(executor: Any, logger: logging.Logger) -> None:
