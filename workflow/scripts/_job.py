@@ -55,6 +55,8 @@ def job(snakemake: Any) -> Iterator[None]:
         signal.signal(signal.SIGINT, _interrupt)
     _keep_workers_out_of_the_script()
     try:
+        # What started this process let it wait (`_fork_jobs`).
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         yield
     except (KeyboardInterrupt, Terminated) as ending:
         number = signal.SIGTERM if isinstance(ending, Terminated) else signal.SIGINT
