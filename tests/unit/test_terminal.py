@@ -194,8 +194,8 @@ def test_what_slurm_says_of_a_job_it_ended_is_found(runs, tmp_path):
 
 
 def test_a_job_that_ctrl_c_ended_says_so(runs):
-    write_log(runs[1], "2026-01-01 10:00:00,000 INFO progress: train_run: ended by SIGINT\n")
     logger, shown = terminal(runs)
+    write_log(runs[1], "2026-01-01 10:00:00,000 INFO progress: train_run: ended by SIGINT\n")
     fail(logger, runs, [1])
     assert shown.getvalue().splitlines()[-1] == "        ended by SIGINT"
 
