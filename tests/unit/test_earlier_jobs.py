@@ -140,6 +140,14 @@ def test_nothing_goes_on_while_such_jobs_are_left(queue, name, tmp_path, logger,
     )
 
 
+def test_slurm_that_can_never_answer_ends_the_start(queue, name, tmp_path, logger, said):
+    (tmp_path / "squeue").write_text(
+        "#!/bin/sh\necho 'squeue: fatal: Could not establish a configuration source' >&2\nexit 1\n"
+    )
+    with pytest.raises(StudyError, match=r"found: squeue: fatal: Could not establish[\s\S]*set SLURM_CONF"):
+        settle_earlier_jobs(name, "cancel", logger)
+
+
 def test_a_study_that_is_stopped_meanwhile_ends(queue, name, tmp_path, logger, said):
     (tmp_path / "squeue").write_text(AWAY)
     with pytest.raises(StudyError, match="Stopped before the first job"):

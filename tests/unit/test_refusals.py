@@ -66,6 +66,8 @@ def test_only_a_lost_answer_may_be_of_a_job_that_was_taken():
             ),
             "packs",
         ),
+        # In a job of a site whose nodes have no configuration, without SLURM_CONF.
+        (("DNS SRV lookup failed", "fatal: Could not establish a configuration source"), "SLURM_CONF"),
         (("Batch job submission failed: Invalid generic resource (gres) specification",), "`gres`"),
     ],
 )

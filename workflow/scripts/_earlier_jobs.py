@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import re
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from _refusals import remedy_of_what_lasts
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 
@@ -59,7 +61,7 @@ def settle_earlier_jobs(
         is_stopped: tells whether the user stopped the study meanwhile.
 
     Raises:
-        StudyError: the study was stopped.
+        StudyError: the study was stopped, or SLURM's commands cannot work as they are set up.
     """
     if choice == REPORT:
         _report(name, logger)
@@ -79,9 +81,13 @@ def settle_earlier_jobs(
             found_at = found_at or time.monotonic()
             jobs = {job: state for job, state in left.items() if state != "COMPLETING"}
             if jobs and time.monotonic() - cancelled_at >= _PATIENCE_S:
-                _run("scancel", *jobs)
-                cancelled, cancelled_at = jobs | cancelled, time.monotonic()
+                # One that ends meanwhile makes scancel fail.
+                with contextlib.suppress(subprocess.CalledProcessError):
+                    _run("scancel", *jobs)
+                    cancelled_at = time.monotonic()
+                cancelled = jobs | cancelled
         except (OSError, ValueError, subprocess.SubprocessError) as error:
+            _require_that_it_may_pass(error)
             silence.say(
                 f"SLURM: jobs of earlier starts of this study could not be looked for ({_words(error)}). SLURM is "
                 f"asked every {_SILENT_PAUSE_S:.0f} s, and nothing is submitted until it answers. {_END_OR_REPORT}"
@@ -110,6 +116,19 @@ class _Once:
         if not self._is_said:
             self._is_said = True
             self._logger.warning(text)
+
+
+def _require_that_it_may_pass(error: Exception) -> None:
+    """Raise a StudyError where SLURM will never answer, however long it is asked."""
+    said = getattr(error, "stderr", None) or ""
+    remedy = remedy_of_what_lasts(said)
+    if remedy is not None:
+        raise StudyError(
+            "SLURM cannot be asked for jobs of earlier starts of this study.",
+            found="; ".join(said.split("\n")).strip("; "),
+            expected="an answer of squeue",
+            remedy=remedy,
+        ) from None
 
 
 def _report(name: str, logger: logging.Logger) -> None:

@@ -30,6 +30,10 @@ _WAIT = "nothing, if SLURM is back soon; otherwise ask the site"
 _SITE = "correct the settings of your site at the top of profiles/slurm/config.yaml (docs/slurm.md, section 9)"
 _SMALLER = "use smaller packs (group-components), set-resources, or another partition (docs/slurm.md, section 6)"
 
+_CONFIGURATION = (
+    "set SLURM_CONF to the configuration of the cluster (on a login node, `scontrol show config | grep SLURM_CONF` "
+    "shows it), or start on a login node"
+)
 _GRES = (
     "set `gpu` and `gres` in set-resources as your site gives GPUs; `sinfo -o '%P %G'` lists their names "
     "(docs/slurm.md, section 2)"
@@ -55,6 +59,7 @@ _KINDS = (
         _UNTIL_IT_WORKS, True, _WAIT,
     ),
     (r"Job violates accounting/QOS policy", _A_FEW_TIMES, False, f"{_FEWER_JOBS}; or {_SMALLER}"),
+    (r"establish a configuration source|process configuration file", _NEVER, False, _CONFIGURATION),
     (NO_ID, _A_FEW_TIMES, True, _ASK_FOR_ID),
     (r"generic resource \(gres\)|Invalid Trackable RESource", _NEVER, False, _GRES),
     (
@@ -71,6 +76,14 @@ _KINDS = (
 
 _MESSAGE = re.compile(r"The error message was '(.*?)'\.\n", re.DOTALL)
 _RAISED = "Job submission failed with exception: "
+
+
+def remedy_of_what_lasts(text: str) -> str | None:
+    """Return what to do about an error of SLURM's commands that does not pass; None where it may."""
+    for pattern, tries, _, remedy in _KINDS:
+        if re.search(pattern, text):
+            return remedy if tries == _NEVER else None
+    return None
 
 
 def read_refusal(message: str) -> Refusal:
