@@ -1,11 +1,14 @@
 """Jobs of earlier starts of a study are found by their names, and cancelled or reported."""
 
 import logging
+import time
+from types import SimpleNamespace
 
 import pytest
 
 import _earlier_jobs
 from _earlier_jobs import name_of_jobs, settle_earlier_jobs
+from terralucas.errors import StudyError
 
 
 @pytest.fixture
@@ -27,6 +30,7 @@ def queue(tmp_path, monkeypatch):
     """A queue in a file, as squeue would print it; scancel empties it."""
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(_earlier_jobs, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(_earlier_jobs, "_SILENT_PAUSE_S", 0.02)
     path = tmp_path / "queue"
     path.write_text("")
     for name, script in (("squeue", f"cat '{path}'"), ("scancel", f"echo $@ > '{tmp_path}/cancelled'; : > '{path}'")):
@@ -45,6 +49,11 @@ def fill(queue, name, tmp_path):
     queue.write_text(f"7|RUNNING|{name}uuid-1\n8|PENDING|{name}uuid-2\n9|RUNNING|{other}uuid-3\n10|RUNNING|mine\n")
 
 
+def replace_sleep(monkeypatch, sleep):
+    """In this module alone: `subprocess` sleeps, too."""
+    monkeypatch.setattr(_earlier_jobs, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+
+
 def test_they_are_cancelled_and_those_of_others_are_not(queue, name, tmp_path, logger, said):
     fill(queue, name, tmp_path)
     settle_earlier_jobs(name, "cancel", logger)
@@ -59,7 +68,7 @@ def test_they_are_reported_where_the_profile_says_so(queue, name, tmp_path, logg
     assert not (tmp_path / "cancelled").exists()
     (line,) = said
     assert "are in the queue: 7 (running), 8 (pending)." in line
-    assert line.endswith("To cancel them: scancel 7 8.")
+    assert line.endswith("To cancel them at once: scancel 7 8.")
 
 
 def test_nothing_is_said_where_there_are_none(queue, name, tmp_path, logger, said):
@@ -70,15 +79,84 @@ def test_nothing_is_said_where_there_are_none(queue, name, tmp_path, logger, sai
 
 def test_those_that_are_ending_are_waited_for(queue, name, tmp_path, logger, said, monkeypatch):
     queue.write_text(f"7|COMPLETING|{name}uuid-1\n")
-    monkeypatch.setattr(_earlier_jobs.time, "sleep", lambda seconds: queue.write_text(""))
+    replace_sleep(monkeypatch, lambda seconds: queue.write_text(""))
     settle_earlier_jobs(name, "cancel", logger)
     assert not (tmp_path / "cancelled").exists()
     assert said == []
 
 
-def test_a_controller_that_is_away_does_not_end_the_study(queue, name, tmp_path, logger, said):
-    (tmp_path / "squeue").write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2\nexit 1\n")
+AWAY = "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2\nexit 1\n"
+
+
+@pytest.mark.parametrize("answer", [AWAY, "#!/bin/sh\necho 'the site is busy'\n"])
+def test_slurm_is_asked_until_it_answers_and_jobs_that_it_then_lists_are_cancelled(
+    queue, name, tmp_path, logger, said, monkeypatch, answer
+):
+    fill(queue, name, tmp_path)
+    works = (tmp_path / "squeue").read_text()
+    (tmp_path / "squeue").write_text(answer)
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            (tmp_path / "squeue").write_text(works)
+
+    replace_sleep(monkeypatch, sleep)
     settle_earlier_jobs(name, "cancel", logger)
+    assert (tmp_path / "cancelled").read_text() == "7 8\n"
+    asked, cancelled = said
+    assert "could not be looked for (" in asked and "nothing is submitted until it answers" in asked
+    assert cancelled.startswith("SLURM: cancelled jobs of earlier starts")
+
+
+def test_a_scancel_without_an_answer_is_tried_again(queue, name, tmp_path, logger, said, monkeypatch):
+    fill(queue, name, tmp_path)
+    works = (tmp_path / "scancel").read_text()
+    (tmp_path / "scancel").write_text(AWAY)
+    replace_sleep(monkeypatch, lambda seconds: (tmp_path / "scancel").write_text(works))
+    settle_earlier_jobs(name, "cancel", logger)
+    assert (tmp_path / "cancelled").read_text() == "7 8\n"
+
+
+def test_nothing_goes_on_while_such_jobs_are_left(queue, name, tmp_path, logger, said, monkeypatch):
+    """They are named after a while, and cancelled once more."""
+    monkeypatch.setattr(_earlier_jobs, "_PATIENCE_S", 0.0)
+    fill(queue, name, tmp_path)
+    (tmp_path / "scancel").write_text(f"#!/bin/sh\necho $@ >> '{tmp_path}/cancelled'\n")
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            queue.write_text("")
+
+    replace_sleep(monkeypatch, sleep)
+    settle_earlier_jobs(name, "cancel", logger)
+    assert (len(pauses), (tmp_path / "cancelled").read_text()) == (5, "7 8\n" * 5)
+    waiting, _cancelled = said
+    assert waiting.startswith(
+        "SLURM: waiting for jobs of earlier starts of this study to end: 7 (running), 8 (pending). Ctrl-C ends this"
+    )
+
+
+def test_slurm_that_can_never_answer_ends_the_start(queue, name, tmp_path, logger, said):
+    (tmp_path / "squeue").write_text(
+        "#!/bin/sh\necho 'squeue: fatal: Could not establish a configuration source' >&2\nexit 1\n"
+    )
+    with pytest.raises(StudyError, match=r"found: squeue: fatal: Could not establish[\s\S]*set SLURM_CONF"):
+        settle_earlier_jobs(name, "cancel", logger)
+
+
+def test_a_study_that_is_stopped_meanwhile_ends(queue, name, tmp_path, logger, said):
+    (tmp_path / "squeue").write_text(AWAY)
+    with pytest.raises(StudyError, match="Stopped before the first job"):
+        settle_earlier_jobs(name, "cancel", logger, is_stopped=lambda: bool(said))
+
+
+def test_a_report_does_not_wait(queue, name, tmp_path, logger, said):
+    (tmp_path / "squeue").write_text(AWAY)
+    settle_earlier_jobs(name, "report", logger)
     (line,) = said
     assert "could not be looked for (slurm_load_jobs error: Unable to contact)" in line
     assert name in line

@@ -85,6 +85,74 @@ def test_how_a_script_ended_is_known(tmp_path, text, status):
     assert error.value.returncode == status
 
 
+INTERRUPTED = """
+import os, signal
+from types import SimpleNamespace
+# As a terminal does it, while a script imports.
+os.kill(os.getpid(), signal.SIGINT)
+from _job import job
+with job(SimpleNamespace(rule="train_run", log=[{log!r}])):
+    print("it ran")
+"""
+
+
+@pytest.mark.parametrize("way", ["fork", "own"])
+def test_an_interrupt_while_a_script_imports_is_told_in_one_line(tmp_path, capfd, way):
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        pytest.skip("a shell started the tests in the background, where Ctrl-C is ignored")
+    log = tmp_path / "run.log"
+    path = tmp_path / "script.py"
+    path.write_text(INTERRUPTED.format(log=str(log)))
+
+    def execute(self, fname, edit=False):
+        subprocess.run(
+            [sys.executable, fname], env=os.environ | {"PYTHONPATH": str(Path(_fork_jobs.__file__).parent)}, check=True
+        )
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(subprocess.CalledProcessError) as error:
+        patch.setattr(PythonScript, "execute_script", execute)
+        dag = SimpleNamespace(needrun_jobs=lambda: range(2))
+        _fork_jobs.fork_jobs(SimpleNamespace(dag=dag, local_exec=True, is_main_process=True), way == "fork")
+        script = script_of()
+        script.conda_env = script.container_img = script.env_modules = None
+        PythonScript.execute_script(script, str(path))
+    assert error.value.returncode == 128 + signal.SIGINT
+    if way == "own":
+        # The server, which this module starts, has the terminal of before.
+        assert capfd.readouterr() == ("", "train_run: ended by SIGINT\n")
+    (line,) = log.read_text(encoding="utf-8").splitlines()
+    assert line.endswith("train_run: ended by SIGINT")
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ()), "this process is interrupted as before"
+
+
+def test_an_interrupt_while_the_server_imports_ends_the_job_that_waits_for_it(tmp_path):
+    """In a process of its own, whose server is interrupted the moment it is there."""
+    code = """
+import signal, subprocess, sys
+from multiprocessing import forkserver
+import psutil
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import _fork_jobs
+assert _fork_jobs._is_server_ready()
+server = psutil.Process(forkserver._forkserver._forkserver_pid)
+server.send_signal(signal.SIGINT)
+from types import SimpleNamespace
+script = SimpleNamespace(threads=1, rulename="train_run", resources={}, bench_record=None, log=[])
+try:
+    _fork_jobs._run(script, sys.argv[1])
+except subprocess.CalledProcessError as error:
+    print(error.returncode)
+"""
+    path = tmp_path / "script.py"
+    log = tmp_path / "run.log"
+    path.write_text(INTERRUPTED.replace("os.kill", "# ").format(log=str(log)))
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], env=os.environ | {"PYTHONPATH": str(Path(_fork_jobs.__file__).parent)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "130\n", "train_run: ended by SIGINT\n")
+
+
 def test_scripts_that_end_at_the_same_time_are_told_apart(tmp_path):
     statuses = [0, 7] * 20
     found = {}

@@ -27,9 +27,9 @@ with job(snakemake):
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_worker_does_not_run_the_script_again(tmp_path, method):
     (tmp_path / "script.py").write_text(SCRIPT)
-    (tmp_path / "copy.py").write_text(PREAMBLE + SCRIPT)
+    (tmp_path / "copied_script.py").write_text(PREAMBLE + SCRIPT)
     done = subprocess.run(
-        [sys.executable, "copy.py", method], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)},
+        [sys.executable, "copied_script.py", method], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "hello from the worker\n"), done.stderr

@@ -102,7 +102,7 @@ def test_a_job_that_slurm_lost_counts_as_failed_after_several_answers_without_it
         assert slurm.query() == {"8": "RUNNING"}
         clock.seconds += 200
     assert slurm.query() == {"7": "ERROR", "8": "RUNNING"}
-    assert slurm.cancelled == ["7"], "in case that SLURM remembers it later"
+    assert slurm.cancelled == ["--name=study_uuid", "7"], "in case that SLURM remembers it later"
     assert slurm.submissions.active == {"8"}
 
 
@@ -116,7 +116,7 @@ def test_a_job_that_slurm_may_requeue_and_does_not_is_over_after_a_while(slurm, 
     assert slurm.query() == {"7": state}
     clock.seconds += 40
     assert slurm.query() == {"7": "CANCELLED"}
-    assert slurm.cancelled == ["7"]
+    assert slurm.cancelled == ["--name=study_uuid", "7"]
 
 
 def test_a_job_that_slurm_requeues_is_waited_for(slurm, clock, tmp_path):

@@ -92,7 +92,8 @@ def executor(command="squeue", requeue=False, array_jobs=None):
     settings = SimpleNamespace(
         status_command=command, init_seconds_before_status_checks=10, requeue=requeue, array_jobs=array_jobs
     )
-    return SimpleNamespace(workflow=SimpleNamespace(executor_settings=settings), run_uuid="uuid", _failed_nodes={"n7"})
+    workflow = SimpleNamespace(executor_settings=settings, scheduler=SimpleNamespace(_user_kill=None))
+    return SimpleNamespace(workflow=workflow, run_uuid="uuid", _failed_nodes={"n7"})
 
 
 def ask(command):
@@ -125,11 +126,22 @@ def test_a_slurm_that_forgets_too_soon_is_refused_unless_it_has_a_database(clien
         ("Project 4711: 1200 of 5000 hours used\n19", "19"),
         ("4 nodes of 7 are free\n19;north\n", "19"),
         ("Submitted batch job 23", "23"),
+        # SLURM knows which is a job of this session.
+        ("Budget left:\n4711\n19\nRemaining:\n12", "19"),
+        ("", ""),
+        ("4 of 7 nodes", ""),
     ],
 )
 def test_the_id_of_a_job_is_found_where_sbatch_of_a_site_says_more(clients, output, expected):
+    clients.write("squeue", """case "$*" in *--name*uuid*) printf '18\\n19\\n';; *) printf '12\\n4711\\n';; esac""")
     patch_plugin(executor(), logger)
-    assert plugin.validate_or_get_slurm_job_id(output.splitlines()[0], output) == expected
+    assert plugin.validate_or_get_slurm_job_id(output.partition("\n")[0].split(";")[0], output) == expected
+
+
+def test_an_id_that_slurm_cannot_tell_is_none(clients):
+    clients.write("squeue", "exit 1")
+    patch_plugin(executor(), logger)
+    assert plugin.validate_or_get_slurm_job_id("4711", "4711\n19\n") == ""
 
 
 def test_a_job_runs_its_rules_in_one_snakemake_that_outlives_sigterm_and_has_the_cores_of_the_job(clients, monkeypatch):
@@ -151,12 +163,12 @@ def test_no_account_is_guessed(clients):
 
 
 def test_filters_of_the_users_shell_do_not_hide_jobs(clients, tmp_path, monkeypatch):
-    for name in ("SQUEUE_PARTITION", "SQUEUE_STATES", "SCANCEL_STATE"):
+    for name in ("SQUEUE_PARTITION", "SQUEUE_STATES", "SCANCEL_STATE", "SBATCH_ARRAY_INX", "SBATCH_WAIT"):
         monkeypatch.setenv(name, "short")
     monkeypatch.setenv("SBATCH_ACCOUNT", "lab")
     clients.write("squeue", 'test -z "$SQUEUE_PARTITION$SQUEUE_STATES" || exit 1')
     prepare_slurm(executor(), tmp_path, "cancel", logger)
-    assert not [name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_"))]
+    assert not [name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_", "SBATCH_ARRAY", "SBATCH_WAIT"))]
     assert os.environ["SBATCH_ACCOUNT"] == "lab"
 
 

@@ -1,17 +1,20 @@
 """What refuses a start, and which runs it asks about."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from snakemake.exceptions import WorkflowError
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from _run_status import finished_runs, planned_runs
 from _start import (
+    require_no_deletion_beside,
     require_no_run_again,
     require_quotable_paths,
     require_quotable_settings,
@@ -86,6 +89,17 @@ def test_a_start_marks_the_study_and_deletes_what_a_dead_process_left(tmp_path, 
         call(*given, **named)
     assert not own.exists()
     assert not (tmp_path / NAME).exists()
+
+
+@pytest.mark.parametrize("option", ["--delete-all-output", "--delete-temp-output", "--delete-all"])
+def test_the_output_of_a_running_study_is_not_deleted(tmp_path, option):
+    require_no_deletion_beside(tmp_path, ["--cores", "1", option])
+    other = psutil.Process(os.getppid())
+    mark = replace(this_process(), pid=other.pid, started=other.create_time())
+    (tmp_path / NAME).write_text(json.dumps(asdict(mark)))
+    require_no_deletion_beside(tmp_path, ["--cores", "1", "results/delete-all-output"])
+    with pytest.raises(StudyError, match=rf"cannot be deleted: {option}[\s\S]*found: process {other.pid} on "):
+        require_no_deletion_beside(tmp_path, ["--cores", "1", option])
 
 
 @pytest.mark.parametrize("setting", ["a=$HOME", "a=`ls`", "a=b\\c", "a=b\nc", """a={i: it's "x"}"""])

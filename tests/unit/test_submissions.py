@@ -70,6 +70,20 @@ def slurm(monkeypatch):
     return Slurm()
 
 
+@pytest.fixture
+def clients(tmp_path, monkeypatch):
+    """SLURM's commands: squeue lists a job that nobody waits for until it is cancelled."""
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+
+    def write(name, script):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+
+    write("squeue", "printf '77\\n'")
+    write("scancel", f"echo $@ >> '{tmp_path}/cancelled'")
+    return write
+
+
 def test_a_job_that_is_refused_for_now_is_tried_until_slurm_takes_it_and_its_attempts_are_not_used_up(slurm):
     slurm.answers["a"] = [FULL] * 4
     job = Job("a")
@@ -115,7 +129,7 @@ def test_a_lasting_refusal_fails_at_once_with_the_remedy_and_no_attempt_is_left(
     assert job.attempt == job.restart_times + 1
 
 
-def test_an_unknown_refusal_is_tried_some_times_and_then_fails(slurm):
+def test_an_unknown_refusal_is_tried_some_times_and_then_fails(slurm, clients):
     slurm.answers["a"] = [STRANGE] * 100
     slurm.submissions.submit(Job("a"))
     slurm.wait(lambda: slurm.errors)
@@ -134,6 +148,40 @@ def test_a_job_whose_answer_was_lost_is_cancelled_before_it_is_submitted_again(s
     slurm.submissions.submit(Job("a"))
     slurm.wait(lambda: len(slurm.submissions.active) == 2)
     assert cancelled.read_text() == "77\n", "and not the one that Snakemake waits for"
+
+
+def test_a_job_whose_id_sbatch_does_not_say_is_cancelled_and_submitted_again(slurm, clients, tmp_path):
+    def run_job(self, job):
+        self.calls.append(job.name)
+        info = SimpleNamespace(job=job, external_jobid="5" if len(self.calls) == 3 else "")
+        self.submissions.accept(info)
+
+    slurm.submissions._run_job = run_job
+    slurm.submissions.submit(Job("a"))
+    slurm.wait(lambda: slurm.submissions.active)
+    assert (slurm.calls, slurm.submissions.active) == (["a"] * 3, {"5"})
+    assert (tmp_path / "cancelled").read_text() == "77\n" * 2
+    assert "sbatch did not say its id" in slurm.said[0]
+
+
+def test_nothing_is_submitted_beside_a_job_that_may_have_been_taken_until_slurm_can_tell(slurm, clients, tmp_path):
+    clients("squeue", f"echo >> '{tmp_path}/asked'; exit 1")
+    slurm.answers["a"] = [LOST]
+    slurm.submissions.submit(Job("a"))
+    slurm.wait(lambda: (tmp_path / "asked").exists() and len((tmp_path / "asked").read_text()) >= 3)
+    assert slurm.calls == ["a"]
+    clients("squeue", "exit 0")
+    slurm.wait(lambda: slurm.submissions.active)
+    assert slurm.calls == ["a"] * 2
+
+
+def test_what_the_last_try_may_have_left_is_cancelled(slurm, clients, tmp_path):
+    slurm.answers["a"] = [STRANGE] * 100
+    slurm.submissions.submit(Job("a"))
+    slurm.wait(lambda: slurm.errors)
+    cancelled = (tmp_path / "cancelled").read_text().count("77")
+    slurm.wait(lambda: (tmp_path / "cancelled").read_text().count("77") > cancelled)
+    assert slurm.calls == ["a"] * 6
 
 
 def test_after_a_stop_nothing_is_submitted_also_what_waited(slurm):

@@ -193,6 +193,13 @@ def test_what_slurm_says_of_a_job_it_ended_is_found(runs, tmp_path):
     assert shown.getvalue().splitlines()[-1] == "        sbatch: error: invalid partition"
 
 
+def test_a_job_that_ctrl_c_ended_says_so(runs):
+    logger, shown = terminal(runs)
+    write_log(runs[1], "2026-01-01 10:00:00,000 INFO progress: train_run: ended by SIGINT\n")
+    fail(logger, runs, [1])
+    assert shown.getvalue().splitlines()[-1] == "        ended by SIGINT"
+
+
 def test_what_slurm_says_of_a_script_that_never_began_is_found(runs, tmp_path):
     slurm = tmp_path / "5.log"
     slurm.write_text("slurmstepd-n1: error: execve(): python: No such file or directory\n")

@@ -3,6 +3,7 @@ import copy
 import itertools
 import re
 
+from _own_start import KEY as SUBMITTED_BY_KEY
 from terralucas.study.settings import (
     BOOKKEEPING,
     END_TO_END_BOOKKEEPING,
@@ -24,6 +25,8 @@ from terralucas.backbones.feature_kinds import kind_of_features
 EARLIER_JOBS = config.pop("earlier_jobs", "cancel")
 # Whether jobs are forked from a process that has imported what they need; a profile can turn it off.
 FORK_JOBS = config.pop("fork_jobs", True)
+# In a job of a cluster: the start of the study that submitted it.
+SUBMITTED_BY = config.pop(SUBMITTED_BY_KEY, None)
 # The configuration of the user, before the defaults are filled in.
 WRITTEN = copy.deepcopy(config)
 try:

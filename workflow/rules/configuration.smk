@@ -1,6 +1,7 @@
 # Which configuration files are read.
 from snakemake.exceptions import WorkflowError
 
+from _configuration_copies import remember_content
 from terralucas.errors import StudyError
 from terralucas.study.config_files import check_config_file
 from terralucas.study.settings import default_configfile
@@ -15,6 +16,7 @@ if workflow.is_main_process:
     try:
         for file in workflow.config_settings.configfiles:
             check_config_file(file)
+        remember_content(workflow.config_settings.configfiles)
     except StudyError as error:
         raise WorkflowError(str(error)) from None
 if has_default:

@@ -11,8 +11,10 @@ from _interpreter import describe_path
 from _leftovers import end_without_jobs, remove_study_leftovers
 from _missing_files import fail_without_job
 from _orphans import end_with_parent
+from _own_start import know_start
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
 from _start import (
+    require_no_deletion_beside,
     require_no_run_again,
     require_settings_of_configuration,
     require_writable,
@@ -54,11 +56,13 @@ if workflow.is_main_process:
         atexit.register(end_dry_run, workflow, check_planned_runs, print_dry_run)
         hide_jobs(workflow)
     else:
+        stop_at_study_error(require_no_deletion_beside, Path(RESULTS), sys.argv[1:])
         atexit.register(end_without_jobs, workflow, check_planned_runs, Path(RESULTS), RECORDS)
 # In every process that starts jobs: here, and on the nodes.
 stop_at_study_error(fork_jobs, workflow, FORK_JOBS)
 UNPROTECTED = patch_deletion()
 if not workflow.is_main_process:
+    stop_at_study_error(know_start, SUBMITTED_BY, Path(RESULTS))
     atexit.register(fail_without_job, workflow)
     if "SLURM_JOB_ID" in os.environ:
         end_with_parent()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from _configuration_copies import copy_configuration
+from _own_start import tell_jobs
 from _packs import patch_packs
 from _start import require_quotable_paths, require_quotable_settings
 
@@ -29,6 +30,7 @@ def prepare_cluster(workflow: Any, results: Path, earlier_jobs: str) -> None:
     require_quotable_paths((Path.cwd(), workflow.main_snakefile, *workflow.overwrite_configfiles))
     require_quotable_settings(workflow.config_settings.config_args)
     copy_configuration(workflow.config_settings.configfiles)
+    tell_jobs(workflow.config_settings, results)
     if workflow.group_settings.overwrite_groups:
         patch_packs()
     # A local rule fails on this machine as it did before; only jobs of the cluster end for reasons of their own.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from _configuration_copies import remember_content
 from terralucas.errors import StudyError
-from terralucas.study.config_files import check_arguments
+from terralucas.study.config_files import check_arguments, configfiles_of
 
 
 def check_or_exit(arguments: Sequence[str]) -> None:
@@ -16,5 +17,6 @@ def check_or_exit(arguments: Sequence[str]) -> None:
         return
     try:
         check_arguments(arguments)
+        remember_content(configfiles_of(arguments))
     except StudyError as error:
         sys.exit(f"Error: {error}")

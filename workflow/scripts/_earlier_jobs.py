@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import re
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from _refusals import remedy_of_what_lasts
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 
 CANCEL, REPORT = "cancel", "report"
 
 _COMMAND_S = 30
-# Time for cancelled jobs to save their progress and end.
+# Time for cancelled jobs to save their progress and end, before they are cancelled again and named.
 _PATIENCE_S = 60.0
 _PAUSE_S = 1.0
+# Between two questions while SLURM does not answer.
+_SILENT_PAUSE_S = 5.0
 _LONGEST_NAME = 30
+_END_OR_REPORT = "Ctrl-C ends this start; `--config earlier_jobs=report` begins beside such jobs."
 
 
 def name_of_jobs(results: Path) -> str:
@@ -39,49 +46,126 @@ def check_choice(choice: Any) -> None:
         )
 
 
-def settle_earlier_jobs(name: str, choice: str, logger: logging.Logger) -> None:
+def settle_earlier_jobs(
+    name: str, choice: str, logger: logging.Logger, is_stopped: Callable[[], bool] = lambda: False
+) -> None:
     """Cancel or report jobs in the queue whose names begin with the study's.
 
-    Call it before the first submission, when no other process runs the study.
+    Call it before the first submission, when no other process runs the study. Where they are to be cancelled, it
+    returns when none is left that may still write: it asks until SLURM answers, and Ctrl-C or SIGTERM end that.
 
     Args:
         name: how the names of the study's jobs begin.
         choice: cancel or report.
         logger: whose lines that start with "SLURM: " the terminal shows.
+        is_stopped: tells whether the user stopped the study meanwhile.
+
+    Raises:
+        StudyError: the study was stopped, or SLURM's commands cannot work as they are set up.
     """
-    try:
-        jobs = {job: state for job, state in _find(name).items() if state != "COMPLETING"}
-        listed = ", ".join(f"{job} ({state.lower()})" for job, state in jobs.items())
-        if choice == REPORT and jobs:
-            logger.warning(
-                f"SLURM: jobs of earlier starts of this study are in the queue: {listed}. They go on. "
-                f"To cancel them: scancel {' '.join(jobs)}."
+    if choice == REPORT:
+        _report(name, logger)
+        return
+    cancelled: dict[str, str] = {}
+    cancelled_at = -math.inf
+    silence, slowness = _Once(logger), _Once(logger)
+    found_at: float | None = None
+    while True:
+        if is_stopped():
+            raise StudyError("Stopped before the first job; nothing was started.")
+        try:
+            # Also those that are ending already: they may still write.
+            left = _find(name)
+            if not left:
+                break
+            found_at = found_at or time.monotonic()
+            jobs = {job: state for job, state in left.items() if state != "COMPLETING"}
+            if jobs and time.monotonic() - cancelled_at >= _PATIENCE_S:
+                # One that ends meanwhile makes scancel fail.
+                with contextlib.suppress(subprocess.CalledProcessError):
+                    _run("scancel", *jobs)
+                    cancelled_at = time.monotonic()
+                cancelled = jobs | cancelled
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            _require_that_it_may_pass(error)
+            silence.say(
+                f"SLURM: jobs of earlier starts of this study could not be looked for ({_words(error)}). SLURM is "
+                f"asked every {_SILENT_PAUSE_S:.0f} s, and nothing is submitted until it answers. {_END_OR_REPORT}"
             )
-        if choice == REPORT:
-            return
-        if jobs:
-            _run("scancel", *jobs)
-        # Also those that are ending already: they may still write.
-        deadline = time.monotonic() + _PATIENCE_S
-        while _find(name) and time.monotonic() < deadline:
-            time.sleep(_PAUSE_S)
-        if jobs:
-            logger.warning(
-                f"SLURM: cancelled jobs of earlier starts of this study: {listed}. What they finished is kept, and "
-                "runs that trained go on after their last saved epoch."
+            time.sleep(_SILENT_PAUSE_S)
+            continue
+        if time.monotonic() - found_at >= _PATIENCE_S:
+            slowness.say(
+                f"SLURM: waiting for jobs of earlier starts of this study to end: {_list(left)}. {_END_OR_REPORT}"
             )
-    except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1:]
+        time.sleep(_PAUSE_S)
+    if cancelled:
         logger.warning(
-            f"SLURM: jobs of earlier starts of this study could not be looked for ({''.join(said)}). "
-            f"`squeue --me -o '%i %T %j'` lists them: their names begin with {name}."
+            f"SLURM: cancelled jobs of earlier starts of this study: {_list(cancelled)}. What they finished is kept, "
+            "and runs that trained go on after their last saved epoch."
         )
 
 
+class _Once:
+    """Says something once."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger, self._is_said = logger, False
+
+    def say(self, text: str) -> None:
+        if not self._is_said:
+            self._is_said = True
+            self._logger.warning(text)
+
+
+def _require_that_it_may_pass(error: Exception) -> None:
+    """Raise a StudyError where SLURM will never answer, however long it is asked."""
+    said = getattr(error, "stderr", None) or ""
+    remedy = remedy_of_what_lasts(said)
+    if remedy is not None:
+        raise StudyError(
+            "SLURM cannot be asked for jobs of earlier starts of this study.",
+            found="; ".join(said.split("\n")).strip("; "),
+            expected="an answer of squeue",
+            remedy=remedy,
+        ) from None
+
+
+def _report(name: str, logger: logging.Logger) -> None:
+    try:
+        jobs = {job: state for job, state in _find(name).items() if state != "COMPLETING"}
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        logger.warning(
+            f"SLURM: jobs of earlier starts of this study could not be looked for ({_words(error)}). "
+            f"`squeue --me -o '%i %T %j'` lists them: their names begin with {name}."
+        )
+        return
+    if jobs:
+        logger.warning(
+            f"SLURM: jobs of earlier starts of this study are in the queue: {_list(jobs)}. They end by themselves "
+            f"before they change a result. To cancel them at once: scancel {' '.join(jobs)}."
+        )
+
+
+def _list(jobs: dict[str, str]) -> str:
+    return ", ".join(f"{job} ({state.lower()})" for job, state in jobs.items())
+
+
+def _words(error: Exception) -> str:
+    return "".join((getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1:])
+
+
 def _find(name: str) -> dict[str, str]:
-    """States of the jobs of earlier starts that wait, run or are ending, by id."""
-    rows = (line.split("|", 2) for line in _run("squeue", "--me", "--noheader", "--format=%i|%T|%j").splitlines())
-    return {row[0].strip(): row[1] for row in rows if len(row) == 3 and row[2].startswith(name)}
+    """States of the jobs of earlier starts that wait, run or are ending, by id.
+
+    Raises:
+        ValueError: the answer is no list of jobs.
+    """
+    lines = [line for line in _run("squeue", "--me", "--noheader", "--format=%i|%T|%j").splitlines() if line.strip()]
+    rows = [row for row in (line.split("|", 2) for line in lines) if len(row) == 3]
+    if lines and not rows:
+        raise ValueError(f"squeue answered {lines[0][:100]!r}")
+    return {row[0].strip(): row[1] for row in rows if row[2].startswith(name)}
 
 
 def _run(*command: str) -> str:

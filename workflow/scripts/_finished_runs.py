@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 
+from _own_start import require_own_start
 from _signatures import require_parameters
 from _terminal import RUN_RULES
 from terralucas.errors import StudyError
@@ -58,6 +60,7 @@ def _keep_finished_runs() -> None:
     kept: dict[Job, dict[Path, os.stat_result]] = {}
 
     async def remove_existing_output(self: Job) -> None:
+        _require_own_start()
         if is_finished(self):
             kept[self] = {Path(path): Path(path).stat() for path in self.output}
         else:
@@ -74,6 +77,14 @@ def _keep_finished_runs() -> None:
 
     Job.remove_existing_output = remove_existing_output
     Job.postprocess = postprocess_with_times
+
+
+def _require_own_start() -> None:
+    """End Snakemake in a job whose start is over, before it deletes the outputs of the next run of a pack."""
+    try:
+        require_own_start()
+    except StudyError as error:
+        raise WorkflowError(str(error)) from None
 
 
 def _is_same(path: Path, state: os.stat_result) -> bool:

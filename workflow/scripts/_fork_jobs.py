@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from multiprocessing import connection, forkserver, get_context
+from multiprocessing import connection, forkserver, get_context, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ _lock = threading.Lock()
 
 
 def fork_jobs(workflow: Any, is_wanted: object) -> None:
-    """Let scripts of rules be forked where that pays.
+    """Let scripts of rules be forked where that pays, and Ctrl-C wait until a script can tell of it.
 
     A Snakemake with other functions than those that were tested starts its scripts as before.
 
@@ -54,9 +54,6 @@ def fork_jobs(workflow: Any, is_wanted: object) -> None:
             found=repr(is_wanted),
             expected="true or false",
         )
-    # macOS forbids forks after some imports.
-    if not is_wanted or sys.platform != "linux":
-        return
     try:
         require_parameters(PythonScript, "execute_script", ("self", "fname", "edit"))
     except StudyError:
@@ -67,9 +64,11 @@ def fork_jobs(workflow: Any, is_wanted: object) -> None:
 
     def execute_script(self: Any, fname: str, edit: bool = False) -> None:
         in_other_environment = self.conda_env or self.container_img or self.env_modules
-        does_pay = has_forked.is_set() or _does_pay(workflow)
-        if in_other_environment or not does_pay or not _is_server_ready():
-            execute(self, fname, edit=edit)
+        # macOS forbids forks after some imports.
+        may_fork = is_wanted and sys.platform == "linux" and not in_other_environment
+        if not may_fork or not (has_forked.is_set() or _does_pay(workflow)) or not _is_server_ready():
+            with _interrupts_wait():
+                execute(self, fname, edit=edit)
         else:
             has_forked.set()
             _run(self, fname)
@@ -95,7 +94,10 @@ def _is_server_ready() -> bool:
         try:
             # The server has the environment of this process; its modules are found by PYTHONPATH alone.
             with _environment({"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}):
-                forkserver.ensure_running()
+                # It would let interrupts through if it were started with the server.
+                resource_tracker.ensure_running()
+                with _interrupts_wait():
+                    forkserver.ensure_running()
         except OSError:
             return False
     return True
@@ -134,6 +136,19 @@ def _say_in_log(script: Any, how: str) -> None:
     for log in map(Path, script.log):
         with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
             file.write(f"ERROR: {how}{cause}\n")
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C wait in processes that this thread starts, until their job can tell of it (`_job.job`).
+
+    A terminal sends it to all processes; where one is just importing, Python would show a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -44,6 +44,9 @@ def run_script(path: str, rule: str, environment: Mapping[str, str], threads: in
     os.environ.update(environment)
     tempfile.tempdir = None
     terminate_with_server()
+    if getattr(sys.modules.get("_preloaded"), "is_interrupted", False):
+        # It waits, too, until the script can tell of it.
+        os.kill(os.getpid(), signal.SIGINT)
     sys.argv = [path]
     _limit_threads(threads)
     runpy.run_path(path, run_name="__main__")

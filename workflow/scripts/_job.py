@@ -15,8 +15,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from _own_start import require_own_start
 from terralucas.disk import explain
 from terralucas.errors import StudyError, Terminated
+from terralucas.files import check_before_each_result
 
 # In a log file, each update of a progress bar is a line; therefore it is updated rarely. tqdm reads this at import.
 os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "30")
@@ -28,6 +30,12 @@ progress = logging.getLogger("progress")
 @contextmanager
 def job(snakemake: Any) -> Iterator[None]:
     """Run the work of a rule with logging; a StudyError ends the job with its message and without a traceback."""
+    try:
+        # Before the log of a run that another start does is overwritten.
+        require_own_start()
+    except StudyError as error:
+        sys.exit(f"ERROR: {error}")
+    check_before_each_result(require_own_start)
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(log, mode="w", encoding="utf-8", errors="backslashreplace")
@@ -47,6 +55,8 @@ def job(snakemake: Any) -> Iterator[None]:
         signal.signal(signal.SIGINT, _interrupt)
     _keep_workers_out_of_the_script()
     try:
+        # What started this process let it wait (`_fork_jobs`).
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         yield
     except (KeyboardInterrupt, Terminated) as ending:
         number = signal.SIGTERM if isinstance(ending, Terminated) else signal.SIGINT

@@ -115,8 +115,9 @@ class JobStates:
         seconds = time.monotonic() - started
         ended = [*self._end_what_does_not_return(states), *self._end_what_is_lost(states)]
         if ended:
-            # SLURM must not start them beside the ones that Snakemake submits now.
-            await _ask(shlex.join(["scancel", *ended]))
+            # SLURM must not start them beside the ones that Snakemake submits now. No id can be of another's job: the
+            # name must be that of this session, too.
+            await _ask(shlex.join(["scancel", f"--name={self._get_name()}", *ended]))
         waiting = {job: state for job, state in states.items() if state in _WAITING}
         if waiting:
             error, answer = await _ask(

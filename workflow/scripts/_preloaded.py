@@ -26,3 +26,7 @@ gc.freeze()
 # SLURM sends it to all processes of a job. The server must live until its jobs have saved their progress, because it
 # tells how they ended.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+# A Ctrl-C during the imports waits (`_fork_jobs`), and Python's fork server drops it after them. The job for which this
+# server was started must learn of it, which is forked later.
+is_interrupted = signal.getsignal(signal.SIGINT) is signal.default_int_handler and signal.SIGINT in signal.sigpending()

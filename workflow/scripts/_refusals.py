@@ -30,6 +30,18 @@ _WAIT = "nothing, if SLURM is back soon; otherwise ask the site"
 _SITE = "correct the settings of your site at the top of profiles/slurm/config.yaml (docs/slurm.md, section 9)"
 _SMALLER = "use smaller packs (group-components), set-resources, or another partition (docs/slurm.md, section 6)"
 
+_CONFIGURATION = (
+    "set SLURM_CONF to the configuration of the cluster (on a login node, `scontrol show config | grep SLURM_CONF` "
+    "shows it), or start on a login node"
+)
+_GRES = (
+    "set `gpu` and `gres` in set-resources as your site gives GPUs; `sinfo -o '%P %G'` lists their names "
+    "(docs/slurm.md, section 2)"
+)
+_ASK_FOR_ID = "ask the site why its sbatch does not print the id of a job, as --parsable says"
+# What `Submissions` itself says.
+NO_ID = "SLURM may have taken the job, but sbatch did not say its id"
+
 # Pattern, tries, whether the job may have been taken, remedy. The first that matches counts.
 _KINDS = (
     # Limits on the number of jobs: the next job that ends makes room. The line after it says the same of all limits.
@@ -47,9 +59,11 @@ _KINDS = (
         _UNTIL_IT_WORKS, True, _WAIT,
     ),
     (r"Job violates accounting/QOS policy", _A_FEW_TIMES, False, f"{_FEWER_JOBS}; or {_SMALLER}"),
+    (r"establish a configuration source|process configuration file", _NEVER, False, _CONFIGURATION),
+    (NO_ID, _A_FEW_TIMES, True, _ASK_FOR_ID),
+    (r"generic resource \(gres\)|Invalid Trackable RESource", _NEVER, False, _GRES),
     (
-        r"time limit is invalid|node configuration is not available|Memory specification|More processors requested"
-        r"|generic resource \(gres\)|Invalid Trackable RESource",
+        r"time limit is invalid|node configuration is not available|Memory specification|More processors requested",
         _NEVER, False, _SMALLER,
     ),
     (
@@ -64,11 +78,19 @@ _MESSAGE = re.compile(r"The error message was '(.*?)'\.\n", re.DOTALL)
 _RAISED = "Job submission failed with exception: "
 
 
+def remedy_of_what_lasts(text: str) -> str | None:
+    """Return what to do about an error of SLURM's commands that does not pass; None where it may."""
+    for pattern, tries, _, remedy in _KINDS:
+        if re.search(pattern, text):
+            return remedy if tries == _NEVER else None
+    return None
+
+
 def read_refusal(message: str) -> Refusal:
     """Return what the SLURM plugin's message about a failed submission means.
 
     A message that is not known is tried again a few times: an error that passes must not end a study, and one that
-    stays must not keep it waiting.
+    stays must not keep it waiting. SLURM may have taken the job before it: sbatch may fail after that.
     """
     found = _MESSAGE.search(message)
     # Before the plugin's whole command line, in which any word may occur.
@@ -80,4 +102,4 @@ def read_refusal(message: str) -> Refusal:
             return Refusal(reason, tries, may_be_taken, remedy)
     # What the plugin raises itself, it raises again; sbatch's own words may be a site's.
     is_own_error = found is None and message.startswith(_RAISED)
-    return Refusal(reason, _NEVER if is_own_error else _A_FEW_TIMES, False, _SITE)
+    return Refusal(reason, _NEVER if is_own_error else _A_FEW_TIMES, not is_own_error, _SITE)

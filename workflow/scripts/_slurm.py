@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import snakemake_executor_plugin_slurm as plugin
+from snakemake.exceptions import WorkflowError
 
 from _cancellation import cancel_session
 from _earlier_jobs import check_choice, name_of_jobs, settle_earlier_jobs
@@ -32,6 +33,7 @@ TESTED_VERSIONS = ("2.8.0",)
 _LONGEST_BETWEEN_CHECKS_S = 240
 
 _ACCOUNTING_S = 60
+_QUESTION_S = 60
 
 _FUNCTIONS = (
     (plugin, "get_min_job_age", ()),
@@ -57,7 +59,7 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
         logger: Snakemake's.
 
     Raises:
-        StudyError: the plugin is not one that was tested, or SLURM cannot tell how jobs ended.
+        StudyError: the plugin is not one that was tested, SLURM cannot tell how jobs ended, or the study was stopped.
     """
     check_choice(earlier_jobs)
     _require_slurm()
@@ -68,7 +70,9 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
     name = name_of_jobs(results)
     executor.run_uuid = f"{name}{executor.run_uuid}"
     logger.info(f"Jobs are named {executor.run_uuid}")
-    settle_earlier_jobs(name, earlier_jobs, logger)
+    # At SIGTERM, Snakemake only remembers it.
+    scheduler = executor.workflow.scheduler
+    settle_earlier_jobs(name, earlier_jobs, logger, is_stopped=lambda: bool(scheduler._user_kill))
 
 
 def patch_plugin(executor: Any, logger: logging.Logger) -> None:
@@ -78,7 +82,7 @@ def patch_plugin(executor: Any, logger: logging.Logger) -> None:
         StudyError: the plugin is not one that was tested, or SLURM cannot tell how jobs ended.
     """
     _require_tested_plugin()
-    _read_the_id_where_sbatch_says_more()
+    _read_the_id_where_sbatch_says_more(executor)
     run_jobs_in_one_process()
     # Without an account, the site's default counts. The plugin would ask sacct, which may hang without a database.
     executor._fallback_account_arg = ""
@@ -131,26 +135,52 @@ class _Unchanged(set[str]):
 
 
 def _forget_filters(logger: logging.Logger) -> None:
-    """Remove variables of the user's shell that make squeue and scancel see or cancel only some of the jobs."""
-    found = sorted(name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_")))
+    """Remove variables of the user's shell that hide jobs from squeue and scancel, or make sbatch submit otherwise.
+
+    With SBATCH_ARRAY_INX each job would be several that do the same, and with SBATCH_WAIT sbatch would answer only when
+    the job is over.
+    """
+    names = ("SBATCH_ARRAY_INX", "SBATCH_WAIT")
+    found = sorted(name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_")) or name in names)
     for name in found:
         del os.environ[name]
     if found:
-        logger.info(f"SLURM: {', '.join(found)} of your shell are ignored; they would hide jobs of the study")
+        logger.info(
+            f"SLURM: {', '.join(found)} of your shell are ignored; they would hide jobs of the study, or submit "
+            "them in another way"
+        )
 
 
-def _read_the_id_where_sbatch_says_more() -> None:
+def _read_the_id_where_sbatch_says_more(executor: Any) -> None:
     """Find the id of a job also where the sbatch of a site prints other lines, which may have numbers too.
 
-    With `--parsable`, sbatch prints the id, or the id and a cluster, in a line of its own.
+    With `--parsable`, sbatch prints the id, or the id and a cluster, in a line of its own. Where several lines could be
+    one, SLURM is asked which is a job of this session. What cannot be told is empty (`Submissions.accept`).
     """
     original = plugin.validate_or_get_slurm_job_id
 
     def find_id(job_id: str, output: str) -> str:
-        ids = re.findall(r"^([0-9]+)(?:;\S+)?$", output, re.MULTILINE)
-        return str(ids[-1] if ids else original(job_id, output))
+        ids = set(re.findall(r"^([0-9]+)(?:;\S+)?$", output, re.MULTILINE))
+        if len(ids) > 1:
+            ids &= _ids_of_session(executor.run_uuid)
+        elif not ids:
+            try:
+                ids = {str(original(job_id, output))}
+            except WorkflowError:
+                ids = set()
+        return ids.pop() if len(ids) == 1 else ""
 
     plugin.validate_or_get_slurm_job_id = find_id
+
+
+def _ids_of_session(name: str) -> set[str]:
+    """Return the ids of all jobs of a session; none where SLURM does not answer."""
+    command = ["squeue", "--noheader", "--states=all", "--format=%i", "--name", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_QUESTION_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return set()
+    return set(done.stdout.split())
 
 
 def _require_tested_plugin() -> None:

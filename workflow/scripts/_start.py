@@ -15,7 +15,7 @@ from _run_status import Run
 from terralucas.disk import check_writable
 from terralucas.errors import StudyError
 from terralucas.names import run_name
-from terralucas.study.head import Running
+from terralucas.study.head import Running, is_running, read_head
 
 
 def stop_at_study_error(function: Callable[..., object], *arguments: object) -> None:
@@ -122,6 +122,29 @@ def require_settings_of_configuration(other: Sequence[Run], results: Path) -> No
         remedy="undo the change; or delete the folders of these runs and start the study again, which trains them. "
         "If the results were copied, copy .snakemake of their project too",
     )
+
+
+def require_no_deletion_beside(results: Path, arguments: Iterable[str]) -> None:
+    """Check that the results of a study that runs are not deleted, which Snakemake does without asking anybody.
+
+    Args:
+        results: folder of the study.
+        arguments: of Snakemake's command line.
+
+    Raises:
+        StudyError: an argument is --delete-all-output or --delete-temp-output, and a process runs the study.
+    """
+    options = ("--delete-all-output", "--delete-temp-output")
+    # Python's argparse takes beginnings of options.
+    found = [each for each in arguments if len(each) > len("--delete-") and any(o.startswith(each) for o in options)]
+    head = read_head(results) if found and is_running(results) else None
+    if head is not None:
+        raise StudyError(
+            f"The output of a study that is running cannot be deleted: {found[0]}.",
+            found=f"process {head.pid} on {head.machine} runs the study in {results}",
+            expected="no process that runs it",
+            remedy="wait until it ends, or stop it (Ctrl-C), and delete its output then",
+        )
 
 
 def stop_beside_another_process(results: Path, temporary: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from _refusals import Refusal, read_refusal
+from _refusals import NO_ID, Refusal, read_refusal
 from _terminal import REFUSED
 
 # Pauses before a refused job is tried again: they double from the first to the longest.
@@ -82,7 +82,10 @@ class Submissions:
                     self._in_flight -= 1
 
     def accept(self, job_info: Any) -> None:
-        """Pass on that SLURM took a job."""
+        """Pass on that SLURM took a job; one without an id is refused."""
+        if not job_info.external_jobid:
+            self.refuse(SubmittedJobInfo(job_info.job), NO_ID)
+            return
         with self._lock:
             self.active.add(job_info.external_jobid)
             self._tries.pop(job_info.job, None)
@@ -101,10 +104,12 @@ class Submissions:
                 self._may_be_taken |= refusal.may_be_taken
                 self._refused.append(job)
                 self._say_once(refusal)
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._try_again, name="slurm_try_again", daemon=True)
-                    self._thread.start()
+                self._start_thread()
             return
+        if refusal.may_be_taken:
+            with self._lock:
+                self._may_be_taken = True
+                self._start_thread()
         self._tries.pop(job, None)
         # Snakemake would submit it again at once, with more memory and time.
         job.attempt = job.restart_times + 1
@@ -116,6 +121,12 @@ class Submissions:
         with self._lock:
             self.stopped.set()
             self._refused.clear()
+
+    def _start_thread(self) -> None:
+        """Let a thread try again, and cancel what may have been taken; the caller holds the lock."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._try_again, name="slurm_try_again", daemon=True)
+            self._thread.start()
 
     def _say_once(self, refusal: Refusal) -> None:
         if refusal.reason != self._reason:
@@ -156,8 +167,10 @@ class Submissions:
         while not self._wait(pause):
             if self._is_ending():
                 self._give_up()
-            if self._may_be_taken:
-                self._cancel_lost_jobs()
+            if self._may_be_taken and not self._cancel_lost_jobs() and not self._is_ending():
+                # A job that is submitted now might run beside one that does the same.
+                pause = min(2 * max(pause, FIRST_PAUSE_S), LONGEST_PAUSE_S)
+                continue
             with self._lock:
                 if not self._refused:
                     self._thread, self._reason = None, ""
@@ -170,8 +183,11 @@ class Submissions:
         if self._was_last_taken and not self.stopped.is_set():
             self._logger.info("SLURM: takes jobs again.")
 
-    def _cancel_lost_jobs(self) -> None:
-        """Cancel jobs that SLURM took though its answer was lost, before they are submitted once more."""
+    def _cancel_lost_jobs(self) -> bool:
+        """Cancel jobs that SLURM took though its answer was lost, before they are submitted once more.
+
+        Returns whether SLURM answered.
+        """
         for _ in range(_THREADS):
             self._slots.acquire()
         try:
@@ -182,11 +198,12 @@ class Submissions:
                 subprocess.run(["scancel", *sorted(lost)], capture_output=True, timeout=60, check=True)
             self._may_be_taken = False
         except (OSError, subprocess.SubprocessError):
-            # It is tried again before the next submission; jobs that do the same work write the same files.
             self._logger.debug("jobs whose submission was not answered could not be looked for", exc_info=True)
+            return False
         finally:
             for _ in range(_THREADS):
                 self._slots.release()
+        return True
 
 
 def _command_in(message: str) -> str:

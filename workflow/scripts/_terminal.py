@@ -23,6 +23,7 @@ _ERROR = re.compile(
     r"^(?:(?:[\d-]+ [\d:,]+ )?ERROR(?: [\w.]+)?: |(?:slurmstepd|slurmd)(?:-\S+)?: error: )(.*(?:\n  .*)*)",
     re.MULTILINE,
 )
+_ENDED = re.compile(r" INFO progress: \w+: (ended by SIG\w+)$", re.MULTILINE)
 # Lines without an event that a user waits for or has to act on; all others are in the log file.
 _KEPT = (
     "Nothing to be done",
@@ -186,7 +187,7 @@ class Terminal(logging.Handler):
         was_refused = slurm.startswith(REFUSED)
         written = [log for log in map(str, job.log) if _written(log) != self._said.get(log)]
         self._said.update({log: _written(log) for log in written})
-        reason = (None if was_refused else _last_error([*written, *logs])) or slurm or "it ended without saying why"
+        reason = (None if was_refused else _last_error([*written, *logs])) or slurm or _last_signal(written)
         return Failure(job, reason, tuple(dict.fromkeys([*map(str, job.log), *logs])))
 
     def _list(self, failures: Iterable[Failure], mark: str, is_first_time: bool = False) -> None:
@@ -248,6 +249,14 @@ def _last_error(logs: Sequence[str]) -> str | None:
             if errors:
                 return str(errors[-1]).rstrip()
     return None
+
+
+def _last_signal(logs: Sequence[str]) -> str:
+    """What a job wrote that was ended by Ctrl-C or SIGTERM, which is no error."""
+    for path in map(Path, logs):
+        if path.is_file() and (found := _ENDED.findall(path.read_text(encoding="utf-8", errors="replace"))):
+            return str(found[-1])
+    return "it ended without saying why"
 
 
 def _written(path: str) -> int | None:

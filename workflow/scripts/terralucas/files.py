@@ -7,20 +7,32 @@ import json
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger(__name__)
 
+# Called before a result gets its final name.
+_checks: list[Callable[[], None]] = []
+
+
+def check_before_each_result(check: Callable[[], None]) -> None:
+    """Let this process call a function before each result gets its final name; what it raises keeps the old file."""
+    _checks.append(check)
+
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, is_result: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` when the block ends without an error.
 
     The content is flushed to the disk before the file is renamed. A reader therefore finds the old file, the new file
     or no file, but never a part of a file. When the block raises an error, the temporary file is deleted.
+
+    Args:
+        path: of the file.
+        is_result: whether what `check_before_each_result` was given is called before the file is renamed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +43,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        for check in _checks if is_result else ():
+            check()
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, write_json
+from terralucas.files import atomic_path, sha256_of_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ NAME = ".running.json"
 HEARTBEAT_S = 15.0
 DEAD_AFTER_S = 90.0
 _PAUSE_S = 2.0
+# A node may see an old state of a shared file system for so long.
+_NEWS_TAKE_S = 60.0
 # The start of a process is known to a hundredth of a second.
 _START_TOLERANCE_S = 1.0
 
@@ -51,6 +53,11 @@ class Head:
     pid: int
     started: float
     temporary: tuple[str, ...] = ()
+
+    @property
+    def start(self) -> str:
+        """Short text that no other start of the study has."""
+        return f"start-{sha256_of_json(asdict(self))[:12]}"
 
 
 def this_process(temporary: tuple[str, ...] = ()) -> Head:
@@ -133,6 +140,29 @@ def is_running(folder: Path) -> bool:
     if head is None:
         return False
     return _lives(head) if _is_here(head) else _age(folder / NAME) < DEAD_AFTER_S
+
+
+def require_start(folder: Path, start: str, patience_s: float | None = None) -> None:
+    """Return if a start of the study is the one that runs it, or was the last one and was killed.
+
+    Args:
+        folder: of the study's results.
+        start: `Head.start` of the start.
+        patience_s: how long to look again before the start is taken for over; a minute if nothing is said.
+
+    Raises:
+        StudyError: the start has ended, or another one runs the study.
+    """
+    deadline = time.monotonic() + (_NEWS_TAKE_S if patience_s is None else patience_s)
+    while (head := read_head(folder)) is None or head.start != start:
+        if time.monotonic() >= deadline:
+            raise StudyError(
+                "This job ends without a change to any result: the start of the study that submitted it is over.",
+                found=f"process {head.pid} on {head.machine} runs the study now" if head else f"no {folder / NAME}",
+                expected="the process that submitted this job",
+                remedy="nothing: what is not finished, another start of the study does",
+            )
+        time.sleep(min(_PAUSE_S, max(0.0, deadline - time.monotonic())))
 
 
 def require_dead(head: Head, path: Path) -> None:

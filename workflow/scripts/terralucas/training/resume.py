@@ -46,7 +46,8 @@ class ResumeFile:
         torch.save({"fingerprint": self.fingerprint, "state": dict(state)}, buffer)
         # A view and not a copy: the state of a tuned backbone takes gigabytes.
         payload = buffer.getbuffer()
-        with atomic_path(self.path) as temporary, temporary.open("wb") as file:
+        # Also of a job that another start cancels, whose own run goes on from here.
+        with atomic_path(self.path, is_result=False) as temporary, temporary.open("wb") as file:
             file.write(hashlib.sha256(payload).hexdigest().encode())
             file.write(payload)
         self._saved_at = time.monotonic()
