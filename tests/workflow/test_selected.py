@@ -249,6 +249,21 @@ def test_a_corrected_pixel_size_reaches_the_selection_and_trains_nothing(selecte
     assert not {"index_chips", "extract_features", "train_run", "make_tables"} & planned.keys()
 
 
+def test_swapped_class_names_reach_what_is_made_with_the_selection(selected, new_chips):
+    """Also where the report was made first: then its tables are finished, and may be the same bytes as before."""
+    classes = [dict(entry) for entry in TINY["dataset"]["classes"]]
+    classes[0]["name"], classes[1]["name"] = classes[1]["name"], classes[0]["name"]
+    swapped = {"dataset": TINY["dataset"] | {"classes": classes}, "predict": {"input": str(new_chips)}}
+    config = selected.write_config(TINY | swapped, "swapped")
+    uses = {"explain_models", "explain", "export_models", "plan_prediction", "predict_part", "join_predictions"}
+    rules = {"select_models", "select", "export", "predict", *uses}
+    # Only rules that are allowed make files; the tables count as finished.
+    planned = selected.planned(
+        "--configfile", config, "--allowed-rules", *rules, "--", "select", "explain", "export", "predict"
+    )
+    assert set(planned) == rules
+
+
 def test_one_model_can_be_trained_on_all_chips(selected, new_chips, tmp_path):
     project = Project(tmp_path / "project")
     for part in ("results", ".snakemake", "resources"):
