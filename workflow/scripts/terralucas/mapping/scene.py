@@ -23,6 +23,7 @@ from terralucas.data.dataset import DatasetSpec
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
 from terralucas.data.raster_files import files_of_raster
 from terralucas.errors import StudyError
+from terralucas.mapping.band_files import require_one_scene
 from terralucas.predict.bands import find_bands
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, measure_ground
 
@@ -96,9 +97,10 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         pixel_size_m: side of a pixel of the training chips in metres.
 
     Raises:
-        StudyError: a file cannot be read, the files differ in place or size, a band is missing, the coordinates are not
-            metres, or the pixels have another size than those of the training chips.
+        StudyError: a file cannot be read, the files differ in place, size, date or tile, a band is missing, the
+            coordinates are not metres, or the pixels have another size than those of the training chips.
     """
+    require_one_scene(paths)
     with ExitStack() as stack:
         stack.enter_context(Env(**GDAL_OPTIONS))
         sources = [_open(path, stack) for path in paths]
