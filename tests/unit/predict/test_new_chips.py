@@ -260,7 +260,7 @@ def test_pixels_of_another_size_on_the_ground_are_a_problem(tmp_path, reader, cr
         return
     assert read.problem.kind == "pixel_size"
     assert "expected 30 m" in read.problem.problem
-    assert "gdalwarp" in read.problem.remedy and "dataset.pixel_size_m" in read.problem.remedy
+    assert "terralucas.data.rewrite" in read.problem.remedy and "dataset.pixel_size_m" in read.problem.remedy
 
 
 def test_pixels_of_nearly_the_same_size_are_said(tmp_path):

@@ -146,7 +146,7 @@ def _use_directory(source: Source) -> Retrieval:
         raise StudyError(
             f"The directory of chips {root} has a name that is not UTF-8.",
             expected="a path in UTF-8, also where links lead to",
-            remedy="rename the folder, for example with convmv -f latin1 -t utf-8 --notest",
+            remedy="rename the folder in UTF-8",
         )
     size_bytes = sum((root / file).stat().st_size for file in tree.files)
     return Retrieval("directory", str(root), str(root), None, size_bytes, False)

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from terralucas.commands import REWRITE
 from terralucas.data.band_names import find_all_positions, find_contradiction, find_positions
 from terralucas.data.band_order import measure_spectrum, require_order
 from terralucas.data.chip_files import ChipError
@@ -82,7 +83,7 @@ def require_same_order(chips: Sequence[np.ndarray], spec: DatasetSpec, allow: bo
             spectra,
             spec.bands,
             f"the {what}",
-            "write the bands in the order of the study (rio stack --bidx), or give them descriptions that name them "
+            f"write the bands in the order of the study ({REWRITE} --bands), or give them descriptions that name them "
             "(rio edit-info --bidx 1 --description B02 and so on), by which they are found; the files seem to have "
             "{orders}. Set allow_band_order: true (--allow-band-order) if their order is right",
         )
