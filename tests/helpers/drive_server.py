@@ -36,6 +36,7 @@ class Served:
         status: HTTP status of the answer.
         ranges: whether the server honours range requests.
         etag: names the version of the content.
+        checks_version: whether the server honours If-Range.
         cuts: for each transfer in turn, after how many bytes the connection is cut; None or the end: not at all.
         hang: the server never answers.
     """
@@ -48,6 +49,7 @@ class Served:
     status: int = 200
     ranges: bool = True
     etag: str = '"version-1"'
+    checks_version: bool = True
     cuts: list[int | None] = field(default_factory=list)
     hang: bool = False
 
@@ -171,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_file(self, served: Served) -> None:
         total, start = len(served.content), 0
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
-        same_version = self.headers["If-Range"] in (None, served.etag)
+        same_version = not served.checks_version or self.headers["If-Range"] in (None, served.etag)
         if asked and served.ranges and same_version:
             start = int(asked[1])
             if start >= total:

@@ -7,9 +7,12 @@ from terralucas.codebase import PACKAGE, SCRIPTS, Fingerprints, code_of, fingerp
 
 # Run by the Snakefile and by make, not by a rule.
 OUTSIDE_RULES = {
-    *("codebase", "study/job_limits", "study/manual", "study/settings", "study/validation"),
+    *("codebase", "study/dataset_problems", "study/job_limits", "study/manual", "study/settings"),
+    "study/validation",
     # For those who use a finished study, and for `make example`.
     *("training/trained_run", "predict/__main__", "predict/command", "mapping/__main__", "data/example_chips"),
+    # For those who prepare their chips.
+    "data/rewrite",
     # Records of what was read: they change no result, so that no edit of them reruns a study.
     *("contents", "data/chips_root", "study/class_names", "study/head", "study/invalid_chips", "study/source_files"),
 }

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from _job import job
 from terralucas.data.index_file import read_index_table
 from terralucas.data.splits import spatial_blocks
+from terralucas.geography import ground_places
 from terralucas.names import seed_of
 from terralucas.statistics.comparison import Question
 from terralucas.statistics.run_status import read_run_status
@@ -24,15 +26,14 @@ with job(snakemake):
         control = path.parent.relative_to(params.controls).parent.as_posix()
         controls.setdefault(control_as_recipe(control), {})[seed_of(path.parent.name)] = path
     split, groups = params.split, None
+    places = ground_places(index[["easting_m", "northing_m"]].to_numpy())
     if split["block_km"] is not None:
-        easting_m, northing_m = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
-        groups = spatial_blocks(easting_m, northing_m, split["block_km"])
+        groups = spatial_blocks(*places.T, split["block_km"])
     blocks = {}
-    if index[["easting_m", "northing_m"]].notna().all(axis=None):
+    if np.isfinite(places).all():
         # Smaller blocks than those of the split would tear its units apart.
         smallest = split["block_km"] or 0.0
-        easting_m, northing_m = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
-        blocks = {km: spatial_blocks(easting_m, northing_m, km) for km in BLOCKS_KM if km > smallest}
+        blocks = {km: spatial_blocks(*places.T, km) for km in BLOCKS_KM if km > smallest}
     is_holdout = split["strategy"] == "holdout"
     question = Question.from_config(params.report, params.classes, 1 if is_holdout else split["folds"])
     # The order in which threads add up numbers would change the tables.

@@ -8,6 +8,7 @@ from _job import job
 from terralucas.data.index_file import read_index_table
 from terralucas.data.split_files import write_split
 from terralucas.data.splits import make_split, spatial_blocks
+from terralucas.geography import ground_places
 
 with job(snakemake):
     split = snakemake.params.split
@@ -15,7 +16,7 @@ with job(snakemake):
     chips = read_index_table(snakemake.input.chips, columns=columns).to_pydict()
     groups = None
     if split["block_km"] is not None:
-        easting_m, northing_m = (np.array(chips[name], dtype=float) for name in ("easting_m", "northing_m"))
-        groups = spatial_blocks(easting_m, northing_m, split["block_km"])
+        places = np.array([chips["easting_m"], chips["northing_m"]], dtype=float).T
+        groups = spatial_blocks(*ground_places(places).T, split["block_km"])
     parts = make_split(np.array(chips["label"]), groups, split, int(snakemake.wildcards.seed), snakemake.params.classes)
     write_split(Path(snakemake.output[0]), chips["point_id"], parts)

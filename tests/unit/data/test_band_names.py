@@ -1,10 +1,12 @@
-"""Descriptions of bands, against the user guides of Sentinel-2, HLS and Landsat and STAC's common names."""
+"""Descriptions of bands, against the user guides of Sentinel-2, HLS, Landsat and MODIS and STAC's common names."""
 
 import itertools
 
 import pytest
 
-from terralucas.data.band_names import find_contradiction, find_positions
+from terralucas.data.band_names import find_all_positions, find_contradiction, find_positions
+from terralucas.data.chip_files import ChipError
+from terralucas.predict.bands import find_bands
 
 RGB = ("RED", "GREEN", "BLUE")
 SIX = ("BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2")
@@ -33,6 +35,10 @@ AGREEING = {
     "positions": (["Band 1", "Band 2", "Band 3"], RGB),
     "positions with names": (["Band 1: Red", "Band 2: Green", "Band 3: Blue"], RGB),
     "numbers after band": (["Band 4", "Band 3", "Band 2"], RGB),
+    "Landsat 5 by its name": ([f"LT05_B{n}" for n in (1, 2, 3, 4, 5, 7)], SIX),
+    "letters": (["R", "G", "B"], RGB),
+    "letters and words": (["b", "g", "r", "NIR", "S1", "S2"], SIX),
+    "a place is no band": ([f"Casa_Verde_B0{n}" for n in (4, 3, 2)], RGB),
     "not recognised": (["lyr.1", "mean", "2018-07-01"], RGB),
     "wavelengths": ([f"{n} nm" for n in (443, 490, 560, 665, 705, 740, 783, 842, 865, 945, 1610, 2190)], ALL),
     "wavelengths of Sentinel-2A": (
@@ -72,6 +78,15 @@ def test_descriptions_that_agree(case):
         (["482 nm", "561 nm", "655 nm"], RGB, "482 nm, 561 nm, 655 nm (BLUE, GREEN, RED); expected RED, GREEN, BLUE"),
         (["665 nm", "560 nm", "1375 nm"], RGB, "no band of TerraMind"),
         (["490 nm", "560 nm", "665 nm", "842 nm", "1610 nm", "2190 nm"], SIX, "NIR_BROAD"),
+        (["B", "G", "R"], RGB, "B, G, R (BLUE, GREEN, RED); expected RED, GREEN, BLUE"),
+        (["blau", "Grün", "rot"], RGB, "(BLUE, GREEN, RED)"),
+        (["bleu", "vert", "rouge"], RGB, "(BLUE, GREEN, RED)"),
+        (["blu", "verde", "rosso"], RGB, "(BLUE, GREEN, RED)"),
+        (["azul", "verde", "rojo"], RGB, "(BLUE, GREEN, RED)"),
+        (["S2B2", "S2B3", "S2B4"], RGB, "(BLUE, GREEN, RED)"),
+        (["LC08_B1", "LC08_B2", "LC08_B3"], ALL[1:4], "(COASTAL_AEROSOL, BLUE, GREEN)"),
+        (["SR_B4", "SR_B3", "ST_B6"], RGB, "no band of TerraMind"),
+        (["sur_refl_b01", "sur_refl_b02", "sur_refl_b03"], RGB, "(RED, NIR_BROAD or NIR_NARROW, BLUE)"),
         (["SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"], (*RGB, *SIX[3:]), "(BLUE, GREEN, RED, NIR_BROAD or"),
     ],
 )
@@ -104,3 +119,40 @@ def test_any_two_bands_that_change_places_are_found():
 )
 def test_bands_are_found_where_each_is_named_once(descriptions, bands, expected):
     assert find_positions(descriptions, bands) == expected
+
+
+LANDSAT_5 = ("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "ST_B6", "SR_B7")
+LANDSAT_8 = ("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7", "ST_B10", "SR_QA_AEROSOL", "QA_PIXEL")
+HLS_NAME = "HLS.L30.T32TQM.2020001T100319.v2.0"
+HLS_30_M = tuple(f"{HLS_NAME}.B{number:02d}" for number in (1, 2, 3, 4, 5, 6, 7, 9, 10, 11))
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "expected"),
+    [
+        pytest.param(LANDSAT_5, (0, 1, 2, 3, 4, 6), id="Landsat 5 with its thermal band"),
+        pytest.param(
+            tuple(f"LT05_L2SP_193029_20100701_20200823_02_T1_{name}" for name in LANDSAT_5),
+            (0, 1, 2, 3, 4, 6),
+            id="LT05",
+        ),
+        pytest.param(tuple(f"LE07_B{number}" for number in range(1, 9)), (0, 1, 2, 3, 4, 6), id="LE07"),
+        pytest.param(LANDSAT_8, (1, 2, 3, 4, 5, 6), id="Landsat 8 with its thermal band"),
+        pytest.param(tuple(f"LC09_B{number}" for number in range(1, 12)), (1, 2, 3, 4, 5, 6), id="LC09"),
+        pytest.param(HLS_30_M, (1, 2, 3, 4, 5, 6), id="HLS of Landsat by its name"),
+        pytest.param(tuple(f"sur_refl_b0{number}" for number in range(1, 8)), (2, 3, 0, 1, 5, 6), id="MODIS"),
+    ],
+)
+def test_numbers_mean_what_the_satellite_counts(descriptions, expected):
+    assert find_all_positions(descriptions, SIX) == [expected]
+    assert find_positions(descriptions, SIX) == expected
+
+
+def test_numbers_of_landsat_that_mean_other_bands_before_landsat_8_are_not_taken_for_one_of_them():
+    four = LANDSAT_5[:4]
+    assert find_all_positions(four, SIX[:3]) == [(1, 2, 3), (0, 1, 2)]
+    assert find_positions(four, SIX[:3]) is None
+    # Only one of them has a near infrared among these.
+    assert find_all_positions(four, SIX[:4]) == [(0, 1, 2, 3)]
+    with pytest.raises(ChipError, match=r"BLUE in SR_B2, .* or BLUE in SR_B1, .*; expected .*LT05_SR_B1"):
+        find_bands(four, SIX[:3], True)

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import random
+import tarfile
 import threading
 import zipfile
 from pathlib import Path
@@ -259,6 +260,32 @@ def test_download_that_cannot_go_on_is_started_anew(server, folder, caplog, chan
     assert retrieval.sha256 == hashlib.sha256(served.content).hexdigest()
     assert "started again" in caplog.text
     assert parts_in(folder) == []
+
+
+def plain_tar(letter: bytes) -> bytes:
+    """A .tar without compression, whose middle can be replaced unnoticed."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for number in range(20):
+            member = tarfile.TarInfo(f"chips/{number:02d}.bin")
+            member.size = 50_000
+            archive.addfile(member, io.BytesIO(letter * member.size))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("checks_version", [True, False])
+def test_a_file_that_changed_on_the_server_is_no_mixture_of_both(server, folder, caplog, checks_version):
+    """Of the same size, and without compression, so that nothing else would notice."""
+    served = server.serve("chips.tar", plain_tar(b"A"), cuts=[600_000], checks_version=checks_version)
+    source = url_source(server, "chips.tar")
+    error_of([source], folder)
+    assert parts_in(folder)[0].stat().st_size > 0
+    served.content, served.etag = plain_tar(b"B"), '"version-2"'
+    retrieval = retrieve([source], folder, simulate=no_simulation)
+    assert retrieval.sha256 == hashlib.sha256(served.content).hexdigest()
+    assert {content for name, content in tree_of(retrieval.root).items() if name.endswith(".bin")} == {b"B" * 50_000}
+    assert "has changed on the server, so that its download is started again" in caplog.text
+    assert len(downloads_in(folder)) == 1
 
 
 @pytest.mark.parametrize("sha256", [None, SHA256], ids=["without-checksum", "with-checksum"])

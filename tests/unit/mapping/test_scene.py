@@ -111,7 +111,7 @@ def test_a_scene_in_the_wrong_place_or_size_is_an_error_with_a_remedy(tmp_path, 
     path = write_scene(tmp_path / "a.tif", values, **options)
     with pytest.raises(StudyError, match="(?s)" + words) as error:
         read(path)
-    assert "gdalwarp" in error.value.remedy
+    assert "terralucas.data.rewrite scene.tif utm.tif --crs EPSG:326xx --pixel-m 10" in error.value.remedy
 
 
 def test_a_projection_of_the_continent_has_the_right_size(tmp_path, values):

@@ -68,6 +68,27 @@ def test_a_folder_an_archive_a_table_and_a_file_name_the_same_chips(tmp_path):
     assert find_new_chips(tmp_path / "in/a/1.tif", tmp_path / "x") == [NewChip("1", of_folder[0].path)]
 
 
+def test_a_table_whose_paths_are_wrong_says_that_they_are_relative_to_the_table(tmp_path):
+    write_tif(tmp_path / "chips/a.tif", pixels(0))
+    table = tmp_path / "tables" / "t.csv"
+    table.parent.mkdir()
+    table.write_text("path\nchips/a.tif\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="None of the 1 chips in the table") as error:
+        find_new_chips(table, tmp_path / "x")
+    assert error.value.found == f"no file {table.parent / 'chips/a.tif'}"
+    assert error.value.expected == f"whole paths, or paths relative to the folder of the table, {table.parent}"
+    table.write_text("path\n../chips/a.tif\ngone.tif\n", encoding="utf-8")
+    assert len(find_new_chips(table, tmp_path / "x")) == 2, "one that is away is told with its id"
+
+
+@pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_table_without_commas_is_told(tmp_path, mark, name):
+    (tmp_path / "t.csv").write_text(f"id{mark}path\none{mark}a.tif\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="are not separated by commas") as error:
+        find_new_chips(tmp_path / "t.csv", tmp_path / "x")
+    assert error.value.found.startswith(f"{name} in the header")
+
+
 def test_another_archive_of_the_same_name_is_unpacked_again(tmp_path):
     for number in (1, 2):
         write_tif(tmp_path / f"{number}.tif", pixels(number))
@@ -260,7 +281,7 @@ def test_pixels_of_another_size_on_the_ground_are_a_problem(tmp_path, reader, cr
         return
     assert read.problem.kind == "pixel_size"
     assert "expected 30 m" in read.problem.problem
-    assert "gdalwarp" in read.problem.remedy and "dataset.pixel_size_m" in read.problem.remedy
+    assert "terralucas.data.rewrite" in read.problem.remedy and "dataset.pixel_size_m" in read.problem.remedy
 
 
 def test_pixels_of_nearly_the_same_size_are_said(tmp_path):

@@ -483,3 +483,78 @@ def test_a_contrast_in_both_directions_is_refused():
     back = {"factor": "loss", "a": "weighted_ce", "b": "weighted_focal"}
     with pytest.raises(StudyError, match="which are one test"):
         resolve(changed("report.contrasts", [forth, back]))
+
+
+FOREST = {"code": "forest", "name": "Forest"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "words"),
+    [
+        ("dataset.sources.0.path", "~nobody_x/a", "dataset.sources[0].path is '~nobody_x/a'; this machine has no user"),
+        ("dataset.sources.0.path", "/a\0b", r"dataset.sources[0].path is '/a\x00b'; it must not contain"),
+        ("backbones.tiny.weights", {"source": "file", "path": "~nobody_x/a.pt"}, "backbones.tiny.weights.path is"),
+        (
+            "dataset.sources",
+            [{"type": "url", "url": "http://[::1/x.zip"}],
+            "dataset.sources[0].url is no valid address",
+        ),
+        ("dataset.sources", [{"type": "url", "url": "http://host:99999/x.zip"}], "url is no valid address"),
+        ("dataset.layout.crs", "foo", "dataset.layout.crs is 'foo', which is unknown; it must be"),
+        # A vertical one, and one of positions from the centre of the Earth.
+        ("dataset.layout.crs", "EPSG:5703", "which has no longitude and latitude"),
+        ("dataset.layout.crs", "EPSG:4978", "which has no longitude and latitude"),
+        ("dataset.layout.y_column", "lon", "x_column and y_column are the same column, 'lon'"),
+        ("dataset.chip_size_px", 17, "dataset.chip_size_px is 17; it must be a multiple of 16 px"),
+        (
+            "dataset.classes",
+            [FOREST, {"code": "1", "name": "A"}, {"code": "1.0", "name": "B"}],
+            "the code '1' is given twice ('1' and '1.0' are read as one)",
+        ),
+        (
+            "dataset.classes",
+            [FOREST, {"code": "é", "name": "A"}, {"code": "e\u0301", "name": "B"}],
+            r"the code 'é' is given twice ('\xe9' and 'e\u0301' are read as one)",
+        ),
+        (
+            "dataset.classes",
+            [FOREST, {"code": "a ", "name": "A"}, {"code": "b", "name": "a"}],
+            "dataset.classes: 'a' is the code of one class and the name of another ('a ' and 'a' are read as one)",
+        ),
+        ("dataset.classes", [FOREST, {"code": " ", "name": "A"}], "dataset.classes[1].code is blank"),
+        ("study", "a\u00a0b", r'study is "a\u00a0b"; it must match'),
+        ("study", "a\u200bb", r'study is "a\u200bb"; it must match'),
+        ("predict.name", "a/b", 'predict.name is "a/b"; allowed: null or string (at most 60 characters, regular'),
+        ("map.input", [], "map.input is []; allowed: null or string or array (at least 1 item(s), each once)"),
+        ("decoders.mlp.hidden", 0, 'is 0; allowed: integer (at least 1, at most 65536) or "embedding" or null'),
+    ],
+)
+def test_values_that_no_job_could_use_are_told_at_the_start(keys, value, words):
+    with pytest.raises(StudyError) as error:
+        resolve(changed(keys, value, base="example"))
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        ("dataset.classes", [FOREST, {"code": "water", "name": "Water"}]),
+        ("dataset.bands", ["BLUE", "GREEN", "RED", "NIR_BROAD", "SWIR_1", "SWIR_2"]),
+        ("dataset.unit", "dn"),
+        ("dataset.chip_size_px", 32),
+    ],
+)
+def test_simulated_chips_are_described_as_they_are(keys, value):
+    with pytest.raises(StudyError, match=rf"{keys} does not fit dataset\.sources\[0\]: simulated chips have "):
+        resolve(changed(keys, value))
+
+
+def test_common_values_of_the_dataset_are_allowed():
+    for keys, value in (
+        ("dataset.layout.crs", "EPSG:32632"),
+        ("dataset.layout.crs", "EPSG:4258"),
+        ("dataset.sources.0.path", "~/chips"),
+        ("dataset.sources", [{"type": "url", "url": "https://user:pass@[::1]:8080/x.zip?y=1"}]),
+        ("study", "my study ä"),
+    ):
+        resolve(changed(keys, value, base="example"))

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pandas as pd
 import pytest
+from pyproj import Transformer
 
 from helpers.predicted import PRIOR, study
 from terralucas.data.lucas import italy_grid_points
@@ -96,6 +97,14 @@ def test_chips_outside_italy_are_drawn_without_its_outline(drawn, tmp_path):
     for path, drawn_there in ((drawn["map"], True), (outside, False)):
         assert ("Natural Earth" in words(path)) == drawn_there
         assert ("fill: #f4f4f4" in path.read_text(encoding="utf-8")) == drawn_there
+
+
+def test_a_map_far_from_europe_is_centred_on_its_points(tmp_path):
+    """In EPSG:3035, a square in New Zealand would be a strip, 58 times longer than wide."""
+    to_places = Transformer.from_crs(32760, 3035, always_xy=True)
+    square = np.random.default_rng(0).uniform(0, 100e3, size=(100, 2)) + np.array([400e3, 5_400e3])
+    far = np.stack(to_places.transform(*square.T), axis=1)
+    assert "Lambert azimuthal equal-area, centred on the points" in words(draw_all(tmp_path, places=far)["map"])
 
 
 def test_chips_without_places_have_neither_distances_nor_a_map(tmp_path):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from unicodedata import combining, normalize
 
 Bands = frozenset[str]
 
@@ -33,8 +35,33 @@ _WORDS: dict[str, Bands] = {
     }.items()
     for word in words.split()
 } | {"nir": _NIR, "nir08": _NIR, "nearinfrared": _NIR, "rededge": _RED_EDGE, "swir": _SWIR, "shortwaveinfrared": _SWIR}
-_OTHER_LAYERS = "cirrus pan panchromatic thermal lwir tir alpha scl qa qa60 fmask cloud ndvi ndwi evi vv vh hh hv"
+_OTHER_LAYERS = (
+    "cirrus pan panchromatic thermal lwir tir alpha scl qa qa60 qaaerosol fmask cloud ndvi ndwi evi vv vh hh hv"
+)
 _WORDS |= dict.fromkeys(_OTHER_LAYERS.split(), frozenset[str]())
+# Words of German, French, Italian and Spanish without accents. They may belong to a place in the name of a file, such
+# as Casa Verde, so that a number of a band counts more.
+_FOREIGN_WORDS: dict[str, Bands] = {
+    word: allowed
+    for allowed, words in (
+        (frozenset({"BLUE"}), "blau bleu blu azzurro azul"),
+        (frozenset({"GREEN"}), "grun gruen vert verde"),
+        (frozenset({"RED"}), "rot rouge rosso rojo"),
+        (_RED_EDGE, "rotekante bordrouge bordorosso borderojo"),
+        (_NIR, "nahinfrarot nahesinfrarot pir procheinfrarouge vicinoinfrarosso infrarossovicino infrarrojocercano"),
+        (_SWIR, "kurzwelligesinfrarot infrarougecourt infrarossoacortoonda infrarrojodeondacorta"),
+    )
+    for word in words.split()
+}
+# Single letters count only if all descriptions of a file are such letters, or other words for bands.
+_LETTERS: dict[str, Bands] = {
+    "r": frozenset({"RED"}),
+    "g": frozenset({"GREEN"}),
+    "b": frozenset({"BLUE"}),
+    "n": _NIR,
+    "s1": frozenset({"SWIR_1"}),
+    "s2": frozenset({"SWIR_2"}),
+}
 # What numbers mean. Sentinel-2 comes first, because HLS of Sentinel-2 has its numbers too.
 SENTINEL_2 = {
     "1": "COASTAL_AEROSOL",
@@ -52,8 +79,10 @@ SENTINEL_2 = {
     "12": "SWIR_2",
 }
 _LANDSAT_8 = ["COASTAL_AEROSOL", "BLUE", "GREEN", "RED", "NIR", "SWIR_1", "SWIR_2", None, None, None, None]
-_LANDSAT_5 = ["BLUE", "GREEN", "RED", "NIR", "SWIR_1", None, "SWIR_2"]
-
+# Landsat 4, 5 and 7: band 6 is thermal, 8 panchromatic.
+_LANDSAT_5 = ["BLUE", "GREEN", "RED", "NIR", "SWIR_1", None, "SWIR_2", None]
+# MODIS: band 5 (1240 nm) is like no band of Sentinel-2.
+_MODIS = ["RED", "NIR", "BLUE", "GREEN", None, "SWIR_1", "SWIR_2"]
 
 # Central wavelengths of Sentinel-2 in nm, nominal and, if they differ by some nm, those of Sentinel-2A; 1375 is cirrus,
 # and 655 the red of Landsat 8, whose other bands are within the tolerance of those of Sentinel-2.
@@ -91,15 +120,28 @@ def _allow(band: str | None) -> Bands:
     return _NIR if band == "NIR" else frozenset() if band is None else frozenset({band})
 
 
-# Readings of numbers: B2, B02, band 2; and SR_B2, as only products of Landsat have it.
-_NUMBERS: tuple[Mapping[str, Bands], ...] = (
-    {number: _allow(band) for number, band in SENTINEL_2.items()},
-    {str(number): _allow(band) for number, band in enumerate(_LANDSAT_8, 1)},
+Numbers = Mapping[str, Bands]
+
+
+def _count_from_1(bands: Sequence[str | None]) -> Numbers:
+    return {str(number): _allow(band) for number, band in enumerate(bands, 1)}
+
+
+_OF_SENTINEL_2: Numbers = {number: _allow(band) for number, band in SENTINEL_2.items()}
+_OF_LANDSAT_8, _OF_LANDSAT_5, _OF_MODIS = map(_count_from_1, (_LANDSAT_8, _LANDSAT_5, _MODIS))
+# What the names of products say of their satellite, and so of their numbers.
+_SATELLITES: tuple[tuple[re.Pattern[str], Numbers], ...] = tuple(
+    (re.compile(rf"(?<![a-z0-9])(?:{names})", re.IGNORECASE), numbers)
+    for names, numbers in (
+        (r"L[TM]0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d)", _OF_LANDSAT_5),
+        (r"L[CO]0?[89](?=_|\d{13})|landsat[ _-]?[89](?!\d)|HLS[._]L30", _OF_LANDSAT_8),
+        (r"S2[ABC](?=_)|sentinel[ _-]?2|HLS[._]S30", _OF_SENTINEL_2),
+    )
 )
-_LANDSAT_NUMBERS: tuple[Mapping[str, Bands], ...] = (
-    _NUMBERS[1],
-    {str(number): _allow(band) for number, band in enumerate(_LANDSAT_5, 1)},
-)
+# A band's number: B2, B02, band 2; S2B2; SR_B2 and ST_B6, as only products of Landsat have them; those of MODIS.
+_BAND_NUMBER = re.compile(r"(?P<kind>b|band|srb|stb|surreflb|nadirreflectanceband)0?(?P<number>[0-9]{1,2}|8a)")
+_BAND_NUMBER_OF_SENTINEL_2 = re.compile(r"s2[abc]?(?P<kind>b)0?(?P<number>[0-9]{1,2}|8a)")
+_MODIS_KINDS = ("surreflb", "nadirreflectanceband")
 _LONGEST_WORD = 4
 
 
@@ -107,12 +149,14 @@ _LONGEST_WORD = 4
 def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> str | None:
     """Compare the descriptions of bands in a file with the configured bands.
 
-    Only descriptions that are recognised count: numbers of Sentinel-2, HLS and Landsat (B02, B8A, SR_B4, band 3),
-    common names (blue, nir08, SWIR 1), the names of `dataset.bands`, and wavelengths within 10 nm of a central one of
-    Sentinel-2 (665 nm, 0.665 µm; 665 alone if all descriptions are such numbers), also within longer texts. Numbers of
-    bands have one meaning in all bands of a file; a file contradicts if it does with each meaning that its numbers can
-    have. A word counts more than a number. `Band 1`, `Band 2`, ... in the order of the bands are positions and not
-    names.
+    Only descriptions that are recognised count: numbers of Sentinel-2, HLS, Landsat and MODIS (B02, B8A, SR_B4, band 3,
+    sur_refl_b01), common names (blue, nir08, SWIR 1; also in German, French, Italian and Spanish), letters (R, G, B, N)
+    if all descriptions are letters or names, the names of `dataset.bands`, and wavelengths within 10 nm of a central
+    one of Sentinel-2 (665 nm, 0.665 µm; 665 alone if all descriptions are such numbers), also within longer texts.
+
+    Numbers of bands have one meaning in all bands of a file: that of the satellite whose name is there (LT05, LC08,
+    S2A), or else any of those that they can have, and the file contradicts if it does with each of these. A word counts
+    more than a number. `Band 1`, `Band 2`, ... in the order of the bands are positions and not names.
 
     Args:
         descriptions: description of each band in the file; None without one.
@@ -121,7 +165,7 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
     Returns:
         What the file says and what was expected, for a message; None if nothing contradicts.
     """
-    readings = _read(descriptions)
+    readings, _ = _read(descriptions)
     if any(_agrees(reading, bands) for reading in readings):
         return None
     named = [text or "nothing" for text in descriptions]
@@ -132,45 +176,106 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
 def find_positions(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> tuple[int, ...] | None:
     """Return where bands are in a file, by the descriptions of its bands.
 
-    Numbers that can be of Sentinel-2 or of Landsat are those of Sentinel-2: B5 is a red edge and no near infrared.
+    Numbers that can be of Sentinel-2 or of Landsat are those of Sentinel-2, unless the name of a satellite says
+    otherwise: B5 is a red edge and no near infrared.
 
     Args:
         descriptions: description of each band in the file; None without one.
         bands: names of the bands to find.
 
     Returns:
-        Position of each band, counted from 0; None unless the descriptions name each band exactly once.
+        Position of each band, counted from 0; None unless the descriptions name each band exactly once, in one way.
     """
-    reading = _read(descriptions)[0]
+    found = find_all_positions(descriptions, bands)
+    return found[0] if len(found) == 1 else None
+
+
+def find_all_positions(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> list[tuple[int, ...]]:
+    """Return where bands may be in a file: one answer for each meaning of its numbers that names each band once.
+
+    There are several only for SR_B1, SR_B2, ... of Landsat, which counts its bands otherwise since Landsat 8.
+    """
+    readings, may_be_any = _read(descriptions)
+    found = [_find(reading, bands) for reading in (readings if may_be_any else readings[:1])]
+    return list(dict.fromkeys(positions for positions in found if positions is not None))
+
+
+def _find(reading: Sequence[Bands | None], bands: Sequence[str]) -> tuple[int, ...] | None:
     places = [[place for place, allowed in enumerate(reading) if allowed and band in allowed] for band in bands]
     if all(len(place) == 1 for place in places) and len({place[0] for place in places}) == len(bands):
         return tuple(place[0] for place in places)
     return None
 
 
-def _read(descriptions: tuple[str | None, ...]) -> list[list[Bands | None]]:
-    """Return what each description allows, once for each meaning that the numbers of bands can have."""
+@dataclass(frozen=True)
+class _Described:
+    """What a description says.
+
+    Attributes:
+        word: bands that its words allow; None if nothing in it is such a word.
+        foreign: the same of words of other languages.
+        kind: what stands before the number of a band; empty without a number.
+        number: the number of a band.
+        numbers: what numbers mean by the name of the satellite; None without it.
+    """
+
+    word: Bands | None
+    foreign: Bands | None
+    kind: str
+    number: str
+    numbers: Numbers | None
+
+    def means(self, numbers: Numbers) -> Bands | None:
+        """Return the bands that the description allows, if numbers have this meaning; None if it says nothing."""
+        number = None
+        if self.kind == "stb":
+            number = frozenset[str]()
+        elif self.kind:
+            number = (_OF_MODIS if self.kind in _MODIS_KINDS else self.numbers or numbers).get(self.number)
+        word = self.foreign if self.word is None and number is None else self.word
+        if word is None or number is None:
+            return number if word is None else word
+        return word & number or word
+
+    def can_be(self, numbers: Numbers) -> bool:
+        """Return whether a number of the description can have this meaning: SR_B6 cannot be thermal."""
+        if not self.kind or self.kind in _MODIS_KINDS:
+            return True
+        meaning = (self.numbers or numbers).get(self.number)
+        if meaning is None:
+            return False
+        return bool(meaning) if self.kind == "srb" else not meaning if self.kind == "stb" else True
+
+
+def _read(descriptions: tuple[str | None, ...]) -> tuple[list[list[Bands | None]], bool]:
+    """Return what each description allows, once for each meaning that the numbers of bands can have.
+
+    The second value tells whether any of these meanings may be right; otherwise the first one is.
+    """
     texts = [text or "" for text in descriptions]
-    if bare := _read_bare_wavelengths(texts):
-        texts = bare
+    texts = _read_bare_wavelengths(texts) or texts
+    if letters := _read_letters(texts):
+        return [letters], False
     parsed = [_parse(text) for text in texts]
-    if all(number == str(position) and kind == "band" for position, (_, kind, number) in enumerate(parsed, 1)):
-        parsed = [(word, "", "") for word, _, _ in parsed]
-    kinds = {kind for _, kind, _ in parsed}
-    readings = []
-    for numbers in _LANDSAT_NUMBERS if "srb" in kinds else _NUMBERS:
-        if all(number in numbers for _, kind, number in parsed if kind):
-            readings.append([_meaning(word, numbers.get(number)) for word, _, number in parsed])
-    if not readings:
-        readings = [[word for word, _, _ in parsed]]
-    return readings
+    if all(each.number == str(position) and each.kind == "band" for position, each in enumerate(parsed, 1)):
+        parsed = [replace(each, kind="", number="") for each in parsed]
+    named = [each.numbers for each in parsed if each.numbers is not None]
+    is_landsat = any(each.kind in ("srb", "stb") for each in parsed)
+    if named and all(numbers is named[0] for numbers in named):
+        meanings = [named[0]]
+    else:
+        meanings = [_OF_LANDSAT_8, _OF_LANDSAT_5] if is_landsat else [_OF_SENTINEL_2, _OF_LANDSAT_8]
+    possible = [numbers for numbers in meanings if all(each.can_be(numbers) for each in parsed)]
+    if not possible and is_landsat:
+        # Some programs write SR_B8A.
+        possible = [_OF_SENTINEL_2]
+    return [[each.means(numbers) for each in parsed] for numbers in possible or [{}]], is_landsat
 
 
-def _parse(text: str) -> tuple[Bands | None, str, str]:
-    """Return what the words of a description allow (None if nothing), and the kind and text of its band number."""
-    word = _read_wavelength(text)
-    text = _WAVELENGTH.sub(" ", text)
-    tokens = re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text).lower())
+def _parse(text: str) -> _Described:
+    satellites = [numbers for pattern, numbers in _SATELLITES if pattern.search(text)]
+    word, foreign = _read_wavelength(text), None
+    tokens = _tokens(_WAVELENGTH.sub(" ", text))
     kind = number = ""
     start = 0
     while start < len(tokens):
@@ -181,11 +286,34 @@ def _parse(text: str) -> tuple[Bands | None, str, str]:
                 found = _WORDS[joined]
                 word = found if word is None else (word & found) or (word | found)
                 break
-            if match := re.fullmatch(r"(b|band|srb)0?([0-9]{1,2}|8a)", joined):
-                kind, number = match[1], match[2]
+            if joined in _FOREIGN_WORDS:
+                found = _FOREIGN_WORDS[joined]
+                foreign = found if foreign is None else (foreign & found) or (foreign | found)
+                break
+            match = _BAND_NUMBER.fullmatch(joined)
+            if length == 1 and not match:
+                match = _BAND_NUMBER_OF_SENTINEL_2.fullmatch(joined)
+            if match:
+                kind, number = match["kind"], match["number"]
                 break
         start += length
-    return word, kind, number
+    return _Described(word, foreign, kind, number, satellites[0] if len(satellites) == 1 else None)
+
+
+def _tokens(text: str) -> list[str]:
+    """Return the words of a text in small letters without accents, also where a capital letter begins a word."""
+    plain = "".join(letter for letter in normalize("NFKD", text) if not combining(letter))
+    return re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).lower())
+
+
+def _read_letters(texts: Sequence[str]) -> list[Bands | None]:
+    """Return what descriptions such as R, G, B, NIR allow, if all that are given are letters or words for bands."""
+    words = _LETTERS | _FOREIGN_WORDS | _WORDS
+    plain = ["".join(_tokens(text)) for text in texts]
+    given = [text for text in plain if text]
+    if len(set(given) & _LETTERS.keys()) < 2 or not all(text in words for text in given):
+        return []
+    return [words[text] if text else None for text in plain]
 
 
 def _read_wavelength(text: str) -> Bands | None:
@@ -219,13 +347,6 @@ def _band_at(wavelength_nm: float) -> Bands | None:
         if abs(wavelength_nm - centre) <= _TOLERANCE_NM + 1e-6:
             return _allow(band)
     return None
-
-
-def _meaning(word: Bands | None, number: Bands | None) -> Bands | None:
-    """Return the bands that a description allows by its words and its number."""
-    if word is None or number is None:
-        return number if word is None else word
-    return word & number or word
 
 
 def _agrees(reading: Sequence[Bands | None], bands: Sequence[str]) -> bool:

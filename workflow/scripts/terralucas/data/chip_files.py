@@ -21,6 +21,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
 
+from terralucas.commands import REWRITE
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_json
@@ -63,7 +64,7 @@ REMEDIES = {
     "not_a_lucas_id": "name the chips by their LUCAS Point_ID, or set dataset.point_ids: none",
     "bad_coordinates": "check x_column (longitude, easting), y_column (latitude, northing) and crs of dataset.layout",
     "not_a_file": "restore what the link leads to, or remove the entry",
-    "bad_name": "rename the file or folder in UTF-8, for example with convmv -f latin1 -t utf-8 --notest -r",
+    "bad_name": "rename the file or folder in UTF-8",
     "unreadable": "fetch and unpack the data again; files may be truncated",
     "pages": "write one image with all bands per file; a file with several pages has several images",
     "band_count": "check dataset.bands: one name per band, in the order on disk",
@@ -71,15 +72,16 @@ REMEDIES = {
     "if the descriptions in the files are wrong",
     "dtype": "write all chips as real numbers of one type that can hold dataset.unit (float32, uint16, ...), or set "
     "dataset.checks.allow_mixed_dtypes: true if the types differ on purpose",
-    "scale_tags": "check dataset.unit, or correct the tags (gdal_edit.py -scale 1 -offset 0 removes them)",
+    "scale_tags": "check dataset.unit, or correct the tags ("
+    f"{REWRITE} chips corrected --without-scale leaves them out)",
     "size": "check dataset.chip_size_px, and cut all chips to one square size that is a multiple of the patch size",
     "pixel_size": "set dataset.pixel_size_m to the size of the pixels, resample the chips to one size, or correct the "
-    "georeference of the files (gdal_edit.py -unsetgt removes it)",
+    "georeference of the files (rio edit-info --transform '[1,0,0,0,1,0]' chip.tif removes it)",
     "missing_values": "check dataset.nodata, and that the chips were exported with data in every band, or raise "
     "dataset.checks.max_nodata_fraction",
     "fill": "set dataset.nodata to this value if it means missing data, or raise dataset.checks.max_fill_fraction",
     "impossible_values": "set dataset.nodata to this value, or write it into the files as their nodata value "
-    "(gdal_edit.py -a_nodata) where dataset.nodata has another one",
+    "(rio edit-info --nodata) where dataset.nodata has another one",
     "value_range": "check dataset.unit and dataset.nodata",
     "brightness": "export the chip again in dataset.unit, or lower dataset.checks.min_chip_brightness",
     "constant": "export the chip again, set dataset.nodata if its only value means missing data, or set "

@@ -7,6 +7,7 @@ from pathlib import Path
 from terralucas.errors import StudyError
 
 CHIP_TABLE_SUFFIXES = (".csv", ".parquet")
+_WRONG_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def read_chip_table(table: Path) -> list[tuple[str, Path]]:
@@ -30,6 +31,14 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
             expected="a CSV table in UTF-8, or a Parquet table, with a column path",
             remedy="save the table again in this format",
         ) from None
+    separators = [name for mark, name in _WRONG_SEPARATORS.items() if any(mark in str(name) for name in rows.columns)]
+    if "path" not in rows and separators:
+        raise StudyError(
+            f"The columns of the table of chips {table} are not separated by commas.",
+            found=f"{' and '.join(separators)} in the header {', '.join(map(str, rows.columns))!r}",
+            expected="a CSV table whose columns are separated by commas",
+            remedy="save the table with commas (in a spreadsheet: CSV UTF-8, comma delimited)",
+        )
     if "path" not in rows or rows.empty:
         raise StudyError(
             f"The table of chips {table} names no paths.",
@@ -50,3 +59,20 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
         )
     base = table.resolve().parent
     return [(str(name), base / str(path)) for name, path in zip(ids, rows["path"], strict=True)]
+
+
+def find_chips_of_table(table: Path) -> list[tuple[str, Path]]:
+    """Return id and path of each chip in a table as `read_chip_table`, and require that some of them are there.
+
+    Raises:
+        StudyError: the table is wrong, or none of its chips is at its path.
+    """
+    chips = read_chip_table(table)
+    if not any(path.is_file() for _, path in chips):
+        raise StudyError(
+            f"None of the {len(chips)} chips in the table {table} is at its path.",
+            found=f"no file {chips[0][1]}",
+            expected=f"whole paths, or paths relative to the folder of the table, {table.resolve().parent}",
+            remedy="correct the column path, or move the table",
+        )
+    return chips

@@ -211,7 +211,7 @@ def _no_chips_error(root: Path, tree: Tree, spec: DatasetSpec) -> StudyError:
     if images:
         remedy = (
             f"convert the chips from {', '.join(images)} to GeoTIFF, all bands of a chip in one file in the order of "
-            "dataset.bands (gdal_translate, or rasterio for arrays)"
+            "dataset.bands (rio convert, or rasterio for arrays)"
         )
     elif _ARCHIVES & counts.keys():
         remedy = "name the archive itself as a source (type: archive), or unpack it"

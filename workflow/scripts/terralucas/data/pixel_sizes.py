@@ -76,7 +76,7 @@ def refuse_pixel_size(record: Mapping[str, float], expected_m: float) -> NoRetur
         found=f"{_range_m(record)} by the georeference of {record['chips']} chips",
         expected=f"{expected_m:g} m (dataset.pixel_size_m), at most {MAX_PIXEL_RATIO:g} times more or less",
         remedy=f"set dataset.pixel_size_m: {record['nominal_m']:.3g}, or correct the georeference of the files "
-        "(gdal_edit.py -unsetgt removes it)",
+        "(rio edit-info --transform '[1,0,0,0,1,0]' chip.tif removes it)",
     )
 
 

@@ -21,6 +21,7 @@ import requests
 from tqdm import tqdm
 
 from terralucas.data.archives import ARCHIVE_KINDS, LocalError, require_archive, unpack
+from terralucas.data.download_versions import AnotherVersionError, version_file, watch_version
 from terralucas.data.folders import list_files, walk
 from terralucas.disk import locked
 from terralucas.errors import StudyError, printable
@@ -145,7 +146,7 @@ def _use_directory(source: Source) -> Retrieval:
         raise StudyError(
             f"The directory of chips {root} has a name that is not UTF-8.",
             expected="a path in UTF-8, also where links lead to",
-            remedy="rename the folder, for example with convmv -f latin1 -t utf-8 --notest",
+            remedy="rename the folder in UTF-8",
         )
     size_bytes = sum((root / file).stat().st_size for file in tree.files)
     return Retrieval("directory", str(root), str(root), None, size_bytes, False)
@@ -238,8 +239,14 @@ def _ensure_downloaded(source: Source, archive: Path) -> bool:
         kept_bytes = part.stat().st_size if part else 0
         log.info("Downloading %s to %s, starting at byte %d", _label(source), archive, kept_bytes)
         try:
-            _download(source, archive)
+            with watch_version(archive, kept_bytes):
+                _download(source, archive)
+            version_file(archive).unlink(missing_ok=True)
             return kept_bytes == 0
+        except AnotherVersionError:
+            log.warning("%s has changed on the server, so that its download is started again", _label(source))
+            if part:
+                part.unlink()
         except (gdown.exceptions.DownloadError, requests.exceptions.RequestException) as error:
             # The server refused to resume: the error has no other cause, such as a broken connection.
             refused = type(error) is gdown.exceptions.DownloadError and error.__cause__ is None

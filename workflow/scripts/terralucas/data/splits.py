@@ -24,8 +24,8 @@ def spatial_blocks(easting_m: np.ndarray, northing_m: np.ndarray, block_km: floa
     """Return the block number of each chip; blocks are squares along the axes of the coordinates.
 
     Args:
-        easting_m: (n,) metres, EPSG:3035.
-        northing_m: (n,) metres, EPSG:3035.
+        easting_m: (n,) metres, of `terralucas.geography.ground_places`.
+        northing_m: (n,) metres.
         block_km: side of a block in km.
 
     Returns:

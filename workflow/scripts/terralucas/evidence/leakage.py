@@ -1,9 +1,9 @@
 """Overlap of test chips with training chips, and scores by the distance to the nearest training chip.
 
 A chip is a square around its point. If the square of a test chip overlaps the square of a training chip, the run was
-trained on pixels on which it is tested. Squares are taken to be parallel to the axes of EPSG:3035, the reference system
-of the points. Chips that were cut in another projection are rotated by at most a few degrees, which only matters for
-squares that hardly overlap.
+trained on pixels on which it is tested. Squares are taken to be parallel to the axes of EPSG:3035, or, far
+from Europe, of the projection of `terralucas.geography.ground_places`. Chips that were cut in another projection are
+rotated by at most a few degrees, which only matters for squares that hardly overlap.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def nearest_training(places_m: np.ndarray, parts: np.ndarray, chip_side_m: float
     Validation chips do not count, because no weights were fitted to them.
 
     Args:
-        places_m: (n, 2) easting and northing in metres, EPSG:3035.
+        places_m: (n, 2) metres, of `terralucas.geography.ground_places`.
         parts: (n,) "train", "validation" or "test".
         chip_side_m: side of a chip on the ground in metres.
     """
@@ -74,7 +74,7 @@ def overlap_table(places_m: np.ndarray, parts: Mapping[int, np.ndarray], chip_si
     """Count the test chips that overlap a training chip, with one row for each seed; no rows without coordinates.
 
     Args:
-        places_m: (n, 2) metres, EPSG:3035; NaN without coordinates.
+        places_m: (n, 2) metres, of `terralucas.geography.ground_places`; NaN without coordinates.
         parts: seed → (n,) part of each chip.
         chip_side_m: side of a chip on the ground.
     """
@@ -106,7 +106,7 @@ def distance_table(
 
     Args:
         runs: predictions of the runs.
-        places_m: (n, 2) easting and northing in metres, EPSG:3035; the table has no rows if any is NaN.
+        places_m: (n, 2) metres, of `terralucas.geography.ground_places`; the table has no rows if any is NaN.
         parts: seed → (n,) part of each chip.
         chip_side_m: side of a chip on the ground.
         level: confidence level of the interval.

@@ -43,7 +43,7 @@ def correlation_table(runs: Sequence[RunPredictions], places_m: np.ndarray, leve
 
     Args:
         runs: test predictions of the runs.
-        places_m: (n, 2) easting and northing of the index in metres, EPSG:3035; NaN without coordinates.
+        places_m: (n, 2) metres, of `terralucas.geography.ground_places`; NaN without coordinates.
         level: level of the range that independent chips would show.
         seed: seed of the permutations, and of the choice of chips where there are more than `MOST_CHIPS`.
 

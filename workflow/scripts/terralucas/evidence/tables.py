@@ -11,6 +11,7 @@ import pandas as pd
 
 from terralucas.data.split_files import class_shares
 from terralucas.evidence import calibration, fronts, leakage, spatial_correlation
+from terralucas.geography import ground_places
 from terralucas.statistics.run_predictions import Part, RunPredictions, read_run_predictions
 from terralucas.statistics.run_status import ComparableRuns, RunStatus, comparable_runs
 from terralucas.statistics.seed_means import SeedDesign, mean_test_to_train
@@ -97,7 +98,7 @@ def evidence_tables(
     priors = {seed: class_shares(labels[split == "train"], n_classes) for seed, split in parts.items()}
     traced = fronts.trace(runs, priors, monitor, processes)
     temperatures = calibration.temperature_table(runs, seed, processes)
-    places = inputs.index[["easting_m", "northing_m"]].to_numpy(dtype=np.float64)
+    places = ground_places(inputs.index[["easting_m", "northing_m"]].to_numpy(dtype=np.float64))
     side_m = float(inputs.index["height"].iloc[0]) * pixel_size_m
     return {
         "fronts": fronts.points_table(traced, design),

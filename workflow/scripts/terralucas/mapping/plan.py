@@ -10,6 +10,7 @@ from typing import Any
 
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json, write_json
+from terralucas.mapping.band_files import name_bands
 from terralucas.mapping.grid import Grid
 from terralucas.mapping.scene import Scene, SceneReader, find_scene
 from terralucas.mapping.windows import WindowReader, check_windows
@@ -70,6 +71,7 @@ def make_plan(
         "simulated_chips": study["chips"]["simulated"],
         "random_weights": study["weights"]["source"] == "random",
         "input": [str(each) for each in paths],
+        "bands": name_bands(scene.bands, selected.spec.bands),
         "looked_at": looked_at,
         "options": asdict(options),
     }

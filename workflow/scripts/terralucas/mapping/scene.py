@@ -16,6 +16,7 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from terralucas.commands import REWRITE
 from terralucas.contents import states_of
 from terralucas.data.band_names import find_positions
 from terralucas.data.chip_files import GDAL_OPTIONS, Centre, ChipError, find_alike, read_masks, to_reflectance
@@ -23,6 +24,7 @@ from terralucas.data.dataset import DatasetSpec
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
 from terralucas.data.raster_files import files_of_raster
 from terralucas.errors import StudyError
+from terralucas.mapping.band_files import require_one_scene
 from terralucas.predict.bands import find_bands
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, measure_ground
 
@@ -96,9 +98,10 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         pixel_size_m: side of a pixel of the training chips in metres.
 
     Raises:
-        StudyError: a file cannot be read, the files differ in place or size, a band is missing, the coordinates are not
-            metres, or the pixels have another size than those of the training chips.
+        StudyError: a file cannot be read, the files differ in place, size, date or tile, a band is missing, the
+            coordinates are not metres, or the pixels have another size than those of the training chips.
     """
+    require_one_scene(paths)
     with ExitStack() as stack:
         stack.enter_context(Env(**GDAL_OPTIONS))
         sources = [_open(path, stack) for path in paths]
@@ -187,7 +190,7 @@ def _unreadable(path: Path, error: RasterioError) -> StudyError:
         f"The scene {path} cannot be read.",
         found=str(error.__cause__ or error),
         expected="a whole raster file that GDAL can read",
-        remedy="fetch the file again, or convert it: gdal_translate -of COG",
+        remedy="fetch the file again, or convert it to a GeoTIFF",
     )
 
 
@@ -200,7 +203,7 @@ def _require_readable(path: Path, source: DatasetReader) -> None:
         problem = (f"{source.dtypes[0]} values", "real numbers", "convert the scene to reflectance")
     elif max(height * width for height, width in source.block_shapes) > _MAX_TILE_PX:
         tile = " x ".join(map(str, source.block_shapes[0]))
-        problem = (f"tiles of {tile} px", "small tiles, which are read one by one", "gdal_translate -of COG")
+        problem = (f"tiles of {tile} px", "small tiles, which are read one by one", f"{REWRITE} scene.tif tiled.tif")
     if problem is not None:
         found, expected, remedy = problem
         raise StudyError(f"The scene {path} cannot be mapped.", found=found, expected=expected, remedy=remedy)
@@ -215,7 +218,7 @@ def _require_same_grid(path: Path, source: DatasetReader, first_path: Path, firs
         f"The files {first_path} and {path} are not one scene.",
         found=f"{_describe_grid(first)}, and {_describe_grid(source)}",
         expected="files with the same size, place and coordinate reference system",
-        remedy="resample all bands to one grid, for example with gdalbuildvrt -separate -tr 10 10",
+        remedy=f"resample all bands to one grid, for example with {REWRITE} B11.tif B11_10m.tif --like B02.tif",
     )
 
 
@@ -261,7 +264,10 @@ def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
             are no squares of the expected size on the ground.
     """
     crs, affine = source.crs, source.transform
-    warp = f"gdalwarp -t_srs EPSG:326xx -tr {expected_m:g} {expected_m:g} -r bilinear, with the UTM zone of the scene"
+    warp = (
+        f"{REWRITE} scene.tif utm.tif --crs EPSG:326xx --pixel-m {expected_m:g}, with the UTM zone of the scene "
+        "(327xx in the south)"
+    )
     if crs is None or affine.is_identity or not crs.is_projected:
         name = "no georeference" if crs is None or affine.is_identity else f"coordinates in degrees ({crs.to_string()})"
         raise StudyError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from terralucas.data.chip_files import Chip, ChipError, measure_fill
 from terralucas.errors import StudyError
+from terralucas.mapping.band_files import describe_order
 from terralucas.mapping.grid import Grid
 from terralucas.mapping.scene import Pixels, SceneReader
 from terralucas.predict.bands import are_named, require_same_order
@@ -154,7 +155,9 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
         )
     what = "windows of the scene"
     warnings = require_likeness(usable, training, spec, options.allow_offset, what)
-    if not are_named(reader.scene.scene.descriptions, spec):
+    scene = reader.scene.scene
+    if not are_named(scene.descriptions, spec):
+        warnings += describe_order(scene.bands, spec.bands)
         warnings += require_same_order(usable, spec, options.allow_band_order, what)
     kinds = Counter(problem.kind for problem in problems)
     return {"windows_looked_at": len(windows), "problems": dict(sorted(kinds.items())), "warnings": warnings}

@@ -7,7 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from terralucas.data.band_names import find_contradiction, find_positions
+from terralucas.commands import REWRITE
+from terralucas.data.band_names import find_all_positions, find_contradiction, find_positions
 from terralucas.data.band_order import measure_spectrum, require_order
 from terralucas.data.chip_files import ChipError
 from terralucas.data.dataset import DatasetSpec
@@ -26,9 +27,20 @@ def find_bands(descriptions: tuple[str | None, ...], bands: tuple[str, ...], are
     Raises:
         ChipError: a band is missing or cannot be told from others.
     """
-    positions = find_positions(descriptions, bands) if are_right else None
-    if positions is not None:
-        return positions
+    found = find_all_positions(descriptions, bands) if are_right else []
+    if len(found) > 1:
+        named = ", ".join(text or "no description" for text in descriptions)
+        ways = " or ".join(
+            ", ".join(f"{band} in {descriptions[place]}" for band, place in zip(bands, places, strict=True))
+            for places in found
+        )
+        raise ChipError(
+            "band_descriptions",
+            f"describes its bands as {named}, which can be of Landsat 8 and 9 or of Landsat 4, 5 and 7 ({ways}); "
+            "expected descriptions that tell which, such as LC08_SR_B2, LT05_SR_B1 or blue",
+        )
+    if found:
+        return found[0]
     if len(descriptions) != len(bands):
         named = ", ".join(text or "no description" for text in descriptions)
         raise ChipError(
@@ -71,7 +83,7 @@ def require_same_order(chips: Sequence[np.ndarray], spec: DatasetSpec, allow: bo
             spectra,
             spec.bands,
             f"the {what}",
-            "write the bands in the order of the study (rio stack --bidx), or give them descriptions that name them "
+            f"write the bands in the order of the study ({REWRITE} --bands), or give them descriptions that name them "
             "(rio edit-info --bidx 1 --description B02 and so on), by which they are found; the files seem to have "
             "{orders}. Set allow_band_order: true (--allow-band-order) if their order is right",
         )

@@ -16,7 +16,7 @@ from rasterio.warp import transform
 from terralucas.data.archives import LocalError, require_archive, unpack
 from terralucas.data.chip_checks import check_chip, find_equal_bands
 from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
-from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
+from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, find_chips_of_table
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.lucas import parse_point_id
@@ -96,7 +96,7 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
     if suffix in CHIP_SUFFIXES:
         return [NewChip(source.stem, str(source.resolve()))]
     if suffix in CHIP_TABLE_SUFFIXES:
-        return [NewChip(name, str(path)) for name, path in read_chip_table(source)]
+        return [NewChip(name, str(path)) for name, path in find_chips_of_table(source)]
     require_archive(source, "name a folder, a table (.csv, .parquet), an archive or a GeoTIFF (.tif, .tiff)")
     return _chips_in_folder(_unpack_once(source, unpacked))
 

@@ -6,6 +6,7 @@ is finished, and its configuration right: a change would only train it again. He
 
 from __future__ import annotations
 
+from terralucas.commands import REWRITE
 from terralucas.data.chip_files import ChipError
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG
 
@@ -15,17 +16,18 @@ _REMEDIES = {
     "band_count": "predict from files with the bands of the study, with descriptions that name them or in their order",
     "band_descriptions": "predict from files with the bands of the study; correct the descriptions if they are wrong",
     "dtype": "write the values as real numbers in the unit of the study",
-    "scale_tags": "correct the tags of the files, so that they give the unit of the study (gdal_edit.py -scale 1 "
-    "-offset 0 removes them)",
+    "scale_tags": "correct the tags of the files, so that they give the unit of the study ("
+    f"{REWRITE} chips corrected --without-scale leaves them out)",
     "size": "cut the chips to the size of the training chips around the labelled point",
     "missing_values": "use files with data in every band",
-    "impossible_values": "give the files this value as their nodata value if it means missing data (gdal_edit.py "
-    "-a_nodata)",
-    "fill": "give the files a nodata value if this value means missing data (gdal_edit.py -a_nodata)",
+    "impossible_values": "give the files this value as their nodata value if it means missing data (rio edit-info "
+    "--nodata)",
+    "fill": "give the files a nodata value if this value means missing data (rio edit-info --nodata)",
     "value_range": "write the values in the unit of the study, and give the files a nodata value if they have one",
     "constant": "write the file again with values that vary; a nodata value marks missing data",
     "equal_bands": "write the file again with the right file or layer for each band",
-    "pixel_size": f"resample the chips to the pixels of the training chips (gdalwarp -tr); {IF_SIZE_IS_WRONG}",
+    "pixel_size": f"resample the chips to the pixels of the training chips "
+    f"({REWRITE} chips resampled --pixel-m 10); {IF_SIZE_IS_WRONG}",
 }
 
 

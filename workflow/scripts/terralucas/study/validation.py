@@ -15,6 +15,7 @@ import jsonschema
 
 from terralucas.backbones.sizes import DEPTH, model_size
 from terralucas.errors import StudyError
+from terralucas.study.dataset_problems import find_dataset_problems, find_null_characters
 from terralucas.study.schema import as_list, fill_defaults, load_schema
 from terralucas.study.settings import FACTORS
 
@@ -44,7 +45,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     schema = load_schema()
     resolved = fill_defaults(copy.deepcopy(dict(config)), schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
-    problems = _find_infinite_numbers(resolved, ()) or [
+    problems = [*_find_infinite_numbers(resolved, ()), *find_null_characters(resolved)] or [
         _describe_violation(error) + _hint(error)
         for error in sorted(validator.iter_errors(resolved), key=lambda e: list(map(str, e.path)))
     ]
@@ -77,6 +78,9 @@ def _format_path(path: Iterable[str | int]) -> str:
 
 def _format_value(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
+    if not text.isprintable():
+        # A character that cannot be seen, or that looks like a blank, is shown by its number.
+        text = json.dumps(value, default=str)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -120,10 +124,26 @@ def _describe_violation(error: jsonschema.ValidationError) -> str:
         case "pattern":
             return f"{key} is {found}; it must match the regular expression {limit}"
         case "anyOf":
-            allowed = [_format_value(option.get("enum", option.get("type"))) for option in limit]
-            return f"{key} is {found}; allowed: {' or '.join(allowed)}"
+            return f"{key} is {found}; allowed: {' or '.join(map(_describe_option, limit))}"
         case _:
             return f"{key}: {error.message}"
+
+
+def _describe_option(schema: Mapping[str, Any]) -> str:
+    """Describe what an option of `anyOf` allows: its values, or its type with what else it requires."""
+    if "$ref" in schema:
+        schema = load_schema()["$defs"][schema["$ref"].rpartition("/")[2]]
+    if "enum" in schema:
+        return " or ".join(_format_value(value) for value in schema["enum"])
+    text = " or ".join(as_list(schema["type"]))
+    limits = [f"{_RELATIONS[key]} {schema[key]}" for key in _RELATIONS if key in schema]
+    if "minItems" in schema:
+        limits.append(f"at least {schema['minItems']} item(s), each once")
+    if "maxLength" in schema:
+        limits.append(f"at most {schema['maxLength']} characters")
+    if "pattern" in schema:
+        limits.append(f"regular expression {schema['pattern']}")
+    return f"{text} ({', '.join(limits)})" if limits else text
 
 
 def _hint(error: jsonschema.ValidationError) -> str:
@@ -172,14 +192,6 @@ def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
     counts = report["planning"]["class_counts"]
     if counts is not None and len(counts) != len(known):
         problems.append(f"report.planning.class_counts has {len(counts)} numbers for {len(known)} classes")
-    for attribute in ("code", "name"):
-        values = [str(entry[attribute]) for entry in dataset["classes"]]
-        for value in sorted({value for value in values if values.count(value) > 1}):
-            problems.append(f"dataset.classes: the {attribute} {value!r} is given twice")
-    codes, names = ({str(entry[key]): entry for entry in dataset["classes"]} for key in ("code", "name"))
-    for value in sorted(codes.keys() & names.keys()):
-        if codes[value] is not names[value]:
-            problems.append(f"dataset.classes: {value!r} is the code of one class and the name of another")
     if split["validation_is_test"] and split["strategy"] != "holdout":
         problems.append(f"split.validation_is_test needs split.strategy holdout, not {split['strategy']}")
     layout = dataset["layout"]
@@ -197,6 +209,7 @@ def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
             "dataset.layout.x_column and y_column are columns of a table, which `labels: folders` does not read; "
             "remove them (the georeference of the chips gives their places), or set dataset.layout.labels: table"
         )
+    problems += find_dataset_problems(config)
     problems += _find_options_without_effect(config["training"])
     problems += _find_wrong_layers(config)
     problems += _find_equal_settings(config)

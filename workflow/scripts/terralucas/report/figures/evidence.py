@@ -10,7 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from terralucas.geography import ASSETS, EPSG
+from terralucas.geography import ASSETS, EPSG, ground_crs
 from terralucas.report.colours import fills_of, palette
 from terralucas.report.figures.style import (
     MARKERS,
@@ -178,7 +178,11 @@ def map_figure(points: gpd.GeoDataFrame, path: Path) -> None:
     if points.empty:
         blank_figure(path, "Errors on the map", "The chips have no coordinates, so that there is no map.")
         return
-    italy = gpd.read_file(ASSETS / "italy_outline.geojson", engine="pyogrio").to_crs(EPSG)
+    crs = ground_crs(np.stack([points.geometry.x, points.geometry.y], axis=1))
+    projection = crs
+    if crs != f"EPSG:{EPSG}":
+        points, projection = points.to_crs(crs), "Lambert azimuthal equal-area, centred on the points"
+    italy = gpd.read_file(ASSETS / "italy_outline.geojson", engine="pyogrio").to_crs(crs)
     west, south, east, north = points.total_bounds
     with drawing(path, "Errors on the map", 7.2, 7.0, _MAP_PIXELS_PER_INCH) as figure:
         axes = figure.subplots()
@@ -205,7 +209,7 @@ def map_figure(points: gpd.GeoDataFrame, path: Path) -> None:
         least, most = points["n_predictions"].min(), points["n_predictions"].max()
         count = f"{most}" if least == most else f"{least} to {most}"
         note = f"Each of {len(points):,} points: the share of its {count} test predictions that are right."
-        caption(figure, "", f"{note}{source} Projection: EPSG:3035.")
+        caption(figure, "", f"{note}{source} Projection: {projection}.")
 
 
 def _layout(table: pd.DataFrame) -> tuple[list[str], list[tuple[str, str]], int]:

@@ -1,0 +1,84 @@
+"""Places far from Europe: distances and blocks against lengths on the ellipsoid (pyproj's Geod)."""
+
+import numpy as np
+import pytest
+from pyproj import Geod, Transformer
+
+from terralucas.data.lucas import italy_grid_points
+from terralucas.data.splits import spatial_blocks
+from terralucas.evidence.leakage import nearest_training
+from terralucas.geography import ground_crs, ground_places
+
+FAR = {
+    "New Zealand": (175, -41, 32760),
+    "Australia": (145, -35, 32755),
+    "California": (-120, 37, 32610),
+    "Japan": (138, 36, 32654),
+    "Amazonia": (-60, -5, 32720),
+    # The sides of a UTM zone end at the date line, and longitudes jump.
+    "Fiji": (179.6, -17, 32760),
+}
+TO_LAEA = Transformer.from_crs(4326, 3035, always_xy=True)
+
+
+def scattered(name, n=300):
+    """Longitude and latitude of points in a square of 100 km, and their places in EPSG:3035 and in UTM."""
+    longitude, latitude, utm = FAR[name]
+    to_utm = Transformer.from_crs(4326, utm, always_xy=True)
+    x, y = to_utm.transform(longitude, latitude)
+    in_utm = np.random.default_rng(0).uniform(0, 100e3, (n, 2)) + np.array([x, y])
+    degrees = np.stack(to_utm.transform(*in_utm.T, direction="INVERSE"), axis=1)
+    return degrees, np.stack(TO_LAEA.transform(*degrees.T), axis=1), in_utm
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_distances_far_from_europe_are_those_on_the_ground(name):
+    degrees, places, _ = scattered(name)
+    one, other = np.arange(0, 300, 2), np.arange(1, 300, 2)
+    _, _, expected = Geod(ellps="WGS84").inv(*degrees[one].T, *degrees[other].T)
+    found = ground_places(places)
+    assert np.hypot(*(found[one] - found[other]).T) == pytest.approx(expected, rel=2e-3)
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_overlap_far_from_europe_is_that_of_chips_in_their_own_projection(name):
+    """UTM keeps lengths to 0.04 %; the axes of both projections differ by a few degrees."""
+    _, places, in_utm = scattered(name)
+    parts = np.where(np.arange(300) % 5 == 0, "test", "train")
+    found, expected = (nearest_training(each, parts, 2240.0).overlaps for each in (ground_places(places), in_utm))
+    assert (found == expected).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_blocks_far_from_europe_are_squares_of_their_side(name):
+    _, places, in_utm = scattered(name, 5000)
+    blocks = spatial_blocks(*ground_places(places).T, 25.0)
+    extent = [np.ptp(in_utm[blocks == block], axis=0) for block in np.unique(blocks)]
+    # At most 25 km along each axis, and a bit more where the axes differ by some degrees.
+    assert np.max(extent) < 25e3 * 1.15
+    assert 16 <= len(extent) <= 36, "100 km in both directions"
+
+
+def test_places_in_europe_are_kept_to_the_byte():
+    places = 1000.0 * italy_grid_points()[::50].astype(float)
+    assert ground_places(places) is places
+    assert ground_crs(places) == "EPSG:3035"
+    # Canary Islands, Azores, Svalbard, Cyprus.
+    edges = np.stack(TO_LAEA.transform([-18, -31, 20, 34], [27.7, 39.5, 80, 35]), axis=1)
+    assert ground_places(edges) is edges
+    missing = np.full((3, 2), np.nan)
+    assert ground_places(missing) is missing
+
+
+def test_chips_without_coordinates_stay_without():
+    _, places, _ = scattered("New Zealand", 10)
+    places[3] = np.nan
+    found = ground_places(places)
+    assert np.isnan(found[3]).all()
+    assert np.isfinite(np.delete(found, 3, axis=0)).all()
+
+
+def test_the_centre_is_where_the_chips_are_also_at_the_date_line():
+    assert ground_crs(scattered("Fiji")[1]).startswith("+proj=laea +lat_0=-17 +lon_0=")
+    longitude = int(ground_crs(scattered("Fiji")[1]).split("+lon_0=")[1].split()[0])
+    assert abs(longitude) >= 179
