@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 
+from helpers.index_file import write_index_of
 from terralucas.backbones.encoder import build_backbone
 from terralucas.data.chip_files import read_unchanged
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN
@@ -92,7 +93,7 @@ def make_study(folder):
         "valid_pixels": (~np.isnan(chips)).sum(axis=(2, 3)).tolist(),
         "band_mean": mean.tolist(), "band_m2": m2.tolist(),
     }  # fmt: skip
-    pq.write_table(pa.table(index), folder / "chips.parquet")
+    write_index_of(folder / "chips.parquet", index)
     write_split(folder / "split.csv", ids, (["train"] * 3 + ["validation"] + ["test"]) * (N // 5))
     np.save(folder / "chips.npy", chips)
     return folder

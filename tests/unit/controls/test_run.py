@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from helpers.index_file import write_index_of
 from terralucas.controls.descriptions import write_descriptions
 from terralucas.controls.run import ControlInputs, execute
 from terralucas.data.split_files import write_split
@@ -22,7 +23,7 @@ LABELS = np.arange(N) % CLASSES
 
 @pytest.fixture
 def folder(tmp_path):
-    pd.DataFrame({"point_id": IDS, "label": LABELS}).to_parquet(tmp_path / "chips.parquet")
+    write_index_of(tmp_path / "chips.parquet", {"point_id": IDS, "label": LABELS})
     write_split(tmp_path / "split.csv", IDS, (["train"] * 3 + ["validation"] + ["test"]) * (N // 5))
     write_split(tmp_path / "holdout.csv", IDS, (["train"] * 4 + ["test"]) * (N // 5))
     spectra = np.random.default_rng(0).normal(size=(N, 4)) + LABELS[:, None]
@@ -82,7 +83,7 @@ def test_damaged_features_and_other_chips_descriptions_are_refused(folder):
     np.save(folder / "pooled.npy", np.zeros((N, 4), dtype=np.float32))
     with pytest.raises(StudyError, match="not what was written"):
         run(folder, "knn/tiny")
-    pd.DataFrame({"point_id": IDS[::-1], "label": LABELS}).to_parquet(folder / "chips.parquet")
+    write_index_of(folder / "chips.parquet", {"point_id": IDS[::-1], "label": LABELS})
     write_split(folder / "split.csv", IDS[::-1], (["train"] * 3 + ["validation"] + ["test"]) * (N // 5))
     with pytest.raises(StudyError, match="belong to other chips"):
         run(folder, "band_statistics")

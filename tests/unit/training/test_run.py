@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
 
+from helpers.index_file import write_index_of
 from terralucas.data.split_files import write_split
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
@@ -49,7 +49,7 @@ def inputs(tmp_path):
         "point_id": ids, "label": labels, "class_code": [str(label + 1) for label in labels],
         "class_name": [f"class {label}" for label in labels], "height": [32] * N,
     }  # fmt: skip
-    pq.write_table(pa.table(index), tmp_path / "chips.parquet")
+    write_index_of(tmp_path / "chips.parquet", index)
     write_split(tmp_path / "split.csv", ids, (["train"] * 3 + ["validation"] + ["test"]) * (N // 5))
     features = random.normal(size=(N, 5)).astype(np.float32)
     features[:, 0] += 3 * labels

@@ -4,12 +4,12 @@ from collections import Counter
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 import torch
 
+from helpers.index_file import write_index_of
 from helpers.tuned_runs import (
     BANDS,
     CLASSES,
@@ -328,7 +328,7 @@ def test_packed_chips_are_the_files_and_of_the_index(study, tmp_path):
     np.testing.assert_array_equal(np.load(study / "packed.npy"), np.load(study / "chips.npy"))
     index = pq.read_table(study / "chips.parquet").to_pandas()
     index["sha256"] = index["sha256"].iloc[::-1].to_numpy()
-    pq.write_table(pa.Table.from_pandas(index), tmp_path / "other.parquet")
+    write_index_of(tmp_path / "other.parquet", index)
     with pytest.raises(StudyError, match="are not the chips of the index"):
         run(study, tmp_path, index=tmp_path / "other.parquet")
     with pytest.raises(StudyError, match="changed since the chips were indexed"):

@@ -36,39 +36,39 @@ def correctness_table(
         several are equally common), the share of right seeds for each recipe (named backbone/loss/decoder), and the
         point in EPSG:3035.
     """
-    tests = pd.concat(
-        pd.DataFrame(
-            {
-                "recipe": "/".join(run.names[name] for name in RECIPE),
-                "chip": run.test.chips,
-                "prediction": run.test.logits.argmax(axis=1),
-                "right": run.test.logits.argmax(axis=1) == run.test.labels,
-            }
-        )
-        for run in runs
-    )
-    tests = tests[np.isfinite(chips[["easting_m", "northing_m"]].to_numpy()).all(axis=1)[tests["chip"]]]
-    by_recipe = tests.groupby(["chip", "recipe"], sort=False)["right"].mean().unstack().sort_index()
+    recipes = list(dict.fromkeys(_recipe_of(run) for run in runs))
+    columns = {recipe: column for column, recipe in enumerate(recipes)}
+    tests, right = (np.zeros((len(chips), len(recipes)), dtype=np.int32) for _ in range(2))
     votes = np.zeros((len(chips), len(classes)), dtype=np.int64)
-    np.add.at(votes, (tests["chip"].to_numpy(), tests["prediction"].to_numpy()), 1)
-    tested = chips.iloc[by_recipe.index]
+    for run in runs:
+        # No chip is twice in a test part.
+        tested, column, predicted = run.test.chips, columns[_recipe_of(run)], run.test.logits.argmax(axis=1)
+        tests[tested, column] += 1
+        right[tested, column] += predicted == run.test.labels
+        votes[tested, predicted] += 1
+    has_place = np.isfinite(chips[["easting_m", "northing_m"]].to_numpy()).all(axis=1)
+    rows = np.flatnonzero(has_place & tests.any(axis=1))
+    tests, right, tested = tests[rows], right[rows], chips.iloc[rows].reset_index(drop=True)
     names = np.array([entry["name"] for entry in classes])
     codes = [str(entry["code"]) for entry in classes]
-    counts = tests.groupby("chip")["right"].agg(["size", "mean"])
     table = pd.DataFrame(
         {
             "point_id": tested["point_id"],
             "class_code": [codes[label] for label in tested["label"]],
             "class_name": names[tested["label"]],
-            "n_predictions": counts["size"],
-            "share_right": counts["mean"],
-            "commonest_prediction": names[votes[by_recipe.index].argmax(axis=1)],
+            "n_predictions": tests.sum(axis=1, dtype=np.int64),
+            "share_right": right.sum(axis=1) / tests.sum(axis=1),
+            "commonest_prediction": names[votes[rows].argmax(axis=1)],
         }
     )
     points = gpd.points_from_xy(tested["easting_m"], tested["northing_m"])
-    recipes = list(dict.fromkeys(tests["recipe"]))
-    joined = pd.concat([table, by_recipe.reindex(columns=recipes)], axis=1).reset_index(drop=True)
+    by_recipe = np.divide(right, tests, out=np.full(tests.shape, np.nan), where=tests > 0)
+    joined = pd.concat([table, pd.DataFrame(by_recipe, columns=recipes)], axis=1)
     return gpd.GeoDataFrame(joined, geometry=points, crs=EPSG)
+
+
+def _recipe_of(run: RunPredictions) -> str:
+    return "/".join(run.names[name] for name in RECIPE)
 
 
 def write_maps(table: gpd.GeoDataFrame, geoparquet: Path, geojson: Path) -> None:
