@@ -115,8 +115,10 @@ def test_a_job_that_slurm_may_requeue_and_does_not_is_over_after_a_while(slurm, 
     clock.seconds += 30
     assert slurm.query() == {"7": state}
     clock.seconds += 40
+    assert not slurm.states.was_preempted("7")
     assert slurm.query() == {"7": "CANCELLED"}
     assert slurm.cancelled == ["--name=study_uuid", "7"]
+    assert slurm.states.was_preempted("7") == (state == "PREEMPTED")
 
 
 def test_a_job_that_slurm_requeues_is_waited_for(slurm, clock, tmp_path):
@@ -131,6 +133,7 @@ def test_a_job_that_slurm_requeues_is_waited_for(slurm, clock, tmp_path):
 def test_a_preempted_job_is_over_at_once_where_slurm_may_not_requeue(slurm):
     slurm.answer("7|PREEMPTED", "8|NODE_FAIL")
     assert slurm.query() == {"7": "CANCELLED", "8": "NODE_FAIL"}, "of failed nodes the plugin tells itself"
+    assert [slurm.states.was_preempted(job) for job in ("7", "8")] == [True, False]
 
 
 @pytest.fixture

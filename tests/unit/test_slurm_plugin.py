@@ -27,6 +27,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from _packs import patch_packs
 from _slurm import TESTED_VERSIONS, patch_plugin, prepare_slurm
 from _slurm_configuration import keep_configuration
+from _submissions import Submissions
 from terralucas.errors import StudyError
 
 PLUGIN = "snakemake-executor-plugin-slurm"
@@ -227,6 +228,22 @@ def test_a_preempted_job_is_over_where_slurm_may_not_requeue(clients):
     clients.write("squeue", "printf '7|PREEMPTED\\n8|RUNNING\\n'")
     patch_plugin(executor(), logger)
     assert ask("squeue") == {"7": "CANCELLED", "8": "RUNNING"}
+
+
+def test_a_preempted_job_is_no_failed_one(clients, monkeypatch):
+    failed, again = [], []
+    monkeypatch.setattr(
+        plugin.Executor, "report_job_error", lambda self, job_info, msg, **kwargs: failed.append(job_info)
+    )
+    monkeypatch.setattr(Submissions, "submit_again", lambda self, job: again.append(job) or True)
+    clients.write("squeue", "printf '7|PREEMPTED\\n8|FAILED\\n'")
+    mine = executor()
+    patch_plugin(mine, logger)
+    ask("squeue")
+    jobs = [SimpleNamespace(external_jobid=number, job=f"job {number}") for number in "78"]
+    for job in jobs:
+        plugin.Executor.report_job_error(mine, job, msg="It failed.")
+    assert (again, failed) == (["job 7"], jobs[1:])
 
 
 def test_a_name_makes_jobs_of_earlier_starts_known(clients, tmp_path):

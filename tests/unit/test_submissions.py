@@ -67,7 +67,12 @@ class Job:
 def slurm(monkeypatch):
     monkeypatch.setattr(_submissions, "FIRST_PAUSE_S", 0.02)
     monkeypatch.setattr(_submissions, "LONGEST_PAUSE_S", 0.1)
-    return Slurm()
+    slurm = Slurm()
+    yield slurm
+    # Its thread must not call the clients of the next test.
+    slurm.submissions.stop()
+    if thread := slurm.submissions._thread:
+        thread.join(20)
 
 
 @pytest.fixture
@@ -179,9 +184,27 @@ def test_what_the_last_try_may_have_left_is_cancelled(slurm, clients, tmp_path):
     slurm.answers["a"] = [STRANGE] * 100
     slurm.submissions.submit(Job("a"))
     slurm.wait(lambda: slurm.errors)
-    cancelled = (tmp_path / "cancelled").read_text().count("77")
-    slurm.wait(lambda: (tmp_path / "cancelled").read_text().count("77") > cancelled)
+    # Before each of the five tries that follow the first, and once more.
+    slurm.wait(lambda: (tmp_path / "cancelled").read_text() == "77\n" * 6)
     assert slurm.calls == ["a"] * 6
+
+
+def test_a_preempted_job_is_submitted_again_and_its_attempts_are_not_used_up(slurm):
+    job = Job("a")
+    slurm.submissions.submit(job)
+    assert slurm.submissions.submit_again(job)
+    slurm.wait(lambda: len(slurm.submissions.active) == 2)
+    slurm.wait(lambda: slurm.submissions._thread is None)
+    assert (slurm.calls, job.attempt, slurm.errors, slurm.said) == (["a", "a"], 1, [], [])
+
+
+def test_a_preempted_job_fails_where_the_study_ends(slurm):
+    slurm.workflow.scheduler._user_kill = "graceful"
+    assert not slurm.submissions.submit_again(Job("a"))
+    slurm.workflow.scheduler._user_kill = None
+    slurm.submissions.stop()
+    assert not slurm.submissions.submit_again(Job("a"))
+    assert slurm.calls == []
 
 
 def test_after_a_stop_nothing_is_submitted_also_what_waited(slurm):

@@ -91,6 +91,7 @@ class JobStates:
         self._may_return: dict[str, float] = {}
         self._absent: dict[str, _Absence] = {}
         self._ends: dict[str, str] = {}
+        self._preempted: set[str] = set()
         self._waiting = WaitingJobs(logger)
 
     async def query(self, command: str) -> tuple[dict[str, str] | None, float | None]:
@@ -135,6 +136,10 @@ class JobStates:
         over = _OVER if self._requeues else _OVER | {"NODE_FAIL"}
         self._submissions.active -= {job for job, state in states.items() if state in over}
         return states, seconds
+
+    def was_preempted(self, job: str | None) -> bool:
+        """Return whether a job is over because another one took its node, and SLURM does not start it again."""
+        return job in self._preempted
 
     def explain(self, job: str | None, message: str) -> str:
         """Return the plugin's message about a failed job, with SLURM's reason where that is known."""
@@ -187,6 +192,8 @@ class JobStates:
             elif now - self._may_return[job] >= _REQUEUE_S:
                 states[job] = "CANCELLED"
                 ended.append(job)
+            if state == "PREEMPTED" and states[job] == "CANCELLED":
+                self._preempted.add(job)
         return ended
 
     def _end_what_is_lost(self, states: dict[str, str]) -> list[str]:

@@ -261,6 +261,10 @@ def _replace_queries(executor: Any, submissions: Submissions, logger: logging.Lo
     report = plugin.Executor.report_job_error
 
     def report_job_error(self: Any, job_info: Any, msg: str | None = None, **kwargs: Any) -> None:
+        job = job_info.external_jobid
+        if states.was_preempted(job) and submissions.submit_again(job_info.job):
+            logger.info(f"SLURM: job {job} was preempted; it is submitted again, with the same memory and time.")
+            return
         report(self, job_info, msg=states.explain(job_info.external_jobid, msg or ""), **kwargs)
 
     plugin.Executor.report_job_error = report_job_error

@@ -116,6 +116,18 @@ class Submissions:
         said = f"{REFUSED}\n  found: {refusal.reason}\n  what to do: {refusal.remedy}"
         self._report_error(self._executor, job_info, f"{said}{_command_in(message)}")
 
+    def submit_again(self, job: Any) -> bool:
+        """Submit a job once more that SLURM took and ended without a fault of the job, which is no attempt of it.
+
+        Returns whether it will be; not where the study ends.
+        """
+        with self._lock:
+            if self.stopped.is_set() or self._is_ending():
+                return False
+            self._refused.append(job)
+            self._start_thread()
+        return True
+
     def stop(self) -> None:
         """Submit nothing more."""
         with self._lock:
@@ -149,9 +161,8 @@ class Submissions:
             self._tries.clear()
         for job in refused:
             job.attempt = job.restart_times + 1
-            said = (
-                f"{REFUSED}\n  found: {self._reason}\n  what to do: start the study again; it ends before SLURM took it"
-            )
+            found = self._reason or "it was preempted"
+            said = f"{REFUSED}\n  found: {found}\n  what to do: start the study again; it ends before SLURM took it"
             self._report_error(self._executor, SubmittedJobInfo(job), said)
 
     def _wait(self, seconds: float) -> bool:
@@ -163,7 +174,7 @@ class Submissions:
         return self.stopped.is_set()
 
     def _try_again(self) -> None:
-        pause = FIRST_PAUSE_S
+        pause, was_said = FIRST_PAUSE_S, False
         while not self._wait(pause):
             if self._is_ending():
                 self._give_up()
@@ -173,6 +184,7 @@ class Submissions:
                 continue
             with self._lock:
                 if not self._refused:
+                    was_said = bool(self._reason)
                     self._thread, self._reason = None, ""
                     break
                 job, self._was_last_taken = self._refused.popleft(), False
@@ -180,7 +192,7 @@ class Submissions:
             with self._lock:
                 is_refused = job in self._refused
             pause = min(2 * max(pause, FIRST_PAUSE_S), LONGEST_PAUSE_S) if is_refused else 0
-        if self._was_last_taken and not self.stopped.is_set():
+        if was_said and self._was_last_taken and not self.stopped.is_set():
             self._logger.info("SLURM: takes jobs again.")
 
     def _cancel_lost_jobs(self) -> bool:
