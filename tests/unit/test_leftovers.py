@@ -1,6 +1,57 @@
 """What the end of a study deletes."""
 
-from _leftovers import remove_study_leftovers
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from _leftovers import end_without_jobs, remove_study_leftovers
+
+RESULTS = Path("results/mine")
+RECORDS = [f"{RESULTS}/runs/seed-{seed}/run.yaml" for seed in (0, 1)]
+# What killed jobs leave: of a finished and of an unfinished run, of this study and of another one.
+OF_FINISHED, OF_UNFINISHED = (f"{RESULTS}/runs/seed-{seed}/resume.ckpt" for seed in (0, 1))
+OWN_SCRIPT, OTHER_SCRIPT = (f".snakemake/scripts/tmp{name}.train_run.py" for name in ("1", "2"))
+
+
+@pytest.fixture
+def left(tmp_path, monkeypatch):
+    """A function that returns what is there of what killed jobs left."""
+    monkeypatch.chdir(tmp_path)
+    for path, text in {
+        RECORDS[0]: "",
+        OF_FINISHED: "",
+        OF_UNFINISHED: "",
+        OWN_SCRIPT: "log=['results/mine/logs/train_run.log']",
+        OTHER_SCRIPT: "log=['results/another/logs/train_run.log']",
+    }.items():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text)
+    return lambda: {path for path in (OF_FINISHED, OF_UNFINISHED, OWN_SCRIPT, OTHER_SCRIPT) if Path(path).exists()}
+
+
+def test_what_killed_jobs_of_this_study_left_is_deleted_and_unfinished_runs_keep_their_state(left):
+    remove_study_leftovers(RESULTS, RECORDS)
+    assert left() == {OF_UNFINISHED, OTHER_SCRIPT}
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "jobs", "kept"),
+    [
+        (object(), [], {OF_UNFINISHED, OTHER_SCRIPT}),  # "Nothing to be done"
+        (object(), ["a job"], {OF_FINISHED, OF_UNFINISHED, OWN_SCRIPT, OTHER_SCRIPT}),  # the hooks delete
+        (None, [], {OF_FINISHED, OF_UNFINISHED, OWN_SCRIPT, OTHER_SCRIPT}),  # as with --unlock
+    ],
+)
+def test_a_start_with_nothing_to_do_deletes_too(left, scheduler, jobs, kept):
+    end_without_jobs(SimpleNamespace(scheduler=scheduler, dag=jobs), lambda: None, RESULTS, RECORDS)
+    assert left() == kept
+
+
+def test_a_start_with_nothing_to_do_beside_a_running_study_deletes_nothing(left, monkeypatch):
+    monkeypatch.setattr("_leftovers.is_running", lambda folder: True)
+    end_without_jobs(SimpleNamespace(scheduler=object(), dag=[]), lambda: None, RESULTS, RECORDS)
+    assert left() == {OF_FINISHED, OF_UNFINISHED, OWN_SCRIPT, OTHER_SCRIPT}
 
 
 def test_parts_of_features_that_are_joined_are_deleted_and_others_kept(tmp_path):

@@ -104,6 +104,13 @@ def test_any_two_bands_that_change_places_are_found():
         assert find_contradiction(("blue", "green", "red", "nir", "swir16", "swir22"), tuple(bands)) is not None
 
 
+def test_any_two_bands_that_change_places_are_found_by_the_names_of_this_project():
+    for one, other in itertools.combinations(range(len(ALL)), 2):
+        bands = list(ALL)
+        bands[one], bands[other] = bands[other], bands[one]
+        assert find_contradiction(ALL, tuple(bands)) is not None, f"{ALL[one]} and {ALL[other]}"
+
+
 @pytest.mark.parametrize(
     ("descriptions", "bands", "expected"),
     [

@@ -315,6 +315,8 @@ def test_class_left_with_too_few_chips(root):
         index(root, on_invalid="drop", min_chips_per_class=3)
     assert caught.value.found == "1 Arable lands: 2 (after 2 chips were dropped)"
     assert "at least 3" in caught.value.expected
+    # Without the second half, the chips of the class would be the next error: their label is no class.
+    assert "take the class out of dataset.classes and set dataset.on_invalid: drop" in caught.value.remedy
 
 
 def test_class_without_any_chip(root):

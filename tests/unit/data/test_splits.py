@@ -19,6 +19,8 @@ from terralucas.study.validation import resolve
 
 LUCAS_COUNTS = [511, 178, 205, 704, 126, 57, 125, 43, 20, 25]
 NAMES = [f"class {index}" for index in range(30)]
+# Without the second half, the chips of the class would be the next error: their label is no class.
+OUT = "class out of dataset.classes and set dataset.on_invalid: drop"
 KFOLD = {
     "strategy": "kfold", "folds": 5, "test_share": 0.2, "validation_share": 0.15, "validation_is_test": False,
     "block_km": None, "random_state": 42,
@@ -108,9 +110,10 @@ def test_blocks_without_coordinates_are_an_error():
 
 def test_a_class_too_rare_for_the_folds_is_named_with_its_count():
     labels = labels_of([4, 50])
-    with pytest.raises(StudyError, match=r"'class 0' \(4 chips\) has none for test"):
+    with pytest.raises(StudyError, match=r"'class 0' \(4 chips\) has none for test") as caught:
         for seed in range(5):
             split_of(labels, seed)
+    assert OUT in caught.value.remedy
 
 
 def test_a_class_in_too_few_blocks_is_named():
@@ -157,8 +160,9 @@ def test_the_notebooks_own_split(tmp_path):
 
 @pytest.mark.parametrize("share", [0.01, 0.995])
 def test_a_holdout_without_room_for_every_class_is_refused(share):
-    with pytest.raises(StudyError, match=f"test_share {share} of 400 chips"):
+    with pytest.raises(StudyError, match=f"test_share {share} of 400 chips") as caught:
         split_of(labels_of([300, 60, 20, 10, 10]), 0, strategy="holdout", test_share=share, validation_is_test=True)
+    assert OUT in caught.value.remedy
 
 
 def test_holdout_is_the_same_for_every_seed():

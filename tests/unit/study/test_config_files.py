@@ -145,6 +145,12 @@ def test_a_missing_file_is_named(tmp_path):
         check_arguments(["-n", f"--configfile={tmp_path / 'none.yaml'}"])
 
 
+def test_every_configuration_file_of_a_command_line_is_checked(write):
+    first, second = write("study: mine\n", "first.yaml"), write("training: {epochs: 3, epochs: 5}\n", "second.yaml")
+    with pytest.raises(StudyError, match=r"second\.yaml is ambiguous:\n  - line 1: the key training\.epochs"):
+        check_arguments(["-n", "--configfile", str(first), str(second)])
+
+
 @pytest.mark.parametrize("target", ["results/b/report.html", "power"])
 @pytest.mark.parametrize("option", ["--configfile", "--configfiles"])
 def test_a_target_that_was_taken_for_a_configuration_is_told(write, option, target):

@@ -41,6 +41,21 @@ def test_chips_what_lies_beside_them_and_the_table_are_read(folder):
     assert set(files_of_source(source, TABLE)) == {*chips, "labels.csv"}
 
 
+def test_a_change_in_a_class_folder_that_is_a_link_is_noticed(folder, tmp_path):
+    """The index reads the chips behind the link, so that the record has to have them."""
+    chip = tmp_path / "elsewhere" / "3.tif"
+    chip.parent.mkdir()
+    chip.write_text("a chip")
+    (folder / "grass").symlink_to(chip.parent)
+    source = {"type": "directory", "path": str(folder)}
+    files, record = files_of_source(source, FOLDERS), tmp_path / "record.json"
+    assert "grass/3.tif" in files
+    write_folder_record(record, "token", source, files, states_of(files), {})
+    assert token_of_sources([source], FOLDERS, record) == "token"
+    chip.write_text("another chip")
+    assert token_of_sources([source], FOLDERS, record) != "token"
+
+
 @pytest.mark.parametrize(("on_disk", "configured"), [("NFD", "NFC"), ("NFC", "NFD")])
 def test_a_table_whose_accents_are_written_otherwise_is_read(folder, on_disk, configured):
     """macOS writes letter and accent separately."""
