@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from terralucas.data.band_levels import find_impossible_level
 from terralucas.data.band_names import find_contradiction
 from terralucas.data.band_order import Spectrum, can_be_told, require_order
 from terralucas.data.chip_files import REFLECTANCE_RANGE, REMEDIES, Chip, ChipError
@@ -29,6 +30,9 @@ MAX_SHARE_OUTSIDE = 0.01
 # Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000. Almost every chip has shadow, water or dense
 # vegetation, which is darker than this offset in red or SWIR; a little less, because such pixels can be below 0.
 OFFSET_REFLECTANCE = 0.095
+# Where the offset was subtracted from products that have none, shadow and water are far below 0. A correction of the
+# atmosphere leaves single chips with such pixels, and never almost all chips of a class.
+NEGATIVE_REFLECTANCE = -0.03
 # Of 64-px chips of Sentinel-2, at most one in five of any class has no such pixel; of 16-px ones, one in four.
 MIN_CHIPS_OF_CLASS, ALMOST_ALL, MOST = 5, 0.95, 0.75
 
@@ -49,6 +53,7 @@ class CheckedChip:
         darkest: reflectance below which the darkest band of a pixel is in 1 % of the pixels.
         equal_bands: positions of each two bands that are equal in every pixel.
         spectrum: what the chip shows of its bands; None if its file names all of them, or if it has too few pixels.
+        other_level: result of `find_other_level`.
     """
 
     row: dict[str, Any]
@@ -61,6 +66,7 @@ class CheckedChip:
     darkest: float
     equal_bands: tuple[tuple[int, int], ...]
     spectrum: Spectrum | None = None
+    other_level: str | None = None
 
 
 def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
@@ -82,6 +88,18 @@ def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     _check_range(chip, valid, spec)
     _check_impossible(chip)
     _check_variation(chip, valid, spec)
+
+
+def find_other_level(values: np.ndarray, spec: DatasetSpec) -> str | None:
+    """Return what is wrong with a band that seems to have another unit or scale than the other bands; None if nothing.
+
+    Bands in a wrong order look alike, so that the order is to be checked first.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels.
+        spec: description of the dataset.
+    """
+    return find_impossible_level(values, spec.bands, spec.unit) if spec.checks.band_levels else None
 
 
 def _check_missing(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
@@ -252,6 +270,7 @@ def compare_chips(
     left, problems = list(chips), list[Problem]()
     for check in (
         partial(_check_sizes, size=size),
+        _check_levels,
         _check_dtypes,
         _check_pixel_sizes,
         _check_equal_bands,
@@ -288,6 +307,29 @@ def _check_size(chip: CheckedChip, size: int | None) -> Problem | None:
     else:
         return None
     return _problem(chip, "size", f"is {height} x {width} px; expected {expected}")
+
+
+def _check_levels(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip in which a band has another unit or scale than the others, or None.
+
+    Raises:
+        StudyError: with `on_invalid: drop`, if these are at least half of a class. The other chips of the class have
+            the same fault then, and their land does not show it: to drop some would not help.
+    """
+    problems = [None if chip.other_level is None else _problem(chip, "band_levels", chip.other_level) for chip in chips]
+    counts = Counter(chip.row["class_code"] for chip in chips)
+    wrong = Counter(chip.row["class_code"] for chip in chips if chip.other_level is not None)
+    found = [code for code, n in wrong.items() if n >= MIN_CHIPS_OF_CLASS and 2 * n >= counts[code]]
+    if found and spec.on_invalid == "drop":
+        example = next(problem for problem in problems if problem is not None)
+        raise StudyError(
+            f"Chips of {len(found)} class(es) of dataset {spec.name!r} have a band in another unit or scale.",
+            found="; ".join(f"class {code}: {wrong[code]} of {counts[code]} chips" for code in found)
+            + f"; {example.point_id} ({example.file}) {example.message}",
+            expected="one unit and scale in all bands; the other chips of these classes may have the same fault",
+            remedy=REMEDIES["band_levels"],
+        )
+    return problems
 
 
 def _check_dtypes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
@@ -453,7 +495,7 @@ def check_band_order(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | N
     """Compare the order in `dataset.bands` with what the chips show, where files do not name their bands.
 
     Args:
-        chips: all valid chips.
+        chips: all chips that passed their own checks.
         spec: description of the dataset.
 
     Returns:
@@ -475,7 +517,8 @@ def check_band_order(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | N
         spec.bands,
         f"dataset {spec.name!r}",
         "if the files have their bands in this order, set dataset.bands: {orders}; look it up in the program that "
-        "wrote the files. If dataset.bands is right, set dataset.checks.band_order: false",
+        "wrote the files. If dataset.bands is right, see whether a band has another unit or scale than the others, or "
+        "set dataset.checks.band_order: false",
     )
 
 
@@ -509,8 +552,11 @@ def check_class_offsets(chips: Sequence[CheckedChip], spec: DatasetSpec) -> dict
         without the band RED, because every surface can be bright in the others.
 
     Raises:
-        StudyError: almost all chips of a class have none, and these classes are at most half of the chips.
+        StudyError: almost all chips of a class have none, and these classes are at most half of the chips; or almost
+            all chips of a class have pixels far below 0.
     """
+    if not spec.checks.allow_class_offsets:
+        _refuse_negative_classes(chips, spec)
     counts = Counter(chip.row["class_code"] for chip in chips)
     bright = Counter(chip.row["class_code"] for chip in chips if chip.darkest >= OFFSET_REFLECTANCE)
     suspects = {code for code, n in counts.items() if n >= MIN_CHIPS_OF_CLASS and bright[code] >= n / 2}
@@ -543,3 +589,21 @@ def check_class_offsets(chips: Sequence[CheckedChip], spec: DatasetSpec) -> dict
         )
     logger.warning("%s: %s; other classes: %d of %d. %s", said, tally, n_others - n_dark, n_others, remedy)
     return found
+
+
+def _refuse_negative_classes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> None:
+    """Raise a StudyError if almost all chips of a class have pixels far below 0."""
+    counts = Counter(chip.row["class_code"] for chip in chips)
+    negative = Counter(chip.row["class_code"] for chip in chips if chip.darkest < NEGATIVE_REFLECTANCE)
+    found = [code for code, n in counts.items() if n >= MIN_CHIPS_OF_CLASS and negative[code] >= ALMOST_ALL * n]
+    if not found:
+        return
+    scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
+    raise StudyError(
+        f"Chips of {len(found)} class(es) of dataset {spec.name!r} have an offset that makes dark pixels negative.",
+        found=f"pixels below {NEGATIVE_REFLECTANCE * scale:g} {unit}: "
+        + "; ".join(f"class {code}: {negative[code]} of {counts[code]} chips" for code in found),
+        expected="dark pixels, such as shadow or water, at 0 or a little above",
+        remedy=f"add {0.1 * scale:g} to these chips if the offset of processing baseline 04.00 was subtracted from "
+        "older products, or correct their offset tag; set dataset.checks.allow_class_offsets: true if they are right",
+    )

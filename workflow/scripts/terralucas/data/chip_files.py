@@ -81,6 +81,8 @@ REMEDIES = {
     "impossible_values": "set dataset.nodata to this value, or write it into the files as their nodata value "
     "(gdal_edit.py -a_nodata) where dataset.nodata has another one",
     "value_range": "check dataset.unit and dataset.nodata",
+    "band_levels": "write all bands in dataset.unit, with one scale and offset, or set "
+    "dataset.checks.band_levels: false if the chips are right",
     "brightness": "export the chip again in dataset.unit, or lower dataset.checks.min_chip_brightness",
     "constant": "export the chip again, set dataset.nodata if its only value means missing data, or set "
     "dataset.checks.allow_constant_bands: true",

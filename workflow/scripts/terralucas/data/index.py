@@ -30,6 +30,7 @@ from terralucas.data.chip_checks import (
     compare_chips,
     describe_saturated,
     find_equal_bands,
+    find_other_level,
     hash_pixels,
     measure_darkest,
 )
@@ -76,6 +77,8 @@ def index_chips(
             problems.append(outcome)
         else:
             checked.append(outcome)
+    if any(chip.other_level is not None for chip in checked):
+        check_band_order(checked, spec)
     chips, more_problems, size = compare_chips(checked, spec)
     problems += more_problems
     rows = [chip.row for chip in chips]
@@ -169,6 +172,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         measure_darkest(values, valid),
         find_equal_bands(values),
         None if is_named or not spec.checks.band_order else measure_spectrum(values),
+        find_other_level(values, spec),
     )
 
 

@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from terralucas.data.archives import LocalError, require_archive, unpack
-from terralucas.data.chip_checks import check_chip, find_equal_bands
+from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other_level
 from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
 from terralucas.data.dataset import DatasetSpec
@@ -58,6 +58,7 @@ class ReadChip:
         is_cropped: whether its margins were cut off.
         pixel_m: side of its pixels on the ground in metres; None if unknown.
         is_named: whether its file names the bands.
+        refused: the values of a chip that cannot be used because a band seems to have another unit or scale.
     """
 
     values: np.ndarray | None
@@ -66,6 +67,7 @@ class ReadChip:
     is_cropped: bool = False
     pixel_m: float | None = None
     is_named: bool = False
+    refused: np.ndarray | None = None
 
 
 def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
@@ -201,6 +203,10 @@ class ChipReader:
             self._require_size(ground)
             place, pixel_m = (ground.longitude, ground.latitude), ground.side_m
         is_named = are_named(decoded.descriptions, self.spec)
+        level = find_other_level(values, self.spec)
+        if level is not None:
+            problem = for_new_files(ChipError("band_levels", level))
+            return ReadChip(None, place, problem, pixel_m=pixel_m, is_named=is_named, refused=values)
         return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns), pixel_m, is_named)
 
     def _require_size(self, ground: Ground) -> None:
@@ -236,8 +242,14 @@ def check_sample(
         StudyError: more than half of these chips cannot be used, or they have another scale, offset or order of bands
             than the training chips.
     """
+    reader = replace(reader, spec=options.checked_by(reader.spec))
     numbers = np.unique(np.linspace(0, len(chips) - 1, min(len(chips), _SAMPLE)).astype(int))
     read = [(chips[number], reader(chips[number])) for number in numbers]
+    unnamed = [result.values if result.refused is None else result.refused for _, result in read if not result.is_named]
+    # Bands in another order look as if one had another scale.
+    order = require_same_order(
+        [values for values in unnamed if values is not None], reader.spec, options.allow_band_order, "chips"
+    )
     problems = [(chip, result.problem) for chip, result in read if result.problem is not None]
     if 2 * len(problems) > len(read):
         lines = [f"{chip.path} {problem.problem}" for chip, problem in problems[:5]]
@@ -250,9 +262,13 @@ def check_sample(
         )
     values = [result.values for _, result in read if result.values is not None]
     warnings = require_likeness(values, training, reader.spec, options.allow_offset, "chips")
-    unnamed = [result.values for _, result in read if result.values is not None and not result.is_named]
-    warnings += require_same_order(unnamed, reader.spec, options.allow_band_order, "chips")
+    warnings += order
     kinds = [problem.kind for _, problem in problems]
+    if "band_levels" in kinds:
+        warnings.append(
+            f"{kinds.count('band_levels')} of {len(read)} chips that were looked at have a band in another unit or "
+            "scale than their other bands, and are left out. Others, whose land does not show it, may have it too."
+        )
     cropped = sum(result.is_cropped for _, result in read)
     if cropped:
         warnings.append(f"{cropped} of {len(read)} chips that were looked at are larger and cropped to their centre.")

@@ -23,6 +23,7 @@ _REMEDIES = {
     "-a_nodata)",
     "fill": "give the files a nodata value if this value means missing data (gdal_edit.py -a_nodata)",
     "value_range": "write the values in the unit of the study, and give the files a nodata value if they have one",
+    "band_levels": "write all bands in the unit of the study, with one scale and offset",
     "constant": "write the file again with values that vary; a nodata value marks missing data",
     "equal_bands": "write the file again with the right file or layer for each band",
     "pixel_size": f"resample the chips to the pixels of the training chips (gdalwarp -tr); {IF_SIZE_IS_WRONG}",
