@@ -197,6 +197,25 @@ def test_copies_are_found_in_time_that_grows_with_their_number():
     assert (len(valid), len(problems)) == (0, 100_000)
 
 
+def test_pixels_that_are_no_squares_are_dropped(root):
+    # Their area is that of squares of 10 m.
+    transform = rasterio.Affine(2, 0, 4_592_000, 0, -50, 2_254_000)
+    write_tif(chip_path(root, 4), dn(4), transform=transform)
+    assert dropped(root) == {"pixel_size": ["4"]}
+    assert "has pixels of 2 x 50 m on the ground" in message_of(root)
+
+
+def test_files_of_lucas_chips_whose_names_were_exchanged_are_dropped(root):
+    for number, point in enumerate(range(45_922_230, 45_922_250, 2)):
+        chip_path(root, number).rename(chip_path(root, number).with_name(f"{point}.tif"))
+        other = {4: 45_922_242, 6: 45_922_238}.get(number, point)
+        west, north = 4_592_000, 2_200_000 + 1000 * (other % 100)
+        transform = rasterio.Affine(10, 0, west - 160, 0, -10, north + 160)
+        write_tif(chip_path(root, number).with_name(f"{point}.tif"), dn(number), transform=transform)
+    assert dropped(root, point_ids="lucas") == {"bad_coordinates": ["45922238", "45922242"]}
+    assert "lies by its georeference at the point of 45922242, whose own file" in message_of(root, point_ids="lucas")
+
+
 # Descriptions of bands.
 
 

@@ -338,3 +338,20 @@ def test_a_chip_that_was_replaced_is_another_plan_and_another_input_needs_anothe
     with pytest.raises(StudyError, match="has the results of another input") as error:
         make_plan(tmp_path / "other", selected, PredictOptions(), output)
     assert "another folder" in error.value.remedy
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_place_beside_the_chip_and_oblong_pixels_are_compared_too(tmp_path, reader):
+    none = {"crs": None, "transform": None}
+    beside = write_tif(tmp_path / "beside.tif", pixels(0), **none)
+    (tmp_path / "beside.tif.aux.xml").write_text(
+        "<PAMDataset><SRS>EPSG:32632</SRS><GeoTransform>600000,120,0,5000000,0,-120</GeoTransform></PAMDataset>"
+    )
+    world = write_tif(tmp_path / "world.tif", pixels(0), transform=None)
+    (tmp_path / "world.tfw").write_text("120\n0\n0\n-120\n4592000\n2254000\n")
+    # The area of these pixels is that of squares of 30 m.
+    oblong = write_tif(
+        tmp_path / "oblong.tif", pixels(0), transform=rasterio.Affine(6, 0, 4_592_000, 0, -150, 2_254_000)
+    )
+    for path in (beside, world, oblong):
+        assert reader(NewChip(path.stem, str(path))).problem.kind == "pixel_size"

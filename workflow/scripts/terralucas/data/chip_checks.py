@@ -21,7 +21,7 @@ from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
 from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size
-from terralucas.data.places import Ground
+from terralucas.data.places import Ground, find_exchanged
 from terralucas.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -273,6 +273,7 @@ def compare_chips(
         _check_levels,
         _check_dtypes,
         _check_pixel_sizes,
+        _check_names,
         _check_equal_bands,
         _check_brightness,
         _find_duplicates,
@@ -352,7 +353,8 @@ def _check_pixel_sizes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[
         StudyError: more than half of the chips with a georeference have another size.
     """
     is_wrong = [
-        chip.ground is not None and not is_pixel_size(chip.ground.pixel_m, chip.ground.nominal_m, spec.pixel_size_m)
+        chip.ground is not None
+        and not is_pixel_size(chip.ground.pixel_m, chip.ground.nominal_m, spec.pixel_size_m, chip.ground.elongation)
         for chip in chips
     ]
     record = describe_pixel_sizes([chip.ground for chip in chips])
@@ -360,10 +362,24 @@ def _check_pixel_sizes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[
         refuse_pixel_size(record, spec.pixel_size_m)
     expected = f"expected {spec.pixel_size_m:g} m (dataset.pixel_size_m)"
     return [
-        _problem(chip, "pixel_size", f"has pixels of {chip.ground.pixel_m:.3g} m on the ground; {expected}")
+        _problem(chip, "pixel_size", f"has pixels of {chip.ground.size_text} on the ground; {expected}")
         if wrong and chip.ground is not None
         else None
         for chip, wrong in zip(chips, is_wrong, strict=True)
+    ]
+
+
+def _check_names(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip that lies at the point of another LUCAS id, or None."""
+    if spec.point_ids != "lucas":
+        return [None] * len(chips)
+    exchanged = find_exchanged({chip.row["point_id"]: chip.ground.place for chip in chips if chip.ground is not None})
+    message = "lies by its georeference at the point of {}, whose own file lies elsewhere; expected the point of its id"
+    return [
+        _problem(chip, "bad_coordinates", message.format(exchanged[chip.row["point_id"]]))
+        if chip.row["point_id"] in exchanged
+        else None
+        for chip in chips
     ]
 
 

@@ -44,11 +44,15 @@ MAX_SIDE_PX = 1024
 MAX_FILE_BYTES = 256 * 2**20
 # Files beside a chip that belong to it. GDAL writes masks and metadata there if it cannot write them into the chip.
 MASK_SUFFIX, METADATA_SUFFIX = ".msk", ".aux.xml"
+# Endings of world files, which have the place of the pixels, in GDAL's order; a file `chip.tfw` belongs to `chip.tif`.
+WORLD_SUFFIXES = (".tfw", ".tifw", ".tiffw", ".wld")
 # GDAL reads them unless variables of the user's shell forbid it.
 GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
 # What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
 # and histograms that viewers add) must not change the identity of a chip.
 _BAND_METADATA = ("Description", "NoDataValue", "Offset", "Scale")
+# The georeference in this file, which counts for GDAL before that of the chip.
+_PLACE_METADATA = ("SRS", "GeoTransform")
 # All kinds of problems that a chip can have, and what the user can do.
 REMEDIES = {
     "missing_id": "give every row of the labels table an id, and check dataset.layout.id_column",
@@ -61,7 +65,8 @@ REMEDIES = {
     "unknown_label": "list every class under dataset.classes, and check dataset.layout.label_column",
     "folder_disagrees": "find out whether the class folder or the labels table is right, and correct the other one",
     "not_a_lucas_id": "name the chips by their LUCAS Point_ID, or set dataset.point_ids: none",
-    "bad_coordinates": "check x_column (longitude, easting), y_column (latitude, northing) and crs of dataset.layout",
+    "bad_coordinates": "check x_column (longitude, easting), y_column (latitude, northing) and crs of dataset.layout; "
+    "with LUCAS ids also whether names of files were exchanged",
     "not_a_file": "restore what the link leads to, or remove the entry",
     "bad_name": "rename the file or folder in UTF-8, for example with convmv -f latin1 -t utf-8 --notest -r",
     "unreadable": "fetch and unpack the data again; files may be truncated",
@@ -118,11 +123,14 @@ class ChipContent:
         data: bytes of the GeoTIFF.
         mask: bytes of `<file>.msk`, a GeoTIFF that is 0 where pixels are missing; None without such a file.
         metadata: the part of `<file>.aux.xml` that GDAL reads and that matters; None without it.
+        world: bytes of a world file. It says where the chip lies and changes no pixel, so that it is no part of
+            `sha256`.
     """
 
     data: bytes
     mask: bytes | None = None
     metadata: bytes | None = None
+    world: bytes | None = None
 
     @property
     def sha256(self) -> str:
@@ -181,8 +189,12 @@ class Chip:
     patch_may_be_cloud: bool = False
 
 
-def read_content(path: Path) -> ChipContent:
+def read_content(path: Path, *, with_world: bool = True) -> ChipContent:
     """Read the file of a chip and the files beside it.
+
+    Args:
+        path: the file of the chip.
+        with_world: read its world file too; without it, a chip may have no place.
 
     Raises:
         OSError: a file cannot be read.
@@ -192,7 +204,17 @@ def read_content(path: Path) -> ChipContent:
     assert data is not None
     mask = _read_file(path.with_name(path.name + MASK_SUFFIX), optional=True)
     metadata = _read_file(path.with_name(path.name + METADATA_SUFFIX), optional=True)
-    return ChipContent(data, mask, None if metadata is None else reduce_metadata(metadata))
+    world = (_read_file(file, optional=True) for file in world_files(path)) if with_world else ()
+    first = next((content for content in world if content is not None), None)
+    return ChipContent(data, mask, None if metadata is None else reduce_metadata(metadata), first)
+
+
+def world_files(path: Path) -> list[Path]:
+    """Return the files beside a chip that GDAL would take for its world file, in its order, whether they exist or not.
+
+    Their endings are in small or in capital letters.
+    """
+    return [path.with_suffix(end) for suffix in WORLD_SUFFIXES for end in (suffix, suffix.upper())]
 
 
 def read_unchanged(path: Path, sha256: str) -> ChipContent:
@@ -206,7 +228,7 @@ def read_unchanged(path: Path, sha256: str) -> ChipContent:
             f"The chip {path} is gone: it no longer exists since the chips were indexed.",
             remedy="restore the file, or delete the folder data/ of the study to retrieve and index the chips again",
         )
-    content = read_content(path)
+    content = read_content(path, with_world=False)
     if content.sha256 != sha256:
         raise StudyError(
             f"The chip {path} changed since the chips were indexed.",
@@ -254,6 +276,8 @@ def reduce_metadata(text: bytes) -> bytes | None:
         message = f"has a file {METADATA_SUFFIX} beside it that cannot be read ({error}); expected XML of GDAL"
         raise ChipError("unreadable", message) from error
     reduced = ElementTree.Element("PAMDataset")
+    for item in sorted((item for item in root if item.tag in _PLACE_METADATA), key=lambda item: item.tag):
+        ElementTree.SubElement(reduced, item.tag, item.attrib).text = item.text
     for item in root.findall("Metadata/MDI[@key='NODATA_VALUES']"):
         ElementTree.SubElement(ElementTree.SubElement(reduced, "Metadata"), "MDI", item.attrib).text = item.text
     for band in root.findall("PAMRasterBand"):
@@ -310,12 +334,13 @@ def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands |
     try:
         with ExitStack() as stack:
             memory = stack.enter_context(MemoryFile(content.data, filename="chip.tif"))
-            if content.metadata is not None:
-                # GDAL finds the metadata beside the chip, in its folder in memory.
+            # GDAL finds what lies beside the chip, in its folder in memory.
+            beside = {"chip.tif" + METADATA_SUFFIX: content.metadata, "chip.tfw": content.world}
+            present = {name: data for name, data in beside.items() if data is not None}
+            if present:
                 stack.enter_context(Env(**GDAL_OPTIONS))
-                folder = memory.name.split("/")[2]
-                name = "chip.tif" + METADATA_SUFFIX
-                stack.enter_context(MemoryFile(content.metadata, dirname=folder, filename=name))
+            for name, data in present.items():
+                stack.enter_context(MemoryFile(data, dirname=memory.name.split("/")[2], filename=name))
             source = stack.enter_context(memory.open(driver="GTiff"))
             _check_header(source, spec)
             bands = _bands_to_read(source, spec, find_bands)

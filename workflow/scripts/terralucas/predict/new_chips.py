@@ -211,7 +211,7 @@ class ChipReader:
 
     def _require_size(self, ground: Ground) -> None:
         """Raise a ChipError if the pixels of a chip have another size than those of the training chips."""
-        if not is_pixel_size(ground.side_m, ground.nominal_m, self.pixel_size_m):
+        if not is_pixel_size(ground.side_m, ground.nominal_m, self.pixel_size_m, ground.elongation):
             expected = f"{self.pixel_size_m:g} m, the size of the training chips' pixels"
             message = f"has pixels of {ground.width_m:.4g} x {ground.height_m:.4g} m on the ground; expected {expected}"
             raise ChipError("pixel_size", message, remedy=IF_SIZE_IS_WRONG)
