@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from terralucas.data.band_order import Spectrum, can_be_told, require_order
 from terralucas.data.chip_files import REFLECTANCE_RANGE, REMEDIES, Chip, ChipError
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
+from terralucas.data.near_copies import find_near_copies
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
 from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size
 from terralucas.data.places import Ground, find_exchanged
@@ -54,6 +56,7 @@ class CheckedChip:
         equal_bands: positions of each two bands that are equal in every pixel.
         spectrum: what the chip shows of its bands; None if its file names all of them, or if it has too few pixels.
         other_level: result of `find_other_level`.
+        squares: result of `terralucas.data.near_copies.sketch_squares`.
     """
 
     row: dict[str, Any]
@@ -67,6 +70,7 @@ class CheckedChip:
     equal_bands: tuple[tuple[int, int], ...]
     spectrum: Spectrum | None = None
     other_level: str | None = None
+    squares: np.ndarray | None = None
 
 
 def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
@@ -234,16 +238,17 @@ def measure_darkest(values: np.ndarray, valid: np.ndarray) -> float:
     return float(np.quantile(darkest[np.isfinite(darkest)], 0.01))
 
 
-def hash_pixels(values: np.ndarray) -> tuple[bytes, int]:
+def hash_pixels(rounded: np.ndarray) -> tuple[bytes, int]:
     """Return a digest of a decoded chip that is the same for its eight orientations, and the number of the hashed one.
 
     The orientations are those of a square: four quarter turns, each flipped or not. The one with the smallest first
     row is hashed, so that mostly a single one is. Missing pixels are alike, however the file writes them.
 
     Args:
-        values: (bands, height, width) reflectance, NaN for missing pixels.
+        rounded: (bands, height, width) result of `terralucas.data.near_copies.round_values`.
     """
-    orientations = [np.rot90(side, turns, axes=(1, 2)) for side in (values, values[:, :, ::-1]) for turns in range(4)]
+    sides = (rounded, rounded[:, :, ::-1])
+    orientations = [np.rot90(side, turns, axes=(1, 2)) for side in sides for turns in range(4)]
     first_rows = [orientation[:, 0].tobytes() for orientation in orientations]
     smallest = min(first_rows)
     return min(
@@ -277,6 +282,7 @@ def compare_chips(
         _check_equal_bands,
         _check_brightness,
         _find_duplicates,
+        _find_near_duplicates,
     ):
         outcomes = check(left, spec)
         problems += [problem for problem in outcomes if problem is not None]
@@ -465,6 +471,64 @@ def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Pr
         else:
             problems.append(None)
     return problems
+
+
+def _find_near_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip that shares most of its pixels with another chip, as `_find_duplicates` does.
+
+    Chips that overlap by their places are no copies.
+    """
+    partner = {number: other for number, other, is_overlap in _pair_near_copies(chips, spec) if not is_overlap}
+    groups: dict[int, set[int]] = {}
+    for pair in partner.items():
+        merged = set[int]().union(pair, *(groups.get(number, ()) for number in pair))
+        groups |= dict.fromkeys(merged, merged)
+    problems: list[Problem | None] = [None] * len(chips)
+    for members in {id(group): group for group in groups.values()}.values():
+        every = sorted(members)
+        kept = min(every, key=lambda number: (chips[number].ground is None, len(chips[number].row["point_id"])))
+        for number in every:
+            chip = chips[number]
+            other = next((chips[n] for n in every if chips[n].row["label"] != chip.row["label"]), None)
+            if other is not None:
+                message = f"has almost the same pixels as {_name(other)}, which has the label"
+                message += f" {other.row['class_code']!r} and not {chip.row['class_code']!r}; expected one label"
+                problems[number] = _problem(chip, "conflicting_labels", message)
+            elif number != kept:
+                message = f"has almost the same pixels as {_name(chips[kept])}; expected one file of each chip"
+                problems[number] = _problem(chip, "duplicate_content", message)
+    return problems
+
+
+def describe_overlaps(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Return a sentence about chips that overlap almost wholly by their places and pixels; None without any."""
+    pairs = _pair_near_copies(chips, spec)
+    found = [(chips[number], chips[other]) for number, other, is_overlap in pairs if is_overlap]
+    if not found:
+        return None
+    differ = sum(chip.row["label"] != other.row["label"] for chip, other in found)
+    return (
+        f"{len(found)} chips have most of their pixels in common with another chip, because their places are so near "
+        f"({_name(found[0][0])} and {_name(found[0][1])}); {differ} of them have another label than that one. Scores "
+        "are too high where one is trained on and the other tested: set split.block_km"
+    )
+
+
+def _pair_near_copies(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[tuple[int, int, bool]]:
+    """Return the positions of chips that share most pixels, and whether their places say that they overlap."""
+    empty = np.empty(0, dtype=np.uint64)
+    partners = find_near_copies([empty if chip.squares is None else chip.squares for chip in chips])
+    found = []
+    for number, other in enumerate(partners):
+        if other is None:
+            continue
+        (x, y), (x_other, y_other) = (
+            (chips[each].row["easting_m"], chips[each].row["northing_m"]) for each in (number, other)
+        )
+        distance = math.hypot(x - x_other, y - y_other)
+        is_overlap = spec.pixel_size_m / 2 < distance < chips[number].row["height"] * spec.pixel_size_m
+        found.append((number, other, is_overlap))
+    return found
 
 
 def _turned(chip: CheckedChip, other: CheckedChip) -> str:
