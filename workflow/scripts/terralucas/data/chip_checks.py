@@ -17,9 +17,17 @@ import numpy as np
 from terralucas.data.band_levels import find_impossible_level
 from terralucas.data.band_names import find_contradiction
 from terralucas.data.band_order import Spectrum, can_be_told, require_order
-from terralucas.data.chip_files import REFLECTANCE_RANGE, REMEDIES, Chip, ChipError
+from terralucas.data.chip_files import (
+    FIRST_WRAPPED,
+    REFLECTANCE_RANGE,
+    REMEDIES,
+    Chip,
+    ChipError,
+    reflectance_of_zero,
+)
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
+from terralucas.data.gaps import find_almost_constant, find_zeros, measure_padding
 from terralucas.data.near_copies import find_near_copies
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
 from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size
@@ -168,6 +176,13 @@ def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> tuple
 
 def _check_impossible(chip: Chip) -> None:
     """Raise a ChipError if any pixel has a value that no ground has: a few such pixels shift all statistics."""
+    value = chip.impossible_value
+    if value is not None and chip.dtype == "uint16" and value >= FIRST_WRAPPED and value != np.iinfo(np.uint16).max:
+        raise ChipError(
+            "impossible_values",
+            f"has the value {value:.0f}, which no ground has, in {chip.impossible_pixels} of its pixels; it seems to "
+            f"be {value - 2**16:.0f} in 16 bits without a sign: write the chip again as int16 or float32",
+        )
     if chip.impossible_value is not None:
         raise ChipError(
             "impossible_values",
@@ -192,6 +207,23 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         raise _fill_error(chip.fill_value, chip.fill_fraction, limit)
     if chip.patch_fraction > limit and not chip.patch_may_be_cloud:
         raise _fill_error(chip.patch_value, chip.patch_fraction, limit)
+    _check_gaps(chip, spec)
+
+
+def _check_gaps(chip: Chip, spec: DatasetSpec) -> None:
+    """Raise a ChipError if pixels seem to have no data in some bands, or to be padding."""
+    limit = spec.checks.max_fill_fraction
+    usually = f"expected at most {_percent(limit)}, because this usually means missing data"
+    band, share = find_zeros(chip.values, reflectance_of_zero(chip.scaling, spec.unit), spec.bands)
+    if share > limit:
+        raise ChipError("fill", f"has the value 0 in band {band} in {_percent(share)} of its pixels; {usually}")
+    what, share = measure_padding(chip.values)
+    if share > limit:
+        raise ChipError("fill", f"has {what} in {_percent(share)} of its pixels; {usually}")
+    number = None if spec.checks.allow_constant_bands else find_almost_constant(chip.values)
+    if number is not None:
+        message = f"has one value almost everywhere in band {spec.bands[number]}"
+        raise ChipError("constant", f"{message}; expected values that vary")
 
 
 def _fill_error(value: float | None, share: float, limit: float) -> ChipError:
@@ -613,6 +645,24 @@ def describe_saturated(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str |
         f"{len(found)} chips have one and the same bright value in every band in more than {_percent(limit)} of "
         f"their pixels ({_percent(worst.saturated)} in {_name(worst)}): saturated clouds, or "
         "missing data that dataset.nodata does not name"
+    )
+
+
+def describe_missing(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Return a sentence about classes whose chips lack pixels that those of other classes have; None without any."""
+    shares: dict[str, list[float]] = {}
+    for chip in chips:
+        shares.setdefault(chip.row["class_code"], []).append(chip.row["nodata_fraction"])
+    found = []
+    for code, own in shares.items():
+        others = [share for other, values in shares.items() if other != code for share in values]
+        if min(len(own), len(others)) >= MIN_CHIPS_OF_CLASS and np.median(own) >= 0.05 and np.median(others) <= 0.01:
+            found.append(f"class {code}: median {_percent(float(np.median(own)))} of the pixels")
+    if not found:
+        return None
+    return (
+        f"pixels are missing in most chips of some classes and not of the others ({'; '.join(found)}): models can tell "
+        "these classes by what is missing, without any land cover"
     )
 
 

@@ -33,6 +33,8 @@ REFLECTANCE_RANGE = (-0.2, 2.0)
 # missing data: the ends of 16-bit integers, and the -9999 of GIS.
 _POSSIBLE_REFLECTANCE = (-1.0, 10.0)
 _MARKS_OF_MISSING = (-32768, -9999, 32767, 65535)
+# Negative DN down to -10,000 have these values in 16 bits without a sign.
+FIRST_WRAPPED = 2**16 - 10_000
 # In fewer bands, grey ground can have one value in all of them.
 _BANDS_OF_PATCHES = 4
 # Clouds that are cut off at one value have at least this reflectance, or are the brightest pixels of their chip.
@@ -448,7 +450,8 @@ def _find_impossible(raw: np.ndarray, values: np.ndarray) -> tuple[float | None,
     if not is_outside.any():
         return None, 0
     low, high = _POSSIBLE_REFLECTANCE
-    is_impossible = is_outside & (np.isin(raw, _MARKS_OF_MISSING) | (values < low) | (values > high))
+    is_wrapped = raw >= FIRST_WRAPPED if raw.dtype == np.uint16 else False
+    is_impossible = is_outside & (np.isin(raw, _MARKS_OF_MISSING) | (values < low) | (values > high) | is_wrapped)
     found, counts = np.unique(raw[is_impossible], return_counts=True)
     if not len(found):
         return None, 0
@@ -574,6 +577,12 @@ def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     except (RasterioError, UnicodeDecodeError) as error:
         problem = _unreadable(error)
         raise ChipError("unreadable", f"has a mask {MASK_SUFFIX} that {problem.problem}") from error
+
+
+def reflectance_of_zero(scaling: Sequence[tuple[float, float]], unit: str) -> list[float]:
+    """Return the reflectance of a stored 0 in each band, which is not 0 with an offset tag."""
+    shifts = [_reflectance_factors(scale, offset, unit)[1] for scale, offset in scaling]
+    return [shift / DN_PER_REFLECTANCE if unit == "dn" else shift for shift in shifts]
 
 
 def _reflectance_factors(scale: float, offset: float, unit: str) -> tuple[float, float]:

@@ -28,6 +28,7 @@ from terralucas.data.chip_checks import (
     check_class_offsets,
     check_dataset_brightness,
     compare_chips,
+    describe_missing,
     describe_overlaps,
     describe_saturated,
     find_equal_bands,
@@ -99,6 +100,7 @@ def index_chips(
         check_pixel_size(pixel_sizes, spec.pixel_size_m),
         describe_saturated(chips, spec),
         describe_overlaps(chips, spec),
+        describe_missing(chips, spec),
     )
     report = {
         "dataset": spec.name,

@@ -8,6 +8,7 @@ The hash of a square does not depend on the order of its pixels, and so not on f
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -38,6 +39,18 @@ def round_values(values: np.ndarray) -> np.ndarray:
     return rounded
 
 
+def hash_spectra(rounded: np.ndarray) -> np.ndarray:
+    """Return a hash of the values of each pixel in all bands, (height, width) uint64.
+
+    Args:
+        rounded: (bands, height, width) result of `round_values`.
+    """
+    pixel = np.zeros(rounded.shape[1:], dtype=np.uint64)
+    for band in rounded:
+        pixel = _mix(pixel ^ band.view(np.uint64))
+    return pixel
+
+
 def sketch_squares(rounded: np.ndarray) -> np.ndarray:
     """Return the smallest different hash values of the squares of a chip, at most `SKETCH`, in order (uint64).
 
@@ -46,9 +59,7 @@ def sketch_squares(rounded: np.ndarray) -> np.ndarray:
     Args:
         rounded: (bands, height, width) result of `round_values`.
     """
-    pixel = np.zeros(rounded.shape[1:], dtype=np.uint64)
-    for band in rounded:
-        pixel = _mix(pixel ^ band.view(np.uint64))
+    pixel = hash_spectra(rounded)
     squares = pixel[:-1, :-1] + pixel[1:, :-1] + pixel[:-1, 1:] + pixel[1:, 1:]
     missing = (rounded == _MISSING).any(axis=0)
     usable = ~(missing[:-1, :-1] | missing[1:, :-1] | missing[:-1, 1:] | missing[1:, 1:])
@@ -64,12 +75,12 @@ def find_near_copies(sketches: Sequence[np.ndarray]) -> list[int | None]:
     """
     empty = np.empty(0, dtype=np.uint64)
     values = np.concatenate([empty, *sketches])
-    owner = np.repeat(np.arange(len(sketches)), [len(sketch) for sketch in sketches])
+    owner = np.repeat(np.arange(len(sketches)), np.array([len(sketch) for sketch in sketches], dtype=int))
     order = np.argsort(values, kind="stable")
     values, owner = values[order], owner[order]
-    starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if len(values) else order
+    edges = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
     common: dict[int, Counter[int]] = {}
-    for start, end in zip(starts, [*starts[1:], len(values)], strict=True):
+    for start, end in itertools.pairwise(edges.tolist()):
         if end - start > 1:
             chips = owner[start:end].tolist()
             for chip in chips:
