@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 
 from terralucas.data.chip_files import Centre, ChipError
 from terralucas.data.dataset import ClassSpec, DatasetSpec, LayoutSpec
-from terralucas.data.pixel_sizes import is_pixel_size
+from terralucas.data.pixel_sizes import is_pixel_size, size_text
 from terralucas.data.places import check_georeference, find_exchanged, find_ground, locate
 
 POINT = "45922254"
@@ -220,7 +220,7 @@ def test_pixels_that_are_no_squares_are_told_from_squares_of_degrees():
 
     oblong = ground_of(3035, *PLACE, 6.0, 150.0)
     assert oblong.elongation == pytest.approx(25)
-    assert oblong.size_text == "6 x 150 m"
+    assert size_text(oblong) == "6 x 150 m"
     # Their area is that of squares of 30 m.
     assert oblong.pixel_m == pytest.approx(30)
     assert not is_pixel_size(oblong.pixel_m, oblong.nominal_m, 30.0, oblong.elongation)
@@ -228,3 +228,7 @@ def test_pixels_that_are_no_squares_are_told_from_squares_of_degrees():
     degrees = ground_of(4326, 10.0, 60.0, 9e-5, 9e-5)
     assert degrees.elongation == pytest.approx(1)
     assert is_pixel_size(degrees.pixel_m, degrees.nominal_m, 10.0, degrees.elongation)
+
+
+def test_a_number_with_an_underscore_is_no_coordinate():
+    assert "'1_3.334'" in refused("a", "1_3.334", LAT, make_spec(point_ids="none"))

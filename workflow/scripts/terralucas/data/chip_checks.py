@@ -30,7 +30,7 @@ from terralucas.data.discovery import Problem
 from terralucas.data.gaps import find_almost_constant, find_zeros, measure_padding
 from terralucas.data.near_copies import find_near_copies
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
-from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size
+from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size, size_text
 from terralucas.data.places import Ground, find_exchanged
 from terralucas.errors import StudyError
 
@@ -400,7 +400,7 @@ def _check_pixel_sizes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[
         refuse_pixel_size(record, spec.pixel_size_m)
     expected = f"expected {spec.pixel_size_m:g} m (dataset.pixel_size_m)"
     return [
-        _problem(chip, "pixel_size", f"has pixels of {chip.ground.size_text} on the ground; {expected}")
+        _problem(chip, "pixel_size", f"has pixels of {size_text(chip.ground)} on the ground; {expected}")
         if wrong and chip.ground is not None
         else None
         for chip, wrong in zip(chips, is_wrong, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -31,6 +32,14 @@ def is_pixel_size(pixel_m: float, nominal_m: float, expected_m: float, elongatio
     return elongation <= MAX_PIXEL_RATIO and any(
         1 / MAX_PIXEL_RATIO <= side / expected_m <= MAX_PIXEL_RATIO for side in (pixel_m, nominal_m)
     )
+
+
+def size_text(ground: Ground) -> str:
+    """Return the size of a pixel in words: one side of a square, or both sides."""
+    if ground.elongation <= MAX_PIXEL_RATIO:
+        return f"{ground.pixel_m:.3g} m"
+    short = ground.pixel_m / math.sqrt(ground.elongation)
+    return f"{short:.3g} x {short * ground.elongation:.3g} m"
 
 
 def describe_pixel_sizes(grounds: Sequence[Ground | None]) -> dict[str, float] | None:

@@ -13,7 +13,6 @@ from typing import Any
 from terralucas.data.chip_files import Centre, ChipError
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.lucas import parse_point_id
-from terralucas.data.pixel_sizes import MAX_PIXEL_RATIO
 from terralucas.errors import StudyError
 from terralucas.geography import EPSG
 
@@ -52,14 +51,6 @@ class Ground:
     pixel_m: float
     nominal_m: float
     elongation: float = 1.0
-
-    @property
-    def size_text(self) -> str:
-        """The size of a pixel in words."""
-        if self.elongation <= MAX_PIXEL_RATIO:
-            return f"{self.pixel_m:.3g} m"
-        short = self.pixel_m / math.sqrt(self.elongation)
-        return f"{short:.3g} x {short * self.elongation:.3g} m"
 
 
 def find_ground(centre: Centre | None) -> Ground | None:
@@ -226,6 +217,9 @@ def has_columns(spec: DatasetSpec) -> bool:
 
 
 def _numbers(x: str, y: str) -> tuple[float, float] | None:
+    # Python reads 1_0.5 as 10.5.
+    if "_" in x or "_" in y:
+        return None
     try:
         return float(x), float(y)
     except ValueError:

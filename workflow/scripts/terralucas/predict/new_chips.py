@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other
 from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.discovery import count_left_out, select_chips
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.lucas import parse_point_id
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE, is_pixel_size
@@ -41,10 +42,17 @@ _DEFAULT = PredictOptions()
 
 @dataclass(frozen=True)
 class NewChip:
-    """A chip to predict: its id, and the path of its file."""
+    """A chip to predict.
+
+    Attributes:
+        id: its id.
+        path: the path of its file; characters that are not UTF-8 are written as `\\xe9`.
+        problem: kind and text of the reason why it is no chip, for an entry that has the name of one; None for a chip.
+    """
 
     id: str
     path: str
+    problem: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,8 +141,8 @@ def _unpack_once(archive: Path, folder: Path) -> Path:
 def _chips_in_folder(folder: Path) -> list[NewChip]:
     tree = walk(folder)
     tree.require_readable(folder)
-    files = sorted(file for file in tree.files if file.suffix.lower() in CHIP_SUFFIXES)
-    if not files:
+    files, unusable = select_chips(tree)
+    if not files and not unusable:
         raise StudyError(
             f"There are no chips in {folder}.",
             found=f"{len(tree.files)} other files",
@@ -142,9 +150,19 @@ def _chips_in_folder(folder: Path) -> list[NewChip]:
             remedy="name another folder, or write the chips as GeoTIFF",
         )
     base = folder.resolve()
-    chips = [NewChip(printable(str(file.with_suffix(""))), str(base / file)) for file in files]
+    chips = [NewChip(_name(file), str(base / file)) for file in files]
     _require_different_ids(chips, folder)
-    return chips
+    count_left_out(tree)
+    # An entry that is no chip may have the id of one, such as a link a.TIF beside a.tif.
+    chips += [
+        NewChip(_name(file), printable(str(base / file)), (reason.kind, reason.message))
+        for file, reason in unusable.items()
+    ]
+    return sorted(chips, key=lambda chip: PurePath(chip.path))
+
+
+def _name(file: PurePath) -> str:
+    return printable(str(file.with_suffix("")))
 
 
 def _require_different_ids(chips: Sequence[NewChip], folder: Path) -> None:
@@ -177,6 +195,8 @@ class ChipReader:
 
     def __call__(self, chip: NewChip) -> ReadChip:
         """Read a chip; a chip that cannot be used is returned with its problem."""
+        if chip.problem is not None:
+            return ReadChip(None, problem=for_new_files(ChipError(*chip.problem)))
         try:
             return self._read(chip)
         except ChipError as error:

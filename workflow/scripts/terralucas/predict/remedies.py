@@ -10,6 +10,8 @@ from terralucas.data.chip_files import ChipError
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG
 
 _REMEDIES = {
+    "not_a_file": "restore what the link leads to, or remove the entry",
+    "bad_name": "rename the file or folder in UTF-8, for example with convmv -f latin1 -t utf-8 --notest -r",
     "unreadable": "fetch the file again; it may be truncated",
     "pages": "write one image with all bands per file",
     "band_count": "predict from files with the bands of the study, with descriptions that name them or in their order",
