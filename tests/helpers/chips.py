@@ -8,6 +8,7 @@ import numpy as np
 import rasterio
 
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.lucas import parse_point_id
 
 BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
 SIDE = 32
@@ -34,7 +35,9 @@ def pixels(seed: int, shape: tuple[int, ...] = (6, SIDE, SIDE)) -> np.ndarray:
 def write_tif(path: Path, values: np.ndarray, *, mask: np.ndarray | None = None, **profile) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = values.shape
-    place = {"crs": "EPSG:3035", "transform": rasterio.Affine(10, 0, 4_592_000, 0, -10, 2_254_000)}
+    # A chip whose name is a LUCAS id lies at its point.
+    west, north = parse_point_id(path.stem) or (4_592_000, 2_254_000)
+    place = {"crs": "EPSG:3035", "transform": rasterio.Affine(10, 0, west, 0, -10, north)}
     profile = {"driver": "GTiff", "count": count, "height": height, "width": width} | place | profile
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", dtype=values.dtype, **profile) as target:
         target.write(values)

@@ -170,11 +170,11 @@ def test_a_third_copy_with_another_label_spoils_two_with_the_same(root):
     assert dropped(root) == {"conflicting_labels": ["4", "copy", "copy too"]}
 
 
-def test_chips_that_differ_in_one_pixel_are_no_copies(root):
+def test_chips_that_differ_in_one_pixel_are_copies(root):
     values = dn(4)
     values[0, 0, 0] += 1
     write_tif(root / "1/almost.tif", values)
-    assert dropped(root) == {}
+    assert dropped(root) == {"duplicate_content": ["almost"]}
 
 
 def test_copies_are_found_in_time_that_grows_with_their_number():
@@ -195,6 +195,25 @@ def test_copies_are_found_in_time_that_grows_with_their_number():
     ]
     valid, problems, _ = compare_chips(chips, make_spec())
     assert (len(valid), len(problems)) == (0, 100_000)
+
+
+def test_pixels_that_are_no_squares_are_dropped(root):
+    # Their area is that of squares of 10 m.
+    transform = rasterio.Affine(2, 0, 4_592_000, 0, -50, 2_254_000)
+    write_tif(chip_path(root, 4), dn(4), transform=transform)
+    assert dropped(root) == {"pixel_size": ["4"]}
+    assert "has pixels of 2 x 50 m on the ground" in message_of(root)
+
+
+def test_files_of_lucas_chips_whose_names_were_exchanged_are_dropped(root):
+    for number, point in enumerate(range(45_922_230, 45_922_250, 2)):
+        chip_path(root, number).rename(chip_path(root, number).with_name(f"{point}.tif"))
+        other = {4: 45_922_242, 6: 45_922_238}.get(number, point)
+        west, north = 4_592_000, 2_200_000 + 1000 * (other % 100)
+        transform = rasterio.Affine(10, 0, west - 160, 0, -10, north + 160)
+        write_tif(chip_path(root, number).with_name(f"{point}.tif"), dn(number), transform=transform)
+    assert dropped(root, point_ids="lucas") == {"bad_coordinates": ["45922238", "45922242"]}
+    assert "lies by its georeference at the point of 45922242, whose own file" in message_of(root, point_ids="lucas")
 
 
 # Descriptions of bands.
@@ -246,7 +265,7 @@ def test_tags_that_differ_by_band_are_listed_by_band(root):
     for number in range(NUMBER):
         with rasterio.open(chip_path(root, number), "r+") as target:
             target.scales, target.offsets = (0.0001,) * 6, (-0.1, 0, 0, 0, 0, 0)
-    (found,) = index(root)[1]["scaling"]
+    (found,) = index(root, checks={"allow_class_offsets": True})[1]["scaling"]
     assert (found["scale"], found["offset"]) == (0.0001, [-0.1, 0, 0, 0, 0, 0])
 
 
@@ -292,7 +311,9 @@ ZEROS = {
     "half of every band": ((slice(None), slice(16)), "fill", "has the value 0 in every band in 50 % of its pixels"),
     "two rows of every band": ((slice(None), slice(2)), "fill", "in 6.25 % of its pixels; expected at most 1 %"),
     "one band": ((4,), "constant", "has one value everywhere in band SWIR_1 (0)"),
-    "half of one band": ((4, slice(16)), None, ""),
+    "half of one band": ((4, slice(16)), "fill", "has the value 0 in band SWIR_1 in"),
+    "each second row of one band": ((0, slice(None, None, 2)), "fill", "has the value 0 in band RED in"),
+    "a quarter of three bands": ((slice(3), slice(8)), "fill", "has the value 0 in band"),
     "four pixels": ((slice(None), 0, slice(4)), None, ""),
 }
 
@@ -304,7 +325,8 @@ def test_chips_with_zeros_that_nothing_declares_as_missing(root, case):
     assert dropped(root) == ({kind: ["0"]} if kind else {})
     if kind:
         assert words in message_of(root)
-    assert dropped(root, checks={"max_fill_fraction": 1.0, "allow_constant_bands": True}) == {}
+    allowed = {"max_fill_fraction": 1.0, "allow_constant_bands": True, "band_levels": False}
+    assert dropped(root, checks=allowed) == {}
 
 
 def test_zeros_are_those_that_the_file_stores(root):

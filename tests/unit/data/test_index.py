@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+from pyproj import Transformer
 from rasterio.warp import transform
 
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
@@ -27,7 +28,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 IDS = {f"4592{2200 + 2 * step}": "12"[step % 2] for step in range(8)}
 FIRST = "45922200"
 # Eurostat's missing value, latitude and longitude swapped, and good coordinates of the chips of `write_tif`.
-PLACES = [(88.888888, 88.888888), (43.34, 13.334), *[(13.334, 43.34)] * 6]
+_OF_POINT = Transformer.from_crs(3035, 4326, always_xy=True).transform
+PLACES = [(88.888888, 88.888888), (43.34, 13.334)] + [
+    _OF_POINT(1000 * int(name[:4]), 1000 * int(name[4:])) for name in list(IDS)[2:]
+]
 
 
 def chip_path(root: Path, point_id: str = FIRST) -> Path:

@@ -12,7 +12,8 @@ from rasterio.crs import CRS
 
 from terralucas.data.chip_files import Centre, ChipError
 from terralucas.data.dataset import ClassSpec, DatasetSpec, LayoutSpec
-from terralucas.data.places import check_georeference, find_ground, locate
+from terralucas.data.pixel_sizes import is_pixel_size, size_text
+from terralucas.data.places import check_georeference, find_exchanged, find_ground, locate
 
 POINT = "45922254"
 PLACE = (4_592_000.0, 2_254_000.0)
@@ -147,8 +148,10 @@ def test_place_must_be_inside_the_chip(tmp_path, crs):
         with pytest.raises(ChipError, match="km outside the chip") as caught:
             check_georeference(chip, locate("a", x, y, spec), spec)
         assert caught.value.kind == "bad_coordinates"
-    # With LUCAS ids, the id decides.
-    check_georeference(chip, (0.0, 0.0), make_spec())
+    # With LUCAS ids, the chip may be as far away as a surveyor may have been.
+    check_georeference(chip, (centre[0] + 5_000, centre[1]), make_spec())
+    with pytest.raises(ChipError, match="km outside the chip"):
+        check_georeference(chip, (centre[0] + 6_000, centre[1]), make_spec())
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -199,3 +202,33 @@ DRAWING = 'LOCAL_CS["drawing",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
 )
 def test_a_georeference_that_is_no_place_says_nothing(centre):
     assert find_ground(centre) is None
+
+
+def test_files_whose_names_were_exchanged_are_found():
+    # The digits of a LUCAS id are easting and northing of its point in kilometres (EPSG:3035).
+    right = {"45922254": (4_592_100.0, 2_254_000.0), "45942254": (4_594_000.0, 2_253_950.0)}
+    assert find_exchanged(right) == {}
+    exchanged = dict(zip(right, reversed(right.values()), strict=True))
+    assert find_exchanged(exchanged) == {"45922254": "45942254", "45942254": "45922254"}
+    beside = {"45922254": right["45922254"], "45942254": right["45922254"]}
+    assert find_exchanged(beside) == {}, "a surveyor may have stood at another point, whose own chip is right"
+
+
+def test_pixels_that_are_no_squares_are_told_from_squares_of_degrees():
+    def ground_of(epsg, x, y, width, height):
+        return find_ground(Centre(CRS.from_epsg(epsg), x, y, (width, 0.0), (0.0, -height)))
+
+    oblong = ground_of(3035, *PLACE, 6.0, 150.0)
+    assert oblong.elongation == pytest.approx(25)
+    assert size_text(oblong) == "6 x 150 m"
+    # Their area is that of squares of 30 m.
+    assert oblong.pixel_m == pytest.approx(30)
+    assert not is_pixel_size(oblong.pixel_m, oblong.nominal_m, 30.0, oblong.elongation)
+    # Squares of degrees at 60° north are half as wide as high on the ground, and programs export such pixels.
+    degrees = ground_of(4326, 10.0, 60.0, 9e-5, 9e-5)
+    assert degrees.elongation == pytest.approx(1)
+    assert is_pixel_size(degrees.pixel_m, degrees.nominal_m, 10.0, degrees.elongation)
+
+
+def test_a_number_with_an_underscore_is_no_coordinate():
+    assert "'1_3.334'" in refused("a", "1_3.334", LAT, make_spec(point_ids="none"))

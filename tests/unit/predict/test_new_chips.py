@@ -2,9 +2,11 @@
 
 import inspect
 import json
+import os
 import re
 import shutil
 import zipfile
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -359,3 +361,55 @@ def test_a_chip_that_was_replaced_is_another_plan_and_another_input_needs_anothe
     with pytest.raises(StudyError, match="has the results of another input") as error:
         make_plan(tmp_path / "other", selected, PredictOptions(), output)
     assert "another folder" in error.value.remedy
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_place_beside_the_chip_and_oblong_pixels_are_compared_too(tmp_path, reader):
+    none = {"crs": None, "transform": None}
+    beside = write_tif(tmp_path / "beside.tif", pixels(0), **none)
+    (tmp_path / "beside.tif.aux.xml").write_text(
+        "<PAMDataset><SRS>EPSG:32632</SRS><GeoTransform>600000,120,0,5000000,0,-120</GeoTransform></PAMDataset>"
+    )
+    world = write_tif(tmp_path / "world.tif", pixels(0), transform=None)
+    (tmp_path / "world.tfw").write_text("120\n0\n0\n-120\n4592000\n2254000\n")
+    # The area of these pixels is that of squares of 30 m.
+    oblong = write_tif(
+        tmp_path / "oblong.tif", pixels(0), transform=rasterio.Affine(6, 0, 4_592_000, 0, -150, 2_254_000)
+    )
+    for path in (beside, world, oblong):
+        assert reader(NewChip(path.stem, str(path))).problem.kind == "pixel_size"
+
+
+def test_entries_that_are_no_chips_are_named_and_counted(tmp_path, reader, caplog):
+    folder = tmp_path / "in"
+    write_tif(folder / "a.tif", pixels(1), **PLACE_30_M)
+    (folder / "broken.tif").symlink_to(tmp_path / "nothing")
+    os.mkfifo(folder / "pipe.tif")
+    shutil.copy(folder / "a.tif", folder / "b.gtiff")
+    (folder / "more.zip").touch()
+    shutil.copy(folder / "a.tif", os.fsencode(folder) + b"/caf\xe9.tif")
+    chips = find_new_chips(folder, tmp_path / "x")
+    problems = {chip.id: reader(chip).problem for chip in chips}
+    kinds = {name: problem and problem.kind for name, problem in problems.items()}
+    assert kinds == {"a": None, "broken": "not_a_file", "caf\\xe9": "bad_name", "pipe": "not_a_file"}
+    assert "does not exist" in problems["broken"].problem
+    assert "left out 1 x .gtiff, 1 x .zip" in caplog.text
+    # The plan is JSON in UTF-8.
+    json.dumps([asdict(chip) for chip in chips], ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("id,path\none,a.tif,x\n", "line 2 has 3; the header has 2"),
+        ("id,path\none,a.tif\ntwo\n", "line 3 has 1; the header has 2"),
+        ("id,path,path \none,a.tif,b.tif\n", "2 columns of the name path"),
+        ("id,id,path\n1,2,a.tif\n", "2 columns of the name id"),
+        ('path\n"a.tif\n', "cannot be read"),
+    ],
+)
+def test_a_table_whose_cells_are_shifted_is_an_error(tmp_path, text, words):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(StudyError) as error:
+        find_new_chips(tmp_path / "t.csv", tmp_path / "x")
+    assert words in str(error.value)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from terralucas.data.band_levels import are_possible
 from terralucas.errors import StudyError
 
 VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
@@ -41,6 +42,8 @@ _CONTRADICTED, _KEPT = 0.1, 0.5
 MIN_CHIPS = 10
 # Other orders are all tried up to this number of bands, and found by exchanging two bands at a time beyond it.
 _MOST_FOR_ALL_ORDERS = 7
+# Chips that are looked at, to see whether their bands have possible levels in another order.
+_LEVELS_LOOKED_AT = 100
 # Orders that fit, of which the message shows the first.
 _SHOWN = 3
 
@@ -228,7 +231,11 @@ def find_wrong_order(spectra: Sequence[Spectrum], bands: Sequence[str]) -> Wrong
     contradicted = [(relations[i], int(counts[i, 0]), int(counts[i, 1])) for i in np.flatnonzero(broken)]
     # Relations of brightness come first, because everybody can check them.
     contradicted.sort(key=lambda each: (each[0].than is not None, -each[2]))
-    fitting = [order for order in _other_orders(declared, score) if score.fits(order, declared)]
+    fitting = [
+        order
+        for order in _other_orders(declared, score)
+        if score.fits(order, declared) and evidence.are_possible(order, bands)
+    ]
     if not fitting and len(contradicted) < 2:
         return None
     # Of orders that fit about as well, the one with the fewest moved bands is the likeliest.
@@ -257,6 +264,15 @@ class _Evidence:
         )
         correlations = np.clip([each.correlation for each in bright], -_MAX_CORRELATION, _MAX_CORRELATION)
         return cls(medians, spreads, np.arctanh(correlations))
+
+    def are_possible(self, order: Sequence[int], bands: Sequence[str]) -> bool:
+        """Return whether no band of most chips is too dark or bright to be ground, with the bands in this order.
+
+        Otherwise a band has another unit or scale than the others, and no order is right.
+        """
+        step = -(-len(self.log_median) // _LEVELS_LOOKED_AT)
+        medians = np.exp(self.log_median[::step][:, order])
+        return 2 * sum(are_possible(each, bands) for each in medians) >= len(medians)
 
 
 class _Score:

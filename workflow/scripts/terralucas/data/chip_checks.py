@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +14,24 @@ from typing import Any
 
 import numpy as np
 
+from terralucas.data.band_levels import find_impossible_level
 from terralucas.data.band_names import find_contradiction
 from terralucas.data.band_order import Spectrum, can_be_told, require_order
-from terralucas.data.chip_files import REFLECTANCE_RANGE, REMEDIES, Chip, ChipError
+from terralucas.data.chip_files import (
+    FIRST_WRAPPED,
+    REFLECTANCE_RANGE,
+    REMEDIES,
+    Chip,
+    ChipError,
+    reflectance_of_zero,
+)
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
+from terralucas.data.gaps import find_almost_constant, find_zeros, measure_padding
+from terralucas.data.near_copies import find_near_copies
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
-from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size
-from terralucas.data.places import Ground
+from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size, size_text
+from terralucas.data.places import Ground, find_exchanged
 from terralucas.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -29,6 +40,9 @@ MAX_SHARE_OUTSIDE = 0.01
 # Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000. Almost every chip has shadow, water or dense
 # vegetation, which is darker than this offset in red or SWIR; a little less, because such pixels can be below 0.
 OFFSET_REFLECTANCE = 0.095
+# Where the offset was subtracted from products that have none, shadow and water are far below 0. A correction of the
+# atmosphere leaves single chips with such pixels, and never almost all chips of a class.
+NEGATIVE_REFLECTANCE = -0.03
 # Of 64-px chips of Sentinel-2, at most one in five of any class has no such pixel; of 16-px ones, one in four.
 MIN_CHIPS_OF_CLASS, ALMOST_ALL, MOST = 5, 0.95, 0.75
 
@@ -49,6 +63,8 @@ class CheckedChip:
         darkest: reflectance below which the darkest band of a pixel is in 1 % of the pixels.
         equal_bands: positions of each two bands that are equal in every pixel.
         spectrum: what the chip shows of its bands; None if its file names all of them, or if it has too few pixels.
+        other_level: result of `find_other_level`.
+        squares: result of `terralucas.data.near_copies.sketch_squares`.
     """
 
     row: dict[str, Any]
@@ -61,6 +77,8 @@ class CheckedChip:
     darkest: float
     equal_bands: tuple[tuple[int, int], ...]
     spectrum: Spectrum | None = None
+    other_level: str | None = None
+    squares: np.ndarray | None = None
 
 
 def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
@@ -82,6 +100,18 @@ def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     _check_range(chip, valid, spec)
     _check_impossible(chip)
     _check_variation(chip, valid, spec)
+
+
+def find_other_level(values: np.ndarray, spec: DatasetSpec) -> str | None:
+    """Return what is wrong with a band that seems to have another unit or scale than the other bands; None if nothing.
+
+    Bands in a wrong order look alike, so that the order is to be checked first.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels.
+        spec: description of the dataset.
+    """
+    return find_impossible_level(values, spec.bands, spec.unit) if spec.checks.band_levels else None
 
 
 def _check_missing(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
@@ -146,6 +176,13 @@ def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> tuple
 
 def _check_impossible(chip: Chip) -> None:
     """Raise a ChipError if any pixel has a value that no ground has: a few such pixels shift all statistics."""
+    value = chip.impossible_value
+    if value is not None and chip.dtype == "uint16" and value >= FIRST_WRAPPED and value != np.iinfo(np.uint16).max:
+        raise ChipError(
+            "impossible_values",
+            f"has the value {value:.0f}, which no ground has, in {chip.impossible_pixels} of its pixels; it seems to "
+            f"be {value - 2**16:.0f} in 16 bits without a sign: write the chip again as int16 or float32",
+        )
     if chip.impossible_value is not None:
         raise ChipError(
             "impossible_values",
@@ -170,6 +207,23 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         raise _fill_error(chip.fill_value, chip.fill_fraction, limit)
     if chip.patch_fraction > limit and not chip.patch_may_be_cloud:
         raise _fill_error(chip.patch_value, chip.patch_fraction, limit)
+    _check_gaps(chip, spec)
+
+
+def _check_gaps(chip: Chip, spec: DatasetSpec) -> None:
+    """Raise a ChipError if pixels seem to have no data in some bands, or to be padding."""
+    limit = spec.checks.max_fill_fraction
+    usually = f"expected at most {_percent(limit)}, because this usually means missing data"
+    band, share = find_zeros(chip.values, reflectance_of_zero(chip.scaling, spec.unit), spec.bands)
+    if share > limit:
+        raise ChipError("fill", f"has the value 0 in band {band} in {_percent(share)} of its pixels; {usually}")
+    what, share = measure_padding(chip.values)
+    if share > limit:
+        raise ChipError("fill", f"has {what} in {_percent(share)} of its pixels; {usually}")
+    number = None if spec.checks.allow_constant_bands else find_almost_constant(chip.values)
+    if number is not None:
+        message = f"has one value almost everywhere in band {spec.bands[number]}"
+        raise ChipError("constant", f"{message}; expected values that vary")
 
 
 def _fill_error(value: float | None, share: float, limit: float) -> ChipError:
@@ -216,16 +270,17 @@ def measure_darkest(values: np.ndarray, valid: np.ndarray) -> float:
     return float(np.quantile(darkest[np.isfinite(darkest)], 0.01))
 
 
-def hash_pixels(values: np.ndarray) -> tuple[bytes, int]:
+def hash_pixels(rounded: np.ndarray) -> tuple[bytes, int]:
     """Return a digest of a decoded chip that is the same for its eight orientations, and the number of the hashed one.
 
     The orientations are those of a square: four quarter turns, each flipped or not. The one with the smallest first
     row is hashed, so that mostly a single one is. Missing pixels are alike, however the file writes them.
 
     Args:
-        values: (bands, height, width) reflectance, NaN for missing pixels.
+        rounded: (bands, height, width) result of `terralucas.data.near_copies.round_values`.
     """
-    orientations = [np.rot90(side, turns, axes=(1, 2)) for side in (values, values[:, :, ::-1]) for turns in range(4)]
+    sides = (rounded, rounded[:, :, ::-1])
+    orientations = [np.rot90(side, turns, axes=(1, 2)) for side in sides for turns in range(4)]
     first_rows = [orientation[:, 0].tobytes() for orientation in orientations]
     smallest = min(first_rows)
     return min(
@@ -252,11 +307,14 @@ def compare_chips(
     left, problems = list(chips), list[Problem]()
     for check in (
         partial(_check_sizes, size=size),
+        _check_levels,
         _check_dtypes,
         _check_pixel_sizes,
+        _check_names,
         _check_equal_bands,
         _check_brightness,
         _find_duplicates,
+        _find_near_duplicates,
     ):
         outcomes = check(left, spec)
         problems += [problem for problem in outcomes if problem is not None]
@@ -290,6 +348,29 @@ def _check_size(chip: CheckedChip, size: int | None) -> Problem | None:
     return _problem(chip, "size", f"is {height} x {width} px; expected {expected}")
 
 
+def _check_levels(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip in which a band has another unit or scale than the others, or None.
+
+    Raises:
+        StudyError: with `on_invalid: drop`, if these are at least half of a class. The other chips of the class have
+            the same fault then, and their land does not show it: to drop some would not help.
+    """
+    problems = [None if chip.other_level is None else _problem(chip, "band_levels", chip.other_level) for chip in chips]
+    counts = Counter(chip.row["class_code"] for chip in chips)
+    wrong = Counter(chip.row["class_code"] for chip in chips if chip.other_level is not None)
+    found = [code for code, n in wrong.items() if n >= MIN_CHIPS_OF_CLASS and 2 * n >= counts[code]]
+    if found and spec.on_invalid == "drop":
+        example = next(problem for problem in problems if problem is not None)
+        raise StudyError(
+            f"Chips of {len(found)} class(es) of dataset {spec.name!r} have a band in another unit or scale.",
+            found="; ".join(f"class {code}: {wrong[code]} of {counts[code]} chips" for code in found)
+            + f"; {example.point_id} ({example.file}) {example.message}",
+            expected="one unit and scale in all bands; the other chips of these classes may have the same fault",
+            remedy=REMEDIES["band_levels"],
+        )
+    return problems
+
+
 def _check_dtypes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
     """Return the problem of each chip whose values have another type than those of most chips, or None."""
     if spec.checks.allow_mixed_dtypes:
@@ -310,7 +391,8 @@ def _check_pixel_sizes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[
         StudyError: more than half of the chips with a georeference have another size.
     """
     is_wrong = [
-        chip.ground is not None and not is_pixel_size(chip.ground.pixel_m, chip.ground.nominal_m, spec.pixel_size_m)
+        chip.ground is not None
+        and not is_pixel_size(chip.ground.pixel_m, chip.ground.nominal_m, spec.pixel_size_m, chip.ground.elongation)
         for chip in chips
     ]
     record = describe_pixel_sizes([chip.ground for chip in chips])
@@ -318,10 +400,24 @@ def _check_pixel_sizes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[
         refuse_pixel_size(record, spec.pixel_size_m)
     expected = f"expected {spec.pixel_size_m:g} m (dataset.pixel_size_m)"
     return [
-        _problem(chip, "pixel_size", f"has pixels of {chip.ground.pixel_m:.3g} m on the ground; {expected}")
+        _problem(chip, "pixel_size", f"has pixels of {size_text(chip.ground)} on the ground; {expected}")
         if wrong and chip.ground is not None
         else None
         for chip, wrong in zip(chips, is_wrong, strict=True)
+    ]
+
+
+def _check_names(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip that lies at the point of another LUCAS id, or None."""
+    if spec.point_ids != "lucas":
+        return [None] * len(chips)
+    exchanged = find_exchanged({chip.row["point_id"]: chip.ground.place for chip in chips if chip.ground is not None})
+    message = "lies by its georeference at the point of {}, whose own file lies elsewhere; expected the point of its id"
+    return [
+        _problem(chip, "bad_coordinates", message.format(exchanged[chip.row["point_id"]]))
+        if chip.row["point_id"] in exchanged
+        else None
+        for chip in chips
     ]
 
 
@@ -409,6 +505,64 @@ def _find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Pr
     return problems
 
 
+def _find_near_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip that shares most of its pixels with another chip, as `_find_duplicates` does.
+
+    Chips that overlap by their places are no copies.
+    """
+    partner = {number: other for number, other, is_overlap in _pair_near_copies(chips, spec) if not is_overlap}
+    groups: dict[int, set[int]] = {}
+    for pair in partner.items():
+        merged = set[int]().union(pair, *(groups.get(number, ()) for number in pair))
+        groups |= dict.fromkeys(merged, merged)
+    problems: list[Problem | None] = [None] * len(chips)
+    for members in {id(group): group for group in groups.values()}.values():
+        every = sorted(members)
+        kept = min(every, key=lambda number: (chips[number].ground is None, len(chips[number].row["point_id"])))
+        for number in every:
+            chip = chips[number]
+            other = next((chips[n] for n in every if chips[n].row["label"] != chip.row["label"]), None)
+            if other is not None:
+                message = f"has almost the same pixels as {_name(other)}, which has the label"
+                message += f" {other.row['class_code']!r} and not {chip.row['class_code']!r}; expected one label"
+                problems[number] = _problem(chip, "conflicting_labels", message)
+            elif number != kept:
+                message = f"has almost the same pixels as {_name(chips[kept])}; expected one file of each chip"
+                problems[number] = _problem(chip, "duplicate_content", message)
+    return problems
+
+
+def describe_overlaps(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Return a sentence about chips that overlap almost wholly by their places and pixels; None without any."""
+    pairs = _pair_near_copies(chips, spec)
+    found = [(chips[number], chips[other]) for number, other, is_overlap in pairs if is_overlap]
+    if not found:
+        return None
+    differ = sum(chip.row["label"] != other.row["label"] for chip, other in found)
+    return (
+        f"{len(found)} chips have most of their pixels in common with another chip, because their places are so near "
+        f"({_name(found[0][0])} and {_name(found[0][1])}); {differ} of them have another label than that one. Scores "
+        "are too high where one is trained on and the other tested: set split.block_km"
+    )
+
+
+def _pair_near_copies(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[tuple[int, int, bool]]:
+    """Return the positions of chips that share most pixels, and whether their places say that they overlap."""
+    empty = np.empty(0, dtype=np.uint64)
+    partners = find_near_copies([empty if chip.squares is None else chip.squares for chip in chips])
+    found = []
+    for number, other in enumerate(partners):
+        if other is None:
+            continue
+        (x, y), (x_other, y_other) = (
+            (chips[each].row["easting_m"], chips[each].row["northing_m"]) for each in (number, other)
+        )
+        distance = math.hypot(x - x_other, y - y_other)
+        is_overlap = spec.pixel_size_m / 2 < distance < chips[number].row["height"] * spec.pixel_size_m
+        found.append((number, other, is_overlap))
+    return found
+
+
 def _turned(chip: CheckedChip, other: CheckedChip) -> str:
     return "" if chip.orientation == other.orientation else ", flipped or rotated"
 
@@ -453,7 +607,7 @@ def check_band_order(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | N
     """Compare the order in `dataset.bands` with what the chips show, where files do not name their bands.
 
     Args:
-        chips: all valid chips.
+        chips: all chips that passed their own checks.
         spec: description of the dataset.
 
     Returns:
@@ -475,7 +629,8 @@ def check_band_order(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | N
         spec.bands,
         f"dataset {spec.name!r}",
         "if the files have their bands in this order, set dataset.bands: {orders}; look it up in the program that "
-        "wrote the files. If dataset.bands is right, set dataset.checks.band_order: false",
+        "wrote the files. If dataset.bands is right, see whether a band has another unit or scale than the others, or "
+        "set dataset.checks.band_order: false",
     )
 
 
@@ -490,6 +645,24 @@ def describe_saturated(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str |
         f"{len(found)} chips have one and the same bright value in every band in more than {_percent(limit)} of "
         f"their pixels ({_percent(worst.saturated)} in {_name(worst)}): saturated clouds, or "
         "missing data that dataset.nodata does not name"
+    )
+
+
+def describe_missing(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Return a sentence about classes whose chips lack pixels that those of other classes have; None without any."""
+    shares: dict[str, list[float]] = {}
+    for chip in chips:
+        shares.setdefault(chip.row["class_code"], []).append(chip.row["nodata_fraction"])
+    found = []
+    for code, own in shares.items():
+        others = [share for other, values in shares.items() if other != code for share in values]
+        if min(len(own), len(others)) >= MIN_CHIPS_OF_CLASS and np.median(own) >= 0.05 and np.median(others) <= 0.01:
+            found.append(f"class {code}: median {_percent(float(np.median(own)))} of the pixels")
+    if not found:
+        return None
+    return (
+        f"pixels are missing in most chips of some classes and not of the others ({'; '.join(found)}): models can tell "
+        "these classes by what is missing, without any land cover"
     )
 
 
@@ -509,8 +682,11 @@ def check_class_offsets(chips: Sequence[CheckedChip], spec: DatasetSpec) -> dict
         without the band RED, because every surface can be bright in the others.
 
     Raises:
-        StudyError: almost all chips of a class have none, and these classes are at most half of the chips.
+        StudyError: almost all chips of a class have none, and these classes are at most half of the chips; or almost
+            all chips of a class have pixels far below 0.
     """
+    if not spec.checks.allow_class_offsets:
+        _refuse_negative_classes(chips, spec)
     counts = Counter(chip.row["class_code"] for chip in chips)
     bright = Counter(chip.row["class_code"] for chip in chips if chip.darkest >= OFFSET_REFLECTANCE)
     suspects = {code for code, n in counts.items() if n >= MIN_CHIPS_OF_CLASS and bright[code] >= n / 2}
@@ -543,3 +719,21 @@ def check_class_offsets(chips: Sequence[CheckedChip], spec: DatasetSpec) -> dict
         )
     logger.warning("%s: %s; other classes: %d of %d. %s", said, tally, n_others - n_dark, n_others, remedy)
     return found
+
+
+def _refuse_negative_classes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> None:
+    """Raise a StudyError if almost all chips of a class have pixels far below 0."""
+    counts = Counter(chip.row["class_code"] for chip in chips)
+    negative = Counter(chip.row["class_code"] for chip in chips if chip.darkest < NEGATIVE_REFLECTANCE)
+    found = [code for code, n in counts.items() if n >= MIN_CHIPS_OF_CLASS and negative[code] >= ALMOST_ALL * n]
+    if not found:
+        return
+    scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
+    raise StudyError(
+        f"Chips of {len(found)} class(es) of dataset {spec.name!r} have an offset that makes dark pixels negative.",
+        found=f"pixels below {NEGATIVE_REFLECTANCE * scale:g} {unit}: "
+        + "; ".join(f"class {code}: {negative[code]} of {counts[code]} chips" for code in found),
+        expected="dark pixels, such as shadow or water, at 0 or a little above",
+        remedy=f"add {0.1 * scale:g} to these chips if the offset of processing baseline 04.00 was subtracted from "
+        "older products, or correct their offset tag; set dataset.checks.allow_class_offsets: true if they are right",
+    )

@@ -34,6 +34,8 @@ REFLECTANCE_RANGE = (-0.2, 2.0)
 # missing data: the ends of 16-bit integers, and the -9999 of GIS.
 _POSSIBLE_REFLECTANCE = (-1.0, 10.0)
 _MARKS_OF_MISSING = (-32768, -9999, 32767, 65535)
+# Negative DN down to -10,000 have these values in 16 bits without a sign.
+FIRST_WRAPPED = 2**16 - 10_000
 # In fewer bands, grey ground can have one value in all of them.
 _BANDS_OF_PATCHES = 4
 # Clouds that are cut off at one value have at least this reflectance, or are the brightest pixels of their chip.
@@ -45,11 +47,15 @@ MAX_SIDE_PX = 1024
 MAX_FILE_BYTES = 256 * 2**20
 # Files beside a chip that belong to it. GDAL writes masks and metadata there if it cannot write them into the chip.
 MASK_SUFFIX, METADATA_SUFFIX = ".msk", ".aux.xml"
+# Endings of world files, which have the place of the pixels, in GDAL's order; a file `chip.tfw` belongs to `chip.tif`.
+WORLD_SUFFIXES = (".tfw", ".tifw", ".tiffw", ".wld")
 # GDAL reads them unless variables of the user's shell forbid it.
 GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
 # What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
 # and histograms that viewers add) must not change the identity of a chip.
 _BAND_METADATA = ("Description", "NoDataValue", "Offset", "Scale")
+# The georeference in this file, which counts for GDAL before that of the chip.
+_PLACE_METADATA = ("SRS", "GeoTransform")
 # All kinds of problems that a chip can have, and what the user can do.
 REMEDIES = {
     "missing_id": "give every row of the labels table an id, and check dataset.layout.id_column",
@@ -62,7 +68,8 @@ REMEDIES = {
     "unknown_label": "list every class under dataset.classes, and check dataset.layout.label_column",
     "folder_disagrees": "find out whether the class folder or the labels table is right, and correct the other one",
     "not_a_lucas_id": "name the chips by their LUCAS Point_ID, or set dataset.point_ids: none",
-    "bad_coordinates": "check x_column (longitude, easting), y_column (latitude, northing) and crs of dataset.layout",
+    "bad_coordinates": "check x_column (longitude, easting), y_column (latitude, northing) and crs of dataset.layout; "
+    "with LUCAS ids also whether names of files were exchanged",
     "not_a_file": "restore what the link leads to, or remove the entry",
     "bad_name": "rename the file or folder in UTF-8",
     "unreadable": "fetch and unpack the data again; files may be truncated",
@@ -83,6 +90,8 @@ REMEDIES = {
     "impossible_values": "set dataset.nodata to this value, or write it into the files as their nodata value "
     "(rio edit-info --nodata) where dataset.nodata has another one",
     "value_range": "check dataset.unit and dataset.nodata",
+    "band_levels": "write all bands in dataset.unit, with one scale and offset, or set "
+    "dataset.checks.band_levels: false if the chips are right",
     "brightness": "export the chip again in dataset.unit, or lower dataset.checks.min_chip_brightness",
     "constant": "export the chip again, set dataset.nodata if its only value means missing data, or set "
     "dataset.checks.allow_constant_bands: true",
@@ -118,11 +127,14 @@ class ChipContent:
         data: bytes of the GeoTIFF.
         mask: bytes of `<file>.msk`, a GeoTIFF that is 0 where pixels are missing; None without such a file.
         metadata: the part of `<file>.aux.xml` that GDAL reads and that matters; None without it.
+        world: bytes of a world file. It says where the chip lies and changes no pixel, so that it is no part of
+            `sha256`.
     """
 
     data: bytes
     mask: bytes | None = None
     metadata: bytes | None = None
+    world: bytes | None = None
 
     @property
     def sha256(self) -> str:
@@ -181,8 +193,12 @@ class Chip:
     patch_may_be_cloud: bool = False
 
 
-def read_content(path: Path) -> ChipContent:
+def read_content(path: Path, *, with_world: bool = True) -> ChipContent:
     """Read the file of a chip and the files beside it.
+
+    Args:
+        path: the file of the chip.
+        with_world: read its world file too; without it, a chip may have no place.
 
     Raises:
         OSError: a file cannot be read.
@@ -192,7 +208,17 @@ def read_content(path: Path) -> ChipContent:
     assert data is not None
     mask = _read_file(path.with_name(path.name + MASK_SUFFIX), optional=True)
     metadata = _read_file(path.with_name(path.name + METADATA_SUFFIX), optional=True)
-    return ChipContent(data, mask, None if metadata is None else reduce_metadata(metadata))
+    world = (_read_file(file, optional=True) for file in world_files(path)) if with_world else ()
+    first = next((content for content in world if content is not None), None)
+    return ChipContent(data, mask, None if metadata is None else reduce_metadata(metadata), first)
+
+
+def world_files(path: Path) -> list[Path]:
+    """Return the files beside a chip that GDAL would take for its world file, in its order, whether they exist or not.
+
+    Their endings are in small or in capital letters.
+    """
+    return [path.with_suffix(end) for suffix in WORLD_SUFFIXES for end in (suffix, suffix.upper())]
 
 
 def read_unchanged(path: Path, sha256: str) -> ChipContent:
@@ -206,7 +232,7 @@ def read_unchanged(path: Path, sha256: str) -> ChipContent:
             f"The chip {path} is gone: it no longer exists since the chips were indexed.",
             remedy="restore the file, or delete the folder data/ of the study to retrieve and index the chips again",
         )
-    content = read_content(path)
+    content = read_content(path, with_world=False)
     if content.sha256 != sha256:
         raise StudyError(
             f"The chip {path} changed since the chips were indexed.",
@@ -254,6 +280,8 @@ def reduce_metadata(text: bytes) -> bytes | None:
         message = f"has a file {METADATA_SUFFIX} beside it that cannot be read ({error}); expected XML of GDAL"
         raise ChipError("unreadable", message) from error
     reduced = ElementTree.Element("PAMDataset")
+    for item in sorted((item for item in root if item.tag in _PLACE_METADATA), key=lambda item: item.tag):
+        ElementTree.SubElement(reduced, item.tag, item.attrib).text = item.text
     for item in root.findall("Metadata/MDI[@key='NODATA_VALUES']"):
         ElementTree.SubElement(ElementTree.SubElement(reduced, "Metadata"), "MDI", item.attrib).text = item.text
     for band in root.findall("PAMRasterBand"):
@@ -310,12 +338,13 @@ def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands |
     try:
         with ExitStack() as stack:
             memory = stack.enter_context(MemoryFile(content.data, filename="chip.tif"))
-            if content.metadata is not None:
-                # GDAL finds the metadata beside the chip, in its folder in memory.
+            # GDAL finds what lies beside the chip, in its folder in memory.
+            beside = {"chip.tif" + METADATA_SUFFIX: content.metadata, "chip.tfw": content.world}
+            present = {name: data for name, data in beside.items() if data is not None}
+            if present:
                 stack.enter_context(Env(**GDAL_OPTIONS))
-                folder = memory.name.split("/")[2]
-                name = "chip.tif" + METADATA_SUFFIX
-                stack.enter_context(MemoryFile(content.metadata, dirname=folder, filename=name))
+            for name, data in present.items():
+                stack.enter_context(MemoryFile(data, dirname=memory.name.split("/")[2], filename=name))
             source = stack.enter_context(memory.open(driver="GTiff"))
             _check_header(source, spec)
             bands = _bands_to_read(source, spec, find_bands)
@@ -423,7 +452,8 @@ def _find_impossible(raw: np.ndarray, values: np.ndarray) -> tuple[float | None,
     if not is_outside.any():
         return None, 0
     low, high = _POSSIBLE_REFLECTANCE
-    is_impossible = is_outside & (np.isin(raw, _MARKS_OF_MISSING) | (values < low) | (values > high))
+    is_wrapped = raw >= FIRST_WRAPPED if raw.dtype == np.uint16 else False
+    is_impossible = is_outside & (np.isin(raw, _MARKS_OF_MISSING) | (values < low) | (values > high) | is_wrapped)
     found, counts = np.unique(raw[is_impossible], return_counts=True)
     if not len(found):
         return None, 0
@@ -549,6 +579,12 @@ def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     except (RasterioError, UnicodeDecodeError) as error:
         problem = _unreadable(error)
         raise ChipError("unreadable", f"has a mask {MASK_SUFFIX} that {problem.problem}") from error
+
+
+def reflectance_of_zero(scaling: Sequence[tuple[float, float]], unit: str) -> list[float]:
+    """Return the reflectance of a stored 0 in each band, which is not 0 with an offset tag."""
+    shifts = [_reflectance_factors(scale, offset, unit)[1] for scale, offset in scaling]
+    return [shift / DN_PER_REFLECTANCE if unit == "dn" else shift for shift in shifts]
 
 
 def _reflectance_factors(scale: float, offset: float, unit: str) -> tuple[float, float]:

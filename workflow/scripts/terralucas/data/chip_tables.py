@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
+from typing import Any
 
 from terralucas.errors import StudyError
 
 CHIP_TABLE_SUFFIXES = (".csv", ".parquet")
 _WRONG_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+# Lines that a message names.
+_SHOWN = 3
 
 
 def read_chip_table(table: Path) -> list[tuple[str, Path]]:
@@ -18,12 +23,14 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
             is the path without suffix.
 
     Raises:
-        StudyError: the table cannot be read or names no paths, or two rows have one id.
+        StudyError: the table cannot be read or names no paths, two rows have one id, a row of a CSV table has another
+            number of cells than the header, or two columns have the name `id` or `path`.
     """
     import pandas as pd  # takes long, and most predictions have no table
 
+    rows: Any
     try:
-        rows = pd.read_csv(table, dtype=str) if table.suffix.lower() == ".csv" else pd.read_parquet(table)
+        rows = _read_csv(table) if table.suffix.lower() == ".csv" else pd.read_parquet(table)
     except (ValueError, OSError) as error:
         raise StudyError(
             f"The table of chips {table} cannot be read.",
@@ -76,3 +83,46 @@ def find_chips_of_table(table: Path) -> list[tuple[str, Path]]:
             remedy="correct the column path, or move the table",
         )
     return chips
+
+
+def _read_csv(table: Path) -> Any:
+    """Return the columns of a CSV table as text, None for empty cells; empty lines are left out.
+
+    Raises:
+        ValueError: it is no text in UTF-8, has an open quote, or is empty.
+        StudyError: a row has another number of cells than the header, or a name stands twice in it.
+    """
+    import pandas as pd
+
+    reader = csv.reader(io.StringIO(table.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
+    lines, start = [], 1
+    try:
+        for cells in reader:
+            # A cell in quotes may have several lines; a row is where it begins.
+            if any(cell.strip() for cell in cells):
+                lines.append((start, cells))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"line {start}: {error}") from error
+    if not lines:
+        raise ValueError("an empty file")
+    header = [name.strip() for name in lines[0][1]]
+    for name in ("path", "id"):
+        if header.count(name) > 1:
+            raise StudyError(
+                f"The table of chips {table} has {header.count(name)} columns of the name {name}.",
+                found=f"the columns {', '.join(header)} (blanks around a name do not count)",
+                expected="one column path, and at most one column id",
+                remedy="rename or remove the other columns",
+            )
+    ragged = [(line, len(cells)) for line, cells in lines[1:] if len(cells) != len(header)]
+    if ragged:
+        raise StudyError(
+            f"{len(ragged)} line(s) of the table of chips {table} have another number of cells than its header.",
+            found=", ".join(f"line {line} has {count}" for line, count in ragged[:_SHOWN])
+            + f"{', ...' if len(ragged) > _SHOWN else ''}; the header has {len(header)}",
+            expected="as many cells in every line as in the header, with quotes around texts that contain a comma",
+            remedy="correct these lines",
+        )
+    columns = {name: [cells[place].strip() or None for _, cells in lines[1:]] for place, name in enumerate(header)}
+    return pd.DataFrame(columns, dtype=object)

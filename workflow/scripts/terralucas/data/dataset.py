@@ -48,6 +48,7 @@ class CheckLimits:
 
     band_descriptions: bool = True
     band_order: bool = True
+    band_levels: bool = True
     max_nodata_fraction: float = 0.5
     max_fill_fraction: float = 0.01
     allow_constant_bands: bool = False

@@ -42,6 +42,16 @@ _OTHER_IMAGES = {
     ".zarr",
     ".vrt",
     ".img",
+    ".gtiff",
+    ".geotiff",
+    ".tif_",
+    ".tif~",
+    ".bil",
+    ".dat",
+    ".ecw",
+    ".jxl",
+    ".webp",
+    ".safe",
 }
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 # A number that counts chips, with a word before it or not: it says nothing outside its folder.
@@ -95,7 +105,7 @@ class Listing:
         problems: problems of the other chips.
         table: path of the labels table relative to the root; None if folders are the labels.
         texts: labels of the table, and names of folders that contain chips: all that was looked up among the classes.
-        left_out: number of images of other formats, which are not read, by their suffix.
+        left_out: number of other images and archives, which are not read, by their suffix.
     """
 
     chips: tuple[ChipFile, ...]
@@ -123,10 +133,10 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
     """
     tree = walk(root)
     tree.require_readable(root)
-    candidates, unusable = _select_chips(tree)
+    candidates, unusable = select_chips(tree)
     if not candidates and not unusable:
         raise _no_chips_error(root, tree, spec)
-    left_out = _count_left_out(tree)
+    left_out = count_left_out(tree)
     folders = frozenset(normalise_name(file.parent.name) for file in candidates)
     if spec.layout.labels == "folders":
         sources = _group_by_folder(root, candidates, spec)
@@ -159,7 +169,7 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
     return Listing(*matched, table=printable(str(table)), texts=texts, left_out=left_out)
 
 
-def _select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, Reason]]:
+def select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, Reason]]:
     """Return the files that are chips by their suffix, and the reasons why entries with this suffix are none."""
     unusable = {
         path: Reason("not_a_file", f"{text}; expected a file")
@@ -185,11 +195,11 @@ def _select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, 
     return chips, unusable
 
 
-def _count_left_out(tree: Tree) -> dict[str, int]:
-    """Return the number of images of other formats, which are not read, by their suffix, and log it."""
+def count_left_out(tree: Tree) -> dict[str, int]:
+    """Return the number of other images and archives, which are not read, by their suffix, and log it."""
     # An array of Zarr is a folder.
     suffixes = Counter(path.suffix.lower() for path in (*tree.files, *tree.folders))
-    left_out = {suffix: n for suffix, n in sorted(suffixes.items()) if suffix in _OTHER_IMAGES}
+    left_out = {suffix: n for suffix, n in sorted(suffixes.items()) if suffix in _OTHER_IMAGES | _ARCHIVES}
     if left_out:
         counts = ", ".join(f"{n} x {suffix}" for suffix, n in left_out.items())
         logger.warning("left out %s: only %s are read as chips", counts, " and ".join(CHIP_SUFFIXES))

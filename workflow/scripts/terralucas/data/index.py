@@ -28,8 +28,11 @@ from terralucas.data.chip_checks import (
     check_class_offsets,
     check_dataset_brightness,
     compare_chips,
+    describe_missing,
+    describe_overlaps,
     describe_saturated,
     find_equal_bands,
+    find_other_level,
     hash_pixels,
     measure_darkest,
 )
@@ -37,6 +40,7 @@ from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip, read_co
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
 from terralucas.data.index_file import INDEX_SCHEMA
+from terralucas.data.near_copies import round_values, sketch_squares
 from terralucas.data.pixel_sizes import check_pixel_size, describe_pixel_sizes
 from terralucas.data.places import check_georeference, find_ground, has_columns
 from terralucas.errors import StudyError
@@ -76,6 +80,8 @@ def index_chips(
             problems.append(outcome)
         else:
             checked.append(outcome)
+    if any(chip.other_level is not None for chip in checked):
+        check_band_order(checked, spec)
     chips, more_problems, size = compare_chips(checked, spec)
     problems += more_problems
     rows = [chip.row for chip in chips]
@@ -89,7 +95,13 @@ def index_chips(
     order = check_band_order(chips, spec)
     bright_classes = check_class_offsets(chips, spec)
     pixel_sizes = describe_pixel_sizes([chip.ground for chip in chips])
-    notices = (order, check_pixel_size(pixel_sizes, spec.pixel_size_m), describe_saturated(chips, spec))
+    notices = (
+        order,
+        check_pixel_size(pixel_sizes, spec.pixel_size_m),
+        describe_saturated(chips, spec),
+        describe_overlaps(chips, spec),
+        describe_missing(chips, spec),
+    )
     report = {
         "dataset": spec.name,
         "labels_table": listing.table,
@@ -142,6 +154,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
     mean = np.asarray(np.mean(values, axis=(1, 2), dtype=np.float64, where=valid))
     deviation = np.where(valid, values.astype(np.float64) - mean[:, None, None], 0.0)
     entry = spec.classes[chip.label]
+    rounded = round_values(values)
     ground = find_ground(decoded.centre)
     place = (chip.easting_m, chip.northing_m)
     if ground is not None and not all(map(math.isfinite, place)):
@@ -163,12 +176,14 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         row,
         decoded.dtype,
         decoded.scaling,
-        *hash_pixels(values),
+        *hash_pixels(rounded),
         ground,
         decoded.patch_fraction if decoded.patch_may_be_cloud else 0.0,
         measure_darkest(values, valid),
         find_equal_bands(values),
         None if is_named or not spec.checks.band_order else measure_spectrum(values),
+        find_other_level(values, spec),
+        sketch_squares(rounded),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,9 +20,26 @@ MAX_PIXEL_RATIO = 1.25
 PIXEL_TOLERANCE = 0.05
 
 
-def is_pixel_size(pixel_m: float, nominal_m: float, expected_m: float) -> bool:
-    """Return whether pixels can have a size, by their side on the ground or their nominal side, in metres."""
-    return any(1 / MAX_PIXEL_RATIO <= side / expected_m <= MAX_PIXEL_RATIO for side in (pixel_m, nominal_m))
+def is_pixel_size(pixel_m: float, nominal_m: float, expected_m: float, elongation: float = 1.0) -> bool:
+    """Return whether pixels can be squares of a size.
+
+    Args:
+        pixel_m: side on the ground of a square of the same area, in metres.
+        nominal_m: the same in the units of the coordinates.
+        expected_m: the size.
+        elongation: how many times longer one side is than the other.
+    """
+    return elongation <= MAX_PIXEL_RATIO and any(
+        1 / MAX_PIXEL_RATIO <= side / expected_m <= MAX_PIXEL_RATIO for side in (pixel_m, nominal_m)
+    )
+
+
+def size_text(ground: Ground) -> str:
+    """Return the size of a pixel in words: one side of a square, or both sides."""
+    if ground.elongation <= MAX_PIXEL_RATIO:
+        return f"{ground.pixel_m:.3g} m"
+    short = ground.pixel_m / math.sqrt(ground.elongation)
+    return f"{short:.3g} x {short * ground.elongation:.3g} m"
 
 
 def describe_pixel_sizes(grounds: Sequence[Ground | None]) -> dict[str, float] | None:
@@ -29,7 +47,7 @@ def describe_pixel_sizes(grounds: Sequence[Ground | None]) -> dict[str, float] |
 
     Returns:
         `chips`: number of chips with a georeference; `smallest_m`, `median_m` and `largest_m` of the sides on the
-        ground; `nominal_m`, the median of the nominal sides.
+        ground; `nominal_m`, the median of the nominal sides; `largest_elongation`, how many times longer one side is.
     """
     known = [ground for ground in grounds if ground is not None]
     if not known:
@@ -40,6 +58,7 @@ def describe_pixel_sizes(grounds: Sequence[Ground | None]) -> dict[str, float] |
         "smallest_m": min(sides),
         "median_m": float(np.median(sides)),
         "largest_m": max(sides),
+        "largest_elongation": max(ground.elongation for ground in known),
         "nominal_m": float(np.median([ground.nominal_m for ground in known])),
     }
 
@@ -71,10 +90,12 @@ def check_pixel_size(record: Mapping[str, float] | None, expected_m: float) -> s
 
 def refuse_pixel_size(record: Mapping[str, float], expected_m: float) -> NoReturn:
     """Raise the error for chips whose pixels have another size than `dataset.pixel_size_m`."""
+    longer = record["largest_elongation"]
     raise StudyError(
         "The pixels of the chips have another size on the ground than dataset.pixel_size_m says.",
-        found=f"{_range_m(record)} by the georeference of {record['chips']} chips",
-        expected=f"{expected_m:g} m (dataset.pixel_size_m), at most {MAX_PIXEL_RATIO:g} times more or less",
+        found=f"{_range_m(record)} by the georeference of {record['chips']} chips"
+        + (f", and sides of which one is up to {longer:.3g} times longer" if longer > MAX_PIXEL_RATIO else ""),
+        expected=f"squares of {expected_m:g} m (dataset.pixel_size_m), at most {MAX_PIXEL_RATIO:g} times more or less",
         remedy=f"set dataset.pixel_size_m: {record['nominal_m']:.3g}, or correct the georeference of the files "
         "(rio edit-info --transform '[1,0,0,0,1,0]' chip.tif removes it)",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,8 @@ MAX_DISTANCE_M = 5_000.0
 MAX_DEGREES_OUTSIDE = 15.0
 # Coordinates may be rounded to hundredths of a degree, and chips need not be centred on their point.
 MIN_MARGIN_M = 1_000.0
+# Distance of LUCAS points, and how far from a point a chip is that was cut around it.
+_GRID_M, _AT_POINT_M = 2_000, 250.0
 UNKNOWN = (math.nan, math.nan)
 # At the equator; the nominal size of pixels whose coordinates are degrees.
 METRES_PER_DEGREE = 111_320.0
@@ -40,11 +43,14 @@ class Ground:
         pixel_m: side of a pixel on the ground in metres: the square root of its area.
         nominal_m: the same in the units of the coordinates, where projections stretch lengths; a degree counts as at
             the equator. Programs that export chips are asked for this size.
+        elongation: how many times longer one side of a pixel is than the other, on the ground or in the units of the
+            coordinates, where it is less: squares of degrees are no squares on the ground.
     """
 
     place: tuple[float, float]
     pixel_m: float
     nominal_m: float
+    elongation: float = 1.0
 
 
 def find_ground(centre: Centre | None) -> Ground | None:
@@ -69,7 +75,17 @@ def find_ground(centre: Centre | None) -> Ground | None:
     # EPSG:3035 keeps areas, wherever on Earth.
     area_m2 = abs((x_column - x) * (y_row - y) - (x_row - x) * (y_column - y))
     unit_m = METRES_PER_DEGREE if is_geographic else centre.crs.linear_units_factor[1]
-    return Ground((x, y), math.sqrt(area_m2), unit_m * math.sqrt(abs(a * e - b * d)))
+    elongation = min(
+        elongation_of(math.hypot(x_column - x, y_column - y), math.hypot(x_row - x, y_row - y)),
+        elongation_of(math.hypot(a, d), math.hypot(b, e)),
+    )
+    return Ground((x, y), math.sqrt(area_m2), unit_m * math.sqrt(abs(a * e - b * d)), elongation)
+
+
+def elongation_of(side: float, other: float) -> float:
+    """Return how many times longer one side of a pixel is than the other."""
+    low, high = sorted((side, other))
+    return high / low if low > 0 else math.inf
 
 
 def locate(point_id: str, x: str, y: str, spec: DatasetSpec) -> tuple[float, float]:
@@ -130,9 +146,10 @@ def is_missing(x: str, y: str, crs: str) -> bool:
 
 
 def check_georeference(file: Path, place: tuple[float, float], spec: DatasetSpec) -> None:
-    """Raise a ChipError if coordinates of the labels table are outside the chip, according to the chip's own file.
+    """Raise a ChipError if the place of a chip is outside of it, according to the chip's own file.
 
-    LUCAS ids are compared instead, if there are any. Nothing is checked for a file without a georeference.
+    The place is that of the labels table or of the LUCAS id. Surveyors may have noted another place than the point, so
+    that with LUCAS ids the chip may be as far away as columns may. A file without a georeference is not checked.
 
     Args:
         file: the GeoTIFF; GDAL also reads a world file or `.aux.xml` beside it.
@@ -144,7 +161,7 @@ def check_georeference(file: Path, place: tuple[float, float], spec: DatasetSpec
     from rasterio.errors import RasterioError
     from rasterio.warp import transform
 
-    if not has_columns(spec) or spec.point_ids == "lucas" or not all(map(math.isfinite, place)):
+    if not all(map(math.isfinite, place)):
         return
     try:
         with rasterio.open(file, driver="GTiff") as source:
@@ -159,14 +176,39 @@ def check_georeference(file: Path, place: tuple[float, float], spec: DatasetSpec
     if not all(map(math.isfinite, (*eastings, *northings))):
         return
     west, south, east, north = min(eastings), min(northings), max(eastings), max(northings)
-    margin = max(MIN_MARGIN_M, east - west, north - south)
+    margin = MAX_DISTANCE_M if spec.point_ids == "lucas" else max(MIN_MARGIN_M, east - west, north - south)
     outside = math.hypot(
         max(west - place[0], place[0] - east, 0.0),
         max(south - place[1], place[1] - north, 0.0),
     )
     if outside > margin:
-        message = f"has coordinates in the labels table that are {outside / 1000:,.1f} km outside the chip"
+        source = "coordinates in the labels table" if has_columns(spec) else "a LUCAS id whose point is"
+        message = f"has {source} {'that are ' if has_columns(spec) else ''}{outside / 1000:,.1f} km outside the chip"
         raise ChipError("bad_coordinates", f"{message}, whose file has a place of its own; expected a point inside it")
+
+
+def find_exchanged(places: Mapping[str, tuple[float, float]]) -> dict[str, str]:
+    """Find chips whose files seem to have exchanged names, by LUCAS ids and the georeference of the files.
+
+    Args:
+        places: easting and northing of the centre of each file in metres in EPSG:3035, by LUCAS id.
+
+    Returns:
+        For each id of such a chip the id at whose point its file lies: the file is far from its own point, and so is
+        the file of that other id. A surveyed point can lie beside another point of the grid, but not two in this way.
+    """
+    points = {name: parse_point_id(name) for name in places}
+    far = {
+        name for name, point in points.items() if point is not None and math.dist(places[name], point) > MIN_MARGIN_M
+    }
+    at_point = {point: name for name, point in points.items() if name in far}
+    found = {}
+    for name in far:
+        nearest = tuple(round(value / _GRID_M) * _GRID_M for value in places[name])
+        other = at_point.get((nearest[0], nearest[1]))
+        if other is not None and math.dist(places[name], nearest) <= _AT_POINT_M:
+            found[name] = other
+    return found
 
 
 def has_columns(spec: DatasetSpec) -> bool:
@@ -175,6 +217,9 @@ def has_columns(spec: DatasetSpec) -> bool:
 
 
 def _numbers(x: str, y: str) -> tuple[float, float] | None:
+    # Python reads 1_0.5 as 10.5.
+    if "_" in x or "_" in y:
+        return None
     try:
         return float(x), float(y)
     except ValueError:

@@ -9,12 +9,13 @@ import rasterio
 from rasterio import Env
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from terralucas.data.chip_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX
+from terralucas.data.chip_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX, world_files
 
 
 def with_sidecars(path: Path) -> list[Path]:
-    """Return an image and the files of its mask and metadata, whether they exist or not."""
-    return [path, *(path.with_name(path.name + suffix) for suffix in (MASK_SUFFIX, METADATA_SUFFIX))]
+    """Return an image and the files of its mask, metadata and place, whether the first two of these exist or not."""
+    beside = [path.with_name(path.name + suffix) for suffix in (MASK_SUFFIX, METADATA_SUFFIX)]
+    return [path, *beside, *filter(Path.exists, world_files(path))]
 
 
 def files_of_raster(path: Path) -> list[Path]:

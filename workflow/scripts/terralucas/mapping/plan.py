@@ -62,7 +62,7 @@ def make_plan(
     study = selected.record
     scene = find_scene(paths, selected.spec, study["dataset"]["pixel_size_m"])
     grid = Grid(scene.width, scene.height, study["chip_side_px"], _stride_px(stride_m, scene.pixel_m))
-    with SceneReader(scene, selected.spec) as reader:
+    with SceneReader(scene, options.checked_by(selected.spec)) as reader:
         looked_at = check_windows(WindowReader(grid, reader), selected.training, options)
     record = {
         "study": study["study"],

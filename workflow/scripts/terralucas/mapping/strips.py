@@ -29,7 +29,7 @@ def map_strips(plan: Plan, predictor: Predictor, numbers: list[int], folder: Pat
     """
     total = sum(len(plan.grid.strips[number]) for number in numbers) * plan.grid.columns
     with (
-        SceneReader(plan.scene, predictor.selected.spec) as scene,
+        SceneReader(plan.scene, plan.options.checked_by(predictor.selected.spec)) as scene,
         tqdm(total=total, unit="cell", desc="Mapping", disable=not progress) as bar,
     ):
         reader = WindowReader(plan.grid, scene)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from terralucas.data.chip_checks import find_other_level
 from terralucas.data.chip_files import Chip, ChipError, measure_fill
 from terralucas.errors import StudyError
 from terralucas.mapping.band_files import describe_order
@@ -99,6 +100,9 @@ class BlockOfWindows:
         chip = Chip(values, self.pixels.dtype, scene.descriptions, self.pixels.scaling, *fill, centre=None)
         try:
             require_usable(chip, spec)
+            level = find_other_level(values, spec)
+            if level is not None:
+                raise ChipError("band_levels", level)
         except ChipError as error:
             return WindowOfCell(*cell, values, for_new_files(error))
         return WindowOfCell(*cell, values, None)
@@ -137,6 +141,11 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
     problems = [window.problem for window in windows if window.problem is not None]
     wrong = [problem for problem in problems if problem.kind not in _NO_DATA]
     usable = [window.values for window in windows if window.problem is None]
+    what, order = "windows of the scene", list[str]()
+    if not are_named(reader.scene.scene.descriptions, spec):
+        # Bands in another order look as if one had another scale.
+        ordered = [each.values for each in windows if each.problem is None or each.problem.kind == "band_levels"]
+        order = require_same_order(ordered, spec, options.allow_band_order, what)
     if len(wrong) > len(usable):
         texts = Counter(problem.problem for problem in wrong).most_common(3)
         raise StudyError(
@@ -153,12 +162,9 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
             expected="windows with data in every band",
             remedy="cut the scene to the area that has data",
         )
-    what = "windows of the scene"
-    warnings = require_likeness(usable, training, spec, options.allow_offset, what)
-    scene = reader.scene.scene
-    if not are_named(scene.descriptions, spec):
-        warnings += describe_order(scene.bands, spec.bands)
-        warnings += require_same_order(usable, spec, options.allow_band_order, what)
+    if not are_named(reader.scene.scene.descriptions, spec):
+        order = [*describe_order(reader.scene.scene.bands, spec.bands), *order]
+    warnings = [*require_likeness(usable, training, spec, options.allow_offset, what), *order]
     kinds = Counter(problem.kind for problem in problems)
     return {"windows_looked_at": len(windows), "problems": dict(sorted(kinds.items())), "warnings": warnings}
 

@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser, batch_of: str) -> None:
     add(
         "--allow-band-order",
         action="store_true",
-        help="predict although the pixels seem to have their bands in another order than the study",
+        help="predict although the pixels seem to have their bands in another order or scale than the study",
     )
 
 

@@ -14,7 +14,14 @@ import numpy as np
 from scipy.special import bdtrc
 
 from terralucas.data.band_order import NEAR_INFRARED, VISIBLE
-from terralucas.data.chip_checks import ALMOST_ALL, MOST, OFFSET_REFLECTANCE, measure_darkest
+from terralucas.data.chip_checks import (
+    ALMOST_ALL,
+    MIN_CHIPS_OF_CLASS,
+    MOST,
+    NEGATIVE_REFLECTANCE,
+    OFFSET_REFLECTANCE,
+    measure_darkest,
+)
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.data.normalisation import LARGEST_MEAN, PRETRAINING_STATISTICS_DN
 from terralucas.errors import StudyError
@@ -183,9 +190,10 @@ def _check_offset(
     chips: Sequence[np.ndarray], training: TrainingPixels, spec: DatasetSpec, allow_offset: bool, what: str
 ) -> list[str]:
     """Compare how many chips have dark pixels, as `terralucas.data.chip_checks.check_class_offsets` does."""
-    if "RED" not in spec.bands:
-        return []
     darkest = np.array([measure_darkest(values, np.isfinite(values)) for values in chips])
+    negative = _check_negative(darkest, training, spec, allow_offset, what)
+    if negative or "RED" not in spec.bands:
+        return negative
     bright = is_bright(darkest)
     for is_added, chosen, share in (
         (True, bright, training.bright_in_a_class),
@@ -203,6 +211,27 @@ def _check_offset(
             is_certain = chance < _IMPOSSIBLE and count >= (ALMOST_ALL if is_added else MOST) * len(chips)
             return [_report_offset(bright, training, spec, what, is_added, is_certain and not allow_offset)]
     return []
+
+
+def _check_negative(
+    darkest: np.ndarray, training: TrainingPixels, spec: DatasetSpec, allow_offset: bool, what: str
+) -> list[str]:
+    """Refuse chips of which most have pixels far below 0, unlike the training chips."""
+    count = int((darkest < min(NEGATIVE_REFLECTANCE, training.darkest[0] + NEGATIVE_REFLECTANCE)).sum())
+    if count < max(MIN_CHIPS_OF_CLASS, MOST * len(darkest)):
+        return []
+    scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
+    found = f"pixels far below 0 in {count} of {len(darkest)} {what} that were looked at"
+    low = f"dark pixels as in training, at {training.darkest[0] * scale:.3g} {unit} or above"
+    if allow_offset:
+        return [f"{found[0].upper()}{found[1:]}, and {low}. It is allowed."]
+    raise StudyError(
+        f"The {what} have an offset that makes dark pixels negative.",
+        found=f"{found} (median {np.median(darkest) * scale:.3g} {unit})",
+        expected=low,
+        remedy=f"add {_OFFSET * scale:g} {unit} if the offset of processing baseline 04.00 was subtracted from older "
+        "products, or correct the offset tag; set allow_offset: true (--allow-offset) if the values are right",
+    )
 
 
 def _report_offset(

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,11 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from terralucas.data.archives import LocalError, require_archive, unpack
-from terralucas.data.chip_checks import check_chip, find_equal_bands
+from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other_level
 from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, find_chips_of_table
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.discovery import count_left_out, select_chips
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.lucas import parse_point_id
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE, is_pixel_size
@@ -41,10 +42,17 @@ _DEFAULT = PredictOptions()
 
 @dataclass(frozen=True)
 class NewChip:
-    """A chip to predict: its id, and the path of its file."""
+    """A chip to predict.
+
+    Attributes:
+        id: its id.
+        path: the path of its file; characters that are not UTF-8 are written as `\\xe9`.
+        problem: kind and text of the reason why it is no chip, for an entry that has the name of one; None for a chip.
+    """
 
     id: str
     path: str
+    problem: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class ReadChip:
         is_cropped: whether its margins were cut off.
         pixel_m: side of its pixels on the ground in metres; None if unknown.
         is_named: whether its file names the bands.
+        refused: the values of a chip that cannot be used because a band seems to have another unit or scale.
     """
 
     values: np.ndarray | None
@@ -66,6 +75,7 @@ class ReadChip:
     is_cropped: bool = False
     pixel_m: float | None = None
     is_named: bool = False
+    refused: np.ndarray | None = None
 
 
 def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
@@ -131,8 +141,8 @@ def _unpack_once(archive: Path, folder: Path) -> Path:
 def _chips_in_folder(folder: Path) -> list[NewChip]:
     tree = walk(folder)
     tree.require_readable(folder)
-    files = sorted(file for file in tree.files if file.suffix.lower() in CHIP_SUFFIXES)
-    if not files:
+    files, unusable = select_chips(tree)
+    if not files and not unusable:
         raise StudyError(
             f"There are no chips in {folder}.",
             found=f"{len(tree.files)} other files",
@@ -140,9 +150,19 @@ def _chips_in_folder(folder: Path) -> list[NewChip]:
             remedy="name another folder, or write the chips as GeoTIFF",
         )
     base = folder.resolve()
-    chips = [NewChip(printable(str(file.with_suffix(""))), str(base / file)) for file in files]
+    chips = [NewChip(_name(file), str(base / file)) for file in files]
     _require_different_ids(chips, folder)
-    return chips
+    count_left_out(tree)
+    # An entry that is no chip may have the id of one, such as a link a.TIF beside a.tif.
+    chips += [
+        NewChip(_name(file), printable(str(base / file)), (reason.kind, reason.message))
+        for file, reason in unusable.items()
+    ]
+    return sorted(chips, key=lambda chip: PurePath(chip.path))
+
+
+def _name(file: PurePath) -> str:
+    return printable(str(file.with_suffix("")))
 
 
 def _require_different_ids(chips: Sequence[NewChip], folder: Path) -> None:
@@ -175,6 +195,8 @@ class ChipReader:
 
     def __call__(self, chip: NewChip) -> ReadChip:
         """Read a chip; a chip that cannot be used is returned with its problem."""
+        if chip.problem is not None:
+            return ReadChip(None, problem=for_new_files(ChipError(*chip.problem)))
         try:
             return self._read(chip)
         except ChipError as error:
@@ -201,11 +223,15 @@ class ChipReader:
             self._require_size(ground)
             place, pixel_m = (ground.longitude, ground.latitude), ground.side_m
         is_named = are_named(decoded.descriptions, self.spec)
+        level = find_other_level(values, self.spec)
+        if level is not None:
+            problem = for_new_files(ChipError("band_levels", level))
+            return ReadChip(None, place, problem, pixel_m=pixel_m, is_named=is_named, refused=values)
         return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns), pixel_m, is_named)
 
     def _require_size(self, ground: Ground) -> None:
         """Raise a ChipError if the pixels of a chip have another size than those of the training chips."""
-        if not is_pixel_size(ground.side_m, ground.nominal_m, self.pixel_size_m):
+        if not is_pixel_size(ground.side_m, ground.nominal_m, self.pixel_size_m, ground.elongation):
             expected = f"{self.pixel_size_m:g} m, the size of the training chips' pixels"
             message = f"has pixels of {ground.width_m:.4g} x {ground.height_m:.4g} m on the ground; expected {expected}"
             raise ChipError("pixel_size", message, remedy=IF_SIZE_IS_WRONG)
@@ -236,8 +262,14 @@ def check_sample(
         StudyError: more than half of these chips cannot be used, or they have another scale, offset or order of bands
             than the training chips.
     """
+    reader = replace(reader, spec=options.checked_by(reader.spec))
     numbers = np.unique(np.linspace(0, len(chips) - 1, min(len(chips), _SAMPLE)).astype(int))
     read = [(chips[number], reader(chips[number])) for number in numbers]
+    unnamed = [result.values if result.refused is None else result.refused for _, result in read if not result.is_named]
+    # Bands in another order look as if one had another scale.
+    order = require_same_order(
+        [values for values in unnamed if values is not None], reader.spec, options.allow_band_order, "chips"
+    )
     problems = [(chip, result.problem) for chip, result in read if result.problem is not None]
     if 2 * len(problems) > len(read):
         lines = [f"{chip.path} {problem.problem}" for chip, problem in problems[:5]]
@@ -250,9 +282,13 @@ def check_sample(
         )
     values = [result.values for _, result in read if result.values is not None]
     warnings = require_likeness(values, training, reader.spec, options.allow_offset, "chips")
-    unnamed = [result.values for _, result in read if result.values is not None and not result.is_named]
-    warnings += require_same_order(unnamed, reader.spec, options.allow_band_order, "chips")
+    warnings += order
     kinds = [problem.kind for _, problem in problems]
+    if "band_levels" in kinds:
+        warnings.append(
+            f"{kinds.count('band_levels')} of {len(read)} chips that were looked at have a band in another unit or "
+            "scale than their other bands, and are left out. Others, whose land does not show it, may have it too."
+        )
     cropped = sum(result.is_cropped for _, result in read)
     if cropped:
         warnings.append(f"{cropped} of {len(read)} chips that were looked at are larger and cropped to their centre.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from terralucas.data.dataset import DatasetSpec
 
 
 @dataclass(frozen=True)
@@ -15,7 +17,8 @@ class PredictOptions:
         precision: `auto`, `32`, `16-mixed` or `bf16-mixed`.
         coverage: share of chips whose set should contain the true class; None for that of the selection.
         allow_offset: whether chips may be brighter or darker than the training chips by the offset of baseline 04.00.
-        allow_band_order: whether chips may look as if their bands had another order than those of the study.
+        allow_band_order: whether chips may look as if their bands had another order than those of the study, or a band
+            another scale than the others.
     """
 
     batch_size: int = 32
@@ -24,3 +27,7 @@ class PredictOptions:
     coverage: float | None = None
     allow_offset: bool = False
     allow_band_order: bool = False
+
+    def checked_by(self, spec: DatasetSpec) -> DatasetSpec:
+        """Return the description of a study's dataset with the checks that new chips must pass."""
+        return replace(spec, checks=replace(spec.checks, band_levels=False)) if self.allow_band_order else spec

@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from terralucas.data.chip_files import Centre
-from terralucas.data.places import METRES_PER_DEGREE
+from terralucas.data.places import METRES_PER_DEGREE, elongation_of
 
 IF_SIZE_IS_WRONG = (
     "if dataset.pixel_size_m is not the size of the training chips, correct it and select again (snakemake … -- "
@@ -33,6 +33,8 @@ class Ground:
         height_m: their height in metres.
         nominal_m: their side in the units of the coordinates, where projections stretch lengths; a degree counts as at
             the equator. Programs that export chips are asked for this size.
+        elongation: how many times longer one side is than the other, on the ground or in the units of the coordinates,
+            where it is less.
     """
 
     longitude: float
@@ -40,6 +42,7 @@ class Ground:
     width_m: float
     height_m: float
     nominal_m: float
+    elongation: float = 1.0
 
     @property
     def side_m(self) -> float:
@@ -73,4 +76,5 @@ def measure_ground(centre: Centre) -> Ground | None:
         _EARTH.inv(*here, *there)[2] / _MEASURED_PX for there in zip(longitudes[1:], latitudes[1:], strict=True)
     )
     unit_m = METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1]
-    return Ground(*here, width, height, unit_m * math.sqrt(abs(a * e - b * d)))
+    elongation = min(elongation_of(width, height), elongation_of(math.hypot(a, d), math.hypot(b, e)))
+    return Ground(*here, width, height, unit_m * math.sqrt(abs(a * e - b * d)), elongation)

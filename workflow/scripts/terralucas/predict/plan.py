@@ -68,7 +68,7 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
     states = states_of({str(file): file for chip in chips for file in with_sidecars(Path(chip.path))})
     fingerprint = sha256_of_json([selected.fingerprint, asdict(options), [asdict(chip) for chip in chips], states])
     plan = Plan(chips, options, fingerprint, record)
-    rows = [[chip.id, chip.path] for chip in chips]
+    rows = [[chip.id, chip.path, chip.problem] for chip in chips]
     write_json(path, {"fingerprint": fingerprint, "record": record, "options": asdict(options), "chips": rows})
     return plan
 
@@ -76,7 +76,7 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
 def read_plan(path: Path) -> Plan:
     """Read a plan of `make_plan`."""
     content = read_json(path)
-    chips = [NewChip(*row) for row in content["chips"]]
+    chips = [NewChip(name, path, problem and tuple(problem)) for name, path, problem in content["chips"]]
     return Plan(chips, PredictOptions(**content["options"]), content["fingerprint"], content["record"])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import compress
 from operator import itemgetter
 from pathlib import Path
@@ -50,7 +51,7 @@ class Predictor:
         self.coverage: float = options.coverage or selected.record["conformal"]["goal"]
         device = pick_device(options.device)
         self.ensemble = Ensemble(selected.models, device, autocast(options.precision, device)[1])
-        self.reader = selected.reader
+        self.reader = replace(selected.reader, spec=options.checked_by(selected.spec))
 
     def predict(self, chips: np.ndarray) -> dict[str, np.ndarray]:
         """Predict chips (n, bands, side, side) of reflectance.

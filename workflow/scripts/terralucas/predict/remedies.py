@@ -11,6 +11,8 @@ from terralucas.data.chip_files import ChipError
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG
 
 _REMEDIES = {
+    "not_a_file": "restore what the link leads to, or remove the entry",
+    "bad_name": "rename the file or folder, with letters in UTF-8",
     "unreadable": "fetch the file again; it may be truncated",
     "pages": "write one image with all bands per file",
     "band_count": "predict from files with the bands of the study, with descriptions that name them or in their order",
@@ -24,6 +26,7 @@ _REMEDIES = {
     "--nodata)",
     "fill": "give the files a nodata value if this value means missing data (rio edit-info --nodata)",
     "value_range": "write the values in the unit of the study, and give the files a nodata value if they have one",
+    "band_levels": "write all bands in the unit of the study, with one scale and offset",
     "constant": "write the file again with values that vary; a nodata value marks missing data",
     "equal_bands": "write the file again with the right file or layer for each band",
     "pixel_size": f"resample the chips to the pixels of the training chips "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.contents import states_of, token_of, write_record
+from terralucas.data.chip_files import WORLD_SUFFIXES
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
 from terralucas.data.folders import CHIP_SUFFIXES, list_files
 from terralucas.data.raster_files import with_sidecars
@@ -108,4 +109,5 @@ def _chips_of(table: Path) -> list[Path]:
 def _is_chip(name: str) -> bool:
     """Return whether a file is a chip, or lies beside one."""
     lower = name.lower()
-    return any(lower.endswith(f"{suffix}{beside}") for suffix in CHIP_SUFFIXES for beside in ("", ".msk", ".aux.xml"))
+    beside = ("", ".msk", ".aux.xml")
+    return lower.endswith(WORLD_SUFFIXES) or any(lower.endswith(f"{s}{b}") for s in CHIP_SUFFIXES for b in beside)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from terralucas.contents import States, read_record, token_of, write_record
-from terralucas.data.chip_files import ChipError, reduce_metadata
+from terralucas.data.chip_files import WORLD_SUFFIXES, ChipError, reduce_metadata
 from terralucas.data.folders import CHIP_SUFFIXES, is_named, list_files
 from terralucas.files import real_path, sha256_of_file, sha256_of_json, write_text
 
@@ -132,4 +132,4 @@ def _is_read(file: PurePosixPath, layout: Mapping[str, Any]) -> bool:
     if not suffixes:
         return False
     is_sidecar = suffixes[-1] in _SIDECAR_SUFFIXES and any(suffix in CHIP_SUFFIXES for suffix in suffixes[:-1])
-    return suffixes[-1] in CHIP_SUFFIXES or is_sidecar
+    return suffixes[-1] in (*CHIP_SUFFIXES, *WORLD_SUFFIXES) or is_sidecar

@@ -1,0 +1,114 @@
+"""Pixels without data that nothing declares: in some bands or one class, at edges; water and clouds pass."""
+
+import numpy as np
+import pytest
+
+from helpers.chips import BANDS, make_spec, pixels, write_tif
+from helpers.real_chips import FOLDER, needs_real_chips
+from terralucas.data.chip_files import read_chip
+from terralucas.data.gaps import find_almost_constant, find_zeros, measure_padding
+from terralucas.data.index import index_chips
+
+REAL_BANDS = ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
+
+
+def index(root, **changes):
+    spec = make_spec(layout={"labels": "folders"}, point_ids="none", unit="dn", **changes)
+    return index_chips(root, spec, min_chips_per_class=1, threads=1, progress=False)[1]
+
+
+def dn(number):
+    return (pixels(number) * 10_000).astype("uint16")
+
+
+def pad_rows(values):
+    values[:, :8] = values[:, 8:9]
+    return values
+
+
+def pad_columns(values):
+    values[:, :, -5:] = values[:, :, -6:-5]
+    return values
+
+
+def fill_half(values):
+    values[:, :16] = np.array([812, 934, 733, 3011, 2210, 1329]).reshape(6, 1, 1)
+    return values
+
+
+def wrap(values):
+    values[0, 0, :5] = np.array([-3]).astype("uint16")
+    return values
+
+
+def flatten(values):
+    values[3] = 4000
+    values[3, 0, 0] = 4001
+    return values
+
+
+def blank_five_bands(values):
+    values[:5, :-1] = 0
+    return values
+
+
+CASES = {
+    "edge of rows": (pad_rows, "fill", "equal rows at an edge in 28.12 % of its pixels"),
+    "edge of columns": (pad_columns, "fill", "equal columns at an edge in 18.75 %"),
+    "one spectrum": (fill_half, "fill", "one value in each band in 50 % of its pixels"),
+    "-3 without a sign": (
+        wrap,
+        "impossible_values",
+        "65533, which no ground has, in 5 of its pixels; it seems to be -3",
+    ),
+    "one value almost everywhere": (flatten, "constant", "one value almost everywhere in band NIR_BROAD"),
+    "five bands of zeros": (blank_five_bands, "fill", "has the value 0 in band"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_chip_with_pixels_that_are_no_data_is_dropped(tmp_path, case):
+    change, kind, words = CASES[case]
+    for number in range(6):
+        write_tif(tmp_path / "12"[number % 2] / f"{number}x.tif", change(dn(number)) if number == 4 else dn(number))
+    (problem,) = index(tmp_path, on_invalid="drop")["dropped"]
+    assert (problem["point_id"], problem["kind"]) == ("4x", kind)
+    assert words in problem["message"]
+
+
+def test_a_class_whose_pixels_are_missing_is_said(tmp_path):
+    for number in range(12):
+        values = dn(number)
+        if number % 2:
+            values[:, :, :8] = 0
+        write_tif(tmp_path / "12"[number % 2] / f"{number}x.tif", values, nodata=0)
+    (notice,) = index(tmp_path)["notices"]
+    assert notice.startswith(
+        "pixels are missing in most chips of some classes and not of the others (class 2: median 25 %"
+    )
+
+
+def test_water_clouds_and_larger_pixels_are_no_gaps():
+    random = np.random.default_rng(0)
+    # The infrared of water, where a correction of the atmosphere leaves nothing: 0, and a little more.
+    water = random.normal(0, 0.001, (6, 32, 32)).clip(0) + np.array([0.03, 0.05, 0.06, 0, 0, 0]).reshape(6, 1, 1)
+    cloud = random.uniform(0.3, 1.5, (6, 32, 32))
+    cloud[:, :16] = 1.5
+    coarse = np.repeat(np.repeat(random.uniform(0.02, 0.5, (6, 8, 8)), 4, 1), 4, 2)
+    for values in (water, cloud, coarse):
+        chip = values.astype(np.float32)
+        assert find_zeros(chip, [0.0] * 6, BANDS)[1] == 0
+        assert measure_padding(chip)[1] == 0
+    assert find_almost_constant(np.maximum(water, 1e-4).astype(np.float32)) is None
+
+
+@needs_real_chips
+def test_no_real_chip_has_a_gap_also_with_larger_pixels():
+    spec = make_spec(unit="dn", bands=REAL_BANDS)
+    for path in sorted(FOLDER.rglob("*.tif")):
+        chip = read_chip(path, spec)
+        coarse = np.repeat(np.repeat(chip[:, ::3, ::3], 3, 1), 3, 2)[:, 1:65, 1:65]
+        for values in (chip, coarse):
+            assert find_zeros(values, [0.0] * 6, REAL_BANDS)[1] == 0
+            assert measure_padding(values)[1] == 0
+        assert find_almost_constant(chip) is None

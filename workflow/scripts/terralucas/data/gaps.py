@@ -1,0 +1,98 @@
+"""Find pixels without data that nothing declares as missing: in some bands alone, and padding at the edges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+
+from terralucas.data.near_copies import hash_spectra, round_values
+
+_VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
+# Where one band is this bright, no other one of the same ground is exactly 0. Water is not that bright.
+_BRIGHT = 0.1
+# Where a correction of the atmosphere cuts values off at 0, many pixels are a little above it. Missing data have none.
+_LITTLE, _FEW = 0.005, 0.1
+# Share of a band, and of all bands together, with one value. Calm water and shade vary more than that.
+_ALMOST_ALL, _MANY = 0.99, 0.1
+# One value of at most 2 DN is that of water whose infrared is cut off; darker spectra than this are water too.
+_CUT_OFF, _WATER = 2.5e-4, 0.03
+# Equal rows or columns at an edge. Pixels that were made smaller repeat too, but everywhere.
+_EDGE_PX = 4
+# In fewer bands, grey ground can have one value in all of them.
+_MIN_BANDS = 4
+
+
+def find_zeros(values: np.ndarray, zeros: Sequence[float], bands: Sequence[str]) -> tuple[str, float]:
+    """Return the band with the largest share of pixels that are 0 where another band is bright, and this share.
+
+    An infrared band is compared with infrared bands, because water is bright in the visible ones alone.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels.
+        zeros: reflectance of a stored 0 in each band.
+        bands: names of the bands.
+    """
+    worst = (bands[0], 0.0)
+    is_zero = np.isclose(values, np.array(zeros).reshape(-1, 1, 1), rtol=0, atol=1e-6)
+    if not is_zero.any():
+        return worst
+    level = np.where(np.isfinite(values) & ~is_zero, values, -np.inf)
+    for number, band in enumerate(bands):
+        if not is_zero[number].any():
+            continue
+        compared = [i for i, other in enumerate(bands) if band in _VISIBLE or other not in _VISIBLE]
+        found = is_zero[number] & (level[compared].max(axis=0) > _BRIGHT)
+        little = (level[number] > zeros[number]) & (level[number] <= zeros[number] + _LITTLE)
+        if found.mean() > worst[1] and little.sum() < _FEW * found.sum():
+            worst = (band, float(found.mean()))
+    return worst
+
+
+def find_almost_constant(values: np.ndarray) -> int | None:
+    """Return the position of a band of which almost all pixels have one value, or None.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels; each band has a value.
+    """
+    for number, band in enumerate(values):
+        present = band[np.isfinite(band)]
+        common = np.partition(present, len(present) // 2)[len(present) // 2]
+        if common > _CUT_OFF and np.mean(present == common) >= _ALMOST_ALL:
+            return number
+    return None
+
+
+def measure_padding(values: np.ndarray) -> tuple[str, float]:
+    """Return what fills pixels of a chip as padding does, and their share; 0 without any.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels.
+    """
+    if len(values) < _MIN_BANDS:
+        return "", 0.0
+    spectra = hash_spectra(round_values(values))
+    present = np.isfinite(values).all(axis=0)
+    found, first, counts = np.unique(spectra[present], return_index=True, return_counts=True)
+    if len(found):
+        most = int(counts.argmax())
+        brightest = values[:, present][:, first[most]].max()
+        is_cloud = brightest >= min(1.0, float(np.nanmax(values)))
+        if counts[most] > _MANY * spectra.size and brightest > _WATER and not is_cloud:
+            return "one value in each band", float(counts[most] / spectra.size)
+    shares = [(_edge_run(lines, has), name) for lines, has, name in (
+        (spectra, present, "rows"), (spectra.T, present.T, "columns")
+    )]  # fmt: skip
+    (share, name) = max(shares)
+    return f"equal {name} at an edge", share
+
+
+def _edge_run(lines: np.ndarray, present: np.ndarray) -> float:
+    """Return the share of the lines that repeat at one edge as they do nowhere else; 0 if there are few."""
+    varies = (lines != lines[:, :1]).any(axis=1) & present.any(axis=1)
+    equal = (lines[1:] == lines[:-1]).all(axis=1) & varies[1:]
+    runs = [(is_equal, len(list(group)) + 1) for is_equal, group in groupby(equal.tolist())]
+    at_edge = max((length for is_equal, length in (runs[0], runs[-1]) if is_equal), default=0)
+    inside = max((length for is_equal, length in runs[1:-1] if is_equal), default=1)
+    return at_edge / len(lines) if at_edge >= max(_EDGE_PX, 2 * inside) else 0.0

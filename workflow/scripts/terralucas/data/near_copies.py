@@ -1,0 +1,107 @@
+"""Find chips that share most of their pixels: copies of which some pixels were changed, masked or cut off.
+
+A chip is described by its squares of two by two pixels: the values of such a square, of all bands together, are almost
+never the same at two places on Earth. Of each chip, the squares with the smallest hash values are kept (the sketch of
+"bottom k"; Cohen & Kaplan 2007), so that the share of common squares of two chips is known from their sketches alone.
+The hash of a square does not depend on the order of its pixels, and so not on flips and quarter turns of a chip.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+# Squares of a sketch. The estimate of a share of 0.75 has a standard error of 0.04.
+SKETCH = 128
+# Chips with fewer different squares show too little: water whose values are cut off, or a few pixels.
+_MIN_SQUARES = 64
+# Copies whose crop is shifted by a pixel share 0.88 of the squares of both, at 32 pixels a side.
+_MIN_SHARE = 0.75
+# Values are compared in units of 0.0001, the DN of Sentinel-2, so that the type of numbers in a file does not matter.
+_PER_REFLECTANCE = 10_000
+_MISSING = np.int64(-(2**40))
+# Of the chips that have a square, so many are compared, so that time does not grow with the square of their number.
+_MOST_CHIPS = 50
+
+
+def round_values(values: np.ndarray) -> np.ndarray:
+    """Return reflectance in whole units of 0.0001 (int64), in which copies of other types of numbers are equal.
+
+    Args:
+        values: reflectance, NaN for missing pixels.
+    """
+    rounded = np.full(values.shape, _MISSING)
+    valid = np.isfinite(values)
+    rounded[valid] = np.rint(values[valid].astype(np.float64) * _PER_REFLECTANCE).astype(np.int64)
+    return rounded
+
+
+def hash_spectra(rounded: np.ndarray) -> np.ndarray:
+    """Return a hash of the values of each pixel in all bands, (height, width) uint64.
+
+    Args:
+        rounded: (bands, height, width) result of `round_values`.
+    """
+    pixel = np.zeros(rounded.shape[1:], dtype=np.uint64)
+    for band in rounded:
+        pixel = _mix(pixel ^ band.view(np.uint64))
+    return pixel
+
+
+def sketch_squares(rounded: np.ndarray) -> np.ndarray:
+    """Return the smallest different hash values of the squares of a chip, at most `SKETCH`, in order (uint64).
+
+    It is empty for a chip of few different squares. Squares with a missing pixel do not count.
+
+    Args:
+        rounded: (bands, height, width) result of `round_values`.
+    """
+    pixel = hash_spectra(rounded)
+    squares = pixel[:-1, :-1] + pixel[1:, :-1] + pixel[:-1, 1:] + pixel[1:, 1:]
+    missing = (rounded == _MISSING).any(axis=0)
+    usable = ~(missing[:-1, :-1] | missing[1:, :-1] | missing[:-1, 1:] | missing[1:, 1:])
+    found = np.unique(_mix(squares[usable]))
+    return found[:SKETCH] if len(found) >= _MIN_SQUARES else found[:0]
+
+
+def find_near_copies(sketches: Sequence[np.ndarray]) -> list[int | None]:
+    """Return for each chip the position of the chip that shares most of its squares; None without a near copy.
+
+    Args:
+        sketches: the result of `sketch_squares` of each chip.
+    """
+    empty = np.empty(0, dtype=np.uint64)
+    values = np.concatenate([empty, *sketches])
+    owner = np.repeat(np.arange(len(sketches)), np.array([len(sketch) for sketch in sketches], dtype=int))
+    order = np.argsort(values, kind="stable")
+    values, owner = values[order], owner[order]
+    edges = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
+    common: dict[int, Counter[int]] = {}
+    for start, end in itertools.pairwise(edges.tolist()):
+        if end - start > 1:
+            chips = owner[start:end].tolist()
+            for chip in chips:
+                common.setdefault(chip, Counter()).update(other for other in chips[:_MOST_CHIPS] if other != chip)
+    found: list[int | None] = [None] * len(sketches)
+    for number, counts in common.items():
+        nearest = (other for other, _ in counts.most_common(5))
+        share, other = max((_share(sketches[number], sketches[other]), -other) for other in nearest)
+        found[number] = -other if share >= _MIN_SHARE else None
+    return found
+
+
+def _share(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the estimated share of common squares in all squares of two chips (Jaccard's index)."""
+    both = np.union1d(first, second)[:SKETCH]
+    return float(np.mean(np.isin(both, first) & np.isin(both, second)))
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """Return well mixed bits of 64-bit numbers: the finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
+    mixed = values + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
