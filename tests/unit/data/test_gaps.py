@@ -36,6 +36,12 @@ def fill_half(values):
     return values
 
 
+def fill_with_the_brightest(values):
+    values = values // 4
+    values[:, :16] = np.array([812, 934, 733, 3011, 2210, 1329]).reshape(6, 1, 1)
+    return values
+
+
 def wrap(values):
     values[0, 0, :5] = np.array([-3]).astype("uint16")
     return values
@@ -56,6 +62,7 @@ CASES = {
     "edge of rows": (pad_rows, "fill", "equal rows at an edge in 28.12 % of its pixels"),
     "edge of columns": (pad_columns, "fill", "equal columns at an edge in 18.75 %"),
     "one spectrum": (fill_half, "fill", "one value in each band in 50 % of its pixels"),
+    "a bright spectrum": (fill_with_the_brightest, "fill", "one value in each band in 50 % of its pixels"),
     "-3 without a sign": (
         wrap,
         "impossible_values",

@@ -401,3 +401,25 @@ def test_coordinates_outside_a_chip_drop_it_and_are_reported(root):
     messages = {problem["point_id"]: problem["message"] for problem in report["dropped"]}
     assert "no value" in messages[FIRST]
     assert "km outside the chip" in messages[list(IDS)[1]]
+
+
+def test_a_table_that_contradicts_the_class_folders_of_the_files_it_names_counts_and_is_said(tmp_path):
+    rows = ["file,class"]
+    for number in range(4):
+        write_tif(tmp_path / f"{1 + number % 2}/{number}x.tif", pixels(number))
+        rows.append(f"{1 + number % 2}/{number}x.tif,{2 - number % 2}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    layout = {"labels": "table", "table": "labels.csv", "id_column": "file", "file_column": "file"}
+    table, report = index(tmp_path, layout=layout | {"label_column": "class"}, point_ids="none")
+    assert list(table.class_code) == ["2", "1", "2", "1"]
+    (notice,) = report["notices"]
+    assert notice.startswith("4 of 4 chips are in a folder with the name of another class than the labels table gives")
+
+
+def test_a_georeference_at_0_0_is_none(tmp_path):
+    for number in range(4):
+        place = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 0, 0, -10, 0)}
+        write_tif(tmp_path / f"{1 + number % 2}/{number}x.tif", pixels(number), **place)
+    table, report = index(tmp_path, layout={"labels": "folders"}, point_ids="none")
+    assert report["places"] == {"from": "files", "chips": 0}
+    assert table.easting_m.isna().all()

@@ -7,6 +7,7 @@ import re
 import shutil
 import zipfile
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -413,3 +414,11 @@ def test_a_table_whose_cells_are_shifted_is_an_error(tmp_path, text, words):
     with pytest.raises(StudyError) as error:
         find_new_chips(tmp_path / "t.csv", tmp_path / "x")
     assert words in str(error.value)
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_an_error(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    write_tif(tmp_path / "plain/a.tif", pixels(1)).parent.rename(folder)
+    for source in (folder, folder / "a.tif"):
+        with pytest.raises(StudyError, match="is not UTF-8"):
+            find_new_chips(source, tmp_path / "x")

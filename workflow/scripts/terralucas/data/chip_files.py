@@ -507,8 +507,17 @@ def _bands_to_read(source: DatasetReader, spec: DatasetSpec, find_bands: FindBan
     return list(source.indexes)
 
 
+def has_place(source: DatasetReader) -> bool:
+    """Return whether a file says where it lies on Earth.
+
+    Programs that know no place write an upper left corner at 0, 0, where no chips are.
+    """
+    affine = source.transform
+    return source.crs is not None and not affine.is_identity and (affine.c, affine.f) != (0, 0)
+
+
 def _find_centre(source: DatasetReader) -> Centre | None:
-    if source.crs is None or source.transform.is_identity:
+    if not has_place(source):
         return None
     affine = source.transform
     x, y = affine @ (source.width / 2, source.height / 2)

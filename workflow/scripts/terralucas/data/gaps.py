@@ -18,8 +18,12 @@ _LITTLE, _FEW = 0.005, 0.1
 _ALMOST_ALL, _MANY = 0.99, 0.1
 # One value of at most 2 DN is that of water whose infrared is cut off; darker spectra than this are water too.
 _CUT_OFF, _WATER = 2.5e-4, 0.03
+# Clouds that are cut off at one value are at least this bright in every band.
+_CLOUD = 0.3
 # Equal rows or columns at an edge. Pixels that were made smaller repeat too, but everywhere.
 _EDGE_PX = 4
+# Pixels are looked at over at most so many rows and columns.
+_SAMPLED_SIDE = 64
 # In fewer bands, grey ground can have one value in all of them.
 _MIN_BANDS = 4
 
@@ -57,9 +61,14 @@ def find_almost_constant(values: np.ndarray) -> int | None:
         values: (bands, height, width) reflectance, NaN for missing pixels; each band has a value.
     """
     for number, band in enumerate(values):
-        present = band[np.isfinite(band)]
-        common = np.partition(present, len(present) // 2)[len(present) // 2]
-        if common > _CUT_OFF and np.mean(present == common) >= _ALMOST_ALL:
+        # Most bands vary in the pixels of a sample already.
+        for pixels in (_sample(band), band):
+            present = pixels[np.isfinite(pixels)]
+            common = np.partition(present, len(present) // 2)[len(present) // 2] if len(present) else np.nan
+            is_constant = common > _CUT_OFF and np.mean(present == common) >= _ALMOST_ALL
+            if not is_constant and len(present):
+                break
+        if is_constant:
             return number
     return None
 
@@ -72,20 +81,29 @@ def measure_padding(values: np.ndarray) -> tuple[str, float]:
     """
     if len(values) < _MIN_BANDS:
         return "", 0.0
-    spectra = hash_spectra(round_values(values))
-    present = np.isfinite(values).all(axis=0)
+    sample = _sample(values)
+    spectra = hash_spectra(round_values(sample))
+    present = np.isfinite(sample).all(axis=0)
     found, first, counts = np.unique(spectra[present], return_index=True, return_counts=True)
     if len(found):
         most = int(counts.argmax())
-        brightest = values[:, present][:, first[most]].max()
-        is_cloud = brightest >= min(1.0, float(np.nanmax(values)))
+        spectrum = sample[:, present][:, first[most]]
+        brightest = spectrum.max()
+        is_cloud = spectrum.min() >= _CLOUD and brightest >= min(1.0, float(np.nanmax(values)))
         if counts[most] > _MANY * spectra.size and brightest > _WATER and not is_cloud:
             return "one value in each band", float(counts[most] / spectra.size)
-    shares = [(_edge_run(lines, has), name) for lines, has, name in (
-        (spectra, present, "rows"), (spectra.T, present.T, "columns")
-    )]  # fmt: skip
-    (share, name) = max(shares)
+    turned = [np.rot90(values, turns, axes=(1, 2))[:, :_EDGE_PX] for turns in range(4)]
+    if not any((edge[:, 1:] == edge[:, :-1]).all() for edge in turned):
+        return "", 0.0
+    spectra, present = hash_spectra(round_values(values)), np.isfinite(values).all(axis=0)
+    share, name = max((_edge_run(spectra, present), "rows"), (_edge_run(spectra.T, present.T), "columns"))
     return f"equal {name} at an edge", share
+
+
+def _sample(values: np.ndarray) -> np.ndarray:
+    """Return evenly spaced pixels of (..., height, width) values."""
+    step = max(1, -(-max(values.shape[-2:]) // _SAMPLED_SIDE))
+    return values[..., ::step, ::step]
 
 
 def _edge_run(lines: np.ndarray, present: np.ndarray) -> float:

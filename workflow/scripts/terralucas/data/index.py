@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ from terralucas.data.chip_checks import (
     measure_darkest,
 )
 from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip, read_content
-from terralucas.data.dataset import DatasetSpec
+from terralucas.data.dataset import DatasetSpec, normalise_name
 from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
 from terralucas.data.index_file import INDEX_SCHEMA
 from terralucas.data.near_copies import round_values, sketch_squares
@@ -101,6 +101,7 @@ def index_chips(
         describe_saturated(chips, spec),
         describe_overlaps(chips, spec),
         describe_missing(chips, spec),
+        _describe_folders(rows, spec),
     )
     report = {
         "dataset": spec.name,
@@ -191,6 +192,23 @@ def _describe_places(rows: Sequence[dict[str, Any]], spec: DatasetSpec) -> dict[
     """Return how many chips have a place, and where from: the columns of the table, LUCAS ids, or the files."""
     source = "columns" if has_columns(spec) else "ids" if spec.point_ids == "lucas" else "files"
     return {"from": source, "chips": sum(math.isfinite(row["easting_m"]) for row in rows)}
+
+
+def _describe_folders(rows: Sequence[dict[str, Any]], spec: DatasetSpec) -> str | None:
+    """Return a sentence about chips in folders of other classes than a table says that names files; None without any.
+
+    Where the table does not name the files, such chips have a problem instead (`folder_disagrees`).
+    """
+    lookup = spec.class_lookup()
+    folders = ((row, normalise_name(PurePosixPath(row["file"]).parent.name)) for row in rows)
+    found = [(row, folder) for row, folder in folders if lookup.get(folder, row["label"]) != row["label"]]
+    if not found or spec.layout.labels == "folders":
+        return None
+    row, folder = found[0]
+    return (
+        f"{len(found)} of {len(rows)} chips are in a folder with the name of another class than the labels table gives "
+        f"them ({row['file']} is in {folder!r}, and the table says {row['class_code']!r}): the table counts"
+    )
 
 
 def _describe_scaling(chips: Sequence[CheckedChip]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from terralucas.data.chip_files import Centre, ChipError
+from terralucas.data.chip_files import Centre, ChipError, has_place
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.lucas import parse_point_id
 from terralucas.errors import StudyError
@@ -165,7 +165,7 @@ def check_georeference(file: Path, place: tuple[float, float], spec: DatasetSpec
         return
     try:
         with rasterio.open(file, driver="GTiff") as source:
-            if source.crs is None or source.transform.is_identity:
+            if not has_place(source):
                 return
             # The corners are enough for a chip; `transform_bounds` takes four times as long.
             left, bottom, right, top = source.bounds

@@ -93,6 +93,13 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
     Raises:
         StudyError: nothing is there, or there is no chip.
     """
+    if printable(str(source.resolve())) != str(source.resolve()):
+        raise StudyError(
+            f"The path {source.resolve()} of the chips to predict is not UTF-8.",
+            found="the bytes that are shown with a backslash",
+            expected="names of folders and files in UTF-8",
+            remedy="rename them, for example with convmv -f latin1 -t utf-8 --notest",
+        )
     if source.is_dir():
         return _chips_in_folder(source)
     if not source.is_file():
