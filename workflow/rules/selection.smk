@@ -12,6 +12,7 @@ rule select_models:
         splits=expand(SPLIT, seed=GRID["seeds"]),
         chips=f"{RESULTS}/data/chips.parquet",
         retrieval=f"{RESULTS}/data/retrieval.json",
+        data_report=f"{RESULTS}/data/report.json",
     output:
         record=f"{SELECTED}/selection.yaml",
         held_out=f"{SELECTED}/held_out.npz",

@@ -9,6 +9,7 @@ from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index_file import read_index_table
+from terralucas.data.origin import describe_simulated
 from terralucas.data.split_files import read_split
 from terralucas.names import seed_of
 from terralucas.selection.gather import StudyChips
@@ -41,7 +42,7 @@ with job(snakemake):
         read_run_status(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds),
         chips,
         params.dataset,
-        retrieval["source"],
+        bool(describe_simulated(retrieval, read_json(source.data_report))),
         SelectOptions(
             metric=params.metric,
             rule=params.select["rule"],

@@ -389,6 +389,15 @@ def test_real_dn_declared_as_reflectance():
     assert "set dataset.unit: dn" in caught.value.found
 
 
+def test_chips_that_say_that_they_are_simulated_are_counted(root):
+    assert index(root)[1]["n_simulated"] == 0
+    for name in list(IDS)[:2]:
+        (path,) = root.glob(f"chips/*/{name}.tif")
+        with rasterio.open(path, "r+") as chip:
+            chip.update_tags(TERRALUCAS_SIMULATED="yes")
+    assert index(root)[1]["n_simulated"] == 2
+
+
 def test_coordinates_outside_a_chip_drop_it_and_are_reported(root):
     """Without LUCAS ids, the chips' own georeference tells which coordinates are wrong."""
     rows = [f"{name},{code},{x},{y}" for (name, code), (x, y) in zip(IDS.items(), PLACES, strict=True)]

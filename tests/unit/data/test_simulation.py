@@ -92,6 +92,7 @@ def test_a_chip_is_a_six_band_float_geotiff_of_reflectance_centred_on_its_point(
             assert dataset.driver == "GTiff"
             assert (dataset.count, dataset.height, dataset.width) == (6, SIZE, SIZE)
             assert set(dataset.dtypes) == {"float32"}
+            assert dataset.tags()["TERRALUCAS_SIMULATED"] == "yes"
             assert dataset.crs.to_epsg() == 3035
             assert dataset.res == (30.0, 30.0)
             west, south, east, north = dataset.bounds

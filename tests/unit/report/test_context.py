@@ -147,12 +147,23 @@ def test_the_report_names_the_commit_of_its_own_code():
 
 
 def test_a_study_without_reservations_has_no_notices():
-    assert notices(shipped("config"), ARCHIVE, passes(), {"full": HUB}) == []
+    assert notices(shipped("config"), ARCHIVE, DATA, passes(), {"full": HUB}) == []
 
 
 def test_simulated_chips_are_told():
-    (line,) = notices(shipped("config"), ARCHIVE | {"source": "simulated"}, passes(), {})
+    (line,) = notices(shipped("config"), ARCHIVE | {"source": "simulated"}, DATA, passes(), {})
     assert line == "The chips are simulated: the scores say nothing about real land cover."
+
+
+def test_simulated_chips_among_files_are_told():
+    def lines(marked):
+        return notices(shipped("config"), ARCHIVE, DATA | {"n_simulated": marked}, passes(), {})
+
+    assert lines(0) == []
+    assert lines(40) == [
+        "40 of 1990 chips are simulated, as their files say: the scores say nothing about real land cover."
+    ]
+    assert lines(1990) == ["The chips are simulated: the scores say nothing about real land cover."]
 
 
 @pytest.mark.parametrize(
@@ -165,13 +176,13 @@ def test_simulated_chips_are_told():
     ],
 )
 def test_backbones_with_random_weights_are_named_once(features, tuned, names):
-    (line,) = notices(shipped("config"), ARCHIVE, features, tuned)
+    (line,) = notices(shipped("config"), ARCHIVE, DATA, features, tuned)
     assert line == f"The weights of {names} are random, never pre-trained: the scores say nothing about TerraMind."
 
 
 def test_checkpoints_chosen_on_the_test_chips_are_told_and_others_are_not():
-    assert notices(shipped("notebook"), ARCHIVE, passes(), {}) == [OPTIMISTIC], "as the original experiment did"
-    assert notices(shipped("notebook", split={"validation_is_test": False}), ARCHIVE, passes(), {}) == []
+    assert notices(shipped("notebook"), ARCHIVE, DATA, passes(), {}) == [OPTIMISTIC], "as the original experiment did"
+    assert notices(shipped("notebook", split={"validation_is_test": False}), ARCHIVE, DATA, passes(), {}) == []
 
 
 @pytest.mark.parametrize(
@@ -189,16 +200,16 @@ def test_seeds_that_test_some_chips_more_often_than_others_are_told(seeds, folds
     labels = np.repeat(np.arange(3), [80, 50, 30])
     tested = sum(make_split(labels, None, config["split"], seed, ["a", "b", "c"]) == "test" for seed in seeds)
     expected = [] if tested.min() == tested.max() else [UNEQUAL]
-    assert notices(config, ARCHIVE, passes(), {}) == expected
+    assert notices(config, ARCHIVE, DATA, passes(), {}) == expected
 
 
 def test_a_holdout_has_no_folds_to_cover():
     holdout = {"strategy": "holdout", "test_share": 0.2}
-    assert notices(shipped("config", split=holdout, grid={"seeds": [0, 1, 2]}), ARCHIVE, passes(), {}) == []
+    assert notices(shipped("config", split=holdout, grid={"seeds": [0, 1, 2]}), ARCHIVE, DATA, passes(), {}) == []
 
 
 def test_sources_that_failed_before_one_was_used_are_told_in_their_own_words():
-    (line,) = notices(shipped("config"), ARCHIVE | {"failures": ["gdrive: quota", "url: 404"]}, passes(), {})
+    (line,) = notices(shipped("config"), ARCHIVE | {"failures": ["gdrive: quota", "url: 404"]}, DATA, passes(), {})
     assert line.endswith("failed before one was used: gdrive: quota; url: 404")
 
 

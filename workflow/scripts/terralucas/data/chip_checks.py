@@ -65,6 +65,7 @@ class CheckedChip:
         spectrum: what the chip shows of its bands; None if its file names all of them, or if it has too few pixels.
         other_level: result of `find_other_level`.
         squares: result of `terralucas.data.near_copies.sketch_squares`.
+        simulated: whether the file says that this project simulated it.
     """
 
     row: dict[str, Any]
@@ -79,6 +80,7 @@ class CheckedChip:
     spectrum: Spectrum | None = None
     other_level: str | None = None
     squares: np.ndarray | None = None
+    simulated: bool = False
 
 
 def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:

@@ -45,6 +45,8 @@ _CLOUD_REFLECTANCE = 1.0
 MAX_SIDE_PX = 1024
 # More than the uncompressed values of any chip: 12 bands of 8 bytes, with overviews and masks.
 MAX_FILE_BYTES = 256 * 2**20
+# Simulated chips say so themselves, wherever their files go.
+SIMULATED_TAG = {"TERRALUCAS_SIMULATED": "yes"}
 # Files beside a chip that belong to it. GDAL writes masks and metadata there if it cannot write them into the chip.
 MASK_SUFFIX, METADATA_SUFFIX = ".msk", ".aux.xml"
 # Endings of world files, which have the place of the pixels, in GDAL's order; a file `chip.tfw` belongs to `chip.tif`.
@@ -177,6 +179,7 @@ class Chip:
         patch_fraction: share of the pixels with this value.
         patch_may_be_cloud: whether it is so bright that it may be a saturated cloud.
         centre: where the file says that the centre of the chip is on Earth; None if it does not.
+        simulated: whether the file says that this project simulated it.
     """
 
     values: np.ndarray
@@ -191,6 +194,7 @@ class Chip:
     patch_value: float | None = None
     patch_fraction: float = 0.0
     patch_may_be_cloud: bool = False
+    simulated: bool = False
 
 
 def read_content(path: Path, *, with_world: bool = True) -> ChipContent:
@@ -356,6 +360,7 @@ def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands |
             )
             centre = _find_centre(source)
             count = source.count
+            simulated = SIMULATED_TAG.items() <= source.tags().items()
     except (RasterioError, UnicodeDecodeError) as error:
         raise _unreadable(error) from error
     if content.mask is not None:
@@ -376,6 +381,7 @@ def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands |
         patch_value,
         patch_fraction,
         patch_value is not None and _may_be_cloud(values[:, patches & (raw[0] == patch_value)], values),
+        simulated,
     )
 
 

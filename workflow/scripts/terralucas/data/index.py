@@ -119,6 +119,7 @@ def index_chips(
         "notices": [notice for notice in notices if notice is not None],
         "n_found": len(rows) + len(problems),
         "n_valid": len(rows),
+        "n_simulated": sum(chip.simulated for chip in chips),
         "n_dropped": len(problems),
         "class_counts": {entry.code: counts[label] for label, entry in enumerate(spec.classes)},
         "problem_counts": dict(Counter(problem.kind for problem in problems).most_common()),
@@ -185,6 +186,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         None if is_named or not spec.checks.band_order else measure_spectrum(values),
         find_other_level(values, spec),
         sketch_squares(rounded),
+        decoded.simulated,
     )
 
 

@@ -25,6 +25,7 @@ from rasterio.io import MemoryFile
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
+from terralucas.data.chip_files import SIMULATED_TAG
 from terralucas.data.lucas import ITALY_CLASSES, format_point_id, italy_class_counts, italy_grid_points
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
@@ -165,6 +166,7 @@ def geotiff(chip: np.ndarray, point: Point) -> bytes:
     with MemoryFile() as memory:
         with memory.open(**profile) as dataset:
             dataset.write(chip)
+            dataset.update_tags(**SIMULATED_TAG)
         return memory.read()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from terralucas.data.origin import describe_simulated
 from terralucas.report.build import ReportContext
 from terralucas.report.wording import list_text
 
@@ -30,13 +31,14 @@ def git_state(folder: Path) -> tuple[str | None, bool]:
 def notices(
     config: Mapping[str, Any],
     retrieval: Mapping[str, Any],
+    data_report: Mapping[str, Any],
     features: Sequence[Mapping[str, Any]],
     tuned: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
     """Write the notices that a reader must know first, such as simulated chips or random weights."""
     lines = []
-    if retrieval["source"] == "simulated":
-        lines.append("The chips are simulated: the scores say nothing about real land cover.")
+    if simulated := describe_simulated(retrieval, data_report):
+        lines.append(f"{simulated}: the scores say nothing about real land cover.")
     if untrained := random_weights(features, tuned):
         names = list_text(untrained)
         lines.append(f"The weights of {names} are random, never pre-trained: the scores say nothing about TerraMind.")
@@ -163,7 +165,7 @@ def report_context(
         study=config["study"],
         title=config["title"],
         question=config["question"],
-        notices=notices(config, retrieval, features, tuned),
+        notices=notices(config, retrieval, data_report, features, tuned),
         dataset={
             "name": config["dataset"]["name"],
             "source": f"{retrieval['source']}: {retrieval['origin']}",
@@ -200,7 +202,7 @@ def report_context(
         primary=config["report"]["primary"],
         select=config["select"],
         block_km=split["block_km"],
-        simulated=retrieval["source"] == "simulated",
+        simulated=bool(describe_simulated(retrieval, data_report)),
         random_weights=random_weights(features, tuned),
         chance_macro_accuracy=1.0 / len(config["dataset"]["classes"]),
         registrations=registrations,

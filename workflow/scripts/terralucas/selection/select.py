@@ -74,7 +74,7 @@ def select(
     statuses: Sequence[RunStatus],
     chips: StudyChips,
     dataset: Mapping[str, Any],
-    source_of_chips: str,
+    simulated: bool,
     options: SelectOptions,
     files: StudyFiles,
     target: Path,
@@ -88,7 +88,7 @@ def select(
         statuses: status of each run of the study.
         chips: the chips of the study.
         dataset: the section `dataset` of the configuration, without its sources.
-        source_of_chips: kind of source, such as `simulated`.
+        simulated: whether any of the chips are simulated.
         options: how to select.
         files: what the training of a model on all chips reads.
         target: the folder `selected/`.
@@ -164,7 +164,7 @@ def select(
                 },
             },
             "applicability_threshold": held_out.threshold,
-            "chips": {"simulated": source_of_chips == "simulated", "number": len(chips.point_ids)},
+            "chips": {"simulated": simulated, "number": len(chips.point_ids)},
             "weights": {key: value for key, value in record["features"]["weights"].items() if key != "path"},
             "chip_side_px": ensemble.side_px,
             "training_pixels": pixels.as_record(),

@@ -48,7 +48,6 @@ def trust_items(
 
 
 def _origin(simulated: bool, random_weights: list[str]) -> TrustItem:
-    # Files may hold simulated chips, which the study cannot know.
     chips = "simulated chips" if simulated else "chips from files"
     weights = f"random weights ({', '.join(random_weights)})" if random_weights else "pre-trained weights"
     return TrustItem("Chips and weights", f"{chips}, {weights}", simulated or bool(random_weights))
