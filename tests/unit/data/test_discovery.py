@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.discovery import find_chips
+from terralucas.data.discovery import count_left_out, find_chips
+from terralucas.data.folders import walk
 from terralucas.errors import StudyError
 
 TABLE = "chips_LC_class.csv"
@@ -615,3 +616,10 @@ def test_table_in_a_folder_that_is_not_utf8_is_read_and_can_be_reported(tmp_path
     put(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")) / TABLE, "Point_ID,STR18\n45922254,1\n")
     listing = find_chips(tmp_path, make_spec())
     assert (listing.table, len(listing.chips), listing.problems) == (rf"caf\xe9/{TABLE}", 1, ())
+
+
+def test_archives_beside_the_chips_are_counted_but_not_those_they_were_unpacked_from(tmp_path):
+    for name in ("chips/1/a.tif", "chips/chips.tar.gz", "chips/1.zip", "chips/more.zip", "chips/b.gtiff"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert count_left_out(walk(tmp_path)) == {".gtiff": 1, ".zip": 1}

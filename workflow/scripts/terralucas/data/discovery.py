@@ -11,7 +11,7 @@ import logging
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -196,14 +196,26 @@ def select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, R
 
 
 def count_left_out(tree: Tree) -> dict[str, int]:
-    """Return the number of other images and archives, which are not read, by their suffix, and log it."""
+    """Return the number of other images and archives, which are not read, by their suffix, and log it.
+
+    An archive with the name of a folder is the one that the folder was unpacked from, and does not count.
+    """
+    names = {folder.name for folder in tree.folders}
     # An array of Zarr is a folder.
-    suffixes = Counter(path.suffix.lower() for path in (*tree.files, *tree.folders))
-    left_out = {suffix: n for suffix, n in sorted(suffixes.items()) if suffix in _OTHER_IMAGES | _ARCHIVES}
+    suffixes = Counter(
+        path.suffix.lower()
+        for path in (*tree.files, *tree.folders)
+        if path.suffix.lower() in _OTHER_IMAGES or (path.suffix.lower() in _ARCHIVES and not _is_unpacked(path, names))
+    )
+    left_out = dict(sorted(suffixes.items()))
     if left_out:
         counts = ", ".join(f"{n} x {suffix}" for suffix, n in left_out.items())
         logger.warning("left out %s: only %s are read as chips", counts, " and ".join(CHIP_SUFFIXES))
     return left_out
+
+
+def _is_unpacked(archive: PurePosixPath, folders: Collection[str]) -> bool:
+    return {archive.stem, archive.with_suffix("").stem} & {*folders} != set()
 
 
 def _is_utf8(path: PurePosixPath) -> bool:
