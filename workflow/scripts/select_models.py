@@ -9,12 +9,12 @@ from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index_file import read_index_table
-from terralucas.data.origin import describe_simulated
 from terralucas.data.split_files import read_split
 from terralucas.names import seed_of
 from terralucas.selection.gather import StudyChips
 from terralucas.selection.retrain import StudyFiles
 from terralucas.selection.select import SelectOptions, select
+from terralucas.simulated_chips import describe_simulated
 from terralucas.statistics.run_status import read_run_status
 from terralucas.stored import read_json
 from terralucas.tables.tidy_csv import read_table

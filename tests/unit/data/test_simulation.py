@@ -254,6 +254,6 @@ def test_files_say_nothing_about_the_label(tiffs):
     for code, content in list(tiffs.values()):
         sizes[code].add(len(content))
         with MemoryFile(content) as memory, memory.open() as dataset:
-            assert dataset.tags() == {"AREA_OR_POINT": "Area"}
+            assert dataset.tags() == {"AREA_OR_POINT": "Area", "TERRALUCAS_SIMULATED": "yes"}
             assert set(dataset.descriptions) == {None}
     assert len(set.union(*sizes.values())) == 1

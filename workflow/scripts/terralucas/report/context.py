@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from terralucas.data.origin import describe_simulated
 from terralucas.report.build import ReportContext
 from terralucas.report.wording import list_text
+from terralucas.simulated_chips import describe_simulated
 
 PACKAGES = ("torch", "terratorch", "snakemake", "numpy", "pandas", "scikit-learn", "rasterio")
 

@@ -1,4 +1,4 @@
-"""Where the chips of a study come from: whether they are simulated."""
+"""Whether the chips of a study are simulated."""
 
 from __future__ import annotations
 
