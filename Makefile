@@ -36,9 +36,9 @@ example: .venv/ready ## chips of one's own, from a folder and a table to a repor
 	@printf 'Report:      %s\nSelection:   %s\nPredictions: %s\n' results/example/report.html \
 		results/example/selected/selection.yaml results/example/predictions/new/predictions.parquet
 
-# Four workers on two cores, because the tests of Slurm mostly wait.
+# Six workers on two cores, because the tests of Slurm and of whole studies mostly wait.
 test: .venv/ready ## all tests
-	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder
 
 test-fast: .venv/ready ## the tests that neither train nor run Snakemake, Slurm or a browser (two minutes)
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" tests/unit
