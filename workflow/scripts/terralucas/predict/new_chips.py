@@ -98,7 +98,7 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
             f"The path {source.resolve()} of the chips to predict is not UTF-8.",
             found="the bytes that are shown with a backslash",
             expected="names of folders and files in UTF-8",
-            remedy="rename them, for example with convmv -f latin1 -t utf-8 --notest",
+            remedy="rename them, with letters in UTF-8",
         )
     if source.is_dir():
         return _chips_in_folder(source)
