@@ -3,8 +3,9 @@
     PYTHONPATH=workflow/scripts python -m benchmarks.dry_runs [--runs 80 1000 10000]
 
 A dry run reads the configuration, builds the graph of all jobs and looks which of them have to run. A finished study is
-one whose files are all there, empty but for the index of the chips, with Snakemake's records of them; starting it again
-does the same and finds nothing to do. Goals are multiples of a study of 80 runs.
+one whose files are all there, with Snakemake's records of them; they are empty but for the index of the chips and the
+records of the runs, which a start compares with the configuration. Starting it again does the same and finds nothing to
+do. Goals are multiples of a study of 80 runs.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from benchmarks.report_scale import ROOT, Study, chips_of, make_config
+from terralucas.codebase import Fingerprints
+from terralucas.names import run_name, seed_of
+from terralucas.study.settings import training_settings
 
 # Number of runs → the most times the processor time of 80 runs.
 GOALS = {1000: 2.5, 10_000: 12.0}
@@ -76,8 +82,24 @@ class Copy:
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
+            if path.name == "run.yaml":
+                path.write_text(yaml.safe_dump(self._record(*path.parts[-5:-1]), sort_keys=False), encoding="utf-8")
         chips_of(Study(self.config, 1)).to_parquet(self.folder / "results" / self.study / "data" / "chips.parquet")
         self._output(self.command("--touch"))
+
+    def _record(self, backbone: str, loss: str, decoder: str, seed: str) -> dict[str, Any]:
+        config = self.config
+        settings = {"backbone": backbone, "loss": loss, "decoder": decoder, "seed": seed_of(seed)}
+        settings |= {"loss_setting": config["losses"][loss], "decoder_setting": config["decoders"][decoder]}
+        training = training_settings(config, config["backbones"][backbone]["tuning"])
+        settings |= {"training": training, "n_classes": len(config["dataset"]["classes"])}
+        name = run_name(backbone, loss, decoder, settings["seed"])
+        return {"run": name, "settings": settings, "code": self._code, "versions": dict.fromkeys("abcdefgh", "1.2.3")}
+
+    @cached_property
+    def _code(self) -> str:
+        known = Fingerprints(self.folder / ".snakemake" / "code_fingerprints.json")
+        return known.of(self.folder / "workflow" / "scripts" / "train_run.py")
 
     def _output(self, command: list[str]) -> str:
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
