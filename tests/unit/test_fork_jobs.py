@@ -37,7 +37,11 @@ open(sys.argv[0] + ".json", "w").write(json.dumps(told))
 
 @pytest.fixture(scope="module", autouse=True)
 def _server():
+    """The server, started as from a terminal; tests that a shell starts in the background ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     assert _fork_jobs._is_server_ready()
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def script_of(**resources):
@@ -98,8 +102,6 @@ with job(SimpleNamespace(rule="train_run", log=[{log!r}])):
 
 @pytest.mark.parametrize("way", ["fork", "own"])
 def test_an_interrupt_while_a_script_imports_is_told_in_one_line(tmp_path, capfd, way):
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        pytest.skip("a shell started the tests in the background, where Ctrl-C is ignored")
     log = tmp_path / "run.log"
     path = tmp_path / "script.py"
     path.write_text(INTERRUPTED.format(log=str(log)))
