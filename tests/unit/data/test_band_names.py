@@ -151,15 +151,15 @@ HLS_30_M = tuple(f"{HLS_NAME}.B{number:02d}" for number in (1, 2, 3, 4, 5, 6, 7,
     ],
 )
 def test_numbers_mean_what_the_satellite_counts(descriptions, expected):
-    assert find_all_positions(descriptions, SIX) == [expected]
+    assert find_all_positions(descriptions, SIX) == (expected,)
     assert find_positions(descriptions, SIX) == expected
 
 
 def test_numbers_of_landsat_that_mean_other_bands_before_landsat_8_are_not_taken_for_one_of_them():
     four = LANDSAT_5[:4]
-    assert find_all_positions(four, SIX[:3]) == [(1, 2, 3), (0, 1, 2)]
+    assert find_all_positions(four, SIX[:3]) == ((1, 2, 3), (0, 1, 2))
     assert find_positions(four, SIX[:3]) is None
     # Only one of them has a near infrared among these.
-    assert find_all_positions(four, SIX[:4]) == [(0, 1, 2, 3)]
+    assert find_all_positions(four, SIX[:4]) == ((0, 1, 2, 3),)
     with pytest.raises(ChipError, match=r"BLUE in SR_B2, .* or BLUE in SR_B1, .*; expected .*LT05_SR_B1"):
         find_bands(four, SIX[:3], True)

@@ -10,8 +10,9 @@ import rasterio
 from pyproj import Geod, Transformer
 from rasterio.crs import CRS
 
-from terralucas.data.chip_files import Centre, ChipError
+from terralucas.data.chip_files import ChipError, decode_chip, read_content
 from terralucas.data.dataset import ClassSpec, DatasetSpec, LayoutSpec
+from terralucas.data.georeference import Centre
 from terralucas.data.pixel_sizes import is_pixel_size, size_text
 from terralucas.data.places import check_georeference, find_exchanged, find_ground, locate
 
@@ -134,13 +135,17 @@ def write_chip(folder, crs, transform):
     return path
 
 
+def read_ground(path):
+    return find_ground(decode_chip(read_content(path), make_spec()).centre)
+
+
 @pytest.mark.parametrize("crs", ["EPSG:3035", "EPSG:4326"])
 def test_place_must_be_inside_the_chip(tmp_path, crs):
     if crs == "EPSG:3035":
         transform = rasterio.Affine(10, 0, PLACE[0] - 320, 0, -10, PLACE[1] + 320)
     else:
         transform = rasterio.Affine(1e-4, 0, float(LON) - 0.0032, 0, -1e-4, float(LAT) + 0.0032)
-    chip, spec = write_chip(tmp_path, crs, transform), make_spec(point_ids="none")
+    chip, spec = read_ground(write_chip(tmp_path, crs, transform)), make_spec(point_ids="none")
     centre = PLACE if crs == "EPSG:3035" else locate("a", LON, LAT, spec)
     check_georeference(chip, centre, spec)
     check_georeference(chip, (centre[0] + 1200, centre[1]), spec)
@@ -156,7 +161,18 @@ def test_place_must_be_inside_the_chip(tmp_path, crs):
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_chip_without_a_place_says_nothing_about_coordinates(tmp_path):
-    check_georeference(write_chip(tmp_path, None, None), (1.0, 1.0), make_spec(point_ids="none"))
+    ground = read_ground(write_chip(tmp_path, None, None))
+    check_georeference(ground, (1.0, 1.0), make_spec(point_ids="none"))
+    assert ground is None
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:4326"])
+def test_the_ends_of_a_chip_are_those_of_its_corners(tmp_path, crs):
+    side, x, y = (10.0, 432_000.0, 4_798_000.0) if crs == "EPSG:32632" else (1e-4, 13.3, 43.3)
+    bounds = read_ground(write_chip(tmp_path, crs, rasterio.Affine(side, 0, x, 0, -side, y))).bounds
+    to_metres = Transformer.from_crs(crs, "EPSG:3035", always_xy=True)
+    eastings, northings = to_metres.transform([x, x + 64 * side] * 2, [y, y, y - 64 * side, y - 64 * side])
+    assert bounds == pytest.approx((min(eastings), min(northings), max(eastings), max(northings)), abs=2.0)
 
 
 GRIDS = [

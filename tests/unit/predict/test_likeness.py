@@ -22,9 +22,8 @@ def land(number, seed=0, dark=0.03):
 
 
 def describe(chips, labels):
-    valid = [np.isfinite(values) for values in chips]
-    darkest = [measure_darkest(values, each) for values, each in zip(chips, valid, strict=True)]
-    return describe_pixels(np.array(darkest), np.array([values.mean(axis=(1, 2)) for values in chips]), labels)
+    darkest = np.array([measure_darkest(values) for values in chips])
+    return describe_pixels(darkest, np.array([values.mean(axis=(1, 2)) for values in chips]), labels)
 
 
 def training(offset=0.0):

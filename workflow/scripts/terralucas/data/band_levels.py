@@ -15,6 +15,7 @@ from functools import cache
 import numpy as np
 
 from terralucas.data.dataset import DN_PER_REFLECTANCE
+from terralucas.data.sampling import find_quantiles, sample_pixels
 
 # By wavelength. WATER_VAPOR is left out: at the top of the atmosphere it is dark between bright bands.
 _WAVELENGTHS = (
@@ -30,8 +31,6 @@ _MIN_REFLECTANCE = 0.05
 _LOWEST_MEDIAN = -0.03
 # Reflectance that is divided by 10,000 once more is at most 2 of 10,000, in fractions of a DN.
 _DARK_DN, _ALMOST_ALL = 2.0, 0.99
-# Pixels are looked at over at most so many rows and columns, evenly spaced.
-_SAMPLED_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -81,18 +80,18 @@ def find_impossible_level(values: np.ndarray, bands: Sequence[str], unit: str) -
         bands: names of the bands.
         unit: `reflectance` or `dn`, for the message.
     """
-    step = max(1, -(-max(values.shape[1:]) // _SAMPLED_SIDE))
-    pixels = values[:, ::step, ::step].reshape(len(values), -1)
+    pixels = sample_pixels(values).reshape(len(values), -1)
     if not np.isfinite(pixels).any(axis=1).all():
         pixels = values.reshape(len(values), -1)
+    present = [band[np.isfinite(band)] for band in pixels]
     scale, name = (DN_PER_REFLECTANCE, "DN") if unit == "dn" else (1, "reflectance")
-    level = dict(zip(bands, np.nanmedian(pixels, axis=1).tolist(), strict=True))
+    level = dict(zip(bands, [float(find_quantiles(band, [0.5])[0]) for band in present], strict=True))
     lowest = min(level, key=lambda band: level[band])
     if level[lowest] < _LOWEST_MEDIAN:
         return f"has a median of {level[lowest] * scale:.4g} {name} in band {lowest}; expected no negative reflectance"
     brightest = max(level[band] for band in bands)
-    for band, own in zip(bands, pixels, strict=True):
-        dn = np.abs(own[np.isfinite(own)].astype(np.float64)) * DN_PER_REFLECTANCE
+    for band, own in zip(bands, present, strict=True):
+        dn = np.abs(own.astype(np.float64)) * DN_PER_REFLECTANCE
         if np.mean(dn > _DARK_DN) > 1 - _ALMOST_ALL or brightest < _MIN_REFLECTANCE / 2:
             continue
         infrared = [level[other] for other in bands if other in _INFRARED and other != band]

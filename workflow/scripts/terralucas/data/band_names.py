@@ -190,14 +190,15 @@ def find_positions(descriptions: tuple[str | None, ...], bands: tuple[str, ...])
     return found[0] if len(found) == 1 else None
 
 
-def find_all_positions(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> list[tuple[int, ...]]:
+@lru_cache(maxsize=1024)
+def find_all_positions(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
     """Return where bands may be in a file: one answer for each meaning of its numbers that names each band once.
 
     There are several only for SR_B1, SR_B2, ... of Landsat, which counts its bands otherwise since Landsat 8.
     """
     readings, may_be_any = _read(descriptions)
     found = [_find(reading, bands) for reading in (readings if may_be_any else readings[:1])]
-    return list(dict.fromkeys(positions for positions in found if positions is not None))
+    return tuple(dict.fromkeys(positions for positions in found if positions is not None))
 
 
 def _find(reading: Sequence[Bands | None], bands: Sequence[str]) -> tuple[int, ...] | None:

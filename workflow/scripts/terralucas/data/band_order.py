@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from terralucas.data.band_levels import are_possible
+from terralucas.data.sampling import find_quantiles, sample_pixels
 from terralucas.errors import StudyError
 
 VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
@@ -28,8 +29,6 @@ _INFRARED = ("RED_EDGE_2", "RED_EDGE_3", *NEAR_INFRARED)
 _MIN_REFLECTANCE = 0.15
 # Fewer pixels give no correlation.
 _MIN_PIXELS = 64
-# Correlations are taken over at most so many rows and columns, evenly spaced.
-_SAMPLED_SIDE = 64
 # Correlations differ clearly if their Fisher transforms differ by so much.
 _MIN_Z_DIFFERENCE = 0.1
 _MAX_CORRELATION = 0.999
@@ -127,15 +126,14 @@ def measure_spectrum(values: np.ndarray) -> Spectrum | None:
     Returns:
         None if fewer than 64 of the pixels that are looked at have a value in every band.
     """
-    step = max(1, -(-max(values.shape[1:]) // _SAMPLED_SIDE))
-    pixels = values[:, ::step, ::step].reshape(len(values), -1).astype(np.float64)
+    pixels = sample_pixels(values).reshape(len(values), -1).astype(np.float64)
     pixels = pixels[:, np.isfinite(pixels).all(axis=0)]
     if pixels.shape[1] < _MIN_PIXELS:
         return None
     centred = pixels - pixels.mean(axis=1, keepdims=True)
     length = np.sqrt(np.square(centred).sum(axis=1))
     unit = np.divide(centred, length[:, None], out=np.zeros_like(centred), where=length[:, None] > 0)
-    low, median, high = np.quantile(pixels, [0.1, 0.5, 0.9], axis=1).astype(np.float32)
+    low, median, high = find_quantiles(pixels, [0.1, 0.5, 0.9]).astype(np.float32)
     return Spectrum(median, high - low, (unit @ unit.T).astype(np.float32))
 
 

@@ -32,6 +32,7 @@ from terralucas.data.near_copies import find_near_copies
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
 from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size, size_text
 from terralucas.data.places import Ground, find_exchanged
+from terralucas.data.sampling import find_quantiles
 from terralucas.errors import StudyError
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ def find_other_level(values: np.ndarray, spec: DatasetSpec) -> str | None:
 
 def _check_missing(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     """Raise a ChipError if a chip, or a band of it, has no data or too few."""
-    missing = 1.0 - valid.mean(axis=(1, 2))
+    missing = np.array([1.0 - np.count_nonzero(band) / band.size for band in valid])
     empty = [band for band, share in zip(spec.bands, missing, strict=True) if share == 1.0]
     if empty:
         where = "any band" if len(empty) == len(spec.bands) else f"band {', '.join(empty)}"
@@ -131,9 +132,10 @@ def _check_missing(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
 
 def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     """Raise a ChipError if the values of a chip seem to have another unit than configured."""
-    present = chip.values[valid]
+    present = chip.values.ravel() if valid.all() else chip.values[valid]
     low, high = REFLECTANCE_RANGE
-    outside = present[(present < low) | (present > high)]
+    is_within = low <= present.min() and present.max() <= high
+    outside = present[:0] if is_within else present[(present < low) | (present > high)]
     scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
     if outside.size > MAX_SHARE_OUTSIDE * present.size:
         cause, advice = _likely_cause(present, outside, scale)
@@ -145,13 +147,15 @@ def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         )
     # Reflectance read as DN would be 0..2 of 10,000: inside the range, but darker than any surface. So would
     # reflectance that a scale tag scales a second time.
-    magnitude = np.abs(present, dtype=np.float64) * DN_PER_REFLECTANCE
+    magnitude = np.abs(present)
     is_scaled = any(factors != (1.0, 0.0) for factors in chip.scaling)
-    if (spec.unit == "dn" or is_scaled) and magnitude.max() > 0 and np.mean(magnitude > high) < MAX_SHARE_OUTSIDE:
+    is_dark = np.mean(magnitude > high / DN_PER_REFLECTANCE) < MAX_SHARE_OUTSIDE
+    if (spec.unit == "dn" or is_scaled) and is_dark and magnitude.max() > 0:
         if spec.unit == "dn":
-            message = f"has values of {magnitude.max():g} at most; expected DN (reflectance x {DN_PER_REFLECTANCE:,})"
+            most = f"{float(magnitude.max()) * DN_PER_REFLECTANCE:g}"
+            message = f"has values of {most} at most; expected DN (reflectance x {DN_PER_REFLECTANCE:,})"
             raise ChipError("value_range", f"{message}; they look like reflectance", ": set dataset.unit: reflectance")
-        message = f"has reflectance of {np.abs(present).max():.2g} at most after its scale tag {chip.scaling[0][0]:g}"
+        message = f"has reflectance of {magnitude.max():.2g} at most after its scale tag {chip.scaling[0][0]:g}"
         raise ChipError("value_range", f"{message}; its values look scaled already: remove the tag")
     if spec.unit == "reflectance" and not is_scaled and np.dtype(chip.dtype).kind in "iu" and present.max() != 0:
         message = f"holds {chip.dtype} whole numbers without a scale tag"
@@ -196,8 +200,8 @@ def _check_impossible(chip: Chip) -> None:
 def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     """Raise a ChipError if a chip or a band has only one value, or if one value fills many pixels."""
     scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
-    lowest = np.min(chip.values, axis=(1, 2), where=valid, initial=np.inf)
-    highest = np.max(chip.values, axis=(1, 2), where=valid, initial=-np.inf)
+    pixels = chip.values.reshape(len(chip.values), -1)
+    lowest, highest = np.fmin.reduce(pixels, axis=1), np.fmax.reduce(pixels, axis=1)  # of the values that are not NaN
     if lowest.min() == highest.max():
         raise ChipError("constant", f"has the value {lowest[0] * scale:g} everywhere; expected values that vary")
     constant = lowest == highest
@@ -261,29 +265,27 @@ def _are_equal(first: np.ndarray, second: np.ndarray) -> bool:
     return both.any() and bool(np.ptp(a[both]) > 0)
 
 
-def measure_darkest(values: np.ndarray, valid: np.ndarray) -> float:
+def measure_darkest(values: np.ndarray) -> float:
     """Return the reflectance below which the darkest band of a pixel is in 1 % of the pixels.
 
     Args:
-        values: (bands, height, width) reflectance.
-        valid: booleans of the same shape, false for missing pixels.
+        values: (bands, height, width) reflectance, NaN for missing pixels.
     """
-    darkest = np.min(values, axis=0, where=valid, initial=np.inf)
-    return float(np.quantile(darkest[np.isfinite(darkest)], 0.01))
+    darkest = np.fmin.reduce(values, axis=0)
+    return float(find_quantiles(darkest[np.isfinite(darkest)], [0.01])[0])
 
 
-def hash_pixels(rounded: np.ndarray) -> tuple[bytes, int]:
+def hash_pixels(spectra: np.ndarray) -> tuple[bytes, int]:
     """Return a digest of a decoded chip that is the same for its eight orientations, and the number of the hashed one.
 
     The orientations are those of a square: four quarter turns, each flipped or not. The one with the smallest first
     row is hashed, so that mostly a single one is. Missing pixels are alike, however the file writes them.
 
     Args:
-        rounded: (bands, height, width) result of `terralucas.data.near_copies.round_values`.
+        spectra: (height, width) result of `terralucas.data.near_copies.hash_spectra`.
     """
-    sides = (rounded, rounded[:, :, ::-1])
-    orientations = [np.rot90(side, turns, axes=(1, 2)) for side in sides for turns in range(4)]
-    first_rows = [orientation[:, 0].tobytes() for orientation in orientations]
+    orientations = [np.rot90(side, turns) for side in (spectra, spectra[:, ::-1]) for turns in range(4)]
+    first_rows = [orientation[0].tobytes() for orientation in orientations]
     smallest = min(first_rows)
     return min(
         (hashlib.sha256(repr(orientation.shape).encode() + orientation.tobytes()).digest(), number)

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import stat
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,17 +16,19 @@ from xml.etree import ElementTree
 
 import numpy as np
 from rasterio import Env
-from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
 
 from terralucas.commands import REWRITE
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
+from terralucas.data.georeference import WITHOUT_PLACE, Centre, find_centre, known_system, make_centre, read_geo_tags
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_json
 
+# Chips need no place, and GDAL does not look for it where it is known or not needed.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 # Function that finds the positions of bands from the descriptions of all bands of a file (None without one).
 FindBands = Callable[[tuple[str | None, ...]], Sequence[int]]
 # Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
@@ -49,8 +52,6 @@ MAX_FILE_BYTES = 256 * 2**20
 SIMULATED_TAG = {"TERRALUCAS_SIMULATED": "yes"}
 # Files beside a chip that belong to it. GDAL writes masks and metadata there if it cannot write them into the chip.
 MASK_SUFFIX, METADATA_SUFFIX = ".msk", ".aux.xml"
-# Endings of world files, which have the place of the pixels, in GDAL's order; a file `chip.tfw` belongs to `chip.tif`.
-WORLD_SUFFIXES = (".tfw", ".tifw", ".tiffw", ".wld")
 # GDAL reads them unless variables of the user's shell forbid it.
 GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
 # What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
@@ -129,14 +130,15 @@ class ChipContent:
         data: bytes of the GeoTIFF.
         mask: bytes of `<file>.msk`, a GeoTIFF that is 0 where pixels are missing; None without such a file.
         metadata: the part of `<file>.aux.xml` that GDAL reads and that matters; None without it.
-        world: bytes of a world file. It says where the chip lies and changes no pixel, so that it is no part of
-            `sha256`.
+        path: the GeoTIFF. Only for a chip that has a coordinate reference system and no place in it, the world file
+            beside it is read: to look for eight more files beside each chip takes time. A world file changes no pixel
+            and is no part of `sha256`.
     """
 
     data: bytes
     mask: bytes | None = None
     metadata: bytes | None = None
-    world: bytes | None = None
+    path: Path | None = None
 
     @property
     def sha256(self) -> str:
@@ -144,20 +146,6 @@ class ChipContent:
         digest = hashlib.sha256(self.data).hexdigest()
         beside = [None if part is None else hashlib.sha256(part).hexdigest() for part in (self.mask, self.metadata)]
         return sha256_of_json([digest, *beside]) if any(beside) else digest
-
-
-@dataclass(frozen=True)
-class Centre:
-    """The centre of a chip in its own coordinate reference system.
-
-    `column_step` and `row_step` are the differences in x and y from one column, or row, to the next.
-    """
-
-    crs: CRS
-    x: float
-    y: float
-    column_step: tuple[float, float]
-    row_step: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -197,12 +185,11 @@ class Chip:
     simulated: bool = False
 
 
-def read_content(path: Path, *, with_world: bool = True) -> ChipContent:
+def read_content(path: Path) -> ChipContent:
     """Read the file of a chip and the files beside it.
 
     Args:
         path: the file of the chip.
-        with_world: read its world file too; without it, a chip may have no place.
 
     Raises:
         OSError: a file cannot be read.
@@ -212,17 +199,7 @@ def read_content(path: Path, *, with_world: bool = True) -> ChipContent:
     assert data is not None
     mask = _read_file(path.with_name(path.name + MASK_SUFFIX), optional=True)
     metadata = _read_file(path.with_name(path.name + METADATA_SUFFIX), optional=True)
-    world = (_read_file(file, optional=True) for file in world_files(path)) if with_world else ()
-    first = next((content for content in world if content is not None), None)
-    return ChipContent(data, mask, None if metadata is None else reduce_metadata(metadata), first)
-
-
-def world_files(path: Path) -> list[Path]:
-    """Return the files beside a chip that GDAL would take for its world file, in its order, whether they exist or not.
-
-    Their endings are in small or in capital letters.
-    """
-    return [path.with_suffix(end) for suffix in WORLD_SUFFIXES for end in (suffix, suffix.upper())]
+    return ChipContent(data, mask, None if metadata is None else reduce_metadata(metadata), path)
 
 
 def read_unchanged(path: Path, sha256: str) -> ChipContent:
@@ -236,7 +213,7 @@ def read_unchanged(path: Path, sha256: str) -> ChipContent:
             f"The chip {path} is gone: it no longer exists since the chips were indexed.",
             remedy="restore the file, or delete the folder data/ of the study to retrieve and index the chips again",
         )
-    content = read_content(path, with_world=False)
+    content = read_content(path)
     if content.sha256 != sha256:
         raise StudyError(
             f"The chip {path} changed since the chips were indexed.",
@@ -312,7 +289,7 @@ def read_chip(path: Path, spec: DatasetSpec) -> np.ndarray:
         ChipError: the file is not a complete GeoTIFF of real numbers with the bands of the dataset.
     """
     try:
-        return decode_chip(read_content(path), spec).values
+        return decode_chip(read_content(path), spec, with_place=False).values
     except OSError as error:
         raise ChipError("unreadable", f"{path} cannot be read ({error.strerror})") from error
     except ChipError as error:
@@ -325,10 +302,12 @@ def read_indexed_chip(path: Path, sha256: str, spec: DatasetSpec) -> np.ndarray:
     Raises:
         StudyError: the file no longer exists, or its content has changed.
     """
-    return decode_chip(read_unchanged(path, sha256), spec).values
+    return decode_chip(read_unchanged(path, sha256), spec, with_place=False).values
 
 
-def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands | None = None) -> Chip:
+def decode_chip(
+    content: ChipContent, spec: DatasetSpec, find_bands: FindBands | None = None, *, with_place: bool = True
+) -> Chip:
     """Decode the content of a GeoTIFF chip, as `read_chip`; error messages start without the name of the file.
 
     Args:
@@ -336,20 +315,25 @@ def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands |
         spec: description of the dataset.
         find_bands: function that finds where the bands of the dataset are, from the descriptions in the file; only
             these are decoded. None: they are all bands of the file, in its order.
+        with_place: find where the chip lies; without it, `centre` is None.
     """
     if not content.data:
         raise ChipError("unreadable", "is empty (0 bytes); expected a GeoTIFF")
+    # Metadata beside a chip can say another place, and GDAL reads them only together with the place.
+    is_alone = content.metadata is None
+    tags = read_geo_tags(content.data) if with_place and is_alone else None
+    crs = known_system(tags)
+    options = WITHOUT_PLACE if is_alone and (crs is not None or not with_place) else {}
     try:
         with ExitStack() as stack:
             memory = stack.enter_context(MemoryFile(content.data, filename="chip.tif"))
-            # GDAL finds what lies beside the chip, in its folder in memory.
-            beside = {"chip.tif" + METADATA_SUFFIX: content.metadata, "chip.tfw": content.world}
-            present = {name: data for name, data in beside.items() if data is not None}
-            if present:
-                stack.enter_context(Env(**GDAL_OPTIONS))
-            for name, data in present.items():
-                stack.enter_context(MemoryFile(data, dirname=memory.name.split("/")[2], filename=name))
-            source = stack.enter_context(memory.open(driver="GTiff"))
+            # Without an environment around them, each call below makes one of its own, which takes time.
+            stack.enter_context(Env(**(GDAL_OPTIONS if content.metadata is not None else {})))
+            if content.metadata is not None:
+                # GDAL finds what lies beside the chip, in its folder in memory.
+                folder, name = memory.name.split("/")[2], "chip.tif" + METADATA_SUFFIX
+                stack.enter_context(MemoryFile(content.metadata, dirname=folder, filename=name))
+            source = stack.enter_context(memory.open(driver="GTiff", **options))
             _check_header(source, spec)
             bands = _bands_to_read(source, spec, find_bands)
             raw = source.read(bands)
@@ -358,7 +342,10 @@ def decode_chip(content: ChipContent, spec: DatasetSpec, find_bands: FindBands |
                 tuple(values[band - 1] for band in bands)
                 for values in (source.nodatavals, source.descriptions, source.scales, source.offsets)
             )
-            centre = _find_centre(source)
+            if tags is not None and crs is not None:
+                centre = make_centre(crs, tags.transform, source.shape)
+            else:
+                centre = find_centre(source, content.path, tags) if with_place else None
             count = source.count
             simulated = SIMULATED_TAG.items() <= source.tags().items()
     except (RasterioError, UnicodeDecodeError) as error:
@@ -422,7 +409,8 @@ def to_reflectance(
                 band += np.float32(shift)
     if spec.unit == "dn":
         values /= np.float32(DN_PER_REFLECTANCE)
-    values[missing | ~np.isfinite(values)] = np.nan
+    missing |= ~np.isfinite(values)
+    np.copyto(values, np.nan, where=missing)
     return values
 
 
@@ -435,15 +423,26 @@ def find_alike(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
         raw: (bands, height, width) values as stored.
         values: their reflectance, NaN where they are missing.
     """
-    is_dark = (raw == 0) | (values <= 0)
-    return np.all((raw == raw[:1]) & is_dark & np.isfinite(values), axis=0)
+    alike = _find_equal(raw, values)
+    alike[alike] = np.all((raw[:, alike] == 0) | (values[:, alike] <= 0), axis=0)
+    return alike
 
 
 def _find_patches(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return where pixels have one stored value in every band, (height, width) booleans; nowhere with few bands."""
     if len(raw) < _BANDS_OF_PATCHES:
         return np.zeros(raw.shape[1:], dtype=bool)
-    return np.all((raw == raw[:1]) & np.isfinite(values), axis=0)
+    return _find_equal(raw, values)
+
+
+def _find_equal(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return where pixels have one stored value in every band and none is missing, (height, width) booleans."""
+    equal = np.isfinite(values[0])
+    for stored, reflectance in zip(raw[1:], values[1:], strict=True):
+        equal &= (stored == raw[0]) & np.isfinite(reflectance)
+        if not equal.any():  # as in almost all chips after the second band
+            break
+    return equal
 
 
 def _may_be_cloud(patch: np.ndarray, values: np.ndarray) -> bool:
@@ -454,9 +453,9 @@ def _may_be_cloud(patch: np.ndarray, values: np.ndarray) -> bool:
 def _find_impossible(raw: np.ndarray, values: np.ndarray) -> tuple[float | None, int]:
     """Return the commonest stored value that no ground has, and the number of pixels that have one in any band."""
     low, high = REFLECTANCE_RANGE
-    is_outside = (values < low) | (values > high)
-    if not is_outside.any():
+    if not (np.fmin.reduce(values, axis=None) < low or np.fmax.reduce(values, axis=None) > high):
         return None, 0
+    is_outside = (values < low) | (values > high)
     low, high = _POSSIBLE_REFLECTANCE
     is_wrapped = raw >= FIRST_WRAPPED if raw.dtype == np.uint16 else False
     is_impossible = is_outside & (np.isin(raw, _MARKS_OF_MISSING) | (values < low) | (values > high) | is_wrapped)
@@ -511,23 +510,6 @@ def _bands_to_read(source: DatasetReader, spec: DatasetSpec, find_bands: FindBan
         expected = f"{len(spec.bands)} ({', '.join(spec.bands)})"
         raise ChipError("band_count", f"has {source.count} band(s); expected {expected}")
     return list(source.indexes)
-
-
-def has_place(source: DatasetReader) -> bool:
-    """Return whether a file says where it lies on Earth.
-
-    Programs that know no place write an upper left corner at 0, 0, where no chips are.
-    """
-    affine = source.transform
-    return source.crs is not None and not affine.is_identity and (affine.c, affine.f) != (0, 0)
-
-
-def _find_centre(source: DatasetReader) -> Centre | None:
-    if not has_place(source):
-        return None
-    affine = source.transform
-    x, y = affine @ (source.width / 2, source.height / 2)
-    return Centre(source.crs, x, y, (affine.a, affine.d), (affine.b, affine.e))
 
 
 def _check_tiles(source: DatasetReader) -> None:

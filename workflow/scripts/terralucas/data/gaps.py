@@ -7,7 +7,8 @@ from itertools import groupby
 
 import numpy as np
 
-from terralucas.data.near_copies import hash_spectra, round_values
+from terralucas.data.near_copies import hash_spectra
+from terralucas.data.sampling import sample_pixels
 
 _VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
 # Where one band is this bright, no other one of the same ground is exactly 0. Water is not that bright.
@@ -16,14 +17,14 @@ _BRIGHT = 0.1
 _LITTLE, _FEW = 0.005, 0.1
 # Share of a band, and of all bands together, with one value. Calm water and shade vary more than that.
 _ALMOST_ALL, _MANY = 0.99, 0.1
+# Reflectance that is the same but for rounding.
+_SAME = np.float32(1e-6)
 # One value of at most 2 DN is that of water whose infrared is cut off; darker spectra than this are water too.
 _CUT_OFF, _WATER = 2.5e-4, 0.03
 # Clouds that are cut off at one value are at least this bright in every band.
 _CLOUD = 0.3
 # Equal rows or columns at an edge. Pixels that were made smaller repeat too, but everywhere.
 _EDGE_PX = 4
-# Pixels are looked at over at most so many rows and columns.
-_SAMPLED_SIDE = 64
 # In fewer bands, grey ground can have one value in all of them.
 _MIN_BANDS = 4
 
@@ -39,7 +40,7 @@ def find_zeros(values: np.ndarray, zeros: Sequence[float], bands: Sequence[str])
         bands: names of the bands.
     """
     worst = (bands[0], 0.0)
-    is_zero = np.isclose(values, np.array(zeros).reshape(-1, 1, 1), rtol=0, atol=1e-6)
+    is_zero = np.stack([np.abs(band - np.float32(zero)) <= _SAME for band, zero in zip(values, zeros, strict=True)])
     if not is_zero.any():
         return worst
     level = np.where(np.isfinite(values) & ~is_zero, values, -np.inf)
@@ -62,7 +63,7 @@ def find_almost_constant(values: np.ndarray) -> int | None:
     """
     for number, band in enumerate(values):
         # Most bands vary in the pixels of a sample already.
-        for pixels in (_sample(band), band):
+        for pixels in (sample_pixels(band), band):
             present = pixels[np.isfinite(pixels)]
             common = np.partition(present, len(present) // 2)[len(present) // 2] if len(present) else np.nan
             is_constant = common > _CUT_OFF and np.mean(present == common) >= _ALMOST_ALL
@@ -81,8 +82,8 @@ def measure_padding(values: np.ndarray) -> tuple[str, float]:
     """
     if len(values) < _MIN_BANDS:
         return "", 0.0
-    sample = _sample(values)
-    spectra = hash_spectra(round_values(sample))
+    sample = sample_pixels(values)
+    spectra = hash_spectra(sample)
     present = np.isfinite(sample).all(axis=0)
     found, first, counts = np.unique(spectra[present], return_index=True, return_counts=True)
     if len(found):
@@ -95,15 +96,9 @@ def measure_padding(values: np.ndarray) -> tuple[str, float]:
     turned = [np.rot90(values, turns, axes=(1, 2))[:, :_EDGE_PX] for turns in range(4)]
     if not any((edge[:, 1:] == edge[:, :-1]).all() for edge in turned):
         return "", 0.0
-    spectra, present = hash_spectra(round_values(values)), np.isfinite(values).all(axis=0)
+    spectra, present = hash_spectra(values), np.isfinite(values).all(axis=0)
     share, name = max((_edge_run(spectra, present), "rows"), (_edge_run(spectra.T, present.T), "columns"))
     return f"equal {name} at an edge", share
-
-
-def _sample(values: np.ndarray) -> np.ndarray:
-    """Return evenly spaced pixels of (..., height, width) values."""
-    step = max(1, -(-max(values.shape[-2:]) // _SAMPLED_SIDE))
-    return values[..., ::step, ::step]
 
 
 def _edge_run(lines: np.ndarray, present: np.ndarray) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from rasterio.errors import NotGeoreferencedWarning
 from tqdm import tqdm
 
 from terralucas.data.band_names import find_positions
@@ -40,7 +38,8 @@ from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip, read_co
 from terralucas.data.dataset import DatasetSpec, normalise_name
 from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
 from terralucas.data.index_file import INDEX_SCHEMA
-from terralucas.data.near_copies import round_values, sketch_squares
+from terralucas.data.near_copies import hash_spectra, sketch_squares
+from terralucas.data.normalisation import measure_chip
 from terralucas.data.pixel_sizes import check_pixel_size, describe_pixel_sizes
 from terralucas.data.places import check_georeference, find_ground, has_columns
 from terralucas.errors import StudyError
@@ -133,8 +132,7 @@ def _inspect_all(
     root: Path, chips: Sequence[ChipFile], spec: DatasetSpec, threads: int, progress: bool
 ) -> Iterator[CheckedChip | Problem]:
     """Yield the result of `_inspect` for each chip, in order; the pixels are not kept in memory."""
-    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=threads) as pool:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # chips need no place
+    with ThreadPoolExecutor(max_workers=threads) as pool:
         outcomes = pool.map(partial(_inspect, root, spec), chips)
         yield from tqdm(outcomes, total=len(chips), desc="Checking chips", unit="chip", disable=not progress)
 
@@ -147,18 +145,16 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         values = decoded.values
         valid = np.isfinite(values)
         check_chip(decoded, valid, spec)
-        check_georeference(root / chip.file, (chip.easting_m, chip.northing_m), spec)
+        place, ground = (chip.easting_m, chip.northing_m), find_ground(decoded.centre)
+        check_georeference(ground, place, spec)
     except OSError as error:
         return Problem(chip.point_id, chip.file, "unreadable", f"cannot be read ({error.strerror})")
     except ChipError as error:
         return Problem(chip.point_id, chip.file, error.kind, error.problem)
     is_named = spec.checks.band_descriptions and find_positions(decoded.descriptions, spec.bands) is not None
-    mean = np.asarray(np.mean(values, axis=(1, 2), dtype=np.float64, where=valid))
-    deviation = np.where(valid, values.astype(np.float64) - mean[:, None, None], 0.0)
+    moments = measure_chip(values)
     entry = spec.classes[chip.label]
-    rounded = round_values(values)
-    ground = find_ground(decoded.centre)
-    place = (chip.easting_m, chip.northing_m)
+    spectra = hash_spectra(values)
     if ground is not None and not all(map(math.isfinite, place)):
         place = ground.place
     row = asdict(chip) | {
@@ -168,24 +164,24 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         "class_name": entry.name,
         "height": values.shape[1],
         "width": values.shape[2],
-        "nodata_fraction": 1.0 - float(valid.mean()),
+        "nodata_fraction": 1.0 - float(moments.count.sum()) / values.size,
         "sha256": content.sha256,
-        "valid_pixels": valid.sum(axis=(1, 2)).tolist(),
-        "band_mean": mean.tolist(),
-        "band_m2": np.square(deviation).sum(axis=(1, 2)).tolist(),
+        "valid_pixels": moments.count.astype(int).tolist(),
+        "band_mean": moments.mean.tolist(),
+        "band_m2": moments.m2.tolist(),
     }
     return CheckedChip(
         row,
         decoded.dtype,
         decoded.scaling,
-        *hash_pixels(rounded),
+        *hash_pixels(spectra),
         ground,
         decoded.patch_fraction if decoded.patch_may_be_cloud else 0.0,
-        measure_darkest(values, valid),
+        measure_darkest(values),
         find_equal_bands(values),
         None if is_named or not spec.checks.band_order else measure_spectrum(values),
         find_other_level(values, spec),
-        sketch_squares(rounded),
+        sketch_squares(spectra, valid.all(axis=0)),
         decoded.simulated,
     )
 

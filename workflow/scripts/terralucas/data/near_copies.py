@@ -24,50 +24,46 @@ _MIN_SHARE = 0.75
 _PER_REFLECTANCE = 10_000
 # Far more than any reflectance, and exact in float32.
 _MISSING, _MOST = np.int32(-(2**31)), 2e9
+_LARGEST = 2**64 - 1
 # Of the chips that have a square, so many are compared, so that time does not grow with the square of their number.
 _MOST_CHIPS = 50
 
 
-def round_values(values: np.ndarray) -> np.ndarray:
-    """Return reflectance in whole units of 0.0001 (int32), in which copies of other types of numbers are equal.
-
-    Args:
-        values: float32 reflectance, NaN for missing pixels.
-    """
-    rounded = np.rint(values * np.float32(_PER_REFLECTANCE))
-    np.clip(rounded, -_MOST, _MOST, out=rounded)
-    rounded[np.isnan(rounded)] = _MISSING
-    return rounded.astype(np.int32)
-
-
-def hash_spectra(rounded: np.ndarray) -> np.ndarray:
+def hash_spectra(values: np.ndarray) -> np.ndarray:
     """Return a hash of the values of each pixel in all bands, (height, width) uint64.
 
+    Values count in whole units of 0.0001, in which copies of other types of numbers are equal.
+
     Args:
-        rounded: (bands, height, width) result of `round_values`.
+        values: (bands, height, width) float32 reflectance, NaN for missing pixels.
     """
-    pixel = np.zeros(rounded.shape[1:], dtype=np.uint64)
-    for band in rounded:
-        pixel = _mix(pixel ^ band.astype(np.uint64))
+    pixel = np.zeros(values.shape[1:], dtype=np.uint64)
+    for band in values:
+        rounded = np.rint(band * np.float32(_PER_REFLECTANCE))
+        np.clip(rounded, -_MOST, _MOST, out=rounded)
+        np.copyto(rounded, _MISSING, where=np.isnan(rounded))
+        pixel ^= rounded.astype(np.int32).astype(np.uint64)
+        _mix(pixel)
     return pixel
 
 
-def sketch_squares(rounded: np.ndarray) -> np.ndarray:
+def sketch_squares(spectra: np.ndarray, present: np.ndarray) -> np.ndarray:
     """Return the smallest different hash values of the squares of a chip, at most `SKETCH`, in order (uint64).
 
     It is empty for a chip of few different squares. Squares with a missing pixel do not count.
 
     Args:
-        rounded: (bands, height, width) result of `round_values`.
+        spectra: (height, width) result of `hash_spectra`.
+        present: (height, width) booleans, true for pixels with a value in every band.
     """
-    pixel = hash_spectra(rounded)
-    squares = pixel[:-1, :-1] + pixel[1:, :-1] + pixel[:-1, 1:] + pixel[1:, 1:]
-    missing = (rounded == _MISSING).any(axis=0)
-    usable = ~(missing[:-1, :-1] | missing[1:, :-1] | missing[:-1, 1:] | missing[1:, 1:])
-    mixed = _mix(squares[usable])
-    # Sorting all of them takes ten times as long; equal squares are rare.
-    found = np.unique(np.partition(mixed, 2 * SKETCH)[: 2 * SKETCH]) if len(mixed) > 2 * SKETCH else np.unique(mixed)
-    if len(found) < SKETCH < len(mixed):
+    squares = spectra[:-1, :-1] + spectra[1:, :-1] + spectra[:-1, 1:] + spectra[1:, 1:]
+    usable = present[:-1, :-1] & present[1:, :-1] & present[:-1, 1:] & present[1:, 1:]
+    mixed = squares.ravel() if usable.all() else squares[usable]
+    _mix(mixed)
+    # Sorting all of them takes a hundred times as long. About four times as many as are wanted are below this limit.
+    limit = np.uint64(min(_LARGEST, _LARGEST // max(1, len(mixed)) * 4 * SKETCH))
+    found = np.unique(mixed[mixed <= limit])
+    if len(found) < SKETCH:  # equal squares
         found = np.unique(mixed)
     return found[:SKETCH] if len(found) >= _MIN_SQUARES else found[:0]
 
@@ -104,9 +100,11 @@ def _share(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.mean(np.isin(both, first) & np.isin(both, second)))
 
 
-def _mix(values: np.ndarray) -> np.ndarray:
-    """Return well mixed bits of 64-bit numbers: the finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
-    mixed = values + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+def _mix(values: np.ndarray) -> None:
+    """Mix the bits of 64-bit numbers in place: the step of SplitMix64 (Steele, Lea & Flood 2014)."""
+    values += np.uint64(0x9E3779B97F4A7C15)
+    values ^= values >> np.uint64(30)
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)

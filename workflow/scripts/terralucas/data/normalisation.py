@@ -55,6 +55,22 @@ class BandStatistics:
         return np.sqrt(self.m2 / self.count)
 
 
+def measure_chip(values: np.ndarray) -> BandStatistics:
+    """Compute the moments of one chip; the mean of a band without a valid pixel is NaN.
+
+    Args:
+        values: (bands, height, width) float32 reflectance, NaN for missing pixels.
+    """
+    count, mean, m2 = (np.zeros(len(values)) for _ in range(3))
+    for number, band in enumerate(values):  # band by band, the float64 copy stays in the processor's cache
+        is_valid = ~np.isnan(band)
+        present = band[is_valid].astype(np.float64) if not is_valid.all() else band.astype(np.float64).ravel()
+        count[number], mean[number] = len(present), present.mean() if len(present) else np.nan
+        present -= mean[number]
+        m2[number] = np.square(present, out=present).sum()
+    return BandStatistics(count, mean, m2)
+
+
 def merge(count: np.ndarray, mean: np.ndarray, m2: np.ndarray) -> BandStatistics:
     """Compute the moments of all pixels from the moments of each chip.
 

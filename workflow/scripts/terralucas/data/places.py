@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from terralucas.data.chip_files import Centre, ChipError, has_place
+from terralucas.data.chip_files import ChipError
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.georeference import Centre
 from terralucas.data.lucas import parse_point_id
 from terralucas.errors import StudyError
 from terralucas.geography import EPSG
@@ -45,12 +46,14 @@ class Ground:
             the equator. Programs that export chips are asked for this size.
         elongation: how many times longer one side of a pixel is than the other, on the ground or in the units of the
             coordinates, where it is less: squares of degrees are no squares on the ground.
+        bounds: west, south, east and north end of the chip in metres in EPSG:3035, by its corners.
     """
 
     place: tuple[float, float]
     pixel_m: float
     nominal_m: float
     elongation: float = 1.0
+    bounds: tuple[float, float, float, float] = (math.nan,) * 4
 
 
 def find_ground(centre: Centre | None) -> Ground | None:
@@ -64,14 +67,19 @@ def find_ground(centre: Centre | None) -> Ground | None:
     is_geographic = centre.crs.is_geographic
     if not (is_geographic or centre.crs.is_projected) or (is_geographic and not _are_degrees(centre.x, centre.y)):
         return None
-    xs, ys = [centre.x, centre.x + a, centre.x + b], [centre.y, centre.y + d, centre.y + e]
+    rows, columns = centre.shape[0] / 2, centre.shape[1] / 2
+    # The centre, the pixels beside and below it, and the corners of the chip, in columns and rows.
+    steps = [(0, 0), (1, 0), (0, 1), *itertools.product((-columns, columns), (-rows, rows))]
+    xs = [centre.x + column * a + row * b for column, row in steps]
+    ys = [centre.y + column * d + row * e for column, row in steps]
     try:
         eastings, northings = transform(_parse_crs(centre.crs.to_wkt()), _parse_crs(f"EPSG:{EPSG}"), xs, ys)
     except CPLE_BaseError:
         return None
     if not all(map(math.isfinite, (*eastings, *northings))):
         return None
-    (x, x_column, x_row), (y, y_column, y_row) = eastings, northings
+    (x, x_column, x_row), (y, y_column, y_row) = eastings[:3], northings[:3]
+    bounds = (min(eastings[3:]), min(northings[3:]), max(eastings[3:]), max(northings[3:]))
     # EPSG:3035 keeps areas, wherever on Earth.
     area_m2 = abs((x_column - x) * (y_row - y) - (x_row - x) * (y_column - y))
     unit_m = METRES_PER_DEGREE if is_geographic else centre.crs.linear_units_factor[1]
@@ -79,7 +87,7 @@ def find_ground(centre: Centre | None) -> Ground | None:
         elongation_of(math.hypot(x_column - x, y_column - y), math.hypot(x_row - x, y_row - y)),
         elongation_of(math.hypot(a, d), math.hypot(b, e)),
     )
-    return Ground((x, y), math.sqrt(area_m2), unit_m * math.sqrt(abs(a * e - b * d)), elongation)
+    return Ground((x, y), math.sqrt(area_m2), unit_m * math.sqrt(abs(a * e - b * d)), elongation, bounds)
 
 
 def elongation_of(side: float, other: float) -> float:
@@ -145,37 +153,20 @@ def is_missing(x: str, y: str, crs: str) -> bool:
     return numbers == (0.0, 0.0) or is_rounded_sentinel
 
 
-def check_georeference(file: Path, place: tuple[float, float], spec: DatasetSpec) -> None:
+def check_georeference(ground: Ground | None, place: tuple[float, float], spec: DatasetSpec) -> None:
     """Raise a ChipError if the place of a chip is outside of it, according to the chip's own file.
 
     The place is that of the labels table or of the LUCAS id. Surveyors may have noted another place than the point, so
     that with LUCAS ids the chip may be as far away as columns may. A file without a georeference is not checked.
 
     Args:
-        file: the GeoTIFF; GDAL also reads a world file or `.aux.xml` beside it.
+        ground: what the georeference of the file says; None without one.
         place: (easting, northing) in metres in EPSG:3035.
         spec: description of the dataset.
     """
-    import rasterio
-    from rasterio._err import CPLE_BaseError
-    from rasterio.errors import RasterioError
-    from rasterio.warp import transform
-
-    if not all(map(math.isfinite, place)):
+    if ground is None or not all(map(math.isfinite, place)):
         return
-    try:
-        with rasterio.open(file, driver="GTiff") as source:
-            if not has_place(source):
-                return
-            # The corners are enough for a chip; `transform_bounds` takes four times as long.
-            left, bottom, right, top = source.bounds
-            corners = ([left, right, left, right], [bottom, bottom, top, top])
-            eastings, northings = transform(_parse_crs(source.crs.to_wkt()), _parse_crs(f"EPSG:{EPSG}"), *corners)
-    except (RasterioError, CPLE_BaseError):
-        return
-    if not all(map(math.isfinite, (*eastings, *northings))):
-        return
-    west, south, east, north = min(eastings), min(northings), max(eastings), max(northings)
+    west, south, east, north = ground.bounds
     margin = MAX_DISTANCE_M if spec.point_ids == "lucas" else max(MIN_MARGIN_M, east - west, north - south)
     outside = math.hypot(
         max(west - place[0], place[0] - east, 0.0),

@@ -9,7 +9,8 @@ import rasterio
 from rasterio import Env
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from terralucas.data.chip_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX, world_files
+from terralucas.data.chip_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX
+from terralucas.data.georeference import world_files
 
 
 def with_sidecars(path: Path) -> list[Path]:

@@ -19,8 +19,9 @@ from rasterio.windows import Window
 from terralucas.commands import REWRITE
 from terralucas.contents import states_of
 from terralucas.data.band_names import find_positions
-from terralucas.data.chip_files import GDAL_OPTIONS, Centre, ChipError, find_alike, read_masks, to_reflectance
+from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, find_alike, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.georeference import Centre
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
 from terralucas.data.raster_files import files_of_raster
 from terralucas.errors import StudyError

@@ -190,7 +190,7 @@ def _check_offset(
     chips: Sequence[np.ndarray], training: TrainingPixels, spec: DatasetSpec, allow_offset: bool, what: str
 ) -> list[str]:
     """Compare how many chips have dark pixels, as `terralucas.data.chip_checks.check_class_offsets` does."""
-    darkest = np.array([measure_darkest(values, np.isfinite(values)) for values in chips])
+    darkest = np.array([measure_darkest(values) for values in chips])
     negative = _check_negative(darkest, training, spec, allow_offset, what)
     if negative or "RED" not in spec.bands:
         return negative

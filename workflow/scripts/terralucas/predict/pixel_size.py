@@ -10,7 +10,7 @@ from rasterio._err import CPLE_BaseError  # errors of `transform`, for which ras
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from terralucas.data.chip_files import Centre
+from terralucas.data.georeference import Centre
 from terralucas.data.places import METRES_PER_DEGREE, elongation_of
 
 IF_SIZE_IS_WRONG = (

@@ -182,7 +182,7 @@ def _pass_all(
             logits.append(of_batch)
             for gathered, each in zip(features, pooled, strict=True):
                 gathered.append(each)
-            darkest += [measure_darkest(values, np.isfinite(values)) for values in batch]
+            darkest += [measure_darkest(values) for values in batch]
             means += [np.asarray(np.nanmean(values, axis=(1, 2), dtype=np.float64)) for values in batch]
             bar.update(len(batch))
     pixels = describe_pixels(np.array(darkest), np.array(means), chips.labels)

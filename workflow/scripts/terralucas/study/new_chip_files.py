@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.contents import states_of, token_of, write_record
-from terralucas.data.chip_files import WORLD_SUFFIXES
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
 from terralucas.data.folders import CHIP_SUFFIXES, list_files
+from terralucas.data.georeference import WORLD_SUFFIXES
 from terralucas.data.raster_files import with_sidecars
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json

@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from terralucas.contents import States, read_record, token_of, write_record
-from terralucas.data.chip_files import WORLD_SUFFIXES, ChipError, reduce_metadata
+from terralucas.data.chip_files import ChipError, reduce_metadata
 from terralucas.data.folders import CHIP_SUFFIXES, is_named, list_files
+from terralucas.data.georeference import WORLD_SUFFIXES
 from terralucas.files import real_path, sha256_of_file, sha256_of_json, write_text
 
 # Files beside a chip that hold its mask, or its nodata value, scale and offset.
