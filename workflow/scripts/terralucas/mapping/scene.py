@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from terralucas.commands import REWRITE
 from terralucas.contents import states_of
 from terralucas.data.band_names import find_positions
-from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, find_alike, read_masks, to_reflectance
+from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.georeference import Centre
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
@@ -77,16 +77,12 @@ class Pixels:
 
     Attributes:
         values: (bands, height, width) float32 reflectance, NaN for missing pixels.
-        stored: (height, width) values of the first band as stored.
-        alike: (height, width) booleans of `terralucas.data.chip_files.find_alike`.
-        dtype: type of the stored values.
+        stored: (bands, height, width) values as stored.
         scaling: scale and offset tag of each band.
     """
 
     values: np.ndarray
     stored: np.ndarray
-    alike: np.ndarray
-    dtype: str
     scaling: tuple[tuple[float, float], ...]
 
 
@@ -169,7 +165,7 @@ class SceneReader:
         nodata_values = [source.nodatavals[band - 1] for source, band in bands]
         scaling = tuple((source.scales[band - 1], source.offsets[band - 1]) for source, band in bands)
         values = to_reflectance(raw, missing, nodata_values, scaling, self.spec)
-        return Pixels(values, raw[0], find_alike(raw, values), str(raw.dtype), scaling)
+        return Pixels(values, raw, scaling)
 
 
 def _open(path: Path, stack: ExitStack) -> DatasetReader:
