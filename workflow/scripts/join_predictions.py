@@ -3,11 +3,14 @@
 from pathlib import Path
 
 from _job import job, progress
-from terralucas.predict.outputs import summary_text, write_joined
+from terralucas.predict.outputs import remove_parts, summary_text, write_joined
 from terralucas.predict.plan import read_plan
 
 with job(snakemake):
     plan = read_plan(Path(snakemake.input.plan))
     folder = Path(snakemake.output.record).parent
-    content = write_joined(plan.record, list(map(Path, snakemake.input.parts)), folder)
+    parts = list(map(Path, snakemake.input.parts))
+    content = write_joined(plan.record, parts, folder)
+    # Snakemake deletes the parts of this number of parts itself.
+    remove_parts(parts[0].parent, keep=parts)
     progress.info("%s\nThe predictions are at %s", summary_text(content), folder.resolve())

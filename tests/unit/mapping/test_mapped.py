@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,6 +13,7 @@ from rasterio.shutil import copy
 
 from helpers.chips import SIDE
 from helpers.scenes import CLASSES, LEFT, TOP, FakePredictor, make_selected, noise, patches, write_scene
+from terralucas.data.dataset import ClassSpec
 from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.mapping import grid as grid_module
@@ -290,6 +292,45 @@ def test_a_stride_that_is_no_whole_number_of_pixels_is_an_error(scene, tmp_path,
         make_plan([scene], make_selected(), stride_m, PredictOptions(), tmp_path / "plan.json")
     assert error.value.remedy == f"set map.stride_m: {remedy}"
     assert not (tmp_path / "plan.json").exists()
+
+
+@pytest.mark.parametrize("stride_m", [1e308, 1e12])
+def test_a_stride_beyond_any_scene_is_an_error_in_a_few_words(scene, tmp_path, stride_m):
+    with pytest.raises(StudyError, match="larger than any scene") as error:
+        make_plan([scene], make_selected(), stride_m, PredictOptions(), tmp_path / "plan.json")
+    assert error.value.remedy == "set map.stride_m: 80"
+    assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride_m", "fitting_m"),
+    [((31, 31), 80, None), ((32, 20), 10, None), ((32, 128), 80, 30), ((40, 128), 640, 400)],
+)
+def test_a_smaller_stride_is_advised_only_where_it_helps(tmp_path, shape, stride_m, fitting_m):
+    """Windows of 32 px begin (stride - 32) // 2 pixels before or behind multiples of the stride: found by hand."""
+    path = write_scene(tmp_path / "a.tif", noise(*shape))
+    with pytest.raises(StudyError, match="No window of the map fits") as error:
+        make_plan([path], make_selected(), stride_m, PredictOptions(), tmp_path / "plan.json")
+    advice = "" if fitting_m is None else f", or set map.stride_m: {fitting_m}"
+    assert error.value.remedy == f"map a larger scene{advice}"
+    if fitting_m is not None:
+        make_plan([path], make_selected(), fitting_m, PredictOptions(), tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize("number", [255, 256])
+def test_a_map_has_at_most_255_classes(tmp_path, number):
+    """A class index of one byte has 256 values, and one of them means no class."""
+    selected = make_selected()
+    classes = tuple(ClassSpec(str(code), f"Class {code}") for code in range(number))
+    selected = replace(selected, spec=replace(selected.spec, classes=classes))
+    plan = ([write_scene(tmp_path / "a.tif", noise(80, 80))], selected, 80.0, PredictOptions(), tmp_path / "plan.json")
+    if number == 255:
+        assert len(make_plan(*plan).grid.strips) > 0
+    else:
+        with pytest.raises(StudyError, match="too many classes for a map") as error:
+            make_plan(*plan)
+        assert "256 classes" in error.value.found
+        assert not (tmp_path / "plan.json").exists()
 
 
 def test_the_default_stride_is_eight_pixels(scene, tmp_path):

@@ -478,6 +478,52 @@ def test_a_line_break_at_the_end_of_a_name_is_refused(keys, value):
         resolve(changed(keys, value))
 
 
+@pytest.mark.parametrize("text", ["", "  "])
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        ("predict.input", None),
+        ("map.input", None),
+        ("map.input", ["B02.tif", ...]),
+        ("dataset.layout.table", None),
+        ("dataset.sources", [{"type": "archive", "path": ...}]),
+        ("dataset.sources", [{"type": "directory", "path": ...}]),
+        ("backbones.tiny.weights", {"source": "file", "path": ...}),
+    ],
+)
+def test_an_empty_path_is_refused(keys, value, text):
+    """An empty path would be the folder of the project."""
+
+    def fill(part):
+        if isinstance(part, dict):
+            return {key: fill(item) for key, item in part.items()}
+        return [fill(item) for item in part] if isinstance(part, list) else text if part in (None, ...) else part
+
+    config = changed(keys, fill(value))
+    with pytest.raises(StudyError, match=r"the path is empty, as after a variable of the shell"):
+        resolve(config)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [("predict.input", "a b"), ("predict.input", None), ("map.input", "a.tif"), ("map.input", ["B02.tif", "B03.tif"])],
+)
+def test_paths_pass(keys, value):
+    section, key = keys.split(".")
+    assert resolve(changed(keys, value))[section][key] == value
+
+
+@pytest.mark.parametrize("value", [" ", " a", "a "])
+def test_a_study_has_no_blanks_around_its_name(value):
+    with pytest.raises(StudyError, match="has no blanks around it"):
+        resolve(changed("study", value))
+
+
+def test_a_code_has_no_semicolon():
+    with pytest.raises(StudyError, match="codes have no semicolon"):
+        resolve(changed("dataset.classes.0.code", "a;b"))
+
+
 def test_a_contrast_in_both_directions_is_refused():
     forth = {"factor": "loss", "a": "weighted_focal", "b": "weighted_ce"}
     back = {"factor": "loss", "a": "weighted_ce", "b": "weighted_focal"}
@@ -525,7 +571,7 @@ FOREST = {"code": "forest", "name": "Forest"}
         ("study", "a\u00a0b", r'study is "a\u00a0b"; it must match'),
         ("study", "a\u200bb", r'study is "a\u200bb"; it must match'),
         ("predict.name", "a/b", 'predict.name is "a/b"; allowed: null or string (at most 60 characters, regular'),
-        ("map.input", [], "map.input is []; allowed: null or string or array (at least 1 item(s), each once)"),
+        ("map.input", [], "map.input is []; it must have at least 1 item(s)"),
         ("decoders.mlp.hidden", 0, 'is 0; allowed: integer (at least 1, at most 65536) or "embedding" or null'),
     ],
 )

@@ -27,6 +27,7 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 
+from terralucas.commands import a_path
 from terralucas.data.georeference import describe_system
 from terralucas.data.raster_files import gdal_writes, require_whole
 from terralucas.disk import explain
@@ -210,12 +211,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m terralucas.data.rewrite", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add = parser.add_argument
-    add("source", type=Path, help="GeoTIFF, or folder of GeoTIFFs")
-    add("target", type=Path, help="file or folder to write")
+    add("source", type=a_path, help="GeoTIFF, or folder of GeoTIFFs")
+    add("target", type=a_path, help="file or folder to write")
     add("--bands", type=_numbers, help="numbers of the bands to write, from 1, in their new order: 1,2,3")
     add("--crs", type=_crs, help="new coordinate reference system, such as EPSG:32632")
     add("--pixel-m", type=float, help="new side of a pixel in metres")
-    add("--like", type=Path, help="file whose grid is taken")
+    add("--like", type=a_path, help="file whose grid is taken")
     add("--without-scale", action="store_true", help="leave out the tags of scale and offset")
     return parser.parse_args(arguments)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
+from terralucas.commands import a_path
 from terralucas.mapping.plan import make_plan
 from terralucas.mapping.strip_files import STRIPS, missing_strips
 from terralucas.predict.command import add_options, options_of, run, say_warnings
@@ -44,7 +44,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m terralucas.mapping", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("input", type=Path, nargs="+", help="GeoTIFF or VRT of the scene, or its band files")
+    add("input", type=a_path, nargs="+", help="GeoTIFF or VRT of the scene, or its band files")
     add(
         "--stride-m",
         type=float,

@@ -19,8 +19,12 @@ from terralucas.predict.selected import Selected
 from terralucas.results_input import MAP_RECORD, refuse_results_of_others
 from terralucas.stored import read_json
 
+# Labels are stored as bytes, of which the last value means that a cell has no class.
+MAX_CLASSES = 255
 # Side of a cell in pixels, if no stride is given.
 DEFAULT_STRIDE_PX = 8
+# More than the side of any scene.
+_MAX_STRIDE_PX = 10**7
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,13 @@ def make_plan(
             or the folder has the map of another scene.
     """
     refuse_results_of_others(path.parent / MAP_RECORD, paths, "name another folder for this map")
+    if len(selected.spec.classes) > MAX_CLASSES:
+        raise StudyError(
+            "The study has too many classes for a map.",
+            found=f"{len(selected.spec.classes)} classes",
+            expected=f"at most {MAX_CLASSES}: classes.tif has one byte for the class of a cell",
+            remedy="cut the scene into chips and predict them (snakemake -- predict), which has no such limit",
+        )
     study = selected.record
     scene = find_scene(paths, selected.spec, study["dataset"]["pixel_size_m"])
     grid = Grid(scene.width, scene.height, study["chip_side_px"], _stride_px(stride_m, scene.pixel_m))
@@ -99,10 +110,11 @@ def _stride_px(stride_m: float | None, pixel_m: float) -> int:
         return DEFAULT_STRIDE_PX
     stride = stride_m / pixel_m
     # Also without a number (NaN) or with infinity.
-    if not math.isfinite(stride) or round(stride) < 1 or abs(stride - round(stride)) > 1e-6 * stride:
-        nearest = max(1, round(stride)) * pixel_m if math.isfinite(stride) else DEFAULT_STRIDE_PX * pixel_m
+    is_possible = math.isfinite(stride) and stride <= _MAX_STRIDE_PX
+    if not is_possible or round(stride) < 1 or abs(stride - round(stride)) > 1e-6 * stride:
+        nearest = max(1, round(stride)) * pixel_m if is_possible else DEFAULT_STRIDE_PX * pixel_m
         raise StudyError(
-            "The stride of the map is no whole number of pixels.",
+            "The stride of the map is no whole number of pixels, or larger than any scene.",
             found=f"map.stride_m: {stride_m:g} with pixels of {pixel_m:g} m",
             expected=f"a multiple of {pixel_m:g} m",
             remedy=f"set map.stride_m: {nearest:g}",

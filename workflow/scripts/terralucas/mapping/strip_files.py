@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from terralucas.files import atomic_path
-from terralucas.mapping.plan import Plan
+from terralucas.mapping.plan import MAX_CLASSES, Plan
 from terralucas.stored import reading
 
 # Name of the folder of the strips in the folder of the map.
 STRIPS = "strips"
 # Value of cells without a class, and of their probabilities.
-NO_CLASS = 255
+NO_CLASS = MAX_CLASSES
 # Probabilities are stored as whole numbers, this many for a probability of 1.
 PROBABILITY_STEPS = 250
 # Reflectance of the pictures of the scene is stored as whole numbers, this many for 1.

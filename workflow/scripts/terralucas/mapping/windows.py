@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -125,12 +125,14 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
     grid, spec = reader.grid, reader.scene.spec
     rows, columns = _spread(grid.fitting_rows), _spread(grid.fitting_columns)
     if not rows or not columns:
+        smaller = _largest_fitting_stride(grid)
         raise StudyError(
             "No window of the map fits into the scene.",
             found=f"a scene of {grid.height} x {grid.width} px, and cells of {grid.stride} px",
             expected=f"room for windows of {grid.side} x {grid.side} px, the size of the training chips, around the "
             "centres of cells",
-            remedy="map a larger scene, or set a smaller map.stride_m",
+            remedy="map a larger scene"
+            + (f", or set map.stride_m: {smaller * reader.scene.scene.pixel_m:g}" if smaller else ""),
         )
     try:
         windows = [reader.look_at(row, column) for row in rows for column in columns]
@@ -166,6 +168,13 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
     warnings = [*require_likeness(usable, training, spec, options.allow_offset, what), *order]
     kinds = Counter(problem.kind for problem in problems)
     return {"windows_looked_at": len(windows), "problems": dict(sorted(kinds.items())), "warnings": warnings}
+
+
+def _largest_fitting_stride(grid: Grid) -> int | None:
+    """Return the largest smaller stride in pixels with which a window fits into the scene; None without any."""
+    strides = range(min(grid.stride, grid.height, grid.width), 0, -1)
+    grids = (replace(grid, stride=stride) for stride in strides)
+    return next((each.stride for each in grids if each.fitting_rows and each.fitting_columns), None)
 
 
 def _spread(cells: Sequence[int]) -> list[int]:

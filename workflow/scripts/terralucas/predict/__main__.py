@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from terralucas.predict.command import add_options, options_of, positive, run, say_warnings
-from terralucas.predict.outputs import summary_text, write_joined
+from terralucas.commands import a_path
+from terralucas.predict.command import add_options, count, options_of, run, say_warnings
+from terralucas.predict.outputs import remove_parts, summary_text, write_joined
 from terralucas.predict.plan import is_part_of, make_plan
 from terralucas.predict.selected import load_selected
 
@@ -35,9 +35,7 @@ def _predict(options: argparse.Namespace) -> None:
         for part in missing:
             predict_part(plan, predictor, part, options.parts, parts[part], progress=True)
     content = write_joined(plan.record, parts, options.output)
-    for path in parts:
-        path.unlink()
-    (options.output / "parts").rmdir()
+    remove_parts(options.output / "parts")
     print(f"{summary_text(content)}\n{options.output / 'predictions.parquet'}")
 
 
@@ -46,8 +44,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         prog="python -m terralucas.predict", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("input", type=Path, help="folder of GeoTIFF chips, table (.csv, .parquet) with a column path, archive, or chip")
-    add("--parts", type=positive, default=1, help="parts; finished parts are not repeated after an interruption")
+    add(
+        "input",
+        type=a_path,
+        help="folder of GeoTIFF chips, table (.csv, .parquet) with a column path, archive, chip",
+    )
+    add("--parts", type=count("shards"), default=1, help="parts; finished parts are not repeated after an interruption")
     add_options(parser, "chips")
     return parser.parse_args(arguments)
 

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from terralucas.commands import a_path
 from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.predict.options import PredictOptions
+from terralucas.study.schema import load_schema
 
 
 def add_options(parser: argparse.ArgumentParser, batch_of: str) -> None:
@@ -23,10 +25,10 @@ def add_options(parser: argparse.ArgumentParser, batch_of: str) -> None:
         batch_of: what a forward pass takes.
     """
     add, default = parser.add_argument, PredictOptions()
-    add("--study", type=Path, required=True, help="folder of the study, results/<study>, with its selected models")
-    add("--output", type=Path, required=True, help="folder of the results")
-    add("--batch-size", type=positive, default=default.batch_size, help=f"{batch_of} in a forward pass")
-    add("--threads", type=positive, default=os.cpu_count() or 1, help="threads of PyTorch")
+    add("--study", type=a_path, required=True, help="folder of the study, results/<study>, with its selected models")
+    add("--output", type=a_folder, required=True, help="folder of the results")
+    add("--batch-size", type=count("batch_size"), default=default.batch_size, help=f"{batch_of} in a forward pass")
+    add("--threads", type=count("threads"), default=os.cpu_count() or 1, help="threads of PyTorch")
     add("--device", choices=("auto", "cpu", "cuda"), default=default.device)
     add("--precision", choices=("auto", "32", "16-mixed", "bf16-mixed"), default=default.precision)
     add(
@@ -80,11 +82,27 @@ def say_warnings(record: Mapping[str, Any]) -> None:
         print(warning, file=sys.stderr)
 
 
-def positive(text: str) -> int:
-    """Return a whole number that is at least 1."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return int(text)
+def a_folder(text: str) -> Path:
+    """Return the path of a folder, which need not exist."""
+    path = a_path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a file; name a folder for the results")
+    return path
+
+
+def count(key: str) -> Callable[[str], int]:
+    """Return a function that reads a whole number in the range of a key of the section `predict` of a configuration."""
+    schema = load_schema()["properties"]["predict"]["properties"][key]
+
+    def convert(text: str) -> int:
+        if not schema["minimum"] <= int(text) <= schema["maximum"]:
+            expected = f"a whole number from {schema['minimum']} to {schema['maximum']:,}"
+            raise argparse.ArgumentTypeError(f"{text} is out of range; expected {expected}")
+        return int(text)
+
+    # Of another text than a number, argparse says that it is no valid value of this name.
+    convert.__name__ = "whole number"
+    return convert
 
 
 def _share(text: str) -> float:

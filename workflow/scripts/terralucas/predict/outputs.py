@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,20 @@ def write_joined(record: Mapping[str, Any], parts: Sequence[Path], folder: Path)
     }
     write_json(folder / PREDICTION_RECORD, content)
     return content
+
+
+def remove_parts(folder: Path, keep: Sequence[Path] = ()) -> None:
+    """Delete the parts of a finished prediction, also those of another number of parts, and what killed processes left.
+
+    Args:
+        folder: of the parts. It is deleted if it is empty then.
+        keep: parts that are left.
+    """
+    for path in [*folder.glob("*-of-*.parquet"), *folder.glob(".*-of-*.parquet.*.tmp")]:
+        if path not in keep:
+            path.unlink(missing_ok=True)
+    with suppress(OSError):  # of other files in it, or because it is not there
+        folder.rmdir()
 
 
 def summary_text(content: Mapping[str, Any]) -> str:

@@ -1,0 +1,59 @@
+"""Arguments of the commands that predict and map, and what they leave in the folder of results."""
+
+import pytest
+
+from terralucas.data.rewrite import main as rewrite
+from terralucas.mapping.__main__ import main as map_scene
+from terralucas.predict.__main__ import main as predict
+from terralucas.predict.outputs import remove_parts
+
+GIVEN = ["--study", "results/x", "--output", "out"]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "words"),
+    [
+        (predict, ["", *GIVEN], "the path is empty"),
+        (predict, [" ", *GIVEN], "the path is empty"),
+        (predict, ["in", "--study", "", "--output", "out"], "the path is empty"),
+        (predict, ["in", "--study", "results/x", "--output", ""], "the path is empty"),
+        (map_scene, ["", *GIVEN], "the path is empty"),
+        (rewrite, ["", "b.tif"], "the path is empty"),
+        (rewrite, ["a.tif", ""], "the path is empty"),
+        (rewrite, ["a.tif", "b.tif", "--like", ""], "the path is empty"),
+        (predict, ["in", "--study", "results/x", "--output", __file__], "is a file; name a folder"),
+        # As many threads as nothing can start end in a segmentation fault.
+        (
+            predict,
+            ["in", *GIVEN, "--threads", "100000"],
+            "100000 is out of range; expected a whole number from 1 to 1,",
+        ),
+        (map_scene, ["in", *GIVEN, "--threads", "0"], "0 is out of range"),
+        (map_scene, ["in", *GIVEN, "--batch-size", "100001"], "100001 is out of range"),
+        (predict, ["in", *GIVEN, "--parts", "1000000000000"], "1000000000000 is out of range"),
+        (predict, ["in", *GIVEN, "--parts", "many"], "invalid whole number value: 'many'"),
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_refused(command, arguments, words, capsys):
+    with pytest.raises(SystemExit) as ending:
+        command(arguments)
+    assert ending.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_parts_of_other_numbers_and_of_killed_processes_are_removed(tmp_path):
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for name in ("0-of-2.parquet", "1-of-2.parquet", "3-of-4.parquet", ".1-of-4.parquet.0a1b.tmp"):
+        (parts / name).touch()
+    remove_parts(parts, keep=[parts / "0-of-2.parquet"])
+    assert [path.name for path in parts.iterdir()] == ["0-of-2.parquet"]
+    remove_parts(parts)
+    assert list(tmp_path.iterdir()) == []
+    remove_parts(parts)
+
+
+def test_other_files_beside_parts_stay(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    remove_parts(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
