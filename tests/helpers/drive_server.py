@@ -35,10 +35,11 @@ class Served:
         sign_in: Drive redirects to the page where one signs in.
         status: HTTP status of the answer.
         ranges: whether the server honours range requests.
-        etag: names the version of the content.
+        etag: names the version of the content; None: nothing does.
         checks_version: whether the server honours If-Range.
         cuts: for each transfer in turn, after how many bytes the connection is cut; None or the end: not at all.
         hang: the server never answers.
+        then: what the server has under this name after the first transfer.
     """
 
     content: bytes = b""
@@ -48,10 +49,11 @@ class Served:
     sign_in: bool = False
     status: int = 200
     ranges: bool = True
-    etag: str = '"version-1"'
+    etag: str | None = '"version-1"'
     checks_version: bool = True
     cuts: list[int | None] = field(default_factory=list)
     hang: bool = False
+    then: Served | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif served.page is not None:
             self._send_page(served.status, served.page, attachment=served.page_as_attachment)
         else:
+            self.drive.files[name] = served.then or served
             self._send_file(served)
 
     def _send_page(self, status: int, page: str, attachment: bool = False) -> None:
@@ -186,7 +189,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Content-Disposition", 'attachment; filename="chips.tar.gz"')
         self.send_header("Content-Length", str(total - start))
-        self.send_header("ETag", served.etag)
+        if served.etag is not None:
+            self.send_header("ETag", served.etag)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
         self.end_headers()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.drive_server import QUOTA_PAGE
+from helpers.drive_server import QUOTA_PAGE, Served
 from helpers.retrieval import (
     ARCHIVE,
     CUT,
@@ -286,6 +286,40 @@ def test_a_file_that_changed_on_the_server_is_no_mixture_of_both(server, folder,
     assert {content for name, content in tree_of(retrieval.root).items() if name.endswith(".bin")} == {b"B" * 50_000}
     assert "has changed on the server, so that its download is started again" in caplog.text
     assert len(downloads_in(folder)) == 1
+
+
+@pytest.mark.parametrize(("first", "second"), [('"version-1"', None), (None, None), (None, '"version-2"')])
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_file_whose_version_is_not_known_is_no_mixture(server, folder, monkeypatch, first, second, retries):
+    """Of the same size, and without compression; also if the connection breaks in one call of gdown."""
+    monkeypatch.setattr(retrieve_module, "RETRIES", retries)
+    monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
+    changed = Served(plain_tar(b"B"), checks_version=False, etag=second)
+    server.serve("chips.tar", plain_tar(b"A"), cuts=[600_000], checks_version=False, etag=first, then=changed)
+    source = url_source(server, "chips.tar")
+    if not retries:
+        error_of([source], folder)
+        assert parts_in(folder)[0].stat().st_size > 0
+    retrieval = retrieve([source], folder, simulate=no_simulation)
+    assert {content for name, content in tree_of(retrieval.root).items() if name.endswith(".bin")} == {b"B" * 50_000}
+
+
+def test_a_compressed_file_without_a_version_goes_on(server, folder):
+    """Its CRC would tell a mixture."""
+    cut_then_whole(server, folder)
+    server.files["chips.tar.gz"].etag = None
+    (record,) = folder.glob(".*.version.json")
+    record.unlink()
+    retrieve([url_source(server)], folder, simulate=no_simulation)
+    assert server.ranges_asked == [f"bytes={KEPT}-"]
+
+
+def test_a_server_that_always_breaks_and_names_no_version_ends_the_download(server, folder, monkeypatch):
+    monkeypatch.setattr(retrieve_module, "RETRIES", 2)
+    monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
+    server.serve("chips.tar", plain_tar(b"A"), cuts=[600_000] * 100, etag=None)
+    error = error_of([url_source(server, "chips.tar")], folder)
+    assert "give the sha256 of the file" in str(error)
 
 
 @pytest.mark.parametrize("sha256", [None, SHA256], ids=["without-checksum", "with-checksum"])

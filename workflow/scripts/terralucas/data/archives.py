@@ -111,6 +111,12 @@ def _detect_kind(path: Path) -> str | None:
     return "tar" if head and tarfile.is_tarfile(path) else None
 
 
+def has_crc(path: Path) -> bool:
+    """Return whether the archive that begins with this file has checksums of its content: all but plain tar."""
+    with path.open("rb") as file:
+        return file.read(6).startswith(tuple(_MAGIC))
+
+
 def is_macos_metadata(path: Path) -> bool:
     """Return whether a relative path is metadata that macOS adds to archives: `._*`, `__MACOSX`, `.DS_Store`."""
     return any(part.startswith("._") or part in ("__MACOSX", ".DS_Store") for part in path.parts)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from terralucas.data.archives import has_crc
 from terralucas.files import write_json
 
-# Headers that name a version of a file; of the last one, only the size of the whole file counts.
-_HEADERS = ("ETag", "Last-Modified", "Content-Length")
+# Headers that name a version of a file.
+_VERSIONS = ("ETag", "Last-Modified")
+# Of a version that is not named, only the size of the whole file is known.
+_SIZE = "Content-Length"
 
 
 class AnotherVersionError(Exception):
@@ -26,37 +30,35 @@ def version_file(archive: Path) -> Path:
 
 
 @contextmanager
-def watch_version(archive: Path, kept_bytes: int) -> Iterator[None]:
+def watch_version(archive: Path, find_part: Callable[[], Path | None], has_checksum: bool) -> Iterator[None]:
     """Compare the version of the file on the server with that of the partial download, while gdown downloads.
 
-    gdown asks for the rest of whatever version the server has when it starts. Its session cannot be given to it, so
-    that the answers are seen where all sessions of `requests` send.
+    gdown asks for the rest of whatever version the server has when it starts, and again after each broken connection.
+    Its session cannot be given to it, so that the answers are seen where all sessions of `requests` send.
 
     Args:
         archive: the file to download.
-        kept_bytes: size of the partial download; if it is 0, the version is recorded.
+        find_part: function that returns the partial download, if there is one. If it is empty, the version is recorded.
+        has_checksum: whether the whole file is compared with a checksum afterwards.
 
     Raises:
-        AnotherVersionError: an answer names another version than the record. Without a record, or where the server
-            names no versions, nothing is compared.
+        AnotherVersionError: an answer names another version than the record, or none any more. Where no version is
+            known: nothing would show a mixture, neither a checksum nor the CRC of a compressed archive.
     """
     record, send = version_file(archive), requests.Session.send
-    known = _read(record) if kept_bytes else None
-    is_new = not kept_bytes
 
     def watched(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        nonlocal is_new
         response = send(session, request, **options)
-        # Pages that come before a file are no version of it, and parts of a file do not have its size.
-        if response.status_code != 200 or "html" in response.headers.get("Content-Type", ""):
+        # Pages that come before a file are no version of it.
+        if response.status_code not in (200, 206) or "html" in response.headers.get("Content-Type", ""):
             return response
-        found = {name: response.headers.get(name) for name in _HEADERS}
-        if is_new:
+        found, part = {name: response.headers.get(name) for name in (*_VERSIONS, _SIZE)}, find_part()
+        if response.status_code == 206:
+            # The size is that of the rest; behind the slash is that of the file.
+            found[_SIZE] = re.sub(r".*/|\*", "", response.headers.get("Content-Range", "")) or None
+        if part is None or not part.stat().st_size:
             write_json(record, found)
-            is_new = False
-        elif known is not None and any(
-            found[name] and known.get(name) and found[name] != known[name] for name in found
-        ):
+        elif not _is_same(_read(record), found, has_checksum or has_crc(part)):
             response.close()
             raise AnotherVersionError
         return response
@@ -68,9 +70,25 @@ def watch_version(archive: Path, kept_bytes: int) -> Iterator[None]:
         requests.Session.send = send  # type: ignore[method-assign]
 
 
-def _read(record: Path) -> dict[str, str | None] | None:
+def _is_same(known: dict[str, str | None], found: dict[str, str | None], is_checked: bool) -> bool:
+    """Return whether a download may go on with another answer.
+
+    Args:
+        known: headers of the answer with which it began.
+        found: headers of the new answer.
+        is_checked: whether a mixture of two versions would be found afterwards.
+    """
+    if known.get(_SIZE) and found[_SIZE] and known[_SIZE] != found[_SIZE]:
+        return False
+    if not any(known.get(name) for name in _VERSIONS):
+        return is_checked
+    shared = [name for name in _VERSIONS if known.get(name) and found[name]]
+    return bool(shared) and all(known[name] == found[name] for name in shared)
+
+
+def _read(record: Path) -> dict[str, str | None]:
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+        return {}
+    return content if isinstance(content, dict) else {}

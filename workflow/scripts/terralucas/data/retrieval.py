@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,19 +234,31 @@ def _ensure_downloaded(source: Source, archive: Path) -> bool:
     if archive.is_file():
         log.info("%s was downloaded before: %s", _label(source), archive)
         return False
+    restarts = 0
     while True:
         part = _find_partial_download(archive)
         kept_bytes = part.stat().st_size if part else 0
         log.info("Downloading %s to %s, starting at byte %d", _label(source), archive, kept_bytes)
         try:
-            with watch_version(archive, kept_bytes):
+            with watch_version(archive, partial(_find_partial_download, archive), bool(source.get("sha256"))):
                 _download(source, archive)
             version_file(archive).unlink(missing_ok=True)
             return kept_bytes == 0
         except AnotherVersionError:
-            log.warning("%s has changed on the server, so that its download is started again", _label(source))
+            part = _find_partial_download(archive)
             if part:
                 part.unlink()
+            restarts += 1
+            if restarts > max(RETRIES, 1):
+                raise StudyError(
+                    "The download failed.",
+                    found=f"a connection that broke {restarts} times, and a file that changes on the server or whose "
+                    "version the server does not name, so that the download cannot go on where it stopped",
+                    expected="a connection that holds, or a server that names the version of the file (ETag)",
+                    remedy="give the sha256 of the file in the configuration: the download then goes on where it "
+                    "stopped; or download the file yourself, and use `type: archive`",
+                ) from None
+            log.warning("%s has changed on the server, so that its download is started again", _label(source))
         except (gdown.exceptions.DownloadError, requests.exceptions.RequestException) as error:
             # The server refused to resume: the error has no other cause, such as a broken connection.
             refused = type(error) is gdown.exceptions.DownloadError and error.__cause__ is None
