@@ -45,7 +45,10 @@ def mapped(selected, scene):
     folder = results(selected) / "maps" / "a_scene"
     assert f"The map is at {folder / 'map.html'}" in output
     assert "36 of 80 cells of 480 m have a class" in output
-    assert selected.planned(*CONFIG, "--config", given, "--", "map") == {}, "nothing has changed"
+    refused = f"map={{input: {scene}, stride_m: 1e308, shards: 2}}"
+    done = selected.snakemake(*CONFIG, "--config", refused, "--", "map", check=False)
+    assert "larger than any scene" in done.output
+    assert selected.planned(*CONFIG, "--config", given, "--", "map") == {}, "a refused map costs nothing"
     return folder
 
 

@@ -8,7 +8,7 @@ rule plan_map:
     input:
         rules.select_models.output,
     output:
-        f"{MAP_FOLDER}/plan.json",
+        MAP_PLAN,
     log:
         f"{RESULTS}/logs/plan_map.log",
     benchmark:
@@ -38,7 +38,7 @@ rule plan_map:
 
 rule map_part:
     input:
-        f"{MAP_FOLDER}/plan.json",
+        MAP_PLAN,
         rules.select_models.output,
     output:
         temp(touch(f"{MAP_FOLDER}/parts/{{part}}-of-{MAP['shards']}.done")),
@@ -68,7 +68,7 @@ rule map_part:
 rule write_map:
     input:
         rules.select_models.output,
-        plan=f"{MAP_FOLDER}/plan.json",
+        plan=MAP_PLAN,
         parts=[f"{MAP_FOLDER}/parts/{part}-of-{MAP['shards']}.done" for part in range(MAP["shards"])],
     output:
         classes=f"{MAP_FOLDER}/classes.tif",

@@ -1,10 +1,11 @@
 # The new chips of a prediction, as the configuration names them.
-from terralucas.study.new_chip_files import prediction_name, require_own_prediction, token_of_new_chips
+from terralucas.study.new_chip_files import plan_name, prediction_name, require_own_prediction, token_of_new_chips
 
 PREDICT = config["predict"]
 # Settings of `predict` and `map` that are options of every prediction.
 PREDICT_OPTIONS = ("batch_size", "device", "precision", "allow_offset", "allow_band_order")
 PREDICTION = f"{RESULTS}/predictions/{prediction_name(PREDICT, Path(RESULTS, 'predictions'))}"
+PREDICTION_PLAN = f"{PREDICTION}/{plan_name(PREDICT, ('input', *PREDICT_OPTIONS))}"
 # Written by plan_prediction, and none of its outputs, because Snakemake deletes outputs before a job, which must still
 # find the token.
 NEW_CHIPS_RECORD = f"{PREDICTION}/chips_found.json"

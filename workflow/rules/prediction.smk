@@ -8,7 +8,7 @@ rule plan_prediction:
     input:
         rules.select_models.output,
     output:
-        f"{PREDICTION}/plan.json",
+        PREDICTION_PLAN,
     log:
         f"{RESULTS}/logs/plan_prediction.log",
     benchmark:
@@ -37,7 +37,7 @@ rule plan_prediction:
 
 rule predict_part:
     input:
-        f"{PREDICTION}/plan.json",
+        PREDICTION_PLAN,
         rules.select_models.output,
     output:
         temp(f"{PREDICTION}/parts/{{part}}-of-{PREDICT['shards']}.parquet"),
@@ -66,7 +66,7 @@ rule predict_part:
 
 rule join_predictions:
     input:
-        plan=f"{PREDICTION}/plan.json",
+        plan=PREDICTION_PLAN,
         parts=[f"{PREDICTION}/parts/{part}-of-{PREDICT['shards']}.parquet" for part in range(PREDICT["shards"])],
     output:
         predictions=f"{PREDICTION}/predictions.parquet",

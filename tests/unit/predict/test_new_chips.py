@@ -27,6 +27,7 @@ from terralucas.predict.new_chips import ChipReader, NewChip, check_sample, find
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.plan import make_plan
 from terralucas.predict.remedies import for_new_files
+from terralucas.study.new_chip_files import plan_name, remove_other_plans
 
 PIXEL_M = 30
 # The upper left corner of chips of this size.
@@ -422,3 +423,17 @@ def test_a_folder_whose_name_is_not_utf_8_is_an_error(tmp_path):
     for source in (folder, folder / "a.tif"):
         with pytest.raises(StudyError, match="is not UTF-8"):
             find_new_chips(source, tmp_path / "x")
+
+
+def test_other_settings_have_another_plan_and_a_finished_result_keeps_its_own(tmp_path):
+    """A refused plan is deleted by Snakemake; that of finished results must stay."""
+    settings = {"input": "scene.tif", "stride_m": 80, "shards": 2}
+    keys = ("input", "stride_m")
+    name = plan_name(settings, keys)
+    assert re.fullmatch(r"plan-[0-9a-f]{8}\.json", name)
+    assert plan_name(settings | {"shards": 3}, keys) == name
+    assert plan_name(settings | {"stride_m": 160}, keys) != name
+    for file in (name, "plan-00000000.json", "map.json"):
+        (tmp_path / file).touch()
+    remove_other_plans(tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == {name, "map.json"}

@@ -53,6 +53,26 @@ def require_own_prediction(settings: Mapping[str, Any], folder: Path) -> None:
     refuse_results_of_others(folder / PREDICTION_RECORD, [Path(settings["input"])], "set another predict.name")
 
 
+def plan_name(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Return the name of the file of a plan.
+
+    Other settings have another plan: Snakemake deletes an output before its job and where the job fails, so that others
+    that are refused would cost the plan of finished results, and these would be predicted again.
+
+    Args:
+        settings: the section `predict` or `map` of a resolved configuration.
+        keys: its keys that decide the plan.
+    """
+    return f"plan-{sha256_of_json({key: settings[key] for key in keys})[:8]}.json"
+
+
+def remove_other_plans(plan: Path) -> None:
+    """Delete the plans of other settings, whose results are replaced."""
+    for other in plan.parent.glob("plan-*.json"):
+        if other.name != plan.name:
+            other.unlink(missing_ok=True)
+
+
 def folder_name(source: Path, default: str) -> str:
     """Return the name of a file or folder without suffix, in letters that a folder may have; a default without any."""
     stem = re.sub(rf"({'|'.join(map(re.escape, _SUFFIXES))})$", "", source.name, flags=re.IGNORECASE)
