@@ -424,6 +424,21 @@ def test_missing_table_names_the_tables_there_are(tmp_path):
     assert "classes.csv" in caught.value.found
 
 
+@pytest.mark.parametrize("kind", ["a link to nowhere.csv, which does not exist", "a FIFO", "a folder"])
+def test_an_entry_in_the_place_of_the_table_is_named(tmp_path, kind):
+    lucas_tree(tmp_path)
+    place = tmp_path / TABLE
+    place.unlink()
+    if "link" in kind:
+        place.symlink_to("nowhere.csv")
+    else:
+        os.mkfifo(place) if "FIFO" in kind else place.mkdir()
+    with pytest.raises(StudyError, match="is no file") as caught:
+        find_chips(tmp_path, make_spec())
+    assert f"{TABLE} is {kind}" in caught.value.found
+    assert caught.value.remedy
+
+
 def test_missing_column_names_the_columns_there_are(tmp_path):
     lucas_tree(tmp_path)
     put(tmp_path / TABLE, "POINT_ID;STR18\n45922254;1\n")

@@ -87,3 +87,8 @@ def test_cells_that_spreadsheets_leave_out_or_add_at_the_end_are_no_matter(tmp_p
 
 def test_open_quote_is_named_with_the_line_where_it_begins(tmp_path):
     assert "line 2" in refused(tmp_path, 'id,cls\na,"1\nb,2\n', "no comma-separated UTF-8 table").found
+
+
+def test_a_cell_that_is_too_long_is_named_as_such(tmp_path):
+    error = refused(tmp_path, f"id,cls\na,1\nb,{'x' * 131_073}\n", "no comma-separated")
+    assert error.found == "line 3: a cell of more than 131,072 characters; perhaps its quote is not closed"

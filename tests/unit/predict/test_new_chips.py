@@ -20,6 +20,7 @@ from helpers.scenes import TRAINING, make_selected
 from terralucas.data import chip_checks as chip_checks_module
 from terralucas.data import chip_files as chip_files_module
 from terralucas.data.chip_files import ChipError
+from terralucas.data.raster_files import with_sidecars
 from terralucas.errors import StudyError
 from terralucas.predict import bands as bands_module
 from terralucas.predict import new_chips as new_chips_module
@@ -27,7 +28,7 @@ from terralucas.predict.new_chips import ChipReader, NewChip, check_sample, find
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.plan import make_plan
 from terralucas.predict.remedies import for_new_files
-from terralucas.study.new_chip_files import plan_name, remove_other_plans
+from terralucas.study.new_chip_files import files_of_new_chips, plan_name, remove_other_plans
 
 PIXEL_M = 30
 # The upper left corner of chips of this size.
@@ -423,6 +424,48 @@ def test_a_folder_whose_name_is_not_utf_8_is_an_error(tmp_path):
     for source in (folder, folder / "a.tif"):
         with pytest.raises(StudyError, match="is not UTF-8"):
             find_new_chips(source, tmp_path / "x")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ("a\0b.tif", "it contains a NUL character"),
+        ("a" * 300 + ".tif", "it, or a name in it, is too long"),
+        ("b/" * 3000 + "c.tif", "it, or a name in it, is too long"),
+        ("/", "it has no name"),
+    ],
+)
+def test_a_path_that_no_file_can_have_does_not_stop_the_other_chips(tmp_path, wrong, reason, suffix):
+    paths = [wrong]
+    for number in range(3):
+        paths.append(write_tif(tmp_path / f"{number}.tif", pixels(number), **PLACE).name)
+    table = tmp_path / f"t.{suffix}"
+    rows = pd.DataFrame({"path": paths})
+    rows.to_csv(table, index=False) if suffix == "csv" else rows.to_parquet(table)
+    plan = make_plan(table, make_selected(), PredictOptions(), tmp_path / "out" / "plan.json")
+    problem = make_selected().reader(plan.chips[0]).problem
+    assert (problem.kind, reason in problem.problem) == ("bad_name", True)
+    assert "\0" not in plan.chips[0].path + plan.chips[0].id
+    assert [make_selected().reader(chip).problem for chip in plan.chips[1:]] == [None] * 3
+    assert set(files_of_new_chips(table)) >= {table.name, str(tmp_path / "0.tif")}
+
+
+@pytest.mark.parametrize("ids", [None, ["a", "b"]])
+def test_an_empty_path_in_a_parquet_table_is_an_empty_cell(tmp_path, ids):
+    write_tif(tmp_path / "0.tif", pixels(0), **PLACE)
+    table = pd.DataFrame({"path": ["", "0.tif"]} | ({} if ids is None else {"id": ids}))
+    table.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(StudyError, match="cannot be told apart") as error:
+        find_new_chips(tmp_path / "t.parquet", tmp_path / "x")
+    assert error.value.found == "1 rows without a path or id"
+
+
+def test_a_chip_whose_name_is_as_long_as_names_may_be_is_read(tmp_path, reader):
+    """The names of what may lie beside it are too long."""
+    path = write_tif(tmp_path / f"{'a' * 251}.tif", pixels(0), **PLACE_30_M)
+    assert reader(NewChip("a", str(path))).problem is None
+    assert with_sidecars(path)[0] == path
 
 
 def test_other_settings_have_another_plan_and_a_finished_result_keeps_its_own(tmp_path):

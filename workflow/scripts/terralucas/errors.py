@@ -11,7 +11,7 @@ def printable(text: str) -> str:
     Names of files need not be UTF-8. Python keeps their other bytes as characters that UTF-8 cannot express, so that a
     message with such a name would be lost; here they are shown as \\xe9.
     """
-    shown = re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", text)
+    shown = re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", text).replace("\0", "\\x00")
     return shown.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
@@ -241,10 +242,11 @@ def _read_file(path: Path, optional: bool = False) -> bytes | None:
                 raise ChipError("size", f"{found}; expected a chip, at most {MAX_FILE_BYTES / 2**20:.0f} MiB")
             return file.read()
     except OSError as error:
-        if path.is_symlink():
+        if os.path.islink(path):  # noqa: PTH114 - false for names that are too long
             message = f"has a link {path.name} that cannot be followed ({error.strerror}); expected a file"
             raise ChipError("unreadable", message) from error
-        if optional and isinstance(error, FileNotFoundError):
+        # No file can have a name that is too long because of the ending of what lies beside a chip.
+        if optional and error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
             return None
         raise
 

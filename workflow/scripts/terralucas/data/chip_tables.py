@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 from pathlib import Path
 from typing import Any
 
-from terralucas.errors import StudyError
+from terralucas.data.label_tables import describe_csv_error
+from terralucas.errors import StudyError, printable
 
 CHIP_TABLE_SUFFIXES = (".csv", ".parquet")
 _WRONG_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 # Lines that a message names.
 _SHOWN = 3
+# Characters of a path in a message.
+_SHOWN_PATH = 300
 
 
 def read_chip_table(table: Path) -> list[tuple[str, Path]]:
@@ -53,8 +57,11 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
             expected="a column path, relative to the table, and optionally a column id",
             remedy="name the column of the paths path",
         )
+    if table.suffix.lower() != ".csv":
+        # As in a CSV table, a blank text is an empty cell.
+        rows["path"] = rows["path"].map(lambda path: None if isinstance(path, str) and not path.strip() else path)
     missing = rows["path"].isna() if "id" not in rows else rows["path"].isna() | rows["id"].isna()
-    ids = rows["id"] if "id" in rows else rows["path"].map(lambda path: str(Path(str(path)).with_suffix("")))
+    ids = rows["id"] if "id" in rows else rows["path"].map(_name)
     repeated = ids[ids.duplicated()]
     if missing.any() or len(repeated):
         found = f"{int(missing.sum())} rows without a path or id" if missing.any() else f"{repeated.iloc[0]!r} twice"
@@ -75,14 +82,35 @@ def find_chips_of_table(table: Path) -> list[tuple[str, Path]]:
         StudyError: the table is wrong, or none of its chips is at its path.
     """
     chips = read_chip_table(table)
-    if not any(path.is_file() for _, path in chips):
+    if not any(why_impossible(path) is None and path.is_file() for _, path in chips):
         raise StudyError(
             f"None of the {len(chips)} chips in the table {table} is at its path.",
-            found=f"no file {chips[0][1]}",
+            found=f"no file {printable(str(chips[0][1]))[:_SHOWN_PATH]}",
             expected=f"whole paths, or paths relative to the folder of the table, {table.resolve().parent}",
             remedy="correct the column path, or move the table",
         )
     return chips
+
+
+def why_impossible(path: Path) -> str | None:
+    """Return why no file can have a path; None for all other paths, whether a file is there or not."""
+    if not path.name:
+        return "it has no name"
+    try:
+        path.lstat()
+    except ValueError:
+        return "it contains a NUL character"
+    except OSError as error:
+        return "it, or a name in it, is too long" if error.errno == errno.ENAMETOOLONG else None
+    return None
+
+
+def _name(path: Any) -> str | None:
+    """Return a path without its suffix; None for an empty cell."""
+    if path is None or path != path:
+        return None
+    given = Path(str(path))
+    return str(given.with_suffix("") if given.name else given)
 
 
 def _read_csv(table: Path) -> Any:
@@ -103,7 +131,7 @@ def _read_csv(table: Path) -> Any:
                 lines.append((start, cells))
             start = reader.line_num + 1
     except csv.Error as error:
-        raise ValueError(f"line {start}: {error}") from error
+        raise ValueError(f"line {start}: {describe_csv_error(error)}") from error
     if not lines:
         raise ValueError("an empty file")
     header = [name.strip() for name in lines[0][1]]

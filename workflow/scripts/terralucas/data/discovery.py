@@ -143,7 +143,7 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
         rows = [Row(point_id, normalise_name(group[0].parent.name)) for point_id, group in sources.items()]
         matched = _match_rows_and_files(rows, sources, _by_stem(unusable), spec, {})
         return Listing(*matched, table=None, texts=folders, left_out=left_out)
-    table, nested = _find_table(root, tree.files, spec)
+    table, nested = _find_table(root, tree, spec)
     rows = read_table(root / table, spec.layout)
     below = [file for file in candidates if file.is_relative_to(table.parent)]
     stems = {normalise_name(file.stem) for file in (*candidates, *unusable)}
@@ -253,9 +253,20 @@ def _expected_layout(layout: LayoutSpec) -> str:
     return f"the table {layout.table} and {named} at any depth (dataset.layout.labels: table)"
 
 
-def _find_table(root: Path, files: Files, spec: DatasetSpec) -> tuple[PurePosixPath, list[PurePosixPath]]:
+def _find_table(root: Path, tree: Tree, spec: DatasetSpec) -> tuple[PurePosixPath, list[PurePosixPath]]:
     """Return the path of the labels table, and the folders of its identical copies."""
+    files = tree.files
     tables = [file for file in files if is_named(file, str(spec.layout.table))]
+    unusable = {**tree.others, **dict.fromkeys(tree.folders, "is a folder")}
+    named = {path: kind for path, kind in unusable.items() if is_named(path, str(spec.layout.table))}
+    if not tables and named:
+        raise StudyError(
+            f"The labels table {spec.layout.table} below {root} is no file.",
+            found="; ".join(f"{path} {kind}" for path, kind in named.items()),
+            expected="a CSV file, or a link to one",
+            remedy="restore what a link leads to, put the table in the place of this entry, or check "
+            "dataset.layout.table",
+        )
     if not tables:
         others = [file for file in files if file.suffix.lower() in TABLE_SUFFIXES]
         raise StudyError(

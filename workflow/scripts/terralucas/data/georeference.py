@@ -4,6 +4,7 @@ open a chip, so that it is asked once for each one, and the place of other chips
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +167,7 @@ def _read_world(path: Path | None) -> Affine | None:
     Raises:
         OSError: it cannot be read.
     """
-    file = next((file for file in ([] if path is None else world_files(path)) if file.is_file()), None)
+    file = next((file for file in ([] if path is None else world_files(path)) if os.path.isfile(file)), None)  # noqa: PTH113 - false for names that are too long
     if file is None:
         return None
     with file.open("rb") as opened:

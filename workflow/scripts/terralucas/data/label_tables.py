@@ -152,8 +152,16 @@ def _read_cells(path: Path) -> list[tuple[int, list[str]]]:
                 lines.append((start, cells))
             start = reader.line_num + 1
     except csv.Error as error:
-        raise _table_error(path, f"line {start}: {error}", "correct the line; quotes must be in pairs") from error
+        remedy = "correct the line; quotes must be in pairs"
+        raise _table_error(path, f"line {start}: {describe_csv_error(error)}", remedy) from error
     return lines
+
+
+def describe_csv_error(error: csv.Error) -> str:
+    """Return an error of Python's reader of CSV tables in words."""
+    if "field limit" in str(error):
+        return f"a cell of more than {csv.field_size_limit():,} characters; perhaps its quote is not closed"
+    return str(error)
 
 
 def _find_columns(path: Path, columns: Sequence[str], named: Sequence[str]) -> dict[str, int]:

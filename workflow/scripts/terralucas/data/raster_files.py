@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from terralucas.disk import no_space
 def with_sidecars(path: Path) -> list[Path]:
     """Return an image and the files of its mask, metadata and place, whether the first two of these exist or not."""
     beside = [path.with_name(path.name + suffix) for suffix in (MASK_SUFFIX, METADATA_SUFFIX)]
-    return [path, *beside, *filter(Path.exists, world_files(path))]
+    return [path, *beside, *filter(os.path.exists, world_files(path))]
 
 
 def files_of_raster(path: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from rasterio.warp import transform
 from terralucas.data.archives import LocalError, require_archive, unpack
 from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other_level
 from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
-from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, find_chips_of_table
+from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, find_chips_of_table, why_impossible
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery import count_left_out, select_chips
 from terralucas.data.folders import CHIP_SUFFIXES, walk
@@ -113,9 +113,18 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
     if suffix in CHIP_SUFFIXES:
         return [NewChip(source.stem, str(source.resolve()))]
     if suffix in CHIP_TABLE_SUFFIXES:
-        return [NewChip(name, str(path)) for name, path in find_chips_of_table(source)]
+        return [_chip_of_table(name, path) for name, path in find_chips_of_table(source)]
     require_archive(source, "name a folder, a table (.csv, .parquet), an archive or a GeoTIFF (.tif, .tiff)")
     return _chips_in_folder(_unpack_once(source, unpacked))
+
+
+def _chip_of_table(name: str, path: Path) -> NewChip:
+    """Return a chip of a table; it has a problem if no file can have its path, so that the others are predicted."""
+    reason = why_impossible(path)
+    if reason is None:
+        return NewChip(name, str(path))
+    message = f"has a path that no file can have: {reason}; expected the path of a chip"
+    return NewChip(printable(name), printable(str(path)), ("bad_name", message))
 
 
 def _unpack_once(archive: Path, folder: Path) -> Path:

@@ -65,7 +65,9 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
         "options": asdict(options),
     }
     # Chips that were replaced by others of the same names must not get the predictions of parts that are finished.
-    states = states_of({str(file): file for chip in chips for file in with_sidecars(Path(chip.path))})
+    states = states_of(
+        {str(file): file for chip in chips if chip.problem is None for file in with_sidecars(Path(chip.path))}
+    )
     fingerprint = sha256_of_json([selected.fingerprint, asdict(options), [asdict(chip) for chip in chips], states])
     plan = Plan(chips, options, fingerprint, record)
     rows = [[chip.id, chip.path, chip.problem] for chip in chips]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.contents import states_of, token_of, write_record
-from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table
+from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table, why_impossible
 from terralucas.data.folders import CHIP_SUFFIXES, list_files
 from terralucas.data.georeference import WORLD_SUFFIXES
 from terralucas.data.raster_files import with_sidecars
@@ -121,7 +121,7 @@ def write_new_chips_record(source: Path, record: Path, token: str) -> None:
 def _chips_of(table: Path) -> list[Path]:
     """Return the chips that a table names; none if it cannot be read, which the plan of the prediction says."""
     try:
-        return [path for _, path in read_chip_table(table)]
+        return [path for _, path in read_chip_table(table) if why_impossible(path) is None]
     except StudyError:
         return []
 
