@@ -385,6 +385,14 @@ def test_a_value_that_no_reflectance_can_be(root, value):
     assert dropped(root, unit="reflectance", nodata=value) == {}
 
 
+@pytest.mark.parametrize(("value", "is_told"), [(-9999, True), (65536, True), (0.5, True), (65535, False), (0, False)])
+def test_a_nodata_value_that_the_type_of_the_chips_cannot_hold_is_told(root, value, is_told):
+    """uint16 holds whole numbers from 0 to 65,535."""
+    notices = index(root, nodata=value)[1]["notices"]
+    assert any(f"dataset.nodata is {value}, which no uint16 value can be" in notice for notice in notices) == is_told
+    assert len(notices) == is_told
+
+
 def test_glint_is_brighter_than_any_ground_but_no_missing_data(root):
     write_tif(chip_path(root), with_values(dn(0), (slice(None), 0, slice(9)), 30_000))
     assert dropped(root) == {}

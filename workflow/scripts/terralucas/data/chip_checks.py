@@ -639,6 +639,26 @@ def check_band_order(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | N
     )
 
 
+def describe_nodata(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Return a sentence if `dataset.nodata` is no value that the type of some chips can hold; None otherwise."""
+    value = spec.nodata
+    if value is None:
+        return None
+    types = Counter(chip.dtype for chip in chips)
+    wrong = [
+        name
+        for name in types
+        if np.dtype(name).kind in "iu"
+        and not (float(value).is_integer() and np.iinfo(name).min <= value <= np.iinfo(name).max)
+    ]
+    if not wrong:
+        return None
+    return (
+        f"dataset.nodata is {value:.9g}, which no {' or '.join(wrong)} value can be, so that it marks nothing in "
+        f"{sum(types[name] for name in wrong)} chips"
+    )
+
+
 def describe_saturated(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
     """Return a sentence about chips with patches that are saturated clouds or missing data; None without any."""
     limit = spec.checks.max_fill_fraction

@@ -27,6 +27,7 @@ from terralucas.data.chip_checks import (
     check_dataset_brightness,
     compare_chips,
     describe_missing,
+    describe_nodata,
     describe_overlaps,
     describe_saturated,
     find_equal_bands,
@@ -97,6 +98,7 @@ def index_chips(
     notices = (
         order,
         check_pixel_size(pixel_sizes, spec.pixel_size_m),
+        describe_nodata(chips, spec),
         describe_saturated(chips, spec),
         describe_overlaps(chips, spec),
         describe_missing(chips, spec),
