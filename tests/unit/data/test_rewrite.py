@@ -112,6 +112,12 @@ def test_no_message_or_page_advises_a_command_that_does_not_come_with_the_projec
     assert [str(page) for page in pages if absent.search(page.read_text(encoding="utf-8"))] == []
 
 
+def test_pixels_of_which_there_would_be_too_many_are_an_error(tmp_path):
+    write(tmp_path / "a.tif")
+    with pytest.raises(StudyError, match="too many pixels"):
+        rewrite(tmp_path / "a.tif", tmp_path / "b.tif", pixel_m=1e-9)
+
+
 def test_coordinates_that_are_no_place_on_earth_are_an_error_in_words(tmp_path, capsys):
     write(tmp_path / "a.tif")
     with rasterio.open(tmp_path / "a.tif", "r+") as file:

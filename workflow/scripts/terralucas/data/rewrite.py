@@ -10,6 +10,7 @@ The commands `rio stack`, `rio warp` and `rio convert` drop descriptions, scale 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -119,9 +120,17 @@ def _on_another_grid(
             place = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
     else:
         target = crs or image.crs
-        transform, width, height = calculate_default_transform(
-            image.crs, target, image.width, image.height, *image.bounds, resolution=pixel_m
-        )
+        try:
+            transform, width, height = calculate_default_transform(
+                image.crs, target, image.width, image.height, *image.bounds, resolution=pixel_m
+            )
+        except OverflowError:
+            raise StudyError(
+                f"The file {image.name} would have too many pixels.",
+                found=f"pixels of {pixel_m:g}, in the unit of the coordinates",
+                expected="at most 2,147,483,647 rows and columns",
+                remedy="give a larger --pixel-m",
+            ) from None
         place = {"crs": target, "transform": transform, "width": width, "height": height}
     # Without a nodata value, pixels from outside of the image would have the value 0.
     options: dict[str, Any] = {"add_alpha": True} if image.nodata is None else {"nodata": image.nodata}
@@ -215,10 +224,16 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("target", type=a_path, help="file or folder to write")
     add("--bands", type=_numbers, help="numbers of the bands to write, from 1, in their new order: 1,2,3")
     add("--crs", type=_crs, help="new coordinate reference system, such as EPSG:32632")
-    add("--pixel-m", type=float, help="new side of a pixel in metres")
+    add("--pixel-m", type=_length, help="new side of a pixel in metres")
     add("--like", type=a_path, help="file whose grid is taken")
     add("--without-scale", action="store_true", help="leave out the tags of scale and offset")
     return parser.parse_args(arguments)
+
+
+def _length(text: str) -> float:
+    if not 0 < float(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no length; expected a number above 0")
+    return float(text)
 
 
 def _numbers(text: str) -> list[int]:
