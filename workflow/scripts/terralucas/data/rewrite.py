@@ -38,6 +38,8 @@ from terralucas.files import atomic_path
 _SUFFIXES = (".tif", ".tiff")
 # Larger files are written in tiles, which maps read one by one.
 _TILE_PX = 512
+# GDAL counts rows and columns in 32 bits with a sign.
+_MAX_SIDE_PX = 2**31 - 1
 
 
 def rewrite(
@@ -120,17 +122,16 @@ def _on_another_grid(
             place = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
     else:
         target = crs or image.crs
-        try:
-            transform, width, height = calculate_default_transform(
-                image.crs, target, image.width, image.height, *image.bounds, resolution=pixel_m
-            )
-        except OverflowError:
+        transform, width, height = calculate_default_transform(
+            image.crs, target, image.width, image.height, *image.bounds, resolution=pixel_m
+        )
+        if max(width, height) > _MAX_SIDE_PX:
             raise StudyError(
                 f"The file {image.name} would have too many pixels.",
-                found=f"pixels of {pixel_m:g}, in the unit of the coordinates",
-                expected="at most 2,147,483,647 rows and columns",
+                found=f"{height:,} x {width:,} px of {pixel_m:g}, in the unit of the coordinates",
+                expected=f"at most {_MAX_SIDE_PX:,} rows and columns",
                 remedy="give a larger --pixel-m",
-            ) from None
+            )
         place = {"crs": target, "transform": transform, "width": width, "height": height}
     # Without a nodata value, pixels from outside of the image would have the value 0.
     options: dict[str, Any] = {"add_alpha": True} if image.nodata is None else {"nodata": image.nodata}
