@@ -150,7 +150,7 @@ class ChipContent:
 
 @dataclass(frozen=True)
 class Chip:
-    """A decoded chip.
+    """A decoded chip; `make_chip` builds it.
 
     Attributes:
         values: (bands, height, width) float32 surface reflectance, nominally 0..1; NaN for missing pixels.
@@ -177,12 +177,12 @@ class Chip:
     fill_value: float | None
     fill_fraction: float
     centre: Centre | None
-    impossible_value: float | None = None
-    impossible_pixels: int = 0
-    patch_value: float | None = None
-    patch_fraction: float = 0.0
-    patch_may_be_cloud: bool = False
-    simulated: bool = False
+    impossible_value: float | None
+    impossible_pixels: int
+    patch_value: float | None
+    patch_fraction: float
+    patch_may_be_cloud: bool
+    simulated: bool
 
 
 def read_content(path: Path) -> ChipContent:
@@ -354,21 +354,47 @@ def decode_chip(
         missing |= _decode_mask(content.mask, (count, *raw.shape[1:]))[[band - 1 for band in bands]]
     scaling = tuple(zip(scales, offsets, strict=True))
     values = to_reflectance(raw, missing, nodata_values, scaling, spec)
+    return make_chip(raw, values, descriptions, scaling, centre, simulated)
+
+
+def make_chip(
+    raw: np.ndarray,
+    values: np.ndarray,
+    descriptions: tuple[str | None, ...],
+    scaling: tuple[tuple[float, float], ...],
+    centre: Centre | None = None,
+    simulated: bool = False,
+) -> Chip:
+    """Return a chip with what its stored values show of missing data, which the checks of chips need.
+
+    Args:
+        raw: (bands, height, width) values as stored.
+        values: their reflectance, NaN where they are missing.
+        descriptions: see `Chip`, as the arguments after it.
+        scaling: see `Chip`.
+        centre: see `Chip`.
+        simulated: see `Chip`.
+    """
     alike = find_alike(raw, values)
     patches = _find_patches(raw, values) & ~alike
+    fill_value, fill_fraction = measure_fill(raw[0], alike)
     patch_value, patch_fraction = measure_fill(raw[0], patches)
+    impossible_value, impossible_pixels = _find_impossible(raw, values)
     return Chip(
-        values,
-        str(raw.dtype),
-        descriptions,
-        scaling,
-        *measure_fill(raw[0], alike),
-        centre,
-        *_find_impossible(raw, values),
-        patch_value,
-        patch_fraction,
-        patch_value is not None and _may_be_cloud(values[:, patches & (raw[0] == patch_value)], values),
-        simulated,
+        values=values,
+        dtype=str(raw.dtype),
+        descriptions=descriptions,
+        scaling=scaling,
+        fill_value=fill_value,
+        fill_fraction=fill_fraction,
+        centre=centre,
+        impossible_value=impossible_value,
+        impossible_pixels=impossible_pixels,
+        patch_value=patch_value,
+        patch_fraction=patch_fraction,
+        patch_may_be_cloud=patch_value is not None
+        and _may_be_cloud(values[:, patches & (raw[0] == patch_value)], values),
+        simulated=simulated,
     )
 
 
