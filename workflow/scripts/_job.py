@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from _own_code import OwnCode
 from _own_start import require_own_start
 from terralucas.disk import explain
 from terralucas.errors import StudyError, Terminated
@@ -32,10 +33,12 @@ def job(snakemake: Any) -> Iterator[None]:
     """Run the work of a rule with logging; a StudyError ends the job with its message and without a traceback."""
     try:
         # Before the log of a run that another start does is overwritten.
-        require_own_start()
+        head = require_own_start()
     except StudyError as error:
         sys.exit(f"ERROR: {error}")
+    own_code = OwnCode(snakemake.rule, head.code if head else {})
     check_before_each_result(require_own_start)
+    check_before_each_result(own_code.require)
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(log, mode="w", encoding="utf-8", errors="backslashreplace")
@@ -57,7 +60,10 @@ def job(snakemake: Any) -> Iterator[None]:
     try:
         # What started this process let it wait (`_fork_jobs`).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        own_code.require()
         yield
+        # Also for results that are no single files.
+        own_code.require()
     except (KeyboardInterrupt, Terminated) as ending:
         number = signal.SIGTERM if isinstance(ending, Terminated) else signal.SIGINT
         progress.info("%s: ended by %s", snakemake.rule, number.name)

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Head:
         pid: its number.
         started: when it started, in seconds since the epoch by the machine's clock.
         temporary: paths that it deletes at its end, and whoever finds it dead deletes for it.
+        code: names of rules, as `Fingerprints` joins them → fingerprint of their code, which it records for results.
     """
 
     machine: str
@@ -53,6 +54,7 @@ class Head:
     pid: int
     started: float
     temporary: tuple[str, ...] = ()
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def start(self) -> str:
@@ -60,9 +62,10 @@ class Head:
         return f"start-{sha256_of_json(asdict(self))[:12]}"
 
 
-def this_process(temporary: tuple[str, ...] = ()) -> Head:
+def this_process(temporary: tuple[str, ...] = (), code: Mapping[str, str] | None = None) -> Head:
     """Return the mark of this process."""
-    return Head(socket.gethostname(), _boot_id(), os.getpid(), psutil.Process().create_time(), temporary)
+    started = psutil.Process().create_time()
+    return Head(socket.gethostname(), _boot_id(), os.getpid(), started, temporary, dict(code or {}))
 
 
 class Running:
@@ -77,7 +80,7 @@ class Running:
         self._ended = threading.Event()
         self._head: Head | None = None
 
-    def begin(self, temporary: tuple[str, ...] = ()) -> Head | None:
+    def begin(self, temporary: tuple[str, ...] = (), code: Mapping[str, str] | None = None) -> Head | None:
         """Mark the study as run by this process; returns the mark of a process that died with it, if there is one.
 
         Raises:
@@ -86,7 +89,7 @@ class Running:
         other = read_head(self._path.parent)
         if other is not None:
             require_dead(other, self._path)
-        self._head = this_process(temporary)
+        self._head = this_process(temporary, code)
         write_json(self._path, asdict(self._head))
         threading.Thread(target=self._show_life, name="sign_of_life", daemon=True).start()
         return other
@@ -142,8 +145,8 @@ def is_running(folder: Path) -> bool:
     return _lives(head) if _is_here(head) else _age(folder / NAME) < DEAD_AFTER_S
 
 
-def require_start(folder: Path, start: str, patience_s: float | None = None) -> None:
-    """Return if a start of the study is the one that runs it, or was the last one and was killed.
+def require_start(folder: Path, start: str, patience_s: float | None = None) -> Head:
+    """Return the mark of a start if it is the one that runs the study, or was the last one and was killed.
 
     Args:
         folder: of the study's results.
@@ -163,6 +166,7 @@ def require_start(folder: Path, start: str, patience_s: float | None = None) -> 
                 remedy="nothing: what is not finished, another start of the study does",
             )
         time.sleep(min(_PAUSE_S, max(0.0, deadline - time.monotonic())))
+    return head
 
 
 def require_dead(head: Head, path: Path) -> None:
