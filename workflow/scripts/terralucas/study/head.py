@@ -26,9 +26,11 @@ from terralucas.files import atomic_path, sha256_of_json, write_json
 logger = logging.getLogger(__name__)
 
 NAME = ".running.json"
-# Seconds between two signs of life, and those after which a process of another machine is taken for dead.
+# Seconds between two signs of life, and those without any after which a process of another machine is taken for dead.
 HEARTBEAT_S = 15.0
 DEAD_AFTER_S = 90.0
+# No clocks differ by so many seconds: a sign of life that is older needs no watching.
+_LONG_AGO_S = 24 * 3600.0
 _PAUSE_S = 2.0
 # A node may see an old state of a shared file system for so long.
 _NEWS_TAKE_S = 60.0
@@ -138,11 +140,23 @@ def read_head(folder: Path) -> Head | None:
 
 
 def is_running(folder: Path) -> bool:
-    """Return whether a process runs the study with results in this folder, as far as can be told at once."""
+    """Return whether a process runs the study with results in this folder; one of another machine is watched first."""
     head = read_head(folder)
     if head is None:
         return False
-    return _lives(head) if _is_here(head) else _age(folder / NAME) < DEAD_AFTER_S
+    try:
+        require_dead(head, folder / NAME)
+    except StudyError:
+        return True
+    return False
+
+
+def may_be_running(folder: Path) -> bool:
+    """Return whether a process may run the study with results in this folder, as far as can be told at once."""
+    head = read_head(folder)
+    if head is None:
+        return False
+    return _lives(head) if _is_here(head) else _age(folder / NAME) < _LONG_AGO_S
 
 
 def require_start(folder: Path, start: str, patience_s: float | None = None) -> Head:
@@ -170,11 +184,13 @@ def require_start(folder: Path, start: str, patience_s: float | None = None) -> 
 
 
 def require_dead(head: Head, path: Path) -> None:
-    """Return when the process of a mark is dead; a process of another machine may take some time to show life.
+    """Return when the process of a mark is dead; one of another machine is watched, until it is silent for too long.
+
+    How old its last sign of life is, does not tell: the machine that wrote it may have another clock.
 
     Args:
         head: the mark.
-        path: of its file, whose time is the process's last sign of life.
+        path: of its file, whose time changes with each sign of life.
 
     Raises:
         StudyError: the process lives.
@@ -190,19 +206,25 @@ def require_dead(head: Head, path: Path) -> None:
             raise alive
         return
     last = _time_of(path)
-    if _age(path) < DEAD_AFTER_S:
-        logger.warning(
-            "A process on %s ran this study a moment ago. Waiting for %.0f s, to see whether it still does.",
-            head.machine, DEAD_AFTER_S,
-        )  # fmt: skip
-    while _age(path) < DEAD_AFTER_S:
+    if _age(path) > _LONG_AGO_S:
+        return
+    logger.warning(
+        "A process on %s ran this study, and did not say that it ended. Waiting for %.0f s for a sign of its life.",
+        head.machine, DEAD_AFTER_S,
+    )  # fmt: skip
+    began = time.monotonic()
+    while time.monotonic() - began < DEAD_AFTER_S:
         time.sleep(_PAUSE_S)
-        if _time_of(path) != last:
-            raise alive
+        if (now := _time_of(path)) != last:
+            # A process that ends removes its mark.
+            if now:
+                raise alive
+            return
 
 
 def _is_here(head: Head) -> bool:
-    return head.machine == socket.gethostname()
+    # Two machines may have one name; and after a restart, a machine has another boot.
+    return head.machine == socket.gethostname() and head.boot == _boot_id()
 
 
 def _time_of(path: Path) -> int:
@@ -215,8 +237,6 @@ def _time_of(path: Path) -> int:
 
 
 def _lives(head: Head) -> bool:
-    if head.boot != _boot_id():
-        return False
     try:
         process = psutil.Process(head.pid)
         is_same = abs(process.create_time() - head.started) < _START_TOLERANCE_S
