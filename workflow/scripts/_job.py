@@ -17,6 +17,7 @@ from typing import Any
 
 from _own_code import OwnCode
 from _own_start import require_own_start
+from _sockets import use_folder_for_sockets
 from terralucas.disk import explain
 from terralucas.errors import StudyError, Terminated
 from terralucas.files import check_before_each_result
@@ -61,6 +62,7 @@ def job(snakemake: Any) -> Iterator[None]:
         # What started this process let it wait (`_fork_jobs`).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         own_code.require()
+        use_folder_for_sockets()
         yield
         # Also for results that are no single files.
         own_code.require()
