@@ -35,6 +35,9 @@ REPLACED = (
     (plugin, "get_min_job_age"),
     (plugin, "is_query_tool_available"),
     (plugin, "query_job_status"),
+    (plugin, "subprocess"),
+    (plugin.accounts, "subprocess"),
+    (plugin.partitions, "subprocess"),
     (plugin, "validate_or_get_slurm_job_id"),
     (plugin.Executor, "run_job"),
     (plugin.Executor, "cancel"),
@@ -119,6 +122,12 @@ def test_a_slurm_that_forgets_too_soon_is_refused_unless_it_has_a_database(clien
     patch_plugin(executor("sacct"), logger)
 
 
+def test_a_slurm_that_never_forgets_is_fine(clients):
+    """MinJobAge=0, as its manual says."""
+    clients.set_min_job_age(0)
+    patch_plugin(executor(), logger)
+
+
 @pytest.mark.parametrize(
     ("output", "expected"),
     [
@@ -131,10 +140,17 @@ def test_a_slurm_that_forgets_too_soon_is_refused_unless_it_has_a_database(clien
         ("Budget left:\n4711\n19\nRemaining:\n12", "19"),
         ("", ""),
         ("4 of 7 nodes", ""),
+        ("0\nSubmitted batch job 55", "55"),
+        ("\x1b[32m19\x1b[0m;north", "19"),
+        ("  19 \r\n", "19"),
+        ("0", ""),
     ],
 )
 def test_the_id_of_a_job_is_found_where_sbatch_of_a_site_says_more(clients, output, expected):
-    clients.write("squeue", """case "$*" in *--name*uuid*) printf '18\\n19\\n';; *) printf '12\\n4711\\n';; esac""")
+    clients.write(
+        "squeue",
+        """case "$*" in *--name*uuid*) echo '18|RUNNING'; echo '19|PENDING';; *) echo '4711|RUNNING';; esac""",
+    )
     patch_plugin(executor(), logger)
     assert plugin.validate_or_get_slurm_job_id(output.partition("\n")[0].split(";")[0], output) == expected
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,12 @@ import snakemake_executor_plugin_slurm as plugin
 from snakemake.exceptions import WorkflowError
 
 from _cancellation import cancel_session
+from _clients import Client
 from _earlier_jobs import check_choice, name_of_jobs, settle_earlier_jobs
 from _job_commands import FUNCTIONS as COMMAND_FUNCTIONS
 from _job_commands import run_jobs_in_one_process
 from _job_states import JobStates
+from _sbatch import PluginSubprocess, Sbatch
 from _signatures import require_parameters
 from _submissions import Submissions
 from terralucas.errors import StudyError
@@ -33,7 +33,6 @@ TESTED_VERSIONS = ("2.8.0",)
 _LONGEST_BETWEEN_CHECKS_S = 240
 
 _ACCOUNTING_S = 60
-_QUESTION_S = 60
 
 _FUNCTIONS = (
     (plugin, "get_min_job_age", ()),
@@ -82,7 +81,6 @@ def patch_plugin(executor: Any, logger: logging.Logger) -> None:
         StudyError: the plugin is not one that was tested, or SLURM cannot tell how jobs ended.
     """
     _require_tested_plugin()
-    _read_the_id_where_sbatch_says_more(executor)
     run_jobs_in_one_process()
     # Without an account, the site's default counts. The plugin would ask sacct, which may hang without a database.
     executor._fallback_account_arg = ""
@@ -92,6 +90,7 @@ def patch_plugin(executor: Any, logger: logging.Logger) -> None:
     else:
         _require_accounting()
     submissions = _replace_submissions(executor, logger)
+    _run_sbatch(submissions.sbatch)
     _replace_queries(executor, submissions, logger)
 
     def cancel(self: Any) -> None:
@@ -151,36 +150,19 @@ def _forget_filters(logger: logging.Logger) -> None:
         )
 
 
-def _read_the_id_where_sbatch_says_more(executor: Any) -> None:
-    """Find the id of a job also where the sbatch of a site prints other lines, which may have numbers too.
-
-    With `--parsable`, sbatch prints the id, or the id and a cluster, in a line of its own. Where several lines could be
-    one, SLURM is asked which is a job of this session. What cannot be told is empty (`Submissions.accept`).
-    """
+def _run_sbatch(sbatch: Sbatch) -> None:
+    """Give what the plugin starts for a submission a time limit, and find the id also where a site prints more."""
+    for module in (plugin, plugin.accounts, plugin.partitions):
+        module.subprocess = PluginSubprocess(sbatch)
     original = plugin.validate_or_get_slurm_job_id
 
-    def find_id(job_id: str, output: str) -> str:
-        ids = set(re.findall(r"^([0-9]+)(?:;\S+)?$", output, re.MULTILINE))
-        if len(ids) > 1:
-            ids &= _ids_of_session(executor.run_uuid)
-        elif not ids:
-            try:
-                ids = {str(original(job_id, output))}
-            except WorkflowError:
-                ids = set()
-        return ids.pop() if len(ids) == 1 else ""
+    def guess(output: str) -> str:
+        try:
+            return str(original("", output))
+        except WorkflowError:
+            return ""
 
-    plugin.validate_or_get_slurm_job_id = find_id
-
-
-def _ids_of_session(name: str) -> set[str]:
-    """Return the ids of all jobs of a session; none where SLURM does not answer."""
-    command = ["squeue", "--noheader", "--states=all", "--format=%i", "--name", name]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_QUESTION_S, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return set()
-    return set(done.stdout.split())
+    plugin.validate_or_get_slurm_job_id = lambda job_id, output: sbatch.find_id(output, guess)
 
 
 def _require_tested_plugin() -> None:
@@ -206,7 +188,8 @@ def _keep_to_squeue(seconds_before_checks: int) -> None:
     # None if the controller is away at this moment, too; SLURM remembers for 300 s unless a site says otherwise.
     remembered = plugin.get_min_job_age()
     needed = max(3 * seconds_before_checks, _LONGEST_BETWEEN_CHECKS_S)
-    if remembered is not None and remembered < needed:
+    # Zero: SLURM forgets none.
+    if remembered and remembered < needed:
         raise StudyError(
             "This SLURM forgets ended jobs too soon to ask squeue about them.",
             found=f"MinJobAge {remembered} s",
@@ -222,14 +205,18 @@ def _keep_to_squeue(seconds_before_checks: int) -> None:
 
 def _require_accounting() -> None:
     """Stop where sacct has no database to ask; it would never tell that a job ended."""
-    command = ["sacct", "--noheader", "--allocations", "--format=JobID", "--name=none"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_ACCOUNTING_S)
-        problem = done.stderr.strip() if done.returncode != 0 or "disabled" in done.stderr else ""
-    except FileNotFoundError:
+        sacct = Client(["sacct", "--noheader", "--allocations", "--format=JobID", "--name=none"])
+    except OSError:
         problem = "sacct is not installed"
-    except subprocess.TimeoutExpired:
-        problem = f"no answer within {_ACCOUNTING_S} s"
+    else:
+        is_over = sacct.wait(_ACCOUNTING_S)
+        if not is_over:
+            sacct.kill()
+        status, _, errors = sacct.finish()
+        problem = errors.strip() if status != 0 or "disabled" in errors else ""
+        if not is_over:
+            problem = f"no answer within {_ACCOUNTING_S} s"
     if problem:
         raise StudyError(
             "sacct does not answer, so that the study could not learn how its jobs end.",
