@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
     check_choice(earlier_jobs)
     _require_slurm()
     _refuse_arrays(executor.workflow.executor_settings.array_jobs)
+    _refuse_other_clusters(executor.workflow.rules)
     _forget_filters(logger)
     patch_plugin(executor, logger)
     # All jobs of this session have this name; none was submitted yet.
@@ -123,6 +125,28 @@ def _refuse_arrays(array_jobs: str | None) -> None:
             found=f"slurm-array-jobs: {array_jobs}",
             expected="no such setting",
             remedy="take it out; packs of runs (group-components in profiles/slurm/config.yaml) save jobs as arrays do",
+        )
+
+
+def _refuse_other_clusters(rules: Iterable[Any]) -> None:
+    """Stop where jobs would go to a cluster that squeue and scancel are not told of.
+
+    SLURM_CLUSTERS is read by all commands alike.
+    """
+    names = ("slurm_cluster", "cluster", "clusters")
+    set_by = {f"{name} in the resources of {rule.name}" for rule in rules for name in names if name in rule.resources}
+    if "SBATCH_CLUSTERS" in os.environ:
+        set_by.add(f"SBATCH_CLUSTERS={os.environ['SBATCH_CLUSTERS']}")
+    several = os.environ.get("SLURM_CLUSTERS", "")
+    if "," in several or several == "all":
+        set_by.add(f"SLURM_CLUSTERS={several}")
+    if set_by:
+        raise StudyError(
+            "All jobs of a study must be on one cluster, which all commands of SLURM ask.",
+            found="; ".join(sorted(set_by)),
+            expected="no such setting",
+            remedy="take it out of the profile, or `unset` it; start on a login node of that cluster, or "
+            "`export SLURM_CLUSTERS=<its name>` before the start",
         )
 
 
