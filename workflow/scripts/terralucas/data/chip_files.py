@@ -375,10 +375,11 @@ def make_chip(
         centre: see `Chip`.
         simulated: see `Chip`.
     """
-    alike = find_alike(raw, values)
-    patches = _find_patches(raw, values) & ~alike
-    fill_value, fill_fraction = measure_fill(raw[0], alike)
-    patch_value, patch_fraction = measure_fill(raw[0], patches)
+    equal = _find_equal(raw, values)
+    fill = _find_fill(equal, raw, values)
+    patches = equal & ~fill if len(raw) >= _BANDS_OF_PATCHES else np.zeros_like(fill)
+    fill_value, fill_fraction = _measure_commonest(raw[0], fill)
+    patch_value, patch_fraction = _measure_commonest(raw[0], patches)
     impossible_value, impossible_pixels = _find_impossible(raw, values)
     return Chip(
         values=values,
@@ -440,25 +441,14 @@ def to_reflectance(
     return values
 
 
-def find_alike(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return where dark pixels have one stored value in every band, (height, width) booleans.
+def _find_fill(equal: np.ndarray, raw: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return where pixels with one stored value in every band are dark, (height, width) booleans.
 
     Water can be 0 in some bands, and clouds can be saturated in every band, but no ground is 0 in every band.
-
-    Args:
-        raw: (bands, height, width) values as stored.
-        values: their reflectance, NaN where they are missing.
     """
-    alike = _find_equal(raw, values)
-    alike[alike] = np.all((raw[:, alike] == 0) | (values[:, alike] <= 0), axis=0)
-    return alike
-
-
-def _find_patches(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return where pixels have one stored value in every band, (height, width) booleans; nowhere with few bands."""
-    if len(raw) < _BANDS_OF_PATCHES:
-        return np.zeros(raw.shape[1:], dtype=bool)
-    return _find_equal(raw, values)
+    fill = equal.copy()
+    fill[equal] = np.all((raw[:, equal] == 0) | (values[:, equal] <= 0), axis=0)
+    return fill
 
 
 def _find_equal(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -491,17 +481,17 @@ def _find_impossible(raw: np.ndarray, values: np.ndarray) -> tuple[float | None,
     return float(found[counts.argmax()]), int(is_impossible.any(axis=0).sum())
 
 
-def measure_fill(raw: np.ndarray, alike: np.ndarray) -> tuple[float | None, float]:
-    """Return the commonest stored value of alike pixels, and the share of all pixels that have it.
+def _measure_commonest(raw: np.ndarray, chosen: np.ndarray) -> tuple[float | None, float]:
+    """Return the commonest stored value of the chosen pixels of a band, and the share of all pixels that have it.
 
     Args:
-        raw: (height, width) stored values of one band.
-        alike: booleans of `find_alike`.
+        raw: (height, width) stored values.
+        chosen: booleans of the same shape.
     """
-    values, counts = np.unique(raw[alike], return_counts=True)
+    values, counts = np.unique(raw[chosen], return_counts=True)
     if not len(values):
         return None, 0.0
-    return float(values[counts.argmax()]), float(counts.max() / alike.size)
+    return float(values[counts.argmax()]), float(counts.max() / chosen.size)
 
 
 def _unreadable(error: Exception) -> ChipError:
