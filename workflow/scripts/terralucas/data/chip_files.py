@@ -23,11 +23,19 @@ from rasterio.windows import Window
 
 from terralucas.commands import REWRITE
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
-from terralucas.data.georeference import WITHOUT_PLACE, Centre, find_centre, known_system, make_centre, read_geo_tags
+from terralucas.data.georeference import (
+    UNUSED_WORLD,
+    WITHOUT_PLACE,
+    Centre,
+    centre_of,
+    find_centre,
+    is_known,
+    read_geo_tags,
+)
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_json
 
-# Chips need no place, and GDAL does not look for it where it is known or not needed.
+# Chips need no place.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 # Function that finds the positions of bands from the descriptions of all bands of a file (None without one).
 FindBands = Callable[[tuple[str | None, ...]], Sequence[int]]
@@ -322,17 +330,18 @@ def decode_chip(
     # Metadata beside a chip can say another place, and GDAL reads them only together with the place.
     is_alone = content.metadata is None
     tags = read_geo_tags(content.data) if with_place and is_alone else None
-    crs = known_system(tags)
-    options = WITHOUT_PLACE if is_alone and (crs is not None or not with_place) else {}
+    is_asked = with_place and not is_known(tags)
+    options = WITHOUT_PLACE if is_alone and not is_asked else {}
     try:
         with ExitStack() as stack:
             memory = stack.enter_context(MemoryFile(content.data, filename="chip.tif"))
             # Without an environment around them, each call below makes one of its own, which takes time.
             stack.enter_context(Env(**(GDAL_OPTIONS if content.metadata is not None else {})))
-            if content.metadata is not None:
-                # GDAL finds what lies beside the chip, in its folder in memory.
-                folder, name = memory.name.split("/")[2], "chip.tif" + METADATA_SUFFIX
-                stack.enter_context(MemoryFile(content.metadata, dirname=folder, filename=name))
+            # GDAL finds what lies beside the chip, in its folder in memory.
+            beside = {"chip.tif" + METADATA_SUFFIX: content.metadata, "chip.tfw": UNUSED_WORLD if options else None}
+            for name, data in beside.items():
+                if data is not None:
+                    stack.enter_context(MemoryFile(data, dirname=memory.name.split("/")[2], filename=name))
             source = stack.enter_context(memory.open(driver="GTiff", **options))
             _check_header(source, spec)
             bands = _bands_to_read(source, spec, find_bands)
@@ -342,10 +351,11 @@ def decode_chip(
                 tuple(values[band - 1] for band in bands)
                 for values in (source.nodatavals, source.descriptions, source.scales, source.offsets)
             )
-            if tags is not None and crs is not None:
-                centre = make_centre(crs, tags.transform, source.shape)
-            else:
-                centre = find_centre(source, content.path, tags) if with_place else None
+            centre = None
+            if is_asked:
+                centre = find_centre(source, content.path, tags)
+            elif tags is not None:
+                centre = centre_of(tags, source.shape)
             count = source.count
             simulated = SIMULATED_TAG.items() <= source.tags().items()
     except (RasterioError, UnicodeDecodeError) as error:
