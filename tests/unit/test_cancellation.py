@@ -28,7 +28,7 @@ class Session:
         local = SimpleNamespace(pool=ThreadPoolExecutor(1))
         self.executor = SimpleNamespace(
             run_uuid=NAME, lock=threading.Lock(), wait=True, wait_thread=threading.Thread(target=int),
-            tmpdir=str(folder / "tmp.x"), _submitted_job_clusters=set(), _job_submission_executor=ThreadPoolExecutor(2),
+            tmpdir=str(folder / "tmp.x"), _job_submission_executor=ThreadPoolExecutor(2),
             workflow=SimpleNamespace(scheduler=SimpleNamespace(_local_executor=local)),
         )  # fmt: skip
         self.executor.wait_thread.start()
@@ -84,12 +84,6 @@ def test_jobs_are_cancelled_by_their_name_and_the_last_line_says_so(session):
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "a second Ctrl-C would leave jobs behind"
 
 
-def test_jobs_of_other_clusters_are_cancelled_too(session):
-    session.executor._submitted_job_clusters = {"gpu_cluster"}
-    session.cancel()
-    assert session.cancelled == [f"--name {NAME} --clusters=all"]
-
-
 def test_what_waits_to_be_submitted_never_is(session):
     calls = []
     session.submissions._run_job = lambda _executor, job: calls.append(job)
@@ -125,21 +119,34 @@ def test_a_job_that_is_being_submitted_is_cancelled_too(session, quick):
     assert line.endswith("are cancelled.")
 
 
-def test_an_sbatch_without_an_answer_is_given_up(session, quick):
-    # A script's process has the name of its file.
-    session.write("sbatch", "while :; do sleep 0.1; done")
+def test_an_sbatch_without_an_answer_is_given_up_with_what_it_started(session, quick):
+    """A site's sbatch may be a script, whose child keeps its output open; and no sbatch follows it."""
+    session.write("sbatch", f"sh -c 'sleep 20; echo >> {session.folder}/late'; exit 0")
     ended = []
 
     def run_job(_executor, _job):
-        ended.append(subprocess.run([session.folder / "sbatch"], check=False).returncode)
+        for _ in range(2):
+            ended.append(session.submissions.sbatch.run("sbatch --parsable")[0])
 
     session.submissions._run_job = run_job
     thread = threading.Thread(target=session.submissions.submit, args=("job",))
     thread.start()
     line = session.cancel()
-    thread.join(20)
-    assert ended == [-signal.SIGTERM]
+    thread.join(60)
+    assert ended == [-signal.SIGKILL, 1]
+    assert not (session.folder / "late").exists()
     assert line.endswith("are cancelled.")
+
+
+GREETING = "echo '| Maintenance on Monday | see the wiki |'; echo 'CLUSTER: lab'; echo '77 nodes are free'"
+
+
+def test_what_a_site_says_before_the_rows_is_no_job(session, quick):
+    session.write("squeue", f"{GREETING}; echo 'JOBID|STATE'")
+    assert session.cancel().endswith("all SLURM jobs of this session are cancelled.")
+    session.last.clear()
+    session.write("squeue", f"{GREETING}; echo '7|RUNNING'")
+    assert "but these SLURM jobs go on: 7." in session.cancel()
 
 
 def test_squeue_may_fail(session, quick):

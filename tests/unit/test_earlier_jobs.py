@@ -1,5 +1,6 @@
 """Jobs of earlier starts of a study are found by their names, and cancelled or reported."""
 
+import getpass
 import logging
 import time
 from types import SimpleNamespace
@@ -83,6 +84,25 @@ def test_those_that_are_ending_are_waited_for(queue, name, tmp_path, logger, sai
     settle_earlier_jobs(name, "cancel", logger)
     assert not (tmp_path / "cancelled").exists()
     assert said == []
+
+
+def test_what_a_site_says_before_the_titles_is_no_job(queue, name, tmp_path, logger, said):
+    (tmp_path / "squeue").write_text("""#!/bin/sh
+echo 'Welcome to Cluster One'
+case $* in *--noheader*) ;; *) echo 'JOBID|STATE|NAME';; esac
+""")
+    settle_earlier_jobs(name, "cancel", logger, is_stopped=lambda: bool(said))
+    assert said == []
+
+
+def test_jobs_are_those_of_the_user_also_where_squeue_has_no_option_for_that(queue, name, tmp_path, logger, said):
+    """`--me` came with Slurm 20.02."""
+    fill(queue, name, tmp_path)
+    (tmp_path / "squeue").write_text(f"""#!/bin/sh
+case $* in *--user={getpass.getuser()}*) cat '{queue}';; *) echo "squeue: unrecognized option" >&2; exit 1;; esac
+""")
+    settle_earlier_jobs(name, "cancel", logger)
+    assert (tmp_path / "cancelled").read_text() == "7 8\n"
 
 
 AWAY = "#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2\nexit 1\n"

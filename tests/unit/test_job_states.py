@@ -1,6 +1,7 @@
 """What the plugin learns of its jobs' states, and what a user learns while they wait or SLURM is silent."""
 
 import asyncio
+import getpass
 import logging
 from types import SimpleNamespace
 
@@ -8,6 +9,8 @@ import pytest
 
 import _job_states
 from _job_states import JobStates, WaitingJobs
+
+USER = getpass.getuser()
 
 
 class Slurm:
@@ -74,7 +77,7 @@ def test_it_asks_until_slurm_answers_and_says_so_once(slurm, clock, tmp_path, mo
     async def sleep(seconds):
         clock.seconds += 61
 
-    monkeypatch.setattr(_job_states.asyncio, "sleep", sleep)
+    monkeypatch.setattr(_job_states, "asyncio", SimpleNamespace(sleep=sleep))
     assert slurm.query() == {"7": "RUNNING"}
     silent, again = slurm.said
     assert silent.startswith("SLURM: squeue has not answered for 61 s (slurm_load_jobs error: Unable to contact")
@@ -95,6 +98,14 @@ def test_a_question_that_hangs_is_one_without_an_answer(slurm, monkeypatch):
     assert slurm.query() is None
 
 
+def test_a_question_that_hangs_in_a_script_of_the_site_ends_with_what_the_script_started(slurm, monkeypatch):
+    monkeypatch.setattr(_job_states, "_PATIENCE_S", 0.2)
+    slurm.write("squeue", f"sh -c 'sleep 10; echo > {slurm.folder}/late'; exit 0")
+    slurm.submissions.stopped.is_set = lambda: True
+    assert slurm.query() is None
+    assert not (slurm.folder / "late").exists(), "nobody waited for it"
+
+
 def test_a_job_that_slurm_lost_counts_as_failed_after_several_answers_without_it(slurm, clock):
     slurm.submissions.active = {"7", "8"}
     slurm.answer("8|RUNNING")
@@ -104,6 +115,25 @@ def test_a_job_that_slurm_lost_counts_as_failed_after_several_answers_without_it
     assert slurm.query() == {"7": "ERROR", "8": "RUNNING"}
     assert slurm.cancelled == ["--name=study_uuid", "7"], "in case that SLURM remembers it later"
     assert slurm.submissions.active == {"8"}
+
+
+@pytest.mark.parametrize(("answer", "state"), [("echo '7|RUNNING'", "RUNNING"), ("exit 1", None)])
+def test_a_job_that_the_database_does_not_know_yet_is_not_lost(slurm, clock, answer, state):
+    """The controller keeps new jobs for it while it is away; meanwhile sacct answers from what it has."""
+    slurm.submissions.active = {"7"}
+    slurm.write("sacct", "case $* in *--noheader*) ;; *) echo 'JobIDRaw|State';; esac")
+    slurm.write("squeue", answer)
+    for _ in range(4):
+        states = asyncio.run(slurm.states.query("sacct -X --noheader --parsable2"))[0]
+        clock.seconds += 200
+    assert states.get("7") == state
+    assert (slurm.cancelled, slurm.said, slurm.submissions.active) == ([], [], {"7"})
+
+
+def test_a_state_that_slurm_does_not_know_is_no_success(slurm):
+    """The plugin takes UNKNOWN for one."""
+    slurm.answer("7|UNKNOWN")
+    assert slurm.query() == {"7": "NOT_KNOWN"}
 
 
 @pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL"])
@@ -151,7 +181,7 @@ def test_why_jobs_wait_is_said_once_they_wait_for_long_and_when_the_reason_chang
     for reason in ("Priority", "Priority", "QOSMaxJobsPerUserLimit", "QOSMaxJobsPerUserLimit"):
         clock.seconds += 70
         waiting.see({"7": reason, "8": reason})
-    how_long = "`squeue --me --start` shows the expected start."
+    how_long = f"`squeue --user={USER} --start` shows the expected start."
     assert slurm.said == [
         f"SLURM: 2 jobs wait: Priority (other jobs come first). {how_long}",
         "SLURM: 2 jobs wait: QOSMaxJobsPerUserLimit (a limit of your account; fewer `jobs` or larger packs help). "
@@ -180,12 +210,12 @@ def test_an_unknown_reason_is_shown_as_it_is(slurm, clock, waiting):
 
 
 def test_the_reasons_are_asked_of_squeue_for_jobs_that_wait(slurm, clock):
-    slurm.write("squeue", "case $* in *%r*) echo '7|Resources';; *) echo '7|PENDING';; esac")
+    slurm.write("squeue", "case $* in *%r*) echo '7|PENDING|Resources';; *) echo '7|PENDING';; esac")
     for _ in range(2):
         assert slurm.query() == {"7": "PENDING"}
         clock.seconds += 70
     assert slurm.said == [
-        "SLURM: 1 job waits: Resources (no node is free). `squeue --me --start` shows the expected start."
+        f"SLURM: 1 job waits: Resources (no node is free). `squeue --user={USER} --start` shows the expected start."
     ]
 
 
@@ -193,11 +223,20 @@ def test_the_reasons_are_asked_of_squeue_for_jobs_that_wait(slurm, clock):
     ("state", "reason", "said"),
     [
         ("SPECIAL_EXIT", "job requeued in held state", "job requeued in held state (held: scontrol release <job id>)"),
-        ("SUSPENDED", "None", "SUSPENDED"),
+        ("REQUEUE_HOLD", "None", "REQUEUE_HOLD"),
+        *(
+            ("SUSPENDED", "None", "SUSPENDED (a person, or a job that comes first, suspended it)"),
+            ("COMPLETING", "TimeLimit", "COMPLETING (SLURM ends it on its node; if this lasts, ask the site)"),
+            ("CONFIGURING", "None", "CONFIGURING (its node is being started; if this lasts, ask the site)"),
+            ("SIGNALING", "None", "SIGNALING (ask the site)"),
+        ),
     ],
 )
 def test_a_job_that_waits_for_a_person_is_said_though_it_is_not_pending(slurm, clock, state, reason, said):
-    slurm.write("squeue", f"case $* in *%r*) echo '7|{reason}'; echo '8|None';; *) echo '7|{state}\n8|RUNNING';; esac")
+    slurm.write(
+        "squeue",
+        f"case $* in *%r*) echo '7|{state}|{reason}'; echo '8|RUNNING|None';; *) echo '7|{state}\n8|RUNNING';; esac",
+    )
     for _ in range(2):
         assert slurm.query() == {"7": state, "8": "RUNNING"}
         clock.seconds += 70

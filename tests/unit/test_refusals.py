@@ -1,5 +1,9 @@
 """What SLURM's words about a refused job mean; those without a mark are what Slurm 22.05 said on a real cluster."""
 
+import errno
+import os
+import subprocess
+
 import pytest
 
 from _refusals import read_refusal
@@ -87,3 +91,62 @@ def test_what_the_plugin_itself_finds_wrong_is_not_tried_again():
 @pytest.mark.parametrize("lines", [("Our site says no.",), (f"Batch job submission failed: {POLICY}",)])
 def test_what_is_not_known_is_tried_a_few_times(lines):
     assert read_refusal(by_plugin(*lines)).tries == 5
+
+
+def raised(error):
+    """The SLURM plugin's message about an error of its own."""
+    return f"Job submission failed with exception: {error}"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        raised(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), ".snakemake/slurm_logs/group_runs")),
+        raised(OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), ".snakemake/slurm_logs/group_runs")),
+        by_plugin("Batch job submission failed: No space left on device"),
+        by_plugin("Batch job submission failed: Disk quota exceeded"),
+    ],
+)
+def test_a_full_disk_is_waited_for_and_said(message):
+    refusal = read_refusal(message)
+    assert (refusal.tries, refusal.may_be_taken) == (None, False)
+    assert refusal.remedy.startswith("free space or raise the quota")
+
+
+def test_a_command_that_is_too_long_asks_for_smaller_packs():
+    with pytest.raises(OSError) as failed:
+        subprocess.run(["/bin/sh", "-c", "x" * 131072], check=False)
+    refusal = read_refusal(raised(failed.value))
+    assert refusal.tries == 0
+    assert refusal.remedy.startswith("use smaller packs")
+    assert "`slurm-pass-command-as-script: true`" in refusal.remedy
+
+
+def test_words_about_a_failure_without_an_error_or_an_id_may_be_of_a_job_that_was_taken():
+    refusal = read_refusal(raised("SLURM job submission failed. The error message was Tip: submission failed? Ask us."))
+    assert (refusal.reason, refusal.tries, refusal.may_be_taken) == ("Tip: submission failed? Ask us.", 5, True)
+
+
+def test_an_sbatch_that_did_not_answer_is_started_again_and_its_job_looked_for():
+    refusal = read_refusal(by_plugin("no answer of sbatch within 300 s"))
+    assert (refusal.tries, refusal.may_be_taken) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        # Slurm's source.
+        ("Batch job submission failed: Requested partition configuration not available now", "see what the partition"),
+        ("lua: partition gpu needs a GPU: use --gres=gpu:1", "do what these words say"),
+    ],
+)
+def test_words_that_may_mean_several_things_are_not_called_a_wrong_setting(line, remedy):
+    assert read_refusal(by_plugin(line)).remedy.startswith(remedy)
+
+
+def test_variables_of_the_shell_that_sbatch_follows_are_named(monkeypatch):
+    monkeypatch.setenv("SBATCH_QOS", "long")
+    monkeypatch.setenv("SBATCH_RESERVATION", "course")
+    wrong, away = "Invalid qos specification", "Unable to contact slurm controller (connect failure)"
+    assert "your shell sets SBATCH_QOS=long, SBATCH_RESERVATION=course" in read_refusal(by_plugin(wrong)).remedy
+    assert "SBATCH" not in read_refusal(by_plugin(away)).remedy

@@ -35,6 +35,9 @@ REPLACED = (
     (plugin, "get_min_job_age"),
     (plugin, "is_query_tool_available"),
     (plugin, "query_job_status"),
+    (plugin, "subprocess"),
+    (plugin.accounts, "subprocess"),
+    (plugin.partitions, "subprocess"),
     (plugin, "validate_or_get_slurm_job_id"),
     (plugin.Executor, "run_job"),
     (plugin.Executor, "cancel"),
@@ -93,7 +96,7 @@ def executor(command="squeue", requeue=False, array_jobs=None):
     settings = SimpleNamespace(
         status_command=command, init_seconds_before_status_checks=10, requeue=requeue, array_jobs=array_jobs
     )
-    workflow = SimpleNamespace(executor_settings=settings, scheduler=SimpleNamespace(_user_kill=None))
+    workflow = SimpleNamespace(executor_settings=settings, rules=[], scheduler=SimpleNamespace(_user_kill=None))
     return SimpleNamespace(workflow=workflow, run_uuid="uuid", _failed_nodes={"n7"})
 
 
@@ -119,6 +122,12 @@ def test_a_slurm_that_forgets_too_soon_is_refused_unless_it_has_a_database(clien
     patch_plugin(executor("sacct"), logger)
 
 
+def test_a_slurm_that_never_forgets_is_fine(clients):
+    """MinJobAge=0, as its manual says."""
+    clients.set_min_job_age(0)
+    patch_plugin(executor(), logger)
+
+
 @pytest.mark.parametrize(
     ("output", "expected"),
     [
@@ -131,10 +140,17 @@ def test_a_slurm_that_forgets_too_soon_is_refused_unless_it_has_a_database(clien
         ("Budget left:\n4711\n19\nRemaining:\n12", "19"),
         ("", ""),
         ("4 of 7 nodes", ""),
+        ("0\nSubmitted batch job 55", "55"),
+        ("\x1b[32m19\x1b[0m;north", "19"),
+        ("  19 \r\n", "19"),
+        ("0", ""),
     ],
 )
 def test_the_id_of_a_job_is_found_where_sbatch_of_a_site_says_more(clients, output, expected):
-    clients.write("squeue", """case "$*" in *--name*uuid*) printf '18\\n19\\n';; *) printf '12\\n4711\\n';; esac""")
+    clients.write(
+        "squeue",
+        """case "$*" in *--name*uuid*) echo '18|RUNNING'; echo '19|PENDING';; *) echo '4711|RUNNING';; esac""",
+    )
     patch_plugin(executor(), logger)
     assert plugin.validate_or_get_slurm_job_id(output.partition("\n")[0].split(";")[0], output) == expected
 
@@ -175,15 +191,22 @@ def test_filters_of_the_users_shell_do_not_hide_jobs(clients, tmp_path, monkeypa
 
 def test_a_study_inside_a_job_keeps_the_configuration_of_slurm_and_nothing_else_of_the_job(monkeypatch):
     monkeypatch.setattr(plugin, "delete_slurm_environment", plugin.delete_slurm_environment)
-    given = {"SLURM_JOB_ID": "7", "SLURM_CONF": "/etc/lab/slurm.conf", "SLURM_MEM_PER_CPU": "100"}
+    given = {
+        "SLURM_JOB_ID": "7",
+        "SLURM_CONF": "/etc/lab/slurm.conf",
+        "SLURM_CLUSTERS": "b",
+        "SLURM_MEM_PER_CPU": "100",
+    }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     keep_configuration()
     plugin.delete_slurm_environment()
     assert {name: value for name, value in os.environ.items() if name.startswith("SLURM_")} == {
-        "SLURM_CONF": "/etc/lab/slurm.conf"
+        "SLURM_CONF": "/etc/lab/slurm.conf",
+        "SLURM_CLUSTERS": "b",
     }
     monkeypatch.delenv("SLURM_CONF")
+    monkeypatch.delenv("SLURM_CLUSTERS")
     plugin.delete_slurm_environment()
     assert not [name for name in os.environ if name.startswith("SLURM_")]
 
@@ -197,6 +220,31 @@ def test_a_machine_without_slurm_is_refused(tmp_path, monkeypatch):
 def test_arrays_are_refused(clients, tmp_path):
     with pytest.raises(StudyError, match=r"found: slurm-array-jobs: train_run[\s\S]*packs of runs"):
         prepare_slurm(executor(array_jobs="train_run"), tmp_path, "cancel", logger)
+
+
+@pytest.mark.parametrize(
+    ("resources", "variables", "found"),
+    [
+        ({"slurm_cluster": "b"}, {}, "slurm_cluster in the resources of train_run"),
+        ({"clusters": "b"}, {}, "clusters in the resources of train_run"),
+        ({}, {"SBATCH_CLUSTERS": "b"}, "SBATCH_CLUSTERS=b"),
+        ({}, {"SLURM_CLUSTERS": "a,b"}, "SLURM_CLUSTERS=a,b"),
+    ],
+)
+def test_jobs_of_another_cluster_than_squeue_is_asked_for_are_refused(
+    clients, tmp_path, monkeypatch, resources, variables, found
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    mine = executor()
+    mine.workflow.rules = [SimpleNamespace(name="train_run", resources=resources)]
+    with pytest.raises(StudyError, match=rf"found: {found}\n[\s\S]*export SLURM_CLUSTERS="):
+        prepare_slurm(mine, tmp_path, "cancel", logger)
+
+
+def test_one_cluster_that_all_commands_read_is_taken(clients, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_CLUSTERS", "b")
+    prepare_slurm(executor(), tmp_path, "cancel", logger)
 
 
 def test_a_failed_job_is_reported_with_what_is_known_of_it(clients, monkeypatch):

@@ -84,7 +84,7 @@ def clients(tmp_path, monkeypatch):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
 
-    write("squeue", "printf '77\\n'")
+    write("squeue", "printf '77|RUNNING\\n'")
     write("scancel", f"echo $@ >> '{tmp_path}/cancelled'")
     return write
 
@@ -143,7 +143,7 @@ def test_an_unknown_refusal_is_tried_some_times_and_then_fails(slurm, clients):
 
 def test_a_job_whose_answer_was_lost_is_cancelled_before_it_is_submitted_again(slurm, tmp_path, monkeypatch):
     cancelled = tmp_path / "cancelled"
-    (tmp_path / "squeue").write_text("#!/bin/sh\nprintf '1\\n77\\n'\n")
+    (tmp_path / "squeue").write_text("#!/bin/sh\nprintf '1|RUNNING\\n77|PENDING\\n'\n")
     (tmp_path / "scancel").write_text(f"#!/bin/sh\necho $@ >> '{cancelled}'\n")
     for name in ("squeue", "scancel"):
         (tmp_path / name).chmod(0o755)
@@ -153,6 +153,15 @@ def test_a_job_whose_answer_was_lost_is_cancelled_before_it_is_submitted_again(s
     slurm.submissions.submit(Job("a"))
     slurm.wait(lambda: len(slurm.submissions.active) == 2)
     assert cancelled.read_text() == "77\n", "and not the one that Snakemake waits for"
+
+
+@pytest.mark.parametrize("greeting", ["Welcome to cluster one", "CLUSTER: lab", "77 nodes of 80 are free"])
+def test_what_a_site_says_beside_the_jobs_is_not_cancelled(slurm, clients, tmp_path, greeting):
+    clients("squeue", f"echo '{greeting}'; test -e '{tmp_path}/cancelled' && echo 'JOBID|STATE' || echo '78|RUNNING'")
+    slurm.answers["a"] = [LOST]
+    slurm.submissions.submit(Job("a"))
+    slurm.wait(lambda: slurm.submissions.active)
+    assert (tmp_path / "cancelled").read_text() == "78\n"
 
 
 def test_a_job_whose_id_sbatch_does_not_say_is_cancelled_and_submitted_again(slurm, clients, tmp_path):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from typing import Any
 
-import psutil
-
+from _clients import NoAnswerError, ask, list_jobs
 from _processes import end_children
 from _submissions import Submissions
 
@@ -43,9 +40,7 @@ def cancel_session(executor: Any, submissions: Submissions, logger: logging.Logg
     logger.info("SLURM: cancelling all jobs of this session; please wait for the last line.")
     # Snakemake hands over jobs to threads; those that have not begun never do.
     executor._job_submission_executor.shutdown(wait=False, cancel_futures=True)
-    # As the plugin does: where jobs went to other clusters than this one, all are asked.
-    clusters = ("--clusters=all",) if executor._submitted_job_clusters else ()
-    remaining, error = _cancel_by_name(executor.run_uuid, clusters, submissions)
+    remaining, error = _cancel_by_name(executor.run_uuid, submissions)
     _end_local_jobs(executor)
     with executor.lock:
         executor.wait = False
@@ -55,45 +50,29 @@ def cancel_session(executor: Any, submissions: Submissions, logger: logging.Logg
     atexit.register(print, _last_line(executor.run_uuid, remaining, error), file=sys.stderr)
 
 
-def _cancel_by_name(name: str, clusters: tuple[str, ...], submissions: Submissions) -> tuple[list[str] | None, str]:
+def _cancel_by_name(name: str, submissions: Submissions) -> tuple[list[str] | None, str]:
     """Return the ids of jobs that are left, or None if that is not known, and why."""
     started = time.monotonic()
     remaining: list[str] | None = None
     error = ""
     while time.monotonic() - started < _PATIENCE_S:
         is_last = submissions.in_flight == 0
-        error = _run("scancel", "--name", name, *clusters)[1]
-        if error == "":
-            output, error = _run("squeue", "--noheader", "--format=%i|%T", "--name", name, *clusters)
-            rows = [line.strip().split("|") for line in output.splitlines() if "|" in line]
-            remaining = None if error else [job for job, state in rows if state not in _ENDING]
-            # Where squeue alone fails, SLURM said that it cancels what has this name.
-            if is_last and (remaining == [] or (error and time.monotonic() - started >= _COMMAND_S)):
-                return ([], "")
+        error, is_cancelled = "", False
+        try:
+            ask(["scancel", "--name", name], _COMMAND_S)
+            is_cancelled, remaining = True, None
+            rows = list_jobs(["squeue", "--format=%i|%T", "--name", name], _COMMAND_S)
+            remaining = [row.job for row in rows if row.state not in _ENDING]
+        except NoAnswerError as silence:
+            error = str(silence)
+        # Where squeue alone fails, SLURM said that it cancels what has this name.
+        is_believed = is_cancelled and remaining is None and time.monotonic() - started >= _COMMAND_S
+        if is_last and is_cancelled and (remaining == [] or is_believed):
+            return ([], "")
         if submissions.in_flight and time.monotonic() - started >= _SUBMISSION_S:
-            _terminate_children("sbatch")
+            submissions.sbatch.end()
         time.sleep(_PAUSE_S)
     return remaining, error
-
-
-def _run(*command: str) -> tuple[str, str]:
-    """Return the output of a command of SLURM, and what went wrong."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_COMMAND_S)
-    except subprocess.TimeoutExpired:
-        return "", f"{command[0]} does not answer"
-    except OSError as error:
-        return "", str(error)
-    if done.returncode != 0:
-        return "", (done.stderr.strip().splitlines() or [f"{command[0]} failed"])[-1]
-    return done.stdout, ""
-
-
-def _terminate_children(name: str) -> None:
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if child.name() == name:
-                child.terminate()
 
 
 def _end_local_jobs(executor: Any) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import re
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from _clients import NoAnswerError, ask, list_jobs, user
 from _refusals import remedy_of_what_lasts
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
@@ -81,15 +80,13 @@ def settle_earlier_jobs(
             found_at = found_at or time.monotonic()
             jobs = {job: state for job, state in left.items() if state != "COMPLETING"}
             if jobs and time.monotonic() - cancelled_at >= _PATIENCE_S:
-                # One that ends meanwhile makes scancel fail.
-                with contextlib.suppress(subprocess.CalledProcessError):
-                    _run("scancel", *jobs)
+                if _cancel(jobs):
                     cancelled_at = time.monotonic()
                 cancelled = jobs | cancelled
-        except (OSError, ValueError, subprocess.SubprocessError) as error:
+        except NoAnswerError as error:
             _require_that_it_may_pass(error)
             silence.say(
-                f"SLURM: jobs of earlier starts of this study could not be looked for ({_words(error)}). SLURM is "
+                f"SLURM: jobs of earlier starts of this study could not be looked for ({error}). SLURM is "
                 f"asked every {_SILENT_PAUSE_S:.0f} s, and nothing is submitted until it answers. {_END_OR_REPORT}"
             )
             time.sleep(_SILENT_PAUSE_S)
@@ -118,14 +115,13 @@ class _Once:
             self._logger.warning(text)
 
 
-def _require_that_it_may_pass(error: Exception) -> None:
+def _require_that_it_may_pass(error: NoAnswerError) -> None:
     """Raise a StudyError where SLURM will never answer, however long it is asked."""
-    said = getattr(error, "stderr", None) or ""
-    remedy = remedy_of_what_lasts(said)
+    remedy = remedy_of_what_lasts(error.said)
     if remedy is not None:
         raise StudyError(
             "SLURM cannot be asked for jobs of earlier starts of this study.",
-            found="; ".join(said.split("\n")).strip("; "),
+            found="; ".join(error.said.split("\n")).strip("; "),
             expected="an answer of squeue",
             remedy=remedy,
         ) from None
@@ -134,10 +130,10 @@ def _require_that_it_may_pass(error: Exception) -> None:
 def _report(name: str, logger: logging.Logger) -> None:
     try:
         jobs = {job: state for job, state in _find(name).items() if state != "COMPLETING"}
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+    except NoAnswerError as error:
         logger.warning(
-            f"SLURM: jobs of earlier starts of this study could not be looked for ({_words(error)}). "
-            f"`squeue --me -o '%i %T %j'` lists them: their names begin with {name}."
+            f"SLURM: jobs of earlier starts of this study could not be looked for ({error}). "
+            f"`squeue --user={user()} -o '%i %T %j'` lists them: their names begin with {name}."
         )
         return
     if jobs:
@@ -151,22 +147,18 @@ def _list(jobs: dict[str, str]) -> str:
     return ", ".join(f"{job} ({state.lower()})" for job, state in jobs.items())
 
 
-def _words(error: Exception) -> str:
-    return "".join((getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1:])
-
-
 def _find(name: str) -> dict[str, str]:
-    """States of the jobs of earlier starts that wait, run or are ending, by id.
-
-    Raises:
-        ValueError: the answer is no list of jobs.
-    """
-    lines = [line for line in _run("squeue", "--me", "--noheader", "--format=%i|%T|%j").splitlines() if line.strip()]
-    rows = [row for row in (line.split("|", 2) for line in lines) if len(row) == 3]
-    if lines and not rows:
-        raise ValueError(f"squeue answered {lines[0][:100]!r}")
-    return {row[0].strip(): row[1] for row in rows if row[2].startswith(name)}
+    """States of the jobs of earlier starts that wait, run or are ending, by id."""
+    rows = list_jobs(["squeue", f"--user={user()}", "--format=%i|%T|%j"], _COMMAND_S)
+    return {row.job: row.state for row in rows if row.more.startswith(name)}
 
 
-def _run(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_S, check=True).stdout
+def _cancel(jobs: Iterable[str]) -> bool:
+    """Cancel jobs; return whether SLURM took it. One that ends meanwhile makes scancel fail."""
+    try:
+        ask(["scancel", *jobs], _COMMAND_S)
+    except NoAnswerError as error:
+        if not error.is_refusal:
+            raise
+        return False
+    return True

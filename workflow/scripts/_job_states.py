@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import re
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from _clients import NoAnswerError, Row, ask_beside, read_rows, user
 from _submissions import Submissions
 
 # Between two questions while SLURM does not answer.
@@ -28,13 +30,25 @@ _REQUEUE_S = 60.0
 # A job that is in so many answers over so long a time not at all is one that SLURM lost.
 _LOST_AFTER_S, _LOST_AFTER_ANSWERS = 300.0, 3
 
-_ROW = re.compile(r"^(\d+(?:_\d+)?)\|([A-Z_]+)")
 _OVER = {
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "ERROR", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"
 }  # fmt: skip
 
-# Jobs in these states wait, some until a person does something.
-_WAITING = {"PENDING", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT", "STOPPED", "SUSPENDED"}
+# Jobs in these states have a reason to wait, unless it is None.
+_PENDING = ("PENDING", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
+# States that may last, what they mean, and what a user can do.
+_LASTING = {
+    "COMPLETING": "SLURM ends it on its node; if this lasts, ask the site",
+    "CONFIGURING": "its node is being started; if this lasts, ask the site",
+    "RESIZING": "ask the site",
+    "REVOKED": "another cluster took it; ask the site",
+    "REQUEUED": "SLURM starts it again",
+    "SIGNALING": "ask the site",
+    "STAGE_OUT": "its files are being copied",
+    "STOPPED": "a person stopped it; ask the site",
+    "SUSPENDED": "a person, or a job that comes first, suspended it",
+    "UNKNOWN": "SLURM does not know its state; ask the site",
+}
 
 # What SLURM's reasons mean for a user; the others are shown as they are.
 _REASONS = {
@@ -100,42 +114,36 @@ class JobStates:
         It asks until SLURM answers. The plugin gives up after some attempts, forgets its jobs and waits for ever.
         """
         silent_since = time.monotonic()
+        # With titles, an empty list is known to be one.
+        words = [word for word in shlex.split(command) if word != "--noheader"]
         while True:
             started = time.monotonic()
-            error, answer = await _ask(command)
-            states = None if error else _read_states(answer)
-            if states is not None:
+            try:
+                states = {row.job: row.state for row in await _list(words)}
                 break
-            if self._submissions.stopped.is_set():
-                return None, None
-            self._say_silence(command, error or f"it answered {answer[:100]!r}", time.monotonic() - silent_since)
+            except NoAnswerError as error:
+                if self._submissions.stopped.is_set():
+                    return None, None
+                self._say_silence(words[0], str(error), time.monotonic() - silent_since)
             await asyncio.sleep(_PAUSE_S)
         if self._is_silence_said:
             self._is_silence_said = False
             self._logger.info("SLURM: answers again.")
         seconds = time.monotonic() - started
-        ended = [*self._end_what_does_not_return(states), *self._end_what_is_lost(states)]
+        ended = [*self._end_what_does_not_return(states), *await self._end_what_is_lost(states)]
         if ended:
             # SLURM must not start them beside the ones that Snakemake submits now. No id can be of another's job: the
             # name must be that of this session, too.
-            await _ask(shlex.join(["scancel", f"--name={self._get_name()}", *ended]))
-        waiting = {job: state for job, state in states.items() if state in _WAITING}
-        if waiting:
-            error, answer = await _ask(
-                shlex.join(["squeue", "--noheader", "--format=%i|%r", "--name", self._get_name()])
-            )
-            if not error:
-                rows = [line.split("|", 1) for line in answer.splitlines() if "|" in line]
-                # A suspended job has the reason None.
-                self._waiting.see(
-                    {job: waiting[job] if reason == "None" else reason for job, reason in rows if job in waiting}
-                )
+            with contextlib.suppress(NoAnswerError):
+                await ask_beside(["scancel", f"--name={self._get_name()}", *ended], _PATIENCE_S)
+        await self._tell_why_jobs_wait(states)
         await self._ask_why(
             job for job, state in states.items() if state in _OVER - {"COMPLETED"} and job in self._submissions.active
         )
         over = _OVER if self._requeues else _OVER | {"NODE_FAIL"}
         self._submissions.active -= {job for job, state in states.items() if state in over}
-        return states, seconds
+        # The plugin takes UNKNOWN for a job that ended well; a word that it does not know is a job that goes on.
+        return {job: "NOT_KNOWN" if state == "UNKNOWN" else state for job, state in states.items()}, seconds
 
     def was_preempted(self, job: str | None) -> bool:
         """Return whether a job is over because another one took its node, and SLURM does not start it again."""
@@ -147,28 +155,41 @@ class JobStates:
         said = message.replace(_UNKNOWN, self._ends.get(job or "", "")).rstrip()
         return f"{said} " if said else ""
 
+    async def _tell_why_jobs_wait(self, states: Mapping[str, str]) -> None:
+        """Tell of jobs that neither run nor are over."""
+        waiting = {job: state for job, state in states.items() if state in (*_PENDING, *_LASTING)}
+        reasons = {}
+        if any(state in _PENDING for state in waiting.values()):
+            try:
+                rows = await _list(["squeue", "--format=%i|%T|%r", "--name", self._get_name()])
+            except NoAnswerError:
+                return
+            reasons = {row.job: row.more for row in rows if row.more != "None"}
+        self._waiting.see(
+            {job: reasons.get(job, state) if state in _PENDING else state for job, state in waiting.items()}
+        )
+
     async def _ask_why(self, ended: Iterable[str]) -> None:
         """Remember why jobs ended; SLURM forgets it soon."""
         jobs = [job for job in ended if job not in self._ends]
         if not jobs:
             return
-        error, answer = await _ask(
-            shlex.join(["squeue", "--noheader", "--states=all", "--format=%i|%T|%r", "--jobs", ",".join(jobs)])
-        )
-        for line in "" if error else answer.splitlines():
-            job, state, reason = (*line.split("|", 2), "", "")[:3]
-            if job not in jobs:
+        try:
+            rows = await _list(["squeue", "--states=all", "--format=%i|%T|%r", "--jobs", ",".join(jobs)])
+        except NoAnswerError:
+            return
+        for row in rows:
+            if row.job not in jobs:
                 continue
-            if state == "CANCELLED" and reason == "None":
-                self._ends[job] = f"Perhaps {_NOT_BEGUN}."
-            elif reason and reason != "None":
-                meaning = _ENDS.get(reason)
-                self._ends[job] = f"SLURM's reason: {reason}{f' ({meaning})' if meaning else ''}."
+            if row.state == "CANCELLED" and row.more == "None":
+                self._ends[row.job] = f"Perhaps {_NOT_BEGUN}."
+            elif row.more and row.more != "None":
+                meaning = _ENDS.get(row.more)
+                self._ends[row.job] = f"SLURM's reason: {row.more}{f' ({meaning})' if meaning else ''}."
 
-    def _say_silence(self, command: str, error: str, seconds: float) -> None:
+    def _say_silence(self, program: str, error: str, seconds: float) -> None:
         if seconds >= _SILENCE_S and not self._is_silence_said:
             self._is_silence_said = True
-            program = command.split()[0]
             self._logger.warning(
                 f"SLURM: {program} has not answered for {seconds:.0f} s ({error}). Jobs go on without it, and it is "
                 f"asked again every {_PAUSE_S:.0f} s."
@@ -196,18 +217,37 @@ class JobStates:
                 self._preempted.add(job)
         return ended
 
-    def _end_what_is_lost(self, states: dict[str, str]) -> list[str]:
-        """Count jobs as failed that SLURM does not know any more, for example after it lost its own state."""
+    async def _end_what_is_lost(self, states: dict[str, str]) -> list[str]:
+        """Count jobs as failed that SLURM does not know any more, for example after it lost its own state.
+
+        The database of sacct may lack new jobs for long, while the controller cannot reach it. So squeue is asked
+        before, and what it says is taken.
+        """
         now, ended = time.monotonic(), []
         # Tasks of an array that waits have no rows of their own.
         missing = {job for job in self._submissions.active - states.keys() if "_" not in job}
         self._absent = {job: self._absent.get(job, _Absence(now)) for job in missing}
-        for job, absence in self._absent.items():
+        for absence in self._absent.values():
             absence.answers += 1
-            if absence.answers >= _LOST_AFTER_ANSWERS and now - absence.since >= _LOST_AFTER_S:
-                self._logger.warning(f"SLURM: does not know job {job} any more; it counts as failed.")
-                states[job] = "ERROR"
-                ended.append(job)
+        lost = [
+            job
+            for job, absence in self._absent.items()
+            if absence.answers >= _LOST_AFTER_ANSWERS and now - absence.since >= _LOST_AFTER_S
+        ]
+        if not lost:
+            return []
+        try:
+            rows = await _list(["squeue", "--states=all", "--format=%i|%T", "--name", self._get_name()])
+        except NoAnswerError:
+            return []
+        known = {row.job: row.state for row in rows}
+        for job in lost:
+            if job in known:
+                states[job] = known[job]
+                continue
+            self._logger.warning(f"SLURM: does not know job {job} any more; it counts as failed.")
+            states[job] = "ERROR"
+            ended.append(job)
         return ended
 
 
@@ -235,12 +275,14 @@ class WaitingJobs:
             if is_new and now - self._said_at.get(reason, -math.inf) >= _AGAIN_S:
                 self._said_at[reason] = now
                 jobs = "1 job waits" if count == 1 else f"{count} jobs wait"
-                self._logger.info(f"SLURM: {jobs}: {reason}. `squeue --me --start` shows the expected start.")
+                self._logger.info(f"SLURM: {jobs}: {reason}. {_where_to_look(reason)}")
         self._last = set(long)
 
 
 def _explain(reason: str) -> str:
     # "ReqNodeNotAvail, UnavailableNodes:n1" and the like.
+    if reason in _LASTING:
+        return f"{reason} ({_LASTING[reason]})"
     key = reason.strip("()").partition(",")[0].strip()
     meaning = _REASONS.get(reason.strip("()").replace(" ", "_"), _REASONS.get(key))
     if meaning is None and _LIMIT.fullmatch(key):
@@ -248,29 +290,11 @@ def _explain(reason: str) -> str:
     return f"{key} ({meaning})" if meaning else reason.strip("()")
 
 
-def _read_states(answer: str) -> dict[str, str] | None:
-    """Return the states in an answer; None where none of its lines is one, as of a command that prints an error."""
-    rows = [_ROW.match(line.strip()) for line in answer.splitlines() if line.strip()]
-    if rows and not any(rows):
-        return None
-    return {row[1]: row[2] for row in rows if row}
+def _where_to_look(reason: str) -> str:
+    if reason.partition(" ")[0] in _LASTING:
+        return f"`squeue --user={user()}` shows which."
+    return f"`squeue --user={user()} --start` shows the expected start."
 
 
-async def _ask(command: str) -> tuple[str | None, str]:
-    """Run a command of SLURM; returns what went wrong, if anything, and its output."""
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *shlex.split(command), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-        )
-    except OSError as error:
-        return str(error), ""
-    try:
-        output, errors = await asyncio.wait_for(process.communicate(), timeout=_PATIENCE_S)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-        return f"no answer within {_PATIENCE_S:.0f} s", ""
-    text = errors.decode(errors="replace").strip()
-    if process.returncode != 0:
-        return text.splitlines()[-1] if text else f"exit status {process.returncode}", ""
-    return None, output.decode(errors="replace")
+async def _list(command: Sequence[str]) -> list[Row]:
+    return read_rows(await ask_beside(command, _PATIENCE_S), command[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
@@ -38,6 +39,22 @@ _GRES = (
     "set `gpu` and `gres` in set-resources as your site gives GPUs; `sinfo -o '%P %G'` lists their names "
     "(docs/slurm.md, section 2)"
 )
+_SPACE = "free space or raise the quota of the disk with the project's folder `.snakemake`; finished results are kept"
+_SHORTER = (
+    "use smaller packs (group-components), or set `slurm-pass-command-as-script: true` in the profile: the command of "
+    "a job must be shorter than 128 KiB, and each run of a pack has about 360 bytes in it (docs/slurm.md, section 7)"
+)
+_PARTITION = (
+    "see what the partition allows (`scontrol show partition`) and whether its nodes are up (`sinfo`); use another "
+    "one, smaller packs (group-components) or set-resources (docs/slurm.md, section 6)"
+)
+_POLICY = f"{_FEWER_JOBS}; or {_SMALLER}"
+_WORDS = (
+    "do what these words say, which may be your site's own; its settings are at the top of "
+    "profiles/slurm/config.yaml (docs/slurm.md, sections 2 and 9), or ask the site"
+)
+# What a user may have set elsewhere, too.
+_OF_SETTINGS = (_SITE, _GRES, _SMALLER, _PARTITION, _POLICY, _WORDS)
 _ASK_FOR_ID = "ask the site why its sbatch does not print the id of a job, as --parsable says"
 # What `Submissions` itself says.
 NO_ID = "SLURM may have taken the job, but sbatch did not say its id"
@@ -47,6 +64,8 @@ _KINDS = (
     # Limits on the number of jobs: the next job that ends makes room. The line after it says the same of all limits.
     (r"(?:Max|Grp)Submit\w*|MaxJobCount", _UNTIL_IT_WORKS, False, _FEWER_JOBS),
     (r"Required partition not available|Requested nodes are busy", _UNTIL_IT_WORKS, False, _WAIT),
+    (r"No space left on device|[Dd]isk quota exceeded", _UNTIL_IT_WORKS, False, _SPACE),
+    (r"Argument list too long", _NEVER, False, _SHORTER),
     # The controller is away, restarts or is too busy, or munge does not answer.
     (
         r"Unable to contact slurm controller|temporarily unable|Resource temporarily unavailable|standby mode|[Mm]unge"
@@ -54,11 +73,12 @@ _KINDS = (
         _UNTIL_IT_WORKS, False, _WAIT,
     ),
     (
-        r"timed out|Zero Bytes were transmitted|Unexpected message received|Connection reset|Transport endpoint"
-        r"|Broken pipe",
+        r"no answer of \S+ within|timed out|Zero Bytes were transmitted|Unexpected message received|Connection reset"
+        r"|Transport endpoint|Broken pipe",
         _UNTIL_IT_WORKS, True, _WAIT,
     ),
-    (r"Job violates accounting/QOS policy", _A_FEW_TIMES, False, f"{_FEWER_JOBS}; or {_SMALLER}"),
+    (r"Job violates accounting/QOS policy", _A_FEW_TIMES, False, _POLICY),
+    (r"Requested partition configuration not available", _A_FEW_TIMES, False, _PARTITION),
     (r"establish a configuration source|process configuration file", _NEVER, False, _CONFIGURATION),
     (NO_ID, _A_FEW_TIMES, True, _ASK_FOR_ID),
     (r"generic resource \(gres\)|Invalid Trackable RESource", _NEVER, False, _GRES),
@@ -76,6 +96,8 @@ _KINDS = (
 
 _MESSAGE = re.compile(r"The error message was '(.*?)'\.\n", re.DOTALL)
 _RAISED = "Job submission failed with exception: "
+# Of an sbatch without an error, which says the words "submission failed" and no id.
+_DOUBTED = "SLURM job submission failed. The error message was "
 
 
 def remedy_of_what_lasts(text: str) -> str | None:
@@ -95,11 +117,20 @@ def read_refusal(message: str) -> Refusal:
     found = _MESSAGE.search(message)
     # Before the plugin's whole command line, in which any word may occur.
     text = found[1] if found else message.partition("\n    sbatch call:")[0].removeprefix(_RAISED)
+    # What the plugin raises itself, it raises again; sbatch's own words may be a site's.
+    is_own_error = found is None and message.startswith(_RAISED) and not text.startswith(_DOUBTED)
+    text = text.removeprefix(_DOUBTED)
     lines = [re.sub(r"^(?:sbatch: )?(?:error: )?", "", line.strip()) for line in text.splitlines()]
     reason = "; ".join(line for line in lines if line) or "sbatch failed without a message"
-    for pattern, tries, may_be_taken, remedy in _KINDS:
-        if re.search(pattern, reason):
-            return Refusal(reason, tries, may_be_taken, remedy)
-    # What the plugin raises itself, it raises again; sbatch's own words may be a site's.
-    is_own_error = found is None and message.startswith(_RAISED)
-    return Refusal(reason, _NEVER if is_own_error else _A_FEW_TIMES, not is_own_error, _SITE)
+    kinds = (
+        (tries, may_be_taken, remedy) for pattern, tries, may_be_taken, remedy in _KINDS if re.search(pattern, reason)
+    )
+    unknown = (_NEVER, False, _SITE) if is_own_error else (_A_FEW_TIMES, True, _WORDS)
+    tries, may_be_taken, remedy = next(kinds, unknown)
+    return Refusal(reason, tries, may_be_taken, remedy + (_set_elsewhere() if remedy in _OF_SETTINGS else ""))
+
+
+def _set_elsewhere() -> str:
+    """Return which variables of the user's shell sbatch reads; they count where its command says nothing."""
+    found = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("SBATCH_"))
+    return f"; your shell sets {', '.join(found)}, which sbatch follows: `unset` what is wrong" if found else ""

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
-import subprocess
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,12 @@ import snakemake_executor_plugin_slurm as plugin
 from snakemake.exceptions import WorkflowError
 
 from _cancellation import cancel_session
+from _clients import Client
 from _earlier_jobs import check_choice, name_of_jobs, settle_earlier_jobs
 from _job_commands import FUNCTIONS as COMMAND_FUNCTIONS
 from _job_commands import run_jobs_in_one_process
 from _job_states import JobStates
+from _sbatch import PluginSubprocess, Sbatch
 from _signatures import require_parameters
 from _submissions import Submissions
 from terralucas.errors import StudyError
@@ -33,7 +34,6 @@ TESTED_VERSIONS = ("2.8.0",)
 _LONGEST_BETWEEN_CHECKS_S = 240
 
 _ACCOUNTING_S = 60
-_QUESTION_S = 60
 
 _FUNCTIONS = (
     (plugin, "get_min_job_age", ()),
@@ -64,6 +64,7 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
     check_choice(earlier_jobs)
     _require_slurm()
     _refuse_arrays(executor.workflow.executor_settings.array_jobs)
+    _refuse_other_clusters(executor.workflow.rules)
     _forget_filters(logger)
     patch_plugin(executor, logger)
     # All jobs of this session have this name; none was submitted yet.
@@ -82,7 +83,6 @@ def patch_plugin(executor: Any, logger: logging.Logger) -> None:
         StudyError: the plugin is not one that was tested, or SLURM cannot tell how jobs ended.
     """
     _require_tested_plugin()
-    _read_the_id_where_sbatch_says_more(executor)
     run_jobs_in_one_process()
     # Without an account, the site's default counts. The plugin would ask sacct, which may hang without a database.
     executor._fallback_account_arg = ""
@@ -92,6 +92,7 @@ def patch_plugin(executor: Any, logger: logging.Logger) -> None:
     else:
         _require_accounting()
     submissions = _replace_submissions(executor, logger)
+    _run_sbatch(submissions.sbatch)
     _replace_queries(executor, submissions, logger)
 
     def cancel(self: Any) -> None:
@@ -127,6 +128,28 @@ def _refuse_arrays(array_jobs: str | None) -> None:
         )
 
 
+def _refuse_other_clusters(rules: Iterable[Any]) -> None:
+    """Stop where jobs would go to a cluster that squeue and scancel are not told of.
+
+    SLURM_CLUSTERS is read by all commands alike.
+    """
+    names = ("slurm_cluster", "cluster", "clusters")
+    set_by = {f"{name} in the resources of {rule.name}" for rule in rules for name in names if name in rule.resources}
+    if "SBATCH_CLUSTERS" in os.environ:
+        set_by.add(f"SBATCH_CLUSTERS={os.environ['SBATCH_CLUSTERS']}")
+    several = os.environ.get("SLURM_CLUSTERS", "")
+    if "," in several or several == "all":
+        set_by.add(f"SLURM_CLUSTERS={several}")
+    if set_by:
+        raise StudyError(
+            "All jobs of a study must be on one cluster, which all commands of SLURM ask.",
+            found="; ".join(sorted(set_by)),
+            expected="no such setting",
+            remedy="take it out of the profile, or `unset` it; start on a login node of that cluster, or "
+            "`export SLURM_CLUSTERS=<its name>` before the start",
+        )
+
+
 class _Unchanged(set[str]):
     """Names of nodes that the user excludes; nothing is added."""
 
@@ -151,36 +174,19 @@ def _forget_filters(logger: logging.Logger) -> None:
         )
 
 
-def _read_the_id_where_sbatch_says_more(executor: Any) -> None:
-    """Find the id of a job also where the sbatch of a site prints other lines, which may have numbers too.
-
-    With `--parsable`, sbatch prints the id, or the id and a cluster, in a line of its own. Where several lines could be
-    one, SLURM is asked which is a job of this session. What cannot be told is empty (`Submissions.accept`).
-    """
+def _run_sbatch(sbatch: Sbatch) -> None:
+    """Give what the plugin starts for a submission a time limit, and find the id also where a site prints more."""
+    for module in (plugin, plugin.accounts, plugin.partitions):
+        module.subprocess = PluginSubprocess(sbatch)
     original = plugin.validate_or_get_slurm_job_id
 
-    def find_id(job_id: str, output: str) -> str:
-        ids = set(re.findall(r"^([0-9]+)(?:;\S+)?$", output, re.MULTILINE))
-        if len(ids) > 1:
-            ids &= _ids_of_session(executor.run_uuid)
-        elif not ids:
-            try:
-                ids = {str(original(job_id, output))}
-            except WorkflowError:
-                ids = set()
-        return ids.pop() if len(ids) == 1 else ""
+    def guess(output: str) -> str:
+        try:
+            return str(original("", output))
+        except WorkflowError:
+            return ""
 
-    plugin.validate_or_get_slurm_job_id = find_id
-
-
-def _ids_of_session(name: str) -> set[str]:
-    """Return the ids of all jobs of a session; none where SLURM does not answer."""
-    command = ["squeue", "--noheader", "--states=all", "--format=%i", "--name", name]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_QUESTION_S, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return set()
-    return set(done.stdout.split())
+    plugin.validate_or_get_slurm_job_id = lambda job_id, output: sbatch.find_id(output, guess)
 
 
 def _require_tested_plugin() -> None:
@@ -206,7 +212,8 @@ def _keep_to_squeue(seconds_before_checks: int) -> None:
     # None if the controller is away at this moment, too; SLURM remembers for 300 s unless a site says otherwise.
     remembered = plugin.get_min_job_age()
     needed = max(3 * seconds_before_checks, _LONGEST_BETWEEN_CHECKS_S)
-    if remembered is not None and remembered < needed:
+    # Zero: SLURM forgets none.
+    if remembered and remembered < needed:
         raise StudyError(
             "This SLURM forgets ended jobs too soon to ask squeue about them.",
             found=f"MinJobAge {remembered} s",
@@ -222,14 +229,18 @@ def _keep_to_squeue(seconds_before_checks: int) -> None:
 
 def _require_accounting() -> None:
     """Stop where sacct has no database to ask; it would never tell that a job ended."""
-    command = ["sacct", "--noheader", "--allocations", "--format=JobID", "--name=none"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_ACCOUNTING_S)
-        problem = done.stderr.strip() if done.returncode != 0 or "disabled" in done.stderr else ""
-    except FileNotFoundError:
+        sacct = Client(["sacct", "--noheader", "--allocations", "--format=JobID", "--name=none"])
+    except OSError:
         problem = "sacct is not installed"
-    except subprocess.TimeoutExpired:
-        problem = f"no answer within {_ACCOUNTING_S} s"
+    else:
+        is_over = sacct.wait(_ACCOUNTING_S)
+        if not is_over:
+            sacct.kill()
+        status, _, errors = sacct.finish()
+        problem = errors.strip() if status != 0 or "disabled" in errors else ""
+        if not is_over:
+            problem = f"no answer within {_ACCOUNTING_S} s"
     if problem:
         raise StudyError(
             "sacct does not answer, so that the study could not learn how its jobs end.",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-# Where clients of SLURM find its configuration; it says nothing about the job that they run in.
-_CONFIGURATION = "SLURM_CONF"
+# Where clients of SLURM find its configuration, and which cluster the user chose; SLURM sets neither for a job.
+_KEPT = ("SLURM_CONF", "SLURM_CLUSTERS")
 
 
 def keep_configuration() -> None:
-    """Let the SLURM plugin keep SLURM_CONF when it removes the other variables of the job that Snakemake runs in.
+    """Let the SLURM plugin keep two variables when it removes those of the job that Snakemake runs in.
 
     The plugin removes them before it calls SLURM for the first time, so that its jobs do not inherit the limits of this
     one. Without SLURM_CONF, SLURM's commands would then find no configuration, or that of another cluster. Call it
@@ -22,9 +22,8 @@ def keep_configuration() -> None:
         return
 
     def remove_others() -> None:
-        kept = os.environ.get(_CONFIGURATION)
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         remove()
-        if kept is not None:
-            os.environ[_CONFIGURATION] = kept
+        os.environ.update(kept)
 
     plugin.delete_slurm_environment = remove_others  # type: ignore[attr-defined]

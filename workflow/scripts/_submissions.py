@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import threading
 import time
 from collections import deque
@@ -12,7 +11,9 @@ from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
+from _clients import NoAnswerError, ask, list_jobs
 from _refusals import NO_ID, Refusal, read_refusal
+from _sbatch import Sbatch
 from _terminal import REFUSED
 
 # Pauses before a refused job is tried again: they double from the first to the longest.
@@ -21,6 +22,9 @@ LONGEST_PAUSE_S = 120.0
 
 # Between two looks whether the study ends.
 _LOOK_S = 1.0
+
+# For one question to SLURM.
+_QUESTION_S = 60.0
 
 # Submissions at a time; the plugin has as many threads.
 _THREADS = 2
@@ -49,6 +53,7 @@ class Submissions:
     ) -> None:
         self._executor, self._logger = executor, logger
         self._run_job, self._report_error, self._report_submission = run_job, report_error, report_submission
+        self.sbatch = Sbatch(lambda: executor.run_uuid, logger)
         # Ids of the SLURM jobs that Snakemake waits for.
         self.active: set[str] = set()
         self.stopped = threading.Event()
@@ -203,13 +208,12 @@ class Submissions:
         for _ in range(_THREADS):
             self._slots.acquire()
         try:
-            command = ["squeue", "--noheader", "--format=%i", "--name", self._executor.run_uuid]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-            lost = set(done.stdout.split()) - self.active
+            command = ["squeue", "--format=%i|%T", "--name", self._executor.run_uuid]
+            lost = {row.job for row in list_jobs(command, _QUESTION_S)} - self.active
             if lost:
-                subprocess.run(["scancel", *sorted(lost)], capture_output=True, timeout=60, check=True)
+                ask(["scancel", *sorted(lost)], _QUESTION_S)
             self._may_be_taken = False
-        except (OSError, subprocess.SubprocessError):
+        except NoAnswerError:
             self._logger.debug("jobs whose submission was not answered could not be looked for", exc_info=True)
             return False
         finally:

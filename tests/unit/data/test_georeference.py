@@ -15,7 +15,7 @@ from helpers.chips import make_spec, pixels, write_tif
 from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.data import georeference
 from terralucas.data.chip_files import decode_chip, read_content
-from terralucas.data.georeference import known_system, read_geo_tags
+from terralucas.data.georeference import is_known, read_geo_tags
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -83,7 +83,7 @@ def test_the_second_chip_of_a_system_has_the_same_place_as_for_gdal(tmp_path):
     for number, path in enumerate((tmp_path / "a.tif", tmp_path / "b.tif", tmp_path / "c.tif")):
         transform = rasterio.Affine(30, 0, 4_592_000 + 960 * number, 0, -30, 2_254_000)
         write_tif(path, pixels(number), transform=transform)
-        assert (known_system(read_geo_tags(path.read_bytes())) is None) == (number == 0)
+        assert is_known(read_geo_tags(path.read_bytes())) == (number > 0)
         centre = decode_chip(read_content(path), spec).centre
         with rasterio.open(path) as source:
             expected = source.transform @ (source.width / 2, source.height / 2)
@@ -103,12 +103,20 @@ def test_a_place_that_gdal_reads_otherwise_is_never_taken_from_the_tags(tmp_path
         assert decode_chip(read_content(path), make_spec()).centre.column_step == (30, 0)
 
 
+def test_tags_that_say_nothing_mean_no_place(tmp_path):
+    tags = read_geo_tags(write(tmp_path / "a.tif").read_bytes())
+    assert is_known(tags)
+    assert tags.transform is None
+
+
 def test_chips_without_a_place_are_read_without_a_warning(tmp_path):
     write_tif(tmp_path / "a.tif", pixels(0), crs=None, transform=None)
     program = """
+import warnings
 from pathlib import Path
 from helpers.chips import make_spec
 from terralucas.data.chip_files import decode_chip, read_content
+warnings.simplefilter("error")  # as some libraries do with the warnings of all others
 for with_place in (True, False):
     chip = decode_chip(read_content(Path("a.tif")), make_spec(), with_place=with_place)
     assert chip.centre is None

@@ -24,11 +24,19 @@ from rasterio.windows import Window
 
 from terralucas.commands import REWRITE
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
-from terralucas.data.georeference import WITHOUT_PLACE, Centre, find_centre, known_system, make_centre, read_geo_tags
+from terralucas.data.georeference import (
+    UNUSED_WORLD,
+    WITHOUT_PLACE,
+    Centre,
+    centre_of,
+    find_centre,
+    is_known,
+    read_geo_tags,
+)
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_json
 
-# Chips need no place, and GDAL does not look for it where it is known or not needed.
+# Chips need no place.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 # Function that finds the positions of bands from the descriptions of all bands of a file (None without one).
 FindBands = Callable[[tuple[str | None, ...]], Sequence[int]]
@@ -324,17 +332,18 @@ def decode_chip(
     # Metadata beside a chip can say another place, and GDAL reads them only together with the place.
     is_alone = content.metadata is None
     tags = read_geo_tags(content.data) if with_place and is_alone else None
-    crs = known_system(tags)
-    options = WITHOUT_PLACE if is_alone and (crs is not None or not with_place) else {}
+    is_asked = with_place and not is_known(tags)
+    options = WITHOUT_PLACE if is_alone and not is_asked else {}
     try:
         with ExitStack() as stack:
             memory = stack.enter_context(MemoryFile(content.data, filename="chip.tif"))
             # Without an environment around them, each call below makes one of its own, which takes time.
             stack.enter_context(Env(**(GDAL_OPTIONS if content.metadata is not None else {})))
-            if content.metadata is not None:
-                # GDAL finds what lies beside the chip, in its folder in memory.
-                folder, name = memory.name.split("/")[2], "chip.tif" + METADATA_SUFFIX
-                stack.enter_context(MemoryFile(content.metadata, dirname=folder, filename=name))
+            # GDAL finds what lies beside the chip, in its folder in memory.
+            beside = {"chip.tif" + METADATA_SUFFIX: content.metadata, "chip.tfw": UNUSED_WORLD if options else None}
+            for name, data in beside.items():
+                if data is not None:
+                    stack.enter_context(MemoryFile(data, dirname=memory.name.split("/")[2], filename=name))
             source = stack.enter_context(memory.open(driver="GTiff", **options))
             _check_header(source, spec)
             bands = _bands_to_read(source, spec, find_bands)
@@ -344,10 +353,11 @@ def decode_chip(
                 tuple(values[band - 1] for band in bands)
                 for values in (source.nodatavals, source.descriptions, source.scales, source.offsets)
             )
-            if tags is not None and crs is not None:
-                centre = make_centre(crs, tags.transform, source.shape)
-            else:
-                centre = find_centre(source, content.path, tags) if with_place else None
+            centre = None
+            if is_asked:
+                centre = find_centre(source, content.path, tags)
+            elif tags is not None:
+                centre = centre_of(tags, source.shape)
             count = source.count
             simulated = SIMULATED_TAG.items() <= source.tags().items()
     except (RasterioError, UnicodeDecodeError) as error:
@@ -377,10 +387,11 @@ def make_chip(
         centre: see `Chip`.
         simulated: see `Chip`.
     """
-    alike = find_alike(raw, values)
-    patches = _find_patches(raw, values) & ~alike
-    fill_value, fill_fraction = measure_fill(raw[0], alike)
-    patch_value, patch_fraction = measure_fill(raw[0], patches)
+    equal = _find_equal(raw, values)
+    fill = _find_fill(equal, raw, values)
+    patches = equal & ~fill if len(raw) >= _BANDS_OF_PATCHES else np.zeros_like(fill)
+    fill_value, fill_fraction = _measure_commonest(raw[0], fill)
+    patch_value, patch_fraction = _measure_commonest(raw[0], patches)
     impossible_value, impossible_pixels = _find_impossible(raw, values)
     return Chip(
         values=values,
@@ -442,25 +453,14 @@ def to_reflectance(
     return values
 
 
-def find_alike(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return where dark pixels have one stored value in every band, (height, width) booleans.
+def _find_fill(equal: np.ndarray, raw: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return where pixels with one stored value in every band are dark, (height, width) booleans.
 
     Water can be 0 in some bands, and clouds can be saturated in every band, but no ground is 0 in every band.
-
-    Args:
-        raw: (bands, height, width) values as stored.
-        values: their reflectance, NaN where they are missing.
     """
-    alike = _find_equal(raw, values)
-    alike[alike] = np.all((raw[:, alike] == 0) | (values[:, alike] <= 0), axis=0)
-    return alike
-
-
-def _find_patches(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return where pixels have one stored value in every band, (height, width) booleans; nowhere with few bands."""
-    if len(raw) < _BANDS_OF_PATCHES:
-        return np.zeros(raw.shape[1:], dtype=bool)
-    return _find_equal(raw, values)
+    fill = equal.copy()
+    fill[equal] = np.all((raw[:, equal] == 0) | (values[:, equal] <= 0), axis=0)
+    return fill
 
 
 def _find_equal(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -493,17 +493,17 @@ def _find_impossible(raw: np.ndarray, values: np.ndarray) -> tuple[float | None,
     return float(found[counts.argmax()]), int(is_impossible.any(axis=0).sum())
 
 
-def measure_fill(raw: np.ndarray, alike: np.ndarray) -> tuple[float | None, float]:
-    """Return the commonest stored value of alike pixels, and the share of all pixels that have it.
+def _measure_commonest(raw: np.ndarray, chosen: np.ndarray) -> tuple[float | None, float]:
+    """Return the commonest stored value of the chosen pixels of a band, and the share of all pixels that have it.
 
     Args:
-        raw: (height, width) stored values of one band.
-        alike: booleans of `find_alike`.
+        raw: (height, width) stored values.
+        chosen: booleans of the same shape.
     """
-    values, counts = np.unique(raw[alike], return_counts=True)
+    values, counts = np.unique(raw[chosen], return_counts=True)
     if not len(values):
         return None, 0.0
-    return float(values[counts.argmax()]), float(counts.max() / alike.size)
+    return float(values[counts.argmax()]), float(counts.max() / chosen.size)
 
 
 def _unreadable(error: Exception) -> ChipError:

@@ -15,8 +15,9 @@ from rasterio.io import DatasetReader
 
 # Endings of world files, which have the place of the pixels, in GDAL's order; a file `chip.tfw` belongs to `chip.tif`.
 WORLD_SUFFIXES = (".tfw", ".tifw", ".tiffw", ".wld")
-# Option of GDAL's GeoTIFF driver: do not look where a file lies.
-WITHOUT_PLACE = {"georef_sources": "NONE"}
+# Option of GDAL's GeoTIFF driver: do not look where a file lies but in a world file. One is given, because rasterio
+# warns of each file without any transform, and libraries show this warning again to those who do not want to see it.
+WITHOUT_PLACE, UNUSED_WORLD = {"georef_sources": "WORLDFILE"}, b"2\n0\n0\n-2\n1\n-1\n"
 # Far more than six numbers.
 _MAX_WORLD_BYTES = 4096
 # Tags of GeoTIFF 1.1 (OGC 19-008r4, chapter 7): the size of pixels, the place of one of them, and three tags with the
@@ -60,11 +61,11 @@ class GeoTags:
 
     Attributes:
         system: bytes of the tags of its coordinate reference system.
-        transform: from columns and rows to coordinates.
+        transform: from columns and rows to coordinates; None if the tags say nothing at all about a place.
     """
 
     system: bytes
-    transform: Affine
+    transform: Affine | None
 
 
 def read_geo_tags(data: bytes) -> GeoTags | None:
@@ -75,7 +76,9 @@ def read_geo_tags(data: bytes) -> GeoTags | None:
     """
     try:
         tags = _read_tags(data)
-        if tags.keys() & {_MATRIX, _RPC} or not tags.keys() >= {_SCALE, _TIE_POINT, _SYSTEM[0]}:
+        if tags is not None and not tags:
+            return GeoTags(b"", None)
+        if tags is None or tags.keys() & {_MATRIX, _RPC} or not tags.keys() >= {_SCALE, _TIE_POINT, _SYSTEM[0]}:
             return None
         width, height, _ = struct.unpack("<3d", tags[_SCALE])
         column, row, _, x, y, _ = struct.unpack("<6d", tags[_TIE_POINT])
@@ -89,14 +92,14 @@ def read_geo_tags(data: bytes) -> GeoTags | None:
     return GeoTags(b"|".join(tags.get(tag, b"") for tag in _SYSTEM), transform)
 
 
-def _read_tags(data: bytes) -> dict[int, bytes]:
-    """Return the bytes of the tags about the place, of the first image of a TIFF file in the usual order of bytes.
+def _read_tags(data: bytes) -> dict[int, bytes] | None:
+    """Return the bytes of the tags about the place, of the first image of a TIFF file; None for another kind of TIFF.
 
     Raises:
         struct.error: the file ends before.
     """
     if data[:4] != b"II*\0":
-        return {}
+        return None
     (start,) = struct.unpack_from("<I", data, 4)
     (number,) = struct.unpack_from("<H", data, start)
     found = {}
@@ -109,9 +112,14 @@ def _read_tags(data: bytes) -> dict[int, bytes]:
     return found
 
 
-def known_system(tags: GeoTags | None) -> CRS | None:
-    """Return the coordinate reference system that tags say, if GDAL found it before in another file."""
-    return None if tags is None else _known.get(tags.system)
+def is_known(tags: GeoTags | None) -> bool:
+    """Return whether tags say the place of a file, or that it has none, so that GDAL need not be asked."""
+    return tags is not None and (tags.transform is None or tags.system in _known)
+
+
+def centre_of(tags: GeoTags, shape: tuple[int, int]) -> Centre | None:
+    """Return the centre of an image of so many rows and columns, whose place is known by its tags."""
+    return None if tags.transform is None else _make_centre(_known[tags.system], tags.transform, shape)
 
 
 def find_centre(source: DatasetReader, path: Path | None, tags: GeoTags | None) -> Centre | None:
@@ -127,10 +135,10 @@ def find_centre(source: DatasetReader, path: Path | None, tags: GeoTags | None) 
     if tags is not None and tags.transform == source.transform and len(_known) < _MOST_KNOWN:
         _known[tags.system] = source.crs
     transform = _read_world(path) if source.transform.is_identity else source.transform
-    return None if transform is None else make_centre(source.crs, transform, source.shape)
+    return None if transform is None else _make_centre(source.crs, transform, source.shape)
 
 
-def make_centre(crs: CRS, transform: Affine, shape: tuple[int, int]) -> Centre | None:
+def _make_centre(crs: CRS, transform: Affine, shape: tuple[int, int]) -> Centre | None:
     """Return the centre of an image of so many rows and columns; None if its transform says no place."""
     # Programs that know no place write an upper left corner at 0, 0, where no chips are.
     if transform.is_identity or (transform.c, transform.f) == (0, 0):
