@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import warnings
 
 import pytest
@@ -36,6 +37,14 @@ def gdal_in_the_shell(monkeypatch):
     # rasterio keeps the values that it found when one of its environments began.
     for name in options:
         del_gdal_config(name)
+
+
+@pytest.fixture
+def small_files():
+    """Call it with a number of bytes: in this test, no file can become larger, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.fixture

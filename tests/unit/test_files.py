@@ -5,6 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers.not_tested import not_tested
@@ -69,6 +70,30 @@ def test_a_read_only_folder_is_named(tiny_disk):
     subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
     with pytest.raises(StudyError, match=rf"{tiny_disk} cannot be written[\s\S]*make the folder writable"):
         check_writable(tiny_disk)
+
+
+def test_an_error_of_numpy_on_a_full_disk_is_explained(tmp_path, small_files):
+    """It has no number."""
+    small_files(100_000)
+    with pytest.raises(OSError) as caught, atomic_path(tmp_path / "a.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, np.zeros(100_000))
+    assert f"no space left to write {tmp_path}/a.npy" in str(explain(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EFBIG, "There is no space left to write x"),
+        (errno.EDQUOT, "There is no space left to write x"),
+        (errno.EIO, "The disk of x does not answer"),
+        (errno.ESTALE, "The disk of x does not answer"),
+    ],
+)
+def test_errors_of_limits_and_disks_are_explained(number, words):
+    error = explain(OSError(number, os.strerror(number), "x"))
+    assert error.problem.startswith(words)
+    assert error.found == os.strerror(number)
+    assert error.remedy
 
 
 def test_other_errors_of_the_system_are_not_explained_away(tmp_path):

@@ -49,7 +49,7 @@ def test_a_start_with_nothing_to_do_deletes_too(left, scheduler, jobs, kept):
 
 
 def test_a_start_with_nothing_to_do_beside_a_running_study_deletes_nothing(left, monkeypatch):
-    monkeypatch.setattr("_leftovers.is_running", lambda folder: True)
+    monkeypatch.setattr("_leftovers.may_be_running", lambda folder: True)
     end_without_jobs(SimpleNamespace(scheduler=object(), dag=[]), lambda: None, RESULTS, RECORDS)
     assert left() == {OF_FINISHED, OF_UNFINISHED, OWN_SCRIPT, OTHER_SCRIPT}
 

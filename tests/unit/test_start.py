@@ -82,7 +82,7 @@ def test_a_start_marks_the_study_and_deletes_what_a_dead_process_left(tmp_path, 
     own.mkdir()
     dead = replace(this_process((str(left),)), started=1000.0)
     (tmp_path / NAME).write_text(json.dumps(asdict(dead)))
-    stop_beside_another_process(tmp_path, (str(own),))
+    stop_beside_another_process(tmp_path, (str(own),), dict)
     assert not left.exists()
     assert read_head(tmp_path).temporary == (str(own),)
     for call, given, named in reversed(at_exit):

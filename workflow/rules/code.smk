@@ -1,7 +1,9 @@
 # The script of a rule, and what Snakemake compares of its code and parameters.
-from terralucas.codebase import Fingerprints
+from terralucas.codebase import KEPT, Fingerprints
 
-FINGERPRINTS = Fingerprints(Path(".snakemake/code_fingerprints.json"))
+FINGERPRINTS = Fingerprints(KEPT)
+# The scripts of which rules ask for a fingerprint: of one, or of what two have in common.
+FINGERPRINTED = []
 
 
 def without_rerun(value):
@@ -19,9 +21,21 @@ def code_fingerprint(rule_name):
 
     Changes of comments, docstrings or layout do not change the fingerprint, and so do not rerun jobs.
     """
-    return lambda wildcards: FINGERPRINTS.of(SCRIPTS / f"{rule_name}.py")
+    return fingerprint_of(rule_name)
 
 
 def shared_code_fingerprint(rule_name, other):
     """Return a fingerprint of the code that the scripts of two rules share."""
-    return lambda wildcards: FINGERPRINTS.of(SCRIPTS / f"{rule_name}.py", SCRIPTS / f"{other}.py")
+    return fingerprint_of(rule_name, other)
+
+
+def fingerprint_of(*rule_names):
+    """Return a function of wildcards that gives the fingerprint of the code that the scripts of these rules share."""
+    if rule_names not in FINGERPRINTED:
+        FINGERPRINTED.append(rule_names)
+    return lambda wildcards: FINGERPRINTS.of(*(SCRIPTS / f"{name}.py" for name in rule_names))
+
+
+def code_of_start():
+    """Return all fingerprints of this start, by the names of the rules; jobs compare them with the code they would run."""
+    return {" ".join(names): fingerprint_of(*names)(None) for names in FINGERPRINTED}

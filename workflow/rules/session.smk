@@ -11,7 +11,7 @@ from _interpreter import describe_path
 from _leftovers import end_without_jobs, remove_study_leftovers
 from _missing_files import fail_without_job
 from _orphans import end_with_parent
-from _own_start import know_start
+from _own_start import be_own_start, know_start, own_mark
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
 from _start import (
     require_no_deletion_beside,
@@ -21,7 +21,7 @@ from _start import (
     stop_at_study_error,
     stop_beside_another_process,
 )
-from _stop import StopAtFailedCheck
+from _stop import StopAtChangedCode, StopAtFailedCheck
 from _terminal import Terminal, show_progress
 from terralucas.study.registration import plan_of, register
 
@@ -73,7 +73,8 @@ onstart:
     stop_at_study_error(check_planned_runs)
     # A job without outputs, such as `power`, may run beside the study.
     if any(job.output for job in workflow.dag.needrun_jobs()):
-        stop_at_study_error(stop_beside_another_process, Path(RESULTS), temporary_folders(workflow))
+        stop_at_study_error(stop_beside_another_process, Path(RESULTS), temporary_folders(workflow), code_of_start)
+        be_own_start(Path(RESULTS))
     if not workflow.local_exec:
         stop_at_study_error(prepare_cluster, workflow, Path(RESULTS), EARLIER_JOBS)
         if UNPROTECTED:
@@ -85,6 +86,10 @@ onstart:
     workflow.logger_manager.logger.addHandler(
         StopAtFailedCheck(workflow.scheduler, CHECKS, workflow.logger_manager.logger)
     )
+    if (mark := own_mark()) is not None:
+        workflow.logger_manager.logger.addHandler(
+            StopAtChangedCode(workflow.scheduler, workflow.rules, mark.code, workflow.logger_manager.logger)
+        )
 
 
 onsuccess:

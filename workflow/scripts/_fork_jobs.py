@@ -25,6 +25,7 @@ from snakemake.script import PythonScript
 
 from _forked_script import THREAD_VARIABLES, run_script
 from _signatures import require_parameters
+from _sockets import use_folder_for_sockets
 from terralucas.errors import StudyError
 
 # Imported once; its own imports are those of most jobs.
@@ -92,13 +93,14 @@ def _is_server_ready() -> bool:
     with _lock:
         _context.set_forkserver_preload([PRELOADED])
         try:
+            use_folder_for_sockets()
             # The server has the environment of this process; its modules are found by PYTHONPATH alone.
             with _environment({"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}):
                 # It would let interrupts through if it were started with the server.
                 resource_tracker.ensure_running()
                 with _interrupts_wait():
                     forkserver.ensure_running()
-        except OSError:
+        except (OSError, StudyError):
             return False
     return True
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from _own_code import OwnCode
 from _own_start import require_own_start
+from _sockets import use_folder_for_sockets
 from terralucas.disk import explain
 from terralucas.errors import StudyError, Terminated
 from terralucas.files import check_before_each_result
@@ -32,10 +34,12 @@ def job(snakemake: Any) -> Iterator[None]:
     """Run the work of a rule with logging; a StudyError ends the job with its message and without a traceback."""
     try:
         # Before the log of a run that another start does is overwritten.
-        require_own_start()
+        head = require_own_start()
     except StudyError as error:
         sys.exit(f"ERROR: {error}")
+    own_code = OwnCode(snakemake.rule, head.code if head else {})
     check_before_each_result(require_own_start)
+    check_before_each_result(own_code.require)
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(log, mode="w", encoding="utf-8", errors="backslashreplace")
@@ -57,7 +61,11 @@ def job(snakemake: Any) -> Iterator[None]:
     try:
         # What started this process let it wait (`_fork_jobs`).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        own_code.require()
+        use_folder_for_sockets()
         yield
+        # Also for results that are no single files.
+        own_code.require()
     except (KeyboardInterrupt, Terminated) as ending:
         number = signal.SIGTERM if isinstance(ending, Terminated) else signal.SIGINT
         progress.info("%s: ended by %s", snakemake.rule, number.name)

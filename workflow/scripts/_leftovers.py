@@ -10,7 +10,7 @@ from typing import Any
 
 from _start import end_at_study_error
 from terralucas.disk import remove_leftovers, remove_scripts
-from terralucas.study.head import is_running
+from terralucas.study.head import may_be_running
 
 
 def remove_study_leftovers(results: Path, records: Sequence[str]) -> None:
@@ -53,5 +53,5 @@ def end_without_jobs(workflow: Any, check: Callable[[], None], results: Path, re
     if workflow.scheduler is None or len(workflow.dag):
         return
     end_at_study_error(check)
-    if not is_running(results):
+    if not may_be_running(results):
         remove_study_leftovers(results, records)

@@ -1,4 +1,4 @@
-"""Jobs on other machines know the start of the study that submitted them, and change nothing when it is over.
+"""Jobs know the start of the study that they belong to, here or on another machine, and change nothing when it is over.
 
 A job may outlive its start: where the process was killed, or SLURM did not answer when its jobs were to be cancelled.
 Another start may then have other settings, and finish the same runs.
@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from terralucas.study.head import read_head, require_start
+from terralucas.study.head import Head, read_head, require_start
 
 # In `--config` of a job's Snakemake, and in the environment of its scripts.
 KEY = "submitted_by"
@@ -29,6 +29,17 @@ def tell_jobs(settings: Any, results: Path) -> None:
         settings.config_args = [*(settings.config_args or ()), f"{KEY}={head.start}"]
 
 
+def be_own_start(results: Path) -> None:
+    """Let the jobs that this process itself runs know this start.
+
+    Args:
+        results: folder of the study, which this process has marked as run by it.
+    """
+    head = read_head(results)
+    if head is not None:
+        know_start(head.start, results)
+
+
 def know_start(start: str | None, results: Path) -> None:
     """Let this process, a job's, and what it starts know the start that submitted it, and check it.
 
@@ -44,12 +55,18 @@ def know_start(start: str | None, results: Path) -> None:
         require_own_start()
 
 
-def require_own_start() -> None:
-    """Return if this process is no job of another machine's, or the start that submitted it is not over.
+def require_own_start() -> Head | None:
+    """Return the mark of the start that this job belongs to, if that is not over; None where this is no job of a study.
 
     Raises:
         StudyError: it is over.
     """
     start, _, results = os.environ.get(_VARIABLE, "").partition(" ")
-    if start:
-        require_start(Path(results), start)
+    return require_start(Path(results), start) if start else None
+
+
+def own_mark() -> Head | None:
+    """Return the mark of the start that this job belongs to; None if that is over, or this is no job of a study."""
+    start, _, results = os.environ.get(_VARIABLE, "").partition(" ")
+    head = read_head(Path(results)) if start else None
+    return head if head is not None and head.start == start else None

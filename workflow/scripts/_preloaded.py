@@ -15,9 +15,11 @@ import snakemake.logging  # noqa: F401
 import terralucas.controls.run
 import terralucas.training.frozen
 import terralucas.training.run  # noqa: F401
+from _own_code import know_loaded_code
 from _processes import FORK_SERVER
 
 Path("/proc/self/comm").write_text(FORK_SERVER)
+know_loaded_code()
 
 # Imported objects are never freed. If the garbage collector looked at them in a job, the job would copy their memory.
 gc.collect()

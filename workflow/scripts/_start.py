@@ -6,7 +6,7 @@ import atexit
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -147,12 +147,15 @@ def require_no_deletion_beside(results: Path, arguments: Iterable[str]) -> None:
         )
 
 
-def stop_beside_another_process(results: Path, temporary: tuple[str, ...]) -> None:
+def stop_beside_another_process(
+    results: Path, temporary: tuple[str, ...], code: Callable[[], Mapping[str, str]]
+) -> None:
     """Mark the study as run by this process until its end, and delete what a process that died left.
 
     Args:
         results: folder of the study.
         temporary: folders of this process, which are deleted at its end.
+        code: returns the fingerprints of the code for which this process records results (`Head.code`).
 
     Raises:
         StudyError: another process runs the study.
@@ -161,7 +164,7 @@ def stop_beside_another_process(results: Path, temporary: tuple[str, ...]) -> No
     for path in temporary:
         atexit.register(shutil.rmtree, path, ignore_errors=True)
     running = Running(results)
-    died = running.begin(temporary)
+    died = running.begin(temporary, code())
     atexit.register(running.end)
     for path in died.temporary if died else ():
         shutil.rmtree(path, ignore_errors=True)

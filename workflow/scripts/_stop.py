@@ -1,18 +1,27 @@
-"""Stops a study at the failure of a check, also under --keep-going."""
+"""Stops a study at the failure of a check, or when its code was changed, also under --keep-going."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from snakemake_interface_logger_plugins.common import LogEvent
+
+from _own_code import OwnCode
+from terralucas.errors import StudyError
 
 
 class Scheduler(Protocol):
     """What is changed of Snakemake's scheduler, which reads it before it starts jobs."""
 
     keepgoing: bool
+
+
+class Rule(Protocol):
+    """What is changed of a rule: how often a job that fails is started again."""
+
+    restart_times: int
 
 
 class StopAtFailedCheck(logging.Handler):
@@ -40,3 +49,36 @@ class StopAtFailedCheck(logging.Handler):
                 "No more jobs are started, because the configuration or the chips must be corrected first. "
                 "Jobs that already run are waited for and their results kept; Ctrl-C ends them."
             )
+
+
+class StopAtChangedCode(logging.Handler):
+    """Starts no more jobs, and none again, when a job failed and its code is no longer that of the start.
+
+    Each further attempt would end with the same error, and so would the other jobs.
+
+    Args:
+        scheduler: of the running study.
+        rules: of the study.
+        recorded: `Head.code` of this start.
+        logger: where Snakemake logs.
+    """
+
+    def __init__(
+        self, scheduler: Scheduler, rules: Iterable[Rule], recorded: Mapping[str, str], logger: logging.Logger
+    ) -> None:
+        super().__init__(logging.ERROR)
+        self.scheduler, self.rules, self.recorded, self.logger = scheduler, list(rules), recorded, logger
+        self._is_said = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Stop if the record is the failure of a job whose code was changed."""
+        if getattr(record, "event", None) != LogEvent.JOB_ERROR or self._is_said:
+            return
+        try:
+            OwnCode(record.rule_name, self.recorded).require()
+        except StudyError:
+            self._is_said = True
+            self.scheduler.keepgoing = False
+            for rule in self.rules:
+                rule.restart_times = 0
+            self.logger.info("No more jobs are started, because the code of %s was changed.", record.rule_name)

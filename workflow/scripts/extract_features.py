@@ -71,6 +71,7 @@ with job(snakemake):
                 "scope": snakemake.wildcards.normalised_by,
                 **normalisation,
             },
+            "code": snakemake.params.code,
             **done,
         },
     )

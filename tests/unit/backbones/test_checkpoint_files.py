@@ -89,6 +89,25 @@ def test_what_torch_saves_passes_in_its_new_and_its_old_format(tmp_path, options
     assert obtain({"source": "file", "path": str(tmp_path / "w.pt"), "sha256": None}, tmp_path)["size_bytes"] > 0
 
 
+@pytest.mark.parametrize("damage", ["a bit", "a hole", "the end"])
+def test_a_file_whose_numbers_have_changed_is_refused(tmp_path, damage):
+    """torch.load reads the first two without a word."""
+    content = bytearray(saved({"w": torch.arange(100_000.0)}))
+    middle = len(content) // 2
+    if damage == "a bit":
+        content[middle] ^= 1
+    elif damage == "a hole":
+        content[middle : middle + 4096] = bytes(4096)
+    else:
+        del content[-1000:]
+    path = tmp_path / "w.pt"
+    path.write_bytes(content)
+    with pytest.raises(StudyError, match="is damaged") as error:
+        obtain({"source": "file", "path": str(path), "sha256": None}, tmp_path)
+    assert ("data/0" in error.value.found) == (damage != "the end")
+    assert "download the file again" in error.value.remedy
+
+
 def test_a_folder_and_a_missing_file_are_told_apart(tmp_path):
     os.mkfifo(tmp_path / "fifo.pt")
     (tmp_path / "loop.pt").symlink_to("loop.pt")

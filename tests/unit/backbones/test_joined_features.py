@@ -55,6 +55,13 @@ def test_a_damaged_part_is_refused(parts, tmp_path):
     assert not (tmp_path / "pooled.npy").exists()
 
 
+def test_parts_of_different_code_are_refused(parts, tmp_path):
+    for (_, record), code in zip(parts, ("abc", "def"), strict=True):
+        edit(record, code=code)
+    with pytest.raises(StudyError, match=r"found: code: abc in \S+, def in[\s\S]*what to do: delete"):
+        join_features(parts, tmp_path / "pooled.npy")
+
+
 def test_parts_of_different_precision_are_refused(parts, tmp_path):
     edit(parts[1][1], precision="16-mixed", device="cuda:0")
     with pytest.raises(StudyError, match=r"found: precision: 32 in \S+, 16-mixed in[\s\S]*instead of auto"):

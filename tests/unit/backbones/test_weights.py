@@ -2,10 +2,12 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import pty
 import termios
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,15 @@ from helpers.hub_server import COMMIT, fetch, serving, start
 from terralucas.backbones.weights import obtain
 from terralucas.errors import StudyError
 
-# As torch.save begins a file.
-CONTENT = b"PK\x03\x04" + b"weights" * 100_000
+
+def as_saved(content: bytes) -> bytes:
+    """A zip archive, as torch.save writes it."""
+    with zipfile.ZipFile(buffer := io.BytesIO(), "w") as archive:
+        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), content)
+    return buffer.getvalue()
+
+
+CONTENT = as_saved(b"weights" * 100_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 NOBODY = "http://127.0.0.1:9"
 PAGE = b"<!DOCTYPE html><html><head><title>Welcome to the campus network</title></head></html>"

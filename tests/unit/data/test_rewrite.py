@@ -110,3 +110,27 @@ def test_no_message_or_page_advises_a_command_that_does_not_come_with_the_projec
     pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "config").iterdir(), *(ROOT / "workflow").rglob("*.py")]
     assert len(pages) > 200
     assert [str(page) for page in pages if absent.search(page.read_text(encoding="utf-8"))] == []
+
+
+def test_coordinates_that_are_no_place_on_earth_are_an_error_in_words(tmp_path, capsys):
+    write(tmp_path / "a.tif")
+    with rasterio.open(tmp_path / "a.tif", "r+") as file:
+        file.crs = 'LOCAL_CS["site",UNIT["metre",1]]'
+    asked = ["--crs", "EPSG:32632", "--pixel-m", "10"]
+    assert main([str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), *asked]) == 1
+    said = capsys.readouterr().err
+    assert "cannot be converted" in said
+    assert "Engineering CRS (LOCAL_CS" in said
+    assert "rio edit-info --crs" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.7, 0.98])
+def test_a_file_that_has_no_space_is_never_written_in_part(tmp_path, share, small_files):
+    """GDAL leaves out blocks without an error."""
+    write(tmp_path / "a.tif", side=600, count=3)
+    rewrite(tmp_path / "a.tif", tmp_path / "whole.tif")
+    small_files(int(share * (tmp_path / "whole.tif").stat().st_size))
+    with pytest.raises(StudyError, match=f"no space left to write {tmp_path}/b.tif"):
+        rewrite(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "whole.tif"]

@@ -65,6 +65,18 @@ def test_the_same_table_gives_the_same_bytes(table, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def test_points_for_which_there_is_no_space_are_not_written_in_part(table, tmp_path, small_files):
+    """GDAL writes the last part when it closes a file, and does not say if it cannot."""
+    table = pd.concat([table] * 500)
+    maps.write_maps(table, tmp_path / "points.parquet", tmp_path / "points.geojson")
+    size = (tmp_path / "points.geojson").stat().st_size
+    assert (tmp_path / "points.parquet").stat().st_size < size - 100
+    small_files(size - 100)
+    with pytest.raises(OSError, match=r"File too large.*new/points\.geojson"):
+        maps.write_maps(table, tmp_path / "new" / "points.parquet", tmp_path / "new" / "points.geojson")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["points.parquet"]
+
+
 def test_without_coordinates_the_files_have_no_points(tmp_path):
     nowhere = CHIPS.assign(easting_m=np.nan, northing_m=np.nan)
     table = maps.correctness_table([run("ce", 0, [0, 2], [0, 1])], nowhere, CLASSES)

@@ -12,6 +12,7 @@ from rasterio.shutil import copy
 
 from helpers.chips import SIDE
 from helpers.scenes import CLASSES, LEFT, TOP, FakePredictor, make_selected, noise, patches, write_scene
+from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.mapping import grid as grid_module
 from terralucas.mapping.plan import make_plan, read_plan
@@ -215,6 +216,28 @@ def test_a_vrt_whose_file_was_written_again_is_another_plan(tmp_path):
     first = make_plan(*of).fingerprint
     write_scene(tmp_path / "a.tif", noise(80, 80, 9))
     assert make_plan(*of).fingerprint != first
+
+
+def test_a_map_for_which_there_is_no_space_is_never_written_in_part(scene, mapped, tmp_path, small_files):
+    """GDAL leaves out pixels without an error."""
+    selected = make_selected()
+    plan = make_plan([scene], selected, 80.0, PredictOptions(), tmp_path / "plan.json")
+    missing = missing_strips(plan, tmp_path / "strips")
+    map_strips(plan, FakePredictor(selected, plan.options), missing, tmp_path / "strips", progress=False)
+    sizes = {
+        name: (mapped[0] / name).stat().st_size for name in ("classes.tif", "probabilities.tif", "uncertainty.tif")
+    }
+    for limit in sorted({*(size - 1 for size in sizes.values()), 500, 3000, max(sizes.values()) * 2 // 3}):
+        small_files(limit)
+        with pytest.raises((StudyError, OSError)) as error:
+            write_map(plan, selected, tmp_path / "strips", tmp_path / "map")
+        text = str(error.value if isinstance(error.value, StudyError) else explain(error.value))
+        assert "There is no space left to write" in text
+        for path in (tmp_path / "map").iterdir():
+            assert path.read_bytes() == (mapped[0] / path.name).read_bytes(), (limit, path.name)
+    small_files(10_000_000)
+    write_map(plan, selected, tmp_path / "strips", tmp_path / "map")
+    assert all((tmp_path / "map" / name).stat().st_size == size for name, size in sizes.items())
 
 
 def test_the_map_of_another_scene_is_not_replaced(mapped, tmp_path):

@@ -97,8 +97,13 @@ def test_unit_tags_nodata_and_masks_are_read_as_those_of_chips(tmp_path, unit):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"crs": "EPSG:4326", "transform": rasterio.Affine(1e-4, 0, 10, 0, -1e-4, 45)}, "no coordinates in metres"),
-        ({"crs": None}, "no georeference"),
+        (
+            {"crs": "EPSG:4326", "transform": rasterio.Affine(1e-4, 0, 10, 0, -1e-4, 45)},
+            r"no coordinates in metres.*degrees \(EPSG:4326\).*project the scene",
+        ),
+        ({"crs": None}, "no georeference.*rio edit-info --crs"),
+        ({"crs": "EPSG:4978"}, r"Geocentric CRS \(EPSG:4978\).*rio edit-info --crs"),
+        ({"crs": 'LOCAL_CS["site",UNIT["metre",1]]'}, r"Engineering CRS \(LOCAL_CS.*rio edit-info --crs"),
         ({"pixel": 20.0}, "another size on the ground.*20.0. x 20.0"),
         # Web Mercator stretches lengths by 1 / cos(latitude): 2 at 60° north, so that 10 m are 5 m on the ground.
         ({"crs": "EPSG:3857", "transform": rasterio.Affine(10, 0, 1e6, 0, -10, 8_399_738)}, "another size.*5.0"),

@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from terralucas.errors import StudyError
 from terralucas.study import head
-from terralucas.study.head import NAME, Running, is_running, read_head, this_process
+from terralucas.study.head import NAME, Running, is_running, may_be_running, read_head, this_process
 
 
 @pytest.fixture
@@ -62,19 +63,28 @@ def test_a_killed_process_is_taken_over_at_once_and_what_it_left_is_told(tmp_pat
     assert read_head(tmp_path).pid == os.getpid()
 
 
-@pytest.mark.parametrize("change", [{"started": 1000.0}, {"boot": "an earlier one"}])
-def test_a_number_that_another_process_has_now_means_nothing(tmp_path, process, change):
-    mark(tmp_path, replace(of_process(process), **change))
+def test_a_number_that_another_process_has_now_means_nothing(tmp_path, process):
+    mark(tmp_path, replace(of_process(process), started=1000.0))
     assert not is_running(tmp_path)
+    assert not may_be_running(tmp_path)
 
 
-@pytest.fixture
-def elsewhere(tmp_path, monkeypatch):
-    """The mark of a process on another machine, whose last sign of life is 30 s old."""
-    monkeypatch.setattr(head, "_PAUSE_S", 0.01)
-    mark(tmp_path, replace(this_process(), machine="login2", pid=5))
-    show_life(tmp_path, 30)
-    return tmp_path
+HOURS = 3600
+
+
+@pytest.fixture(params=[{"machine": "login2"}, {"boot": "of another machine of this name"}], ids=["name", "boot"])
+def elsewhere(tmp_path, monkeypatch, request):
+    """The mark of a process on another machine."""
+    clock = SimpleNamespace(now=0.0, life=lambda: None)
+
+    def sleep(seconds):
+        clock.now += seconds
+        assert clock.now < 1000, "it waits much longer than it says"
+        clock.life()
+
+    monkeypatch.setattr(head, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    mark(tmp_path, replace(this_process(), pid=os.getppid(), started=1000.0, **request.param))
+    return tmp_path, clock
 
 
 def show_life(folder, seconds_ago):
@@ -82,22 +92,42 @@ def show_life(folder, seconds_ago):
     os.utime(folder / NAME, (then, then))
 
 
-def test_a_process_of_another_machine_that_shows_life_is_refused(elsewhere, monkeypatch):
-    assert is_running(elsewhere)
-    monkeypatch.setattr(head.time, "sleep", lambda seconds: show_life(elsewhere, 0))
-    with pytest.raises(StudyError, match="process 5 on login2"):
-        Running(elsewhere).begin()
+clocks = pytest.mark.parametrize("behind_s", [0, 2 * HOURS, -2 * HOURS], ids=["same", "behind", "ahead"])
 
 
-def test_a_process_of_another_machine_that_shows_no_more_life_is_taken_over(elsewhere, monkeypatch):
-    monkeypatch.setattr(head, "DEAD_AFTER_S", 31.0)
-    assert Running(elsewhere).begin().machine == "login2"
-    assert read_head(elsewhere) == this_process()
+@clocks
+def test_a_process_of_another_machine_that_shows_life_is_refused_whatever_its_clock(elsewhere, behind_s):
+    folder, clock = elsewhere
+    show_life(folder, behind_s + 10)
+    clock.life = lambda: show_life(folder, behind_s)
+    with pytest.raises(StudyError, match=f"process {os.getppid()} on "):
+        Running(folder).begin()
+    assert is_running(folder)
+    assert may_be_running(folder)
 
 
-def test_a_process_of_another_machine_that_was_silent_for_long_is_dead_at_once(elsewhere):
-    show_life(elsewhere, 500)
-    assert not is_running(elsewhere)
+@clocks
+def test_a_process_of_another_machine_that_shows_no_more_life_is_taken_over_whatever_its_clock(elsewhere, behind_s):
+    folder, clock = elsewhere
+    show_life(folder, behind_s)
+    assert Running(folder).begin().pid == os.getppid()
+    assert head.DEAD_AFTER_S <= clock.now < head.DEAD_AFTER_S + 5
+    assert read_head(folder) == this_process()
+
+
+def test_a_process_of_another_machine_that_ends_is_waited_for_no_longer(elsewhere):
+    folder, clock = elsewhere
+    clock.life = (folder / NAME).unlink
+    Running(folder).begin()
+    assert clock.now < 5
+
+
+def test_a_process_of_another_machine_that_was_silent_for_a_day_is_dead_at_once(elsewhere):
+    folder, clock = elsewhere
+    show_life(folder, 25 * HOURS)
+    assert not may_be_running(folder)
+    assert not is_running(folder)
+    assert clock.now == 0
 
 
 def test_a_running_study_shows_signs_of_life(tmp_path, monkeypatch):

@@ -103,9 +103,14 @@ def test_what_is_no_usable_run_is_refused(study, tmp_path):
     refused("gone or has changed", features=record["features"] | {"weights": gone})
 
 
-def test_a_checkpoint_of_another_model_is_refused(study, tmp_path):
+def test_a_checkpoint_that_is_damaged_or_of_another_model_is_refused(study, tmp_path):
     folder = frozen_run(study, tmp_path, IDENTITY, "pooled")
     checkpoint = torch.load(folder / "model.ckpt", weights_only=True)
+    bias = checkpoint["state_dict"]["head.head.2.bias"].numpy().tobytes()
+    content = (folder / "model.ckpt").read_bytes()
+    (folder / "model.ckpt").write_bytes(content.replace(bias, bias[::-1]))
+    with pytest.raises(StudyError, match=r"model\.ckpt is damaged"):
+        load_run(folder)
     checkpoint["state_dict"].pop("head.head.2.bias")
     torch.save(checkpoint, folder / "model.ckpt")
     with pytest.raises(StudyError, match=r"missing head\.head\.2\.bias"):

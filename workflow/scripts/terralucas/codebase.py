@@ -12,10 +12,12 @@ from functools import cache
 from pathlib import Path
 
 from terralucas.errors import StudyError
-from terralucas.files import write_json
+from terralucas.files import atomic_path
 
 PACKAGE = Path(__file__).resolve().parent
 SCRIPTS = PACKAGE.parent
+# Where fingerprints are kept, in the folder in which studies are started.
+KEPT = Path(".snakemake/code_fingerprints.json")
 # Helpers of the scripts that change no result: log files, exit codes, offline mode, records of what was read.
 _WITHOUT_EFFECT = {
     SCRIPTS / "_job.py",
@@ -73,32 +75,52 @@ def fingerprint(paths: Iterable[Path]) -> str:
 class Fingerprints:
     """Fingerprints of the scripts' code, kept in a file, so that each start and each job need not compute them again.
 
-    What was kept counts only if every file of all scripts has the same bytes, and Python the same version.
+    What was kept counts only if every file of all scripts has the same bytes, and Python the same version. All
+    fingerprints of one object are of the state in which the files were when it was made.
 
     Args:
         file: where they are kept. Nothing is kept if it cannot be written.
+
+    Attributes:
+        state: hex SHA-256 of the bytes of all files of the scripts, and of the version of Python.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._state = _hash_all_files()
+        # An earlier object may have been of another state.
+        for function in (_hash_content, _parse, _find_imported_files, _find_data_files):
+            getattr(function, "cache_clear", lambda: None)()
+        self.state = _hash_all_files()
         self._values = self._read()
 
     def of(self, *scripts: Path) -> str:
-        """Return the fingerprint of the code that all these scripts have in common; for one script, of its code."""
+        """Return the fingerprint of the code that all these scripts have in common; for one script, of its code.
+
+        Raises:
+            StudyError: the files are no longer those of `state`, and the fingerprint was not computed before.
+        """
         key = " ".join(script.stem for script in scripts)
         if key not in self._values:
             shared = set.intersection(*(set(code_of(script)) for script in scripts))
-            self._values[key] = fingerprint(shared)
-            with contextlib.suppress(OSError, StudyError):
-                self._file.parent.mkdir(parents=True, exist_ok=True)
-                write_json(self._file, {"state": self._state, "fingerprints": self._values})
+            value = fingerprint(shared)
+            if _hash_all_files() != self.state:
+                raise StudyError(
+                    "The code of the project was changed at the moment in which it was looked at.",
+                    found=f"other files in {SCRIPTS} than a moment ago",
+                    expected="files that stay as they are while a study starts",
+                    remedy="start the study again",
+                )
+            self._values[key] = value
+            kept = json.dumps({"state": self.state, "fingerprints": self._values}, indent=2)
+            # No result: the check before each result may ask for a fingerprint.
+            with contextlib.suppress(OSError), atomic_path(self._file, is_result=False) as path:
+                path.write_text(kept, encoding="utf-8")
         return self._values[key]
 
     def _read(self) -> dict[str, str]:
         try:
             kept = json.loads(self._file.read_text(encoding="utf-8"))
-            return dict(kept["fingerprints"]) if kept["state"] == self._state else {}
+            return dict(kept["fingerprints"]) if kept["state"] == self.state else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,11 @@ from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 
 logger = logging.getLogger(__name__)
+
+# A full disk, a reached quota, and a file that is larger than the file system or the shell allows.
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# A disk that is broken, and a network drive that went away.
+_BAD_DISK = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN)
 
 
 @contextmanager
@@ -42,22 +48,41 @@ def locked(folder: Path, work: str) -> Iterator[None]:
         yield
 
 
+def no_space(place: Path | str, found: str) -> StudyError:
+    """Return the error for a file that could not be written as a whole.
+
+    Args:
+        place: the file.
+        found: what the system or a library says.
+    """
+    return StudyError(
+        f"There is no space left to write {place}.",
+        found=found,
+        expected="space for the whole file: on the disk, in the quota, and in the limit of a file's size (ulimit -f)",
+        remedy="free space or raise the limit, and start the study again; finished results are kept",
+    )
+
+
 def explain(error: OSError) -> StudyError | None:
-    """Return an error for the user if the disk is full, a quota is reached or access is denied; otherwise None."""
-    place = error.filename or "a file of the study"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    """Return an error for the user if a file could not be written as a whole, access is denied or the disk does not
+    answer; otherwise None.
+    """
+    place = os.fsdecode(error.filename) if error.filename else "a file of the study"
+    if error.errno in NO_SPACE:
+        return no_space(place, os.strerror(error.errno))
+    # NumPy does not pass on what the system said.
+    if error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", text := "".join(map(str, error.args))):
+        return no_space(place, f"numbers: {text}")
+    if error.errno in _BAD_DISK:
         return StudyError(
-            f"There is no space left to write {place}.",
+            f"The disk of {place} does not answer as it should.",
             found=os.strerror(error.errno),
-            remedy="free space or raise the quota, and start the study again; finished results are kept",
+            expected="a disk or network drive that reads and writes without errors",
+            remedy="start the study again; finished results are kept. If it happens again, tell who runs the disk",
         )
-    if (
-        error.errno == errno.EACCES
-        and error.filename is not None
-        and not _is_readable(Path(os.fsdecode(error.filename)))
-    ):
+    if error.errno == errno.EACCES and error.filename is not None and not _is_readable(Path(place)):
         return StudyError(
-            f"{os.fsdecode(place)} cannot be read.",
+            f"{place} cannot be read.",
             found=os.strerror(error.errno),
             expected="a file or folder that your user may read, in folders that your user may enter",
             remedy="give your user the right to read it (chmod -R u+rX), and start the study again",

@@ -48,7 +48,8 @@ def atomic_path(path: Path, is_result: bool = True) -> Iterator[Path]:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        # NumPy's errors of a full disk have neither a number nor a name, and take only a name of their own.
+        if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
 

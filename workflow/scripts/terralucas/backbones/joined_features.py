@@ -88,12 +88,12 @@ def _require_the_same(records: Sequence[dict[str, Any]], arrays: Sequence[Path])
     for record, array in zip(records, arrays, strict=True):
         if differing := [key for key in record.keys() | records[0].keys() if record.get(key) != records[0].get(key)]:
             key = sorted(differing)[0]
+            same = "set features.device and features.precision to the same for all nodes, instead of auto, "
             raise StudyError(
                 "Parts of the features were computed in different ways.",
                 found=f"{key}: {records[0].get(key)} in {arrays[0]}, {record.get(key)} in {array}",
                 expected=f"the same {key} in all parts",
-                remedy="set features.device and features.precision to the same for all nodes, instead of auto, delete "
-                f"{arrays[0].parent.parent}, and start the study again",
+                remedy=f"{'' if key == 'code' else same}delete {arrays[0].parent.parent}, and start the study again",
             )
     return records[0]
 

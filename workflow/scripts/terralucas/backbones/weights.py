@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from terralucas.backbones.checkpoint_files import refuse_other_file
+from terralucas.backbones.checkpoint_files import refuse_damaged, refuse_other_file
 from terralucas.backbones.hub import HubFile, download, is_sha256, repo_folder, request_state
 from terralucas.disk import locked
 from terralucas.errors import StudyError
@@ -21,6 +21,12 @@ _CHECKSUM_REMEDIES = {
     "file": "set path to the expected file, or correct sha256, in backbones.<name>.weights",
     "huggingface": "delete this download and start again; if the checksum stays the same, correct "
     "backbones.<name>.weights",
+}
+
+_DAMAGE_REMEDIES = {
+    "file": "copy or download the file again, and compare its checksum (sha256sum) with that of its source; this "
+    "one is not changed",
+    "huggingface": "delete this download and start again",
 }
 
 
@@ -35,7 +41,8 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
         Record of the weights, with `source`, `path`, `sha256` and other keys; `path` is None for random weights.
 
     Raises:
-        StudyError: the file is missing, can't be fetched, is no checkpoint or has another checksum than expected.
+        StudyError: the file is missing, can't be fetched, is no checkpoint, is damaged, or has another checksum than
+            expected.
     """
     if weights["source"] == "random":
         return {"source": "random", "seed": weights["seed"], "path": None, "sha256": None}
@@ -55,6 +62,8 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
             expected=f"sha256 {expected}",
             remedy=_CHECKSUM_REMEDIES[weights["source"]],
         )
+    if expected is None:
+        refuse_damaged(path, _DAMAGE_REMEDIES[weights["source"]])
     origin.pop("hub_sha256", None)
     return {
         "source": weights["source"],

@@ -23,6 +23,7 @@ from typing import IO, Self
 
 from tqdm import tqdm
 
+from terralucas.disk import NO_SPACE
 from terralucas.errors import StudyError
 from terralucas.web_pages import describe_web_page
 
@@ -346,7 +347,7 @@ def _convert_errors(archive: Path) -> Iterator[None]:
             remedy="unpack it yourself and use `type: directory`",
         ) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_SPACE:
             raise _space_error(archive, str(error)) from error
         if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ):
             raise _name_error(archive, f"{error.strerror}: {_shorten(str(error.filename))}") from error

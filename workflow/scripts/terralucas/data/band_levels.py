@@ -83,9 +83,11 @@ def find_impossible_level(values: np.ndarray, bands: Sequence[str], unit: str) -
     pixels = sample_pixels(values).reshape(len(values), -1)
     if not np.isfinite(pixels).any(axis=1).all():
         pixels = values.reshape(len(values), -1)
-    present = [band[np.isfinite(band)] for band in pixels]
+    is_whole = bool(np.isfinite(pixels).all())
+    present = list(pixels) if is_whole else [band[np.isfinite(band)] for band in pixels]
     scale, name = (DN_PER_REFLECTANCE, "DN") if unit == "dn" else (1, "reflectance")
-    level = dict(zip(bands, [float(find_quantiles(band, [0.5])[0]) for band in present], strict=True))
+    medians = find_quantiles(pixels, [0.5])[0] if is_whole else [find_quantiles(band, [0.5])[0] for band in present]
+    level = dict(zip(bands, map(float, medians), strict=True))
     lowest = min(level, key=lambda band: level[band])
     if level[lowest] < _LOWEST_MEDIAN:
         return f"has a median of {level[lowest] * scale:.4g} {name} in band {lowest}; expected no negative reflectance"

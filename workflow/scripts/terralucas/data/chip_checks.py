@@ -193,7 +193,8 @@ def _check_impossible(chip: Chip) -> None:
         raise ChipError(
             "impossible_values",
             f"has the value {chip.impossible_value:.9g}, which no ground has, in {chip.impossible_pixels} of its "
-            f"pixels; it seems to mean missing data: set dataset.nodata: {chip.impossible_value:.9g}",
+            "pixels; it seems to mean missing data",
+            f": set dataset.nodata: {chip.impossible_value:.9g}",
         )
 
 

@@ -150,7 +150,7 @@ class ChipContent:
 
 @dataclass(frozen=True)
 class Chip:
-    """A decoded chip.
+    """A decoded chip; `make_chip` builds it.
 
     Attributes:
         values: (bands, height, width) float32 surface reflectance, nominally 0..1; NaN for missing pixels.
@@ -177,12 +177,12 @@ class Chip:
     fill_value: float | None
     fill_fraction: float
     centre: Centre | None
-    impossible_value: float | None = None
-    impossible_pixels: int = 0
-    patch_value: float | None = None
-    patch_fraction: float = 0.0
-    patch_may_be_cloud: bool = False
-    simulated: bool = False
+    impossible_value: float | None
+    impossible_pixels: int
+    patch_value: float | None
+    patch_fraction: float
+    patch_may_be_cloud: bool
+    simulated: bool
 
 
 def read_content(path: Path) -> ChipContent:
@@ -354,21 +354,48 @@ def decode_chip(
         missing |= _decode_mask(content.mask, (count, *raw.shape[1:]))[[band - 1 for band in bands]]
     scaling = tuple(zip(scales, offsets, strict=True))
     values = to_reflectance(raw, missing, nodata_values, scaling, spec)
-    alike = find_alike(raw, values)
-    patches = _find_patches(raw, values) & ~alike
-    patch_value, patch_fraction = measure_fill(raw[0], patches)
+    return make_chip(raw, values, descriptions, scaling, centre, simulated)
+
+
+def make_chip(
+    raw: np.ndarray,
+    values: np.ndarray,
+    descriptions: tuple[str | None, ...],
+    scaling: tuple[tuple[float, float], ...],
+    centre: Centre | None = None,
+    simulated: bool = False,
+) -> Chip:
+    """Return a chip with what its stored values show of missing data, which the checks of chips need.
+
+    Args:
+        raw: (bands, height, width) values as stored.
+        values: their reflectance, NaN where they are missing.
+        descriptions: see `Chip`, as the arguments after it.
+        scaling: see `Chip`.
+        centre: see `Chip`.
+        simulated: see `Chip`.
+    """
+    equal = _find_equal(raw, values)
+    fill = _find_fill(equal, raw, values)
+    patches = equal & ~fill if len(raw) >= _BANDS_OF_PATCHES else np.zeros_like(fill)
+    fill_value, fill_fraction = _measure_commonest(raw[0], fill)
+    patch_value, patch_fraction = _measure_commonest(raw[0], patches)
+    impossible_value, impossible_pixels = _find_impossible(raw, values)
     return Chip(
-        values,
-        str(raw.dtype),
-        descriptions,
-        scaling,
-        *measure_fill(raw[0], alike),
-        centre,
-        *_find_impossible(raw, values),
-        patch_value,
-        patch_fraction,
-        patch_value is not None and _may_be_cloud(values[:, patches & (raw[0] == patch_value)], values),
-        simulated,
+        values=values,
+        dtype=str(raw.dtype),
+        descriptions=descriptions,
+        scaling=scaling,
+        fill_value=fill_value,
+        fill_fraction=fill_fraction,
+        centre=centre,
+        impossible_value=impossible_value,
+        impossible_pixels=impossible_pixels,
+        patch_value=patch_value,
+        patch_fraction=patch_fraction,
+        patch_may_be_cloud=patch_value is not None
+        and _may_be_cloud(values[:, patches & (raw[0] == patch_value)], values),
+        simulated=simulated,
     )
 
 
@@ -414,25 +441,14 @@ def to_reflectance(
     return values
 
 
-def find_alike(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return where dark pixels have one stored value in every band, (height, width) booleans.
+def _find_fill(equal: np.ndarray, raw: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return where pixels with one stored value in every band are dark, (height, width) booleans.
 
     Water can be 0 in some bands, and clouds can be saturated in every band, but no ground is 0 in every band.
-
-    Args:
-        raw: (bands, height, width) values as stored.
-        values: their reflectance, NaN where they are missing.
     """
-    alike = _find_equal(raw, values)
-    alike[alike] = np.all((raw[:, alike] == 0) | (values[:, alike] <= 0), axis=0)
-    return alike
-
-
-def _find_patches(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return where pixels have one stored value in every band, (height, width) booleans; nowhere with few bands."""
-    if len(raw) < _BANDS_OF_PATCHES:
-        return np.zeros(raw.shape[1:], dtype=bool)
-    return _find_equal(raw, values)
+    fill = equal.copy()
+    fill[equal] = np.all((raw[:, equal] == 0) | (values[:, equal] <= 0), axis=0)
+    return fill
 
 
 def _find_equal(raw: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -465,17 +481,17 @@ def _find_impossible(raw: np.ndarray, values: np.ndarray) -> tuple[float | None,
     return float(found[counts.argmax()]), int(is_impossible.any(axis=0).sum())
 
 
-def measure_fill(raw: np.ndarray, alike: np.ndarray) -> tuple[float | None, float]:
-    """Return the commonest stored value of alike pixels, and the share of all pixels that have it.
+def _measure_commonest(raw: np.ndarray, chosen: np.ndarray) -> tuple[float | None, float]:
+    """Return the commonest stored value of the chosen pixels of a band, and the share of all pixels that have it.
 
     Args:
-        raw: (height, width) stored values of one band.
-        alike: booleans of `find_alike`.
+        raw: (height, width) stored values.
+        chosen: booleans of the same shape.
     """
-    values, counts = np.unique(raw[alike], return_counts=True)
+    values, counts = np.unique(raw[chosen], return_counts=True)
     if not len(values):
         return None, 0.0
-    return float(values[counts.argmax()]), float(counts.max() / alike.size)
+    return float(values[counts.argmax()]), float(counts.max() / chosen.size)
 
 
 def _unreadable(error: Exception) -> ChipError:

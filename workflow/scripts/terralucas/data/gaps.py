@@ -61,17 +61,18 @@ def find_almost_constant(values: np.ndarray) -> int | None:
     Args:
         values: (bands, height, width) reflectance, NaN for missing pixels; each band has a value.
     """
-    for number, band in enumerate(values):
+    sample = sample_pixels(values).reshape(len(values), -1)
+    if np.isfinite(sample).all():
         # Most bands vary in the pixels of a sample already.
-        for pixels in (sample_pixels(band), band):
-            present = pixels[np.isfinite(pixels)]
-            common = np.partition(present, len(present) // 2)[len(present) // 2] if len(present) else np.nan
-            is_constant = common > _CUT_OFF and np.mean(present == common) >= _ALMOST_ALL
-            if not is_constant and len(present):
-                break
-        if is_constant:
-            return number
-    return None
+        numbers = [number for number, band in enumerate(sample) if _is_almost_constant(band)]
+    else:
+        numbers = list(range(len(values)))
+    return next((n for n in numbers if _is_almost_constant(values[n][np.isfinite(values[n])])), None)
+
+
+def _is_almost_constant(numbers: np.ndarray) -> bool:
+    common = np.partition(numbers, len(numbers) // 2)[len(numbers) // 2]
+    return bool(common > _CUT_OFF and np.count_nonzero(numbers == common) >= _ALMOST_ALL * len(numbers))
 
 
 def measure_padding(values: np.ndarray) -> tuple[str, float]:
@@ -85,20 +86,31 @@ def measure_padding(values: np.ndarray) -> tuple[str, float]:
     sample = sample_pixels(values)
     spectra = hash_spectra(sample)
     present = np.isfinite(sample).all(axis=0)
-    found, first, counts = np.unique(spectra[present], return_index=True, return_counts=True)
-    if len(found):
-        most = int(counts.argmax())
-        spectrum = sample[:, present][:, first[most]]
+    found, count = _commonest(spectra[present])
+    if count > _MANY * spectra.size:
+        spectrum = sample[:, present & (spectra == found)][:, 0]
         brightest = spectrum.max()
         is_cloud = spectrum.min() >= _CLOUD and brightest >= min(1.0, float(np.nanmax(values)))
-        if counts[most] > _MANY * spectra.size and brightest > _WATER and not is_cloud:
-            return "one value in each band", float(counts[most] / spectra.size)
+        if brightest > _WATER and not is_cloud:
+            return "one value in each band", count / spectra.size
     turned = [np.rot90(values, turns, axes=(1, 2))[:, :_EDGE_PX] for turns in range(4)]
     if not any((edge[:, 1:] == edge[:, :-1]).all() for edge in turned):
         return "", 0.0
     spectra, present = hash_spectra(values), np.isfinite(values).all(axis=0)
     share, name = max((_edge_run(spectra, present), "rows"), (_edge_run(spectra.T, present.T), "columns"))
     return f"equal {name} at an edge", share
+
+
+def _commonest(numbers: np.ndarray) -> tuple[np.uint64, int]:
+    """Return the most frequent of some numbers, and how often it is there; 0 times without numbers.
+
+    This takes a third of the time of `numpy.unique`.
+    """
+    ordered = np.sort(numbers)
+    ends = np.flatnonzero(np.concatenate([ordered[1:] != ordered[:-1], [True]])) + 1 if len(ordered) else np.array([0])
+    counts = np.diff(ends, prepend=0)
+    most = int(counts.argmax())
+    return np.uint64(ordered[ends[most] - 1] if len(ordered) else 0), int(counts[most])
 
 
 def _edge_run(lines: np.ndarray, present: np.ndarray) -> float:

@@ -25,6 +25,8 @@ _SCALE, _TIE_POINT, _MATRIX, _RPC, _SYSTEM = 33550, 33922, 34264, 50844, (34735,
 _SIZES = {2: 1, 3: 2, 12: 8}
 # The key that says whether the place of a pixel is its centre (2) or its corner (1).
 _RASTER_TYPE, _IS_POINT = 1025, 2
+# Of a name of a system in messages; some are a text of many lines.
+_NAME_LENGTH = 40
 # Systems that GDAL found before, by the tags that say them. A dataset has few.
 _known: dict[bytes, CRS] = {}
 _MOST_KNOWN = 100
@@ -134,6 +136,20 @@ def make_centre(crs: CRS, transform: Affine, shape: tuple[int, int]) -> Centre |
         return None
     x, y = transform @ (shape[1] / 2, shape[0] / 2)
     return Centre(crs, x, y, (transform.a, transform.d), (transform.b, transform.e), shape)
+
+
+def describe_system(crs: CRS) -> str:
+    """Return in words what kind of coordinates a coordinate reference system has, and its name."""
+    name = crs.to_string()
+    name = name if len(name) < _NAME_LENGTH else f"{name[:_NAME_LENGTH]}…"
+    if crs.is_geographic:
+        return f"coordinates in degrees ({name})"
+    if crs.is_projected:
+        return f"projected coordinates ({name})"
+    # Imported late, because only messages need it.
+    import pyproj
+
+    return f"coordinates of the kind {pyproj.CRS.from_wkt(crs.to_wkt()).type_name} ({name})"
 
 
 def world_files(path: Path) -> list[Path]:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import rasterio
 from rasterio import Env
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from terralucas.data.chip_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX
 from terralucas.data.georeference import world_files
+from terralucas.disk import no_space
 
 
 def with_sidecars(path: Path) -> list[Path]:
@@ -35,6 +39,30 @@ def files_of_raster(path: Path) -> list[Path]:
         found |= dict.fromkeys(each for file in named if file not in queue for each in with_sidecars(file))
     # Overviews are not read.
     return [file for file in found if file.suffix.lower() != ".ovr"]
+
+
+@contextmanager
+def gdal_writes(path: Path) -> Iterator[None]:
+    """Turn the errors of GDAL while it writes into an error for the user.
+
+    GDAL does not pass on what the system said, and does not report everything: compare what was written.
+
+    Args:
+        path: the file that is written.
+
+    Raises:
+        StudyError: the file could not be written.
+    """
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise no_space(path, str(error.__cause__ or error)) from None
+
+
+def require_whole(path: Path, is_whole: bool) -> None:
+    """Raise a StudyError if a file that GDAL wrote does not hold what was written."""
+    if not is_whole:
+        raise no_space(path, "a file that lacks a part of its pixels")
 
 
 def _files_named(path: Path) -> list[Path]:

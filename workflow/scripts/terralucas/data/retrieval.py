@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import glob
 import hashlib
 import json
@@ -23,7 +22,7 @@ from tqdm import tqdm
 from terralucas.data.archives import ARCHIVE_KINDS, LocalError, require_archive, unpack
 from terralucas.data.download_versions import AnotherVersionError, version_file, watch_version
 from terralucas.data.folders import list_files, walk
-from terralucas.disk import locked
+from terralucas.disk import NO_SPACE, locked
 from terralucas.errors import StudyError, printable
 from terralucas.files import real_path, sha256_of_file
 from terralucas.web_pages import describe_web_page, visible_text
@@ -256,7 +255,7 @@ def _ensure_downloaded(source: Source, archive: Path) -> bool:
             log.warning("The download of %s cannot resume at byte %d and is started again", _label(source), kept_bytes)
             part.unlink()
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in NO_SPACE:
                 raise
             raise LocalError(
                 f"There is not enough disk space to download {_label(source)}.",

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 from rasterio import Env
 from rasterio.crs import CRS
@@ -25,6 +27,9 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import calculate_default_transform
 
+from terralucas.data.georeference import describe_system
+from terralucas.data.raster_files import gdal_writes, require_whole
+from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 
@@ -74,14 +79,27 @@ def rewrite(
             if crs or pixel_m or like:
                 view = stack.enter_context(_on_another_grid(image, crs, pixel_m, like))
             temporary = stack.enter_context(atomic_path(target))
-            _write(image, view, numbers, temporary, keep_scale)
-    except RasterioError as error:
+            with gdal_writes(target):
+                sums = _write(image, view, numbers, temporary, keep_scale)
+                require_whole(target, sums == _sums_of_blocks(temporary))
+    except CRSError as error:
         raise StudyError(
-            f"The file {source} cannot be written again.",
-            found=str(error.__cause__ or error),
-            expected="a raster file that GDAL can read",
-            remedy="fetch the file again",
+            f"The coordinates of {source} cannot be converted.",
+            found=f"{error}; the file has {describe_system(image.crs)}",
+            expected="a coordinate reference system on Earth, and one that coordinates can be converted to",
+            remedy="correct --crs; or write the right system into a copy of the file (rio edit-info --crs EPSG:…)",
         ) from None
+    except RasterioError as error:
+        raise _unreadable(source, error) from None
+
+
+def _unreadable(source: Path | str, error: RasterioError) -> StudyError:
+    return StudyError(
+        f"The file {source} cannot be written again.",
+        found=str(error.__cause__ or error),
+        expected="a raster file that GDAL can read",
+        remedy="fetch the file again",
+    )
 
 
 @contextmanager
@@ -110,7 +128,10 @@ def _on_another_grid(
         yield view
 
 
-def _write(image: DatasetReader, view: DatasetReader, numbers: list[int], target: Path, keep_scale: bool) -> None:
+def _write(image: DatasetReader, view: DatasetReader, numbers: list[int], target: Path, keep_scale: bool) -> list[int]:
+    """Write a file, and return the checksum of each of its blocks: on a full disk, GDAL leaves out blocks without an
+    error.
+    """
     flags = image.mask_flag_enums[0]
     has_mask = view.nodata is None and (view is not image or MaskFlags.per_dataset in flags)
     profile: dict[str, Any] = {
@@ -124,13 +145,19 @@ def _write(image: DatasetReader, view: DatasetReader, numbers: list[int], target
     }
     if max(view.shape) > _TILE_PX:
         profile |= {"tiled": True, "blockxsize": _TILE_PX, "blockysize": _TILE_PX}
+    sums = []
     with rasterio.open(target, "w", **profile) as written:
         for _, window in written.block_windows(1):
-            written.write(view.read(numbers, window=window), window=window)
-            if has_mask:
+            try:
+                values = view.read(numbers, window=window).astype(written.dtypes[0])
                 # The alpha band that a grid adds has the mask of the image too, and comes last.
                 shown = view.dataset_mask(window=window) if view is image else view.read(view.count, window=window)
+            except RasterioError as error:
+                raise _unreadable(image.name, error) from None
+            written.write(values, window=window)
+            if has_mask:
                 written.write_mask(shown > 0, window=window)
+            sums.append(_checksum(values, shown > 0 if has_mask else None))
         written.update_tags(**image.tags())
         for place, number in enumerate(numbers, 1):
             written.update_tags(place, **image.tags(number))
@@ -140,6 +167,21 @@ def _write(image: DatasetReader, view: DatasetReader, numbers: list[int], target
         if keep_scale:
             written.scales = [image.scales[place] for place in chosen]
             written.offsets = [image.offsets[place] for place in chosen]
+    return sums
+
+
+def _sums_of_blocks(path: Path) -> list[int]:
+    with rasterio.open(path) as source:
+        has_mask = MaskFlags.per_dataset in source.mask_flag_enums[0]
+        return [
+            _checksum(source.read(window=window), source.dataset_mask(window=window) > 0 if has_mask else None)
+            for _, window in source.block_windows(1)
+        ]
+
+
+def _checksum(values: np.ndarray, mask: np.ndarray | None) -> int:
+    sum_of_values = zlib.crc32(values.tobytes())
+    return sum_of_values if mask is None else zlib.crc32(mask.tobytes(), sum_of_values)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -156,8 +198,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise StudyError(f"There are no GeoTIFFs in {source}.", remedy="correct the path")
         for path, target in pairs:
             rewrite(path, target, options.bands, options.crs, options.pixel_m, options.like, not options.without_scale)
-    except StudyError as error:
-        print(error, file=sys.stderr)
+    except (StudyError, OSError) as error:
+        print((explain(error) if isinstance(error, OSError) else None) or error, file=sys.stderr)
         return 1
     print(f"{len(pairs)} file(s) written to {options.target}")
     return 0

@@ -32,6 +32,6 @@ def find_quantiles(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
     places = np.asarray(shares, dtype=np.float64) * last
     below = places.astype(int)
     above = np.minimum(below + 1, last)
-    ordered = np.partition(values, np.unique([below, above]), axis=-1)
+    ordered = np.partition(values, sorted({*below.tolist(), *above.tolist()}), axis=-1)
     low, high = (np.moveaxis(ordered[..., place].astype(np.float64), -1, 0) for place in (below, above))
     return low + (high - low) * (places - below).reshape(-1, *[1] * (values.ndim - 1))

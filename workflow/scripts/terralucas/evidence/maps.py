@@ -12,6 +12,7 @@ import pandas as pd
 
 from terralucas.files import atomic_path
 from terralucas.geography import EPSG
+from terralucas.geojson import write_geojson
 from terralucas.statistics.run_predictions import RunPredictions
 from terralucas.tables.vocabulary import RECIPE
 
@@ -75,12 +76,4 @@ def write_maps(table: gpd.GeoDataFrame, geoparquet: Path, geojson: Path) -> None
     """Write the points as GeoParquet in EPSG:3035 and as GeoJSON in WGS 84 (RFC 7946)."""
     with atomic_path(geoparquet) as temporary:
         table.to_parquet(temporary, index=False)
-    with atomic_path(geojson) as temporary:
-        table.to_crs(WGS84).to_file(
-            temporary,
-            driver="GeoJSON",
-            layer=geojson.stem,
-            engine="pyogrio",
-            RFC7946="YES",
-            COORDINATE_PRECISION=_DECIMALS,
-        )
+    write_geojson(table.to_crs(WGS84), geojson, _DECIMALS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,14 @@ from rasterio.windows import Window
 
 from terralucas.data.chip_files import METADATA_SUFFIX
 from terralucas.data.dataset import ClassSpec
+from terralucas.data.raster_files import gdal_writes, require_whole
 from terralucas.files import atomic_path, write_text
 from terralucas.mapping.colours import Colour, as_hex
 from terralucas.mapping.plan import Plan
 from terralucas.mapping.strip_files import NO_CLASS, PROBABILITY_STEPS, Strip
 
 CLASSES, PROBABILITIES, UNCERTAINTY, STYLE = "classes.tif", "probabilities.tif", "uncertainty.tif", "classes.qml"
+_PUBLISHED = (CLASSES, PROBABILITIES, UNCERTAINTY)
 # The scene in the cells of the map, for the page alone.
 PICTURE = "picture.tif"
 # Side of the tiles of a cloud-optimised GeoTIFF in pixels.
@@ -115,45 +117,85 @@ class StripRasters:
 
     def write(self, rows: range, strip: Strip) -> None:
         """Write the cells of a strip."""
-        unlike = np.where(np.isnan(strip.dissimilarity), np.nan, strip.dissimilarity > self.described.threshold)
-        values = {
-            CLASSES: strip.label[None],
-            PROBABILITIES: strip.probabilities,
-            UNCERTAINTY: np.stack([strip.entropy, strip.dissimilarity, unlike, strip.set_size]).astype(np.float32),
-            PICTURE: strip.picture,
-        }
-        window = Window(0, rows.start, self.plan.grid.columns, len(rows))
-        for name, array in values.items():
+        window = _window_of(rows, strip)
+        for name, array in _bands_of(strip, self.described).items():
             self._targets[name].write(array, window=window)
 
 
-def publish(folder: Path, described: Described, target: Path) -> None:
+def _bands_of(strip: Strip, described: Described) -> dict[str, np.ndarray]:
+    """Return the bands (bands, rows, columns) of each raster in a strip."""
+    unlike = np.where(np.isnan(strip.dissimilarity), np.nan, strip.dissimilarity > described.threshold)
+    return {
+        CLASSES: strip.label[None],
+        PROBABILITIES: strip.probabilities,
+        UNCERTAINTY: np.stack([strip.entropy, strip.dissimilarity, unlike, strip.set_size]).astype(np.float32),
+        PICTURE: strip.picture,
+    }
+
+
+def _window_of(rows: range, strip: Strip) -> Window:
+    return Window(0, rows.start, strip.label.shape[1], len(rows))
+
+
+def publish(folder: Path, described: Described, target: Path, strips: Iterable[tuple[range, Strip]]) -> None:
     """Make the cloud-optimised GeoTIFFs and the style of a map from the files of `StripRasters`.
 
     Args:
         folder: folder of these files.
         described: what the rasters say of themselves.
         target: folder of the map.
+        strips: rows and content of each strip again, with which the files are compared before they get their names: on
+            a full disk, GDAL leaves out pixels without an error.
+
+    Raises:
+        StudyError: there is no space for the files.
     """
     names = [f"{spec.code}: {spec.name}" for spec in described.classes]
     with TemporaryDirectory(dir=folder) as built, Env(GDAL_CACHEMAX=_CACHE_BYTES):
         for name, resampling in ((CLASSES, "mode"), (PROBABILITIES, "average"), (UNCERTAINTY, "nearest")):
             # The compression is without loss; the predictor of floats halves their size.
             predictor = "YES" if name == UNCERTAINTY else "NO"
-            copy(
-                folder / name,
-                Path(built, name),
-                driver="COG",
-                compress="DEFLATE",
-                predictor=predictor,
-                blocksize=_TILE_PX,
-                overview_resampling=resampling,
-                bigtiff="IF_SAFER",
-            )
+            with gdal_writes(target / name):
+                copy(
+                    folder / name,
+                    Path(built, name),
+                    driver="COG",
+                    compress="DEFLATE",
+                    predictor=predictor,
+                    blocksize=_TILE_PX,
+                    overview_resampling=resampling,
+                    bigtiff="IF_SAFER",
+                )
+        files = {name: Path(built, name) for name in _PUBLISHED} | {PICTURE: folder / PICTURE}
+        _require_whole(files, described, target, strips)
+        for name in _PUBLISHED:
             with atomic_path(target / name) as temporary:
                 Path(built, name).replace(temporary)
     write_text(target / f"{CLASSES}{METADATA_SUFFIX}", _category_names(names))
     write_text(target / STYLE, _style(names, described.colours))
+
+
+def _require_whole(
+    files: Mapping[str, Path], described: Described, target: Path, strips: Iterable[tuple[range, Strip]]
+) -> None:
+    """Raise a StudyError if files do not hold the cells of all strips, or if their overviews cannot be read."""
+    with ExitStack() as stack:
+        sources = {}
+        for name, path in files.items():
+            with gdal_writes(target / name):
+                sources[name] = stack.enter_context(rasterio.open(path))
+        for rows, strip in strips:
+            expected = _bands_of(strip, described)
+            for name, source in sources.items():
+                with gdal_writes(target / name):
+                    found = source.read(window=_window_of(rows, strip))
+                require_whole(target / name, np.array_equal(found, expected[name], equal_nan=name == UNCERTAINTY))
+        for name, source in sources.items():
+            with gdal_writes(target / name):
+                for level in range(len(source.overviews(1))):
+                    with rasterio.open(files[name], overview_level=level) as overview:
+                        for _, window in overview.block_windows(1):
+                            overview.read(window=window)
 
 
 def read_small(folder: Path, name: str, longest_side: int) -> np.ndarray:

@@ -19,9 +19,9 @@ from rasterio.windows import Window
 from terralucas.commands import REWRITE
 from terralucas.contents import states_of
 from terralucas.data.band_names import find_positions
-from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, find_alike, read_masks, to_reflectance
+from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.georeference import Centre
+from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
 from terralucas.data.raster_files import files_of_raster
 from terralucas.errors import StudyError
@@ -77,16 +77,12 @@ class Pixels:
 
     Attributes:
         values: (bands, height, width) float32 reflectance, NaN for missing pixels.
-        stored: (height, width) values of the first band as stored.
-        alike: (height, width) booleans of `terralucas.data.chip_files.find_alike`.
-        dtype: type of the stored values.
+        stored: (bands, height, width) values as stored.
         scaling: scale and offset tag of each band.
     """
 
     values: np.ndarray
     stored: np.ndarray
-    alike: np.ndarray
-    dtype: str
     scaling: tuple[tuple[float, float], ...]
 
 
@@ -169,7 +165,7 @@ class SceneReader:
         nodata_values = [source.nodatavals[band - 1] for source, band in bands]
         scaling = tuple((source.scales[band - 1], source.offsets[band - 1]) for source, band in bands)
         values = to_reflectance(raw, missing, nodata_values, scaling, self.spec)
-        return Pixels(values, raw[0], find_alike(raw, values), str(raw.dtype), scaling)
+        return Pixels(values, raw, scaling)
 
 
 def _open(path: Path, stack: ExitStack) -> DatasetReader:
@@ -225,9 +221,8 @@ def _require_same_grid(path: Path, source: DatasetReader, first_path: Path, firs
 
 def _describe_grid(source: DatasetReader) -> str:
     left, top = source.transform.c, source.transform.f
-    crs = source.crs.to_string() if source.crs else "no coordinate reference system"
-    name = crs if len(crs) < 40 else f"{crs[:40]}…"
-    return f"{source.height} x {source.width} px of {source.transform.a:g} at {left:g}, {top:g} in {name}"
+    crs = describe_system(source.crs) if source.crs else "no coordinate reference system"
+    return f"{source.height} x {source.width} px of {source.transform.a:g} at {left:g}, {top:g} with {crs}"
 
 
 def _find_in_files(
@@ -270,12 +265,15 @@ def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
         "(327xx in the south)"
     )
     if crs is None or affine.is_identity or not crs.is_projected:
-        name = "no georeference" if crs is None or affine.is_identity else f"coordinates in degrees ({crs.to_string()})"
+        has_place = crs is not None and not affine.is_identity
+        tag = "write its right place into a copy of the file (rio edit-info --crs EPSG:… --transform …)"
         raise StudyError(
             f"The scene {path} has no coordinates in metres.",
-            found=name,
+            found=describe_system(crs) if has_place else "no georeference",
             expected="a projected coordinate reference system and a transform",
-            remedy=f"project the scene: {warp}",
+            remedy=f"project the scene: {warp}"
+            if has_place and crs.is_geographic
+            else f"{tag}; if this place is in degrees, project the scene then: {warp}",
         )
     if affine.b or affine.d or affine.a <= 0 or affine.e >= 0 or not math.isclose(affine.a, -affine.e, rel_tol=1e-6):
         raise StudyError(

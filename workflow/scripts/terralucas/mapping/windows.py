@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from terralucas.data.chip_checks import find_other_level
-from terralucas.data.chip_files import Chip, ChipError, measure_fill
+from terralucas.data.chip_files import ChipError, make_chip
 from terralucas.errors import StudyError
 from terralucas.mapping.band_files import describe_order
 from terralucas.mapping.grid import Grid
@@ -94,10 +94,9 @@ class BlockOfWindows:
         """Return the window of a cell, after the checks of a chip."""
         grid, spec, scene = self.reader.grid, self.reader.scene.spec, self.reader.scene.scene
         starts = (grid.stride * (cell[0] - self.rows[0]), grid.stride * (cell[1] - self.columns[0]))
-        place = tuple(slice(start, start + grid.side) for start in starts)
-        values = self.pixels.values[(slice(None), *place)]
-        fill = measure_fill(self.pixels.stored[place], self.pixels.alike[place])
-        chip = Chip(values, self.pixels.dtype, scene.descriptions, self.pixels.scaling, *fill, centre=None)
+        place = (slice(None), *(slice(start, start + grid.side) for start in starts))
+        values = self.pixels.values[place]
+        chip = make_chip(self.pixels.stored[place], values, scene.descriptions, self.pixels.scaling)
         try:
             require_usable(chip, spec)
             level = find_other_level(values, spec)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rasterio.crs import CRS
 
+from terralucas.data.raster_files import gdal_writes
 from terralucas.errors import StudyError
 from terralucas.files import write_json
 from terralucas.mapping.colours import class_colours
@@ -50,7 +51,7 @@ def write_map(plan: Plan, selected: Selected, strips: Path, folder: Path) -> dic
         The content of map.json.
 
     Raises:
-        StudyError: a strip is missing.
+        StudyError: a strip is missing, or there is no space for the files.
     """
     record = _describe(plan, selected)
     classes = selected.spec.classes
@@ -63,12 +64,11 @@ def write_map(plan: Plan, selected: Selected, strips: Path, folder: Path) -> dic
     built.mkdir(parents=True)
     n_picture = len(picture_bands(selected.spec.bands))
     try:
-        with StripRasters(plan, described, n_picture, built) as rasters:
-            for number, rows in enumerate(plan.grid.strips):
-                strip = _read_strip(plan, strips, number)
+        with gdal_writes(built), StripRasters(plan, described, n_picture, built) as rasters:
+            for rows, strip in _read_strips(plan, strips):
                 rasters.write(rows, strip)
                 totals.add(strip, described.threshold)
-        publish(built, described, folder)
+        publish(built, described, folder, _read_strips(plan, strips))
         (labels,), *others = (read_small(built, each, _PAGE_CELLS) for each in (CLASSES, UNCERTAINTY, PICTURE))
         small = SmallMap(labels, *others)
     finally:
@@ -132,6 +132,11 @@ class Totals:
                 for value, (entry, cells) in enumerate(zip(selected.spec.classes, self.classes, strict=True))
             ],
         }
+
+
+def _read_strips(plan: Plan, strips: Path) -> Iterator[tuple[range, Strip]]:
+    for number, rows in enumerate(plan.grid.strips):
+        yield rows, _read_strip(plan, strips, number)
 
 
 def _read_strip(plan: Plan, strips: Path, number: int) -> Strip:

@@ -224,11 +224,13 @@ class ChipReader:
             )
         values = values[:, rows // 2 : height - rows // 2, columns // 2 : width - columns // 2]
         require_usable(replace(decoded, values=values), self.spec)
-        place, pixel_m = _place_of_id(chip.id, self.spec), None
-        ground = None if decoded.centre is None else measure_ground(decoded.centre)
-        if ground is not None:
+        ground, pixel_m = None if decoded.centre is None else measure_ground(decoded.centre), None
+        place = None if ground is None else (ground.longitude, ground.latitude)
+        if ground is None:
+            place = _place_of_id(chip.id, self.spec)
+        else:
             self._require_size(ground)
-            place, pixel_m = (ground.longitude, ground.latitude), ground.side_m
+            pixel_m = ground.side_m
         is_named = are_named(decoded.descriptions, self.spec)
         level = find_other_level(values, self.spec)
         if level is not None:

@@ -12,6 +12,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from terralucas.files import atomic_path, write_json
+from terralucas.geojson import write_geojson
 from terralucas.results_input import PREDICTION_RECORD
 
 PROBLEMS = ("id", "path", "problem_kind", "problem")
@@ -88,7 +89,4 @@ def _write_points(table: pa.Table, folder: Path) -> None:
         located.to_parquet(temporary, index=False)
     shown = located[located.geometry.notna()]
     shown = shown.assign(conformal_set=shown["conformal_set"].map(";".join))
-    with atomic_path(folder / "predictions.geojson") as temporary:
-        shown.to_file(
-            temporary, driver="GeoJSON", layer="predictions", engine="pyogrio", RFC7946="YES", COORDINATE_PRECISION=7
-        )
+    write_geojson(shown, folder / "predictions.geojson", decimals=7)

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ from terralucas.files import atomic_path, sha256_of_json, write_json
 logger = logging.getLogger(__name__)
 
 NAME = ".running.json"
-# Seconds between two signs of life, and those after which a process of another machine is taken for dead.
+# Seconds between two signs of life, and those without any after which a process of another machine is taken for dead.
 HEARTBEAT_S = 15.0
 DEAD_AFTER_S = 90.0
+# No clocks differ by so many seconds: a sign of life that is older needs no watching.
+_LONG_AGO_S = 24 * 3600.0
 _PAUSE_S = 2.0
 # A node may see an old state of a shared file system for so long.
 _NEWS_TAKE_S = 60.0
@@ -46,6 +48,7 @@ class Head:
         pid: its number.
         started: when it started, in seconds since the epoch by the machine's clock.
         temporary: paths that it deletes at its end, and whoever finds it dead deletes for it.
+        code: names of rules, as `Fingerprints` joins them → fingerprint of their code, which it records for results.
     """
 
     machine: str
@@ -53,6 +56,7 @@ class Head:
     pid: int
     started: float
     temporary: tuple[str, ...] = ()
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def start(self) -> str:
@@ -60,9 +64,10 @@ class Head:
         return f"start-{sha256_of_json(asdict(self))[:12]}"
 
 
-def this_process(temporary: tuple[str, ...] = ()) -> Head:
+def this_process(temporary: tuple[str, ...] = (), code: Mapping[str, str] | None = None) -> Head:
     """Return the mark of this process."""
-    return Head(socket.gethostname(), _boot_id(), os.getpid(), psutil.Process().create_time(), temporary)
+    started = psutil.Process().create_time()
+    return Head(socket.gethostname(), _boot_id(), os.getpid(), started, temporary, dict(code or {}))
 
 
 class Running:
@@ -77,7 +82,7 @@ class Running:
         self._ended = threading.Event()
         self._head: Head | None = None
 
-    def begin(self, temporary: tuple[str, ...] = ()) -> Head | None:
+    def begin(self, temporary: tuple[str, ...] = (), code: Mapping[str, str] | None = None) -> Head | None:
         """Mark the study as run by this process; returns the mark of a process that died with it, if there is one.
 
         Raises:
@@ -86,7 +91,7 @@ class Running:
         other = read_head(self._path.parent)
         if other is not None:
             require_dead(other, self._path)
-        self._head = this_process(temporary)
+        self._head = this_process(temporary, code)
         write_json(self._path, asdict(self._head))
         threading.Thread(target=self._show_life, name="sign_of_life", daemon=True).start()
         return other
@@ -135,15 +140,27 @@ def read_head(folder: Path) -> Head | None:
 
 
 def is_running(folder: Path) -> bool:
-    """Return whether a process runs the study with results in this folder, as far as can be told at once."""
+    """Return whether a process runs the study with results in this folder; one of another machine is watched first."""
     head = read_head(folder)
     if head is None:
         return False
-    return _lives(head) if _is_here(head) else _age(folder / NAME) < DEAD_AFTER_S
+    try:
+        require_dead(head, folder / NAME)
+    except StudyError:
+        return True
+    return False
 
 
-def require_start(folder: Path, start: str, patience_s: float | None = None) -> None:
-    """Return if a start of the study is the one that runs it, or was the last one and was killed.
+def may_be_running(folder: Path) -> bool:
+    """Return whether a process may run the study with results in this folder, as far as can be told at once."""
+    head = read_head(folder)
+    if head is None:
+        return False
+    return _lives(head) if _is_here(head) else _age(folder / NAME) < _LONG_AGO_S
+
+
+def require_start(folder: Path, start: str, patience_s: float | None = None) -> Head:
+    """Return the mark of a start if it is the one that runs the study, or was the last one and was killed.
 
     Args:
         folder: of the study's results.
@@ -163,14 +180,17 @@ def require_start(folder: Path, start: str, patience_s: float | None = None) -> 
                 remedy="nothing: what is not finished, another start of the study does",
             )
         time.sleep(min(_PAUSE_S, max(0.0, deadline - time.monotonic())))
+    return head
 
 
 def require_dead(head: Head, path: Path) -> None:
-    """Return when the process of a mark is dead; a process of another machine may take some time to show life.
+    """Return when the process of a mark is dead; one of another machine is watched, until it is silent for too long.
+
+    How old its last sign of life is, does not tell: the machine that wrote it may have another clock.
 
     Args:
         head: the mark.
-        path: of its file, whose time is the process's last sign of life.
+        path: of its file, whose time changes with each sign of life.
 
     Raises:
         StudyError: the process lives.
@@ -186,19 +206,25 @@ def require_dead(head: Head, path: Path) -> None:
             raise alive
         return
     last = _time_of(path)
-    if _age(path) < DEAD_AFTER_S:
-        logger.warning(
-            "A process on %s ran this study a moment ago. Waiting for %.0f s, to see whether it still does.",
-            head.machine, DEAD_AFTER_S,
-        )  # fmt: skip
-    while _age(path) < DEAD_AFTER_S:
+    if _age(path) > _LONG_AGO_S:
+        return
+    logger.warning(
+        "A process on %s ran this study, and did not say that it ended. Waiting for %.0f s for a sign of its life.",
+        head.machine, DEAD_AFTER_S,
+    )  # fmt: skip
+    began = time.monotonic()
+    while time.monotonic() - began < DEAD_AFTER_S:
         time.sleep(_PAUSE_S)
-        if _time_of(path) != last:
-            raise alive
+        if (now := _time_of(path)) != last:
+            # A process that ends removes its mark.
+            if now:
+                raise alive
+            return
 
 
 def _is_here(head: Head) -> bool:
-    return head.machine == socket.gethostname()
+    # Two machines may have one name; and after a restart, a machine has another boot.
+    return head.machine == socket.gethostname() and head.boot == _boot_id()
 
 
 def _time_of(path: Path) -> int:
@@ -211,8 +237,6 @@ def _time_of(path: Path) -> int:
 
 
 def _lives(head: Head) -> bool:
-    if head.boot != _boot_id():
-        return False
     try:
         process = psutil.Process(head.pid)
         is_same = abs(process.create_time() - head.started) < _START_TOLERANCE_S

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from terralucas.backbones.checkpoint_files import refuse_damaged
 from terralucas.backbones.checkpoints import read_checkpoint
 from terralucas.backbones.encoder import Backbone, build_backbone
 from terralucas.data.normalisation import Normaliser
@@ -63,12 +64,14 @@ def load_run(folder: Path, backbone: Backbone | None = None) -> TrainedRun:
             build it.
 
     Raises:
-        StudyError: the run is not finished, another version of the project wrote it, or the backbone's weights are
-            missing or were changed.
+        StudyError: the run is not finished, another version of the project wrote it, its model is damaged, or the
+            backbone's weights are missing or were changed.
     """
     record = read_record(folder)
     source, settings = record["features"], record["settings"]
-    checkpoint = read_checkpoint(folder / "model.ckpt", "delete the folder of the run; the run is made again")
+    remedy = "delete the folder of the run; the run is made again"
+    refuse_damaged(folder / "model.ckpt", remedy)
+    checkpoint = read_checkpoint(folder / "model.ckpt", remedy)
     backbone = backbone or build_backbone(source["model"], source["bands"], source["weights"])
     model = TunedModel(
         backbone.encoder,
@@ -87,7 +90,7 @@ def load_run(folder: Path, backbone: Backbone | None = None) -> TrainedRun:
         raise StudyError(
             f"The checkpoint {folder / 'model.ckpt'} is not of the model that run.yaml describes.",
             found=f"missing {', '.join(absent) or 'nothing'}; unexpected {', '.join(unexpected) or 'nothing'}",
-            remedy="delete the folder of the run; the run is made again",
+            remedy=remedy,
         )
     statistics = (np.array(list(source["normalisation"][name].values())) for name in ("mean", "std", "fill"))
     normaliser = Normaliser(source["normalisation"]["kind"], *statistics)
