@@ -168,6 +168,19 @@ def test_jobs_that_do_not_end_are_named(session, quick):
     assert "but these SLURM jobs go on: 7." in session.cancel()
 
 
+def test_jobs_of_this_machine_that_have_not_begun_never_do_and_nobody_is_told_a_result(session):
+    """Snakemake asks each for one, and would print a traceback for each that was cancelled."""
+    pool = session.executor.workflow.scheduler._local_executor.pool
+    inside, go_on, begun, told = threading.Event(), threading.Event(), [], []
+    pool.submit(lambda: (inside.set(), go_on.wait(20)))
+    pool.submit(begun.append, 1).add_done_callback(told.append)
+    assert inside.wait(20)
+    session.cancel()
+    go_on.set()
+    pool.shutdown(wait=True)
+    assert (begun, told) == ([], [])
+
+
 def test_jobs_of_this_machine_end_as_well(session):
     job = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
     session.cancel()

@@ -119,7 +119,6 @@ def test_a_command_that_is_too_long_asks_for_smaller_packs():
     refusal = read_refusal(raised(failed.value))
     assert refusal.tries == 0
     assert refusal.remedy.startswith("use smaller packs")
-    assert "`slurm-pass-command-as-script: true`" in refusal.remedy
 
 
 def test_words_about_a_failure_without_an_error_or_an_id_may_be_of_a_job_that_was_taken():

@@ -173,10 +173,11 @@ def test_a_job_runs_its_rules_in_one_snakemake_that_outlives_sigterm_and_has_the
     assert parts == ("trap : TERM", "--target-jobs x --cores all --cores 3", "--executor local")
 
 
-def test_no_account_is_guessed(clients):
+def test_neither_account_nor_partition_is_guessed(clients):
     of = executor()
     patch_plugin(of, logger)
     assert of._fallback_account_arg == "", "None would ask sacct"
+    assert of._fallback_partition == "", "None would ask sinfo; SLURM has a default"
 
 
 def test_filters_of_the_users_shell_do_not_hide_jobs(clients, tmp_path, monkeypatch):

@@ -28,7 +28,8 @@ class Slurm:
         self.answers, self.calls, self.errors, self.said = {}, [], [], []
         self.times = []
         scheduler = SimpleNamespace(_user_kill=None, _errors=False, keepgoing=True)
-        self.workflow = SimpleNamespace(scheduler=scheduler)
+        settings = SimpleNamespace(pass_command_as_script=False)
+        self.workflow = SimpleNamespace(scheduler=scheduler, executor_settings=settings)
         handler = logging.Handler()
         handler.emit = lambda record: self.said.append(record.getMessage())
         logger = logging.Logger("slurm", logging.INFO)
@@ -121,6 +122,14 @@ def test_of_many_refused_jobs_one_is_tried_at_a_time(slurm):
     time.sleep(0.03)
     assert len(slurm.calls) - first <= 2, "a limit on jobs is not answered with a storm of them"
     slurm.submissions.stop()
+
+
+def test_a_pack_whose_command_is_too_long_is_given_as_a_file(slurm):
+    slurm.answers["a"] = ["Job submission failed with exception: [Errno 7] Argument list too long: '/bin/sh'"]
+    slurm.submissions.submit(Job("a"))
+    slurm.wait(lambda: slurm.submissions.active)
+    assert slurm.workflow.executor_settings.pass_command_as_script
+    assert (slurm.calls, slurm.errors, slurm.said) == (["a", "a"], [], [])
 
 
 def test_a_lasting_refusal_fails_at_once_with_the_remedy_and_no_attempt_is_left(slurm):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
+import queue
 import shutil
 import signal
 import sys
@@ -80,7 +82,11 @@ def _end_local_jobs(executor: Any) -> None:
     local = executor.workflow.scheduler._local_executor
     if local is None:
         return
-    local.pool.shutdown(wait=False, cancel_futures=True)
+    # Those that have not begun never do. Snakemake would ask a cancelled one for its result, and print a traceback.
+    with contextlib.suppress(queue.Empty):
+        while True:
+            local.pool._work_queue.get_nowait()
+    local.pool.shutdown(wait=False)
     end_children(_LOCAL_JOBS_S)
 
 

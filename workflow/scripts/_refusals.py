@@ -40,10 +40,7 @@ _GRES = (
     "(docs/slurm.md, section 2)"
 )
 _SPACE = "free space or raise the quota of the disk with the project's folder `.snakemake`; finished results are kept"
-_SHORTER = (
-    "use smaller packs (group-components), or set `slurm-pass-command-as-script: true` in the profile: the command of "
-    "a job must be shorter than 128 KiB, and each run of a pack has about 360 bytes in it (docs/slurm.md, section 7)"
-)
+_SHORTER = "use smaller packs (group-components), or start from a shell with fewer and shorter variables"
 _PARTITION = (
     "see what the partition allows (`scontrol show partition`) and whether its nodes are up (`sinfo`); use another "
     "one, smaller packs (group-components) or set-resources (docs/slurm.md, section 6)"
@@ -58,6 +55,8 @@ _OF_SETTINGS = (_SITE, _GRES, _SMALLER, _PARTITION, _POLICY, _WORDS)
 _ASK_FOR_ID = "ask the site why its sbatch does not print the id of a job, as --parsable says"
 # What `Submissions` itself says.
 NO_ID = "SLURM may have taken the job, but sbatch did not say its id"
+# Of Linux, about one argument of more than 128 KiB, or all of them and the environment.
+TOO_LONG = "Argument list too long"
 
 # Pattern, tries, whether the job may have been taken, remedy. The first that matches counts.
 _KINDS = (
@@ -65,7 +64,7 @@ _KINDS = (
     (r"(?:Max|Grp)Submit\w*|MaxJobCount", _UNTIL_IT_WORKS, False, _FEWER_JOBS),
     (r"Required partition not available|Requested nodes are busy", _UNTIL_IT_WORKS, False, _WAIT),
     (r"No space left on device|[Dd]isk quota exceeded", _UNTIL_IT_WORKS, False, _SPACE),
-    (r"Argument list too long", _NEVER, False, _SHORTER),
+    (TOO_LONG, _NEVER, False, _SHORTER),
     # The controller is away, restarts or is too busy, or munge does not answer.
     (
         r"Unable to contact slurm controller|temporarily unable|Resource temporarily unavailable|standby mode|[Mm]unge"

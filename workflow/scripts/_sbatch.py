@@ -19,10 +19,7 @@ _LOOK_S = 1.0
 _QUESTION_S = 60.0
 
 # `--parsable` prints an id, or an id and a cluster; some sites drop that option.
-_ID = re.compile(
-    r"^\s*(?:Submitted batch job )?([1-9][0-9]*)(?:;\S*| on cluster \S+)?\s*$",
-    re.MULTILINE,
-)
+_ID = re.compile(r"^\s*(?:Submitted batch job )?([1-9][0-9]*)(?:;\S*| on cluster \S+)?\s*$", re.MULTILINE)
 
 
 class Sbatch:
@@ -65,7 +62,8 @@ class Sbatch:
                 if seconds >= _SILENCE_S:
                     self._say_silence(program, seconds)
         finally:
-            self._running.discard(client)
+            with self._lock:
+                self._running.discard(client)
         self._is_silence_said = False
         status, output, errors = client.finish()
         if status == 0 and _ids_in(output):

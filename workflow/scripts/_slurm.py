@@ -86,6 +86,8 @@ def patch_plugin(executor: Any, logger: logging.Logger) -> None:
     run_jobs_in_one_process()
     # Without an account, the site's default counts. The plugin would ask sacct, which may hang without a database.
     executor._fallback_account_arg = ""
+    # The plugin would read SLURM's default partition from what sinfo prints, in which a site may say more.
+    executor._fallback_partition = ""
     settings = executor.workflow.executor_settings
     if settings.status_command == "squeue":
         _keep_to_squeue(settings.init_seconds_before_status_checks)

@@ -12,7 +12,7 @@ from typing import Any
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from _clients import NoAnswerError, ask, list_jobs
-from _refusals import NO_ID, Refusal, read_refusal
+from _refusals import NO_ID, TOO_LONG, Refusal, read_refusal
 from _sbatch import Sbatch
 from _terminal import REFUSED
 
@@ -102,6 +102,12 @@ class Submissions:
         if self.stopped.is_set():
             return
         job, refusal = job_info.job, read_refusal(message)
+        settings = self._executor.workflow.executor_settings
+        if TOO_LONG in refusal.reason and not settings.pass_command_as_script:
+            # Of a pack of some hundred runs. sbatch reads it from a file, as the plugin itself does for arrays.
+            settings.pass_command_as_script = True
+            if self.submit_again(job):
+                return
         tries = self._tries.get(job, 0)
         if refusal.tries is None or tries < refusal.tries:
             with self._lock:
@@ -122,7 +128,7 @@ class Submissions:
         self._report_error(self._executor, job_info, f"{said}{_command_in(message)}")
 
     def submit_again(self, job: Any) -> bool:
-        """Submit a job once more that SLURM took and ended without a fault of the job, which is no attempt of it.
+        """Submit a job once more that did not end by a fault of its own, which is no attempt of it.
 
         Returns whether it will be; not where the study ends.
         """
