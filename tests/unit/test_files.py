@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -69,6 +70,21 @@ def test_a_read_only_folder_is_named(tiny_disk):
     subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
     with pytest.raises(StudyError, match=rf"{tiny_disk} cannot be written[\s\S]*make the folder writable"):
         check_writable(tiny_disk)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EFBIG, r"results/x would be larger than a file may be[\s\S]*ulimit -f"),
+        (
+            errno.EIO,
+            r"file server of results/x does not work[\s\S]*found: Input/output error[\s\S]*start the study again",
+        ),
+        (errno.ESTALE, r"file server of results/x does not work[\s\S]*found: Stale file handle"),
+    ],
+)
+def test_limits_and_failures_of_the_file_system_are_named(number, said):
+    assert re.search(said, str(explain(OSError(number, os.strerror(number), "results/x"))))
 
 
 def test_other_errors_of_the_system_are_not_explained_away(tmp_path):

@@ -103,7 +103,7 @@ def test_the_makefile_runs_modules_that_are_there():
     [(None, ["--profile"]), ("0", ["--profile"]), ("1", ["--unlock", "--profile"])],
 )
 def test_a_study_that_is_a_slurm_job_goes_on_when_slurm_starts_it_again(tmp_path, restarts, calls):
-    """sbatch(1): SLURM_RESTART_COUNT is the number of times that a job was restarted, and set from the first time on."""
+    """sbatch(1): SLURM_RESTART_COUNT is the number of times that a job was restarted."""
     docs = (ROOT / "docs" / "slurm.md").read_text(encoding="utf-8")
     (script,) = [block for block in docs.split("```")[1::2] if block.startswith("bash\n#!/bin/bash\n#SBATCH")]
     (tmp_path / "job.sh").write_text(script.removeprefix("bash\n"))

@@ -43,7 +43,7 @@ def locked(folder: Path, work: str) -> Iterator[None]:
 
 
 def explain(error: OSError) -> StudyError | None:
-    """Return an error for the user if the disk is full, a quota is reached or access is denied; otherwise None."""
+    """Return an error for the user if the disk is full, fails or denies access, or a file is too large, or None."""
     place = error.filename or "a file of the study"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StudyError(
@@ -61,6 +61,19 @@ def explain(error: OSError) -> StudyError | None:
             found=os.strerror(error.errno),
             expected="a file or folder that your user may read, in folders that your user may enter",
             remedy="give your user the right to read it (chmod -R u+rX), and start the study again",
+        )
+    if error.errno == errno.EFBIG:
+        return StudyError(
+            f"{place} would be larger than a file may be here.",
+            found=os.strerror(error.errno),
+            expected="no limit on the size of files (ulimit -f), and a file system that holds large ones",
+            remedy="raise the limit (ulimit -f unlimited) or use another file system, and start the study again",
+        )
+    if error.errno in (errno.EIO, errno.ESTALE):
+        return StudyError(
+            f"The disk or file server of {place} does not work as it should.",
+            found=os.strerror(error.errno),
+            remedy="start the study again, which keeps finished results; if it fails again, tell those who run it",
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StudyError(
