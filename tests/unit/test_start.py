@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
@@ -127,7 +128,12 @@ def test_snakemake_shows_no_line_of_the_projects_code_below_a_message(tmp_path):
     def fail():
         raise StudyError("The study is running already.", found="process 5 on login2")
 
-    with pytest.raises(WorkflowError) as stopped:
+    @contextmanager
+    def context():
+        yield
+
+    # As from Snakemake's own code.
+    with pytest.raises(WorkflowError) as stopped, context():
         exec(compile(text, str(rules), "exec"), {"stop_at_study_error": stop_at_study_error, "fail": fail})
     lines = {str(rules): {1: 1, 2: 2, 3: 3}}
     assert format_exception_to_string(stopped.value, lines).splitlines()[1:] == [

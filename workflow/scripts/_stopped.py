@@ -12,3 +12,8 @@ class StudyStoppedError(WorkflowError):
     def __traceback__(self) -> None:  # type: ignore[override]
         """Nothing: Snakemake shows lines of rules from it, below the message."""
         return
+
+    @__traceback__.setter
+    def __traceback__(self, value: object) -> None:
+        # `contextlib` sets it, where the error passes through a context.
+        return
