@@ -63,6 +63,8 @@ SlurmdLogFile={folder}/logs/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 MpiDefault=none
+# There is nothing behind the GPUs; jobs that SLURM says to have one would refuse to run on a CPU.
+TaskProlog={folder}/task_prolog
 MailProg=/bin/true
 {accounting}
 # CPUs and memory are what is said below, not what the machine has: they are booked, never enforced.
@@ -358,6 +360,9 @@ class Cluster:
             folder=self.folder, host=host, controller_port=controller_port, nodes=nodes, accounting=accounting
         )
         (self.folder / "slurm.conf").write_text(text, encoding="utf-8")
+        prolog = self.folder / "task_prolog"
+        prolog.write_text("#!/bin/sh\necho unset SLURM_JOB_GPUS\necho unset SLURM_GPUS_ON_NODE\n", encoding="utf-8")
+        prolog.chmod(0o755)
         if self.accounting:
             daemon = self.folder / "slurmdbd.conf"
             daemon.touch(mode=0o600)

@@ -1,4 +1,4 @@
-"""The memory that jobs report."""
+"""The device that jobs take, and the memory that they report."""
 
 import platform
 import resource
@@ -12,7 +12,8 @@ import torch
 
 from helpers.paths import SCRIPTS
 from terralucas import device
-from terralucas.device import peak_memory_mib
+from terralucas.device import peak_memory_mib, pick_device
+from terralucas.errors import StudyError
 
 CPU = torch.device("cpu")
 PEAK = "import torch; from terralucas.device import peak_memory_mib; print(peak_memory_mib(torch.device('cpu'))['cpu'])"
@@ -36,3 +37,31 @@ def test_peak_memory_is_that_of_the_process_alone():
     )
     assert len(held) == 3 * 2**29
     assert 100 < float(done.stdout) < 2**10
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "is_given"),
+    [
+        ("SLURM_JOB_GPUS", "0,1", True),
+        ("SLURM_JOB_GPUS", "0", True),
+        ("SLURM_JOB_GPUS", "", False),
+        ("SLURM_GPUS_ON_NODE", "1", True),
+        ("SLURM_GPUS_ON_NODE", "0", False),
+    ],
+)
+def test_auto_is_no_cpu_where_slurm_gave_a_gpu(monkeypatch, variable, value, is_given):
+    """sbatch(1): SLURM_JOB_GPUS has the ids of the GPUs of a job, from 0; SLURM_GPUS_ON_NODE their number."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    assert pick_device("cpu") == CPU
+    if is_given:
+        with pytest.raises(
+            StudyError, match=rf"SLURM gave this job a GPU[\s\S]*{variable}={value} on [\s\S]*nvidia-smi"
+        ):
+            pick_device("auto")
+    else:
+        assert pick_device("auto") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto").type == "cuda"

@@ -1,10 +1,13 @@
 """The project's own files agree with each other."""
 
 import ast
+import os
 import re
+import subprocess
 import tomllib
 from dataclasses import asdict
 
+import pytest
 import yaml
 
 from helpers.paths import ROOT, SCRIPTS
@@ -93,3 +96,22 @@ def test_the_makefile_runs_modules_that_are_there():
     for module in modules:
         path = folders[module.split(".")[0]].joinpath(*module.split(".")).with_suffix(".py")
         assert path.is_file(), f"make runs {module}"
+
+
+@pytest.mark.parametrize(
+    ("restarts", "calls"),
+    [(None, ["--profile"]), ("0", ["--profile"]), ("1", ["--unlock", "--profile"])],
+)
+def test_a_study_that_is_a_slurm_job_goes_on_when_slurm_starts_it_again(tmp_path, restarts, calls):
+    """sbatch(1): SLURM_RESTART_COUNT is the number of times that a job was restarted."""
+    docs = (ROOT / "docs" / "slurm.md").read_text(encoding="utf-8")
+    (script,) = [block for block in docs.split("```")[1::2] if block.startswith("bash\n#!/bin/bash\n#SBATCH")]
+    (tmp_path / "job.sh").write_text(script.removeprefix("bash\n"))
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "activate").write_text(f"PATH={tmp_path}:$PATH\n")
+    fake = tmp_path / "snakemake"
+    fake.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\n')
+    fake.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"]} | ({} if restarts is None else {"SLURM_RESTART_COUNT": restarts})
+    subprocess.run(["bash", "-e", "job.sh"], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "calls").read_text().split() == calls

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
 import psutil
 import pytest
-from snakemake.exceptions import WorkflowError
+from snakemake.exceptions import WorkflowError, format_exception_to_string
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from _run_status import finished_runs, planned_runs
@@ -118,3 +119,24 @@ def test_other_settings_reach_a_job_as_they_are():
     script = subprocess.run(["bash", "-c", f'printf %s "{wrapped}"'], capture_output=True, text=True, check=True).stdout
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == settings
+
+
+def test_snakemake_shows_no_line_of_the_projects_code_below_a_message(tmp_path):
+    rules = tmp_path / "session.smk"
+    text = "def start():\n    stop_at_study_error(fail)\nstart()\n"
+
+    def fail():
+        raise StudyError("The study is running already.", found="process 5 on login2")
+
+    @contextmanager
+    def context():
+        yield
+
+    # As from Snakemake's own code.
+    with pytest.raises(WorkflowError) as stopped, context():
+        exec(compile(text, str(rules), "exec"), {"stop_at_study_error": stop_at_study_error, "fail": fail})
+    lines = {str(rules): {1: 1, 2: 2, 3: 3}}
+    assert format_exception_to_string(stopped.value, lines).splitlines()[1:] == [
+        "The study is running already.",
+        "  found: process 5 on login2",
+    ]

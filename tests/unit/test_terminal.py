@@ -208,6 +208,74 @@ def test_what_slurm_says_of_a_script_that_never_began_is_found(runs, tmp_path):
     assert shown.getvalue().splitlines()[-1] == "        execve(): python: No such file or directory"
 
 
+CLOCKS = """\
+Building DAG of jobs...
+WorkflowError in rule train_run in file "/p/workflow/rules/train.smk", line 5:
+Output predictions.parquet has older modification time (00:47) than input tokens.npy (02:34). This could indicate a \
+clock skew problem in your network. (rule train_run, line 5, /p/workflow/rules/train.smk)
+Exiting because a job execution failed. Look above for error messages
+WorkflowError:
+At least one job did not complete successfully.
+"""
+STOPPED = """\
+Building DAG of jobs...
+StudyStoppedError:
+This job ends without a change to any result.
+  found: process 5 on login2
+"""
+BROKEN = """\
+Building DAG of jobs...
+/bin/bash: line 1: 4711 Illegal instruction     (core dumped) /p/.venv/bin/python /p/.snakemake/scripts/x.py
+RuleException:
+CalledProcessError in file "/p/workflow/rules/train.smk", line 50:
+Command 'python' returned non-zero exit status 132.
+WorkflowError:
+At least one job did not complete successfully.
+"""
+FAILED = "SLURM-job '5' failed, SLURM status is: 'FAILED', SLURM's reason: NonZeroExitCode (it ended with an error)."
+
+
+@pytest.mark.parametrize(
+    ("log", "shown_at_last"),
+    [
+        (CLOCKS, ["Output predictions.parquet has older modification time (00:47) than input tokens.npy (02:34)."]),
+        (STOPPED, ["This job ends without a change to any result.", "  found: process 5 on login2"]),
+        (BROKEN, [FAILED, "  its log ends with: /bin/bash: line 1: 4711 Illegal instruction "]),
+        (
+            "/spool/job00027/slurm_script: 4: /scratch/none/bin/python: not found\n",
+            [FAILED, "  its log ends with: /spool/job00027/slurm_script: 4: /scratch/none/bin/python: not found"],
+        ),
+        (
+            "/p/bin/python: No module named 'snakemake'\n\n",
+            [FAILED, "  its log ends with: /p/bin/python: No module named 'snakemake'"],
+        ),
+        (
+            "python: /lib64/libc.so.6: version `GLIBC_2.28' not found (required by python)\n",
+            [
+                FAILED,
+                "  its log ends with: python: /lib64/libc.so.6: version `GLIBC_2.28' not found (required by python)",
+            ],
+        ),
+        ("Building DAG of jobs...\nExecute 1 jobs...\n", [FAILED]),
+        ("", [FAILED]),
+    ],
+)
+def test_the_reason_of_a_job_in_which_no_script_said_it_is_in_slurms_log(runs, tmp_path, log, shown_at_last):
+    slurm = tmp_path / "5.log"
+    slurm.write_text(log)
+    logger, shown = terminal(runs)
+    fail(logger, runs, [1], [str(slurm)], said=FAILED)
+    last = shown.getvalue().splitlines()[-len(shown_at_last) :]
+    assert [line[8:][: len(said)] for line, said in zip(last, shown_at_last, strict=True)] == shown_at_last
+
+
+def test_a_run_that_snakemake_touches_though_it_is_not_finished_is_passed_over(runs, capsys):
+    logger, shown = terminal(runs)
+    end(logger, 0, 1)
+    assert shown.getvalue().splitlines() == ["4 runs to do; 6 of the study's 10 were there"]
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_the_reason_of_a_refused_job_is_not_looked_for_in_the_log_of_an_earlier_one(runs):
     write_log(runs[1], "2026-01-01 10:00:00,000 ERROR train_run: Bad split.\n")
     logger, shown = terminal(runs)

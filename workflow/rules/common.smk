@@ -4,6 +4,7 @@ import itertools
 import re
 
 from _own_start import KEY as SUBMITTED_BY_KEY
+from _stopped import StudyStoppedError
 from terralucas.study.settings import (
     BOOKKEEPING,
     END_TO_END_BOOKKEEPING,
@@ -34,7 +35,7 @@ try:
     if workflow.is_main_process:
         require_targets_of_study(sys.argv[1:], config["study"], workflow.config_settings.configfiles)
 except StudyError as error:
-    raise WorkflowError(str(error)) from None
+    raise StudyStoppedError(str(error)) from None
 
 GRID = config["grid"]
 FROZEN, TUNED = backbones_with_tuning(config, "frozen"), backbones_with_tuning(config, "full", "lora")

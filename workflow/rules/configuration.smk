@@ -1,7 +1,6 @@
 # Which configuration files are read.
-from snakemake.exceptions import WorkflowError
-
 from _configuration_copies import remember_content
+from _stopped import StudyStoppedError
 from terralucas.errors import StudyError
 from terralucas.study.config_files import check_config_file
 from terralucas.study.settings import default_configfile
@@ -18,7 +17,7 @@ if workflow.is_main_process:
             check_config_file(file)
         remember_content(workflow.config_settings.configfiles)
     except StudyError as error:
-        raise WorkflowError(str(error)) from None
+        raise StudyStoppedError(str(error)) from None
 if has_default:
 
     configfile: workflow.config_settings.configfiles[0]

@@ -15,15 +15,15 @@ def get_prediction_input():
     """Return the configured path of the new chips.
 
     Raises:
-        WorkflowError: there is none, or the folder of its name has the predictions of other chips.
+        StudyStoppedError: there is none, or the folder of its name has the predictions of other chips.
     """
     if PREDICT["input"] is None:
-        raise WorkflowError(
+        raise StudyStoppedError(
             "There are no chips to predict: give them as --config 'predict={input: path/to/chips}'. A folder, a table "
             "(.csv, .parquet) with a column path, and an archive are possible."
         )
     try:
         require_own_prediction(PREDICT, Path(PREDICTION))
     except StudyError as error:
-        raise WorkflowError(str(error)) from None
+        raise StudyStoppedError(str(error)) from None
     return PREDICT["input"]

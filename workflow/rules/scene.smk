@@ -14,15 +14,15 @@ def get_scene():
     """Return the configured paths of the scene.
 
     Raises:
-        WorkflowError: there is none, or the folder of its name has the map of another scene.
+        StudyStoppedError: there is none, or the folder of its name has the map of another scene.
     """
     if MAP["input"] is None:
-        raise WorkflowError(
+        raise StudyStoppedError(
             "There is no scene to map: give it as --config 'map={input: path/to/scene.tif}'. A GeoTIFF, a VRT, and a "
             "list of band files are possible."
         )
     try:
         require_own_map(MAP, Path(MAP_FOLDER))
     except StudyError as error:
-        raise WorkflowError(str(error)) from None
+        raise StudyStoppedError(str(error)) from None
     return [str(path) for path in scene_paths(MAP)]

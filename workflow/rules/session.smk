@@ -22,6 +22,7 @@ from _start import (
     stop_beside_another_process,
 )
 from _stop import StopAtChangedCode, StopAtFailedCheck
+from _stopped import StudyStoppedError
 from _terminal import Terminal, show_progress
 from terralucas.study.registration import plan_of, register
 
@@ -48,7 +49,7 @@ def check_planned_runs():
 if workflow.is_main_process:
     keep_configuration()
     if problem := describe_path(sys.executable):
-        raise WorkflowError(problem)
+        raise StudyStoppedError(problem)
     # Snakemake's records and lock; without this it ends with a traceback.
     require_writable(Path(".snakemake"))
     if workflow.output_settings.dryrun:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 
 from _own_start import require_own_start
 from _signatures import require_parameters
+from _stopped import StudyStoppedError
 from _terminal import RUN_RULES
 from terralucas.errors import StudyError
 from terralucas.names import run_name
@@ -84,7 +84,7 @@ def _require_own_start() -> None:
     try:
         require_own_start()
     except StudyError as error:
-        raise WorkflowError(str(error)) from None
+        raise StudyStoppedError(str(error)) from None
 
 
 def _is_same(path: Path, state: os.stat_result) -> bool:

@@ -31,6 +31,9 @@ from terralucas.errors import StudyError
 # Imported once; its own imports are those of most jobs.
 PRELOADED = "_preloaded"
 
+# Signals at which a script cannot say that it ends.
+_DEADLY = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
+
 _context = get_context("forkserver")
 _lock = threading.Lock()
 
@@ -125,7 +128,7 @@ def _run(script: Any, path: str) -> None:
     with _lock:
         process.join()
     status = process.exitcode
-    if status in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS):
+    if -status in _DEADLY:
         _say_in_log(script, f"{script.rulename} was killed by {signal.Signals(-status).name}")
     if status:
         # A shell reports a signal so.

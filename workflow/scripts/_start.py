@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 from _run_status import Run
+from _stopped import StudyStoppedError
 from terralucas.disk import check_writable
 from terralucas.errors import StudyError
 from terralucas.names import run_name
@@ -23,9 +22,9 @@ def stop_at_study_error(function: Callable[..., object], *arguments: object) -> 
     try:
         function(*arguments)
     except StudyError as error:
-        raise WorkflowError(str(error)) from None
+        raise StudyStoppedError(str(error)) from None
     except KeyboardInterrupt:
-        raise WorkflowError("Stopped before the first job; nothing was started.") from None
+        raise StudyStoppedError("Stopped before the first job; nothing was started.") from None
 
 
 def end_at_study_error(check: Callable[[], None]) -> None:

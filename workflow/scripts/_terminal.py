@@ -23,6 +23,16 @@ _ERROR = re.compile(
     r"^(?:(?:[\d-]+ [\d:,]+ )?ERROR(?: [\w.]+)?: |(?:slurmstepd|slurmd)(?:-\S+)?: error: )(.*(?:\n  .*)*)",
     re.MULTILINE,
 )
+# An error that Snakemake itself writes into SLURM's log, such as one about clocks that differ.
+_ERROR_OF_SNAKEMAKE = re.compile(
+    r"^(?!CalledProcessError)\w*(?:Error|Exception)(?: in \w+ .*)?:\n"
+    r"(?!CalledProcessError|At least one job did not complete)(\S.*(?:\n  (?!File ).*)*)",
+    re.MULTILINE,
+)
+# How a process ended that could not say it itself, in the words of a shell.
+_DEATH = re.compile(r"^.*(?:Illegal instruction|Bus error|Segmentation fault|Aborted|Killed).*$", re.MULTILINE)
+# What Snakemake writes when it begins.
+_BEGAN = "Building DAG of jobs"
 _ENDED = re.compile(r" INFO progress: \w+: (ended by SIG\w+)$", re.MULTILINE)
 # Lines without an event that a user waits for or has to act on; all others are in the log file.
 _KEPT = (
@@ -145,8 +155,12 @@ class Terminal(logging.Handler):
         self._failures.pop(job_id, None)
         if job.rule.name not in RUN_RULES or job_id in self.finished:
             return
+        try:
+            metrics = json.loads(Path(job.output.metrics).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            # With --touch, Snakemake does nothing for a run that is not finished, and says that it ended.
+            return
         self.finished.add(job_id)
-        metrics = json.loads(Path(job.output.metrics).read_text(encoding="utf-8"))
         scores = metrics.get("test")
         said = (
             f"macro accuracy {scores['macro_accuracy']:.3f}, micro accuracy {scores['micro_accuracy']:.3f}"
@@ -176,7 +190,7 @@ class Terminal(logging.Handler):
         failed = {i: self._failure_of(self.jobs[i], message, logs) for i in ids if i not in finished}
         self._failures.update(failed)
         if finished and not failed:
-            reason = _last_error(logs) or message or "it ended without saying why"
+            reason = _last_error(logs) or _error_of_snakemake(logs) or message or "it ended without saying why"
             self._show(f"FAILED  the job of runs that are all finished  (log: {', '.join(logs)})\n{_indent(reason)}")
         self._list(failed.values(), "FAILED  ", is_first_time=True)
 
@@ -187,7 +201,13 @@ class Terminal(logging.Handler):
         was_refused = slurm.startswith(REFUSED)
         written = [log for log in map(str, job.log) if _written(log) != self._said.get(log)]
         self._said.update({log: _written(log) for log in written})
-        reason = (None if was_refused else _last_error([*written, *logs])) or slurm or _last_signal(written)
+        of_cluster = [log for log in logs if log not in map(str, job.log)]
+        reason = slurm if was_refused else _last_error([*written, *logs]) or _error_of_snakemake(of_cluster)
+        if reason is None:
+            words = _last_words(of_cluster)
+            reason = slurm or (words or _last_signal(written))
+            if slurm and words:
+                reason = f"{slurm}\n  its log ends with: {words}"
         return Failure(job, reason, tuple(dict.fromkeys([*map(str, job.log), *logs])))
 
     def _list(self, failures: Iterable[Failure], mark: str, is_first_time: bool = False) -> None:
@@ -243,11 +263,28 @@ def _name(job: Job) -> str:
 
 def _last_error(logs: Sequence[str]) -> str | None:
     """The last error a job wrote into one of its logs, of which the first that has any counts."""
+    return _last_match(_ERROR, logs)
+
+
+def _error_of_snakemake(logs: Sequence[str]) -> str | None:
+    """The last error that Snakemake itself wrote into SLURM's log of a job."""
+    return _last_match(_ERROR_OF_SNAKEMAKE, logs)
+
+
+def _last_match(pattern: re.Pattern[str], logs: Sequence[str]) -> str | None:
+    for path in map(Path, logs):
+        if path.is_file() and (found := pattern.findall(path.read_text(encoding="utf-8", errors="replace"))):
+            return str(found[-1]).rstrip()
+    return None
+
+
+def _last_words(logs: Sequence[str]) -> str | None:
+    """The last line of SLURM's log of a job in which no Snakemake began, or else how a process ended."""
     for path in map(Path, logs):
         if path.is_file():
-            errors = _ERROR.findall(path.read_text(encoding="utf-8", errors="replace"))
-            if errors:
-                return str(errors[-1]).rstrip()
+            text = path.read_text(encoding="utf-8", errors="replace").strip()
+            if lines := _DEATH.findall(text) if _BEGAN in text else text.splitlines():
+                return str(lines[-1]).strip()
     return None
 
 

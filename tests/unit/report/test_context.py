@@ -40,7 +40,7 @@ def shipped(name, **changes):
 def passes(weights=HUB, backbones=("tiny", "base")):
     """Records of two feature passes of each backbone."""
     return [
-        {"backbone": name, "kind": kind, "seconds": 10.0 * number, "weights": weights}
+        {"backbone": name, "kind": kind, "seconds": 10.0 * number, "weights": weights, "precision": "32"}
         for number, name in enumerate(backbones, 1)
         for kind in ("pooled", "tokens")
     ]
@@ -55,6 +55,10 @@ def context_of(config=None, retrieval=ARCHIVE, features=None, tuned=None, times=
         config or shipped("config"), retrieval, data, passes() if features is None else features, tuned or {},
         durations() if times is None else times, list(registrations),
     )  # fmt: skip
+
+
+def notices_of(config, retrieval, data, features, tuned, times=None):
+    return notices(config, retrieval, data, features, tuned, durations() if times is None else times)
 
 
 # Version control
@@ -147,17 +151,17 @@ def test_the_report_names_the_commit_of_its_own_code():
 
 
 def test_a_study_without_reservations_has_no_notices():
-    assert notices(shipped("config"), ARCHIVE, DATA, passes(), {"full": HUB}) == []
+    assert notices_of(shipped("config"), ARCHIVE, DATA, passes(), {"full": HUB}) == []
 
 
 def test_simulated_chips_are_told():
-    (line,) = notices(shipped("config"), ARCHIVE | {"source": "simulated"}, DATA, passes(), {})
+    (line,) = notices_of(shipped("config"), ARCHIVE | {"source": "simulated"}, DATA, passes(), {})
     assert line == "The chips are simulated: the scores say nothing about real land cover."
 
 
 def test_simulated_chips_among_files_are_told():
     def lines(marked):
-        return notices(shipped("config"), ARCHIVE, DATA | {"n_simulated": marked}, passes(), {})
+        return notices_of(shipped("config"), ARCHIVE, DATA | {"n_simulated": marked}, passes(), {})
 
     assert lines(0) == []
     assert lines(40) == [
@@ -176,13 +180,50 @@ def test_simulated_chips_among_files_are_told():
     ],
 )
 def test_backbones_with_random_weights_are_named_once(features, tuned, names):
-    (line,) = notices(shipped("config"), ARCHIVE, DATA, features, tuned)
+    (line,) = notices_of(shipped("config"), ARCHIVE, DATA, features, tuned)
     assert line == f"The weights of {names} are random, never pre-trained: the scores say nothing about TerraMind."
 
 
+@pytest.mark.parametrize(
+    ("setting", "devices", "said"),
+    [
+        (
+            "auto",
+            ("cpu", "NVIDIA A100", "cpu"),
+            "The runs were trained on several devices and in several precisions (16-mixed and 32): cpu (2 runs) and "
+            "NVIDIA A100 (1 run). ",
+        ),
+        (
+            "auto",
+            ("V100", "A100", "A100"),
+            "The runs were trained on several devices: V100 (1 run) and A100 (2 runs). ",
+        ),
+        ("32", ("cpu", "A100", "A100"), "The runs were trained on several devices: cpu (1 run) and A100 (2 runs). "),
+    ],
+)
+def test_runs_of_several_devices_or_precisions_are_told(setting, devices, said):
+    config = shipped("config", training={"precision": setting})
+    (line,) = notices_of(config, ARCHIVE, DATA, passes(), {}, durations(devices))
+    assert line.startswith(said)
+    used = context_of(config, times=durations(devices)).training["precision"]
+    assert used == {("auto", "cpu"): "16-mixed and 32 (auto)", ("auto", "V100"): "16-mixed (auto)"}.get(
+        (setting, devices[0]), "32"
+    )
+
+
+def test_features_of_several_precisions_are_told():
+    features = passes()
+    features[3]["precision"] = "16-mixed"
+    (line,) = notices_of(shipped("config"), ARCHIVE, DATA, features, {})
+    passed = "32: tiny (pooled), tiny (tokens) and base (pooled); 16-mixed: base (tokens)"
+    assert line.startswith(f"Features were computed in several precisions ({passed}): ")
+
+
 def test_checkpoints_chosen_on_the_test_chips_are_told_and_others_are_not():
-    assert notices(shipped("notebook"), ARCHIVE, DATA, passes(), {}) == [OPTIMISTIC], "as the original experiment did"
-    assert notices(shipped("notebook", split={"validation_is_test": False}), ARCHIVE, DATA, passes(), {}) == []
+    assert notices_of(shipped("notebook"), ARCHIVE, DATA, passes(), {}) == [OPTIMISTIC], (
+        "as the original experiment did"
+    )
+    assert notices_of(shipped("notebook", split={"validation_is_test": False}), ARCHIVE, DATA, passes(), {}) == []
 
 
 @pytest.mark.parametrize(
@@ -200,16 +241,16 @@ def test_seeds_that_test_some_chips_more_often_than_others_are_told(seeds, folds
     labels = np.repeat(np.arange(3), [80, 50, 30])
     tested = sum(make_split(labels, None, config["split"], seed, ["a", "b", "c"]) == "test" for seed in seeds)
     expected = [] if tested.min() == tested.max() else [UNEQUAL]
-    assert notices(config, ARCHIVE, DATA, passes(), {}) == expected
+    assert notices_of(config, ARCHIVE, DATA, passes(), {}) == expected
 
 
 def test_a_holdout_has_no_folds_to_cover():
     holdout = {"strategy": "holdout", "test_share": 0.2}
-    assert notices(shipped("config", split=holdout, grid={"seeds": [0, 1, 2]}), ARCHIVE, DATA, passes(), {}) == []
+    assert notices_of(shipped("config", split=holdout, grid={"seeds": [0, 1, 2]}), ARCHIVE, DATA, passes(), {}) == []
 
 
 def test_sources_that_failed_before_one_was_used_are_told_in_their_own_words():
-    (line,) = notices(shipped("config"), ARCHIVE | {"failures": ["gdrive: quota", "url: 404"]}, DATA, passes(), {})
+    (line,) = notices_of(shipped("config"), ARCHIVE | {"failures": ["gdrive: quota", "url: 404"]}, DATA, passes(), {})
     assert line.endswith("failed before one was used: gdrive: quota; url: 404")
 
 

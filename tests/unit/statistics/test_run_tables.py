@@ -52,13 +52,19 @@ def test_runs_of_one_configuration_may_differ_by_backbone():
     [
         ({"epochs": 5}, "training of tiny/focal/mlp/seed-0: epochs 20; of tiny/focal/mlp/seed-1: epochs 5"),
         ({"gamma": 3}, "losses of tiny/focal/mlp/seed-0: gamma 2; of tiny/focal/mlp/seed-1: gamma 3"),
-        ({"code": "c"}, "code of tiny/focal/mlp/seed-0: a; of tiny/focal/mlp/seed-1: c"),
     ],
 )
 def test_a_configuration_that_was_edited_while_jobs_waited_is_noticed(change, found):
     with pytest.raises(StudyError, match="trained with different settings") as error:
         run_tables.require_one_configuration([result_of(0), result_of(1, **change)])
     assert error.value.found == found
+
+
+def test_runs_of_different_code_are_noticed_and_starting_again_is_advised():
+    with pytest.raises(StudyError, match="trained with different code") as error:
+        run_tables.require_one_configuration([result_of(0), result_of(1, code="c")])
+    assert error.value.found == "the code of tiny/focal/mlp/seed-0 is not that of tiny/focal/mlp/seed-1"
+    assert error.value.remedy.startswith("start the study again")
 
 
 def test_runs_of_another_configuration_than_the_studys_are_noticed_though_they_agree():

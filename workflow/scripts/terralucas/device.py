@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import resource
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from terralucas.errors import StudyError
 
 # What Linux says of this process.
 _STATUS = Path("/proc/self/status")
+# What SLURM sets in jobs that it gave GPUs, ids and their number; and what these are without a GPU.
+_GIVEN_BY_SLURM = {"SLURM_JOB_GPUS": ("",), "SLURM_GPUS_ON_NODE": ("", "0")}
 _AUTOCAST_TYPES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
@@ -21,7 +24,8 @@ def pick_device(name: str) -> torch.device:
     """Return the device for the value `auto`, `cpu` or `cuda` of a configuration; `auto` prefers a GPU.
 
     Raises:
-        StudyError: the value is `cuda` and this machine has no GPU.
+        StudyError: the value is `cuda` and this machine has no GPU; or it is `auto`, and SLURM gave this job a GPU that
+            PyTorch does not find.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise StudyError(
@@ -31,8 +35,22 @@ def pick_device(name: str) -> torch.device:
             remedy="request a GPU for the job, or set `device` to auto",
         )
     if name == "auto":
+        _require_gpu_of_slurm()
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def _require_gpu_of_slurm() -> None:
+    values = {name: os.environ.get(name, "") for name in _GIVEN_BY_SLURM}
+    given = [f"{name}={value}" for name, value in values.items() if value not in _GIVEN_BY_SLURM[name]]
+    if given and not torch.cuda.is_available():
+        raise StudyError(
+            "SLURM gave this job a GPU, and PyTorch finds none.",
+            found=f"{', '.join(given)} on {platform.node()}, and torch.cuda.is_available() is False",
+            expected="a CUDA device; on a CPU, `device: auto` computes in another precision than the jobs on GPUs",
+            remedy="run nvidia-smi on that node and tell the site what it says; until then, name the node in "
+            "slurm-exclude-failed-nodes of the profile; or set `device` to cpu for the whole study",
+        )
 
 
 def autocast(precision: str, device: torch.device) -> tuple[str, Callable[[], AbstractContextManager[object]]]:

@@ -34,8 +34,9 @@ def notices(
     data_report: Mapping[str, Any],
     features: Sequence[Mapping[str, Any]],
     tuned: Mapping[str, Mapping[str, Any]],
+    durations: pd.DataFrame,
 ) -> list[str]:
-    """Write the notices that a reader must know first, such as simulated chips or random weights."""
+    """Write the notices that a reader must know first, such as simulated chips, random weights or several devices."""
     lines = []
     if simulated := describe_simulated(retrieval, data_report):
         lines.append(f"{simulated}: the scores say nothing about real land cover.")
@@ -52,7 +53,7 @@ def notices(
         )
     if retrieval["failures"]:
         lines.append("Sources of the chips failed before one was used: " + "; ".join(retrieval["failures"]))
-    return lines
+    return lines + _mixtures(config, features, durations)
 
 
 def random_weights(features: Sequence[Mapping[str, Any]], tuned: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -114,7 +115,38 @@ def _places(places: Mapping[str, Any]) -> str:
 
 def _precision(setting: str, durations: pd.DataFrame) -> str:
     """Return the precision that was used; with `auto` it depends on the device (see `device.autocast`)."""
-    return setting if setting != "auto" else "32 (auto)" if set(durations["device"]) == {"cpu"} else "16-mixed (auto)"
+    return setting if setting != "auto" else f"{' and '.join(_precisions(setting, durations))} (auto)"
+
+
+def _precisions(setting: str, durations: pd.DataFrame) -> list[str]:
+    """Return each precision in which runs were trained."""
+    if setting != "auto":
+        return [setting]
+    return sorted({"32" if device == "cpu" else "16-mixed" for device in durations["device"]})
+
+
+def _mixtures(config: Mapping[str, Any], features: Sequence[Mapping[str, Any]], durations: pd.DataFrame) -> list[str]:
+    """Write where what the report compares was computed on several devices or in several precisions."""
+    lines = []
+    counts = durations["device"].value_counts(sort=False)
+    if len(counts) > 1:
+        devices = list_text([f"{name} ({count} run{'s' if count > 1 else ''})" for name, count in counts.items()])
+        precisions = _precisions(config["training"]["precision"], durations)
+        several = f" and in several precisions ({' and '.join(precisions)})" if len(precisions) > 1 else ""
+        lines.append(
+            f"The runs were trained on several devices{several}: {devices}. A difference between settings may "
+            "partly come from that; durations.csv names the device of each run."
+        )
+    of_passes: dict[str, list[str]] = {}
+    for record in features:
+        of_passes.setdefault(record["precision"], []).append(f"{record['backbone']} ({record['kind']})")
+    if len(of_passes) > 1:
+        passes = "; ".join(f"{precision}: {list_text(names)}" for precision, names in of_passes.items())
+        lines.append(
+            f"Features were computed in several precisions ({passes}): a part of a difference between backbones or "
+            "decoders may come from that."
+        )
+    return lines
 
 
 def _whole_repetitions(seeds: Sequence[int], folds: int) -> bool:
@@ -165,7 +197,7 @@ def report_context(
         study=config["study"],
         title=config["title"],
         question=config["question"],
-        notices=notices(config, retrieval, data_report, features, tuned),
+        notices=notices(config, retrieval, data_report, features, tuned, durations),
         dataset={
             "name": config["dataset"]["name"],
             "source": f"{retrieval['source']}: {retrieval['origin']}",

@@ -112,6 +112,14 @@ def require_one_configuration(
             of = _FACTORS[key]
             other, known = first.setdefault((key, of, settings[of]), (record["run"], value))
             if known != value:
+                if key == "code":
+                    raise StudyError(
+                        "Runs of this study were trained with different code.",
+                        found=f"the code of {other} is not that of {record['run']}",
+                        expected="the same code in all runs of a backbone",
+                        remedy="start the study again: it trains again what is not of the code that is there now, or "
+                        "names the folders to delete",
+                    )
                 here, there = _differing(value, known), _differing(known, value)
                 raise StudyError(
                     "Runs of this study were trained with different settings: the configuration or the code was "
