@@ -117,3 +117,10 @@ def test_jobs_that_export_nothing_import_no_library_of_exports():
         if any(f"{name}.".startswith(f"{library}.") for name in imported(path) for library in libraries)
     }
     assert users == {"export"}
+
+
+def test_the_architecture_names_each_file_around_snakemake_once():
+    text = (CORE.parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = text.partition("## Around Snakemake")[2].partition("\n## ")[0]
+    named = re.findall(r"`(_[a-z_]+)`", section)
+    assert sorted(named) == sorted(path.stem for path in SCRIPTS.glob("_*.py"))
