@@ -11,10 +11,12 @@ from contextlib import contextmanager
 
 import pytest
 import rasterio
+import yaml
 
 from helpers.project import Project, results
 from helpers.tiny_study import TINY
 from terralucas.data.simulation import write_archive
+from terralucas.study.validation import resolve
 
 pytestmark = pytest.mark.workflow
 
@@ -133,6 +135,23 @@ def test_times_of_results_rerun_nothing(study):
     finally:
         for path, moment in times.items():
             os.utime(path, ns=(moment, moment))
+
+
+def test_a_configuration_written_in_another_way_reruns_nothing(study):
+    """Keys in reverse order, all defaults written out, and whole numbers without decimals."""
+    named = ("backbones", "losses", "decoders")  # the page shows them in the order of the user
+
+    def written(value, name=""):
+        if isinstance(value, dict):
+            items = value.items() if name in named else reversed(value.items())
+            return {key: written(item, key) for key, item in items}
+        if isinstance(value, list):
+            return [written(item) for item in value]
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    text = yaml.safe_dump(written(resolve(TINY)), sort_keys=False, allow_unicode=True)
+    (study.folder / "config" / "written.yaml").write_text(text, encoding="utf-8")
+    assert study.planned("--configfile", "config/written.yaml") == {}
 
 
 def test_a_corrected_class_name_reruns_tables_figures_and_report(study):

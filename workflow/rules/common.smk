@@ -31,7 +31,10 @@ SUBMITTED_BY = config.pop(SUBMITTED_BY_KEY, None)
 # The configuration of the user, before the defaults are filled in.
 WRITTEN = copy.deepcopy(config)
 try:
-    config.update(resolve(config))
+    resolved = resolve(config)
+    # In the order of the schema.
+    config.clear()
+    config.update(resolved)
     if workflow.is_main_process:
         require_targets_of_study(sys.argv[1:], config["study"], workflow.config_settings.configfiles)
 except StudyError as error:

@@ -19,7 +19,6 @@ def get_reported_config():
     """
     uses = ("select", "explain", "predict", "map")
     reported = {key: value for key, value in without_secrets(config).items() if key not in uses}
-    # Last, wherever the configuration has it: Snakemake compares the order, too.
     return reported | {"select": {key: config["select"][key] for key in ("metric", "rule")}}
 
 

@@ -52,3 +52,13 @@ def test_a_plan_first_recorded_after_results_is_told(tmp_path):
     register(tmp_path / "r.json", PLAN, 1)
     assert "first recorded" in changes(read_registrations(tmp_path / "r.json"))[0]
     assert "1 run had results" in changes(read_registrations(tmp_path / "r.json"))[0]
+
+
+def test_a_number_written_in_another_way_is_no_change(tmp_path):
+    path = tmp_path / "registration.json"
+    register(path, PLAN | {"split": {"block_km": 50}}, 0)
+    before = path.read_bytes()
+    register(path, PLAN | {"split": {"block_km": 50.0}}, 80)
+    assert path.read_bytes() == before
+    entries = [{"finished_runs": n, "registered_at": "t", "plan": {"block_km": km}} for n, km in ((0, 50), (80, 50.0))]
+    assert changes(entries) == [], "as versions before recorded it"

@@ -260,5 +260,7 @@ def changes(entries: list[dict[str, Any]]) -> list[str]:
             continue
         before, plan = entries[number - 1]["plan"], entry["plan"]
         names = [name for name in dict.fromkeys([*plan, *before]) if plan.get(name) != before.get(name)]
+        if not names:  # numbers that are written in another way
+            continue
         sentences.append(f"On {entry['registered_at']}, when {runs} had results, {list_text(names)} changed.")
     return sentences

@@ -35,7 +35,9 @@ def dereference(schema: Any, root: Mapping[str, Any]) -> Any:
 def fill_defaults(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
     """Return a value with the defaults of missing keys, and with numbers instead of text that means a number.
 
-    Snakemake passes nested values of `--config` as text, and YAML reads `1e-4` as text.
+    Snakemake passes nested values of `--config` as text, and YAML reads `1e-4` as text. What means the same has one
+    form, because Snakemake and fingerprints compare texts: keys have the order of the schema, and then their own; a
+    number that may have decimals is a float (2 becomes 2.0).
 
     Args:
         value: a configuration or a part of one; it is not changed.
@@ -65,7 +67,7 @@ def fill_defaults(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
     if isinstance(others, dict):
         for key in value.keys() - properties.keys():
             value[key] = fill_defaults(value[key], others, root)
-    return value
+    return {key: value[key] for key in properties if key in value} | value
 
 
 def _convert_scalar(value: Any, schema: Mapping[str, Any]) -> Any:
@@ -73,8 +75,11 @@ def _convert_scalar(value: Any, schema: Mapping[str, Any]) -> Any:
     options = [schema, *schema.get("anyOf", [])]
     kinds = {kind for option in options for kind in as_list(option.get("type"))}
     choices = [choice for option in options for choice in option.get("enum", [])]
-    if isinstance(value, int | float) and not isinstance(value, bool) and str(value) in choices:
-        return str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if str(value) in choices:
+            return str(value)
+        if isinstance(value, int) and "number" in kinds and "integer" not in kinds:
+            return _as_float(value)
     is_whole = isinstance(value, float) and value.is_integer()
     if is_whole and "integer" in kinds and "number" not in kinds:
         # JSON Schema takes 3.0 for an integer; Python's functions do not.
@@ -94,6 +99,13 @@ def _convert_scalar(value: Any, schema: Mapping[str, Any]) -> Any:
             return int(value) if value.lstrip("+-").isdecimal() else int(number)
         return number if "number" in kinds and math.isfinite(number) else value
     return value
+
+
+def _as_float(value: int) -> float | int:
+    try:
+        return float(value)
+    except OverflowError:  # the check of the range refuses it
+        return value
 
 
 def as_list(value: Any) -> list[Any]:

@@ -221,7 +221,7 @@ def _find_options_without_effect(training: Mapping[str, Any]) -> list[str]:
     epochs, end_to_end, problems = training["epochs"], training["end_to_end"], []
     warmup, patience = end_to_end["warmup_epochs"], end_to_end["early_stopping_patience"]
     if warmup > 0 and warmup >= epochs:
-        problems.append(f"training.end_to_end.warmup_epochs is {warmup}; it must be below training.epochs, {epochs}")
+        problems.append(f"training.end_to_end.warmup_epochs is {warmup:g}; it must be below training.epochs, {epochs}")
     # The first epoch is always the best one so far; so a run can stop after patience + 1 epochs at the earliest.
     if patience is not None and patience + 1 >= epochs:
         problems.append(
