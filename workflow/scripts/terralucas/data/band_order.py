@@ -126,11 +126,12 @@ def measure_spectrum(values: np.ndarray) -> Spectrum | None:
     Returns:
         None if fewer than 64 of the pixels that are looked at have a value in every band.
     """
-    pixels = sample_pixels(values).reshape(len(values), -1).astype(np.float64)
-    pixels = pixels[:, np.isfinite(pixels).all(axis=0)]
+    pixels = sample_pixels(values).reshape(len(values), -1)
+    present = np.isfinite(pixels).all(axis=0)
+    pixels = pixels if present.all() else pixels[:, present]
     if pixels.shape[1] < _MIN_PIXELS:
         return None
-    centred = pixels - pixels.mean(axis=1, keepdims=True)
+    centred = pixels - pixels.mean(axis=1, keepdims=True, dtype=np.float64)
     length = np.sqrt(np.square(centred).sum(axis=1))
     unit = np.divide(centred, length[:, None], out=np.zeros_like(centred), where=length[:, None] > 0)
     low, median, high = find_quantiles(pixels, [0.1, 0.5, 0.9]).astype(np.float32)

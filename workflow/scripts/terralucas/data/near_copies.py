@@ -25,6 +25,8 @@ _PER_REFLECTANCE = 10_000
 # Far more than any reflectance, and exact in float32.
 _MISSING, _MOST = np.int32(-(2**31)), 2e9
 _LARGEST = 2**64 - 1
+# The first factor of SplitMix64.
+_FACTOR = np.uint64(0xBF58476D1CE4E5B9)
 # Of the chips that have a square, so many are compared, so that time does not grow with the square of their number.
 _MOST_CHIPS = 50
 
@@ -42,8 +44,11 @@ def hash_spectra(values: np.ndarray) -> np.ndarray:
         rounded = np.rint(band * np.float32(_PER_REFLECTANCE))
         np.clip(rounded, -_MOST, _MOST, out=rounded)
         np.copyto(rounded, _MISSING, where=np.isnan(rounded))
+        # Half of a step of `_mix` for each band is enough, if the last one is whole.
         pixel ^= rounded.astype(np.int32).astype(np.uint64)
-        _mix(pixel)
+        pixel *= _FACTOR
+        pixel ^= pixel >> np.uint64(32)
+    _mix(pixel)
     return pixel
 
 
@@ -104,7 +109,7 @@ def _mix(values: np.ndarray) -> None:
     """Mix the bits of 64-bit numbers in place: the step of SplitMix64 (Steele, Lea & Flood 2014)."""
     values += np.uint64(0x9E3779B97F4A7C15)
     values ^= values >> np.uint64(30)
-    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values *= _FACTOR
     values ^= values >> np.uint64(27)
     values *= np.uint64(0x94D049BB133111EB)
     values ^= values >> np.uint64(31)
