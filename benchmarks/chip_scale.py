@@ -1,16 +1,18 @@
-"""Measure how time and memory grow with the number of chips: index, split, training from the disk, joining of features.
+"""Measure how time and memory grow with the number of chips: unpacking, index, split, training from the disk, joining.
 
-    PYTHONPATH=workflow/scripts python -m benchmarks.chip_scale [--chips 2000 50000] [--indexed 1000 4000]
+    PYTHONPATH=workflow/scripts python -m benchmarks.chip_scale [--chips 2000 50000] [--indexed 500 1500 --side-px 224]
 
-Chips are simulated: files of 32 px for the index, and random features for the rest. Each stage runs in a process of its
-own. The exponent is the slope of the logarithm of the seconds between the smallest and the largest number of chips;
-from it, the last column has the seconds for 340,000 chips (LUCAS 2018 in the EU). Memory is what the process holds
-itself, without pages of mapped files, which the system can take back. Tables and report: `report_scale --times`.
+Chips are simulated: files of 32 px for unpacking and index, and random features for the rest. Each stage runs in a
+process of its own. The exponent is the slope of the logarithm of the seconds between the smallest and the largest
+number of chips; from it, the last column has the seconds for 340,000 chips (LUCAS 2018 in the EU). Memory is what the
+process holds itself, without pages of mapped files, which the system can take back. Tables and report:
+`report_scale --times`.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import multiprocessing
@@ -32,16 +34,26 @@ TOKENS, WIDTH = 16, 192
 BATCH = 32
 
 
-def index(folder: Path, chips: int) -> Callable[[], object]:
+def unpack(folder: Path, chips: int, side_px: int) -> Callable[[], object]:
+    """Unpack simulated chips."""
+    from terralucas.data import archives
+    from terralucas.data.simulation import write_archive
+
+    write_archive(folder / "chips.tar.gz", chips=chips, size_px=side_px, seed=1, progress=False)
+    return lambda: archives.unpack(folder / "chips.tar.gz", folder / "chips", progress=False)
+
+
+def index(folder: Path, chips: int, side_px: int) -> Callable[[], object]:
     """Open and check simulated chips."""
     from terralucas.data.dataset import DatasetSpec
     from terralucas.data.index import index_chips
     from terralucas.data.simulation import write_archive
 
-    write_archive(folder / "chips.tar.gz", chips=chips, size_px=32, seed=1, progress=False)
+    write_archive(folder / "chips.tar.gz", chips=chips, size_px=side_px, seed=1, progress=False)
     with tarfile.open(folder / "chips.tar.gz") as archive:
         archive.extractall(folder / "chips", filter="data")
-    dataset = make_config(80)["dataset"] | {"pixel_size_m": 30}
+    # Of thousands of simulated chips, the checks refuse one or another.
+    dataset = make_config(80)["dataset"] | {"pixel_size_m": 30, "on_invalid": "drop"}
     spec = DatasetSpec.from_config(dataset)
     return lambda: index_chips(folder / "chips", spec, min_chips_per_class=5, threads=1, progress=False)
 
@@ -129,7 +141,7 @@ def join(folder: Path, chips: int) -> Callable[[], object]:
     return lambda: join_features(parts, folder / "tokens.npy")
 
 
-STAGES = (index, split, split_blocks, train, join)
+FILES, STAGES = (unpack, index), (split, split_blocks, train, join)
 
 
 class _PeakMemory:
@@ -166,25 +178,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chips", type=int, nargs="+", default=[2000, 10_000, 50_000])
     parser.add_argument("--indexed", type=int, nargs="+", default=[1000, 4000])
+    parser.add_argument("--side-px", type=int, default=32)
     given = parser.parse_args()
     processes = multiprocessing.get_context("spawn")
     print("| stage | chips | seconds | MiB | exponent | seconds for 340,000 |\n| --- | --- | --- | --- | --- | --- |")
-    for stage in STAGES:
-        numbers, taken = sorted(given.indexed if stage is index else given.chips), []
+    of_files = [(stage, functools.partial(stage, side_px=given.side_px), sorted(given.indexed)) for stage in FILES]
+    for named, stage, numbers in (*of_files, *((stage, stage, sorted(given.chips)) for stage in STAGES)):
+        taken: list[float] = []
         for chips in numbers:
             answers = processes.SimpleQueue()
             process = processes.Process(target=_measure, args=(stage, chips, answers))
             process.start()
             process.join()
             if process.exitcode:
-                raise SystemExit(f"{stage.__name__} failed")
+                raise SystemExit(f"{named.__name__} failed")
             seconds, mib = answers.get()
             taken.append(seconds)
             fit = ""
             if chips == numbers[-1] and len(numbers) > 1:
                 exponent = math.log(taken[-1] / taken[0]) / math.log(numbers[-1] / numbers[0])
                 fit = f"{exponent:.2f} | {taken[-1] * (LUCAS_EU / chips) ** max(1.0, exponent):.0f}"
-            print(f"| {stage.__name__} | {chips:,} | {seconds:.1f} | {mib:.0f} | {fit or ' | '} |", flush=True)
+            print(f"| {named.__name__} | {chips:,} | {seconds:.1f} | {mib:.0f} | {fit or ' | '} |", flush=True)
 
 
 if __name__ == "__main__":

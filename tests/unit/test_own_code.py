@@ -12,7 +12,7 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
 import _own_code
-from _own_code import OwnCode, know_loaded_code, times_of_files
+from _own_code import OwnCode, know_loaded_code, start_again_if_unsure, times_of_files
 from _stop import StopAtChangedCode
 from helpers.paths import SCRIPTS
 from terralucas import codebase
@@ -105,23 +105,60 @@ def start(scripts, tmp_path, monkeypatch):
 
 def test_a_job_forked_from_a_server_that_imported_other_code_ends_though_the_edit_was_undone(scripts, start):
     scripts("terralucas/shared.py", "X = 22\n")
-    know_loaded_code(times_of_files())
+    assert know_loaded_code(times_of_files())
     scripts("terralucas/shared.py", "X = 1\n")
     with pytest.raises(StudyError, match="was changed"):
         OwnCode("train_run", start.code).require()
 
 
-def test_a_server_that_imported_while_files_were_written_runs_no_job(scripts, start):
+def test_a_server_that_imported_while_a_file_was_written_does_not_know_its_code(scripts, start):
     before = times_of_files()
     scripts("terralucas/shared.py", "X = 1  # longer\n")
-    know_loaded_code(before)
-    with pytest.raises(StudyError, match="was changed"):
-        OwnCode("train_run", start.code).require()
+    assert not know_loaded_code(before)
+    OwnCode("train_run", start.code).require()
+
+
+def test_a_file_that_was_away_for_a_moment_is_noticed_though_it_has_its_old_times(scripts, start):
+    """As after `mv` or `cp -p`."""
+    before, path = times_of_files(), codebase.PACKAGE / "shared.py"
+    away = path.rename(path.with_suffix(".orig"))
+    scripts("terralucas/shared.py", "X = 22\n")
+    away.rename(path)
+    assert path.read_text() == "X = 1\n"
+    assert not know_loaded_code(before)
+
+
+def test_a_server_does_not_know_code_that_is_no_python(scripts, start):
+    scripts("terralucas/shared.py", "<<<<<<< HEAD\n")
+    assert not know_loaded_code(times_of_files())
+
+
+def test_what_editors_leave_beside_a_file_is_no_code(scripts, start):
+    before = times_of_files()
+    for name in (".shared.py.swp", "4913", "shared.py.orig", "shared.py~"):
+        scripts(f"terralucas/{name}", "X = 22\n")
+    assert times_of_files() == before
+    assert know_loaded_code(before)
+    OwnCode("train_run", start.code).require()
 
 
 def test_a_server_that_imported_the_code_of_the_start_runs_jobs(scripts, start):
-    know_loaded_code(times_of_files())
+    assert know_loaded_code(times_of_files())
     OwnCode("train_run", start.code).require()
+
+
+def test_a_script_that_imported_while_files_were_written_starts_again_a_few_times(scripts, start, monkeypatch):
+    started = []
+    monkeypatch.setattr(_own_code.os, "execve", lambda program, arguments, environment: started.append(environment))
+    monkeypatch.setattr(_own_code, "_AT_IMPORT", times_of_files())
+    start_again_if_unsure()
+    assert started == []
+    (codebase.PACKAGE / "shared.py").touch()
+    start_again_if_unsure()
+    assert [each["TERRALUCAS_RESTARTS"] for each in started] == ["1"]
+    monkeypatch.setenv("TERRALUCAS_RESTARTS", "5")
+    start_again_if_unsure()
+    assert len(started) == 1
 
 
 JOB = """

@@ -47,6 +47,9 @@ def run_script(path: str, rule: str, environment: Mapping[str, str], threads: in
     if getattr(sys.modules.get("_preloaded"), "is_interrupted", False):
         # It waits, too, until the script can tell of it.
         os.kill(os.getpid(), signal.SIGINT)
+    if not getattr(sys.modules.get("_preloaded"), "is_code_known", True):
+        # Files were written while the server imported them: the script is a program of its own, with its own imports.
+        os.execve(sys.executable, [sys.executable, path], os.environ)
     sys.argv = [path]
     _limit_threads(threads)
     runpy.run_path(path, run_name="__main__")

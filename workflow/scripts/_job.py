@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from _own_code import OwnCode
+from _own_code import OwnCode, start_again_if_unsure
 from _own_start import require_own_start
 from _sockets import use_folder_for_sockets
 from terralucas.disk import explain
@@ -38,6 +38,8 @@ def job(snakemake: Any) -> Iterator[None]:
     except StudyError as error:
         sys.exit(f"ERROR: {error}")
     own_code = OwnCode(snakemake.rule, head.code if head else {})
+    if head is not None:
+        start_again_if_unsure()
     check_before_each_result(require_own_start)
     check_before_each_result(own_code.require)
     log = Path(snakemake.log[0])

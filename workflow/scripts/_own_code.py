@@ -7,15 +7,19 @@ disk when it starts, and imports some modules later; jobs that are forked run wh
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from _own_start import own_mark
-from terralucas.codebase import KEPT, SCRIPTS, Fingerprints
+from terralucas.codebase import KEPT, SCRIPTS, Fingerprints, files_of_scripts
 from terralucas.errors import StudyError
 
 # In a process that was forked: what `code_of_start` says of the code that its server imported.
 _loaded: Mapping[str, str] | None = None
+# Path, times (ns) of content and of the entry, inode and size (bytes) of a file: also `mv` and `cp -p` change one.
+State = tuple[str, int, int, int, int]
+# In the environment of a script: how often it was started again because files were written while it imported them.
+_RESTARTS, _MOST_RESTARTS = "TERRALUCAS_RESTARTS", 5
 
 
 class OwnCode:
@@ -31,7 +35,7 @@ class OwnCode:
         # What some rules are compared by is only the code that they share with another one.
         self._key = next((key for key in recorded if key.split()[0] == rule), None)
         self._expected = recorded.get(self._key or "")
-        self._times: list[tuple[str, int, int]] = []
+        self._times: list[State] = []
 
     def require(self) -> None:
         """Return if the code on the disk, and what this process was forked with, do what the recorded code does.
@@ -69,34 +73,53 @@ class OwnCode:
         )
 
 
-def know_loaded_code(before: list[tuple[str, int, int]] | None = None) -> None:
+def know_loaded_code(before: list[State] | None = None) -> bool:
     """Let processes that are forked from this one know the code that it has imported.
 
     Args:
         before: `times_of_files` before the imports; when this module was imported, if nothing is said.
+
+    Returns:
+        False if files were written meanwhile, so that nobody knows which code was imported.
     """
     global _loaded
     head = own_mark()
     if head is None:
-        return
-    fingerprints = Fingerprints(KEPT)
-    loaded = {key: fingerprints.of(*(SCRIPTS / f"{name}.py" for name in key.split())) for key in head.code}
-    # What was imported while files were written is not known.
-    _loaded = loaded if times_of_files() == (_AT_IMPORT if before is None else before) else {}
+        return True
+    try:
+        fingerprints = Fingerprints(KEPT)
+        loaded = {key: fingerprints.of(*(SCRIPTS / f"{name}.py" for name in key.split())) for key in head.code}
+    except (StudyError, OSError, SyntaxError, ValueError):
+        # A file was deleted, or is being written.
+        return False
+    if times_of_files() != (_AT_IMPORT if before is None else before):
+        return False
+    _loaded = loaded
+    return True
 
 
-def times_of_files() -> list[tuple[str, int, int]]:
-    """Return path, time (ns) and size (bytes) of every file of the scripts."""
+def start_again_if_unsure() -> None:
+    """Start the program of this process again if files were written while it imported them.
+
+    Other code may have been there for a moment, or somebody saved a file without a change. To import once more tells
+    these apart, because the code on the disk is then compared with that of the start.
+    """
+    restarts = int(os.environ.get(_RESTARTS, "0"))
+    if _loaded is None and times_of_files() != _AT_IMPORT and restarts < _MOST_RESTARTS:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.execve(sys.executable, sys.orig_argv, os.environ | {_RESTARTS: str(restarts + 1)})
+
+
+def times_of_files() -> list[State]:
+    """Return the state of every file of the scripts."""
     found = []
-    for folder, folders, names in os.walk(SCRIPTS):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        for name in sorted(names):
-            path = Path(folder, name)
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue
-            found.append((str(path), status.st_mtime_ns, status.st_size))
+    for path in files_of_scripts():
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        found.append((str(path), status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size))
     return found
 
 

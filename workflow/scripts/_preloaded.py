@@ -1,25 +1,35 @@
 """What the fork server imports once for all jobs (`_fork_jobs`)."""
 
+import contextlib
 import gc
 import signal
 from pathlib import Path
 
-# It sets a variable that tqdm reads when it is imported.
-import _job  # noqa: F401  # isort: skip
-
-# The preamble that Snakemake writes into each script.
-import snakemake.iocontainers
-import snakemake.logging  # noqa: F401
-
-# What most jobs import: PyTorch, pandas, PyArrow, scikit-learn and the core.
-import terralucas.controls.run
-import terralucas.training.frozen
-import terralucas.training.run  # noqa: F401
-from _own_code import know_loaded_code
 from _processes import FORK_SERVER
 
+
+def import_all() -> bool:
+    """Import the project's code; return whether it is known which code that was."""
+    # It sets a variable that tqdm reads when it is imported.
+    import _job  # noqa: F401  # isort: skip
+
+    # The preamble that Snakemake writes into each script.
+
+    # What most jobs import: PyTorch, pandas, PyArrow, scikit-learn and the core.
+    import terralucas.controls.run
+    import terralucas.training.frozen
+    import terralucas.training.run  # noqa: F401
+    from _own_code import know_loaded_code
+
+    return know_loaded_code()
+
+
+is_code_known = False
+# While a file is being edited. Each job is then a program of its own (`_forked_script`), which says what is wrong.
+with contextlib.suppress(Exception):
+    is_code_known = import_all()
+
 Path("/proc/self/comm").write_text(FORK_SERVER)
-know_loaded_code()
 
 # Imported objects are never freed. If the garbage collector looked at them in a job, the job would copy their memory.
 gc.collect()

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -29,6 +30,8 @@ _WITHOUT_EFFECT = {
     PACKAGE / "study" / "class_names.py",
 }
 
+# Endings of copies that editors and merges make; names without an ending are no code either.
+_OF_EDITORS = ("", ".orig", ".rej", ".swp", ".bak", ".tmp", ".py~")
 # What makes messages: classes of errors and problems, loggers, and variables that hold a part of a message.
 _ERRORS = {"StudyError", "ChipError", "Problem", "Reason"}
 _LOGGERS = {"logger", "progress"}
@@ -128,11 +131,20 @@ class Fingerprints:
 def _hash_all_files() -> str:
     """Return the hex SHA-256 of all files of the scripts, as bytes, and of the version of Python."""
     digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
-    for path in sorted(SCRIPTS.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(f"\0{path.relative_to(SCRIPTS).as_posix()}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for path in files_of_scripts():
+        digest.update(f"\0{path.relative_to(SCRIPTS).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def files_of_scripts() -> list[Path]:
+    """Return all files of the scripts, without what Python and editors leave beside them (`.losses.py.swp`, `4913`)."""
+    found = []
+    for folder, folders, names in os.walk(SCRIPTS):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        paths = (Path(folder, name) for name in sorted(names))
+        found += [path for path in paths if not path.name.startswith(".") and path.suffix not in _OF_EDITORS]
+    return found
 
 
 @cache
