@@ -55,10 +55,12 @@ def test_auto_is_no_cpu_where_slurm_gave_a_gpu(monkeypatch, variable, value, is_
     for name in ("SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
+    # SLURM's name of a node may be another than its host name; only SLURM's can be excluded.
+    monkeypatch.setenv("SLURMD_NODENAME", "n17")
     assert pick_device("cpu") == CPU
     if is_given:
         with pytest.raises(
-            StudyError, match=rf"SLURM gave this job a GPU[\s\S]*{variable}={value} on [\s\S]*nvidia-smi"
+            StudyError, match=rf"SLURM gave this job a GPU[\s\S]*{variable}={value} on n17,[\s\S]*nvidia-smi"
         ):
             pick_device("auto")
     else:

@@ -73,6 +73,9 @@ def test_only_a_lost_answer_may_be_of_a_job_that_was_taken():
         # In a job of a site whose nodes have no configuration, without SLURM_CONF.
         (("DNS SRV lookup failed", "fatal: Could not establish a configuration source"), "SLURM_CONF"),
         (("Batch job submission failed: Invalid generic resource (gres) specification",), "`gres`"),
+        # Slurm's source.
+        (("Batch job submission failed: Invalid node name specified",), "`sinfo -N`"),
+        (("Batch job submission failed: Invalid feature specification",), "site"),
     ],
 )
 def test_what_lasts_is_not_tried_again(lines, remedy):

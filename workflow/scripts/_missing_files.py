@@ -23,8 +23,10 @@ def fail_without_job(workflow: Any) -> None:
     missing = [path for path in (settings and settings.wait_for_files) or () if not Path(path).exists()]
     if missing:
         more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        # SLURM's name of a node may be another than its host name.
+        node = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
         error = StudyError(
-            f"The node {socket.gethostname()} does not see the input files of this job.",
+            f"The node {node} does not see the input files of this job.",
             found=f"no {', '.join(missing[:4])}{more} after {settings.latency_wait} s",
             expected="the folder of the project, on a file system that all nodes share",
             remedy="ask the site which folders its nodes share; where files only come late, raise latency-wait in the "

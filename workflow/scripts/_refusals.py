@@ -39,6 +39,10 @@ _GRES = (
     "set `gpu` and `gres` in set-resources as your site gives GPUs; `sinfo -o '%P %G'` lists their names "
     "(docs/slurm.md, section 2)"
 )
+_NODES = (
+    "`sinfo -N` lists the names of nodes; correct slurm-exclude-failed-nodes, or --nodelist and --exclude in "
+    "slurm_extra, in profiles/slurm/config.yaml"
+)
 _SPACE = "free space or raise the quota of the disk with the project's folder `.snakemake`; finished results are kept"
 _SHORTER = "use smaller packs (group-components), or start from a shell with fewer and shorter variables"
 _PARTITION = (
@@ -51,7 +55,7 @@ _WORDS = (
     "profiles/slurm/config.yaml (docs/slurm.md, sections 2 and 9), or ask the site"
 )
 # What a user may have set elsewhere, too.
-_OF_SETTINGS = (_SITE, _GRES, _SMALLER, _PARTITION, _POLICY, _WORDS)
+_OF_SETTINGS = (_SITE, _GRES, _NODES, _SMALLER, _PARTITION, _POLICY, _WORDS)
 _ASK_FOR_ID = "ask the site why its sbatch does not print the id of a job, as --parsable says"
 # What `Submissions` itself says.
 NO_ID = "SLURM may have taken the job, but sbatch did not say its id"
@@ -81,6 +85,7 @@ _KINDS = (
     (r"establish a configuration source|process configuration file", _NEVER, False, _CONFIGURATION),
     (NO_ID, _A_FEW_TIMES, True, _ASK_FOR_ID),
     (r"generic resource \(gres\)|Invalid Trackable RESource", _NEVER, False, _GRES),
+    (r"Invalid node name", _NEVER, False, _NODES),
     (
         r"time limit is invalid|node configuration is not available|Memory specification|More processors requested",
         _NEVER, False, _SMALLER,

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -51,6 +52,29 @@ def test_a_study_that_another_process_of_this_machine_runs_is_refused(tmp_path, 
         Running(tmp_path).begin()
     assert is_running(tmp_path)
     assert read_head(tmp_path).pid == process.pid, "its mark is left alone"
+
+
+def test_the_message_about_a_stopped_process_says_how_it_goes_on(tmp_path, process):
+    """After Ctrl-Z, SIGINT waits until the process goes on."""
+    mark(tmp_path, of_process(process))
+    process.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + 20
+    while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    with pytest.raises(StudyError, match=rf"process {process.pid} on this machine, which is stopped") as refused:
+        Running(tmp_path).begin()
+    assert f"`fg` in its terminal, or kill -CONT {process.pid}" in str(refused.value)
+    assert is_running(tmp_path)
+
+
+def test_a_mark_of_another_version_with_more_in_it_is_one(tmp_path, process):
+    other = of_process(process)
+    (tmp_path / NAME).write_text(json.dumps({**asdict(other), "of_a_later_version": [1]}))
+    assert read_head(tmp_path) == other
+    with pytest.raises(StudyError, match="is running already"):
+        Running(tmp_path).begin()
+    assert "of_a_later_version" in (tmp_path / NAME).read_text(), "its mark is left alone"
 
 
 def test_a_killed_process_is_taken_over_at_once_and_what_it_left_is_told(tmp_path, process):

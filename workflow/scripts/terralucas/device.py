@@ -44,9 +44,11 @@ def _require_gpu_of_slurm() -> None:
     values = {name: os.environ.get(name, "") for name in _GIVEN_BY_SLURM}
     given = [f"{name}={value}" for name, value in values.items() if value not in _GIVEN_BY_SLURM[name]]
     if given and not torch.cuda.is_available():
+        # SLURM's name of a node may be another than its host name, and is the one that can be excluded.
+        node = os.environ.get("SLURMD_NODENAME") or platform.node()
         raise StudyError(
             "SLURM gave this job a GPU, and PyTorch finds none.",
-            found=f"{', '.join(given)} on {platform.node()}, and torch.cuda.is_available() is False",
+            found=f"{', '.join(given)} on {node}, and torch.cuda.is_available() is False",
             expected="a CUDA device; on a CPU, `device: auto` computes in another precision than the jobs on GPUs",
             remedy="run nvidia-smi on that node and tell the site what it says; until then, name the node in "
             "slurm-exclude-failed-nodes of the profile; or set `device` to cpu for the whole study",

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,9 @@ def _interrupt_this_process() -> None:
 def read_head(folder: Path) -> Head | None:
     """Return the mark in a study's folder; None if there is none, or it cannot be read."""
     try:
-        values: Mapping[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        mark: Mapping[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        # A later version may write more, and its process is one all the same.
+        values = {name: mark[name] for name in (each.name for each in fields(Head)) if name in mark}
         return Head(**{**values, "temporary": tuple(values["temporary"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
@@ -196,11 +198,12 @@ def require_dead(head: Head, path: Path) -> None:
         StudyError: the process lives.
     """
     place = "this machine" if _is_here(head) else head.machine
-    alive = StudyError(
-        f"The study in {path.parent} is running already.",
-        found=f"process {head.pid} on {place}",
-        remedy=f"wait until it ends, or stop it there (kill -INT {head.pid}), and start the study again",
-    )
+    found = f"process {head.pid} on {place}"
+    remedy = f"wait until it ends, or stop it there (kill -INT {head.pid}), and start the study again"
+    if _is_here(head) and _is_stopped(head):
+        found += ", which is stopped, as after Ctrl-Z"
+        remedy = f"let it go on first (`fg` in its terminal, or kill -CONT {head.pid}); then {remedy}"
+    alive = StudyError(f"The study in {path.parent} is running already.", found=found, remedy=remedy)
     if _is_here(head):
         if _lives(head):
             raise alive
@@ -245,6 +248,13 @@ def _lives(head: Head) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def _is_stopped(head: Head) -> bool:
+    try:
+        return bool(psutil.Process(head.pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
 
 
 def _age(path: Path) -> float:
