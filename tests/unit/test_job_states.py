@@ -22,7 +22,7 @@ class Slurm:
         handler.emit = lambda record: self.said.append(record.getMessage())
         logger = logging.Logger("slurm", logging.INFO)
         logger.addHandler(handler)
-        self.submissions = SimpleNamespace(active=set(), stopped=SimpleNamespace(is_set=lambda: False))
+        self.submissions = SimpleNamespace(active=set(), logs={}, stopped=SimpleNamespace(is_set=lambda: False))
         self.states = JobStates(self.submissions, lambda: "study_uuid", requeues, logger)
         self.write("scancel", f"echo $@ >> '{folder}/cancelled'")
 
@@ -115,6 +115,39 @@ def test_a_job_that_slurm_lost_counts_as_failed_after_several_answers_without_it
     assert slurm.query() == {"7": "ERROR", "8": "RUNNING"}
     assert slurm.cancelled == ["--name=study_uuid", "7"], "in case that SLURM remembers it later"
     assert slurm.submissions.active == {"8"}
+
+
+BEGUN = "Building DAG of jobs...\nSelect jobs to execute...\n"
+# The end of a job's log, as Snakemake 9.27.1 wrote it.
+DONE = "Finished jobid: 0 (Rule: train_run)\n{} steps ({}) done\nStoring output in storage.\nElapsed time: 0:00:08.3\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "state"),
+    [
+        (BEGUN + DONE.format("1 of 2", "50%") + DONE.format("2 of 2", "100%"), "COMPLETED"),
+        (BEGUN + DONE.format("1 of 2", "50%"), "ERROR"),
+        # SLURM started it again, and writes at the end of the same file.
+        (BEGUN + DONE.format("1 of 1", "100%") + BEGUN, "ERROR"),
+        ("", "ERROR"),
+        (None, "ERROR"),
+    ],
+    ids=["whole", "half", "again", "empty", "none"],
+)
+def test_a_job_that_slurm_forgot_ended_well_where_its_log_says_so(slurm, clock, tmp_path, log, state):
+    """SLURM forgets ended jobs after MinJobAge, for example while the study's process is stopped."""
+    slurm.submissions.active = {"7"}
+    slurm.submissions.logs["7"] = tmp_path / "7.log"
+    if log is not None:
+        (tmp_path / "7.log").write_text(log)
+    slurm.answer("8|RUNNING")
+    for _ in range(2):
+        assert slurm.query() == {"8": "RUNNING"}
+        clock.seconds += 200
+    assert slurm.query() == {"7": state, "8": "RUNNING"}
+    assert slurm.cancelled == ([] if state == "COMPLETED" else ["--name=study_uuid", "7"])
+    assert slurm.submissions.active == set()
+    assert slurm.said[0].startswith("SLURM: does not know job 7 any more")
 
 
 @pytest.mark.parametrize(("answer", "state"), [("echo '7|RUNNING'", "RUNNING"), ("exit 1", None)])

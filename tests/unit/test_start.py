@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from types import SimpleNamespace
@@ -21,8 +23,10 @@ from _start import (
     require_quotable_settings,
     stop_at_study_error,
     stop_beside_another_process,
+    take_interrupts,
 )
 from terralucas.errors import StudyError
+from terralucas.study import head
 from terralucas.study.head import NAME, read_head, this_process
 
 RUNS = [("tiny", "ce", "mlp", str(seed)) for seed in range(10)]
@@ -58,6 +62,35 @@ def test_ctrl_c_before_the_first_job_ends_without_a_traceback():
 
     with pytest.raises(WorkflowError, match="Stopped before the first job"):
         stop_at_study_error(wait)
+
+
+@pytest.fixture
+def interrupt():
+    """Sets what this process does at SIGINT until the end of the test."""
+    before = signal.getsignal(signal.SIGINT)
+    yield lambda handler: signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_start_in_the_background_can_be_interrupted(interrupt):
+    """A shell without job control lets what it starts with `&` ignore SIGINT (POSIX.1-2017, XCU 2.11)."""
+    interrupt(signal.SIG_IGN)
+    take_interrupts()
+    with pytest.raises(KeyboardInterrupt):
+        head._interrupt_this_process()
+
+
+def test_another_answer_to_ctrl_c_stays_and_only_the_main_thread_changes_it(interrupt):
+    def answer(number, frame):
+        pass
+
+    interrupt(answer)
+    take_interrupts()
+    assert signal.getsignal(signal.SIGINT) is answer
+    interrupt(signal.SIG_IGN)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(take_interrupts).result()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_runs_are_finished_by_their_record_and_planned_by_their_job(tmp_path):

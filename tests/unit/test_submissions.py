@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -41,7 +42,8 @@ class Slurm:
         self.times.append(time.monotonic())
         answers = self.answers.get(job.name, [])
         message = answers.pop(0) if answers else None
-        info = SimpleNamespace(job=job, external_jobid=str(len(self.calls)))
+        number = str(len(self.calls))
+        info = SimpleNamespace(job=job, external_jobid=number, aux={"slurm_logfile": Path(f"{number}.log")})
         if message is None:
             self.submissions.accept(info)
         else:
@@ -96,6 +98,7 @@ def test_a_job_that_is_refused_for_now_is_tried_until_slurm_takes_it_and_its_att
     slurm.submissions.submit(job)
     slurm.wait(lambda: slurm.submissions.active)
     assert slurm.calls == ["a"] * 5
+    assert slurm.submissions.logs == {"5": Path("5.log")}
     assert (job.attempt, slurm.errors) == (1, [])
     pauses = [later - earlier for earlier, later in zip(slurm.times, slurm.times[1:], strict=False)]
     # They double from the first to the longest.
@@ -176,7 +179,7 @@ def test_what_a_site_says_beside_the_jobs_is_not_cancelled(slurm, clients, tmp_p
 def test_a_job_whose_id_sbatch_does_not_say_is_cancelled_and_submitted_again(slurm, clients, tmp_path):
     def run_job(self, job):
         self.calls.append(job.name)
-        info = SimpleNamespace(job=job, external_jobid="5" if len(self.calls) == 3 else "")
+        info = SimpleNamespace(job=job, external_jobid="5" if len(self.calls) == 3 else "", aux=None)
         self.submissions.accept(info)
 
     slurm.submissions._run_job = run_job

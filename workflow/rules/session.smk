@@ -20,6 +20,7 @@ from _start import (
     require_writable,
     stop_at_study_error,
     stop_beside_another_process,
+    take_interrupts,
 )
 from _stop import StopAtChangedCode, StopAtFailedCheck
 from _stopped import StudyStoppedError
@@ -47,6 +48,7 @@ def check_planned_runs():
 
 
 if workflow.is_main_process:
+    take_interrupts()
     keep_configuration()
     if problem := describe_path(sys.executable):
         raise StudyStoppedError(problem)

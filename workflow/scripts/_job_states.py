@@ -12,8 +12,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from _clients import NoAnswerError, Row, ask_beside, read_rows, user
+from _clients import NoAnswerError, Row, ask_beside, plain, read_rows, user
 from _submissions import Submissions
 
 # Between two questions while SLURM does not answer.
@@ -76,6 +77,9 @@ _ENDS = {
 _NOT_BEGUN = "a person cancelled it, or its node could not start it; `sinfo --list-reasons` shows nodes with errors"
 # How the plugin says that it does not know why.
 _UNKNOWN = "Detailed failure reason unavailable (status command is not 'sacct')."
+# What Snakemake writes at the beginning of a job, and when all rules of it have ended well.
+_BEGINS = "Building DAG of jobs..."
+_DONE = re.compile(r"^(\d+) of \1 steps \(100%\) done$", re.MULTILINE)
 _LIMIT = re.compile(r"(?:QOS|Assoc)\w*")
 
 
@@ -218,7 +222,10 @@ class JobStates:
         return ended
 
     async def _end_what_is_lost(self, states: dict[str, str]) -> list[str]:
-        """Count jobs as failed that SLURM does not know any more, for example after it lost its own state.
+        """Count jobs as over that SLURM does not know any more, for example after it lost its own state.
+
+        SLURM forgets also those that ended well while it could not be asked. Their logs tell. Snakemake would delete
+        what they finished, if they counted as failed. Returns the ids of those that do.
 
         The database of sacct may lack new jobs for long, while the controller cannot reach it. So squeue is asked
         before, and what it says is taken.
@@ -245,10 +252,24 @@ class JobStates:
             if job in known:
                 states[job] = known[job]
                 continue
+            if _says_done(self._submissions.logs.get(job)):
+                self._logger.info(f"SLURM: does not know job {job} any more; its log says that it ended well.")
+                states[job] = "COMPLETED"
+                continue
             self._logger.warning(f"SLURM: does not know job {job} any more; it counts as failed.")
             states[job] = "ERROR"
             ended.append(job)
         return ended
+
+
+def _says_done(log: Path | None) -> bool:
+    """Return whether the Snakemake of a job wrote that all its steps are done."""
+    try:
+        text = plain(log.read_text(encoding="utf-8", errors="replace")) if log else ""
+    except OSError:
+        return False
+    # Where SLURM starts a job again, its log may go on.
+    return bool(_DONE.search(text.rpartition(_BEGINS)[2]))
 
 
 class WaitingJobs:

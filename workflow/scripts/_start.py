@@ -1,11 +1,13 @@
-"""What refuses a start of a study: folders, paths, runs that would be trained again, and another process."""
+"""What refuses or interrupts a start: folders, paths, runs that would be trained again, another process, Ctrl-C."""
 
 from __future__ import annotations
 
 import atexit
 import os
 import shutil
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +17,18 @@ from terralucas.disk import check_writable
 from terralucas.errors import StudyError
 from terralucas.names import run_name
 from terralucas.study.head import Running, is_running, read_head
+
+
+def take_interrupts() -> None:
+    """Let this process take SIGINT again where whoever started it has it ignored.
+
+    A shell without job control does that to what it starts with `&`: that of a script, or of `ssh login 'snakemake &'`.
+    Neither `kill -INT` nor the process itself (`terralucas.study.head`) could stop such a study.
+    """
+    # Python lets only its main thread set it.
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def stop_at_study_error(function: Callable[..., object], *arguments: object) -> None:

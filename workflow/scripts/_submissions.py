@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -56,6 +57,8 @@ class Submissions:
         self.sbatch = Sbatch(lambda: executor.run_uuid, logger)
         # Ids of the SLURM jobs that Snakemake waits for.
         self.active: set[str] = set()
+        # Where SLURM writes what each of its jobs says, by id.
+        self.logs: dict[str, Path] = {}
         self.stopped = threading.Event()
         self._refused: deque[Any] = deque()
         self._tries: dict[Any, int] = {}
@@ -92,6 +95,8 @@ class Submissions:
             self.refuse(SubmittedJobInfo(job_info.job), NO_ID)
             return
         with self._lock:
+            if log := (job_info.aux or {}).get("slurm_logfile"):
+                self.logs[job_info.external_jobid] = Path(log)
             self.active.add(job_info.external_jobid)
             self._tries.pop(job_info.job, None)
             self._was_last_taken = True
