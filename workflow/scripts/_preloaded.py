@@ -2,32 +2,31 @@
 
 import contextlib
 import gc
+import importlib
 import signal
 from pathlib import Path
 
 from _processes import FORK_SERVER
 
-
-def import_all() -> bool:
-    """Import the project's code; return whether it is known which code that was."""
-    # It sets a variable that tqdm reads when it is imported.
-    import _job  # noqa: F401  # isort: skip
-
+_IMPORTED = (
+    # First: it sets a variable that tqdm reads when it is imported.
+    "_job",
     # The preamble that Snakemake writes into each script.
-
+    "snakemake.iocontainers",
+    "snakemake.logging",
     # What most jobs import: PyTorch, pandas, PyArrow, scikit-learn and the core.
-    import terralucas.controls.run
-    import terralucas.training.frozen
-    import terralucas.training.run  # noqa: F401
-    from _own_code import know_loaded_code
+    "terralucas.controls.run",
+    "terralucas.training.frozen",
+    "terralucas.training.run",
+)
 
-    return know_loaded_code()
-
-
+# Whether all is imported, and it is known which code that was. It is not while a file is being edited: each job is then
+# a program of its own (`_forked_script`), which says what is wrong.
 is_code_known = False
-# While a file is being edited. Each job is then a program of its own (`_forked_script`), which says what is wrong.
 with contextlib.suppress(Exception):
-    is_code_known = import_all()
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    is_code_known = importlib.import_module("_own_code").know_loaded_code()
 
 Path("/proc/self/comm").write_text(FORK_SERVER)
 
