@@ -21,11 +21,14 @@ from terralucas.errors import StudyError
 pytestmark = pytest.mark.slow
 
 TELL = """
-import json, multiprocessing, os, signal, sys, tempfile
+import sys
+preloaded = sorted({"snakemake.iocontainers", "snakemake.logging", "terralucas.training.run", "torch"} & {*sys.modules})
+import json, multiprocessing, os, signal, tempfile
 import psutil, torch
 parents = [each.name() for each in psutil.Process().parents()]
 told = {
-    "name": __name__, "argv": sys.argv, "folder": os.getcwd(), "temporary": tempfile.gettempdir(),
+    "preloaded": preloaded, "name": __name__, "argv": sys.argv, "folder": os.getcwd(),
+    "temporary": tempfile.gettempdir(),
     "variable": os.environ["OMP_NUM_THREADS"], "threads": torch.get_num_threads(), "parent": parents[0],
     "start": multiprocessing.get_start_method(), "process": psutil.Process().name(),
     "stop": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
@@ -58,6 +61,7 @@ def run(folder, text, **resources):
 def test_a_script_finds_what_it_would_find_as_a_program(tmp_path):
     path = run(tmp_path, TELL, tmpdir=str(tmp_path))
     assert json.loads(path.with_suffix(".py.json").read_text()) == {
+        "preloaded": ["snakemake.iocontainers", "snakemake.logging", "terralucas.training.run", "torch"],
         "name": "__main__",
         "argv": [str(path)],
         "folder": str(Path.cwd()),
