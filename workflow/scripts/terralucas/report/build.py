@@ -191,6 +191,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "class_sentences": classes.never_predicted_sentences(tables["confusion"]),
         "gallery": gallery.gallery_items(context.gallery, list(tables["classes"]["class_name"])),
         "rarest": classes.rarest_class_sentence(tables["per_class"]),
+        "balance": classes.balance_sentence(tables["per_class"]),
         "has_controls": not tables["controls"].empty,
         "control_sentences": controls.control_sentences(tables["best_pair"]),
         "calibration_table": calibration.calibration_table(tables["calibration"]),

@@ -38,9 +38,7 @@ def never_predicted_sentences(confusion: pd.DataFrame) -> list[str]:
 
 def rarest_class_sentence(per_class: pd.DataFrame) -> str:
     """Say how much one test chip of the rarest class changes its recall and the macro accuracy."""
-    recall = per_class[(per_class["metric"] == "recall") & (per_class["classes"] == ALL_CLASSES)]
-    chips = recall.groupby("class_name", sort=False)["n"].max()
-    chips = chips[chips > 0]
+    chips = _test_chips(per_class)
     if chips.empty:
         return ""
     n = int(chips.min())
@@ -49,6 +47,20 @@ def rarest_class_sentence(per_class: pd.DataFrame) -> str:
         f"moves the pooled recall of its class by {100 / n:.3g} points and the macro accuracy by "
         f"{100 / n / len(chips):.2g} points."
     )
+
+
+def balance_sentence(per_class: pd.DataFrame) -> str:
+    """Say that macro and micro accuracy are the same where all classes have as many test chips; empty otherwise."""
+    if _test_chips(per_class).nunique() != 1:
+        return ""
+    return "Here all classes have the same number of test chips, so that macro and micro accuracy are the same number."
+
+
+def _test_chips(per_class: pd.DataFrame) -> pd.Series:
+    """Return the number of test chips of each class that has any, by its name."""
+    recall = per_class[(per_class["metric"] == "recall") & (per_class["classes"] == ALL_CLASSES)]
+    chips = recall.groupby("class_name", sort=False)["n"].max()
+    return chips[chips > 0]
 
 
 def class_groups(per_class: pd.DataFrame) -> list[dict[str, Any]]:

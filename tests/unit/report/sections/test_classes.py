@@ -1,0 +1,28 @@
+"""Sentences about the classes."""
+
+import pandas as pd
+import pytest
+
+from terralucas.report.sections.classes import balance_sentence
+
+
+def per_class(**chips):
+    return pd.DataFrame([
+        {"metric": metric, "classes": "all", "class_name": name, "n": n}
+        for name, n in chips.items()
+        for metric in ("recall", "precision")
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("chips", "is_said"),
+    [
+        ({"forest": 30, "water": 30}, True),
+        ({"forest": 30, "water": 29}, False),
+        # A class without test chips counts in neither accuracy.
+        ({"forest": 30, "water": 30, "ice": 0}, True),
+        ({"forest": 0}, False),
+    ],
+)
+def test_equal_accuracies_are_explained_where_classes_are_balanced(chips, is_said):
+    assert ("macro and micro accuracy are the same number" in balance_sentence(per_class(**chips))) == is_said
