@@ -1,5 +1,8 @@
 """What the fork server imports once for all jobs (`_fork_jobs`)."""
 
+# Before all modules whose code it remembers.
+import _executed_code  # noqa: F401  # isort: skip
+
 import contextlib
 import gc
 import signal
@@ -8,8 +11,8 @@ from pathlib import Path
 from _processes import FORK_SERVER
 
 
-def import_all() -> bool:
-    """Import the project's code; return whether it is known which code that was."""
+def import_all() -> None:
+    """Import the project's code."""
     # It sets a variable that tqdm reads when it is imported.
     import _job  # noqa: F401  # isort: skip
 
@@ -19,15 +22,13 @@ def import_all() -> bool:
     import terralucas.controls.run
     import terralucas.training.frozen
     import terralucas.training.run  # noqa: F401
-    from _own_code import know_loaded_code
-
-    return know_loaded_code()
 
 
-is_code_known = False
+is_complete = False
 # While a file is being edited. Each job is then a program of its own (`_forked_script`), which says what is wrong.
 with contextlib.suppress(Exception):
-    is_code_known = import_all()
+    import_all()
+    is_complete = True
 
 Path("/proc/self/comm").write_text(FORK_SERVER)
 
