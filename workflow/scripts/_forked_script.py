@@ -67,7 +67,7 @@ def _limit_threads(threads: int) -> None:
 
 def _has_code_of_disk() -> bool:
     """Return whether the server has imported all, and files were not edited during that or later."""
-    if not getattr(sys.modules.get("_preloaded"), "is_complete", True):
+    if not getattr(sys.modules.get("_preloaded"), "is_complete", False):
         return False
     from _own_code import other_than_on_disk
 

@@ -6,9 +6,16 @@ import _executed_code  # noqa: F401  # isort: skip
 import contextlib
 import gc
 import signal
+import sys
 from pathlib import Path
 
-from _processes import FORK_SERVER
+try:
+    # Without it, no script can be forked.
+    import _forked_script  # noqa: F401
+    from _processes import FORK_SERVER
+except Exception:
+    # Each job is then a program of its own (`_fork_jobs`).
+    sys.exit(1)
 
 
 def import_all() -> None:
