@@ -28,10 +28,10 @@ class _Loader(SourceFileLoader):
 
 
 def _find_modules_in(folder: str) -> FileFinder:
-    """Return what finds the modules in a folder of the project.
+    """Return the finder of the modules in a folder of the project.
 
     Raises:
-        ImportError: the folder belongs not to the project; Python then looks as always.
+        ImportError: the folder does not belong to the project; Python then looks as always.
     """
     if not Path(folder).resolve().is_relative_to(_SCRIPTS):
         raise ImportError(f"{folder} is not below {_SCRIPTS}")
