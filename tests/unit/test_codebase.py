@@ -4,6 +4,7 @@ import pytest
 
 from terralucas import codebase
 from terralucas.codebase import PACKAGE, SCRIPTS, Fingerprints, code_of, fingerprint
+from terralucas.errors import StudyError
 
 # Run by the Snakefile and by make, not by a rule.
 OUTSIDE_RULES = {
@@ -216,3 +217,12 @@ def test_every_module_is_run_by_some_rule():
     used = {module for script in SCRIPTS.glob("*.py") for module in modules(script.stem)}
     there = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")}
     assert there - used == OUTSIDE_RULES - used
+
+
+@pytest.mark.parametrize(("text", "line"), [("X = 1\n<<<<<<< HEAD\n", 2), ("X = (\n", 1)])
+def test_a_file_with_conflict_marks_is_named(scripts, tmp_path, text, line):
+    path = written(tmp_path / "scripts", text, "terralucas/shared.py")
+    with pytest.raises(StudyError) as error:
+        Fingerprints(tmp_path / "kept.json").of(scripts[0])
+    for part in (f"found: {path}, line {line}: ", "expected: ", "conflict marks of git"):
+        assert part in str(error.value)

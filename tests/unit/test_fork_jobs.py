@@ -306,6 +306,67 @@ def test_scripts_are_forked_where_that_pays(executed, workflow, script, expected
     assert executed == [expected]
 
 
+@pytest.mark.parametrize("error", [EOFError, ConnectionResetError, BrokenPipeError])
+def test_a_script_is_a_program_of_its_own_where_the_server_ends_before_it_forks(monkeypatch, error):
+    """As where the server imports a file that is being edited."""
+
+    class Process:
+        def __init__(self, **_):
+            pass
+
+        def start(self):
+            raise error
+
+    calls = []
+    monkeypatch.setattr(PythonScript, "execute_script", lambda self, fname, edit=False: calls.append("own"))
+    monkeypatch.setattr(_fork_jobs._context, "Process", Process)
+    dag = SimpleNamespace(needrun_jobs=lambda: range(2))
+    _fork_jobs.fork_jobs(SimpleNamespace(dag=dag, local_exec=True, is_main_process=True), True)
+    script = script_of()
+    script.conda_env = script.container_img = script.env_modules = None
+    PythonScript.execute_script(script, "script.py")
+    assert calls == ["own"]
+
+
+def test_a_script_whose_server_was_killed_has_the_reason_in_its_log(tmp_path):
+    script = script_of()
+    script.log = [str(tmp_path / "run.log")]
+    path = tmp_path / "script.py"
+    # The server itself knows that a process ended with this status only by itself.
+    path.write_text("import os\nos._exit(255)\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        _fork_jobs._run(script, str(path))
+    assert "the process from which it was forked was killed" in (tmp_path / "run.log").read_text()
+
+
+EDITED = """
+import _executed_code
+_executed_code.executed[_executed_code._SCRIPTS / "terralucas/training/losses.py"] = b"EDITED = 1"
+"""
+
+
+# This process stands for the server.
+SERVER = """
+import os, sys, types
+sys.server = 1
+sys.modules["_preloaded"] = types.ModuleType("_preloaded")
+sys.modules["_preloaded"].is_complete = True
+import _forked_script
+_forked_script._limit_threads = lambda threads: None
+_forked_script.terminate_with_server = lambda: None
+_forked_script.run_script(sys.argv[1], "train_run", dict(os.environ), 1)
+"""
+
+
+@pytest.mark.parametrize(("edit", "is_forked"), [("", True), (EDITED, False)])
+def test_a_script_is_not_forked_from_other_code_than_is_on_the_disk(tmp_path, edit, is_forked):
+    path, told = tmp_path / "script.py", tmp_path / "told"
+    path.write_text(f"import sys\nopen({str(told)!r}, 'w').write(str(hasattr(sys, 'server')))\n")
+    environment = os.environ | {"PYTHONPATH": str(Path(_fork_jobs.__file__).parent)}
+    subprocess.run([sys.executable, "-c", edit + SERVER, path], env=environment, check=True, timeout=60)
+    assert told.read_text() == str(is_forked)
+
+
 def test_the_last_script_of_several_is_forked_too(executed):
     left = [2]
     dag = SimpleNamespace(needrun_jobs=lambda: range(left[0]))

@@ -1,18 +1,22 @@
 """No job makes a result with other code than that for which the start of the study records it."""
 
+import importlib.util
 import json
 import logging
 import os
+import py_compile
 import subprocess
 import sys
+import types
 from dataclasses import asdict
 from types import SimpleNamespace
 
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
+import _executed_code
 import _own_code
-from _own_code import OwnCode, know_loaded_code, start_again_if_unsure, times_of_files
+from _own_code import OwnCode, other_than_on_disk, start_again_if_other
 from _stop import StopAtChangedCode
 from helpers.paths import SCRIPTS
 from terralucas import codebase
@@ -37,7 +41,10 @@ def scripts(tmp_path, monkeypatch):
     monkeypatch.setattr(codebase, "SCRIPTS", folder)
     monkeypatch.setattr(codebase, "PACKAGE", folder / "terralucas")
     monkeypatch.setattr(_own_code, "SCRIPTS", folder)
-    monkeypatch.setattr(_own_code, "_loaded", None)
+    monkeypatch.setattr(_executed_code, "_SCRIPTS", folder)
+    # Modules that the tests themselves have imported are no matter of theirs.
+    monkeypatch.setattr(_own_code, "executed", executed := {})
+    monkeypatch.setattr(_executed_code, "executed", executed)
     monkeypatch.chdir(tmp_path)
     return write
 
@@ -94,70 +101,106 @@ def test_files_are_read_again_only_where_one_was_written(scripts, monkeypatch):
     code.require()
 
 
-@pytest.fixture
-def start(scripts, tmp_path, monkeypatch):
-    """The mark of a start, which this process, a job's, knows."""
-    head = this_process(code=recorded())
-    (tmp_path / NAME).write_text(json.dumps(asdict(head)))
-    monkeypatch.setenv("TERRALUCAS_SUBMITTED_BY", f"{head.start} {tmp_path}")
-    return head
+def run_module(name):
+    """Import a module as a job does."""
+    path = _own_code.SCRIPTS / name
+    finder = _executed_code._find_modules_in(str(path.parent))
+    module = importlib.util.module_from_spec(finder.find_spec(path.stem))
+    module.__spec__.loader.exec_module(module)
+    return module
 
 
-def test_a_job_forked_from_a_server_that_imported_other_code_ends_though_the_edit_was_undone(scripts, start):
-    scripts("terralucas/shared.py", "X = 22\n")
-    assert know_loaded_code(times_of_files())
+@pytest.mark.parametrize("is_of_start", [True, False])
+def test_code_that_was_edited_while_it_was_imported_makes_no_result_though_the_edit_was_undone(scripts, is_of_start):
+    code = OwnCode("train_run", recorded())
+    if not is_of_start:
+        scripts("terralucas/shared.py", "X = 2\n")
+    module = run_module("terralucas/shared.py")
+    assert is_of_start == (module.X == 1)
+    scripts("terralucas/shared.py", "X = 1\n")
+    if is_of_start:
+        code.require()
+    else:
+        with pytest.raises(StudyError, match="was changed"):
+            code.require()
+
+
+def test_a_module_that_is_imported_late_is_compared_too(scripts):
+    code = OwnCode("train_run", recorded())
+    code.require()
+    scripts("terralucas/shared.py", "X = 2\n")
+    run_module("terralucas/shared.py")
     scripts("terralucas/shared.py", "X = 1\n")
     with pytest.raises(StudyError, match="was changed"):
-        OwnCode("train_run", start.code).require()
+        code.require()
 
 
-def test_a_server_that_imported_while_a_file_was_written_does_not_know_its_code(scripts, start):
-    before = times_of_files()
-    scripts("terralucas/shared.py", "X = 1  # longer\n")
-    assert not know_loaded_code(before)
-    OwnCode("train_run", start.code).require()
+def test_edited_code_is_noticed_though_its_file_has_its_old_times_and_size(scripts):
+    """As after `mv`, `cp -p` or `rsync -t`; the bytecode in `__pycache__` is then that of the edit for Python."""
+    code, path = recorded(), codebase.PACKAGE / "shared.py"
+    status = path.stat()
+    scripts("terralucas/shared.py", "X = 2\n")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    py_compile.compile(str(path))
+    scripts("terralucas/shared.py", "X = 1\n")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert run_module("terralucas/shared.py").X == 1, "a stale file of __pycache__ is run"
+    OwnCode("train_run", code).require()
 
 
-def test_a_file_that_was_away_for_a_moment_is_noticed_though_it_has_its_old_times(scripts, start):
-    """As after `mv` or `cp -p`."""
-    before, path = times_of_files(), codebase.PACKAGE / "shared.py"
-    away = path.rename(path.with_suffix(".orig"))
-    scripts("terralucas/shared.py", "X = 22\n")
-    away.rename(path)
-    assert path.read_text() == "X = 1\n"
-    assert not know_loaded_code(before)
-
-
-def test_a_server_does_not_know_code_that_is_no_python(scripts, start):
-    scripts("terralucas/shared.py", "<<<<<<< HEAD\n")
-    assert not know_loaded_code(times_of_files())
-
-
-def test_what_editors_leave_beside_a_file_is_no_code(scripts, start):
-    before = times_of_files()
+@pytest.mark.parametrize("text", ["X = 1\n", "X = 1  # a comment\n", '"""About."""\nX = 1\n'])
+def test_a_file_that_is_saved_while_it_is_imported_stops_nothing(scripts, text):
+    code = OwnCode("train_run", recorded())
+    run_module("terralucas/shared.py")
+    scripts("terralucas/shared.py", text)
     for name in (".shared.py.swp", "4913", "shared.py.orig", "shared.py~"):
         scripts(f"terralucas/{name}", "X = 22\n")
-    assert times_of_files() == before
-    assert know_loaded_code(before)
-    OwnCode("train_run", start.code).require()
+    assert other_than_on_disk() == set()
+    code.require()
 
 
-def test_a_server_that_imported_the_code_of_the_start_runs_jobs(scripts, start):
-    assert know_loaded_code(times_of_files())
-    OwnCode("train_run", start.code).require()
+def test_other_code_of_other_rules_stops_nothing(scripts):
+    code = recorded()
+    scripts("terralucas/unused.py", "X = 2\n")
+    run_module("terralucas/unused.py")
+    _own_code.executed[_own_code.SCRIPTS / "train_run.py"] = b"RULE = 'edited'"
+    (codebase.PACKAGE / "unused.py").unlink()
+    # Only what it shares with train_run counts.
+    OwnCode("audit_treatment", code).require()
+    with pytest.raises(StudyError, match="code of train_run"):
+        OwnCode("train_run", code).require()
 
 
-def test_a_script_that_imported_while_files_were_written_starts_again_a_few_times(scripts, start, monkeypatch):
+def test_the_script_of_a_rule_is_what_snakemake_has_read(scripts, tmp_path, monkeypatch):
+    """Snakemake's preamble names the file that it has written, and the file of the rule."""
+    code = OwnCode("train_run", recorded())
+    text = "######## snakemake preamble start (automatically inserted, do not edit) ########\nx = 1\n"
+    text += "######## snakemake preamble end #########\n"
+    original = _own_code.SCRIPTS / "train_run.py"
+    (tmp_path / "written.py").write_text(text + original.read_text())
+    main = types.ModuleType("__main__")
+    main.__file__, main.__real_file__ = str(original), str(tmp_path / "written.py")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    _own_code.remember_script()
+    code.require()
+    (tmp_path / "written.py").write_text(text + "RULE = 'edited'\n")
+    _own_code.remember_script()
+    with pytest.raises(StudyError, match="was changed"):
+        OwnCode("train_run", recorded()).require()
+
+
+def test_a_script_that_imported_other_code_than_is_there_starts_again_a_few_times(scripts, monkeypatch):
     started = []
     monkeypatch.setattr(_own_code.os, "execve", lambda program, arguments, environment: started.append(environment))
-    monkeypatch.setattr(_own_code, "_AT_IMPORT", times_of_files())
-    start_again_if_unsure()
-    assert started == []
+    run_module("terralucas/shared.py")
     (codebase.PACKAGE / "shared.py").touch()
-    start_again_if_unsure()
+    start_again_if_other()
+    assert started == []
+    scripts("terralucas/shared.py", "X = 2\n")
+    start_again_if_other()
     assert [each["TERRALUCAS_RESTARTS"] for each in started] == ["1"]
     monkeypatch.setenv("TERRALUCAS_RESTARTS", "5")
-    start_again_if_unsure()
+    start_again_if_other()
     assert len(started) == 1
 
 
@@ -172,8 +215,8 @@ with job(types.SimpleNamespace(rule="train_run", log=["rule.log"])):
     write_text(Path("result"), "new")
     {after}
 """
-# Other recorded code stands for an edit after it; the real code of the project is not edited.
-EDIT = "import _own_code, _job; _own_code._loaded = {}"
+# Another source that was run stands for an edit that was undone; the real code of the project is not edited.
+EDIT = "import _executed_code as e; e.executed[e._SCRIPTS / 'terralucas/training/losses.py'] = b'EDITED = 1'"
 
 
 @pytest.mark.parametrize(

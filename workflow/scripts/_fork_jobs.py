@@ -34,8 +34,15 @@ PRELOADED = "_preloaded"
 # Signals at which a script cannot say that it ends.
 _DEADLY = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
 
+# What `multiprocessing` says of a process whose fork server has ended, because only that knows how it ended.
+_WITHOUT_SERVER = 255
+
 _context = get_context("forkserver")
 _lock = threading.Lock()
+
+
+class _ServerEndedError(Exception):
+    """The fork server ended before it forked a script."""
 
 
 def fork_jobs(workflow: Any, is_wanted: object) -> None:
@@ -70,12 +77,16 @@ def fork_jobs(workflow: Any, is_wanted: object) -> None:
         in_other_environment = self.conda_env or self.container_img or self.env_modules
         # macOS forbids forks after some imports.
         may_fork = is_wanted and sys.platform == "linux" and not in_other_environment
-        if not may_fork or not (has_forked.is_set() or _does_pay(workflow)) or not _is_server_ready():
-            with _interrupts_wait():
-                execute(self, fname, edit=edit)
-        else:
+        if may_fork and (has_forked.is_set() or _does_pay(workflow)) and _is_server_ready():
             has_forked.set()
-            _run(self, fname)
+            try:
+                _run(self, fname)
+                return
+            except _ServerEndedError:
+                # As a program of its own, the script itself says what is wrong with the code, if anything is.
+                pass
+        with _interrupts_wait():
+            execute(self, fname, edit=edit)
 
     PythonScript.execute_script = execute_script
 
@@ -113,6 +124,7 @@ def _run(script: Any, path: str) -> None:
 
     Raises:
         CalledProcessError: the script ended with an error.
+        _ServerEndedError: it did not begin.
     """
     threads = str(script.threads)
     environment = dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, threads)
@@ -121,7 +133,10 @@ def _run(script: Any, path: str) -> None:
     process = _context.Process(target=run_script, args=(path, script.rulename, environment, script.threads))
     # The start of one process also looks which others ended, and reads their status.
     with _lock:
-        process.start()
+        try:
+            process.start()
+        except (EOFError, OSError) as error:
+            raise _ServerEndedError from error
     record = script.bench_record
     with nullcontext() if record is None else benchmarked(process.pid, record):
         connection.wait([process.sentinel])
@@ -130,6 +145,8 @@ def _run(script: Any, path: str) -> None:
     status = process.exitcode
     if -status in _DEADLY:
         _say_in_log(script, f"{script.rulename} was killed by {signal.Signals(-status).name}")
+    if status == _WITHOUT_SERVER:
+        _say_in_log(script, f"{script.rulename} was ended because the process from which it was forked was killed")
     if status:
         # A shell reports a signal so.
         raise subprocess.CalledProcessError(status if status > 0 else 128 - status, f"{sys.executable} {Path(path)}")
@@ -137,7 +154,7 @@ def _run(script: Any, path: str) -> None:
 
 def _say_in_log(script: Any, how: str) -> None:
     """Write how a script ended that could not say it itself."""
-    cause = "; the system or SLURM does that when memory runs out" if "KILL" in how else ""
+    cause = "; the system or SLURM does that when memory runs out" if "kill" in how else ""
     for log in map(Path, script.log):
         with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
             file.write(f"ERROR: {how}{cause}\n")

@@ -47,8 +47,8 @@ def run_script(path: str, rule: str, environment: Mapping[str, str], threads: in
     if getattr(sys.modules.get("_preloaded"), "is_interrupted", False):
         # It waits, too, until the script can tell of it.
         os.kill(os.getpid(), signal.SIGINT)
-    if not getattr(sys.modules.get("_preloaded"), "is_code_known", True):
-        # Files were written while the server imported them: the script is a program of its own, with its own imports.
+    if not _has_code_of_disk():
+        # The script is a program of its own, with its own imports.
         os.execve(sys.executable, [sys.executable, path], os.environ)
     sys.argv = [path]
     _limit_threads(threads)
@@ -63,3 +63,12 @@ def _limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
     # Not as a context: it lasts until the process ends.
     threadpoolctl.threadpool_limits(threads)
+
+
+def _has_code_of_disk() -> bool:
+    """Return whether the server has imported all, and files were not edited during that or later."""
+    if not getattr(sys.modules.get("_preloaded"), "is_complete", False):
+        return False
+    from _own_code import other_than_on_disk
+
+    return not other_than_on_disk()

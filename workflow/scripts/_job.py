@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+# Before all modules whose code it remembers.
+import _executed_code  # noqa: F401  # isort: skip
+
 import logging
+import multiprocessing
 import os
 import signal
 import sys
@@ -15,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from _own_code import OwnCode, start_again_if_unsure
+from _own_code import OwnCode, remember_script, start_again_if_other
 from _own_start import require_own_start
 from _sockets import use_folder_for_sockets
 from terralucas.disk import explain
@@ -38,8 +42,10 @@ def job(snakemake: Any) -> Iterator[None]:
     except StudyError as error:
         sys.exit(f"ERROR: {error}")
     own_code = OwnCode(snakemake.rule, head.code if head else {})
-    if head is not None:
-        start_again_if_unsure()
+    # A fork has another command line, and was compared when it began (`_forked_script`).
+    if head is not None and multiprocessing.parent_process() is None:
+        start_again_if_other()
+    remember_script()
     check_before_each_result(require_own_start)
     check_before_each_result(own_code.require)
     log = Path(snakemake.log[0])

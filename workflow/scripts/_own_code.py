@@ -9,17 +9,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
-from _own_start import own_mark
-from terralucas.codebase import KEPT, SCRIPTS, Fingerprints, files_of_scripts
+from _executed_code import executed
+from terralucas.codebase import KEPT, SCRIPTS, Fingerprints, code_of, do_same, files_of_scripts
 from terralucas.errors import StudyError
 
-# In a process that was forked: what `code_of_start` says of the code that its server imported.
-_loaded: Mapping[str, str] | None = None
 # Path, times (ns) of content and of the entry, inode and size (bytes) of a file: also `mv` and `cp -p` change one.
 State = tuple[str, int, int, int, int]
-# In the environment of a script: how often it was started again because files were written while it imported them.
+# In the environment of a script: how often it was started again because it had imported other code than is there.
 _RESTARTS, _MOST_RESTARTS = "TERRALUCAS_RESTARTS", 5
+_END_OF_PREAMBLE = b"######## snakemake preamble end #########\n"
+# How often files are read again that are written while they are read.
+_MOST_READINGS = 20
 
 
 class OwnCode:
@@ -35,10 +37,10 @@ class OwnCode:
         # What some rules are compared by is only the code that they share with another one.
         self._key = next((key for key in recorded if key.split()[0] == rule), None)
         self._expected = recorded.get(self._key or "")
-        self._times: list[State] = []
+        self._checked: tuple[list[State], int] | None = None
 
     def require(self) -> None:
-        """Return if the code on the disk, and what this process was forked with, do what the recorded code does.
+        """Return if the code on the disk, and that which this process has run, do what the recorded code does.
 
         A change of comments, layout or messages does not count.
 
@@ -47,21 +49,33 @@ class OwnCode:
         """
         if self._key is None:
             return
-        if _loaded is not None and _loaded.get(self._key) != self._expected:
-            raise self._error()
-        # Files are read again only where one was written.
-        times = times_of_files()
-        if times == self._times:
+        for _ in range(_MOST_READINGS):
+            # Files are read again only where one was written, or another module was imported.
+            state = times_of_files(), len(executed)
+            if state == self._checked:
+                return
+            is_same = self._is_same()
+            # Only then the fingerprint and the comparison were of the same files.
+            if times_of_files() != state[0]:
+                continue
+            if not is_same:
+                break
+            self._checked = state
             return
-        scripts = [SCRIPTS / f"{name}.py" for name in self._key.split()]
+        raise self._error()
+
+    def _is_same(self) -> bool:
+        """Return whether the code on the disk is the recorded one, and that which was run does what is on the disk."""
+        scripts = [SCRIPTS / f"{name}.py" for name in (self._key or "").split()]
         try:
-            found = Fingerprints(KEPT).of(*scripts)
-        except (OSError, SyntaxError, ValueError):
+            if Fingerprints(KEPT).of(*scripts) != self._expected:
+                return False
+            # Most often they have the same bytes, and nobody must know which of them are the code of the rule.
+            different = other_than_on_disk()
+            return not different or different.isdisjoint(set.intersection(*(set(code_of(each)) for each in scripts)))
+        except (StudyError, OSError, ValueError):
             # A file was deleted, or is being written.
-            found = None
-        if found != self._expected:
-            raise self._error()
-        self._times = times
+            return False
 
     def _error(self) -> StudyError:
         return StudyError(
@@ -73,42 +87,40 @@ class OwnCode:
         )
 
 
-def know_loaded_code(before: list[State] | None = None) -> bool:
-    """Let processes that are forked from this one know the code that it has imported.
-
-    Args:
-        before: `times_of_files` before the imports; when this module was imported, if nothing is said.
-
-    Returns:
-        False if files were written meanwhile, so that nobody knows which code was imported.
-    """
-    global _loaded
-    head = own_mark()
-    if head is None:
-        return True
-    try:
-        fingerprints = Fingerprints(KEPT)
-        loaded = {key: fingerprints.of(*(SCRIPTS / f"{name}.py" for name in key.split())) for key in head.code}
-    except (StudyError, OSError, SyntaxError, ValueError):
-        # A file was deleted, or is being written.
-        return False
-    if times_of_files() != (_AT_IMPORT if before is None else before):
-        return False
-    _loaded = loaded
-    return True
+def other_than_on_disk() -> set[Path]:
+    """Return the files of which this process has run other code than they have now; deleted ones count."""
+    found = set()
+    for path, source in list(executed.items()):
+        try:
+            is_same = do_same(source, path.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            is_same = False
+        if not is_same:
+            found.add(path)
+    return found
 
 
-def start_again_if_unsure() -> None:
-    """Start the program of this process again if files were written while it imported them.
+def start_again_if_other() -> None:
+    """Start the program of this process again if it has run other code than is on the disk now.
 
-    Other code may have been there for a moment, or somebody saved a file without a change. To import once more tells
-    these apart, because the code on the disk is then compared with that of the start.
+    Somebody has edited a file while it was imported, or undone an edit. The code on the disk may be that of the start.
     """
     restarts = int(os.environ.get(_RESTARTS, "0"))
-    if _loaded is None and times_of_files() != _AT_IMPORT and restarts < _MOST_RESTARTS:
+    if restarts < _MOST_RESTARTS and other_than_on_disk():
         sys.stdout.flush()
         sys.stderr.flush()
         os.execve(sys.executable, sys.orig_argv, os.environ | {_RESTARTS: str(restarts + 1)})
+
+
+def remember_script() -> None:
+    """Remember the script of the rule, which Snakemake has read, and has written behind a preamble of its own."""
+    script = vars(sys.modules["__main__"])
+    written, original = script.get("__real_file__"), script.get("__file__")
+    if written is None or original is None or not Path(original).resolve().is_relative_to(SCRIPTS):
+        return
+    _, end, source = Path(written).read_bytes().partition(_END_OF_PREAMBLE)
+    if end:
+        executed[Path(original).resolve()] = source
 
 
 def times_of_files() -> list[State]:
@@ -121,6 +133,3 @@ def times_of_files() -> list[State]:
             continue
         found.append((str(path), status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size))
     return found
-
-
-_AT_IMPORT = times_of_files()

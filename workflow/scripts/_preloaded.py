@@ -1,12 +1,22 @@
 """What the fork server imports once for all jobs (`_fork_jobs`)."""
 
+# Before all modules whose code it remembers.
+import _executed_code  # noqa: F401  # isort: skip
+
 import contextlib
 import gc
 import importlib
 import signal
+import sys
 from pathlib import Path
 
-from _processes import FORK_SERVER
+try:
+    # Without it, no script can be forked.
+    import _forked_script  # noqa: F401
+    from _processes import FORK_SERVER
+except Exception:
+    # Each job is then a program of its own (`_fork_jobs`).
+    sys.exit(1)
 
 _IMPORTED = (
     # First: it sets a variable that tqdm reads when it is imported.
@@ -20,13 +30,12 @@ _IMPORTED = (
     "terralucas.training.run",
 )
 
-# Whether all is imported, and it is known which code that was. It is not while a file is being edited: each job is then
-# a program of its own (`_forked_script`), which says what is wrong.
-is_code_known = False
+# Not while a file is being edited: each job is then a program of its own (`_forked_script`), which says what is wrong.
+is_complete = False
 with contextlib.suppress(Exception):
     for name in _IMPORTED:
         importlib.import_module(name)
-    is_code_known = importlib.import_module("_own_code").know_loaded_code()
+    is_complete = True
 
 Path("/proc/self/comm").write_text(FORK_SERVER)
 

@@ -100,7 +100,8 @@ class Fingerprints:
         """Return the fingerprint of the code that all these scripts have in common; for one script, of its code.
 
         Raises:
-            StudyError: the files are no longer those of `state`, and the fingerprint was not computed before.
+            StudyError: a file is no Python; or the files are no longer those of `state`, and the fingerprint was not
+                computed before.
         """
         key = " ".join(script.stem for script in scripts)
         if key not in self._values:
@@ -147,12 +148,25 @@ def files_of_scripts() -> list[Path]:
     return found
 
 
+def do_same(source: bytes, other: bytes) -> bool:
+    """Return whether two Python sources differ in nothing that `fingerprint` counts.
+
+    Raises:
+        SyntaxError: one of them is no Python.
+    """
+    return source == other or _text_of(ast.parse(source)) == _text_of(ast.parse(other))
+
+
 @cache
 def _hash_content(path: Path) -> str:
     content = path.read_bytes()
     if path.suffix == ".py":
-        content = "".join(_serialise(_parse(path))).encode()
+        content = _text_of(_parse(path)).encode()
     return hashlib.sha256(content).hexdigest()
+
+
+def _text_of(module: ast.Module) -> str:
+    return "".join(_serialise(module))
 
 
 def _serialise(node: ast.AST, in_message: bool = False) -> Iterator[str]:
@@ -201,7 +215,18 @@ def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
 
 @cache
 def _parse(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+    try:
+        return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        place = f"{path}, line {error.lineno}" if isinstance(error, SyntaxError) else str(path)
+        line = (error.text or "").strip() if isinstance(error, SyntaxError) else ""
+        raise StudyError(
+            "A file of the project is no Python.",
+            found=f"{place}: {getattr(error, 'msg', error)}" + (f": {line}" if line else ""),
+            expected="code that Python can read",
+            remedy="if the line has conflict marks of git (<<<<<<<, =======, >>>>>>>), solve the conflict; if the file "
+            "is just being edited, save it completely; then start the study again",
+        ) from None
 
 
 @cache
