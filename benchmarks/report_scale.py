@@ -201,7 +201,9 @@ def make_evidence(folder: Path, study: Study) -> None:
     )  # fmt: skip
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
-    write_maps(correctness_table(runs, index, classes), folder / "points.parquet", folder / "points.geojson")
+    points = correctness_table(runs, index, classes)
+    del runs
+    write_maps(points, folder / "points.parquet", folder / "points.geojson")
 
 
 def draw_figures(folder: Path, study: Study) -> None:

@@ -44,4 +44,7 @@ with job(snakemake):
         )
     for name, table in tables.items():
         write_table(table, Path(output[name]))
-    write_maps(correctness_table(runs, index, params.classes), Path(output.points), Path(output.geojson))
+    points = correctness_table(runs, index, params.classes)
+    # Those of thousands of runs take as much memory as the map, whose text is made in memory.
+    del runs
+    write_maps(points, Path(output.points), Path(output.geojson))

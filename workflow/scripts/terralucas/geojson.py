@@ -27,4 +27,4 @@ def write_geojson(table: gpd.GeoDataFrame, path: Path, decimals: int) -> None:
         content, driver="GeoJSON", layer=path.stem, engine="pyogrio", RFC7946="YES", COORDINATE_PRECISION=decimals
     )
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content.getvalue())
+        temporary.write_bytes(content.getbuffer())

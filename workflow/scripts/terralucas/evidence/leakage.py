@@ -117,26 +117,29 @@ def distance_table(
     for seed, split in parts.items():
         nearest = nearest_training(places_m, split, chip_side_m)
         distance[seed][nearest.chips] = nearest.distance_m
-    tests = pd.concat(
-        pd.DataFrame(
-            {
-                **{name: run.names[name] for name in RECIPE},
-                "chip": run.test.chips,
-                "label": run.test.labels,
-                "hit": run.test.logits.argmax(axis=1) == run.test.labels,
-                "distance_m": distance[run.names["seed"]][run.test.chips],
-            }
-        )
-        for run in runs
-    )
     bounds = np.array(DISTANCES_IN_SIDES) * chip_side_m
-    tests["bin"] = np.searchsorted(bounds, tests["distance_m"], side="right") - 1
     rows = []
-    for names, group in by_recipe(tests):
+    # Recipe by recipe: the predictions of thousands of runs in one table would take gigabytes.
+    for names, group in by_recipe(pd.DataFrame([run.names for run in runs])):
+        tests = pd.concat(_hits(runs[i], distance[runs[i].names["seed"]]) for i in group.index)
+        tests["bin"] = np.searchsorted(bounds, tests["distance_m"], side="right") - 1
         for index in range(len(bounds) - 1):
             ends = {"distance_m_low": bounds[index], "distance_m_high": bounds[index + 1]}
-            rows += [{**names, **ends, **row} for row in _bin_scores(group[group["bin"] == index], level)]
+            rows += [{**names, **ends, **row} for row in _bin_scores(tests[tests["bin"] == index], level)]
     return tidy_table(rows, _DISTANCE_COLUMNS)
+
+
+def _hits(run: RunPredictions, distance_m: np.ndarray) -> pd.DataFrame:
+    """Return chip, label, hit and distance of each test prediction of a run; `distance_m` (n,) is by chip."""
+    test = run.test
+    return pd.DataFrame(
+        {
+            "chip": test.chips,
+            "label": test.labels,
+            "hit": test.logits.argmax(axis=1) == test.labels,
+            "distance_m": distance_m[test.chips],
+        }
+    )
 
 
 def _bin_scores(tests: pd.DataFrame, level: float) -> list[dict[str, object]]:
