@@ -53,7 +53,7 @@ def refusal(tmp_path, content):
     [
         (b"", "an empty file", "set backbones.<name>.weights.path"),
         (LFS, "a Git LFS pointer, which stands for a file of 348213012 bytes", "git lfs pull"),
-        (b"<!DOCTYPE html><title>Sign in</title>", 'a web page titled "Sign in"', "sign in where the page asks"),
+        (b"<!DOCTYPE html><title>Sign in</title>", 'a web page titled "Sign in"', "save the file itself"),
         (b'{"model_type": "terramind"}', "a JSON file", "set backbones.<name>.weights.path"),
         (b'\n[{"error": "404"}]', "a JSON file", "set backbones.<name>.weights.path"),
         (safetensors_of(np.ones(3, np.float32)), "a safetensors file", "convert it"),

@@ -213,7 +213,89 @@ def test_tar_that_lost_its_last_members_is_noticed(place, at):
 
 def test_gzip_without_a_tar_in_it_is_refused(place):
     (place / "x.gz").write_bytes(gzip.compress(b"just text " * 1000))
-    assert_refused(place, place / "x.gz", "truncated or corrupt")
+    assert_refused(place, place / "x.gz", "not an archive", "compressed with gz that is no tar", "just text")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"II*\0" + bytes(600), "a TIFF file"),
+        (b"Point_ID,STR18\n45922254,10\n", "b'Point_ID"),
+        (gzip.compress(NOISE), "a gzip file"),
+        (b"PK\x03\x04" + NOISE, "a zip archive"),
+    ],
+    ids=["chip", "table", "gzip", "zip"],
+)
+def test_compressed_file_that_is_no_tar_is_not_called_damaged(place, content, found):
+    (place / "x.gz").write_bytes(gzip.compress(content))
+    assert_refused(place, place / "x.gz", "not an archive", "compressed with gz", found)
+
+
+@pytest.mark.parametrize("kind", ["w", "w:gz", "w:bz2", "w:xz"])
+@pytest.mark.parametrize("last", [512, 10240])
+def test_joined_archives_are_not_read_by_the_first_alone(place, kind, last):
+    """tarfile and tar take the zeros between them for the end."""
+    parts = []
+    for number in range(2):
+        path = write_tar(place / "part", [tar_member(f"Chips/{number}.tif", bytes([65] * (last - 1)))], kind)
+        parts.append(path.read_bytes())
+        path.unlink()
+    (place / "joined").write_bytes(b"".join(parts))
+    assert_refused(place, place / "joined", "goes on after its end", "more data", "--ignore-zeros")
+
+
+def test_joined_zip_archives_are_not_read_by_the_last_alone(place):
+    parts = [write_zip(place / f"{number}.zip", {f"Chips/{number}.tif": NOISE}).read_bytes() for number in range(2)]
+    (place / "joined").write_bytes(b"".join(parts))
+    assert_refused(place, place / "joined", "does not name", f"{len(parts[0])} bytes", "a complete copy")
+
+
+@pytest.mark.parametrize("zeroed", [slice(1024, 1536), slice(1024, 2048), slice(1024, None)])
+def test_tar_of_a_copy_that_lacks_blocks_is_refused(place, zeroed):
+    """Where a block of a copy is missing there are zeros; tarfile takes those of a header for the end."""
+    members = [tar_member(f"Chips/{number}.tif", b"A" * 512) for number in range(40)]
+    data = bytearray(write_tar(place / "x.tar", members, "w").read_bytes())
+    data[zeroed] = bytes(len(data[zeroed]))
+    (place / "x.tar").write_bytes(data)
+    assert_refused(
+        place, place / "x.tar", "goes on after its end", "ends at byte 1024" if zeroed.stop is None else "1024"
+    )
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 20, 128, 2048, 8192])
+def test_padding_of_any_record_is_no_damage(tmp_path, blocks):
+    """As `tar --blocking-factor` pads: with zeros to a whole record, after two blocks of zeros."""
+    data = write_tar(tmp_path / "x.tar", [tar_member("Chips/1.tif", b"A" * 700)], "w").read_bytes()
+    end, record = 3 * 512, blocks * 512
+    size = -(-(end + 1024) // record) * record
+    (tmp_path / "x.tar").write_bytes(data[:end].ljust(size, b"\0"))
+    assert unpack(tmp_path / "x.tar", tmp_path / "chips", progress=False) == 1
+
+
+def test_folders_with_backslashes_in_a_zip_are_folders(tmp_path):
+    members = {"Chips\\": b"", "Chips\\1\\": b"", "Chips\\1\\a.tif": b"x"}
+    assert unpack(write_zip(tmp_path / "x.zip", members), tmp_path / "chips", progress=False) == 1
+    assert tree_of(tmp_path / "chips") == {"Chips/1/a.tif": b"x"}
+
+
+def test_zip_that_lacks_or_repeats_bytes_is_refused_or_whole(tmp_path):
+    """zipfile raises many kinds of errors for damage: an OSError of the system among them."""
+    data = archive_of_tree(tmp_path, "zip").read_bytes()
+    random_ = random.Random(0)
+    for number in range(300):
+        at, count = random_.randrange(4, len(data)), random_.choice([1, 7, 500, 20_000])
+        damaged = (
+            data[:at] + (data[at - count : at] if number % 3 == 0 else b"") + data[at + count * (number % 3 > 0) :]
+        )
+        (tmp_path / "damaged").write_bytes(damaged)
+        try:
+            unpack(tmp_path / "damaged", tmp_path / "chips", progress=False)
+        except StudyError as error:
+            assert error.remedy
+            assert not (tmp_path / "chips").exists()
+        else:
+            assert tree_of(tmp_path / "chips") == TREE
+            shutil.rmtree(tmp_path / "chips")
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
@@ -227,8 +309,11 @@ def test_archive_without_files_is_refused(place, kind):
     ("content", "found"),
     [
         (b"", "0 bytes"),
-        (b"\x89PNG and so on" * 100, "\\x89PNG"),
+        (b"\x89PNG and so on" * 100, "a PNG picture"),
         (b"<!doctype html><title>Sign&#45;in</title>", 'web page titled "Sign-in"'),
+        (b"7z\xbc\xaf\x27\x1c" + NOISE, "a 7z archive"),
+        (b"\x28\xb5\x2f\xfd" + NOISE, "zstd"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n", "Git LFS pointer"),
     ],
 )
 def test_something_else_is_named(place, content, found):

@@ -329,3 +329,21 @@ def test_a_world_file_is_the_place_of_a_chip_that_has_none(tmp_path, name):
     centre = decode_chip(content, make_spec()).centre
     assert (centre.x, centre.y) == expected
     assert content.sha256 == before.sha256, "it changes no pixel"
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n", "is a Git LFS pointer, which stands"),
+        (b"<html><title>Sign in</title>", 'is a web page titled "Sign in"'),
+        (b"\x1f\x8b\x08\0" + bytes(100), "is a gzip file (unpack it"),
+        (b"II*\0" + bytes(100), "cannot be decoded"),
+    ],
+    ids=["lfs", "page", "gzip", "damaged"],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, content, found):
+    (tmp_path / "chip.tif").write_bytes(content)
+    with pytest.raises(ChipError) as caught:
+        decode_chip(read_content(tmp_path / "chip.tif"), SPEC)
+    assert caught.value.kind == "unreadable"
+    assert found in caught.value.problem

@@ -211,8 +211,8 @@ def tif(values: np.ndarray, **profile):
 
 BAD_CHIPS = {
     "empty file": (partial(Path.write_bytes, data=b""), ["unreadable", "empty (0 bytes)", "GeoTIFF"]),
-    "text": (partial(Path.write_bytes, data=b"<html>quota exceeded"), ["unreadable", "cannot be decoded"]),
-    "a PNG": (tif(np.ones((3, 32, 32), "uint8"), driver="PNG", crs=None), ["unreadable", "cannot be decoded"]),
+    "text": (partial(Path.write_bytes, data=b"<html>quota exceeded"), ["unreadable", "a web page"]),
+    "a PNG": (tif(np.ones((3, 32, 32), "uint8"), driver="PNG", crs=None), ["unreadable", "is a PNG picture"]),
     "cut short": (truncate, ["unreadable", "cannot be decoded", "files may be truncated"]),
     "garbled": (flip, ["unreadable", "cannot be decoded"]),
     "a band too few": (tif(pixels(0, (5, 32, 32))), ["band_count", "5 band(s)", "expected 6 (RED, GREEN, BLUE"]),

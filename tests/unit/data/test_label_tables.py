@@ -62,6 +62,28 @@ def test_latin1_is_named_with_its_line_and_word(tmp_path):
     assert "WINDOWS-1252" in error.remedy
 
 
+@pytest.mark.parametrize(
+    ("content", "found", "remedy"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n", "Git LFS pointer", "git lfs pull"),
+        (b"<!DOCTYPE html><title>Sign in</title>", 'a web page titled "Sign in"', "save the file itself"),
+        (b"\x1f\x8b\x08\0", "a gzip file", "unpack it"),
+    ],
+    ids=["lfs", "page", "gzip"],
+)
+def test_a_file_that_stands_for_the_table_is_named(tmp_path, content, found, remedy):
+    error = refused(tmp_path, content, "no comma-separated UTF-8 table")
+    assert found in error.found
+    assert remedy in error.remedy
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\u00ad", "\ufeff", "\u2060", "\u200f"])
+def test_characters_that_nobody_sees_are_no_part_of_names(tmp_path, unseen):
+    """Text that is copied from web pages and documents has them; a message could not show the difference."""
+    rows = read_table(write(tmp_path, f"{unseen}id,c{unseen}ls\n4592{unseen}2254,1{unseen}\n"), LAYOUT)
+    assert rows == [Row("45922254", "1", line=2)]
+
+
 def test_workbook_with_another_ending_is_named(tmp_path):
     error = refused(tmp_path, b"PK\x03\x04\x14\0\x06\0 and so on", "no comma-separated UTF-8 table")
     assert "an Excel workbook" in error.found

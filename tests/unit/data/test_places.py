@@ -13,8 +13,11 @@ from rasterio.crs import CRS
 from terralucas.data.chip_files import ChipError, decode_chip, read_content
 from terralucas.data.dataset import ClassSpec, DatasetSpec, LayoutSpec
 from terralucas.data.georeference import Centre
-from terralucas.data.pixel_sizes import is_pixel_size, size_text
+from terralucas.data.pixel_sizes import check_pixel_size, describe_pixel_sizes, is_pixel_size, size_text
 from terralucas.data.places import check_georeference, find_exchanged, find_ground, locate
+from terralucas.errors import StudyError
+from terralucas.predict.pixel_size import measure_ground
+from terralucas.predict.remedies import for_new_files
 
 POINT = "45922254"
 PLACE = (4_592_000.0, 2_254_000.0)
@@ -211,13 +214,34 @@ DRAWING = 'LOCAL_CS["drawing",UNIT["metre",1],AXIS["x",EAST],AXIS["y",NORTH]]'
     [
         None,
         Centre(CRS.from_wkt(DRAWING), 5.0, 5.0, (1.0, 0.0), (0.0, -1.0)),
-        Centre(CRS.from_epsg(4326), 500_000.0, 5_000_000.0, (10.0, 0.0), (0.0, -10.0)),
-        Centre(CRS.from_epsg(32632), 1e12, 1e12, (10.0, 0.0), (0.0, -10.0)),
     ],
-    ids=["none", "drawing", "metres as degrees", "outside the Earth"],
+    ids=["none", "drawing"],
 )
 def test_a_georeference_that_is_no_place_says_nothing(centre):
     assert find_ground(centre) is None
+    assert centre is None or measure_ground(centre) is None
+
+
+@pytest.mark.parametrize(
+    ("epsg", "x", "y", "step"),
+    [
+        (4326, 500_000.0, 5_000_000.0, 10.0),
+        (32632, 1e12, 1e12, 10.0),
+        (32632, math.nan, 5e6, 10.0),
+        (32632, 6e5, 5e6, math.nan),
+        (32632, 6e5, 5e6, 0.0),
+    ],
+    ids=["metres as degrees", "outside the Earth", "no number", "pixels of no size", "pixels without an area"],
+)
+def test_a_georeference_that_is_not_on_earth_is_refused(epsg, x, y, step):
+    """Silently, the chip would have no place; and new chips like it would be refused by a size that is no number."""
+    centre = Centre(CRS.from_epsg(epsg), x, y, (step, 0.0), (0.0, -step))
+    with pytest.raises(ChipError, match=r"by its georeference.*expected a place on Earth") as raised:
+        find_ground(centre)
+    assert raised.value.kind == "bad_coordinates"
+    assert "correct a georeference that is no place on Earth, or remove it" in raised.value.remedy
+    assert measure_ground(centre) is None
+    assert "correct the georeference of the file" in for_new_files(raised.value).remedy
 
 
 def test_files_whose_names_were_exchanged_are_found():
@@ -248,3 +272,20 @@ def test_pixels_that_are_no_squares_are_told_from_squares_of_degrees():
 
 def test_a_number_with_an_underscore_is_no_coordinate():
     assert "'1_3.334'" in refused("a", "1_3.334", LAT, make_spec(point_ids="none"))
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "advice"),
+    [
+        (30.0, 30.0, "set dataset.pixel_size_m: 30, or correct"),
+        (20_000.0, 20_000.0, "correct the georeference"),
+        (9e-5, 9e-5, "correct the georeference"),
+        (10.0, 20.0, "resample the chips to squares"),
+    ],
+)
+def test_advice_on_the_size_of_pixels_can_be_followed(width, height, advice):
+    """The configuration allows sizes up to 10,000 m, and no size makes squares of oblong pixels."""
+    ground = find_ground(Centre(CRS.from_epsg(3035), *PLACE, (width, 0.0), (0.0, -height)))
+    with pytest.raises(StudyError) as raised:
+        check_pixel_size(describe_pixel_sizes([ground]), 10.0)
+    assert raised.value.remedy.startswith(advice)

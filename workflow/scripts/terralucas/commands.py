@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Writes files again with other bands, on another grid or without tags of scale: terralucas.data.rewrite.
 REWRITE = "PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite"
+# Removes the place from a GeoTIFF: a program of rasterio.
+REMOVE_PLACE = "rio edit-info --transform '[1,0,0,0,1,0]' chip.tif"
 
 
 def a_path(text: str) -> Path:

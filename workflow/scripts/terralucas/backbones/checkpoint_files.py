@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import zipfile
 import zlib
@@ -12,19 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.errors import StudyError
-from terralucas.web_pages import describe_web_page
+from terralucas.file_kinds import HEAD_BYTES, FileKind, find_kind
 
 EXPECTED = "a state dict that torch.save wrote"
 
-_HEAD_BYTES = 2**16
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
-_OTHER_KINDS = {
-    b"\x89HDF": "an HDF5 file",
-    b"\x1f\x8b": "a gzip file",
-    b"\x93NUMPY": "a NumPy array",
-    b"\xfd7zXZ\x00": "an xz file",
-    b"BZh": "a bzip2 file",
-}
 
 
 def is_zip(path: Path) -> bool:
@@ -44,7 +35,7 @@ def refuse_other_file(path: Path, weights: Mapping[str, Any]) -> None:
         StudyError: the file is empty, or a Git LFS pointer, a web page, JSON or another kind of file.
     """
     with path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+        head = file.read(HEAD_BYTES)
     if head.startswith((_ZIP, _PICKLE)) and not _is_safetensors(head):
         return
     found, advice = _describe(head, path)
@@ -104,25 +95,14 @@ def _describe(head: bytes, path: Path) -> tuple[str, str | None]:
     """Return what a file is that begins with `head`, and what turns it into a checkpoint, if anything does."""
     if not head:
         return "an empty file", None
-    if head.startswith(b"version https://git-lfs"):
-        size = re.search(rb"^size (\d+)$", head, re.MULTILINE)
-        stands_for = f" of {int(size[1])} bytes" if size else ""
-        return (
-            f"a Git LFS pointer, which stands for a file{stands_for}",
-            "run `git lfs pull` in the repository that it is from",
-        )
-    if page := describe_web_page(head):
-        return page, "open its address in a browser, sign in where the page asks for it, and save the file itself"
     if _is_safetensors(head):
         source, target = json.dumps(str(path)), json.dumps(f"{path.stem}-converted.pt")
         code = f"import torch, safetensors.torch; torch.save(safetensors.torch.load_file({source}), {target})"
         return "a safetensors file", f"convert it and use the new file: {python_command(code)}"
     if head.lstrip()[:1] in (b"{", b"["):
         return "a JSON file, which may describe a checkpoint but holds no weights", None
-    if head[257:262] == b"ustar":
-        return "a tar archive", "unpack it and use the checkpoint in it"
-    kinds = [kind for magic, kind in _OTHER_KINDS.items() if head.startswith(magic)]
-    return (kinds or [f"a file of another kind: it begins with {head[:24]!r}"])[0], None
+    kind = find_kind(head) or FileKind(f"a file of another kind: it begins with {head[:24]!r}")
+    return kind.name, kind.remedy
 
 
 def _is_safetensors(head: bytes) -> bool:

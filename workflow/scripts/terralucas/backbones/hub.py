@@ -15,8 +15,8 @@ from pathlib import Path
 
 from terralucas.disk import explain
 from terralucas.errors import StudyError
+from terralucas.file_kinds import describe_web_page
 from terralucas.files import sha256_of_file
-from terralucas.web_pages import describe_web_page
 
 logger = logging.getLogger(__name__)
 

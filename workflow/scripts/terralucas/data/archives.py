@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from terralucas.disk import NO_SPACE
 from terralucas.errors import StudyError
-from terralucas.web_pages import describe_web_page
+from terralucas.file_kinds import HEAD_BYTES, find_kind
 
 ARCHIVE_KINDS = "an archive: tar, tar.gz, tar.bz2, tar.xz or zip"
 # Linux and macOS allow no longer name of a file or folder, in bytes (macOS: in characters).
@@ -35,6 +35,10 @@ MAX_MEMBERS = 1_000_000
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 2**30
 CHUNK_BYTES = 2**20
+# A tar ends with two blocks of zeros, and is padded with zeros to a whole record: 20 blocks, or what an option of tar
+# says.
+_END_BYTES = 2 * tarfile.BLOCKSIZE
+_RECORDS = (tarfile.RECORDSIZE, *(2**power for power in range(9, 23)))
 
 _MAGIC = {
     b"\x1f\x8b": "tar.gz",
@@ -92,14 +96,36 @@ def require_archive(path: Path, remedy: str = "use an archive of one of these ki
     kind = _detect_kind(path)
     if kind is None:
         with path.open("rb") as file:
-            head = file.read(2**16)
-        raise StudyError(
-            f"{path.name} is not an archive.",
-            found=f"{path.stat().st_size} bytes: {describe_web_page(head) or f'they begin with {head[:24]!r}'}",
-            expected=ARCHIVE_KINDS,
-            remedy=remedy,
-        )
+            raise _other_file(path, f"{path.stat().st_size} bytes", file.read(HEAD_BYTES), remedy)
+    if kind not in ("tar", "zip"):
+        _require_tar_inside(path, kind, remedy)
     return kind
+
+
+def _require_tar_inside(path: Path, kind: str, remedy: str) -> None:
+    """Raise a StudyError if a compressed file contains no tar; damage is left to `unpack` to name."""
+    try:
+        with path.open("rb") as raw, _DECOMPRESS[kind](raw) as stream:
+            head = stream.read(HEAD_BYTES)
+        # An empty stream is that of a truncated file.
+        if head and head.count(0) < len(head):
+            tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        compression = kind.removeprefix("tar.")
+        raise _other_file(path, f"a file compressed with {compression} that is no tar", head, remedy) from None
+    except (EOFError, zlib.error, lzma.LZMAError, OSError):
+        return
+
+
+def _other_file(path: Path, found: str, head: bytes, remedy: str) -> StudyError:
+    """Return the error for a file that is no archive; it, or what it contains, begins with `head`."""
+    kind = find_kind(head)
+    return StudyError(
+        f"{path.name} is not an archive.",
+        found=f"{found}: {kind.name if kind else f'it begins with {head[:24]!r}'}",
+        expected=ARCHIVE_KINDS,
+        remedy=f"{kind.remedy}; or {remedy}" if kind and kind.remedy else remedy,
+    )
 
 
 def _detect_kind(path: Path) -> str | None:
@@ -204,11 +230,58 @@ def _iterate_tar(archive: Path, kind: str) -> Generator[_Member, None, None]:
         _DECOMPRESS[kind](raw) as stream,
         tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictTarInfo) as tar,
     ):
+        end = 0
         for info in tar:
             yield _Member(info.name, _describe_tar_entry(info), info.size, partial(tar.extractfile, info), raw.tell())
-        # The checksum at the end of a compressed stream is only checked when the stream is read to its end.
-        while stream.read(CHUNK_BYTES):
-            pass
+            end = info.offset_data + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        _require_end(archive, kind, end, _read_on(tar, stream))
+
+
+def _read_on(tar: tarfile.TarFile, stream: IO[bytes] | io.BufferedIOBase) -> Iterator[bytes]:
+    """Read what follows the end mark of a tar: a block of zeros, which has been read.
+
+    The checksum of a compressed file is only checked when it is read to its end.
+    """
+    assert tar.fileobj is not None, "it was opened with a file"
+    # First what tarfile has read ahead.
+    while block := tar.fileobj.read(tarfile.RECORDSIZE):
+        yield block
+    while block := stream.read(CHUNK_BYTES):
+        yield block
+
+
+def _require_end(archive: Path, kind: str, end: int, rest: Iterator[bytes]) -> None:
+    """Raise a StudyError unless only the padding of a record follows the last member of a tar.
+
+    `tarfile` takes a block of zeros for the end. Such a block also lies between archives that were joined, and where a
+    part of a copy is missing.
+
+    Args:
+        archive: the archive.
+        kind: its kind.
+        end: where the last member ends, in bytes of the tar.
+        rest: what follows the first block of zeros.
+    """
+    size = end + tarfile.BLOCKSIZE
+    for block in rest:
+        if any(block):
+            found = f"more data after the end of the tar, which is at byte {end}"
+            break
+        size += len(block)
+    else:
+        zeros = size - end
+        is_padding = any(size % record == 0 and zeros < record + _END_BYTES for record in _RECORDS)
+        # The checksum of a compressed file holds for its zeros too.
+        if kind != "tar" or zeros <= _END_BYTES or is_padding:
+            return
+        found = f"{zeros} zero bytes after its last member, which ends at byte {end}"
+    raise StudyError(
+        f"The archive {archive.name} goes on after its end, so that a part of it may be missing; no file was kept.",
+        found=found,
+        expected="nothing but the zeros that end a tar",
+        remedy="use a complete copy; if several archives were joined to one, or its end is not damaged, unpack it "
+        "yourself (tar --ignore-zeros -xf) and use `type: directory`",
+    )
 
 
 def _describe_tar_entry(info: tarfile.TarInfo) -> str:
@@ -226,6 +299,15 @@ def _describe_tar_entry(info: tarfile.TarInfo) -> str:
 def _iterate_zip(archive: Path) -> Generator[_Member, None, None]:
     position = 0
     with zipfile.ZipFile(archive) as file:
+        first = min((info.header_offset for info in file.infolist()), default=0)
+        if first > 0:
+            raise StudyError(
+                f"The archive {archive.name} has files that its list of files does not name; no file was kept.",
+                found=f"{first} bytes of them before the first file of the list",
+                expected="one zip archive",
+                remedy="use a complete copy; if several archives were joined to one, unpack each of them yourself, and "
+                "use `type: directory`",
+            )
         for info in file.infolist():
             if info.flag_bits & 0x1:
                 raise StudyError(
@@ -245,7 +327,9 @@ def _describe_zip_entry(info: zipfile.ZipInfo) -> str:
         return "a symbolic link"
     if unix_type not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "a device or FIFO"
-    return "folder" if info.is_dir() else "file"
+    # Some programs for Windows write backslashes.
+    is_folder = info.is_dir() or (info.filename.endswith("\\") and info.file_size == 0)
+    return "folder" if is_folder else "file"
 
 
 def _check_path(archive: Path, member: _Member) -> Path:
@@ -358,7 +442,8 @@ def _convert_errors(archive: Path) -> Iterator[None]:
         if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ):
             raise _name_error(archive, f"{error.strerror}: {_shorten(str(error.filename))}") from error
         # For bad data, gzip and bz2 raise an OSError without a number; errors of the operating system have a number.
-        if error.errno is None or isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+        # zipfile looks for a place before the beginning of the file, where bytes are missing (EINVAL).
+        if error.errno in (None, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
             raise _damage_error(archive, error) from error
         raise
 

@@ -22,7 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
 
-from terralucas.commands import REWRITE
+from terralucas.commands import REMOVE_PLACE, REWRITE
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.data.georeference import (
     UNUSED_WORLD,
@@ -34,6 +34,7 @@ from terralucas.data.georeference import (
     read_geo_tags,
 )
 from terralucas.errors import StudyError, printable
+from terralucas.file_kinds import HEAD_BYTES, TIFF, find_kind
 from terralucas.files import sha256_of_json
 
 # Chips need no place.
@@ -81,7 +82,8 @@ REMEDIES = {
     "folder_disagrees": "find out whether the class folder or the labels table is right, and correct the other one",
     "not_a_lucas_id": "name the chips by their LUCAS Point_ID, or set dataset.point_ids: none",
     "bad_coordinates": "check x_column (longitude, easting), y_column (latitude, northing) and crs of dataset.layout; "
-    "with LUCAS ids also whether names of files were exchanged",
+    "with LUCAS ids also whether names of files were exchanged; correct a georeference that is no place on Earth, or "
+    f"remove it ({REMOVE_PLACE})",
     "not_a_file": "restore what the link leads to, or remove the entry",
     "bad_name": "rename the file or folder in UTF-8",
     "unreadable": "fetch and unpack the data again; files may be truncated",
@@ -95,7 +97,7 @@ REMEDIES = {
     f"{REWRITE} chips corrected --without-scale leaves them out)",
     "size": "check dataset.chip_size_px, and cut all chips to one square size that is a multiple of the patch size",
     "pixel_size": "set dataset.pixel_size_m to the size of the pixels, resample the chips to one size, or correct the "
-    "georeference of the files (rio edit-info --transform '[1,0,0,0,1,0]' chip.tif removes it)",
+    f"georeference of the files ({REMOVE_PLACE} removes it)",
     "missing_values": "check dataset.nodata, and that the chips were exported with data in every band, or raise "
     "dataset.checks.max_nodata_fraction",
     "fill": "set dataset.nodata to this value if it means missing data, or raise dataset.checks.max_fill_fraction",
@@ -361,7 +363,7 @@ def decode_chip(
             count = source.count
             simulated = SIMULATED_TAG.items() <= source.tags().items()
     except (RasterioError, UnicodeDecodeError) as error:
-        raise _unreadable(error) from error
+        raise _unreadable(error, content.data) from error
     if content.mask is not None:
         missing |= _decode_mask(content.mask, (count, *raw.shape[1:]))[[band - 1 for band in bands]]
     scaling = tuple(zip(scales, offsets, strict=True))
@@ -506,7 +508,11 @@ def _measure_commonest(raw: np.ndarray, chosen: np.ndarray) -> tuple[float | Non
     return float(values[counts.argmax()]), float(counts.max() / chosen.size)
 
 
-def _unreadable(error: Exception) -> ChipError:
+def _unreadable(error: Exception, data: bytes = b"") -> ChipError:
+    """Return the problem of a file that GDAL cannot read; `data` are its bytes, if it may be another kind of file."""
+    if (kind := find_kind(data[:HEAD_BYTES])) and kind.name != TIFF:
+        advice = f" ({kind.remedy})" if kind.remedy else ""
+        return ChipError("unreadable", f"is {kind.name}{advice}; expected a whole GeoTIFF")
     # GDAL names its copy in memory, which is in a random folder; remove this path from the message.
     cause = re.sub(r"'?(/vsimem/\S+/)?chip\.tif(\.msk)?'?[:,]? ?", "", str(error.__cause__ or error))
     return ChipError("unreadable", f"cannot be decoded ({cause}); expected a whole GeoTIFF")

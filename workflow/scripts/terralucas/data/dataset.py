@@ -11,6 +11,8 @@ from unicodedata import normalize
 from terralucas.errors import StudyError
 
 DN_PER_REFLECTANCE = 10_000
+# Zero-width spaces, soft hyphens, byte-order marks and marks of the direction of text.
+_INVISIBLE = dict.fromkeys([0xAD, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF])
 # Side of a patch of TerraMind; the sides of chips must be multiples of it.
 PATCH_PX = 16
 
@@ -116,7 +118,8 @@ def normalise_name(value: object) -> str:
     """Return the text by which ids, codes and names are compared.
 
     The ending ".0" that spreadsheets add to whole numbers is removed. Letters with accents become one character
-    (Unicode NFC), because archives made on macOS store letter and accent separately.
+    (Unicode NFC), because archives made on macOS store letter and accent separately. Characters that nobody sees are
+    removed: text that is copied from web pages and documents has them.
     """
-    text = normalize("NFC", str(value)).strip()
+    text = normalize("NFC", str(value)).translate(_INVISIBLE).strip()
     return text.partition(".")[0] if re.fullmatch(r"-?[0-9]+\.0+", text) else text

@@ -12,15 +12,15 @@ from pathlib import Path, PurePosixPath
 
 from terralucas.data.dataset import LayoutSpec, normalise_name
 from terralucas.errors import StudyError
+from terralucas.file_kinds import HEAD_BYTES, find_kind
 
 # Files that may be meant as the table, for messages.
 TABLE_SUFFIXES = {".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods", ".parquet", ".json", ".geojson", ".gpkg", ".dbf"}
-# First bytes of files that are no text.
+# First bytes of files that are no text, from which a table can be exported.
 _BINARY = {
     b"PK\x03\x04": "a zip file, such as an Excel workbook (.xlsx)",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook (.xls)",
     b"PAR1": "a Parquet file",
-    b"\x1f\x8b": "a gzip file",
     b"SQLite": "a database, such as a GeoPackage",
 }
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
@@ -124,6 +124,8 @@ def _read_cells(path: Path) -> list[tuple[int, list[str]]]:
     export = "export the table as CSV in UTF-8 (in Excel: CSV UTF-8), renaming the file is not enough"
     if kind is not None:
         raise _table_error(path, kind, export)
+    if other := find_kind(data[:HEAD_BYTES]):
+        raise _table_error(path, other.name, other.remedy or "use the table itself")
     first = data[:4096]
     if data.startswith(_UTF_16) or first.count(b"\0") > _MAX_SHARE_NUL * len(first):
         remedy = "save the table as CSV in UTF-8, for example with iconv -f UTF-16 -t UTF-8"

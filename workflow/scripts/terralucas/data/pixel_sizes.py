@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
+from terralucas.commands import REMOVE_PLACE, REWRITE
 from terralucas.errors import StudyError
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 MAX_PIXEL_RATIO = 1.25
 # As for the scene of a map (docs/using-the-winner.md).
 PIXEL_TOLERANCE = 0.05
+# Sizes in metres that are advised as dataset.pixel_size_m, which may be at most 10,000; a smaller one is an error in a
+# georeference.
+_SIZES_M = (0.1, 10_000.0)
 
 
 def is_pixel_size(pixel_m: float, nominal_m: float, expected_m: float, elongation: float = 1.0) -> bool:
@@ -91,13 +95,19 @@ def check_pixel_size(record: Mapping[str, float] | None, expected_m: float) -> s
 def refuse_pixel_size(record: Mapping[str, float], expected_m: float) -> NoReturn:
     """Raise the error for chips whose pixels have another size than `dataset.pixel_size_m`."""
     longer = record["largest_elongation"]
+    wanted = float(f"{record['nominal_m']:.3g}")
+    remedies = []
+    if is_pixel_size(record["median_m"], record["nominal_m"], wanted, longer) and _SIZES_M[0] <= wanted <= _SIZES_M[1]:
+        remedies.append(f"set dataset.pixel_size_m: {wanted:g}")
+    elif longer > MAX_PIXEL_RATIO:
+        remedies.append(f"resample the chips to squares ({REWRITE} chips resampled --pixel-m {expected_m:g})")
+    remedies.append(f"correct the georeference of the files ({REMOVE_PLACE} removes it)")
     raise StudyError(
         "The pixels of the chips have another size on the ground than dataset.pixel_size_m says.",
         found=f"{_range_m(record)} by the georeference of {record['chips']} chips"
         + (f", and sides of which one is up to {longer:.3g} times longer" if longer > MAX_PIXEL_RATIO else ""),
         expected=f"squares of {expected_m:g} m (dataset.pixel_size_m), at most {MAX_PIXEL_RATIO:g} times more or less",
-        remedy=f"set dataset.pixel_size_m: {record['nominal_m']:.3g}, or correct the georeference of the files "
-        "(rio edit-info --transform '[1,0,0,0,1,0]' chip.tif removes it)",
+        remedy=", or ".join(remedies),
     )
 
 

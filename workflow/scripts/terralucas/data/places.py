@@ -12,7 +12,7 @@ from typing import Any
 
 from terralucas.data.chip_files import ChipError
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.georeference import Centre
+from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.lucas import parse_point_id
 from terralucas.errors import StudyError
 from terralucas.geography import EPSG
@@ -57,16 +57,20 @@ class Ground:
 
 
 def find_ground(centre: Centre | None) -> Ground | None:
-    """Return what the georeference of a chip says; None without one, or if it is no place on Earth."""
+    """Return what the georeference of a chip says; None without one, or in coordinates of a drawing or a building.
+
+    Raises:
+        ChipError: it is no place on Earth, or its pixels have no area.
+    """
     from rasterio._err import CPLE_BaseError
     from rasterio.warp import transform
 
-    if centre is None:
+    if centre is None or is_local(centre):
         return None
+    if not can_be_on_earth(centre):
+        raise not_on_earth(centre)
     (a, d), (b, e) = centre.column_step, centre.row_step
     is_geographic = centre.crs.is_geographic
-    if not (is_geographic or centre.crs.is_projected) or (is_geographic and not _are_degrees(centre.x, centre.y)):
-        return None
     rows, columns = centre.shape[0] / 2, centre.shape[1] / 2
     # The centre, the pixels beside and below it, and the corners of the chip, in columns and rows.
     steps = [(0, 0), (1, 0), (0, 1), *itertools.product((-columns, columns), (-rows, rows))]
@@ -75,9 +79,9 @@ def find_ground(centre: Centre | None) -> Ground | None:
     try:
         eastings, northings = transform(_parse_crs(centre.crs.to_wkt()), _parse_crs(f"EPSG:{EPSG}"), xs, ys)
     except CPLE_BaseError:
-        return None
+        raise not_on_earth(centre) from None
     if not all(map(math.isfinite, (*eastings, *northings))):
-        return None
+        raise not_on_earth(centre)
     (x, x_column, x_row), (y, y_column, y_row) = eastings[:3], northings[:3]
     bounds = (min(eastings[3:]), min(northings[3:]), max(eastings[3:]), max(northings[3:]))
     # EPSG:3035 keeps areas, wherever on Earth.
@@ -88,6 +92,29 @@ def find_ground(centre: Centre | None) -> Ground | None:
         elongation_of(math.hypot(a, d), math.hypot(b, e)),
     )
     return Ground((x, y), math.sqrt(area_m2), unit_m * math.sqrt(abs(a * e - b * d)), elongation, bounds)
+
+
+def is_local(centre: Centre) -> bool:
+    """Return whether coordinates are those of a drawing or a building, which has no known place."""
+    return not (centre.crs.is_geographic or centre.crs.is_projected)
+
+
+def can_be_on_earth(centre: Centre) -> bool:
+    """Return whether coordinates are numbers, degrees are within their range, and pixels have an area."""
+    (a, d), (b, e) = centre.column_step, centre.row_step
+    area = a * e - b * d
+    is_in_range = not centre.crs.is_geographic or _are_degrees(centre.x, centre.y)
+    return all(map(math.isfinite, (centre.x, centre.y, area))) and area != 0.0 and is_in_range
+
+
+def not_on_earth(centre: Centre) -> ChipError:
+    """Return the problem of a chip whose georeference is no place on Earth."""
+    (a, d), (b, e) = centre.column_step, centre.row_step
+    return ChipError(
+        "bad_coordinates",
+        f"lies at x {centre.x:.9g}, y {centre.y:.9g} by its georeference, with steps of {math.hypot(a, d):.3g} and "
+        f"{math.hypot(b, e):.3g} from pixel to pixel, in {describe_system(centre.crs)}; expected a place on Earth",
+    )
 
 
 def elongation_of(side: float, other: float) -> float:

@@ -25,8 +25,8 @@ from terralucas.data.download_versions import AnotherVersionError, version_file,
 from terralucas.data.folders import list_files, walk
 from terralucas.disk import NO_SPACE, locked
 from terralucas.errors import StudyError, printable
+from terralucas.file_kinds import describe_web_page, visible_text
 from terralucas.files import real_path, sha256_of_file
-from terralucas.web_pages import describe_web_page, visible_text
 
 log = logging.getLogger(__name__)
 

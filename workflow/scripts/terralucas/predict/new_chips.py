@@ -22,6 +22,7 @@ from terralucas.data.discovery import count_left_out, select_chips
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.lucas import parse_point_id
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE, is_pixel_size
+from terralucas.data.places import is_local, not_on_earth
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG
@@ -236,6 +237,8 @@ class ChipReader:
         ground, pixel_m = None if decoded.centre is None else measure_ground(decoded.centre), None
         place = None if ground is None else (ground.longitude, ground.latitude)
         if ground is None:
+            if decoded.centre is not None and not is_local(decoded.centre):
+                raise not_on_earth(decoded.centre)
             place = _place_of_id(chip.id, self.spec)
         else:
             self._require_size(ground)

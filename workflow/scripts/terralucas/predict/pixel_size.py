@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from terralucas.data.georeference import Centre
-from terralucas.data.places import METRES_PER_DEGREE, elongation_of
+from terralucas.data.places import METRES_PER_DEGREE, can_be_on_earth, elongation_of, is_local
 
 IF_SIZE_IS_WRONG = (
     "if dataset.pixel_size_m is not the size of the training chips, correct it and select again (snakemake … -- "
@@ -60,7 +60,7 @@ def measure_ground(centre: Centre) -> Ground | None:
         None if the coordinates are no place on Earth.
     """
     (a, d), (b, e), crs = centre.column_step, centre.row_step, centre.crs
-    if not (crs.is_geographic or crs.is_projected):
+    if is_local(centre) or not can_be_on_earth(centre):
         return None
     xs = [centre.x, centre.x + _MEASURED_PX * a, centre.x + _MEASURED_PX * b]
     ys = [centre.y, centre.y + _MEASURED_PX * d, centre.y + _MEASURED_PX * e]

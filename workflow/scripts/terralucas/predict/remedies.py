@@ -6,7 +6,7 @@ is finished, and its configuration right: a change would only train it again. He
 
 from __future__ import annotations
 
-from terralucas.commands import REWRITE
+from terralucas.commands import REMOVE_PLACE, REWRITE
 from terralucas.data.chip_files import ChipError
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG
 
@@ -29,6 +29,7 @@ _REMEDIES = {
     "band_levels": "write all bands in the unit of the study, with one scale and offset",
     "constant": "write the file again with values that vary; a nodata value marks missing data",
     "equal_bands": "write the file again with the right file or layer for each band",
+    "bad_coordinates": f"correct the georeference of the file, or remove it ({REMOVE_PLACE})",
     "pixel_size": f"resample the chips to the pixels of the training chips "
     f"({REWRITE} chips resampled --pixel-m 10); {IF_SIZE_IS_WRONG}",
 }
