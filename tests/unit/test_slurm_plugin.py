@@ -13,6 +13,7 @@ from snakemake.api import SnakemakeApi
 from snakemake.executors.local import common_settings
 from snakemake.jobs import GroupJob
 from snakemake.logging import logger
+from snakemake.resources import Resource
 from snakemake.settings.types import (
     DAGSettings,
     ExecutionSettings,
@@ -241,6 +242,23 @@ def test_jobs_of_another_cluster_than_squeue_is_asked_for_are_refused(
     mine.workflow.rules = [SimpleNamespace(name="train_run", resources=resources)]
     with pytest.raises(StudyError, match=rf"found: {found}\n[\s\S]*export SLURM_CLUSTERS="):
         prepare_slurm(mine, tmp_path, "cancel", logger)
+
+
+@pytest.mark.parametrize("option", ["--array=1-2", "-a 1-2", "--test-only", "-M b", "--clusters=b"])
+def test_options_that_make_something_else_of_a_job_are_refused(clients, tmp_path, option):
+    """The tasks of an array would run the same run at once in one folder."""
+    mine = executor()
+    extra = Resource("slurm_extra", f"--mail-type=END {option}")
+    mine.workflow.rules = [SimpleNamespace(name="train_run", resources={"slurm_extra": extra})]
+    with pytest.raises(StudyError, match=rf"found: {re.split('[= ]', option)[0]} in slurm_extra of train_run"):
+        prepare_slurm(mine, tmp_path, "cancel", logger)
+
+
+def test_other_options_of_sbatch_are_taken(clients, tmp_path):
+    mine = executor()
+    extra = Resource("slurm_extra", "--mail-user=me-a@b.org --wait --reservation=x-M --exclude=n1")
+    mine.workflow.rules = [SimpleNamespace(name="train_run", resources={"slurm_extra": extra})]
+    prepare_slurm(mine, tmp_path, "cancel", logger)
 
 
 def test_one_cluster_that_all_commands_read_is_taken(clients, tmp_path, monkeypatch):

@@ -111,13 +111,15 @@ def test_a_start_marks_the_study_and_deletes_what_a_dead_process_left(tmp_path, 
     monkeypatch.setattr(
         "_start.atexit", SimpleNamespace(register=lambda call, *given, **named: at_exit.append((call, given, named)))
     )
-    left, own = tmp_path / "tmp.dead", tmp_path / "tmp.own"
-    left.mkdir()
-    own.mkdir()
-    dead = replace(this_process((str(left),)), started=1000.0)
+    monkeypatch.chdir(tmp_path)
+    left, own, foreign = (tmp_path / name for name in (".snakemake/tmp.dead", "tmp.own", "other/.snakemake/tmp.lives"))
+    for folder in (left, own, foreign):
+        folder.mkdir(parents=True)
+    dead = replace(this_process((str(left), str(foreign))), started=1000.0)
     (tmp_path / NAME).write_text(json.dumps(asdict(dead)))
     stop_beside_another_process(tmp_path, (str(own),), dict)
     assert not left.exists()
+    assert foreign.exists(), "a copy of a running study has the mark of the original, whose process may live"
     assert read_head(tmp_path).temporary == (str(own),)
     for call, given, named in reversed(at_exit):
         call(*given, **named)

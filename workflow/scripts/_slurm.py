@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -34,6 +35,10 @@ TESTED_VERSIONS = ("2.8.0",)
 _LONGEST_BETWEEN_CHECKS_S = 240
 
 _ACCOUNTING_S = 60
+
+# An array runs the same run several times at once in one folder, a test submits nothing, and squeue and scancel do not
+# know jobs of another cluster.
+_OTHER_KINDS = re.compile(r"(?<![\w-])(?:--array|-a|--test-only|--clusters?|-M)(?![\w-])")
 
 _FUNCTIONS = (
     (plugin, "get_min_job_age", ()),
@@ -65,6 +70,7 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
     _require_slurm()
     _refuse_arrays(executor.workflow.executor_settings.array_jobs)
     _refuse_other_clusters(executor.workflow.rules)
+    _refuse_other_kinds_of_jobs(executor.workflow.rules)
     _forget_filters(logger)
     patch_plugin(executor, logger)
     # All jobs of this session have this name; none was submitted yet.
@@ -127,6 +133,24 @@ def _refuse_arrays(array_jobs: str | None) -> None:
             found=f"slurm-array-jobs: {array_jobs}",
             expected="no such setting",
             remedy="take it out; packs of runs (group-components in profiles/slurm/config.yaml) save jobs as arrays do",
+        )
+
+
+def _refuse_other_kinds_of_jobs(rules: Iterable[Any]) -> None:
+    """Stop where options of sbatch would make something else of a job than one job of this cluster."""
+    found = {
+        f"{option} in slurm_extra of {rule.name}"
+        for rule in rules
+        if "slurm_extra" in rule.resources
+        for option in _OTHER_KINDS.findall(str(rule.resources["slurm_extra"].raw))
+    }
+    if found:
+        shown = sorted(found)[:3]
+        raise StudyError(
+            "Options of sbatch in slurm_extra change what a job is.",
+            found="; ".join(shown) + (f"; and {len(found) - 3} more" if len(found) > 3 else ""),
+            expected="options that leave it one job of this cluster",
+            remedy="take them out of slurm_extra; packs of runs (group-components) save jobs as arrays do",
         )
 
 

@@ -179,5 +179,8 @@ def stop_beside_another_process(
     running = Running(results)
     died = running.begin(temporary, code())
     atexit.register(running.end)
-    for path in died.temporary if died else ():
-        shutil.rmtree(path, ignore_errors=True)
+    # A copy of a running study has its mark, and that process may live.
+    own = Path(".snakemake").resolve()
+    for path in map(Path, died.temporary if died else ()):
+        if path.resolve().parent == own:
+            shutil.rmtree(path, ignore_errors=True)

@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -41,7 +43,7 @@ def of_process(process, **changes):
 def test_a_mark_is_there_while_the_study_runs(tmp_path):
     running = Running(tmp_path)
     assert running.begin() is None
-    assert read_head(tmp_path) == this_process()
+    assert read_head(tmp_path) == this_process(folder=tmp_path)
     running.end()
     assert list(tmp_path.iterdir()) == []
 
@@ -54,6 +56,24 @@ def test_a_study_that_another_process_of_this_machine_runs_is_refused(tmp_path, 
     assert read_head(tmp_path).pid == process.pid, "its mark is left alone"
 
 
+def test_a_copy_of_a_running_study_is_not_taken_for_it(tmp_path, process):
+    """The advice to stop the process would stop the original."""
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.mkdir()
+    mark(original, of_process(process, place=this_process(folder=original).place))
+    shutil.copytree(original, copy)
+    assert is_running(original)
+    assert may_be_running(original)
+    with pytest.raises(StudyError, match=rf"process {process.pid} on this machine, in {Path.cwd()}"):
+        Running(original).begin()
+    assert not is_running(copy)
+    assert not may_be_running(copy)
+    running = Running(copy)
+    running.begin()
+    running.end()
+    assert read_head(original).pid == process.pid
+
+
 def test_the_message_about_a_stopped_process_says_how_it_goes_on(tmp_path, process):
     """After Ctrl-Z, SIGINT waits until the process goes on."""
     mark(tmp_path, of_process(process))
@@ -62,7 +82,7 @@ def test_the_message_about_a_stopped_process_says_how_it_goes_on(tmp_path, proce
     while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    with pytest.raises(StudyError, match=rf"process {process.pid} on this machine, which is stopped") as refused:
+    with pytest.raises(StudyError, match=rf"process {process.pid} on this machine, in .*, which is stopped") as refused:
         Running(tmp_path).begin()
     assert f"`fg` in its terminal, or kill -CONT {process.pid}" in str(refused.value)
     assert is_running(tmp_path)
@@ -136,7 +156,7 @@ def test_a_process_of_another_machine_that_shows_no_more_life_is_taken_over_what
     show_life(folder, behind_s)
     assert Running(folder).begin().pid == os.getppid()
     assert head.DEAD_AFTER_S <= clock.now < head.DEAD_AFTER_S + 5
-    assert read_head(folder) == this_process()
+    assert read_head(folder) == this_process(folder=folder)
 
 
 def test_a_process_of_another_machine_that_ends_is_waited_for_no_longer(elsewhere):

@@ -49,6 +49,7 @@ class Head:
         started: when it started, in seconds since the epoch by the machine's clock.
         temporary: paths that it deletes at its end, and whoever finds it dead deletes for it.
         code: names of rules, as `Fingerprints` joins them → fingerprint of their code, which it records for results.
+        place: device and inode of the study's folder. A copy of the folder has the mark too, and another place.
     """
 
     machine: str
@@ -57,6 +58,7 @@ class Head:
     started: float
     temporary: tuple[str, ...] = ()
     code: Mapping[str, str] = field(default_factory=dict)
+    place: tuple[int, ...] = ()
 
     @property
     def start(self) -> str:
@@ -64,10 +66,12 @@ class Head:
         return f"start-{sha256_of_json(asdict(self))[:12]}"
 
 
-def this_process(temporary: tuple[str, ...] = (), code: Mapping[str, str] | None = None) -> Head:
-    """Return the mark of this process."""
-    started = psutil.Process().create_time()
-    return Head(socket.gethostname(), _boot_id(), os.getpid(), started, temporary, dict(code or {}))
+def this_process(
+    temporary: tuple[str, ...] = (), code: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Head:
+    """Return the mark of this process, which runs the study with results in a folder."""
+    started, place = psutil.Process().create_time(), () if folder is None else _place_of(folder)
+    return Head(socket.gethostname(), _boot_id(), os.getpid(), started, temporary, dict(code or {}), place)
 
 
 class Running:
@@ -91,7 +95,7 @@ class Running:
         other = read_head(self._path.parent)
         if other is not None:
             require_dead(other, self._path)
-        self._head = this_process(temporary, code)
+        self._head = this_process(temporary, code, self._path.parent)
         write_json(self._path, asdict(self._head))
         threading.Thread(target=self._show_life, name="sign_of_life", daemon=True).start()
         return other
@@ -136,7 +140,7 @@ def read_head(folder: Path) -> Head | None:
         mark: Mapping[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
         # A later version may write more, and its process is one all the same.
         values = {name: mark[name] for name in (each.name for each in fields(Head)) if name in mark}
-        return Head(**{**values, "temporary": tuple(values["temporary"])})
+        return Head(**values | {name: tuple(values[name]) for name in ("temporary", "place") if name in values})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -158,7 +162,7 @@ def may_be_running(folder: Path) -> bool:
     head = read_head(folder)
     if head is None:
         return False
-    return _lives(head) if _is_here(head) else _age(folder / NAME) < _LONG_AGO_S
+    return _runs(head, folder) if _is_here(head) else _age(folder / NAME) < _LONG_AGO_S
 
 
 def require_start(folder: Path, start: str, patience_s: float | None = None) -> Head:
@@ -197,15 +201,14 @@ def require_dead(head: Head, path: Path) -> None:
     Raises:
         StudyError: the process lives.
     """
-    place = "this machine" if _is_here(head) else head.machine
-    found = f"process {head.pid} on {place}"
+    found = f"process {head.pid} on " + (f"this machine{_where(head)}" if _is_here(head) else head.machine)
     remedy = f"wait until it ends, or stop it there (kill -INT {head.pid}), and start the study again"
     if _is_here(head) and _is_stopped(head):
         found += ", which is stopped, as after Ctrl-Z"
         remedy = f"let it go on first (`fg` in its terminal, or kill -CONT {head.pid}); then {remedy}"
     alive = StudyError(f"The study in {path.parent} is running already.", found=found, remedy=remedy)
     if _is_here(head):
-        if _lives(head):
+        if _runs(head, path.parent):
             raise alive
         return
     last = _time_of(path)
@@ -237,6 +240,28 @@ def _time_of(path: Path) -> int:
             return os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
         return 0
+
+
+def _place_of(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _runs(head: Head, folder: Path) -> bool:
+    """Return whether a process of this machine lives, and runs the study in this folder and not the original of it.
+
+    Other machines may know the same folder of a network under another device, and some file systems under another
+    inode, so that they cannot tell.
+    """
+    return _lives(head) and head.place in ((), _place_of(folder))
+
+
+def _where(head: Head) -> str:
+    """Return the working folder of a process of this machine in words; nothing if this user may not know it."""
+    try:
+        return f", in {psutil.Process(head.pid).cwd()}"
+    except psutil.Error:
+        return ""
 
 
 def _lives(head: Head) -> bool:
