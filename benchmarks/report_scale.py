@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from threadpoolctl import threadpool_limits
 
 from terralucas.data.lucas import italy_grid_points
 from terralucas.data.splits import spatial_blocks
@@ -183,9 +184,11 @@ def make_tables(folder: Path, study: Study) -> None:
     places = index["easting_m"].to_numpy(), index["northing_m"].to_numpy()
     blocks = {km: spatial_blocks(*places, km) for km in BLOCKS_KM}
     question = Question.from_config(config["report"], config["dataset"]["classes"], SEEDS)
-    for name, table in study_tables(
-        _statuses(folder, config), {}, index, None, question, False, blocks, study.processes
-    ).items():
+    with threadpool_limits(1):
+        tables = study_tables(
+            _statuses(folder, config), {}, index, None, question, False, blocks, study.processes
+        )  # fmt: skip
+    for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
 
 
@@ -195,10 +198,11 @@ def make_evidence(folder: Path, study: Study) -> None:
     classes = config["dataset"]["classes"]
     inputs = EvidenceInputs(_statuses(folder, config), parts_of(index), index)
     runs = inputs.read_runs()
-    tables = evidence_tables(
-        inputs, runs, len(classes), config["report"]["contrasts"], config["training"]["monitor"], False,
-        config["report"]["confidence_level"], 10.0, 0, study.processes,
-    )  # fmt: skip
+    with threadpool_limits(1):
+        tables = evidence_tables(
+            inputs, runs, len(classes), config["report"]["contrasts"], config["training"]["monitor"], False,
+            config["report"]["confidence_level"], 10.0, 0, study.processes,
+        )  # fmt: skip
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
     points = correctness_table(runs, index, classes)
