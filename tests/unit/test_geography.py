@@ -1,13 +1,15 @@
 """Places far from Europe: distances and blocks against lengths on the ellipsoid (pyproj's Geod)."""
 
 import numpy as np
+import pyproj.aoi
+import pyproj.database
 import pytest
 from pyproj import Geod, Transformer
 
 from terralucas.data.lucas import italy_grid_points
 from terralucas.data.splits import spatial_blocks
 from terralucas.evidence.leakage import nearest_training
-from terralucas.geography import ground_crs, ground_places
+from terralucas.geography import ground_crs, ground_places, utm_code
 
 FAR = {
     "New Zealand": (175, -41, 32760),
@@ -82,3 +84,20 @@ def test_the_centre_is_where_the_chips_are_also_at_the_date_line():
     assert ground_crs(scattered("Fiji")[1]).startswith("+proj=laea +lat_0=-17 +lon_0=")
     longitude = int(ground_crs(scattered("Fiji")[1]).split("+lon_0=")[1].split()[0])
     assert abs(longitude) >= 179
+
+
+@pytest.mark.parametrize(
+    ("longitude", "latitude"), [(-179.9, 10), (9, 45), (11.99, 45), (12.01, -45), (179.9, 1), (359, 2)]
+)
+def test_the_utm_zone_is_the_one_that_the_epsg_registry_has_for_a_place(longitude, latitude):
+    area = pyproj.aoi.AreaOfInterest(*([(longitude + 180) % 360 - 180, latitude] * 2))
+    zones = pyproj.database.query_utm_crs_info(datum_name="WGS 84", area_of_interest=area)
+    assert utm_code(longitude, latitude) in {f"EPSG:{zone.code}" for zone in zones}
+
+
+@pytest.mark.parametrize("latitude", [86, -86])
+def test_beyond_utm_a_place_has_a_polar_projection_in_metres(latitude):
+    crs = pyproj.CRS(utm_code(30, latitude))
+    south, north = crs.area_of_use.south, crs.area_of_use.north
+    assert south <= latitude <= north
+    assert {axis.unit_name for axis in crs.axis_info} == {"metre"}

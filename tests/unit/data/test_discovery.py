@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.discovery import count_left_out, find_chips
+from terralucas.data.discovery import count_left_out, find_chips, join_first
 from terralucas.data.folders import walk
 from terralucas.errors import StudyError
 
@@ -330,6 +330,16 @@ def test_two_different_files_of_one_id(tmp_path):
     problem = only_problem(tmp_path, make_spec())
     assert problem.kind == "duplicate_file"
     assert "1/45922254.tif, more/1/45922254.tif" in problem.message
+
+
+def test_two_files_whose_names_look_equal_are_told_apart(tmp_path):
+    """An accent as a character of its own (U+0301), and as a part of its letter (U+00E9)."""
+    for form in ("NFC", "NFD"):
+        put(tmp_path / "1" / unicodedata.normalize(form, "é.tif"), form)
+    put(tmp_path / "2/b.tif", "b")
+    problem = only_problem(tmp_path, make_spec(FOLDERS, point_ids="none"))
+    assert "1/e\\u0301.tif" in problem.message and "1/\\u00e9.tif" in problem.message
+    assert join_first(["é", "è", "ö"]) == "é, è, ö", "names that do not look equal are shown as they are"
 
 
 @pytest.mark.parametrize("layout", [None, FOLDERS])

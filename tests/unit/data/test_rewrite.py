@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import rasterio
+from pyproj import Transformer
 from rasterio import Affine
 
 from helpers.chips import make_spec
@@ -129,6 +130,105 @@ def test_coordinates_that_are_no_place_on_earth_are_an_error_in_words(tmp_path, 
     assert "Engineering CRS (LOCAL_CS" in said
     assert "rio edit-info --crs" in said
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
+NAN, DEGREES = float("nan"), Affine(1e-4, 0, 11.03, 0, -1e-4, 45.13)
+
+
+@pytest.mark.parametrize(
+    ("place", "arguments", "found"),
+    [
+        ({"transform": Affine(NAN, 0, 6e5, 0, -10, 5e6)}, [], "at x nan"),
+        ({"transform": Affine(10, 0, 1e30, 0, -10, 5e6)}, ["--crs", "EPSG:32633"], "at x 1e\\+30"),
+        ({"transform": Affine(0, 0, 6e5, 0, 0, 5e6)}, [], "steps of 0 and 0"),
+        ({"crs": "EPSG:4978"}, ["--crs", "EPSG:32632"], "Geocentric CRS"),
+        ({"crs": "EPSG:4326"}, ["--crs", "EPSG:32632"], "in coordinates in degrees"),
+        (
+            {"crs": "EPSG:4326", "transform": Affine(1e-4, 0, 180.1, 0, -1e-4, 10)},
+            ["--crs", "EPSG:32601"],
+            "180.1, 10 ",
+        ),
+        ({}, ["--crs", "EPSG:4978"], "EPSG:32632 is the UTM zone"),
+        ({}, ["--pixel-m", "1000000"], "a file of 320 m"),
+        ({}, ["--like", "nan.tif"], "nan.tif is at no place on Earth"),
+        ({}, ["--like", "far.tif"], "shows nothing of the file .*a.tif"),
+        ({}, ["--like", "none.tif"], "none.tif cannot be written again"),
+    ],
+)
+def test_a_place_from_which_nothing_can_be_resampled_is_an_error_with_the_name_of_the_file(
+    tmp_path, capsys, monkeypatch, place, arguments, found
+):
+    monkeypatch.chdir(tmp_path)
+    for name, changes in {
+        "chips/a.tif": place,
+        "nan.tif": {"transform": Affine(NAN, 0, 6e5, 0, -10, 5e6)},
+        "far.tif": {"transform": Affine(10, 0, 7e5, 0, -10, 6e6)},
+    }.items():
+        write(tmp_path / name, count=1)
+        with rasterio.open(name, "r+") as file:
+            for key, value in changes.items():
+                setattr(file, key, value)
+    assert main(["chips", "b", "--pixel-m", "10", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert re.search(found, said)
+    assert "a.tif" in said or "--like" in arguments
+    assert "what to do" in said
+    assert not list((tmp_path / "b").rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("place", "arguments", "zone"),
+    [
+        ({"crs": "EPSG:4326", "transform": DEGREES}, [], 32632),
+        ({"crs": "EPSG:4326", "transform": Affine(1e-4, 0, -70.5, 0, -1e-4, -33)}, [], 32719),
+        ({}, ["--crs", "EPSG:4326"], 32632),
+    ],
+)
+def test_metres_have_no_meaning_in_degrees_and_the_zone_of_the_file_is_named(tmp_path, capsys, place, arguments, zone):
+    """A side of 10 degrees would be one pixel without any data."""
+    write(tmp_path / "a.tif", count=1)
+    with rasterio.open(tmp_path / "a.tif", "r+") as file:
+        for key, value in place.items():
+            setattr(file, key, value)
+    asked = [str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--pixel-m", "10", *arguments]
+    assert main(asked) == 1
+    assert f"--crs EPSG:{zone}, the UTM zone of this file" in capsys.readouterr().err
+    assert main([*asked, "--crs", f"EPSG:{zone}"]) == 0
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert (file.crs.to_epsg(), file.transform.a) == (zone, 10)
+        assert file.read(1)[file.read_masks(1) > 0].mean() > 2000
+
+
+def test_a_side_is_in_metres_where_the_unit_is_feet(tmp_path):
+    """EPSG:2263 has US survey feet, by definition 1200 / 3937 m."""
+    write(tmp_path / "a.tif", count=1)
+    with rasterio.open(tmp_path / "a.tif", "r+") as file:
+        file.crs, file.transform = "EPSG:2263", Affine(100, 0, 984_250, 0, -100, 200_000)
+    rewrite(tmp_path / "a.tif", tmp_path / "b.tif", pixel_m=10)
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert file.transform.a == pytest.approx(10 * 3937 / 1200)
+
+
+@pytest.mark.parametrize("side_px", [None, 16])
+def test_the_centre_of_a_chip_where_its_label_is_stays_its_centre(tmp_path, side_px):
+    write(tmp_path / "a.tif", count=1)
+    rewrite(tmp_path / "a.tif", tmp_path / "b.tif", crs=rasterio.CRS.from_epsg(3035), pixel_m=12, side_px=side_px)
+    with rasterio.open(tmp_path / "a.tif") as old, rasterio.open(tmp_path / "b.tif") as new:
+        to_new = Transformer.from_crs(32632, 3035, always_xy=True)
+        expected = to_new.transform(*(old.transform @ (old.width / 2, old.height / 2)))
+        assert new.transform @ (new.width / 2, new.height / 2) == pytest.approx(expected, abs=1e-3)
+        assert (new.width % 2, new.height % 2) == (0, 0), "it can be cut to the size of any training chip"
+        assert side_px is None or new.shape == (side_px, side_px)
+
+
+def test_a_picture_whose_corners_are_not_on_earth_is_converted(tmp_path):
+    write(tmp_path / "a.tif", count=1)
+    with rasterio.open(tmp_path / "a.tif", "r+") as file:
+        # The whole Earth in the sinusoidal projection of MODIS.
+        file.crs, file.transform = "ESRI:54008", Affine(1.25e6, 0, -2e7, 0, -6.25e5, 1e7)
+    rewrite(tmp_path / "a.tif", tmp_path / "b.tif", crs=rasterio.CRS.from_epsg(4326))
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert 2000 < file.read(1)[file.shape[0] // 2, file.shape[1] // 2] < 6000
 
 
 @pytest.mark.parametrize("share", [0.001, 0.3, 0.7, 0.98])

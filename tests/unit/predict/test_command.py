@@ -23,6 +23,7 @@ GIVEN = ["--study", "results/x", "--output", "out"]
         (rewrite, ["a.tif", "b.tif", "--like", ""], "the path is empty"),
         (rewrite, ["a.tif", "b.tif", "--pixel-m", "-5"], "-5 is no length; expected a number above 0"),
         (rewrite, ["a.tif", "b.tif", "--pixel-m", "nan"], "nan is no length"),
+        (rewrite, ["a.tif", "b.tif", "--side-px", "0"], "0 is no number of pixels"),
         (predict, ["in", "--study", "results/x", "--output", __file__], "is a file; name a folder"),
         # As many threads as nothing can start end in a segmentation fault.
         (

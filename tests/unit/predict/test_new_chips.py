@@ -21,6 +21,7 @@ from terralucas.data import chip_checks as chip_checks_module
 from terralucas.data import chip_files as chip_files_module
 from terralucas.data.chip_files import ChipError
 from terralucas.data.raster_files import with_sidecars
+from terralucas.data.rewrite import main as rewrite
 from terralucas.errors import StudyError
 from terralucas.predict import bands as bands_module
 from terralucas.predict import new_chips as new_chips_module
@@ -286,7 +287,40 @@ def test_pixels_of_another_size_on_the_ground_are_a_problem(tmp_path, reader, cr
         return
     assert read.problem.kind == "pixel_size"
     assert "expected 30 m" in read.problem.problem
-    assert "terralucas.data.rewrite" in read.problem.remedy and "dataset.pixel_size_m" in read.problem.remedy
+    assert "dataset.pixel_size_m" in read.problem.remedy
+    # Chips that show less ground than the training chips cannot be resampled to their size.
+    is_small = side < 30
+    assert ("terralucas.data.rewrite" in read.problem.remedy) == (not is_small)
+    assert ("cut larger chips" in read.problem.remedy) == is_small
+
+
+@pytest.mark.parametrize(
+    ("crs", "affine", "command"),
+    [
+        ("EPSG:4326", (60 / 78_847, 10, 45, 60 / 111_320), "--crs EPSG:32632 --pixel-m 30"),
+        ("EPSG:4326", (60 / 78_847, -70.5, -45, 60 / 111_320), "--crs EPSG:32719 --pixel-m 30"),
+        ("EPSG:32632", (60, 600_000, 5_000_000, 60), "--pixel-m 30"),
+    ],
+)
+def test_chips_that_are_resampled_as_advised_are_predicted(tmp_path, reader, monkeypatch, crs, affine, command):
+    """A degree of longitude has 78,847 m at 45° (WGS 84)."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chips").mkdir()
+    width, left, top, height = affine
+    values = np.kron(pixels(1)[:, ::2, ::2], np.ones((2, 2), np.float32))
+    write_tif(Path("chips/a.tif"), values, crs=crs, transform=rasterio.Affine(width, 0, left, 0, -height, top))
+    remedy = reader(NewChip("a", "chips/a.tif")).problem.remedy
+    advised = re.search(r"terralucas\.data\.rewrite ([^)]*)\)", remedy)[1]
+    assert advised == f"chips resampled {command}"
+    assert rewrite(advised.split()) == 0
+    read = reader(NewChip("a", "resampled/a.tif"))
+    assert read.problem is None
+    assert read.pixel_m == pytest.approx(PIXEL_M, rel=0.01)
+    assert np.isfinite(read.values).all()
+    # The middle of the chip is shown.
+    middle = values[:, SIDE // 2 - 2 : SIDE // 2 + 2, SIDE // 2 - 2 : SIDE // 2 + 2].mean(axis=(1, 2))
+    shown = read.values[:, SIDE // 2 - 4 : SIDE // 2 + 4, SIDE // 2 - 4 : SIDE // 2 + 4].mean(axis=(1, 2))
+    assert shown == pytest.approx(middle, abs=0.03)
 
 
 def test_pixels_of_nearly_the_same_size_are_said(tmp_path):
@@ -346,7 +380,8 @@ def test_every_problem_of_a_new_chip_has_advice():
     checks = inspect.getsource(chip_checks_module).split("def compare_chips")[0]
     kinds |= set(re.findall(r'ChipError\(\s*"(\w+)"', checks))
     assert {"unreadable", "fill", "equal_bands", "pixel_size", "band_count"} <= kinds
-    for kind in kinds:
+    # The advice on pixels of another size has their place (`terralucas.predict.remedies.for_pixels_of`).
+    for kind in kinds - {"pixel_size"}:
         assert for_new_files(ChipError(kind, "is wrong", remedy="none")).remedy != "none"
 
 
@@ -449,6 +484,22 @@ def test_a_path_that_no_file_can_have_does_not_stop_the_other_chips(tmp_path, wr
     assert "\0" not in plan.chips[0].path + plan.chips[0].id
     assert [make_selected().reader(chip).problem for chip in plan.chips[1:]] == [None] * 3
     assert set(files_of_new_chips(table)) >= {table.name, str(tmp_path / "0.tif")}
+
+
+def test_ids_of_a_table_are_read_as_those_of_training_chips(tmp_path):
+    """A column of whole numbers becomes one of floats where one of them is missing, or in a spreadsheet."""
+    for name in ("a", "b"):
+        write_tif(tmp_path / f"{name}.tif", pixels(1))
+    rows = pd.DataFrame({"id": [45922254.0, 45942254.0], "path": ["a.tif", "b.tif"]})
+    rows.to_parquet(tmp_path / "t.parquet")
+    rows.astype(str).to_csv(tmp_path / "t.csv")
+    for suffix in ("parquet", "csv"):
+        found = find_new_chips(tmp_path / f"t.{suffix}", tmp_path / "x")
+        assert [chip.id for chip in found] == ["45922254", "45942254"]
+    for ids, words in ((["1", "1.0"], "'1' twice"), (["1", "\u200b"], "1 rows without a path or id")):
+        pd.DataFrame({"id": ids, "path": ["a.tif", "b.tif"]}).to_parquet(tmp_path / "t.parquet")
+        with pytest.raises(StudyError, match=words):
+            find_new_chips(tmp_path / "t.parquet", tmp_path / "x")
 
 
 @pytest.mark.parametrize("ids", [None, ["a", "b"]])

@@ -7,6 +7,7 @@ import pytest
 
 from terralucas.contents import states_of
 from terralucas.data.chips_root import chips_root
+from terralucas.errors import StudyError
 from terralucas.study import invalid_chips
 from terralucas.study.class_names import classes_token, write_record
 from terralucas.study.source_files import (
@@ -146,6 +147,18 @@ def test_a_folder_that_was_moved_is_the_same_and_is_found_where_it_is(folder, re
     assert token(link) == "token"
     (moved / "forest/1.tif").write_text("another")
     assert token(moved) != "token"
+
+
+@pytest.mark.parametrize(("source", "advice"), [("directory", "correct its path"), ("archive", "--force -- ")])
+def test_chips_that_are_gone_are_brought_back_without_a_new_run(tmp_path, source, advice):
+    """Without the folder data/, all features and runs would be made again."""
+    record = tmp_path / "retrieval.json"
+    record.write_text(json.dumps({"source": source, "root": str(tmp_path / "chips")}))
+    with pytest.raises(StudyError, match="chips of the study is gone") as error:
+        chips_root(record)
+    assert advice in error.value.remedy
+    (tmp_path / "chips").mkdir()
+    assert chips_root(record) == tmp_path / "chips"
 
 
 def test_a_path_where_nothing_is_or_another_folder_is_not_the_same(folder, read):

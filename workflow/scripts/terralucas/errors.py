@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 
 
 def printable(text: str) -> str:
@@ -13,6 +16,27 @@ def printable(text: str) -> str:
     """
     shown = re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", text).replace("\0", "\\x00")
     return shown.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def told_apart(texts: Sequence[str]) -> list[str]:
+    """Return texts for a message; where some of them look equal, characters outside of ASCII are shown as escapes.
+
+    An accent may be a character of its own (Unicode NFD) or belong to its letter (NFC), and some characters are not
+    seen, such as zero-width spaces.
+    """
+    looks = Counter(_look(text) for text in set(texts))
+    return [
+        # Bytes that are not UTF-8 are shown by `printable`.
+        re.sub("[^\0-\x7f\udc80-\udcff]", lambda letter: f"\\u{ord(letter[0]):04x}", text)
+        if looks[_look(text)] > 1
+        else text
+        for text in texts
+    ]
+
+
+def _look(text: str) -> str:
+    seen = "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf")
+    return " ".join(seen.split())
 
 
 class StudyError(Exception):

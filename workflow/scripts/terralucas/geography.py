@@ -57,3 +57,21 @@ def ground_crs(places_m: np.ndarray) -> str:
     z = np.mean(np.sin(latitude))
     north, east = (round(float(np.degrees(angle))) for angle in (np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)))
     return f"+proj=laea +lat_0={north} +lon_0={east} +ellps=GRS80 +units=m +no_defs"
+
+
+def utm_code(longitude: float, latitude: float) -> str:
+    """Return the EPSG code of the UTM zone of a place, or beyond UTM (84° N, 80° S) of the polar projection, in metres.
+
+    The zones of 6° count from 180° W (EPSG registry: WGS 84 / UTM zone 1N is 32601, zone 1S 32701). The wider zones of
+    Norway and Svalbard are not considered; neighbours fit there too.
+
+    Args:
+        longitude: degrees, WGS 84.
+        latitude: degrees, WGS 84.
+    """
+    if latitude > 84:
+        return "EPSG:5041"
+    if latitude < -80:
+        return "EPSG:5042"
+    zone = int((longitude + 180) % 360 // 6) + 1
+    return f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"

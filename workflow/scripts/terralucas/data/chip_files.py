@@ -222,14 +222,17 @@ def read_unchanged(path: Path, sha256: str) -> ChipContent:
     if not path.is_file():
         raise StudyError(
             f"The chip {path} is gone: it no longer exists since the chips were indexed.",
-            remedy="restore the file, or delete the folder data/ of the study to retrieve and index the chips again",
+            remedy="put the file back; if it was unpacked from an archive, snakemake --cores 1 --force -- "
+            "results/<study>/data/retrieval.json unpacks it again, which repeats no run. (To index other chips, delete "
+            "the folder data/ of the study: all features and runs are then made again)",
         )
     content = read_content(path)
     if content.sha256 != sha256:
         raise StudyError(
             f"The chip {path} changed since the chips were indexed.",
             found=f"another content of the file, or of {path.name}{MASK_SUFFIX} or {path.name}{METADATA_SUFFIX}",
-            remedy="delete data/chips.parquet of the study; the chips are then checked and indexed again",
+            remedy="put the file back as it was, which repeats nothing; or delete data/chips.parquet of the study: the "
+            "chips are then checked and indexed again, and features and runs are made again",
         )
     return content
 

@@ -8,6 +8,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from terralucas.data.dataset import normalise_name
 from terralucas.data.label_tables import describe_csv_error
 from terralucas.errors import StudyError, printable
 
@@ -60,8 +61,9 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
     if table.suffix.lower() != ".csv":
         # As in a CSV table, a blank text is an empty cell.
         rows["path"] = rows["path"].map(lambda path: None if isinstance(path, str) and not path.strip() else path)
-    missing = rows["path"].isna() if "id" not in rows else rows["path"].isna() | rows["id"].isna()
-    ids = rows["id"] if "id" in rows else rows["path"].map(_name)
+    # As in the table of labels: numbers of another program may have become 45922254.0.
+    ids = rows["id"].map(normalise_name, na_action="ignore") if "id" in rows else rows["path"].map(_name)
+    missing = rows["path"].isna() | ids.isna() | (ids == "")
     repeated = ids[ids.duplicated()]
     if missing.any() or len(repeated):
         found = f"{int(missing.sum())} rows without a path or id" if missing.any() else f"{repeated.iloc[0]!r} twice"
@@ -72,7 +74,7 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
             remedy="correct the columns id and path",
         )
     base = table.resolve().parent
-    return [(str(name), base / str(path)) for name, path in zip(ids, rows["path"], strict=True)]
+    return [(name, base / str(path)) for name, path in zip(ids, rows["path"], strict=True)]
 
 
 def find_chips_of_table(table: Path) -> list[tuple[str, Path]]:

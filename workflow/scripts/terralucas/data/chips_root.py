@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from terralucas.contents import SOURCE_FILES, read_record
+from terralucas.errors import StudyError
 from terralucas.files import real_path
 from terralucas.stored import read_json
 
@@ -16,7 +17,21 @@ def chips_root(retrieval: Path) -> Path:
 
     Args:
         retrieval: path of retrieval.json.
+
+    Raises:
+        StudyError: the folder is gone.
     """
     record = read_json(retrieval, "source", "root")
     known = read_record(retrieval.with_name(SOURCE_FILES)) if record["source"] == "directory" else None
-    return Path(record["root"]) if known is None or known["origin"] is None else real_path(known["origin"])
+    root = Path(record["root"]) if known is None or known["origin"] is None else real_path(known["origin"])
+    if not root.is_dir():
+        raise StudyError(
+            f"The folder {root} with the chips of the study is gone.",
+            found="nothing" if not root.exists() else "a file",
+            expected="the chips that the study has indexed",
+            remedy="put it back, or correct its path in dataset.sources"
+            if record["source"] == "directory"
+            else f"snakemake --cores 1 --force -- {retrieval} retrieves them again; no run is repeated if they are the "
+            "same. (Do not delete the folder data/ of the study: all features and runs would be made again)",
+        )
+    return root

@@ -22,7 +22,7 @@ from terralucas.data.dataset import DatasetSpec, LayoutSpec, normalise_name
 from terralucas.data.folders import CHIP_SUFFIXES, Tree, is_named, walk
 from terralucas.data.label_tables import TABLE_SUFFIXES, Row, read_table, refuse_spreadsheet_ids
 from terralucas.data.places import has_columns, is_missing, locate
-from terralucas.errors import StudyError, printable
+from terralucas.errors import StudyError, printable, told_apart
 from terralucas.files import real_path, sha256_of_file
 
 logger = logging.getLogger(__name__)
@@ -116,9 +116,9 @@ class Listing:
 
 
 def join_first(names: Iterable[object], shown: int = 8) -> str:
-    """Return the first names as text, followed by the number of the others."""
+    """Return the first names as text, so that they can be told apart, followed by the number of the others."""
     texts = [str(name) for name in names]
-    return ", ".join(texts[:shown]) + (f" and {len(texts) - shown} more" if len(texts) > shown else "")
+    return ", ".join(told_apart(texts[:shown])) + (f" and {len(texts) - shown} more" if len(texts) > shown else "")
 
 
 def find_chips(root: Path, spec: DatasetSpec) -> Listing:

@@ -100,7 +100,10 @@ def refuse_pixel_size(record: Mapping[str, float], expected_m: float) -> NoRetur
     if is_pixel_size(record["median_m"], record["nominal_m"], wanted, longer) and _SIZES_M[0] <= wanted <= _SIZES_M[1]:
         remedies.append(f"set dataset.pixel_size_m: {wanted:g}")
     elif longer > MAX_PIXEL_RATIO:
-        remedies.append(f"resample the chips to squares ({REWRITE} chips resampled --pixel-m {expected_m:g})")
+        remedies.append(
+            f"resample the chips to squares ({REWRITE} chips resampled --pixel-m {expected_m:g} --side-px …, with the "
+            "pixels of a side, and --crs of a projection if their coordinates are degrees)"
+        )
     remedies.append(f"correct the georeference of the files ({REMOVE_PLACE} removes it)")
     raise StudyError(
         "The pixels of the chips have another size on the ground than dataset.pixel_size_m says.",

@@ -4,6 +4,7 @@ The commands `rio stack`, `rio warp` and `rio convert` drop descriptions, scale 
 
     PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite b13 b12 --bands 1,2,3,4,5,6,7,8,9,10,12,13
     PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite scene.tif utm.tif --crs EPSG:32632 --pixel-m 10
+    PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite chips squares --pixel-m 10 --side-px 32
     PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite B11.tif B11_10m.tif --like B02.tif
 """
 
@@ -13,33 +14,40 @@ import argparse
 import math
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from rasterio import Env
+from rasterio._err import CPLE_BaseError  # errors of `transform`, for which rasterio has no public class
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
-from rasterio.warp import calculate_default_transform
+from rasterio.warp import transform
 
 from terralucas.commands import a_path
-from terralucas.data.georeference import describe_system
+from terralucas.data.chip_files import ChipError
+from terralucas.data.georeference import Centre, describe_system
+from terralucas.data.places import find_ground
 from terralucas.data.raster_files import gdal_writes, require_whole
 from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
+from terralucas.geography import utm_code
 
 _SUFFIXES = (".tif", ".tiff")
 # Larger files are written in tiles, which maps read one by one.
 _TILE_PX = 512
 # GDAL counts rows and columns in 32 bits with a sign.
 _MAX_SIDE_PX = 2**31 - 1
+# Of an image, along each side, whose places show how far it reaches in other coordinates: as many as GDAL looks at.
+_EDGE_POINTS = 21
 
 
 def rewrite(
@@ -49,6 +57,7 @@ def rewrite(
     crs: CRS | None = None,
     pixel_m: float | None = None,
     like: Path | None = None,
+    side_px: int | None = None,
     keep_scale: bool = True,
 ) -> None:
     """Write a raster file again as a GeoTIFF.
@@ -58,12 +67,14 @@ def rewrite(
         target: GeoTIFF to write.
         bands: numbers of the bands to write, from 1, in their new order; None for all but an alpha band.
         crs: new coordinate reference system; None for that of the file.
-        pixel_m: new side of a pixel, in units of the coordinate reference system; None for about the same.
-        like: file whose grid is taken; `crs` and `pixel_m` do not count then.
+        pixel_m: new side of a pixel in metres of the projection, also where its unit is feet; None for about the same.
+        like: file whose grid is taken; `crs`, `pixel_m` and `side_px` do not count then.
+        side_px: new rows and columns around the centre of the file; None for all that the file shows.
         keep_scale: whether tags of scale and offset are kept.
 
     Raises:
-        StudyError: the file cannot be read, has no such band, or has no place to start from.
+        StudyError: the file cannot be read, has no such band, has no place on Earth to start from, or the new
+            coordinates are degrees, in which `pixel_m` has no meaning.
     """
     if source.resolve() == target.resolve():
         raise StudyError("A file cannot be written over itself.", found=str(source), remedy="name another target")
@@ -80,19 +91,14 @@ def rewrite(
                     remedy="correct --bands",
                 )
             view = image
-            if crs or pixel_m or like:
-                view = stack.enter_context(_on_another_grid(image, crs, pixel_m, like))
+            if crs or pixel_m or like or side_px:
+                view = stack.enter_context(_on_another_grid(image, crs, pixel_m, like, side_px))
             temporary = stack.enter_context(atomic_path(target))
             with gdal_writes(target):
                 sums = _write(image, view, numbers, temporary, keep_scale)
                 require_whole(target, sums == _sums_of_blocks(temporary))
     except CRSError as error:
-        raise StudyError(
-            f"The coordinates of {source} cannot be converted.",
-            found=f"{error}; the file has {describe_system(image.crs)}",
-            expected="a coordinate reference system on Earth, and one that coordinates can be converted to",
-            remedy="correct --crs; or write the right system into a copy of the file (rio edit-info --crs EPSG:…)",
-        ) from None
+        raise _not_convertible(image, str(error)) from None
     except RasterioError as error:
         raise _unreadable(source, error) from None
 
@@ -108,35 +114,172 @@ def _unreadable(source: Path | str, error: RasterioError) -> StudyError:
 
 @contextmanager
 def _on_another_grid(
-    image: DatasetReader, crs: CRS | None, pixel_m: float | None, like: Path | None
+    image: DatasetReader, crs: CRS | None, pixel_m: float | None, like: Path | None, side_px: int | None
 ) -> Iterator[WarpedVRT]:
     """Open an image on another grid, resampled bilinearly."""
-    if image.crs is None:
-        raise StudyError(
-            f"The file {image.name} has no coordinate reference system.",
-            expected="a georeference to resample from",
-            remedy="write it first: rio edit-info --crs and --transform",
-        )
+    centre = _require_place(image)
     if like is not None:
-        with rasterio.open(like) as grid:
+        with _open(like) as grid:
+            _require_place(grid)
             place = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
     else:
-        target = crs or image.crs
-        transform, width, height = calculate_default_transform(
-            image.crs, target, image.width, image.height, *image.bounds, resolution=pixel_m
-        )
-        if max(width, height) > _MAX_SIDE_PX:
-            raise StudyError(
-                f"The file {image.name} would have too many pixels.",
-                found=f"{height:,} x {width:,} px of {pixel_m:g}, in the unit of the coordinates",
-                expected=f"at most {_MAX_SIDE_PX:,} rows and columns",
-                remedy="give a larger --pixel-m",
-            )
-        place = {"crs": target, "transform": transform, "width": width, "height": height}
+        place = _grid_around(centre, image, crs or image.crs, pixel_m, side_px)
     # Without a nodata value, pixels from outside of the image would have the value 0.
     options: dict[str, Any] = {"add_alpha": True} if image.nodata is None else {"nodata": image.nodata}
-    with WarpedVRT(image, resampling=Resampling.bilinear, **place, **options) as view:
+    try:
+        _require_overlap(image, place)
+        view = WarpedVRT(image, resampling=Resampling.bilinear, **place, **options)
+    except CPLE_BaseError as error:
+        raise _not_convertible(image, str(error)) from None
+    with view:
         yield view
+
+
+def _open(path: Path) -> DatasetReader:
+    try:
+        return rasterio.open(path)
+    except RasterioError as error:
+        raise _unreadable(path, error) from None
+
+
+def _require_place(image: DatasetReader) -> Centre:
+    """Return the centre of an image; raise a StudyError if its georeference is no place on Earth."""
+    tags = "write the right place into a copy of the file: rio edit-info --crs EPSG:… --transform …"
+    if image.crs is None or image.transform.is_identity:
+        raise StudyError(
+            f"The file {image.name} has no place.",
+            found="no coordinate reference system" if image.crs is None else "no transform from pixels to coordinates",
+            expected="a georeference to resample from",
+            remedy=tags,
+        )
+    if not (image.crs.is_geographic or image.crs.is_projected):
+        raise _not_convertible(image, "coordinates that are neither degrees nor those of a projection")
+    (a, b, c, d, e, f), (rows, columns) = tuple(image.transform)[:6], image.shape
+    x, y = a * columns / 2 + b * rows / 2 + c, d * columns / 2 + e * rows / 2 + f
+    centre = Centre(image.crs, x, y, (a, d), (b, e))
+    try:
+        find_ground(centre)
+    except ChipError as error:
+        _, _, found = error.problem.partition("lies ")
+        raise StudyError(
+            f"The file {image.name} is at no place on Earth.",
+            found=found.partition("; expected")[0],
+            expected="a place on Earth, and pixels with an area",
+            remedy=tags,
+        ) from None
+    return centre
+
+
+def _grid_around(
+    centre: Centre, image: DatasetReader, crs: CRS, pixel_m: float | None, side_px: int | None
+) -> dict[str, Any]:
+    """Return a grid with the same centre as an image, where the labelled point of a chip is.
+
+    It has even numbers of rows and columns, so that it can be cut to the size of any training chip around its centre.
+    """
+    if not (crs.is_geographic or crs.is_projected):
+        raise StudyError(
+            f"The file {image.name} cannot be resampled to {describe_system(crs)}.",
+            expected="a projection, or degrees",
+            remedy=f"--crs {_zone_of(centre)} is the UTM zone of this file",
+        )
+    if pixel_m is not None and crs.is_geographic:
+        raise StudyError(
+            f"The file {image.name} cannot have pixels of {pixel_m:g} m in degrees.",
+            found=f"{describe_system(crs)}, in which no length is a number of metres",
+            expected="a projection with --pixel-m",
+            remedy=f"add --crs {_zone_of(centre)}, the UTM zone of this file, or another projection",
+        )
+    xs, ys = _places_on(image.transform, *image.shape)
+    places = _converted(image.crs, crs, np.array([[centre.x, *xs], [centre.y, *ys]]))
+    middle = places[:, :1]
+    if crs.is_geographic:
+        # Longitudes jump at the date line.
+        places[0] = middle[0] + (places[0] - middle[0] + 180) % 360 - 180
+    if not np.isfinite(middle).all():
+        raise _not_convertible(image, f"a place that {describe_system(crs)} does not have")
+    # Corners of a picture of the whole Earth have no place.
+    known = places[:, np.isfinite(places).all(axis=0)]
+    reach = np.abs(known - middle).max(axis=1)
+    if pixel_m is None:
+        pixel = 2 * math.hypot(*reach) / math.hypot(*image.shape)
+    else:
+        pixel = pixel_m / crs.linear_units_factor[1]
+        side = 2 * min(reach)
+        if pixel > 1.001 * side:
+            raise StudyError(
+                f"A pixel would be larger than the file {image.name}.",
+                found=f"--pixel-m {pixel_m:g}, and a file of {side * crs.linear_units_factor[1]:.3g} m",
+                expected="pixels that are smaller than the file",
+                remedy="give a smaller --pixel-m",
+            )
+    # Less than a thousandth of a pixel at the edge is rounding.
+    width, height = (side_px or 2 * max(math.ceil(length / pixel - 1e-3), 1) for length in reach)
+    if max(width, height) > _MAX_SIDE_PX:
+        raise StudyError(
+            f"The file {image.name} would have too many pixels.",
+            found=f"{height:,} x {width:,} px of {pixel:g}, in the unit of the coordinates",
+            expected=f"at most {_MAX_SIDE_PX:,} rows and columns",
+            remedy="give a larger --pixel-m",
+        )
+    (left,), (top,) = middle - pixel / 2 * np.array([[width], [-height]])
+    return {"crs": crs, "transform": Affine(pixel, 0, left, 0, -pixel, top), "width": width, "height": height}
+
+
+def _places_on(grid: Affine, height: int, width: int) -> np.ndarray:
+    """Return x and y, (2, n), of points that are spread evenly over a grid, from edge to edge."""
+    points: Any = np.mgrid[: width : _EDGE_POINTS * 1j, : height : _EDGE_POINTS * 1j].reshape(2, -1)
+    return np.array(grid @ points)
+
+
+def _converted(crs: CRS, other: CRS, places: np.ndarray) -> np.ndarray:
+    """Return (2, n) places in another coordinate reference system; infinite where it has no such place."""
+    try:
+        return np.array(transform(crs, other, *places)[:2])
+    except CPLE_BaseError:
+        # Some projections fail at the first such place.
+        if places.shape[1] == 1:
+            return np.full((2, 1), np.inf)
+        return np.concatenate([_converted(crs, other, place[:, None]) for place in places.T], axis=1)
+
+
+def _are_on(grid: Affine, size: tuple[int, int], places: np.ndarray) -> np.ndarray:
+    """Return which of (2, n) places lie on a grid of so many rows and columns."""
+    with np.errstate(invalid="ignore"):
+        columns, rows = ~grid @ places
+    return (columns >= 0) & (columns <= size[1]) & (rows >= 0) & (rows <= size[0])
+
+
+def _require_overlap(image: DatasetReader, place: Mapping[str, Any]) -> None:
+    """Raise a StudyError if a grid shows nothing of an image: all pixels would be missing."""
+    size = place["height"], place["width"]
+    # Of a small grid in a large image, and of a small image in a large grid.
+    of_image = _converted(image.crs, place["crs"], _places_on(image.transform, *image.shape))
+    points = np.concatenate([_places_on(place["transform"], *size), of_image], axis=1)
+    back = _converted(place["crs"], image.crs, points)
+    if not (_are_on(place["transform"], size, points) & _are_on(image.transform, image.shape, back)).any():
+        left, top = image.transform.c, image.transform.f
+        raise StudyError(
+            f"The new grid shows nothing of the file {image.name}.",
+            found=f"a file at {left:.9g}, {top:.9g} (upper left corner) with {describe_system(image.crs)}, and a grid "
+            f"at {place['transform'].c:.9g}, {place['transform'].f:.9g} with {describe_system(place['crs'])}",
+            expected="a grid that shows the file; longitudes from -180 to 180",
+            remedy="correct --like or --crs; write longitudes beyond 180 as negative ones: rio edit-info --transform …",
+        )
+
+
+def _zone_of(centre: Centre) -> str:
+    (longitude,), (latitude,) = transform(centre.crs, CRS.from_epsg(4326), [centre.x], [centre.y])
+    return utm_code(longitude, latitude)
+
+
+def _not_convertible(image: DatasetReader, found: str) -> StudyError:
+    return StudyError(
+        f"The coordinates of {image.name} cannot be converted.",
+        found=f"{found}; the file has {describe_system(image.crs)}",
+        expected="a coordinate reference system on Earth, and one that coordinates can be converted to",
+        remedy="correct --crs; or write the right system into a copy of the file (rio edit-info --crs EPSG:…)",
+    )
 
 
 def _write(image: DatasetReader, view: DatasetReader, numbers: list[int], target: Path, keep_scale: bool) -> list[int]:
@@ -208,7 +351,16 @@ def main(arguments: list[str] | None = None) -> int:
         if not pairs:
             raise StudyError(f"There are no GeoTIFFs in {source}.", remedy="correct the path")
         for path, target in pairs:
-            rewrite(path, target, options.bands, options.crs, options.pixel_m, options.like, not options.without_scale)
+            rewrite(
+                path,
+                target,
+                bands=options.bands,
+                crs=options.crs,
+                pixel_m=options.pixel_m,
+                like=options.like,
+                side_px=options.side_px,
+                keep_scale=not options.without_scale,
+            )
     except (StudyError, OSError) as error:
         print((explain(error) if isinstance(error, OSError) else None) or error, file=sys.stderr)
         return 1
@@ -225,7 +377,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("target", type=a_path, help="file or folder to write")
     add("--bands", type=_numbers, help="numbers of the bands to write, from 1, in their new order: 1,2,3")
     add("--crs", type=_crs, help="new coordinate reference system, such as EPSG:32632")
-    add("--pixel-m", type=_length, help="new side of a pixel in metres")
+    add("--pixel-m", type=_length, help="new side of a pixel in metres of a projection")
+    add("--side-px", type=_side, help="new rows and columns, around the centre of each file")
     add("--like", type=a_path, help="file whose grid is taken")
     add("--without-scale", action="store_true", help="leave out the tags of scale and offset")
     return parser.parse_args(arguments)
@@ -235,6 +388,12 @@ def _length(text: str) -> float:
     if not 0 < float(text) < math.inf:
         raise argparse.ArgumentTypeError(f"{text} is no length; expected a number above 0")
     return float(text)
+
+
+def _side(text: str) -> int:
+    if not 0 < int(text) <= _MAX_SIDE_PX:
+        raise argparse.ArgumentTypeError(f"{text} is no number of pixels; expected a whole number above 0")
+    return int(text)
 
 
 def _numbers(text: str) -> list[int]:

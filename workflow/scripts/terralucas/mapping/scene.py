@@ -23,8 +23,10 @@ from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, read_masks, to_r
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
+from terralucas.data.places import is_local
 from terralucas.data.raster_files import files_of_raster
 from terralucas.errors import StudyError
+from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene
 from terralucas.predict.bands import find_bands
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, measure_ground
@@ -260,19 +262,28 @@ def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
             are no squares of the expected size on the ground.
     """
     crs, affine = source.crs, source.transform
-    warp = (
-        f"{REWRITE} scene.tif utm.tif --crs EPSG:326xx --pixel-m {expected_m:g}, with the UTM zone of the scene "
-        "(327xx in the south)"
-    )
-    if crs is None or affine.is_identity or not crs.is_projected:
-        has_place = crs is not None and not affine.is_identity
+    x, y = affine @ (source.width / 2, source.height / 2)
+    steps = (affine.a, affine.d), (affine.b, affine.e)
+    centre = None if crs is None or affine.is_identity else Centre(crs, x, y, *steps)
+    ground = None if centre is None else measure_ground(centre)
+    zone = "EPSG:326xx" if ground is None else utm_code(ground.longitude, ground.latitude)
+    warp = f"{REWRITE} scene.tif utm.tif --crs {zone} --pixel-m {expected_m:g}"
+    warp += ", with the UTM zone of the scene (327xx in the south)" if ground is None else ""
+    if centre is not None and ground is None and not is_local(centre):
+        raise StudyError(
+            f"The scene {path} is at no place on Earth.",
+            found=f"the transform {', '.join(f'{value:g}' for value in tuple(affine)[:6])} in {centre.crs.to_string()}",
+            expected="coordinates where the coordinate reference system is defined",
+            remedy="correct the georeference of the scene",
+        )
+    if crs is None or ground is None or not crs.is_projected:
         tag = "write its right place into a copy of the file (rio edit-info --crs EPSG:… --transform …)"
         raise StudyError(
             f"The scene {path} has no coordinates in metres.",
-            found=describe_system(crs) if has_place else "no georeference",
+            found="no georeference" if centre is None else describe_system(centre.crs),
             expected="a projected coordinate reference system and a transform",
             remedy=f"project the scene: {warp}"
-            if has_place and crs.is_geographic
+            if ground is not None
             else f"{tag}; if this place is in degrees, project the scene then: {warp}",
         )
     if affine.b or affine.d or affine.a <= 0 or affine.e >= 0 or not math.isclose(affine.a, -affine.e, rel_tol=1e-6):
@@ -281,15 +292,6 @@ def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
             found=f"the transform {', '.join(f'{value:g}' for value in tuple(affine)[:6])}",
             expected="square pixels, columns from west to east, rows from north to south",
             remedy=f"resample the scene: {warp}",
-        )
-    x, y = affine @ (source.width / 2, source.height / 2)
-    ground = measure_ground(Centre(crs, x, y, (affine.a, affine.d), (affine.b, affine.e)))
-    if ground is None:
-        raise StudyError(
-            f"The scene {path} is at no place on Earth.",
-            found=f"the transform {', '.join(f'{value:g}' for value in tuple(affine)[:6])} in {crs.to_string()}",
-            expected="coordinates where the coordinate reference system is defined",
-            remedy="correct the georeference of the scene",
         )
     if max(abs(side / expected_m - 1) for side in (ground.width_m, ground.height_m)) > PIXEL_TOLERANCE:
         raise StudyError(

@@ -20,6 +20,7 @@ from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, find_chips_of_table
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery import count_left_out, select_chips
 from terralucas.data.folders import CHIP_SUFFIXES, walk
+from terralucas.data.georeference import Centre
 from terralucas.data.lucas import parse_point_id
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE, is_pixel_size
 from terralucas.data.places import is_local, not_on_earth
@@ -29,8 +30,8 @@ from terralucas.geography import EPSG
 from terralucas.predict.bands import are_named, find_bands, require_same_order
 from terralucas.predict.likeness import TrainingPixels, require_likeness
 from terralucas.predict.options import PredictOptions
-from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, Ground, measure_ground
-from terralucas.predict.remedies import for_new_files
+from terralucas.predict.pixel_size import Ground, measure_ground
+from terralucas.predict.remedies import for_new_files, for_pixels_of
 
 # Parsed once, because the look-up of a code takes longer than the transformation of a point.
 WGS84, _OF_IDS = CRS.from_epsg(4326), CRS.from_epsg(EPSG)
@@ -236,12 +237,12 @@ class ChipReader:
         require_usable(replace(decoded, values=values), self.spec)
         ground, pixel_m = None if decoded.centre is None else measure_ground(decoded.centre), None
         place = None if ground is None else (ground.longitude, ground.latitude)
-        if ground is None:
+        if ground is None or decoded.centre is None:
             if decoded.centre is not None and not is_local(decoded.centre):
                 raise not_on_earth(decoded.centre)
             place = _place_of_id(chip.id, self.spec)
         else:
-            self._require_size(ground)
+            self._require_size(ground, decoded.centre)
             pixel_m = ground.side_m
         is_named = are_named(decoded.descriptions, self.spec)
         level = find_other_level(values, self.spec)
@@ -250,12 +251,13 @@ class ChipReader:
             return ReadChip(None, place, problem, pixel_m=pixel_m, is_named=is_named, refused=values)
         return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns), pixel_m, is_named)
 
-    def _require_size(self, ground: Ground) -> None:
+    def _require_size(self, ground: Ground, centre: Centre) -> None:
         """Raise a ChipError if the pixels of a chip have another size than those of the training chips."""
         if not is_pixel_size(ground.side_m, ground.nominal_m, self.pixel_size_m, ground.elongation):
             expected = f"{self.pixel_size_m:g} m, the size of the training chips' pixels"
             message = f"has pixels of {ground.width_m:.4g} x {ground.height_m:.4g} m on the ground; expected {expected}"
-            raise ChipError("pixel_size", message, remedy=IF_SIZE_IS_WRONG)
+            remedy = for_pixels_of(ground, centre.crs, centre.shape, self.side_px, self.pixel_size_m)
+            raise ChipError("pixel_size", message, remedy=remedy)
 
     @cached_property
     def _any_size(self) -> DatasetSpec:

@@ -6,9 +6,12 @@ is finished, and its configuration right: a change would only train it again. He
 
 from __future__ import annotations
 
+from rasterio.crs import CRS
+
 from terralucas.commands import REMOVE_PLACE, REWRITE
 from terralucas.data.chip_files import ChipError
-from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG
+from terralucas.geography import utm_code
+from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, Ground
 
 _REMEDIES = {
     "not_a_file": "restore what the link leads to, or remove the entry",
@@ -30,11 +33,33 @@ _REMEDIES = {
     "constant": "write the file again with values that vary; a nodata value marks missing data",
     "equal_bands": "write the file again with the right file or layer for each band",
     "bad_coordinates": f"correct the georeference of the file, or remove it ({REMOVE_PLACE})",
-    "pixel_size": f"resample the chips to the pixels of the training chips "
-    f"({REWRITE} chips resampled --pixel-m 10); {IF_SIZE_IS_WRONG}",
 }
 
 
 def for_new_files(error: ChipError) -> ChipError:
     """Return a problem with the advice for new files in place of the advice for the configuration of a study."""
-    return ChipError(error.kind, error.without_advice, remedy=_REMEDIES[error.kind])
+    return ChipError(error.kind, error.without_advice, remedy=_REMEDIES.get(error.kind, error.remedy))
+
+
+def for_pixels_of(ground: Ground, crs: CRS, shape: tuple[int, int], side_px: int, pixel_m: float) -> str:
+    """Return what to do about a chip whose pixels have another size on the ground than those of the training chips.
+
+    Args:
+        ground: the place of the chip.
+        crs: its coordinate reference system.
+        shape: its rows and columns.
+        side_px: side of the training chips in pixels.
+        pixel_m: side of their pixels in metres.
+    """
+    # Resampled pixels have their size in the units of a projection, and on the ground instead of degrees.
+    sides = (ground.height_m, ground.width_m) if crs.is_geographic else (ground.nominal_m, ground.nominal_m)
+    if min(length * side for length, side in zip(shape, sides, strict=True)) < 0.999 * side_px * pixel_m:
+        return (
+            f"cut larger chips from the images that these come from: {side_px * pixel_m:g} m of ground a side, and "
+            f"then resample them to pixels of {pixel_m:g} m; {IF_SIZE_IS_WRONG}"
+        )
+    zone = f" --crs {utm_code(ground.longitude, ground.latitude)}" if crs.is_geographic else ""
+    return (
+        f"resample the chips to the pixels of the training chips ({REWRITE} chips resampled{zone} "
+        f"--pixel-m {pixel_m:g}); {IF_SIZE_IS_WRONG}"
+    )
