@@ -1,6 +1,7 @@
 """What makes a finished study run again, by dry runs: edits (docs/architecture.md has a table), files, names."""
 
 import ast
+import json
 import os
 import random
 import re
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 import rasterio
+import torch
 import yaml
 
 from helpers.project import Project, results
@@ -262,6 +264,35 @@ def test_the_same_chips_at_another_path_rerun_nothing(project, folder_study, pla
     finally:
         moved.rename(chips)
     assert plan() == set()
+
+
+def test_the_same_weights_at_another_path_or_with_their_checksum_rerun_nothing(project, folder_study, tmp_path):
+    from terratorch.registry import BACKBONE_REGISTRY
+
+    _, chips, _ = folder_study
+    target = "results/folder/weights/tiny.json"
+    file = tmp_path / "{x} weights.pt"
+
+    def plan(path, **weights):
+        backbones = {"tiny": TINY["backbones"]["tiny"] | {"weights": {"source": "file", "path": str(path)} | weights}}
+        sources = [{"type": "directory", "path": str(chips)}]
+        dataset = TINY["dataset"] | {"sources": sources}
+        config = project.write_config(TINY | {"study": "folder", "dataset": dataset, "backbones": backbones}, "weights")
+        return set(project.planned("--configfile", config, "--", target))
+
+    encoder = BACKBONE_REGISTRY.build("terramind_v1_tiny", modalities=["S2L2A"], pretrained=False)
+    torch.save(encoder.state_dict(), file)
+    assert plan(file) == {"fetch_weights"}
+    project.snakemake("--cores", 1, "--configfile", "config/weights.yaml", "--", target)
+    record = json.loads((project.folder / target).read_text(encoding="utf-8"))
+    assert plan(file, sha256=record["sha256"].upper()) == set()
+    assert plan(file, sha256="0" * 64) == {"fetch_weights"}
+    moved = file.rename(tmp_path / "moved.pt")
+    assert plan(moved) == set()
+    assert (project.folder / record["path"]).samefile(moved)
+    assert plan(file) == {"fetch_weights"}, "nothing is at this path"
+    torch.save({"other": torch.ones(2)}, moved)
+    assert plan(moved) == {"fetch_weights"}
 
 
 def test_what_becomes_of_invalid_chips_reruns_nothing_where_there_are_none(planned_with):

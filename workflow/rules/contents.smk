@@ -1,17 +1,20 @@
 # What Snakemake compares of files that a study reads and did not make: their content, and neither times nor presence.
 from functools import cache
 
-from terralucas.contents import SOURCE_FILES, token_of
+from terralucas.contents import SOURCE_FILES
 from terralucas.study.class_names import classes_token
 from terralucas.study.invalid_chips import on_invalid_token
 from terralucas.study.source_files import token_of_sources, without_places
-from terralucas.backbones.weights import files_of_weights
+from terralucas.backbones.weights import settings_of_weights, token_of_weights
 
 # Written by the rules that read, and no outputs: Snakemake deletes outputs before a job, which must still find the token.
 SOURCE_FILES_RECORD = f"{RESULTS}/data/{SOURCE_FILES}"
 LABELS_RECORD = f"{RESULTS}/data/labels_found.json"
 INVALID_RECORD = f"{RESULTS}/data/invalid_chips.json"
-WEIGHTS_RECORD = f"{RESULTS}/weights/{{backbone}}.files.json"
+WEIGHTS_FILES_RECORD = f"{RESULTS}/weights/{{backbone}}.files.json"
+WEIGHTS_RECORD = f"{RESULTS}/weights/{{backbone}}.json"
+# By which jobs read a weights file of the user.
+WEIGHTS_LINK = f"{RESULTS}/weights/{{backbone}}.pt"
 
 
 @cache
@@ -34,6 +37,6 @@ def get_on_invalid_token():
 
 @cache
 def get_weights_token(backbone):
-    """Return the token of the weights file of a backbone."""
-    record = Path(WEIGHTS_RECORD.format(backbone=backbone))
-    return token_of(record, files_of_weights(config["backbones"][backbone]["weights"]))
+    """Return the token of the weights of a backbone, and let its link lead to where a file of the user is now."""
+    paths = (Path(path.format(backbone=backbone)) for path in (WEIGHTS_RECORD, WEIGHTS_FILES_RECORD, WEIGHTS_LINK))
+    return token_of_weights(config["backbones"][backbone]["weights"], *paths)

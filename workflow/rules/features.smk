@@ -8,7 +8,7 @@ include: "feature_parts.smk"
 
 rule fetch_weights:
     output:
-        f"{RESULTS}/weights/{{backbone}}.json",
+        WEIGHTS_RECORD,
     log:
         f"{RESULTS}/logs/fetch_weights/{{backbone}}.log",
     benchmark:
@@ -22,9 +22,12 @@ rule fetch_weights:
         mem_mb=4000,
         runtime=120,
     params:
-        weights=lambda wildcards: config["backbones"][wildcards.backbone]["weights"],
+        # Not compared: of a file, what is in it counts, and not where it lies.
+        weights=lambda wildcards, input: config["backbones"][wildcards.backbone]["weights"],
+        tracked=lambda wildcards: settings_of_weights(config["backbones"][wildcards.backbone]["weights"]),
         contents=lambda wildcards: get_weights_token(wildcards.backbone),
-        record=WEIGHTS_RECORD,
+        record=WEIGHTS_FILES_RECORD,
+        link=WEIGHTS_LINK,
         cache=DOWNLOADS,
         candidates=lambda wildcards, input: get_duplicate_candidates(wildcards.backbone),
     message:

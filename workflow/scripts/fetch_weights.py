@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from _job import job
-from terralucas.backbones.weights import files_of_weights, obtain
+from terralucas.backbones.weights import files_of_weights, link_weights, obtain
 from terralucas.contents import states_of, write_record
 from terralucas.files import write_json
 
@@ -23,6 +23,11 @@ with job(snakemake):
         from terralucas.backbones.encoder import check_weights
 
         check_weights(candidates["model"], weights)
+    if weights["source"] == "file":
+        # After the checks, whose messages name the file itself.
+        link = Path(params.link)
+        link_weights(params.weights["path"], link)
+        weights["path"] = str(link)
     write_json(record, weights)
     if candidates["records"]:
         from terralucas.backbones.duplicates import refuse_duplicates

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -39,6 +40,19 @@ def saved(state, **options):
     return buffer.getvalue()
 
 
+def zip_of(members, compression=zipfile.ZIP_STORED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def npz_of(**arrays):
+    np.savez(buffer := io.BytesIO(), **arrays)
+    return buffer.getvalue()
+
+
 def refusal(tmp_path, content):
     path = tmp_path / "my weights.pt"
     path.write_bytes(content)
@@ -60,9 +74,16 @@ def refusal(tmp_path, content):
         (tar_of("w.pt"), "a tar archive", "unpack it"),
         (b"\x1f\x8b\x08\x00", "a gzip file", "set backbones.<name>.weights.path"),
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "set backbones.<name>.weights.path"),
+        (zip_of({"v1/readme.txt": b"", "v1/tiny.pt": b"PK"}), "it holds v1/tiny.pt", "unpack it, and use v1/tiny.pt"),
+        (npz_of(w=np.ones(3)), "a zip archive of NumPy arrays (.npz)", "set backbones.<name>.weights.path"),
+        (zip_of(dict.fromkeys("abcd", b"")), "it holds a, b, c …", "set backbones.<name>.weights.path"),
+        (zip_of({}), "begins with b'PK", "set backbones.<name>.weights.path"),
         (b"epoch,loss\n1,0.5\n", "begins with b'epoch,loss", "set backbones.<name>.weights.path"),
     ],
-    ids=["empty", "lfs", "page", "json", "json list", "safetensors", "tar", "gzip", "hdf5", "text"],
+    ids=[
+        "empty", "lfs", "page", "json", "json list", "safetensors", "tar", "gzip", "hdf5", "zip", "npz", "other zip",
+        "empty zip", "text",
+    ],
 )  # fmt: skip
 def test_a_file_of_the_user_is_named_and_left_alone(tmp_path, content, found, advice):
     error = refusal(tmp_path, content)
@@ -81,6 +102,19 @@ def test_the_line_that_converts_safetensors_works(tmp_path):
     subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True)
     state = torch.load(tmp_path / "my weights-converted.pt", weights_only=True)
     np.testing.assert_array_equal(state["w"], np.arange(6).reshape(2, 3))
+
+
+def test_the_line_that_saves_a_checkpoint_again_works(tmp_path):
+    """As after unpacking and packing; PyTorch's own error is: Trying to resize storage that is not resizable."""
+    with zipfile.ZipFile(io.BytesIO(saved({"w": torch.arange(6.0)}))) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    error = refusal(tmp_path, zip_of(members, zipfile.ZIP_DEFLATED))
+    assert "a checkpoint that another program packed again" in error.found
+    program, *arguments = shlex.split(error.remedy.partition(": ")[2].partition("; or ")[0])
+    assert program == "python"
+    subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True)
+    state = torch.load(tmp_path / "my weights-saved.pt", weights_only=True, mmap=True)
+    assert torch.equal(state["w"], torch.arange(6.0))
 
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}])

@@ -45,6 +45,13 @@ def refusal(encoder, tmp_path, content, weights=OWN, **options):
     return raised.value
 
 
+def run_line(line, folder):
+    """Run a line of a message in a folder, as a user would."""
+    program, *arguments = shlex.split(line)
+    assert program == "python"
+    subprocess.run([sys.executable, *arguments], cwd=folder, check=True)
+
+
 def build(path):
     record = {"source": "file", "path": str(path), "sha256": sha256_of_file(path)}
     return build_backbone("terramind_v1_tiny", ["RED", "NIR_BROAD"], record).encoder
@@ -85,8 +92,13 @@ def test_a_checkpoint_without_the_names_of_the_encoder_is_refused(encoder, tmp_p
         (lambda weight: weight * 0, "has the value 0 everywhere"),
         (lambda weight: torch.full_like(weight, 0.02), "has the value 0.02 everywhere"),
         (lambda weight: weight.log(), "contains NaN or infinity"),
+        (
+            lambda weight: weight.double() / weight.abs().max() * 1e300,
+            "has values that float32 cannot hold (up to 1e+300)",
+        ),
+        (lambda weight: weight.double() * 1e-300, "has the value 0 everywhere"),
     ],
-    ids=["list", "sparse", "csr", "integers", "complex", "meta", "zeros", "constant", "nan"],
+    ids=["list", "sparse", "csr", "integers", "complex", "meta", "zeros", "constant", "nan", "large", "small"],
 )
 def test_an_entry_that_is_no_trained_weight_is_refused(encoder, tmp_path, state, spoil, found):
     assert refusal(encoder, tmp_path, state | {QKV: spoil(state[QKV])}).found == f"{QKV} {found}"
@@ -94,8 +106,9 @@ def test_an_entry_that_is_no_trained_weight_is_refused(encoder, tmp_path, state,
 
 def test_a_file_of_zeros_is_refused_with_the_number_of_its_faults(encoder, tmp_path, state):
     error = refusal(encoder, tmp_path, {name: value * 0 for name, value in state.items()}, HUB)
-    matrices = [name for name, value in state.items() if sum(side > 1 for side in value.shape) > 1]
-    assert f"{len(matrices) - 1} other weights are unusable too" in error.found
+    # Biases, and the embedding of the modality, may be zeros.
+    multiplied = [name for name in state if name.endswith("weight")]
+    assert f"{len(multiplied) - 1} other weights are unusable too" in error.found
     assert "correct repo, filename and revision" in error.remedy
 
 
@@ -103,6 +116,38 @@ def test_norms_and_biases_as_before_training_pass(encoder, tmp_path, state):
     even = {name: torch.ones_like(value) if value.ndim == 1 else value for name, value in state.items()}
     torch.save(even, tmp_path / "w.pt")
     check_encoder(encoder, tmp_path / "w.pt", OWN)
+
+
+def test_norms_of_zeros_are_refused(encoder, tmp_path, state):
+    dead = {name: value * 0 if "norm" in name else value for name, value in state.items()}
+    assert "encoder.0.norm1.weight has the value 0 everywhere" in refusal(encoder, tmp_path, dead).found
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found"),
+    [
+        (lambda value: value[:, :4], "(1, 4, 192) instead of (1, 196, 192)"),
+        (lambda value: value / 0, "contains NaN or infinity"),
+        (lambda value: value.tolist(), "is a list"),
+    ],
+    ids=["shape", "nan", "list"],
+)
+def test_a_buffer_that_would_replace_the_computed_one_must_fit(encoder, tmp_path, state, spoil, found):
+    name = f"encoder_embeddings.untok_{MODALITY.replace('S2', 'sen2').lower()}@224.pos_emb"
+    buffer = dict(encoder.named_buffers())[name]
+    assert refusal(encoder, tmp_path, state | {name: spoil(buffer)}).found == f"{name} {found}"
+
+
+@pytest.mark.parametrize(
+    ("others", "found"), [({7: 1.0}, "7 (one int)"), ({b"w": 1.0, 2: 1.0}, "b'w' (one bytes) and 1")]
+)
+def test_keys_that_are_no_names_are_left_out_by_the_line_of_the_message(encoder, tmp_path, state, others, found):
+    """TerraTorch would end with AttributeError: 'int' object has no attribute 'startswith'."""
+    error = refusal(encoder, tmp_path, others | state)
+    assert "has keys that are no names" in str(error)
+    assert error.found.startswith(found)
+    run_line(error.remedy.partition("alone with ")[2].partition(" and use weights")[0], tmp_path)
+    assert torch.equal(build(tmp_path / "encoder.pt").encoder[3].attn.qkv.weight, state[QKV])
 
 
 def test_adapters_are_named(encoder, tmp_path, state):
@@ -128,10 +173,17 @@ def test_the_encoder_of_a_larger_checkpoint_is_taken_out_by_the_line_of_the_mess
     error = refusal(encoder, tmp_path, content)
     assert error.found == f"the weights of the encoder in {place}"
     assert "only if it was not trained on chips of this study" in error.remedy
-    line = error.remedy.partition("take out the encoder with ")[2].partition(" and use weights")[0]
-    program, *arguments = shlex.split(line)
-    assert program == "python"
-    subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True)
+    run_line(error.remedy.partition("take out the encoder with ")[2].partition(" and use weights")[0], tmp_path)
+    assert torch.equal(build(tmp_path / "encoder.pt").encoder[3].attn.qkv.weight, state[QKV])
+
+
+@pytest.mark.parametrize("prefix", ["", "net."])
+def test_the_encoder_is_found_in_sections_of_sections_beside_keys_of_any_kind(encoder, tmp_path, state, prefix):
+    inner = {"model": {3: torch.ones(2)} | {prefix + name: value for name, value in state.items()}, "step": 4}
+    error = refusal(encoder, tmp_path, {"optimizer": {"state": {0: {"step": 1}}}, "runs": {0: inner}})
+    keys = f"the keys {prefix}… of " if prefix else ""
+    assert error.found == f"the weights of the encoder in {keys}the section model of the section 0 of the section runs"
+    run_line(error.remedy.partition("take out the encoder with ")[2].partition(" and use weights")[0], tmp_path)
     assert torch.equal(build(tmp_path / "encoder.pt").encoder[3].attn.qkv.weight, state[QKV])
 
 

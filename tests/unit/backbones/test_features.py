@@ -11,6 +11,7 @@ import torch
 
 from helpers.hub_server import fetch, serving
 from terralucas.backbones.encoder import MODALITY, build_backbone
+from terralucas.backbones.feature_checks import refuse_infinite
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
 from terralucas.backbones.joined_features import join_features
 from terralucas.backbones.sizes import DEPTH, WIDTH
@@ -128,7 +129,9 @@ class Large(torch.nn.Module):
 def test_features_beyond_half_precision_are_refused(tiny, tmp_path):
     _, dataset = dataset_of(tmp_path)
     large = replace(tiny, encoder=Large())
-    with pytest.raises(StudyError, match=r"not finite[\s\S]*storage to float32"):
+    with pytest.raises(
+        StudyError, match=r"not finite[\s\S]*7e\+04, which float16 cannot hold[\s\S]*storage to float32"
+    ):
         extract(large, dataset, replace(options(), storage="float16"), {"tokens": tmp_path / "tokens.npy"})
     assert not (tmp_path / "tokens.npy").exists()
 
@@ -208,8 +211,57 @@ def test_a_chip_that_changed_since_it_was_indexed_is_refused_and_nothing_is_left
 def test_features_that_are_not_finite_are_refused(tiny, tmp_path):
     _, dataset = dataset_of(tmp_path)
     dataset.normaliser = Normaliser("dataset", np.full(6, np.inf), np.ones(6), np.zeros(6))
-    with pytest.raises(StudyError, match="not finite"):
+    with pytest.raises(StudyError, match=r"not finite[\s\S]*precision 32[\s\S]*use other weights") as raised:
         extract(tiny, dataset, options(), {"pooled": tmp_path / "p.npy"})
+    assert "features.precision" not in str(raised.value)
+
+
+class Same(torch.nn.Module):
+    """An encoder that lets nothing of a chip through, up to rounding."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
+
+    def forward(self, chips):
+        return [self.size * torch.ones(len(chips), 4, 192) * (1 + 1e-7 * torch.rand(len(chips), 1, 1))]
+
+
+@pytest.mark.parametrize(
+    ("size", "found"), [(0.0, "5 chips with equal features, which are 0"), (2.5, "5 chips with eq")]
+)
+def test_features_that_are_the_same_for_all_chips_are_refused(tiny, tmp_path, size, found):
+    _, dataset = dataset_of(tmp_path)
+    for storage in ("float32", "float16"):
+        with pytest.raises(StudyError, match="The features are the same for all chips") as raised:
+            outputs = {kind: tmp_path / f"{kind}.npy" for kind in ("tokens", "pooled")}
+            extract(replace(tiny, encoder=Same(size)), dataset, replace(options(), storage=storage), outputs)
+        assert raised.value.found.startswith(found)
+    assert not list(tmp_path.glob("*.npy*"))
+
+
+def test_a_norm_of_zeros_gives_the_same_features_to_all_chips(tmp_path):
+    """What a file of such weights would give, if the check of the weights did not refuse it."""
+    dead = build_backbone("terramind_v1_tiny", BANDS, RANDOM)
+    torch.nn.init.zeros_(dead.encoder.encoder_norm.weight)
+    with pytest.raises(StudyError, match="which are 0"):
+        extract(dead, dataset_of(tmp_path, n=2)[1], options(), {"pooled": tmp_path / "p.npy"})
+
+
+def test_one_chip_is_like_no_other(tiny, tmp_path):
+    _, dataset = dataset_of(tmp_path, n=1)
+    assert extract(replace(tiny, encoder=Same(0.0)), dataset, options(), {"pooled": tmp_path / "p.npy"})
+
+
+@pytest.mark.parametrize(
+    ("precision", "remedy"),
+    [("16-mixed", "features.precision to 32 or bf16-mixed"), ("bf16-mixed", "use other"), ("32", "use other")],
+)
+def test_the_advice_about_infinite_features_fits_the_precision(precision, remedy):
+    infinite = torch.tensor([[1.0, torch.inf]])
+    with pytest.raises(StudyError, match="chips 8 to 8") as raised:
+        refuse_infinite(infinite, infinite, 8, precision)
+    assert remedy in raised.value.remedy
 
 
 def test_float32_is_float32(tiny):

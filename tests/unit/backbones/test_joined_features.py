@@ -47,6 +47,16 @@ def test_a_part_that_another_job_passed_is_counted_once(parts, tmp_path):
     assert join_features(parts, tmp_path / "pooled.npy")["same_pass_as"] == "tokens"
 
 
+def test_parts_of_one_chip_each_that_have_the_same_features_are_refused(parts, tmp_path):
+    for array, record in parts:
+        with array.open("wb") as file:
+            np.lib.format.write_array(file, np.full((1, 2), 3, dtype=np.float32), version=(2, 0))
+        edit(record, shape=[1, 2], sha256=sha256_of_file(array))
+    with pytest.raises(StudyError, match="The features are the same for all chips"):
+        join_features(parts, tmp_path / "pooled.npy")
+    assert not (tmp_path / "pooled.npy").exists()
+
+
 def test_a_damaged_part_is_refused(parts, tmp_path):
     array = parts[1][0]
     array.write_bytes(array.read_bytes()[:-1] + b"!")

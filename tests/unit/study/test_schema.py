@@ -1,11 +1,13 @@
 """One form for what means the same in a configuration: Snakemake compares parameters as text, with their order."""
 
+import copy
 import json
 
 import pytest
 import yaml
 
 from helpers.paths import ROOT
+from terralucas.errors import StudyError
 from terralucas.study.schema import fill_defaults, load_schema
 from terralucas.study.validation import resolve
 
@@ -77,3 +79,23 @@ def test_no_key_of_the_schema_takes_both_kinds_of_numbers():
                 yield from kinds(item)
 
     assert list(kinds(load_schema())) == []
+
+
+@pytest.mark.parametrize("section", ["archive", "file of weights"])
+def test_checksums_have_one_spelling(section):
+    """PowerShell and certutil print capitals."""
+    checksum = "0123456789ABCDEF" * 4
+
+    def resolved(sha256):
+        config = copy.deepcopy(SHIPPED[0])
+        if section == "archive":
+            config["dataset"]["sources"] = [{"type": "archive", "path": "chips.zip", "sha256": sha256}]
+        else:
+            name = config["grid"]["backbones"][0]
+            config["backbones"][name]["weights"] = {"source": "file", "path": "w.pt", "sha256": sha256}
+        return json.dumps(resolve(config))
+
+    assert resolved(checksum) == resolved(checksum.lower())
+    assert checksum not in resolved(checksum)
+    with pytest.raises(StudyError, match="a SHA-256 has 64 hexadecimal digits"):
+        resolved(checksum[:32])

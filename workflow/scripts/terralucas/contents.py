@@ -72,6 +72,33 @@ def write_record(
     write_text(path, json.dumps({"token": token, "origin": origin, "files": entries}) + "\n")
 
 
+def token_elsewhere(
+    path: Path, origin: str, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file
+) -> str | None:
+    """Return the recorded token if files at another place have the recorded content; None if they do not.
+
+    The record then says where they are now.
+
+    Args:
+        path: the record.
+        origin: folder or file that would be read now, as it is configured.
+        files: paths by name, of all files that would be read there.
+        digest: as for `write_record`.
+    """
+    known = read_record(path)
+    if known is None or not known["files"] or not states_of(files) or token_of(path, files, digest) != known["token"]:
+        return None
+    # The record may be on a disk that is read-only.
+    with contextlib.suppress(OSError):
+        write_text(path, json.dumps((read_record(path) or known) | {"origin": origin}) + "\n")
+    return str(known["token"])
+
+
+def token_of_absent(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file) -> str:
+    """Return the token of files about which a record says nothing, because it is of others."""
+    return token_of(path.with_name(f"{path.name}.absent"), files, digest)
+
+
 def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file) -> str:
     """Return the token of files: the recorded one, if their content is the recorded one.
 

@@ -7,7 +7,7 @@ import shlex
 import zipfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from terralucas.errors import StudyError
@@ -16,6 +16,9 @@ from terralucas.file_kinds import HEAD_BYTES, FileKind, find_kind
 EXPECTED = "a state dict that torch.save wrote"
 
 _ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
+# The record of an archive of torch.save that says what its tensors are.
+_PICKLE_RECORD = "data.pkl"
+_CHECKPOINT_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".safetensors")
 
 
 def is_zip(path: Path) -> bool:
@@ -32,13 +35,20 @@ def refuse_other_file(path: Path, weights: Mapping[str, Any]) -> None:
         weights: the section `weights` of a backbone, or a record of it.
 
     Raises:
-        StudyError: the file is empty, or a Git LFS pointer, a web page, JSON or another kind of file.
+        StudyError: the file is empty, or a Git LFS pointer, a web page, JSON, a zip archive that torch.save did not
+            write, or another kind of file.
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    if head.startswith((_ZIP, _PICKLE)) and not _is_safetensors(head):
+    if head.startswith(_ZIP):
+        described = _describe_zip(path)
+        if described is None:
+            return
+        found, advice = described
+    elif head.startswith(_PICKLE) and not _is_safetensors(head):
         return
-    found, advice = _describe(head, path)
+    else:
+        found, advice = _describe(head, path)
     raise StudyError(
         f"The weights file {path} of the backbone is no checkpoint.",
         found=found,
@@ -103,6 +113,39 @@ def _describe(head: bytes, path: Path) -> tuple[str, str | None]:
         return "a JSON file, which may describe a checkpoint but holds no weights", None
     kind = find_kind(head) or FileKind(f"a file of another kind: it begins with {head[:24]!r}")
     return kind.name, kind.remedy
+
+
+def _describe_zip(path: Path) -> tuple[str, str | None] | None:
+    """Return what a zip archive is that torch.save did not write, and what turns it into a checkpoint.
+
+    Returns:
+        None if torch.save wrote the archive, or if it is damaged, which `refuse_damaged` says.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = [record for record in archive.infolist() if not record.is_dir()]
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError):
+        return None
+    names = [record.filename for record in records]
+    # torch.save puts everything into one folder, whose name is that of the file.
+    if any(PurePosixPath(name).name == _PICKLE_RECORD for name in names):
+        # Only the code of a TorchScript archive, which is refused when it is read, is compressed.
+        tensors = [record for record in records if PurePosixPath(record.filename).parent.name == "data"]
+        if all(record.compress_type == zipfile.ZIP_STORED for record in tensors):
+            return None
+        source, target = json.dumps(str(path)), json.dumps(f"{path.stem}-saved.pt")
+        code = f"import torch; torch.save(torch.load({source}, weights_only=True), {target})"
+        found = (
+            "a checkpoint that another program packed again: its tensors are compressed, which torch.save never does"
+        )
+        return found, f"save it again and use the new file: {python_command(code)}"
+    if names and all(name.endswith(".npy") for name in names):
+        return "a zip archive of NumPy arrays (.npz), which torch.save did not write", None
+    held = next((name for name in names if PurePosixPath(name).suffix.lower() in _CHECKPOINT_SUFFIXES), None)
+    if held is not None:
+        return f"a zip archive that torch.save did not write; it holds {held}", f"unpack it, and use {held}"
+    listed = ", ".join(names[:3]) + (" …" if names[3:] else "")
+    return f"a zip archive that torch.save did not write; it holds {listed or 'nothing'}", None
 
 
 def _is_safetensors(head: bytes) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from terralucas.backbones.checkpoint_files import EXPECTED, advise, is_zip, pyth
 from terralucas.errors import StudyError
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+# The keys that lead to a section of a checkpoint, from the outermost to it; and how many of them are followed.
+Sections: TypeAlias = tuple[str | int, ...]
+_DEPTH = 4
 
 
 def read_checkpoint(path: Path, remedy: str) -> Any:
@@ -47,18 +50,19 @@ def check_encoder(encoder: nn.Module, path: Path, weights: Mapping[str, Any]) ->
 
     Args:
         encoder: encoder for all bands of its modality. Its buffers (sine-cosine position embeddings) are computed and
-            need not be in the checkpoint.
+            need not be in the checkpoint; those that are in it replace the computed ones, and must fit.
         path: the file.
         weights: the section `weights` of the backbone, or a record of it.
 
     Raises:
         StudyError: the file cannot be read; a weight is missing, has another shape, is no dense tensor of floats, is
-            not finite, or is a matrix of one value; or the weights are part of a larger checkpoint.
+            not finite in float32, or is a matrix of one value or a norm of zeros; the weights are part of a larger
+            checkpoint; or there are keys that are no names.
     """
     refuse_other_file(path, weights)
     remedy = advise(weights)
     content = read_checkpoint(path, remedy)
-    parameters = dict(encoder.named_parameters())
+    parameters, tensors = dict(encoder.named_parameters()), encoder.state_dict()
     described = f"all {len(parameters)} weights of {type(encoder).__name__}"
     if not isinstance(content, Mapping):
         raise StudyError(
@@ -67,14 +71,14 @@ def check_encoder(encoder: nn.Module, path: Path, weights: Mapping[str, Any]) ->
             expected=f"a state dict with {described}",
             remedy=remedy,
         )
-    section, prefix = _locate(content, parameters)
-    state = content[section] if section else content
-    found = {name: state[prefix + name] for name in parameters if prefix + name in state}
+    sections, prefix = _locate(content, parameters)
+    state = _open(content, sections)
+    found = {name: state[prefix + name] for name in tensors if prefix + name in state}
     missing = [name for name in parameters if name not in found]
     misfit = [
-        f"{name} {tuple(value.shape)} instead of {tuple(parameters[name].shape)}"
+        f"{name} {tuple(value.shape)} instead of {tuple(tensors[name].shape)}"
         for name, value in found.items()
-        if isinstance(value, Tensor) and value.shape != parameters[name].shape
+        if isinstance(value, Tensor) and value.shape != tensors[name].shape
     ]
     if missing or misfit:
         raise StudyError(
@@ -83,35 +87,60 @@ def check_encoder(encoder: nn.Module, path: Path, weights: Mapping[str, Any]) ->
             expected=described,
             remedy=f"use the published TerraMind checkpoint of this model, or correct backbones.<name>.model; {remedy}",
         )
-    if faults := [f"{name} {fault}" for name, value in found.items() if (fault := _find_fault(value))]:
+    if faults := [f"{name} {fault}" for name, value in found.items() if (fault := _find_fault(name, value))]:
         raise StudyError(
             f"The checkpoint {path} does not contain trained weights of the encoder.",
             found=faults[0] + (f"; {len(faults) - 1} other weights are unusable too" if len(faults) > 1 else ""),
             expected=f"finite floating-point numbers, as training leaves them, in {described}",
             remedy=remedy,
         )
-    if section or prefix:
-        raise _extraction_error(path, section, prefix)
+    if sections or prefix:
+        raise _extraction_error(path, sections, prefix)
+    # TerraTorch takes every key for a name, and ends with an error of Python.
+    if others := [key for key in state if not isinstance(key, str)]:
+        raise StudyError(
+            f"The checkpoint {path} has keys that are no names.",
+            found=f"{others[0]!r} ({_name_type(others[0])})" + (f" and {len(others) - 1} more" if others[1:] else ""),
+            expected="a state dict, whose keys are names of weights",
+            remedy=f"save the named weights alone with {_extraction_command(path, (), '')} and use weights: "
+            f"{{source: file, path: encoder.pt}}; or {remedy}",
+        )
 
 
-def _locate(content: Mapping[Any, Any], names: Iterable[str]) -> tuple[str, str]:
-    """Return the section of a checkpoint, and the prefix of its keys, with most of the names; of equals the first."""
-    sections = {"": content} | {
-        key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Mapping)
-    }
+def _locate(content: Mapping[Any, Any], names: Iterable[str]) -> tuple[Sections, str]:
+    """Return the sections of a checkpoint, and the prefix of the keys in them, with most of the names.
+
+    Of equal ones, it is the outermost, and the first of these.
+    """
+    suffixes = {name: f".{name}" for name in names}
     counts = Counter(
-        (section, key.removesuffix(name))
-        for section, state in sections.items()
+        (sections, key.removesuffix(name))
+        for sections, state in _walk(content, ())
         for key in state
         if isinstance(key, str)
-        for name in names
-        if key == name or key.endswith(f".{name}")
+        for name, suffix in suffixes.items()
+        if key == name or key.endswith(suffix)
     )
     # The weights themselves come before a copy of them under another prefix.
-    return max(counts, key=lambda place: (counts[place], place == ("", "")), default=("", ""))
+    return max(counts, key=lambda place: (counts[place], -len(place[0]), place[1] == ""), default=((), ""))
 
 
-def _find_fault(value: Any) -> str | None:
+def _walk(content: Mapping[Any, Any], sections: Sections) -> Iterator[tuple[Sections, Mapping[Any, Any]]]:
+    """Yield a mapping, and the mappings in it down to a small depth, each with the keys that lead to it."""
+    yield sections, content
+    if len(sections) < _DEPTH:
+        for key, value in content.items():
+            if isinstance(key, str | int) and isinstance(value, Mapping):
+                yield from _walk(value, (*sections, key))
+
+
+def _open(content: Mapping[Any, Any], sections: Sections) -> Mapping[Any, Any]:
+    for key in sections:
+        content = content[key]
+    return content
+
+
+def _find_fault(name: str, value: Any) -> str | None:
     """Return why an entry of a checkpoint is no trained weight, or None."""
     if not isinstance(value, Tensor):
         return f"is {_name_type(value)}"
@@ -123,8 +152,16 @@ def _find_fault(value: Any) -> str | None:
         return f"has the type {str(value.dtype).removeprefix('torch.')}"
     if not torch.isfinite(value).all():
         return "contains NaN or infinity"
-    # Norms and biases may have one value, as they do before training; a trained matrix never has.
-    if sum(side > 1 for side in value.shape) > 1 and (value == value.flatten()[0]).all():
+    # The encoder computes in float32; only float64 has larger numbers.
+    single = value.float()
+    if not torch.isfinite(single).all():
+        return f"has values that float32 cannot hold (up to {value.abs().max().item():.3g})"
+    value = single
+    # Norms and biases may have one value, as they do before training; a trained matrix never has. A norm that
+    # multiplies by 0 lets nothing of a chip through.
+    is_matrix = sum(side > 1 for side in value.shape) > 1
+    is_factor = name.endswith("weight") and not value.any()
+    if (is_matrix or is_factor) and (value == value.flatten()[0]).all():
         # Adding 0.0 shows -0.0 as 0.
         return f"has the value {value.flatten()[0].item() + 0.0:g} everywhere"
     return None
@@ -137,26 +174,30 @@ def _describe_missing(missing: list[str], state: Mapping[Any, Any]) -> str:
     )
 
 
-def _extraction_error(path: Path, section: str, prefix: str) -> StudyError:
+def _extraction_error(path: Path, sections: Sections, prefix: str) -> StudyError:
     """Return the error for a checkpoint that contains the encoder as one of its parts.
 
     The encoder is not taken from it: such a file is of a model that was trained further, perhaps on the chips of the
     study, which only the user can know.
     """
-    opening = f"[{json.dumps(section)}]" if section else ""
-    start = json.dumps(prefix)
-    code = (
-        f"import torch; state = torch.load({json.dumps(str(path))}, weights_only=True){opening}; "
-        f"torch.save({{k.removeprefix({start}): v for k, v in state.items() if k.startswith({start})}}, "
-        '"encoder.pt")'
-    )
-    place = [f"the keys {prefix}…"] * bool(prefix) + [f"the section {section}"] * bool(section)
+    named = [f"the keys {prefix}…"] * bool(prefix) + [f"the section {key}" for key in reversed(sections)]
     return StudyError(
         f"The checkpoint {path} is of a larger model, which may be fine-tuned; the encoder is only a part of it.",
-        found=f"the weights of the encoder in {' of '.join(place)}",
+        found=f"the weights of the encoder in {' of '.join(named)}",
         expected="a state dict of the encoder",
         remedy="only if it was not trained on chips of this study, whose scores would then be too high: take out the "
-        f"encoder with {python_command(code)} and use weights: {{source: file, path: encoder.pt}}",
+        f"encoder with {_extraction_command(path, sections, prefix)} and use weights: "
+        "{source: file, path: encoder.pt}",
+    )
+
+
+def _extraction_command(path: Path, sections: Sections, prefix: str) -> str:
+    """Return the line of a shell that saves the named weights in a part of a checkpoint as encoder.pt."""
+    opening, start = "".join(f"[{json.dumps(key)}]" for key in sections), json.dumps(prefix)
+    return python_command(
+        f"import torch; state = torch.load({json.dumps(str(path))}, weights_only=True){opening}; "
+        f"torch.save({{k.removeprefix({start}): v for k, v in state.items() "
+        f'if isinstance(k, str) and k.startswith({start})}}, "encoder.pt")'
     )
 
 

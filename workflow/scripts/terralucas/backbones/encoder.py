@@ -15,7 +15,7 @@ from torch.utils.serialization import config as serialization
 from terralucas.backbones.checkpoint_files import is_zip
 from terralucas.backbones.checkpoints import check_encoder
 from terralucas.errors import StudyError
-from terralucas.files import sha256_of_file
+from terralucas.files import real_path, sha256_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -86,11 +86,14 @@ def _check_file(path: Path, weights: Mapping[str, Any]) -> None:
     """Raise an error if the file has changed since an earlier job recorded it: the record would name other weights."""
     found = sha256_of_file(path) if path.is_file() else "no file that this machine can read"
     if found != weights["sha256"]:
-        remedy = "put the file back where every machine of the study can read it, or "
+        remedy = "put the file back where every machine of the study can read it; if it is elsewhere now, set "
+        remedy += "backbones.<name>.weights.path and start the study; or "
         if weights["source"] == "huggingface":
             remedy = ""
+        # A link of the study leads to the user's own file.
+        file = real_path(weights["path"]) if weights["source"] == "file" else path
         raise StudyError(
-            f"The weights file {path} of the backbone is gone or has changed since it was recorded.",
+            f"The weights file {file} of the backbone is gone or has changed since it was recorded.",
             found=found,
             expected=f"sha256 {weights['sha256']}",
             remedy=f"{remedy}delete results/<study>/weights/<backbone>.json and start again; the weights are then "

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from terralucas.arrays import ArrayWriter
 from terralucas.backbones.encoder import Backbone
+from terralucas.backbones.feature_checks import refuse_equal, refuse_infinite
 from terralucas.backbones.feature_kinds import is_pooled, read_layers
 from terralucas.data.normalisation import Normaliser
 from terralucas.device import autocast, peak_memory_mib, pick_device
@@ -105,7 +106,7 @@ def extract(
         Record of each kind: kind, shape, SHA-256, device, precision, seconds, chips per second and peak memory.
 
     Raises:
-        StudyError: a chip has changed since it was indexed, or the features are not finite.
+        StudyError: a chip has changed since it was indexed, or the features are not finite, or the same for all chips.
     """
     torch.set_num_threads(options.threads)
     device = pick_device(options.device)
@@ -119,32 +120,30 @@ def extract(
         pin_memory=device.type == "cuda",
     )
     started = time.monotonic()
-    with ExitStack() as stack:
-        writers = {
-            kind: stack.enter_context(ArrayWriter(stack.enter_context(atomic_path(path)), len(chips), options.storage))
-            for kind, path in outputs.items()
-        }
-        bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc=f"{' and '.join(outputs)} features"))
-        stack.enter_context(torch.inference_mode())
-        for batch in loader:
-            if isinstance(batch, StudyError):
-                raise batch
-            with context():
-                layers = encoder(batch.to(device, non_blocking=True))
-            for kind, writer in writers.items():
-                features = torch.cat(read_layers(kind, layers), dim=-1).float()
-                if is_pooled(kind):
-                    features = features.mean(dim=1)
-                features = features.to(_STORED[options.storage])
-                if not torch.isfinite(features).all():
-                    raise StudyError(
-                        f"The features of chips {bar.n} to {bar.n + len(batch) - 1} are not finite.",
-                        found="NaN or infinity",
-                        expected="finite numbers",
-                        remedy="set features.precision to 32 or bf16-mixed, and features.storage to float32",
-                    )
-                writer.append(features.cpu().numpy())
-            bar.update(len(batch))
+    with ExitStack() as files:
+        paths = {kind: files.enter_context(atomic_path(path)) for kind, path in outputs.items()}
+        with ExitStack() as stack:
+            writers = {
+                kind: stack.enter_context(ArrayWriter(path, len(chips), options.storage))
+                for kind, path in paths.items()
+            }
+            bar = stack.enter_context(tqdm(total=len(chips), unit="chip", desc=f"{' and '.join(outputs)} features"))
+            stack.enter_context(torch.inference_mode())
+            for batch in loader:
+                if isinstance(batch, StudyError):
+                    raise batch
+                with context():
+                    layers = encoder(batch.to(device, non_blocking=True))
+                for kind, writer in writers.items():
+                    features = torch.cat(read_layers(kind, layers), dim=-1).float()
+                    if is_pooled(kind):
+                        features = features.mean(dim=1)
+                    stored = features.to(_STORED[options.storage])
+                    refuse_infinite(features, stored, int(bar.n), precision)
+                    writer.append(stored.cpu().numpy())
+                bar.update(len(batch))
+        for path in paths.values():
+            refuse_equal(path)
     seconds = time.monotonic() - started
     return {
         kind: {

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from terralucas.backbones.feature_checks import refuse_equal
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 from terralucas.stored import read_json
@@ -33,24 +34,28 @@ def join_features(parts: Sequence[tuple[Path, Path]], output: Path) -> dict[str,
         The record of the array: what the parts have in common, the sum of their times, and their number.
 
     Raises:
-        StudyError: a part is not what its record says, or the parts were computed in different ways.
+        StudyError: a part is not what its record says, the parts were computed in different ways, or all chips have
+            the same features.
     """
     records = [read_json(record) for _, record in parts]
     common = _require_the_same([_without(record, _OF_PART) for record in records], [array for array, _ in parts])
     rows = sum(record["shape"][0] for record in records)
     shape = [rows, *next(record["shape"][1:] for record in records if record["shape"][0])]
     digest = hashlib.sha256()
-    with atomic_path(output) as path, path.open("wb") as file:
-        for (array, _), record in zip(parts, records, strict=True):
-            with array.open("rb") as source:
-                header, dtype = _read_header(source)
-                if record["shape"][0] and not file.tell():
-                    _write(file, digest, _header(dtype, shape))
-                of_part = hashlib.sha256(header)
-                while block := source.read(_BYTES_AT_ONCE):
-                    of_part.update(block)
-                    _write(file, digest, block)
-            _require_checksum(array, of_part.hexdigest(), record["sha256"])
+    with atomic_path(output) as path:
+        with path.open("wb") as file:
+            for (array, _), record in zip(parts, records, strict=True):
+                with array.open("rb") as source:
+                    header, dtype = _read_header(source)
+                    if record["shape"][0] and not file.tell():
+                        _write(file, digest, _header(dtype, shape))
+                    of_part = hashlib.sha256(header)
+                    while block := source.read(_BYTES_AT_ONCE):
+                        of_part.update(block)
+                        _write(file, digest, block)
+                _require_checksum(array, of_part.hexdigest(), record["sha256"])
+        # Here too, because a part may have one chip.
+        refuse_equal(path)
     # A part that another job passed has the time of that job.
     own = [record for record in records if "same_pass_as" not in record]
     seconds = sum(record["seconds"] for record in own or records)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from terralucas.backbones.checkpoint_files import refuse_damaged, refuse_other_file
 from terralucas.backbones.hub import HubFile, download, is_sha256, repo_folder, request_state
+from terralucas.contents import read_record, token_elsewhere, token_of, token_of_absent
 from terralucas.disk import locked
 from terralucas.errors import StudyError
-from terralucas.files import real_path, sha256_of_file
+from terralucas.files import real_path, sha256_of_file, sha256_of_json
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +82,65 @@ def files_of_weights(weights: Mapping[str, Any]) -> dict[str, Path]:
     return {"weights": Path(weights["path"]).expanduser()} if weights["source"] == "file" else {}
 
 
+def settings_of_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide what the weights are: for a file, what is in it, and not where it lies.
+
+    Whether the file has the expected checksum is part of `token_of_weights`.
+    """
+    return {key: value for key, value in weights.items() if key not in ("path", "sha256")}
+
+
+def token_of_weights(weights: Mapping[str, Any], record: Path, files_record: Path, link: Path) -> str:
+    """Return a token of the content of weights, which stays the same where only their path or their pin is another.
+
+    If the user's own file is at another path now, the link leads there.
+
+    Args:
+        weights: the section `weights` of the backbone.
+        record: the record of the weights, which says their checksum.
+        files_record: record of the user's own file, as `terralucas.contents.write_record` writes it.
+        link: the link by which jobs read the user's own file.
+    """
+    token = _token_of_file(weights, files_record, link)
+    known, expected = read_record(record), weights.get("sha256")
+    if known is not None and expected is not None and known.get("sha256") != expected:
+        # They are checked again, and then recorded with this token.
+        token = sha256_of_json([token, expected])
+    return token
+
+
+def _token_of_file(weights: Mapping[str, Any], files_record: Path, link: Path) -> str:
+    files, known = files_of_weights(weights), read_record(files_record)
+    if known is None or not files:
+        return token_of(files_record, files)
+    path, (file,) = weights["path"], files.values()
+    if known["origin"] == path:
+        token = token_of(files_record, files)
+    else:
+        token = token_elsewhere(files_record, path, files) or token_of_absent(files_record, files)
+    if token == known["token"] and file.is_file():
+        # The results may be on a disk that is read-only.
+        with contextlib.suppress(OSError):
+            link_weights(path, link)
+    return token
+
+
+def link_weights(path: str, link: Path) -> None:
+    """Let a link of the study lead to the user's own weights file, so that records need not say where that file lies.
+
+    Args:
+        path: `weights.path` of the configuration.
+        link: path of the link; what is there is replaced.
+    """
+    target = real_path(path)
+    # The file may be here, in a copy of the results that followed the links.
+    if target == real_path(str(link)):
+        return
+    temporary = link.with_name(f".{link.name}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary.symlink_to(target)
+    temporary.replace(link)
+
+
 def _require_file(path: Path) -> None:
     """Raise an error if there is no file at a path, or none that this user may read."""
     if os.access(path, os.R_OK) and path.is_file():
@@ -113,7 +175,7 @@ def matches_configuration(record: Mapping[str, Any], weights: Mapping[str, Any])
     if record["source"] == "random":
         return record["seed"] == weights["seed"]
     if record["source"] == "file":
-        return record["path"] == str(real_path(weights["path"]))
+        return real_path(record["path"]) == real_path(weights["path"])
     return (record["repo"], record["filename"]) == (weights["repo"], weights["filename"]) and (
         record["commit"] == weights["revision"] or not _is_commit(weights["revision"])
     )

@@ -37,7 +37,7 @@ def fill_defaults(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
 
     Snakemake passes nested values of `--config` as text, and YAML reads `1e-4` as text. What means the same has one
     form, because Snakemake and fingerprints compare texts: keys have the order of the schema, and then their own; a
-    number that may have decimals is a float (2 becomes 2.0).
+    number that may have decimals is a float (2 becomes 2.0); a checksum has small letters (`small_letters`).
 
     Args:
         value: a configuration or a part of one; it is not changed.
@@ -84,6 +84,8 @@ def _convert_scalar(value: Any, schema: Mapping[str, Any]) -> Any:
     if is_whole and "integer" in kinds and "number" not in kinds:
         # JSON Schema takes 3.0 for an integer; Python's functions do not.
         return int(value)
+    if isinstance(value, str) and schema.get("small_letters"):
+        return value.lower()
     if not isinstance(value, str) or value in choices or "string" in kinds:
         return value
     if value in ("null", "~") and ("null" in kinds or None in choices):

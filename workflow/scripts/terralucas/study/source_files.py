@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from terralucas.contents import States, read_record, token_of, write_record
+from terralucas.contents import States, read_record, token_elsewhere, token_of, token_of_absent, write_record
 from terralucas.data.chip_files import ChipError, reduce_metadata
 from terralucas.data.folders import CHIP_SUFFIXES, is_named, list_files
 from terralucas.data.georeference import WORLD_SUFFIXES
-from terralucas.files import real_path, sha256_of_file, sha256_of_json, write_text
+from terralucas.files import real_path, sha256_of_file, sha256_of_json
 
 # Files beside a chip that hold its mask, or its nodata value, scale and offset.
 _SIDECAR_SUFFIXES = (".msk", ".xml")
@@ -92,23 +90,17 @@ def token_of_sources(sources: Sequence[Source], layout: Mapping[str, Any], recor
     if known is not None and known["origin"] in origins:
         source = origins[known["origin"]]
         return token_of(record, files_of_source(source, layout), digest_of_file)
-    if known is not None and known["files"]:
-        for source in sources:
-            files = files_of_source(source, layout)
-            if files and token_of(record, files, digest_of_file) == known["token"]:
-                # The record may be on a disk that is read-only.
-                with contextlib.suppress(OSError):
-                    write_text(record, json.dumps((read_record(record) or known) | {"origin": source["path"]}) + "\n")
-                return str(known["token"])
-            if files:
-                break
+    for source in sources:
+        if files := files_of_source(source, layout):
+            if token := token_elsewhere(record, source["path"], files, digest_of_file):
+                return token
+            break
     every = {
         f"{number}/{name}": path
         for number, source in enumerate(sources)
         for name, path in files_of_source(source, layout).items()
     }
-    # No file of this name: what was recorded of another source says nothing about these.
-    return token_of(record.with_name(f"{record.name}.absent"), every, digest_of_file)
+    return token_of_absent(record, every, digest_of_file)
 
 
 def digest_of_file(path: Path) -> str:
