@@ -24,6 +24,8 @@ rule plan_map:
         runtime=60,
     params:
         code=code_fingerprint("plan_map"),
+        # Strips that are finished are kept, and must be of this code.
+        code_of_parts=code_fingerprint("map_part"),
         source=lambda wildcards: get_scene(),
         contents=lambda wildcards: token_of_scene(get_scene(), Path(SCENE_RECORD)),
         record=SCENE_RECORD,
@@ -57,6 +59,8 @@ rule map_part:
         gpu=0 if MAP["device"] == "cpu" else 1,
     params:
         code=code_fingerprint("map_part"),
+        source=lambda wildcards: get_scene(),
+        record=SCENE_RECORD,
         parts=MAP["shards"],
         study=without_rerun(RESULTS),
     message:

@@ -24,6 +24,7 @@ rule plan_prediction:
         runtime=60,
     params:
         code=code_fingerprint("plan_prediction"),
+        code_of_parts=code_fingerprint("predict_part"),
         source=lambda wildcards: get_prediction_input(),
         contents=lambda wildcards: token_of_new_chips(Path(get_prediction_input()), Path(NEW_CHIPS_RECORD)),
         record=NEW_CHIPS_RECORD,

@@ -9,12 +9,14 @@ from terralucas.mapping.strip_files import STRIPS, missing_strips
 from terralucas.mapping.strips import map_strips
 from terralucas.predict.predictor import Predictor
 from terralucas.predict.selected import load_selected
+from terralucas.study.scene_files import require_recorded_scene
 
 stay_offline()
 
 with job(snakemake):
     params, file = snakemake.params, Path(snakemake.input[0])
     plan, strips = read_plan(file), file.parent / STRIPS
+    require_recorded_scene(params.source, Path(params.record))
     missing = missing_strips(plan, strips, int(snakemake.wildcards.part), params.parts)
     if missing:
         predictor = Predictor(load_selected(Path(params.study)), plan.options, threads=snakemake.threads)

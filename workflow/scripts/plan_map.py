@@ -11,7 +11,8 @@ from terralucas.study.scene_files import write_scene_record
 with job(snakemake):
     params = snakemake.params
     paths, selected = list(map(Path, params.source)), load_selected(Path(params.study))
-    plan = make_plan(paths, selected, params.stride_m, PredictOptions(**params.options), Path(snakemake.output[0]))
+    options, file = PredictOptions(**params.options), Path(snakemake.output[0])
+    plan = make_plan(paths, selected, params.stride_m, options, file, params.code_of_parts)
     write_scene_record(params.source, Path(params.record), params.contents)
     for warning in plan.record["looked_at"]["warnings"]:
         progress.warning("%s", warning)

@@ -12,7 +12,7 @@ with job(snakemake):
     params = snakemake.params
     source, plan = Path(params.source), Path(snakemake.output[0])
     selected = load_selected(Path(params.study))
-    found = make_plan(source, selected, PredictOptions(**params.options), plan)
+    found = make_plan(source, selected, PredictOptions(**params.options), plan, params.code_of_parts)
     write_new_chips_record(source, Path(params.record), params.contents)
     for warning in found.record["looked_at"]["warnings"]:
         progress.warning("%s", warning)

@@ -1,6 +1,7 @@
 """From a scene to its map with a model that reads a class from the middle of a window: places, gaps, parts, files."""
 
 import json
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -22,6 +23,7 @@ from terralucas.mapping.strip_files import NO_CLASS, Strip, missing_strips, stri
 from terralucas.mapping.strips import map_strips
 from terralucas.mapping.write import summary_text, write_map
 from terralucas.predict.options import PredictOptions
+from terralucas.study.scene_files import require_recorded_scene, token_of_scene, write_scene_record
 
 FILES = {
     "classes.tif", "classes.tif.aux.xml", "classes.qml", "probabilities.tif", "uncertainty.tif", "map.png", "map.html",
@@ -197,6 +199,38 @@ def test_finished_strips_are_not_repeated_and_those_of_another_plan_are(scene, t
     assert not (tmp_path / "classes.tif").exists()
     other = make_plan([scene], selected, 160.0, PredictOptions(), tmp_path / "plan.json")
     assert missing_strips(other, strips) == list(range(len(other.grid.strips)))
+
+
+def test_strips_of_other_code_are_made_again(scene, tmp_path):
+    """An interrupted map that went on with other code was one of two codes."""
+    selected, strips = make_selected(), tmp_path / "strips"
+    of = ([scene], selected, 80.0, PredictOptions(), tmp_path / "plan.json")
+    plan = make_plan(*of, code_of_parts="a")
+    map_strips(plan, FakePredictor(selected, plan.options), [0], strips, progress=False)
+    assert missing_strips(make_plan(*of, code_of_parts="a"), strips) == [1, 2]
+    assert missing_strips(make_plan(*of, code_of_parts="b"), strips) == [0, 1, 2]
+
+
+def test_a_scene_that_is_replaced_while_its_map_is_made_is_an_error(tmp_path):
+    path, record = write_scene(tmp_path / "a.tif", noise(400, 80)), tmp_path / "scene_found.json"
+    selected, strips = make_selected(), tmp_path / "strips"
+    plan = make_plan([path], selected, 80.0, PredictOptions(), tmp_path / "plan.json")
+    write_scene_record([str(path)], record, token_of_scene([str(path)], record))
+
+    class Replacing(FakePredictor):
+        def predict(self, values):
+            write_scene(path, noise(400, 80, 9))
+            return super().predict(values)
+
+    with pytest.raises(StudyError, match="The scene was changed while its map was made"):
+        map_strips(plan, Replacing(selected, plan.options), [0], strips, progress=False)
+    assert missing_strips(plan, strips)[0] == 0, "a strip of it may be of two scenes"
+    # A job of the cluster that starts later.
+    with pytest.raises(StudyError, match="The scene was changed while its map was made"):
+        require_recorded_scene([str(path)], record)
+    write_scene(path, noise(400, 80))
+    os.utime(path, (1, 1))
+    require_recorded_scene([str(path)], record)
 
 
 def test_a_scene_that_was_written_again_is_another_plan(tmp_path):

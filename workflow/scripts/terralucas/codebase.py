@@ -75,6 +75,11 @@ def fingerprint(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def code_of_script(name: str) -> str:
+    """Return the fingerprint of the code of a rule's script, for commands that do the same without Snakemake."""
+    return fingerprint(code_of(SCRIPTS / f"{name}.py"))
+
+
 class Fingerprints:
     """Fingerprints of the scripts' code, kept in a file, so that each start and each job need not compute them again.
 

@@ -16,6 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from terralucas.data.chip_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX
 from terralucas.data.georeference import world_files
 from terralucas.disk import no_space
+from terralucas.errors import StudyError
 
 
 def with_sidecars(path: Path) -> list[Path]:
@@ -75,3 +76,14 @@ def _files_named(path: Path) -> list[Path]:
                 return [Path(name) for name in source.files]
     except RasterioError:
         return []
+
+
+def changed_scene(path: str) -> StudyError:
+    """Return the error for a scene that is not the one whose map was begun."""
+    return StudyError(
+        "The scene was changed while its map was made.",
+        found=f"other files than before at {path}",
+        expected="the scene that was there when the map was planned",
+        remedy="start the map again when the scene is complete; it is planned again, and strips of the other scene are "
+        "made again",
+    )

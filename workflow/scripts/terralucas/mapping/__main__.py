@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from terralucas.codebase import code_of_script
 from terralucas.commands import a_path
 from terralucas.mapping.plan import make_plan
 from terralucas.mapping.strip_files import STRIPS, missing_strips
@@ -23,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _map(options: argparse.Namespace) -> None:
     selected = load_selected(options.study)
-    plan = make_plan(options.input, selected, options.stride_m, options_of(options), options.output / "plan.json")
+    file, code = options.output / "plan.json", code_of_script("map_part")
+    plan = make_plan(options.input, selected, options.stride_m, options_of(options), file, code)
     say_warnings(plan.record)
     strips = options.output / STRIPS
     missing = missing_strips(plan, strips)

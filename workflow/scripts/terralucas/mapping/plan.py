@@ -35,7 +35,7 @@ class Plan:
         scene: the scene.
         grid: the cells of the map.
         options: options of the prediction.
-        fingerprint: fingerprint of the models, scene, cells and options.
+        fingerprint: fingerprint of the models, scene, cells and options, and of the code that makes strips.
         record: what is written of the plan into map.json.
     """
 
@@ -47,7 +47,12 @@ class Plan:
 
 
 def make_plan(
-    paths: Sequence[Path], selected: Selected, stride_m: float | None, options: PredictOptions, path: Path
+    paths: Sequence[Path],
+    selected: Selected,
+    stride_m: float | None,
+    options: PredictOptions,
+    path: Path,
+    code_of_parts: str = "",
 ) -> Plan:
     """Find the bands of the scene, look at some of its windows, and write the plan.
 
@@ -57,6 +62,7 @@ def make_plan(
         stride_m: side of a cell in metres, a whole number of pixels; None for 8 pixels.
         options: options of the prediction.
         path: JSON file of the plan.
+        code_of_parts: fingerprint of the code that makes strips; strips of other code are made again.
 
     Raises:
         StudyError: bands, size, place or scale of the scene cannot be right, the stride is no whole number of pixels,
@@ -86,7 +92,7 @@ def make_plan(
         "looked_at": looked_at,
         "options": asdict(options),
     }
-    fingerprint = sha256_of_json([selected.fingerprint, asdict(options), asdict(grid), asdict(scene)])
+    fingerprint = sha256_of_json([selected.fingerprint, asdict(options), asdict(grid), asdict(scene), code_of_parts])
     plan = Plan(scene, grid, options, fingerprint, record)
     write_json(path, asdict(plan))
     return plan

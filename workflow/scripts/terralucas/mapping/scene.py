@@ -17,14 +17,14 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from terralucas.commands import REWRITE
-from terralucas.contents import states_of
+from terralucas.contents import FileState, states_of
 from terralucas.data.band_names import find_positions
 from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
 from terralucas.data.places import is_local
-from terralucas.data.raster_files import files_of_raster
+from terralucas.data.raster_files import changed_scene, files_of_raster
 from terralucas.errors import StudyError
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene
@@ -137,16 +137,26 @@ class SceneReader:
         self.scene, self.spec = scene, spec
         self._stack = ExitStack()
         self._sources: dict[str, DatasetReader] = {}
+        self._states: dict[str, FileState] = {}
 
     def __enter__(self) -> SceneReader:
         self._stack.enter_context(Env(GDAL_CACHEMAX=_CACHE_BYTES, **GDAL_OPTIONS))
         for path, _ in self.scene.bands:
             if path not in self._sources:
                 self._sources[path] = _open(Path(path), self._stack)
+        self._states = self._states_now()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def require_unchanged(self) -> None:
+        """Raise a StudyError if a file of the scene is not the one that was opened, so that two would be mixed."""
+        if self._states_now() != self._states:
+            raise changed_scene(self.scene.bands[0][0])
+
+    def _states_now(self) -> dict[str, FileState]:
+        return states_of({name: Path(name) for name in self.scene.states})
 
     def read(self, first_row: int, first_column: int, height: int, width: int) -> Pixels:
         """Read pixels of a rectangle that lies in the scene.

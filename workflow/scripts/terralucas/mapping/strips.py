@@ -25,7 +25,7 @@ def map_strips(plan: Plan, predictor: Predictor, numbers: list[int], folder: Pat
     """Predict strips, and write each to its file in a folder.
 
     Raises:
-        StudyError: a file of the scene cannot be read, or a prediction is not finite.
+        StudyError: a file of the scene cannot be read or has changed, or a prediction is not finite.
     """
     total = sum(len(plan.grid.strips[number]) for number in numbers) * plan.grid.columns
     with (
@@ -36,6 +36,7 @@ def map_strips(plan: Plan, predictor: Predictor, numbers: list[int], folder: Pat
         for number in numbers:
             rows = plan.grid.strips[number]
             strip = _predict_strip(plan, predictor, reader, rows, bar.update)
+            scene.require_unchanged()
             strip.write(strip_path(folder, number), plan.fingerprint)
 
 

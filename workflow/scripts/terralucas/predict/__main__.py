@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from terralucas.codebase import code_of_script
 from terralucas.commands import a_path
 from terralucas.predict.command import add_options, count, options_of, run, say_warnings
 from terralucas.predict.outputs import remove_parts, summary_text, write_joined
@@ -23,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _predict(options: argparse.Namespace) -> None:
     selected = load_selected(options.study)
-    plan = make_plan(options.input, selected, options_of(options), options.output / "plan.json")
+    file, code = options.output / "plan.json", code_of_script("predict_part")
+    plan = make_plan(options.input, selected, options_of(options), file, code)
     say_warnings(plan.record)
     parts = [options.output / "parts" / f"{part}-of-{options.parts}.parquet" for part in range(options.parts)]
     missing = [part for part, path in enumerate(parts) if not is_part_of(path, plan)]

@@ -30,7 +30,7 @@ class Plan:
     Attributes:
         chips: the chips, in the order of the output.
         options: options of the prediction.
-        fingerprint: fingerprint of the models, chips and options.
+        fingerprint: fingerprint of the models, chips and options, and of the code that makes parts.
         record: what is written of the plan into prediction.json.
     """
 
@@ -40,7 +40,7 @@ class Plan:
     record: Mapping[str, Any]
 
 
-def make_plan(source: Path, selected: Selected, options: PredictOptions, path: Path) -> Plan:
+def make_plan(source: Path, selected: Selected, options: PredictOptions, path: Path, code_of_parts: str = "") -> Plan:
     """Find the chips to predict, look at some of them, and write the plan.
 
     Args:
@@ -48,6 +48,7 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
         selected: the selected models.
         options: options of the prediction.
         path: JSON file of the plan; an archive is unpacked beside it.
+        code_of_parts: fingerprint of the code that makes parts; parts of other code are made again.
 
     Raises:
         StudyError: there are no chips, their bands, size or scale cannot be right, or the folder has the predictions of
@@ -68,7 +69,8 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
     states = states_of(
         {str(file): file for chip in chips if chip.problem is None for file in with_sidecars(Path(chip.path))}
     )
-    fingerprint = sha256_of_json([selected.fingerprint, asdict(options), [asdict(chip) for chip in chips], states])
+    of = [selected.fingerprint, asdict(options), [asdict(chip) for chip in chips], states, code_of_parts]
+    fingerprint = sha256_of_json(of)
     plan = Plan(chips, options, fingerprint, record)
     rows = [[chip.id, chip.path, chip.problem] for chip in chips]
     write_json(path, {"fingerprint": fingerprint, "record": record, "options": asdict(options), "chips": rows})

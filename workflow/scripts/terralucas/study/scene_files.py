@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from terralucas.contents import states_of, token_of, write_record
+from terralucas.contents import read_record, states_of, token_of, write_record
 from terralucas.data.chip_files import METADATA_SUFFIX
-from terralucas.data.raster_files import files_of_raster
+from terralucas.data.raster_files import changed_scene, files_of_raster
 from terralucas.files import sha256_of_file
 from terralucas.results_input import MAP_RECORD, refuse_results_of_others
 from terralucas.study.new_chip_files import folder_name, own_name
@@ -69,6 +69,18 @@ def write_scene_record(paths: Sequence[str], record: Path, token: str) -> None:
     """Record the files that a map reads."""
     files = _files(paths)
     write_record(record, token, ", ".join(paths), files, states_of(files), {}, _digest)
+
+
+def require_recorded_scene(paths: Sequence[str], record: Path) -> None:
+    """Raise a StudyError if the scene is no longer the one that was planned: its map would be one of two scenes.
+
+    Args:
+        paths: paths of the scene's files.
+        record: the record of `write_scene_record`.
+    """
+    known = read_record(record)
+    if known is not None and token_of_scene(paths, record) != known["token"]:
+        raise changed_scene(", ".join(paths))
 
 
 def _files(paths: Sequence[str]) -> dict[str, Path]:
