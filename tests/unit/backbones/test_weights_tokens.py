@@ -125,3 +125,9 @@ def test_a_message_names_the_file_and_not_the_link(study, file):
     file.write_bytes(b"other numbers")
     with pytest.raises(StudyError, match=r"my weights\.pt of the backbone is gone or has changed"):
         check_weights("terramind_v1_tiny", record)
+
+
+def test_a_folder_is_another_file_which_the_job_then_refuses(study, file, tmp_path):
+    token = study.fetch(file)
+    assert study.token(tmp_path) != token
+    assert study.link.resolve() == file

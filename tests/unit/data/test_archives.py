@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import random
 import shutil
 import stat
 import struct
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -247,7 +250,88 @@ def test_joined_archives_are_not_read_by_the_first_alone(place, kind, last):
 def test_joined_zip_archives_are_not_read_by_the_last_alone(place):
     parts = [write_zip(place / f"{number}.zip", {f"Chips/{number}.tif": NOISE}).read_bytes() for number in range(2)]
     (place / "joined").write_bytes(b"".join(parts))
-    assert_refused(place, place / "joined", "does not name", f"{len(parts[0])} bytes", "a complete copy")
+    assert_refused(place, place / "joined", "list at its end names", f"{len(parts[0])} bytes", "a complete copy")
+
+
+@pytest.mark.parametrize("kept", [100, 3_000])
+def test_a_cut_zip_behind_another_is_not_left_out(place, kept):
+    """zipfile looks for the end of the list in the last 64 kB, whatever follows it."""
+    second = write_zip(place / "b.zip", {"Chips/b.tif": NOISE}).read_bytes()
+    with write_zip(place / "a.zip", {"Chips/a.tif": b"a"}).open("ab") as file:
+        file.write(second[:kept])
+    assert_refused(place, place / "a.zip", "list at its end names", f"{kept} bytes from byte")
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_files_that_the_list_of_a_zip_lacks_are_not_left_out(place, lost):
+    path = write_zip(place / "x.zip", {f"Chips/{number}.tif": NOISE for number in range(3)})
+    with zipfile.ZipFile(path, "a") as file:
+        del file.filelist[lost]
+        file.comment = b"written again"
+    assert_refused(place, path, "list at its end names")
+
+
+def test_a_zip_of_a_stream_with_a_comment_is_whole(tmp_path):
+    """In a stream, sizes and checksum stand after each file."""
+
+    class Stream(io.RawIOBase):
+        def __init__(self) -> None:
+            self.content = bytearray()
+
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data) -> int:
+            self.content += data
+            return len(data)
+
+    stream = Stream()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in TREE.items():
+            with file.open(name, "w", force_zip64=True) as member:
+                member.write(content)
+        file.comment = b"PK\x03\x04 a comment"
+    (tmp_path / "x.zip").write_bytes(stream.content)
+    assert unpack(tmp_path / "x.zip", tmp_path / "chips", progress=False) == 3
+    assert tree_of(tmp_path / "chips") == TREE
+
+
+@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress], ids=["bz2", "xz"])
+def test_a_damaged_stream_behind_the_first_is_not_left_out(place, compress):
+    """BZ2File and LZMAFile end there without an error, so that the tar seems to have ended too."""
+    first = write_tar(place / "x.tar", [tar_member("Chips/1.tif")], "w").read_bytes()
+    (place / "x.tar").write_bytes(compress(first) + b"\xff" + compress(b"second")[1:])
+    assert_refused(place, place / "x.tar", "truncated or corrupt")
+
+
+@pytest.mark.parametrize("compress", [bz2.compress, lzma.compress], ids=["bz2", "xz"])
+def test_a_tar_in_several_streams_is_whole(tmp_path, compress):
+    """As parallel compressors write it; between and after streams of xz there may be zeros."""
+    whole = archive_of_tree(tmp_path, "w").read_bytes()
+    streams = [compress(whole[start : start + 9000]) for start in range(0, len(whole), 9000)]
+    (tmp_path / "x").write_bytes(bytes(8).join(streams) + bytes(4))
+    assert unpack(tmp_path / "x", tmp_path / "chips", progress=False) == 3
+    assert tree_of(tmp_path / "chips") == TREE
+
+
+@pytest.mark.parametrize("options", ["--format=gnu", "--format=pax --sparse-version=1.0", "--sparse-version=0.1"])
+def test_a_sparse_file_at_the_end_of_a_tar_is_no_damage(tmp_path, options):
+    """It takes less room in the tar than it is long."""
+    (tmp_path / "tree").mkdir()
+    with (tmp_path / "tree/1.tif").open("wb") as file:
+        file.write(b"begin")
+        file.seek(2**20)
+        file.write(b"end")
+    make = ["tar", "--sparse", *options.split(), "-cf", str(tmp_path / "x.tar"), "-C", str(tmp_path / "tree"), "1.tif"]
+    subprocess.run(make, check=True)
+    assert (tmp_path / "x.tar").stat().st_size < 2**18
+    assert unpack(tmp_path / "x.tar", tmp_path / "chips", progress=False) == 1
+    assert (tmp_path / "chips/1.tif").read_bytes() == (tmp_path / "tree/1.tif").read_bytes()
+
+
+def test_folders_that_are_too_deep_are_refused(place):
+    deep = "d/" * 1500 + "1.tif"
+    assert_refused(place, write_tar(place / "x.tar", [tar_member(deep)], "w"), "1501 folders inside each other")
 
 
 @pytest.mark.parametrize("zeroed", [slice(1024, 1536), slice(1024, 2048), slice(1024, None)])
@@ -323,7 +407,7 @@ def test_something_else_is_named(place, content, found):
 
 def test_path_that_is_a_file_and_a_folder_is_refused(place):
     archive = write_tar(place / "x.tar", [tar_member("Chips"), tar_member("Chips/1.tif")], "w")
-    assert_refused(place, archive, "truncated or corrupt")
+    assert_refused(place, archive, "a file and a folder at one path", "Chips")
 
 
 @pytest.mark.parametrize("kind", ["w:gz", "w:bz2", "zip"])

@@ -114,6 +114,9 @@ def _token_of_file(weights: Mapping[str, Any], files_record: Path, link: Path) -
     if known is None or not files:
         return token_of(files_record, files)
     path, (file,) = weights["path"], files.values()
+    if file.is_dir():
+        # The job that fetches weights says so.
+        return token_of_absent(files_record, {})
     if known["origin"] == path:
         token = token_of(files_record, files)
     else:

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -19,7 +20,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from tqdm import tqdm
 
@@ -31,6 +32,8 @@ ARCHIVE_KINDS = "an archive: tar, tar.gz, tar.bz2, tar.xz or zip"
 # Linux and macOS allow no longer name of a file or folder, in bytes (macOS: in characters).
 MAX_NAME_BYTES = 255
 MAX_MEMBERS = 1_000_000
+# Of folders inside each other.
+MAX_DEPTH = 100
 # Deflate compresses zeros 1000:1, but images less than 10:1. Small archives are not checked, as they do no harm.
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 2**30
@@ -39,6 +42,10 @@ CHUNK_BYTES = 2**20
 # says.
 _END_BYTES = 2 * tarfile.BLOCKSIZE
 _RECORDS = (tarfile.RECORDSIZE, *(2**power for power in range(9, 23)))
+
+# Of the header of a file in a zip archive, the lengths of name and extra field; of the end of the list, that of the
+# comment (APPNOTE.TXT 6.3, sections 4.3.7 and 4.3.16). After a file its checksum and sizes may stand (4.3.9).
+_ZIP_HEADER, _ZIP_END, _ZIP_DESCRIPTOR_BYTES = struct.Struct("<26x2H"), struct.Struct("<20xH"), 24
 
 _MAGIC = {
     b"\x1f\x8b": "tar.gz",
@@ -50,8 +57,8 @@ _MAGIC = {
 _DECOMPRESS: dict[str, Callable[[IO[bytes]], contextlib.AbstractContextManager[IO[bytes] | io.BufferedIOBase]]] = {
     "tar": contextlib.nullcontext,
     "tar.gz": lambda raw: gzip.GzipFile(fileobj=raw),
-    "tar.bz2": bz2.BZ2File,
-    "tar.xz": lzma.LZMAFile,
+    "tar.bz2": lambda raw: io.BufferedReader(_Streams(raw, bz2.BZ2Decompressor), CHUNK_BYTES),
+    "tar.xz": lambda raw: io.BufferedReader(_Streams(raw, lzma.LZMADecompressor), CHUNK_BYTES),
 }
 
 
@@ -68,6 +75,41 @@ class _Member:
     size: int
     open: Callable[[], IO[bytes] | None]
     archive_position: int
+
+
+class _Streams(io.RawIOBase):
+    """The content of one or several compressed streams in a file.
+
+    `bz2.BZ2File` and `lzma.LZMAFile` leave out a damaged stream after the first, and all that follows it.
+    """
+
+    def __init__(self, raw: IO[bytes], make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
+        self._raw, self._make = raw, make
+        self._decompressor = make()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = b""
+        while not content:
+            block = b""
+            if self._decompressor.eof:
+                # Zeros may be between and after streams (The .xz File Format, section 2.2).
+                block = self._decompressor.unused_data.lstrip(b"\0")
+                while not block:
+                    read = self._raw.read(CHUNK_BYTES)
+                    if not read:
+                        return 0
+                    block = read.lstrip(b"\0")
+                self._decompressor = self._make()
+            elif self._decompressor.needs_input:
+                block = self._raw.read(CHUNK_BYTES)
+                if not block:
+                    raise EOFError("the file ends before the end of its compressed content")
+            content = self._decompressor.decompress(block, len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
 
 
 class _StrictTarInfo(tarfile.TarInfo):
@@ -230,11 +272,9 @@ def _iterate_tar(archive: Path, kind: str) -> Generator[_Member, None, None]:
         _DECOMPRESS[kind](raw) as stream,
         tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictTarInfo) as tar,
     ):
-        end = 0
         for info in tar:
             yield _Member(info.name, _describe_tar_entry(info), info.size, partial(tar.extractfile, info), raw.tell())
-            end = info.offset_data + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-        _require_end(archive, kind, end, _read_on(tar, stream))
+        _require_end(archive, kind, tar.offset, _read_on(tar, stream))
 
 
 def _read_on(tar: tarfile.TarFile, stream: IO[bytes] | io.BufferedIOBase) -> Iterator[bytes]:
@@ -299,15 +339,7 @@ def _describe_tar_entry(info: tarfile.TarInfo) -> str:
 def _iterate_zip(archive: Path) -> Generator[_Member, None, None]:
     position = 0
     with zipfile.ZipFile(archive) as file:
-        first = min((info.header_offset for info in file.infolist()), default=0)
-        if first > 0:
-            raise StudyError(
-                f"The archive {archive.name} has files that its list of files does not name; no file was kept.",
-                found=f"{first} bytes of them before the first file of the list",
-                expected="one zip archive",
-                remedy="use a complete copy; if several archives were joined to one, unpack each of them yourself, and "
-                "use `type: directory`",
-            )
+        _require_whole_list(archive, file)
         for info in file.infolist():
             if info.flag_bits & 0x1:
                 raise StudyError(
@@ -318,6 +350,43 @@ def _iterate_zip(archive: Path) -> Generator[_Member, None, None]:
                 )
             position += info.compress_size
             yield _Member(info.filename, _describe_zip_entry(info), info.file_size, partial(file.open, info), position)
+
+
+def _require_whole_list(archive: Path, file: zipfile.ZipFile) -> None:
+    """Raise a StudyError if a zip archive has more than the files that the list at its end names.
+
+    zipfile reads the list alone: files of another archive before or after it, and those of a list that lacks entries,
+    would be left out.
+
+    Raises:
+        zipfile.BadZipFile: a file does not begin where the list says.
+    """
+    gaps, end = [], 0
+    with archive.open("rb") as raw:
+        size = raw.seek(0, os.SEEK_END)
+        for info in sorted(file.infolist(), key=lambda info: info.header_offset):
+            gaps.append((end, info.header_offset))
+            raw.seek(info.header_offset)
+            head = raw.read(_ZIP_HEADER.size)
+            if len(head) < _ZIP_HEADER.size:
+                raise zipfile.BadZipFile(f"no file at byte {info.header_offset}")
+            name_bytes, extra_bytes = _ZIP_HEADER.unpack(head)
+            end = info.header_offset + _ZIP_HEADER.size + name_bytes + extra_bytes + info.compress_size
+        gaps.append((end, file.start_dir))
+        raw.seek(max(0, size - _ZIP_END.size - 2**16))
+        tail = raw.read()
+    at = tail.rfind(b"PK\x05\x06")
+    (comment_bytes,) = _ZIP_END.unpack_from(tail, at)
+    gaps.append((size - len(tail) + at + _ZIP_END.size + comment_bytes, size))
+    if unnamed := [(begin, stop) for begin, stop in gaps if stop - begin > _ZIP_DESCRIPTOR_BYTES]:
+        begin, stop = unnamed[0]
+        raise StudyError(
+            f"The archive {archive.name} has more than the files that the list at its end names; no file was kept.",
+            found=f"{stop - begin} bytes from byte {begin} on",
+            expected="one zip archive with a whole list of its files",
+            remedy="use a complete copy; if several archives were joined to one, unpack each of them yourself, and use "
+            "`type: directory`",
+        )
 
 
 def _describe_zip_entry(info: zipfile.ZipInfo) -> str:
@@ -358,6 +427,8 @@ def _check_path(archive: Path, member: _Member) -> Path:
 def _check_names(archive: Path, member: _Member, path: Path) -> None:
     """Raise a StudyError if a file system cannot have a member's names."""
     sizes = [len(os.fsencode(part)) for part in path.parts]
+    if len(path.parts) > MAX_DEPTH:
+        raise _name_error(archive, f"{len(path.parts)} folders inside each other in member {_shorten(member.name)}")
     if max(sizes, default=0) > MAX_NAME_BYTES:
         found = f"a name of {max(sizes)} bytes in member {_shorten(member.name)}"
     elif "\0" in member.name:
@@ -441,9 +512,16 @@ def _convert_errors(archive: Path) -> Iterator[None]:
             raise _space_error(archive, str(error)) from error
         if error.errno in (errno.ENAMETOOLONG, errno.EILSEQ):
             raise _name_error(archive, f"{error.strerror}: {_shorten(str(error.filename))}") from error
+        if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+            raise StudyError(
+                f"The archive {archive.name} has a file and a folder at one path; no file of it was kept.",
+                found=_shorten(str(error.filename)),
+                expected="a file or a folder at each path",
+                remedy="create the archive again, or unpack it yourself and use `type: directory`",
+            ) from error
         # For bad data, gzip and bz2 raise an OSError without a number; errors of the operating system have a number.
         # zipfile looks for a place before the beginning of the file, where bytes are missing (EINVAL).
-        if error.errno in (None, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        if error.errno in (None, errno.EINVAL):
             raise _damage_error(archive, error) from error
         raise
 
