@@ -37,4 +37,4 @@ with job(snakemake):
     invalid_chips.write_record(invalid, params.on_invalid, report["n_dropped"])
     if source:
         sha256 = dict(zip(table["file"], table["sha256"], strict=True))
-        write_folder_record(source_files, params.contents, source, files, states, sha256)
+        write_folder_record(source_files, params.contents, source, files, states, sha256, retrieval["root"])

@@ -51,7 +51,7 @@ def test_a_change_in_a_class_folder_that_is_a_link_is_noticed(folder, tmp_path):
     source = {"type": "directory", "path": str(folder)}
     files, record = files_of_source(source, FOLDERS), tmp_path / "record.json"
     assert "grass/3.tif" in files
-    write_folder_record(record, "token", source, files, states_of(files), {})
+    write_folder_record(record, "token", source, files, states_of(files), {}, str(folder.resolve()))
     assert token_of_sources([source], FOLDERS, record) == "token"
     chip.write_text("another chip")
     assert token_of_sources([source], FOLDERS, record) != "token"
@@ -132,7 +132,7 @@ def read(folder, tmp_path):
     (data / "retrieval.json").write_text(json.dumps(retrieval))
     record = data / "source_files.json"
     files = files_of_source(source, TABLE)
-    write_folder_record(record, "token", source, files, states_of(files), {})
+    write_folder_record(record, "token", source, files, states_of(files), {}, str(folder.resolve()))
     return lambda path: token_of_sources([{"type": "directory", "path": str(path)}], TABLE, record), data
 
 
@@ -169,6 +169,16 @@ def test_a_path_where_nothing_is_or_another_folder_is_not_the_same(folder, read)
     (other / "forest/1.tif").write_text("another")
     assert token(other) != "token"
     assert chips_root(data / "retrieval.json") == folder.resolve()
+
+
+def test_chips_of_another_folder_are_those_that_were_retrieved_and_not_those_indexed_before(folder, read):
+    """Where the path in the configuration has changed, the index reads the new folder; its record is of the old one."""
+    _, data = read
+    other = folder.with_name("other")
+    other.mkdir()
+    retrieval = {"source": "directory", "origin": str(other), "root": str(other)}
+    (data / "retrieval.json").write_text(json.dumps(retrieval))
+    assert chips_root(data / "retrieval.json") == other
 
 
 def test_where_local_sources_lie_does_not_count_and_all_else_does(tmp_path):

@@ -56,6 +56,7 @@ def write_record(
     states: States,
     sha256: Mapping[str, str],
     digest: Callable[[Path], str] = sha256_of_file,
+    retrieved: str | None = None,
 ) -> None:
     """Record which files a study has read.
 
@@ -67,9 +68,10 @@ def write_record(
         states: states of the files before they were read.
         sha256: known checksums by name; the others are computed.
         digest: returns the checksum of what is read of a file; it is empty if nothing is.
+        retrieved: folder that retrieval.json named when the files were read; None for other files than chips.
     """
     entries = {name: [*state, sha256.get(name) or digest(files[name])] for name, state in states.items()}
-    write_text(path, json.dumps({"token": token, "origin": origin, "files": entries}) + "\n")
+    write_text(path, json.dumps({"token": token, "origin": origin, "files": entries, "retrieved": retrieved}) + "\n")
 
 
 def token_elsewhere(

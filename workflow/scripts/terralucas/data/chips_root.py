@@ -13,7 +13,8 @@ from terralucas.stored import read_json
 def chips_root(retrieval: Path) -> Path:
     """Return the folder of the chips: of a source `directory`, where the last start of the study has found it.
 
-    A folder may have been moved since the chips were retrieved, which changes no result.
+    A folder may have been moved since the chips were retrieved, which changes no result. Where another folder was
+    retrieved since, because its path in the configuration has changed, the record of the former one counts no more.
 
     Args:
         retrieval: path of retrieval.json.
@@ -23,7 +24,8 @@ def chips_root(retrieval: Path) -> Path:
     """
     record = read_json(retrieval, "source", "root")
     known = read_record(retrieval.with_name(SOURCE_FILES)) if record["source"] == "directory" else None
-    root = Path(record["root"]) if known is None or known["origin"] is None else real_path(known["origin"])
+    is_of_it = known is not None and known["origin"] is not None and known.get("retrieved") == record["root"]
+    root = real_path(known["origin"]) if known is not None and is_of_it else Path(record["root"])
     if not root.is_dir():
         raise StudyError(
             f"The folder {root} with the chips of the study is gone.",

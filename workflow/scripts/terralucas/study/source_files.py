@@ -51,7 +51,13 @@ def find_source(sources: Sequence[Source], path: Path) -> Source | None:
 
 
 def write_folder_record(
-    record: Path, token: str, source: Source, files: Mapping[str, Path], states: States, chip_sha256: Mapping[str, str]
+    record: Path,
+    token: str,
+    source: Source,
+    files: Mapping[str, Path],
+    states: States,
+    chip_sha256: Mapping[str, str],
+    retrieved: str,
 ) -> None:
     """Record the files that the index has read of a folder.
 
@@ -62,6 +68,7 @@ def write_folder_record(
         files: its files by name.
         states: their states when the index started.
         chip_sha256: checksums of chips, which the index has computed.
+        retrieved: folder that retrieval.json names.
     """
     # The checksum of a chip in the index may include the files beside it.
     beside = {name.lower() for name in files}
@@ -70,7 +77,7 @@ def write_folder_record(
         for name, sha256 in chip_sha256.items()
         if not any(f"{name}{suffix}".lower() in beside for suffix in (".msk", ".aux.xml"))
     }
-    write_record(record, token, source["path"], files, states, alone, digest_of_file)
+    write_record(record, token, source["path"], files, states, alone, digest_of_file, retrieved)
 
 
 def token_of_sources(sources: Sequence[Source], layout: Mapping[str, Any], record: Path) -> str:
