@@ -12,6 +12,7 @@ from _leftovers import end_without_jobs, remove_study_leftovers
 from _missing_files import fail_without_job
 from _orphans import end_with_parent
 from _own_start import be_own_start, know_start, own_mark
+from _planned_inputs import require_planned_inputs
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
 from _start import (
     require_no_deletion_beside,
@@ -40,11 +41,14 @@ RECORDS = run_files("run.yaml")
 
 
 def check_planned_runs():
-    """Stop where a report of what is there would first train finished runs again, or where Snakemake would keep others."""
+    """Stop where a report of what is there would first train finished runs again, where Snakemake would keep others, or
+    where a job could only delete what an earlier one made.
+    """
     if config["report"]["unfinished_runs"] == "name":
         again = planned_runs(workflow.dag) & finished_runs(all_runs(), RECORDS)
         require_no_run_again([run for run in all_runs() if run in again])
     require_settings_of_configuration(runs_of_other_settings(workflow), Path(RESULTS))
+    require_planned_inputs(workflow.dag, config, Path(DOWNLOADS))
 
 
 if workflow.is_main_process:

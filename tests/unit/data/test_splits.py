@@ -176,3 +176,12 @@ def test_round_trip_with_hostile_ids_and_foreign_chips(tmp_path):
     assert read_split(path, ids).tolist() == ["train", "validation", "test"]
     with pytest.raises(StudyError, match="belongs to other chips"):
         read_split(path, ["a", "c", "№ 3"])
+
+
+@pytest.mark.parametrize(("share", "blocks"), [(0.5, 1), (0.8, 2), (0.9, 4)])
+def test_a_holdout_that_takes_all_blocks_is_refused_in_words(share, blocks):
+    labels, groups = np.array([0, 1] * 12), np.arange(24) // 2 % blocks
+    split = {"strategy": "holdout", "test_share": share, "validation_share": 0.15, "validation_is_test": False}
+    with pytest.raises(StudyError, match="has none for train, validation") as error:
+        make_split(labels, groups, split | {"block_km": 50, "random_state": 42}, 0, ["a", "b"])
+    assert "split.test_share" in error.value.remedy

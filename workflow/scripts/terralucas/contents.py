@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,11 +32,16 @@ States = Mapping[str, FileState]
 
 
 def states_of(files: Mapping[str, Path]) -> dict[str, FileState]:
-    """Return the states of the files that exist, by their names."""
+    """Return the states of the files that exist, by their names.
+
+    What is no file counts as absent: to read a FIFO would take for ever.
+    """
     states = {}
     for name, path in files.items():
         with contextlib.suppress(OSError):
             status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                continue
             states[name] = FileState(status.st_size, status.st_mtime_ns)
     return states
 

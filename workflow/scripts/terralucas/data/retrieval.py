@@ -114,6 +114,21 @@ def retrieve(sources: list[Source], folder: Path, *, simulate: Callable[[Source,
     raise _combine_errors(errors)
 
 
+def require_local_source(sources: list[Source]) -> None:
+    """Raise a StudyError if all sources are on this machine, and none of them can be used; nothing is unpacked."""
+    errors: list[tuple[Source, StudyError]] = []
+    for source in sources:
+        try:
+            if source["type"] == "directory":
+                _use_directory(source)
+            elif source["type"] == "archive":
+                require_archive(_require_file(source), _ARCHIVE_REMEDIES["archive"])
+            return
+        except StudyError as error:
+            errors.append((source, error))
+    raise _combine_errors(errors)
+
+
 def _retrieve_one(source: Source, folder: Path, simulate: Callable[[Source, Path], None]) -> Retrieval:
     match source["type"]:
         case "directory":

@@ -128,8 +128,9 @@ def make_split(
         seed = 0
         test = _draw_holdout(labels, groups, split["test_share"], state)
     parts = np.where(test, "test", "train").astype("<U10")
-    if not split["validation_is_test"]:
-        rest = np.flatnonzero(~test)
+    rest = np.flatnonzero(~test)
+    # Few blocks may all be in the test part; the check below says so.
+    if len(rest) and not split["validation_is_test"]:
         share = split["validation_share"]
         rest_groups = None if groups is None else groups[rest]
         stream = (state, _VALIDATION_STREAM, seed)
@@ -195,6 +196,11 @@ def _check_classes(
             "The split can't have every class in every part.",
             found="; ".join(problems),
             expected=f"at least one chip of every class for {', '.join(required)}",
-            remedy="use fewer folds (split.folds), smaller blocks (split.block_km) or more chips, or take the "
-            "class out of dataset.classes and set dataset.on_invalid: drop, which leaves out its chips",
+            remedy=(
+                "use fewer folds (split.folds)"
+                if split["strategy"] == "kfold"
+                else "set split.test_share closer to 0.2"
+            )
+            + ", smaller blocks (split.block_km) or more chips, or take the class out of dataset.classes and set "
+            "dataset.on_invalid: drop, which leaves out its chips",
         )
