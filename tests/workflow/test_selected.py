@@ -1,6 +1,7 @@
 """From a finished study to its models in use: select, predict with Snakemake and without, and what goes wrong."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -97,6 +98,10 @@ def test_what_mattered_is_shown_for_the_selected_models(selected):
     assert not re.search(r"(src|href)=.https?:", page)
     planned = selected.planned(*CONFIG, "--config", given, "--", "explain")
     assert planned == {}, "nothing has changed"
+    for file in (folder / "models", *(folder / "models").rglob("*")):
+        os.utime(file)
+    planned = selected.planned(*CONFIG, "--config", given, "--", "explain")
+    assert planned == {}, "as in a copy without times"
 
 
 def test_held_out_coverage_is_given_for_each_class(selected):

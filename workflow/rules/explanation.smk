@@ -3,7 +3,7 @@
 
 rule explain_models:
     input:
-        rules.select_models.output,
+        SELECTION,
         predictions=reported_run_files("predictions.parquet"),
         chips=f"{RESULTS}/data/chips.parquet",
         retrieval=f"{RESULTS}/data/retrieval.json",

@@ -3,7 +3,7 @@
 
 rule export_models:
     input:
-        rules.select_models.output,
+        SELECTION,
         summary=f"{RESULTS}/tables/summary.csv",
         per_class=f"{RESULTS}/tables/per_class.csv",
         classes=f"{RESULTS}/tables/classes.csv",

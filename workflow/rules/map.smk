@@ -6,7 +6,7 @@ include: "scene.smk"
 
 rule plan_map:
     input:
-        rules.select_models.output,
+        SELECTION,
     output:
         MAP_PLAN,
     log:
@@ -41,7 +41,7 @@ rule plan_map:
 rule map_part:
     input:
         MAP_PLAN,
-        rules.select_models.output,
+        SELECTION,
     output:
         temp(touch(f"{MAP_FOLDER}/parts/{{part}}-of-{MAP['shards']}.done")),
     log:
@@ -71,7 +71,7 @@ rule map_part:
 
 rule write_map:
     input:
-        rules.select_models.output,
+        SELECTION,
         plan=MAP_PLAN,
         parts=[f"{MAP_FOLDER}/parts/{part}-of-{MAP['shards']}.done" for part in range(MAP["shards"])],
     output:

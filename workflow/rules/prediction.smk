@@ -6,7 +6,7 @@ include: "new_chips.smk"
 
 rule plan_prediction:
     input:
-        rules.select_models.output,
+        SELECTION,
     output:
         PREDICTION_PLAN,
     log:
@@ -39,7 +39,7 @@ rule plan_prediction:
 rule predict_part:
     input:
         PREDICTION_PLAN,
-        rules.select_models.output,
+        SELECTION,
     output:
         temp(f"{PREDICTION}/parts/{{part}}-of-{PREDICT['shards']}.parquet"),
     log:

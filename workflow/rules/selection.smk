@@ -54,3 +54,10 @@ rule select_models:
         "Selecting the models of {config[study]}"
     script:
         script_path("select_models")
+
+
+# Snakemake has no checksum of a folder, so that its time would count; selection.yaml says what models are in it.
+SELECTION = [
+    *(file for file in rules.select_models.output if file != rules.select_models.output.models),
+    ancient(rules.select_models.output.models),
+]

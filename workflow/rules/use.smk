@@ -8,7 +8,7 @@ include: "map.smk"
 # What a user asks for; the explanation is a target by itself.
 rule select:
     input:
-        rules.select_models.output,
+        SELECTION,
     localrule: True
 
 
