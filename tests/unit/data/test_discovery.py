@@ -241,7 +241,8 @@ def tabled(root, write):
 def test_a_path_that_is_not_relative_to_the_table_is_explained_with_the_chip_that_is_meant(tmp_path, way):
     found = tabled(tmp_path, PATHS[way])
     messages = " ".join(p.message for p in found.problems if p.kind == "label_without_file")
-    assert f"no file {PATHS[way]('a/22.tif', tmp_path)}; expected a path relative to the table, with /" in messages
+    named = PATHS[way]("a/22.tif", tmp_path)
+    assert f"no file {named} in the folder of the chips; expected a path relative to the table, with /" in messages
     meant = ["a/22.tif"] if way == "the name alone" else ["a/1.tif", "a/22.tif", "b/1.tif"]
     assert [path for path in ("a/1.tif", "a/22.tif", "b/1.tif") if f": is {path} meant?" in messages] == meant
 

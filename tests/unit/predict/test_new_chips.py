@@ -189,12 +189,17 @@ def test_a_chip_that_cannot_be_used_comes_back_with_its_problem(tmp_path, reader
     assert read.problem.kind == kind
 
 
-@pytest.mark.parametrize("content", [b"", b"no tiff", None])
+@pytest.mark.parametrize("content", [b"", b"no tiff"])
 def test_a_file_that_is_no_chip_comes_back_with_its_problem(tmp_path, reader, content):
     path = tmp_path / "a.tif"
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     assert reader(NewChip("a", str(path))).problem.kind == "unreadable"
+
+
+def test_a_path_where_nothing_is_comes_back_with_advice_on_the_path(tmp_path, reader):
+    problem = reader(NewChip("a", str(tmp_path / "a.tif"))).problem
+    assert problem.kind == "not_a_file"
+    assert problem.remedy.startswith("correct the path")
 
 
 def test_a_larger_chip_is_cropped_to_its_centre(tmp_path, reader):

@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +68,8 @@ def explain(error: OSError) -> StudyError | None:
     """Return an error for the user if a file could not be written as a whole, access is denied or the disk does not
     answer; otherwise None.
     """
-    place = os.fsdecode(error.filename) if error.filename else "a file of the study"
+    temporary = f"a file of the study, or one of {tempfile.gettempdir()} (TMPDIR)"
+    place = os.fsdecode(error.filename) if error.filename else temporary
     if error.errno in NO_SPACE:
         return no_space(place, os.strerror(error.errno))
     # NumPy does not pass on what the system said.

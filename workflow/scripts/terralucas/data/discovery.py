@@ -481,6 +481,6 @@ def _describe_missing_file(row: Row, meant: str | None) -> str:
     if not row.file:
         return f"has a label but no file; expected {row.point_id}.tif{hint}"
     return (
-        f"has a label but no file {row.file}; expected a path relative to the table, with / between folders and with "
-        f"the suffix{hint}"
+        f"has a label but no file {row.file} in the folder of the chips; expected a path relative to the table, with / "
+        f"between folders and with the suffix{hint}"
     )

@@ -219,6 +219,8 @@ class ChipReader:
             return self._read(chip)
         except ChipError as error:
             return ReadChip(None, problem=for_new_files(error))
+        except FileNotFoundError:
+            return ReadChip(None, problem=for_new_files(ChipError("not_a_file", "does not exist; expected a GeoTIFF")))
         except OSError as error:
             return ReadChip(None, problem=for_new_files(ChipError("unreadable", f"cannot be read ({error.strerror})")))
 

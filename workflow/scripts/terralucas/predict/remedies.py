@@ -14,7 +14,7 @@ from terralucas.geography import utm_code
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, Ground
 
 _REMEDIES = {
-    "not_a_file": "restore what the link leads to, or remove the entry",
+    "not_a_file": "correct the path, restore the file or what the link leads to, or remove the entry",
     "bad_name": "rename the file or folder, with letters in UTF-8",
     "unreadable": "fetch the file again; it may be truncated",
     "pages": "write one image with all bands per file",
