@@ -16,7 +16,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -34,7 +34,7 @@ from rasterio.warp import transform
 
 from terralucas.commands import a_path
 from terralucas.data.chip_files import GDAL_OPTIONS, ChipError
-from terralucas.data.folders import CHIP_SUFFIXES
+from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.missing_pixels import Layers
 from terralucas.data.places import find_ground
@@ -48,6 +48,8 @@ from terralucas.geography import utm_code
 _TILE_PX = 512
 # GDAL counts rows and columns in 32 bits with a sign.
 _MAX_SIDE_PX = 2**31 - 1
+# Thousands of tiles of Sentinel-2; no disk has space for more.
+_MAX_PX = 10**12
 # Of an image, along each side, whose places show how far it reaches in other coordinates: as many as GDAL looks at.
 _EDGE_POINTS = 21
 
@@ -78,11 +80,12 @@ def rewrite(
 
     Raises:
         StudyError: the file cannot be read, has no such band, has no place on Earth to start from, its missing pixels
-            cannot be written, or the new coordinates are degrees, in which `pixel_m` has no
+            cannot be written, the target is a folder, or the new coordinates are degrees, in which `pixel_m` has no
             meaning.
     """
     if source.resolve() == target.resolve():
         raise StudyError("A file cannot be written over itself.", found=str(source), remedy="name another target")
+    _require_free(target)
     try:
         with ExitStack() as stack:
             stack.enter_context(Env(GDAL_TIFF_INTERNAL_MASK=True, **GDAL_OPTIONS))
@@ -110,7 +113,31 @@ def rewrite(
         raise _unreadable(source, error) from None
 
 
+def _require_free(target: Path) -> None:
+    """Raise a StudyError if a file cannot have this path, because of a folder or file that is there."""
+    blocking = next((path for path in target.parents if path.exists() and not path.is_dir()), None)
+    if target.is_dir():
+        raise StudyError(
+            f"The target {target} is a folder.",
+            found="a file to write again, and a folder as target",
+            expected="the path of a file to write",
+            remedy="name a file in this folder",
+        )
+    if blocking is not None:
+        raise StudyError(
+            f"The target {blocking} is a file.",
+            found=f"a file where a folder for {target.name} is needed",
+            expected="a folder, or a path at which nothing is yet",
+            remedy="name another target",
+        )
+
+
 def _unreadable(source: Path | str, error: RasterioError) -> StudyError:
+    if not Path(source).is_file():
+        found = "a folder" if Path(source).is_dir() else "nothing"
+        return StudyError(
+            f"There is no file {source}.", found=f"{found} at this path", expected="a file", remedy="correct the path"
+        )
     return StudyError(
         f"The file {source} cannot be written again.",
         found=str(error.__cause__ or error),
@@ -247,12 +274,12 @@ def _grid_around(
             )
     # Less than a thousandth of a pixel at the edge is rounding.
     width, height = (side_px or 2 * max(math.ceil(length / pixel - 1e-3), 1) for length in reach)
-    if max(width, height) > _MAX_SIDE_PX:
+    if max(width, height) > _MAX_SIDE_PX or width * height > _MAX_PX:
         raise StudyError(
             f"The file {image.name} would have too many pixels.",
             found=f"{height:,} x {width:,} px of {pixel:g}, in the unit of the coordinates",
-            expected=f"at most {_MAX_SIDE_PX:,} rows and columns",
-            remedy="give a larger --pixel-m",
+            expected=f"at most {_MAX_SIDE_PX:,} rows and columns, and {_MAX_PX:,} pixels",
+            remedy="give a larger --pixel-m" if side_px is None else "give a smaller --side-px",
         )
     (left,), (top,) = middle - pixel / 2 * np.array([[width], [-height]])
     return {"crs": crs, "transform": Affine(pixel, 0, left, 0, -pixel, top), "width": width, "height": height}
@@ -386,8 +413,7 @@ def main(arguments: list[str] | None = None) -> int:
     source: Path = options.source
     try:
         if source.is_dir():
-            files = sorted(path for path in source.rglob("*") if path.suffix.lower() in CHIP_SUFFIXES)
-            pairs = [(path, options.target / path.relative_to(source)) for path in files]
+            pairs = [(source / path, options.target / path) for path in _chips_in(source)]
         else:
             pairs = [(source, options.target)]
         if not pairs:
@@ -408,6 +434,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"{len(pairs)} file(s) written to {options.target}")
     return 0
+
+
+def _chips_in(folder: Path) -> list[PurePosixPath]:
+    """Return the GeoTIFFs that training would find in a folder."""
+    tree = walk(folder)
+    tree.require_readable(folder)
+    paths = sorted(path for path in (*tree.files, *tree.others) if path.suffix.lower() in CHIP_SUFFIXES)
+    for path in tree.others.keys() & set(paths):
+        raise StudyError(
+            f"{folder / path} {tree.others[path]}.",
+            expected="a GeoTIFF",
+            remedy="restore what the link leads to, or remove the entry",
+        )
+    return paths
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
