@@ -118,6 +118,21 @@ def test_missing_pixels_that_no_geotiff_can_hold_are_an_error(tmp_path):
         assert np.array_equal(file.read(), np.where(missing, 77, values))
 
 
+def test_masks_that_would_be_lost_or_taken_for_another_are_an_error(tmp_path):
+    values = np.full((6, SIDE, SIDE), 3000, dtype=np.uint16)
+    missing = write_form(tmp_path / "a.tif", "internal mask and nodata", values)
+    write_mask_beside(tmp_path / "a.tif", missing[:1], 2)
+    with pytest.raises(StudyError, match=r"a mask in it and another one beside it"):
+        rewrite(tmp_path / "a.tif", tmp_path / "b.tif")
+    (tmp_path / "a.tif.msk").unlink()
+    statistics = '<PAMDataset><PAMRasterBand band="1"><Metadata><MDI key="STATISTICS_MEAN">1</MDI></Metadata>'
+    (tmp_path / "b.tif.aux.xml").write_text(f"{statistics}</PAMRasterBand></PAMDataset>")
+    rewrite(tmp_path / "a.tif", tmp_path / "b.tif")
+    write_mask_beside(tmp_path / "b.tif", missing[:1], 2)
+    with pytest.raises(StudyError, match=r"found: b\.tif\.msk, of another file"):
+        rewrite(tmp_path / "a.tif", tmp_path / "b.tif")
+
+
 def test_four_bands_of_small_integers_have_no_alpha_band(tmp_path):
     """GDAL takes the fourth of them for one."""
     values = np.resize(np.arange(256, dtype=np.uint8), (4, SIDE, SIDE))

@@ -26,14 +26,14 @@ from affine import Affine
 from rasterio import Env
 from rasterio._err import CPLE_BaseError  # errors of `transform`, for which rasterio has no public class
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
 
 from terralucas.commands import a_path
-from terralucas.data.chip_files import GDAL_OPTIONS, ChipError
+from terralucas.data.chip_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX, ChipError, reduce_metadata
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.missing_pixels import Layers
@@ -91,6 +91,7 @@ def rewrite(
             stack.enter_context(Env(GDAL_TIFF_INTERNAL_MASK=True, **GDAL_OPTIONS))
             image = stack.enter_context(rasterio.open(source))
             numbers = list(bands or [n for n, kind in enumerate(image.colorinterp, 1) if kind != ColorInterp.alpha])
+            _require_one_mask(source)
             if not set(numbers) <= set(image.indexes):
                 raise StudyError(
                     f"The file {source} has no such bands.",
@@ -129,6 +130,32 @@ def _require_free(target: Path) -> None:
             found=f"a file where a folder for {target.name} is needed",
             expected="a folder, or a path at which nothing is yet",
             remedy="name another target",
+        )
+    mask, metadata = (target.with_name(target.name + suffix) for suffix in (MASK_SUFFIX, METADATA_SUFFIX))
+    # Statistics that viewers write change nothing.
+    if mask.exists() or (metadata.exists() and reduce_metadata(metadata.read_bytes()) is not None):
+        raise StudyError(
+            f"The target {target} would be read with what lies beside it.",
+            found=f"{mask.name if mask.exists() else metadata.name}, of another file of this name",
+            expected="a target without a mask and metadata beside it",
+            remedy="remove what lies beside the target, or name another one",
+        )
+
+
+def _require_one_mask(source: Path) -> None:
+    """Raise a StudyError if a file has a mask in it, so that GDAL does not look at the one beside it; training does."""
+    mask = source.with_name(source.name + MASK_SUFFIX)
+    if not mask.exists():
+        return
+    # Without what lies beside it.
+    with Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(source) as alone:
+        flags = alone.mask_flag_enums[0]
+    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        raise StudyError(
+            f"The file {source} has a mask in it and another one beside it.",
+            found=f"{mask.name}, which GDAL does not look at",
+            expected="one mask",
+            remedy="remove the wrong mask",
         )
 
 
