@@ -152,7 +152,8 @@ NAN, DEGREES = float("nan"), Affine(1e-4, 0, 11.03, 0, -1e-4, 45.13)
         ({}, ["--pixel-m", "1000000"], "a file of 320 m"),
         ({}, ["--like", "nan.tif"], "nan.tif is at no place on Earth"),
         ({}, ["--like", "far.tif"], "shows nothing of the file .*a.tif"),
-        ({}, ["--like", "none.tif"], "none.tif cannot be written again"),
+        ({}, ["--side-px", "1000000000"], "too many pixels.*(?s:.)*smaller --side-px"),
+        ({}, ["--like", "none.tif"], "There is no file none.tif"),
     ],
 )
 def test_a_place_from_which_nothing_can_be_resampled_is_an_error_with_the_name_of_the_file(
@@ -240,3 +241,28 @@ def test_a_file_that_has_no_space_is_never_written_in_part(tmp_path, share, smal
     with pytest.raises(StudyError, match=f"no space left to write {tmp_path}/b.tif"):
         rewrite(tmp_path / "a.tif", tmp_path / "b.tif")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "whole.tif"]
+
+
+def test_links_to_folders_are_followed_as_in_training(tmp_path, capsys):
+    write(tmp_path / "elsewhere" / "a.tif", count=1)
+    write(tmp_path / "chips" / "b.tif", count=1)
+    (tmp_path / "chips" / "forest").symlink_to(tmp_path / "elsewhere")
+    asked = [str(tmp_path / "chips"), str(tmp_path / "new")]
+    assert main(asked) == 0
+    found = [path.relative_to(tmp_path / "new").as_posix() for path in sorted((tmp_path / "new").rglob("*.tif"))]
+    assert found == ["b.tif", "forest/a.tif"]
+    (tmp_path / "chips" / "c.tif").symlink_to("nowhere")
+    assert main(asked) == 1
+    assert "c.tif is a link to nowhere, which does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "said"),
+    [("a.tif", "chips", "is a folder"), ("chips", "a.tif", "is a file"), ("a.tif", "a.tif/b.tif", "is a file")],
+)
+def test_a_target_that_cannot_be_written_is_an_error_in_words(tmp_path, capsys, monkeypatch, source, target, said):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "a.tif", count=1)
+    write(tmp_path / "chips" / "a.tif", count=1)
+    assert main([source, target]) == 1
+    assert re.search(f"The target .* {said}", capsys.readouterr().err)

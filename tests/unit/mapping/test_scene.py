@@ -109,6 +109,8 @@ def test_unit_tags_nodata_and_masks_are_read_as_those_of_chips(tmp_path, unit):
         # Web Mercator stretches lengths by 1 / cos(latitude): 2 at 60° north, so that 10 m are 5 m on the ground.
         ({"crs": "EPSG:3857", "transform": rasterio.Affine(10, 0, 1e6, 0, -10, 8_399_738)}, "another size.*5.0"),
         ({"transform": rasterio.Affine(10, 1, 6e5, 1, -10, 5e6)}, "no squares with north up"),
+        # Rotated by 90 degrees.
+        ({"transform": rasterio.Affine(0, 10, 6e5, -10, 0, 5e6)}, "no squares with north up.*0, 10, 600000, -10, 0"),
         ({"transform": rasterio.Affine(10, 0, 6e5, 0, 10, 5e6)}, "no squares with north up"),
         ({"transform": rasterio.Affine(10, 0, 6e5, 0, -10.2, 5e6)}, "no squares with north up"),
     ],

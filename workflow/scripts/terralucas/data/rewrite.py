@@ -16,7 +16,8 @@ import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,10 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
 
 from terralucas.commands import a_path
-from terralucas.data.chip_files import ChipError
+from terralucas.data.chip_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX, ChipError, reduce_metadata
+from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.georeference import Centre, describe_system
+from terralucas.data.missing_pixels import Layers
 from terralucas.data.places import find_ground
 from terralucas.data.raster_files import gdal_writes, require_whole
 from terralucas.disk import explain
@@ -41,11 +44,12 @@ from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 from terralucas.geography import utm_code
 
-_SUFFIXES = (".tif", ".tiff")
 # Larger files are written in tiles, which maps read one by one.
 _TILE_PX = 512
 # GDAL counts rows and columns in 32 bits with a sign.
 _MAX_SIDE_PX = 2**31 - 1
+# Thousands of tiles of Sentinel-2; no disk has space for more.
+_MAX_PX = 10**12
 # Of an image, along each side, whose places show how far it reaches in other coordinates: as many as GDAL looks at.
 _EDGE_POINTS = 21
 
@@ -72,17 +76,22 @@ def rewrite(
         side_px: new rows and columns around the centre of the file; None for all that the file shows.
         keep_scale: whether tags of scale and offset are kept.
 
+    Pixels that are missing stay missing, in every band: see `Layers`.
+
     Raises:
-        StudyError: the file cannot be read, has no such band, has no place on Earth to start from, or the new
-            coordinates are degrees, in which `pixel_m` has no meaning.
+        StudyError: the file cannot be read, has no such band, has no place on Earth to start from, its missing pixels
+            cannot be written, the target is a folder, or the new coordinates are degrees, in which `pixel_m` has no
+            meaning.
     """
     if source.resolve() == target.resolve():
         raise StudyError("A file cannot be written over itself.", found=str(source), remedy="name another target")
+    _require_free(target)
     try:
         with ExitStack() as stack:
-            stack.enter_context(Env(GDAL_TIFF_INTERNAL_MASK=True))
+            stack.enter_context(Env(GDAL_TIFF_INTERNAL_MASK=True, **GDAL_OPTIONS))
             image = stack.enter_context(rasterio.open(source))
             numbers = list(bands or [n for n, kind in enumerate(image.colorinterp, 1) if kind != ColorInterp.alpha])
+            _require_one_mask(source)
             if not set(numbers) <= set(image.indexes):
                 raise StudyError(
                     f"The file {source} has no such bands.",
@@ -90,12 +99,14 @@ def rewrite(
                     expected="numbers of bands from 1",
                     remedy="correct --bands",
                 )
-            view = image
-            if crs or pixel_m or like or side_px:
-                view = stack.enter_context(_on_another_grid(image, crs, pixel_m, like, side_px))
+            is_moved = bool(crs or pixel_m or like or side_px)
+            grid = _other_grid(image, crs, pixel_m, like, side_px) if is_moved else _grid_of(image)
+            layers = Layers(image, numbers)
             temporary = stack.enter_context(atomic_path(target))
+            if is_moved:
+                layers = stack.enter_context(_on_another_grid(image, numbers, layers, grid, target))
             with gdal_writes(target):
-                sums = _write(image, view, numbers, temporary, keep_scale)
+                sums = _write(image, numbers, layers, grid, temporary, keep_scale)
                 require_whole(target, sums == _sums_of_blocks(temporary))
     except CRSError as error:
         raise _not_convertible(image, str(error)) from None
@@ -103,7 +114,57 @@ def rewrite(
         raise _unreadable(source, error) from None
 
 
+def _require_free(target: Path) -> None:
+    """Raise a StudyError if a file cannot have this path, because of a folder or file that is there."""
+    blocking = next((path for path in target.parents if path.exists() and not path.is_dir()), None)
+    if target.is_dir():
+        raise StudyError(
+            f"The target {target} is a folder.",
+            found="a file to write again, and a folder as target",
+            expected="the path of a file to write",
+            remedy="name a file in this folder",
+        )
+    if blocking is not None:
+        raise StudyError(
+            f"The target {blocking} is a file.",
+            found=f"a file where a folder for {target.name} is needed",
+            expected="a folder, or a path at which nothing is yet",
+            remedy="name another target",
+        )
+    mask, metadata = (target.with_name(target.name + suffix) for suffix in (MASK_SUFFIX, METADATA_SUFFIX))
+    # Statistics that viewers write change nothing.
+    if mask.exists() or (metadata.exists() and reduce_metadata(metadata.read_bytes()) is not None):
+        raise StudyError(
+            f"The target {target} would be read with what lies beside it.",
+            found=f"{mask.name if mask.exists() else metadata.name}, of another file of this name",
+            expected="a target without a mask and metadata beside it",
+            remedy="remove what lies beside the target, or name another one",
+        )
+
+
+def _require_one_mask(source: Path) -> None:
+    """Raise a StudyError if a file has a mask in it, so that GDAL does not look at the one beside it; training does."""
+    mask = source.with_name(source.name + MASK_SUFFIX)
+    if not mask.exists():
+        return
+    # Without what lies beside it.
+    with Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(source) as alone:
+        flags = alone.mask_flag_enums[0]
+    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        raise StudyError(
+            f"The file {source} has a mask in it and another one beside it.",
+            found=f"{mask.name}, which GDAL does not look at",
+            expected="one mask",
+            remedy="remove the wrong mask",
+        )
+
+
 def _unreadable(source: Path | str, error: RasterioError) -> StudyError:
+    if not Path(source).is_file():
+        found = "a folder" if Path(source).is_dir() else "nothing"
+        return StudyError(
+            f"There is no file {source}.", found=f"{found} at this path", expected="a file", remedy="correct the path"
+        )
     return StudyError(
         f"The file {source} cannot be written again.",
         found=str(error.__cause__ or error),
@@ -112,27 +173,52 @@ def _unreadable(source: Path | str, error: RasterioError) -> StudyError:
     )
 
 
-@contextmanager
-def _on_another_grid(
+def _other_grid(
     image: DatasetReader, crs: CRS | None, pixel_m: float | None, like: Path | None, side_px: int | None
-) -> Iterator[WarpedVRT]:
-    """Open an image on another grid, resampled bilinearly."""
+) -> dict[str, Any]:
+    """Return the grid to which an image is resampled."""
     centre = _require_place(image)
     if like is not None:
-        with _open(like) as grid:
-            _require_place(grid)
-            place = {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
+        with _open(like) as other:
+            _require_place(other)
+            grid = _grid_of(other)
     else:
-        place = _grid_around(centre, image, crs or image.crs, pixel_m, side_px)
-    # Without a nodata value, pixels from outside of the image would have the value 0.
-    options: dict[str, Any] = {"add_alpha": True} if image.nodata is None else {"nodata": image.nodata}
+        grid = _grid_around(centre, image, crs or image.crs, pixel_m, side_px)
     try:
-        _require_overlap(image, place)
-        view = WarpedVRT(image, resampling=Resampling.bilinear, **place, **options)
+        _require_overlap(image, grid)
     except CPLE_BaseError as error:
         raise _not_convertible(image, str(error)) from None
-    with view:
-        yield view
+    return grid
+
+
+def _grid_of(image: DatasetReader) -> dict[str, Any]:
+    return {"crs": image.crs, "transform": image.transform, "width": image.width, "height": image.height}
+
+
+@contextmanager
+def _on_another_grid(
+    image: DatasetReader, numbers: list[int], layers: Layers, grid: Mapping[str, Any], target: Path
+) -> Iterator[Layers]:
+    """Open bands of an image on another grid, resampled bilinearly."""
+    with ExitStack() as stack:
+        source = image
+        if not layers.are_kept or not Layers(image, image.indexes).are_kept:
+            # GDAL resamples with one kind of missing pixels.
+            folder = stack.enter_context(TemporaryDirectory(prefix=".", dir=target.parent))
+            plain = Path(folder) / "plain.tif"
+            with gdal_writes(target):
+                sums = _write(image, numbers, layers, _grid_of(image), plain, keep_scale=True)
+                require_whole(target, sums == _sums_of_blocks(plain))
+            source, numbers = stack.enter_context(rasterio.open(plain)), list(range(1, len(numbers) + 1))
+        # Without a nodata value, pixels from outside of the image would have the value 0.
+        options: dict[str, Any] = {"add_alpha": True} if source.nodata is None else {"nodata": source.nodata}
+        try:
+            # Pixels can be missing in some bands only.
+            view = WarpedVRT(source, resampling=Resampling.bilinear, UNIFIED_SRC_NODATA="NO", **grid, **options)
+        except CPLE_BaseError as error:
+            raise _not_convertible(image, str(error)) from None
+        stack.enter_context(view)
+        yield Layers(view, numbers)
 
 
 def _open(path: Path) -> DatasetReader:
@@ -215,12 +301,12 @@ def _grid_around(
             )
     # Less than a thousandth of a pixel at the edge is rounding.
     width, height = (side_px or 2 * max(math.ceil(length / pixel - 1e-3), 1) for length in reach)
-    if max(width, height) > _MAX_SIDE_PX:
+    if max(width, height) > _MAX_SIDE_PX or width * height > _MAX_PX:
         raise StudyError(
             f"The file {image.name} would have too many pixels.",
             found=f"{height:,} x {width:,} px of {pixel:g}, in the unit of the coordinates",
-            expected=f"at most {_MAX_SIDE_PX:,} rows and columns",
-            remedy="give a larger --pixel-m",
+            expected=f"at most {_MAX_SIDE_PX:,} rows and columns, and {_MAX_PX:,} pixels",
+            remedy="give a larger --pixel-m" if side_px is None else "give a smaller --side-px",
         )
     (left,), (top,) = middle - pixel / 2 * np.array([[width], [-height]])
     return {"crs": crs, "transform": Affine(pixel, 0, left, 0, -pixel, top), "width": width, "height": height}
@@ -282,36 +368,49 @@ def _not_convertible(image: DatasetReader, found: str) -> StudyError:
     )
 
 
-def _write(image: DatasetReader, view: DatasetReader, numbers: list[int], target: Path, keep_scale: bool) -> list[int]:
+def _write(
+    image: DatasetReader,
+    numbers: list[int],
+    layers: Layers,
+    grid: Mapping[str, Any],
+    target: Path,
+    keep_scale: bool,
+) -> list[int]:
     """Write a file, and return the checksum of each of its blocks: on a full disk, GDAL leaves out blocks without an
     error.
+
+    Args:
+        image: the file that is written again, whose tags are kept.
+        numbers: of its bands.
+        layers: the pixels of these bands.
+        grid: their size and place.
+        target: GeoTIFF to write.
+        keep_scale: whether tags of scale and offset are kept.
     """
-    flags = image.mask_flag_enums[0]
-    has_mask = view.nodata is None and (view is not image or MaskFlags.per_dataset in flags)
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "count": len(numbers),
-        "dtype": image.dtypes[numbers[0] - 1],
-        "nodata": view.nodata,
+        "dtype": layers.dtype,
+        "nodata": layers.nodata,
         "compress": "deflate",
         "bigtiff": "if_safer",
-        **{name: getattr(view, name) for name in ("width", "height", "crs", "transform")},
+        # GDAL would take the last of four bands of 8 bits for an alpha band.
+        "alpha": "no",
+        **grid,
     }
-    if max(view.shape) > _TILE_PX:
+    if max(grid["width"], grid["height"]) > _TILE_PX:
         profile |= {"tiled": True, "blockxsize": _TILE_PX, "blockysize": _TILE_PX}
     sums = []
     with rasterio.open(target, "w", **profile) as written:
         for _, window in written.block_windows(1):
             try:
-                values = view.read(numbers, window=window).astype(written.dtypes[0])
-                # The alpha band that a grid adds has the mask of the image too, and comes last.
-                shown = view.dataset_mask(window=window) if view is image else view.read(view.count, window=window)
+                values, mask, missing = layers.read(window)
             except RasterioError as error:
                 raise _unreadable(image.name, error) from None
             written.write(values, window=window)
-            if has_mask:
-                written.write_mask(shown > 0, window=window)
-            sums.append(_checksum(values, shown > 0 if has_mask else None))
+            if mask is not None:
+                written.write_mask(mask, window=window)
+            sums.append(_checksum(values, missing))
         written.update_tags(**image.tags())
         for place, number in enumerate(numbers, 1):
             written.update_tags(place, **image.tags(number))
@@ -326,16 +425,13 @@ def _write(image: DatasetReader, view: DatasetReader, numbers: list[int], target
 
 def _sums_of_blocks(path: Path) -> list[int]:
     with rasterio.open(path) as source:
-        has_mask = MaskFlags.per_dataset in source.mask_flag_enums[0]
-        return [
-            _checksum(source.read(window=window), source.dataset_mask(window=window) > 0 if has_mask else None)
-            for _, window in source.block_windows(1)
-        ]
+        layers = Layers(source, source.indexes)
+        parts = (layers.read(window) for _, window in source.block_windows(1))
+        return [_checksum(values, missing) for values, _, missing in parts]
 
 
-def _checksum(values: np.ndarray, mask: np.ndarray | None) -> int:
-    sum_of_values = zlib.crc32(values.tobytes())
-    return sum_of_values if mask is None else zlib.crc32(mask.tobytes(), sum_of_values)
+def _checksum(values: np.ndarray, missing: np.ndarray) -> int:
+    return zlib.crc32(missing.tobytes(), zlib.crc32(values.tobytes()))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -344,8 +440,7 @@ def main(arguments: list[str] | None = None) -> int:
     source: Path = options.source
     try:
         if source.is_dir():
-            files = sorted(path for path in source.rglob("*") if path.suffix.lower() in _SUFFIXES)
-            pairs = [(path, options.target / path.relative_to(source)) for path in files]
+            pairs = [(source / path, options.target / path) for path in _chips_in(source)]
         else:
             pairs = [(source, options.target)]
         if not pairs:
@@ -366,6 +461,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"{len(pairs)} file(s) written to {options.target}")
     return 0
+
+
+def _chips_in(folder: Path) -> list[PurePosixPath]:
+    """Return the GeoTIFFs that training would find in a folder."""
+    tree = walk(folder)
+    tree.require_readable(folder)
+    paths = sorted(path for path in (*tree.files, *tree.others) if path.suffix.lower() in CHIP_SUFFIXES)
+    for path in tree.others.keys() & set(paths):
+        raise StudyError(
+            f"{folder / path} {tree.others[path]}.",
+            expected="a GeoTIFF",
+            remedy="restore what the link leads to, or remove the entry",
+        )
+    return paths
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:

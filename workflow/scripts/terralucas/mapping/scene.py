@@ -107,6 +107,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         first = sources[0]
         for path, source in zip(paths, sources, strict=True):
             _require_readable(path, source)
+        for path, source in zip(paths[1:], sources[1:], strict=True):
             _require_same_grid(path, source, paths[0], first)
         places = [
             (str(path.resolve()), band) for path, source in zip(paths, sources, strict=True) for band in source.indexes
@@ -221,7 +222,7 @@ def _require_readable(path: Path, source: DatasetReader) -> None:
 def _require_same_grid(path: Path, source: DatasetReader, first_path: Path, first: DatasetReader) -> None:
     """Raise a StudyError unless the pixels of two files lie at the same places."""
     far = [abs(a - b) for a, b in zip(source.transform, first.transform, strict=True)]
-    if source.shape == first.shape and source.crs == first.crs and max(far) < 1e-3 * abs(first.transform.a):
+    if source.shape == first.shape and source.crs == first.crs and max(far) < 1e-3 * _step(first):
         return
     raise StudyError(
         f"The files {first_path} and {path} are not one scene.",
@@ -231,10 +232,15 @@ def _require_same_grid(path: Path, source: DatasetReader, first_path: Path, firs
     )
 
 
+def _step(source: DatasetReader) -> float:
+    """Return how far the next column of an image is, in the unit of its coordinates; images may be rotated."""
+    return math.hypot(source.transform.a, source.transform.d)
+
+
 def _describe_grid(source: DatasetReader) -> str:
     left, top = source.transform.c, source.transform.f
     crs = describe_system(source.crs) if source.crs else "no coordinate reference system"
-    return f"{source.height} x {source.width} px of {source.transform.a:g} at {left:g}, {top:g} with {crs}"
+    return f"{source.height} x {source.width} px of {_step(source):g} at {left:g}, {top:g} with {crs}"
 
 
 def _find_in_files(
