@@ -236,9 +236,22 @@ def planned_with(project, folder_study):
         source = {"type": "directory", "path": str(path)}
         dataset = TINY["dataset"] | {"sources": [source]} | changes
         config = project.write_config(TINY | {"study": "folder", "dataset": dataset}, "changed")
-        return set(project.planned("--configfile", config, "--", "results/folder/splits/seed-0.csv"))
+        return set(project.planned("--configfile", config, "--", SPLITS))
 
     return plan
+
+
+SPLITS = "results/folder/splits/seed-0.csv"
+
+
+def dry_run_of(project, plan, config, target):
+    """The output of a dry run that fails; `plan` writes its configuration."""
+    with pytest.raises(AssertionError):
+        plan()
+    done = project.snakemake("-n", "--configfile", config, "--", target, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.output
+    return done.output
 
 
 def test_the_same_chips_at_another_path_rerun_nothing(project, folder_study, planned_with):
@@ -260,7 +273,8 @@ def test_the_same_chips_at_another_path_rerun_nothing(project, folder_study, pla
         assert planned_with(moved) == CHIPS
         first.write_bytes(content)
         assert planned_with(moved) == set()
-        assert planned_with(chips) == CHIPS, "nothing is at this path"
+        refused = dry_run_of(project, lambda: planned_with(chips), "config/changed.yaml", SPLITS)
+        assert "expected: a folder that contains files" in refused, "the job would only delete what is there"
     finally:
         moved.rename(chips)
     assert plan() == set()
@@ -286,11 +300,12 @@ def test_the_same_weights_at_another_path_or_with_their_checksum_rerun_nothing(p
     project.snakemake("--cores", 1, "--configfile", "config/weights.yaml", "--", target)
     record = json.loads((project.folder / target).read_text(encoding="utf-8"))
     assert plan(file, sha256=record["sha256"].upper()) == set()
-    assert plan(file, sha256="0" * 64) == {"fetch_weights"}
+    of = ("config/weights.yaml", target)
+    assert "their checksum differs" in dry_run_of(project, lambda: plan(file, sha256="0" * 64), *of)
     moved = file.rename(tmp_path / "moved.pt")
     assert plan(moved) == set()
     assert (project.folder / record["path"]).samefile(moved)
-    assert plan(file) == {"fetch_weights"}, "nothing is at this path"
+    assert "what to do" in dry_run_of(project, lambda: plan(file), *of), "nothing is at this path"
     torch.save({"other": torch.ones(2)}, moved)
     assert plan(moved) == {"fetch_weights"}
 

@@ -16,6 +16,7 @@ import yaml
 from helpers.chips import make_spec
 from helpers.project import Project, results
 from helpers.tiny_study import TINY
+from terralucas.codebase import code_of_script
 from terralucas.data.chip_files import read_chip
 from terralucas.data.dataset import DatasetSpec
 from terralucas.errors import StudyError
@@ -169,7 +170,7 @@ def test_finished_parts_are_not_repeated(selected, new_chips, tmp_path, monkeypa
 
     monkeypatch.chdir(selected.folder)
     models, options = load_selected(Path("results/small")), PredictOptions(batch_size=8)
-    plan = make_plan(new_chips, models, options, tmp_path / "plan.json")
+    plan = make_plan(new_chips, models, options, tmp_path / "plan.json", code_of_script("predict_part"))
     part = tmp_path / "parts" / "0-of-3.parquet"
     predict_part(plan, Predictor(models, options), 0, 3, part, progress=False)
     # A mark that a repeated part would not have.
