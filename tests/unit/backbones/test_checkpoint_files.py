@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from terralucas.backbones.checkpoint_files import refuse_damaged
 from terralucas.backbones.weights import obtain
 from terralucas.errors import StudyError
 
@@ -154,3 +155,15 @@ def test_a_folder_and_a_missing_file_are_told_apart(tmp_path):
         with pytest.raises(StudyError, match="is not there") as raised:
             obtain({"source": "file", "path": str(path), "sha256": None}, tmp_path)
         assert raised.value.found == found
+
+
+@pytest.mark.parametrize("lost", [1, 50, 2000])
+def test_a_checkpoint_that_lacks_bytes_in_the_middle_is_damaged(tmp_path, lost):
+    """zipfile then raises an error of the system and none of its own."""
+    path = tmp_path / "w.pt"
+    torch.save({f"weight{number}": torch.ones(500) for number in range(20)}, path)
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + data[middle + lost :])
+    with pytest.raises(StudyError, match="is damaged"):
+        refuse_damaged(path, "copy it again")

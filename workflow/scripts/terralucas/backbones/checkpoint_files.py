@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shlex
 import zipfile
@@ -77,7 +78,10 @@ def refuse_damaged(path: Path, remedy: str) -> None:
             record = archive.testzip()
         found = None if record is None else f"the record {record} has another checksum (CRC-32) than when it was saved"
     # Where the lists of records are damaged, there are several kinds of errors.
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error) as error:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, zlib.error, OSError) as error:
+        # Where bytes are missing, zipfile looks for a place before the beginning of the file.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         found = f"a zip archive that cannot be read to its end ({error})"
     if found is not None:
         raise StudyError(
@@ -124,7 +128,7 @@ def _describe_zip(path: Path) -> tuple[str, str | None] | None:
     try:
         with zipfile.ZipFile(path) as archive:
             records = [record for record in archive.infolist() if not record.is_dir()]
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError):
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError, OSError):
         return None
     names = [record.filename for record in records]
     # torch.save puts everything into one folder, whose name is that of the file.
