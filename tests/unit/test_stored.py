@@ -12,7 +12,7 @@ from terralucas.data.index_file import INDEX_SCHEMA, read_index, read_index_tabl
 from terralucas.data.split_files import read_split, write_split
 from terralucas.errors import StudyError
 from terralucas.predictions import read_predictions
-from terralucas.stored import read_json, read_parquet, read_yaml
+from terralucas.stored import read_json, read_parquet, read_yaml, reading
 from terralucas.study.registration import read_registrations
 from terralucas.tables.tidy_csv import read_table
 from terralucas.training.trained_run import read_record
@@ -132,3 +132,14 @@ def test_predictions_without_a_column_are_an_error(tmp_path):
     with pytest.raises(StudyError, match="cannot be read") as error:
         read_predictions(tmp_path / "predictions.parquet")
     assert error.value.found == "no column label, logits, split"
+
+
+@pytest.mark.parametrize("lost", [1, 50, 999])
+def test_arrays_that_lack_bytes_are_damaged_in_words(tmp_path, lost):
+    """zipfile then raises an error of the system and none of its own."""
+    path = tmp_path / "a.npz"
+    np.savez(path, a=np.arange(9000), b=np.arange(5000))
+    data = path.read_bytes()
+    path.write_bytes(data[:40_000] + data[40_000 + lost :])
+    with pytest.raises(StudyError, match="is damaged"), reading(path, "arrays"), np.load(path) as arrays:
+        np.sum(arrays["a"])

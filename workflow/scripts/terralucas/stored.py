@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -36,7 +37,8 @@ def reading(
     except StudyError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        # zipfile looks for a place before the beginning of a file that lacks bytes (EINVAL).
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         # Libraries have their own classes of errors for damaged files; importing them all here would take seconds.
         text = str(error).strip().splitlines()
