@@ -234,7 +234,8 @@ def build_page(folder: Path, study: Study) -> None:
     data |= {"pixel_sizes": None, "places": {"from": "ids", "chips": n_chips}, "notices": []}
     context = report_context(config, retrieval, data, [], {}, tables["durations"], [])
     paths = {name: folder / f"{name}.svg" for name in FIGURES}
-    build_report(tables, paths, folder / "points.geojson", context, folder / "report.html")
+    shares = pd.read_parquet(folder / "points.parquet", columns=["share_right"])["share_right"]
+    build_report(tables, paths, shares, folder / "points.geojson", context, folder / "report.html")
 
 
 STAGES: tuple[Callable[[Path, Study], None], ...] = (make_tables, make_evidence, draw_figures, build_page)

@@ -44,7 +44,7 @@ def render(study, folder, **changes):
     for path in figures.values():
         path.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
     context = dataclasses.replace(CONTEXT, **changes)
-    build_report(study.tables, figures, study.geojson, context, folder / "report.html")
+    build_report(study.tables, figures, study.points["share_right"], study.geojson, context, folder / "report.html")
     return (folder / "report.html").read_text(encoding="utf-8")
 
 

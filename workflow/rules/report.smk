@@ -248,6 +248,7 @@ rule build_report:
         tuned=[f"{RESULTS}/weights/{name}.json" for name in TUNED],
         retrieval=f"{RESULTS}/data/retrieval.json",
         data_report=f"{RESULTS}/data/report.json",
+        points=f"{RESULTS}/maps/points.parquet",
         geojson=f"{RESULTS}/maps/points.geojson",
         gallery=f"{RESULTS}/gallery.json",
         beside=list_other_summaries(),

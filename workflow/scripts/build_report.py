@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from _job import job
 from terralucas.report.build import build_report
 from terralucas.report.context import report_context
@@ -31,4 +33,6 @@ with job(snakemake):
     tables["beside"] = other_studies_table({context.study: tables["summary"], **others})
     write_table(tables["beside"], Path(output.beside))
     figures = {name: Path(source[f"figure_{name}"]) for name in params.figures}
-    build_report(tables, figures, Path(source.geojson), context, Path(output.page))
+    # Not from the GeoJSON file, which takes much memory where there are thousands of recipes.
+    shares = pd.read_parquet(source.points, columns=["share_right"])["share_right"]
+    build_report(tables, figures, shares, Path(source.geojson), context, Path(output.page))

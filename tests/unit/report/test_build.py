@@ -181,7 +181,8 @@ def test_a_study_of_80_runs_with_its_figures_is_less_than_5_mb(tmp_path):
     noise = random.uniform(0, 0.3, (3, 224, 224))
     names = (["0"] * 1994, lambda row: noise, ["RED", "GREEN", "BLUE"], 10, ("tiny", "ce", "mlp"))
     context = dataclasses.replace(CONTEXT, gallery=make_gallery(mean_predictions([shares], 10), *names))
-    build_report(study.tables, draw_all(study, tmp_path), study.geojson, context, tmp_path / "report.html")
+    figures, shares = draw_all(study, tmp_path), study.points["share_right"]
+    build_report(study.tables, figures, shares, study.geojson, context, tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text(encoding="utf-8").count("data:image/jpeg") == 10 * 6 + 90 * 2
     assert (tmp_path / "report.html").stat().st_size < 5_000_000
 

@@ -56,7 +56,8 @@ def browsed(chromium, tmp_path_factory):
     # A study that fills the page: a long name of a class, two sets of classes, four recipes.
     made = make_study(folder / "study", classes=dict(list(LUCAS.items())[4:7]), excluded=(1,))
     study = report_page.as_written(made, folder)
-    build_report(study.tables, draw_all(study, folder), study.geojson, report_page.CONTEXT, folder / "report.html")
+    figures, shares = draw_all(study, folder), study.points["share_right"]
+    build_report(study.tables, figures, shares, study.geojson, report_page.CONTEXT, folder / "report.html")
     (folder / "around.html").write_text(AROUND.replace("WIDTHS", json.dumps(WIDTHS)), encoding="utf-8")
     return look_at(chromium, folder / "around.html")
 

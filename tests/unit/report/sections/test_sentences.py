@@ -260,12 +260,10 @@ def test_one_recipe_compares_nothing(tmp_path, render):
     assert "★" not in text
 
 
-def test_without_coordinates_the_page_says_so(study, render, tmp_path):
+def test_without_coordinates_the_page_says_so(study, render):
     for name in ("overlap", "distance"):
         study.tables[name] = study.tables[name].head(0)
-    empty = tmp_path / "points.geojson"
-    empty.write_text('{"type": "FeatureCollection", "features": []}', encoding="utf-8")
-    text = Page(render(dataclasses.replace(study, geojson=empty))).text
+    text = Page(render(dataclasses.replace(study, points=study.points.head(0)))).text
     assert "so it is unknown whether they share ground." in text
     assert "so that there is no map." in text
 

@@ -39,7 +39,7 @@ from terralucas.report.sections import (
     variance,
 )
 from terralucas.report.sections.answer import answer_items, answer_table
-from terralucas.report.sections.point_map import map_file, shares_right
+from terralucas.report.sections.point_map import map_file
 from terralucas.report.sections.trust import trust_items
 from terralucas.report.wording import count_text, list_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT_SIGN, SCORES
@@ -107,6 +107,7 @@ class ReportContext:
 def build_report(
     tables: Mapping[str, pd.DataFrame],
     figures: Mapping[str, Path],
+    shares: pd.Series,
     geojson: Path,
     context: ReportContext,
     path: Path,
@@ -116,6 +117,7 @@ def build_report(
     Args:
         tables: the tidy tables named in `TABLES`; accuracies and shares are fractions in 0..1.
         figures: SVG files of the figures named in `FIGURES`.
+        shares: share of right test predictions of each point, as in `maps.correctness_table`.
         geojson: GeoJSON file of `maps.write_maps`.
         context: the content that is not in the tables.
         path: HTML file to write.
@@ -134,7 +136,7 @@ def build_report(
         figures={name: data_uri(figures[name].read_bytes(), "image/svg+xml") for name in FIGURES},
         downloads=_downloads(context.study, tables),
         map_file=map_file(context.study, geojson),
-        **_sections(tables, shares_right(geojson), context),
+        **_sections(tables, shares, context),
     )
     write_text(path, html)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +24,6 @@ def map_sentences(shares: pd.Series) -> list[str]:
         f"Of {count_text(len(shares), 'point')}, {always:,} are right in every test prediction and {never:,} in none; "
         f"the median point is right in {PERCENT.text(shares.median())}{PERCENT_SIGN} of them."
     ]
-
-
-def shares_right(geojson: Path) -> pd.Series:
-    """Read the share of right test predictions of each point."""
-    features: Sequence[Mapping[str, Any]] = json.loads(geojson.read_text(encoding="utf-8"))["features"]
-    return pd.Series([feature["properties"]["share_right"] for feature in features], dtype=float)
 
 
 def map_file(study: str, geojson: Path) -> dict[str, Any]:
