@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -20,8 +21,9 @@ from terralucas.statistics.sampling_distribution import WEIGHTS, chi_square_quan
 _MOST_SEEDS = 100
 # The number of chips of a study is doubled at most so often, and computed to 0.1 per cent.
 _MOST_DOUBLINGS, _DOUBLINGS_TOLERANCE = 20.0, 0.0007
-# Of a bound. Ten steps are usual; more than a hundred, if variances differ by many orders of magnitude.
-_TOLERANCE, _MOST_STEPS = 1e-12, 1000
+# Of the last step to a bound; what is missing then is about its square. Six steps are usual; more than a hundred, if
+# variances differ by many orders of magnitude.
+_TOLERANCE, _MOST_STEPS = 1e-7, 1000
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,8 @@ def chips_needed(spreads: Spreads, margin: float, alpha: float, wanted: float = 
         The factor; 1 if the present chips are enough; None if training alone varies too much.
     """
 
+    # The search computes its ends again.
+    @cache
     def surplus(doublings: float) -> float:
         factor = 2.0**doublings
         more = replace(spreads, chips=spreads.chips / factor, run_chips=spreads.run_chips / factor)
@@ -202,13 +206,11 @@ def _bounds(spreads: Spreads, tail: float) -> tuple[np.ndarray, float]:
     deviations = np.sqrt(spreads.chips + part)
     # Without any variance no estimate but 0 is possible, so that the bound is 0.
     weights = np.where(deviations > 0, WEIGHTS, 0.0)
+    # Newton's method: the p value falls with x and is convex above 0, so that steps from below never pass the bound.
+    # The p value is at least that of the k largest deviations if all of these were as small as the k-th, for each k.
+    of_largest = -ndtri(np.minimum(tail / np.cumsum(WEIGHTS), 0.5))
+    bounds = (deviations * of_largest).max(axis=1)
     deviations = np.where(deviations > 0, deviations, 1.0)
-    # Newton's method: the p value falls with x and is convex above 0, so that steps from below never pass the bound. It
-    # is above the bound of a normal distribution with the smallest of the deviations.
-    total = weights.sum(axis=1)
-    smallest = np.where(weights > 0, deviations, np.inf).min(axis=1)
-    lowest = -ndtri(np.divide(tail, total, out=np.full_like(total, 0.5), where=total > 2.0 * tail))
-    bounds = np.where(lowest > 0, lowest * np.where(np.isfinite(smallest), smallest, 0.0), 0.0)
     for _ in range(_MOST_STEPS):
         scaled = bounds[:, None] / deviations
         missing = (weights * ndtr(-scaled)).sum(axis=1) - tail
