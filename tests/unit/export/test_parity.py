@@ -104,7 +104,7 @@ def test_weights_build_the_models_here_and_in_terratorch(kind, request, tmp_path
     models = request.getfixturevalue(kind)
     given = Reference.of(models.ensemble, models.chips, DN.scale)
     write_weights(models.ensemble, models.names, DN, {"unit": "dn"}, tmp_path)
-    equal = describe_for_terratorch(models.ensemble.runs[0])
+    equal = describe_for_terratorch(models.ensemble.runs[0], 32)
     differences = check_weights(tmp_path, models.names, models.ensemble, equal, given)
     assert differences.keys() == {"model.safetensors", "terratorch.yaml"}
     assert max(differences.values()) <= 1e-5
@@ -151,6 +151,16 @@ def test_weights_of_another_model_are_refused(frozen, tmp_path):
 def test_it_says_which_decoders_terratorch_does_not_have(frozen, monkeypatch, changes, words):
     run = frozen.ensemble.runs[0]
     monkeypatch.setattr(run.model, "setting", run.model.setting | changes)
-    described = describe_for_terratorch(run)
+    described = describe_for_terratorch(run, 32)
     assert described.configuration is None
     assert words in described.reason
+
+
+def test_chips_that_terratorch_would_enlarge_have_no_equal_model_there(frozen):
+    run = frozen.ensemble.runs[0]
+    for side in (32, 64, 224):
+        assert describe_for_terratorch(run, side).configuration is not None
+    for side in (48, 80, 112):
+        described = describe_for_terratorch(run, side)
+        assert described.configuration is None
+        assert f"enlarges chips of {side} px to a multiple of 32 px" in described.reason

@@ -113,7 +113,7 @@ def _write_all(
         seconds[name] = round(time.perf_counter() - started, 2)
         return result
 
-    terratorch = describe_for_terratorch(ensemble.runs[0])
+    terratorch = describe_for_terratorch(ensemble.runs[0], ensemble.side_px)
     timed("weights", lambda: write_weights(ensemble, names, chip_format, description, folder))
     if terratorch.configuration is not None:
         write_text(folder / "terratorch.yaml", yaml.safe_dump({"model": terratorch.configuration}, sort_keys=False))

@@ -10,6 +10,8 @@ from terralucas.backbones.encoder import MODALITY
 from terralucas.training.trained_run import TrainedRun
 
 FACTORY = "EncoderDecoderFactory"
+# Of chips, in pixels: twice TerraMind's patch.
+_SIDES = 32
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,20 @@ class TerraTorchModel:
     reason: str | None = None
 
 
-def describe_for_terratorch(run: TrainedRun) -> TerraTorchModel:
+def describe_for_terratorch(run: TrainedRun, side_px: int) -> TerraTorchModel:
     """Describe the model of a run as TerraTorch's `ClassificationTask`, whose weights have the same names.
 
     TerraTorch's heads average logits over all tokens, and its MLP is as wide as the embedding and works on each token.
+
+    Args:
+        run: a trained run.
+        side_px: side of its chips. TerraTorch mirrors the borders of other chips than those of a multiple of 32 px, and
+            its configuration has no key to switch that off for TerraMind.
     """
+    if side_px % _SIDES:
+        return TerraTorchModel(
+            None, f"TerraTorch enlarges chips of {side_px} px to a multiple of {_SIDES} px by mirroring their borders"
+        )
     setting = run.model.setting
     channels: list[int] = run.model.encoder.out_channels  # type: ignore[assignment]  # TerraTorch sets it
     problem = _find_difference(setting, channels[-1], "head.head.2.bias" in run.model.state_dict())
