@@ -30,6 +30,7 @@ class Served:
     Attributes:
         content: the bytes of the file.
         confirm: the first answer is the page that warns of large files, as Drive does from 100 MB on.
+        accepts_confirmation: whether the file follows that page.
         page: a web page that comes instead of the file.
         page_as_attachment: the page comes under the name of a file, as if it were the file.
         sign_in: Drive redirects to the page where one signs in.
@@ -44,6 +45,7 @@ class Served:
 
     content: bytes = b""
     confirm: bool = False
+    accepts_confirmation: bool = True
     page: str | None = None
     page_as_attachment: bool = False
     sign_in: bool = False
@@ -154,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", f"https://accounts.google.com/ServiceLogin?continue={name}")
             self.send_header("Content-Length", "0")
             self.end_headers()
-        elif served.confirm and "confirm" not in query:
+        elif served.confirm and not ("confirm" in query and served.accepts_confirmation):
             self._send_page(200, CONFIRM_PAGE.format(id=name))
         elif served.page is not None:
             self._send_page(served.status, served.page, attachment=served.page_as_attachment)

@@ -363,7 +363,7 @@ def test_next_source_is_used_and_the_failures_are_told(server, folder, tmp_path)
 def test_error_lists_every_source(server, folder, tmp_path):
     server.serve(DRIVE_ID, ARCHIVE)
     missing = {"type": "archive", "path": str(tmp_path / "missing.zip"), "sha256": None}
-    message = error_of([GDRIVE | {"sha256": "0" * 64}, url_source(server, "missing.tar.gz"), missing], folder)
+    message = error_of([GDRIVE | {"sha256": "0" * 64}, url_source(server, "missing.tar.gz"), missing], folder, 1)
     for line in (f"1. gdrive {DRIVE_ID}", "2. url http://", "3. archive "):
         assert line in message
     assert message.count("expected:") == 3

@@ -24,6 +24,7 @@ from helpers.retrieval import (
 from terralucas.data import retrieval as retrieve_module
 from terralucas.data.archives import LocalError
 from terralucas.data.retrieval import retrieve
+from terralucas.errors import StudyError
 
 
 def test_quota_of_google(server, folder):
@@ -103,11 +104,52 @@ def test_corrupt_gzip(server, folder):
 
 def test_wrong_checksum(server, folder):
     server.serve(DRIVE_ID, ARCHIVE)
-    message = error_of([GDRIVE | {"sha256": "0" * 64}], folder)
+    message = error_of([GDRIVE | {"sha256": "0" * 64}], folder, kept=1)
     assert f"found: sha256 {SHA256}" in message
     assert f"expected: sha256 {'0' * 64}" in message
     assert "put the new sha256 into the config" in message
-    assert downloads_in(folder) == []
+    # With the right one it is used, and not downloaded again.
+    assert retrieve([GDRIVE | {"sha256": SHA256}], folder, simulate=no_simulation).checked
+    assert len(server.seen) == 1
+
+
+def test_a_finished_download_outlives_a_wrong_checksum_and_a_server_that_has_reached_its_quota(server, folder):
+    server.serve(DRIVE_ID, ARCHIVE)
+    retrieve([GDRIVE], folder, simulate=no_simulation)
+    server.serve(DRIVE_ID, page=QUOTA_PAGE)
+    with pytest.raises(StudyError) as raised:
+        retrieve([GDRIVE | {"sha256": "0" * 64}], folder, simulate=no_simulation)
+    for words in ("Too many users", "earlier download is kept", f"checksum. Found: sha256 {SHA256}", "correct it"):
+        assert words in str(raised.value)
+    seen = len(server.seen)
+    assert retrieve([GDRIVE | {"sha256": SHA256}], folder, simulate=no_simulation).checked
+    assert len(server.seen) == seen
+
+
+def test_a_finished_download_is_deleted_when_the_one_that_is_asked_for_is_there(server, folder):
+    old = tar_gz({"Chips/1.tif": b"old"})
+    server.serve(DRIVE_ID, old)
+    retrieve([GDRIVE], folder, simulate=no_simulation)
+    server.serve(DRIVE_ID, ARCHIVE)
+    assert retrieve([GDRIVE | {"sha256": SHA256}], folder, simulate=no_simulation).sha256 == SHA256
+    assert len(downloads_in(folder)) == 1
+    assert not list(folder.glob(".*.earlier"))
+
+
+def test_a_finished_download_is_found_again_after_a_kill(server, folder):
+    server.serve(DRIVE_ID, ARCHIVE)
+    retrieve([GDRIVE], folder, simulate=no_simulation)
+    (name,) = downloads_in(folder)
+    (folder / name).rename(folder / f".{name}.earlier")
+    assert retrieve([GDRIVE], folder, simulate=no_simulation).sha256 == SHA256
+    assert len(server.seen) == 1
+
+
+def test_drive_that_asks_for_a_confirmation_again_and_again_ends_in_an_error(server, folder):
+    server.serve(DRIVE_ID, ARCHIVE, confirm=True, accepts_confirmation=False)
+    message = error_of([GDRIVE], folder)
+    assert "a web page in place of the file, 20 times" in message
+    assert "Google Drive - Virus scan warning" in message
 
 
 def test_unsafe_archive_is_not_kept(server, folder, tmp_path):

@@ -71,6 +71,8 @@ def test_a_folder_an_archive_a_table_and_a_file_name_the_same_chips(tmp_path):
     for suffix in ("csv", "parquet"):
         found = find_new_chips(tmp_path / f"t.{suffix}", tmp_path / "x")
         assert found == [NewChip("two", of_folder[1].path), NewChip("one", of_folder[0].path)]
+    table.set_index("id").to_parquet(tmp_path / "t.parquet")
+    assert find_new_chips(tmp_path / "t.parquet", tmp_path / "x") == found, "the ids of an index count"
     assert find_new_chips(tmp_path / "in/a/1.tif", tmp_path / "x") == [NewChip("1", of_folder[0].path)]
 
 
@@ -136,6 +138,7 @@ def test_two_files_of_one_id_are_an_error(tmp_path, other):
     [
         ("nothing", None, "There are no chips to predict"),
         ("t.csv", "file\na.tif\n", "names no paths"),
+        ("t.csv", "id,path\n", "has no rows"),
         ("t.csv", "path,id\na.tif,1\nb.tif,1\n", "'1' twice"),
         ("t.csv", "path,id\na.tif,1\n,2\n", "without a path"),
         ("t.csv", "", "cannot be read"),
@@ -153,6 +156,15 @@ def test_what_names_no_chips_is_an_error(tmp_path, name, content, words):
     with pytest.raises(StudyError, match="(?s)" + words) as error:
         find_new_chips(path, tmp_path / "unpacked")
     assert error.value.remedy
+
+
+def test_an_archive_in_an_archive_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
+        archive.writestr("inner.zip", b"")
+    with pytest.raises(StudyError, match=r"There are no chips in .*outer\.zip\.") as error:
+        find_new_chips(tmp_path / "outer.zip", tmp_path / "x")
+    assert error.value.found == "inner.zip (1 x .zip)"
+    assert error.value.remedy == "name the archive itself, or unpack it"
 
 
 def test_bands_are_found_by_their_descriptions_in_any_order_and_among_others(tmp_path, reader):

@@ -31,11 +31,9 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
         StudyError: the table cannot be read or names no paths, two rows have one id, a row of a CSV table has another
             number of cells than the header, or two columns have the name `id` or `path`.
     """
-    import pandas as pd  # takes long, and most predictions have no table
-
     rows: Any
     try:
-        rows = _read_csv(table) if table.suffix.lower() == ".csv" else pd.read_parquet(table)
+        rows = _read_csv(table) if table.suffix.lower() == ".csv" else _read_parquet(table)
     except (ValueError, OSError) as error:
         raise StudyError(
             f"The table of chips {table} cannot be read.",
@@ -51,7 +49,14 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
             expected="a CSV table whose columns are separated by commas",
             remedy="save the table with commas (in a spreadsheet: CSV UTF-8, comma delimited)",
         )
-    if "path" not in rows or rows.empty:
+    if rows.empty and "path" in rows:
+        raise StudyError(
+            f"The table of chips {table} has no rows.",
+            found=f"the columns {', '.join(map(str, rows.columns))} alone",
+            expected="a row for each chip",
+            remedy="write the paths of the chips into the table",
+        )
+    if "path" not in rows:
         raise StudyError(
             f"The table of chips {table} names no paths.",
             found=f"{len(rows)} rows with the columns {', '.join(map(str, rows.columns))}",
@@ -115,6 +120,13 @@ def _name(path: Any) -> str | None:
     return str(given.with_suffix("") if given.name else given)
 
 
+def _read_parquet(table: Path) -> Any:
+    """Return all columns of a Parquet table, also one that was the index of a pandas table."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(table).to_pandas(ignore_metadata=True)
+
+
 def _read_csv(table: Path) -> Any:
     """Return the columns of a CSV table as text, None for empty cells; empty lines are left out.
 
@@ -122,7 +134,7 @@ def _read_csv(table: Path) -> Any:
         ValueError: it is no text in UTF-8, has an open quote, or is empty.
         StudyError: a row has another number of cells than the header, or a name stands twice in it.
     """
-    import pandas as pd
+    import pandas as pd  # takes long, and most predictions have no table
 
     reader = csv.reader(io.StringIO(table.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
     lines, start = [], 1

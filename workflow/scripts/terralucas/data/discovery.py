@@ -225,10 +225,21 @@ def _is_utf8(path: PurePosixPath) -> bool:
 
 def _no_chips_error(root: Path, tree: Tree, spec: DatasetSpec) -> StudyError:
     """Return the error for a folder without chips, which says what is there instead."""
+    found, remedy = describe_no_chips(tree, "name the archive itself as a source (type: archive), or unpack it")
+    return StudyError(
+        f"No chips were found below {root}.",
+        found=found,
+        expected=_expected_layout(spec.layout),
+        remedy=remedy or "check dataset.sources and dataset.layout, and that the download was unpacked completely",
+    )
+
+
+def describe_no_chips(tree: Tree, about_archives: str) -> tuple[str, str | None]:
+    """Describe what is in a folder without chips, and what to do about other images or archives; None without any."""
     counts = Counter(file.suffix.lower() or "no suffix" for file in tree.files)
-    names = join_first(dict.fromkeys(file.parts[0] for file in tree.files))
+    names = join_first(dict.fromkeys(printable(file.parts[0]) for file in tree.files))
     kinds = join_first(f"{count} x {suffix}" for suffix, count in counts.most_common())
-    remedy = "check dataset.sources and dataset.layout, and that the download was unpacked completely"
+    found, remedy = f"{names} ({kinds})" if tree.files else "no files except hidden ones", None
     images = sorted(_OTHER_IMAGES & counts.keys())
     if images:
         remedy = (
@@ -236,13 +247,8 @@ def _no_chips_error(root: Path, tree: Tree, spec: DatasetSpec) -> StudyError:
             "dataset.bands (rio convert, or rasterio for arrays)"
         )
     elif _ARCHIVES & counts.keys():
-        remedy = "name the archive itself as a source (type: archive), or unpack it"
-    return StudyError(
-        f"No chips were found below {root}.",
-        found=f"{names} ({kinds})" if tree.files else "no files except hidden ones",
-        expected=_expected_layout(spec.layout),
-        remedy=remedy,
-    )
+        remedy = about_archives
+    return found, remedy
 
 
 def _expected_layout(layout: LayoutSpec) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from gdown.exceptions import FileURLRetrievalError
 
 from terralucas.data.archives import has_crc
 from terralucas.files import write_json
@@ -18,6 +20,9 @@ from terralucas.files import write_json
 _VERSIONS = ("ETag", "Last-Modified")
 # Of a version that is not named, only the size of the whole file is known.
 _SIZE = "Content-Length"
+# Before a file, Drive sends one page that asks for a confirmation, again after each broken connection. gdown confirms
+# as often as it is asked.
+_MOST_PAGES = 20
 
 
 class AnotherVersionError(Exception):
@@ -44,13 +49,18 @@ def watch_version(archive: Path, find_part: Callable[[], Path | None], has_check
     Raises:
         AnotherVersionError: an answer names another version than the record, or none any more. Where no version is
             known: nothing would show a mixture, neither a checksum nor the CRC of a compressed archive.
+        FileURLRetrievalError: the server sends pages and no file.
     """
-    record, send = version_file(archive), requests.Session.send
+    record, send, pages = version_file(archive), requests.Session.send, itertools.count(1)
 
     def watched(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         response = send(session, request, **options)
+        is_page = "html" in response.headers.get("Content-Type", "")
+        if is_page and next(pages) >= _MOST_PAGES:
+            response.close()
+            raise FileURLRetrievalError(f"a web page in place of the file, {_MOST_PAGES} times")
         # Pages that come before a file are no version of it.
-        if response.status_code not in (200, 206) or "html" in response.headers.get("Content-Type", ""):
+        if is_page or response.status_code not in (200, 206):
             return response
         found, part = {name: response.headers.get(name) for name in (*_VERSIONS, _SIZE)}, find_part()
         if response.status_code == 206:

@@ -182,20 +182,59 @@ def _require_file(source: Source) -> Path:
 def _use_download(source: Source, folder: Path) -> Retrieval:
     """Download, check and unpack an archive.
 
-    An archive that fails a check is deleted. If a part of it is from an earlier call, it is downloaded again.
+    A complete download with another checksum than the configured one is kept, because the checksum may be the mistake.
+    An earlier download that fails a check is downloaded again, and only deleted when the new one is complete.
     """
     archive = folder / _archive_name(source)
-    while True:
-        is_new = _ensure_downloaded(source, archive)
-        try:
-            return _use_archive(source, archive, folder)
-        except LocalError:
-            raise
-        except StudyError as error:
-            archive.unlink()
-            if is_new:
+    earlier = archive.with_name(f".{archive.name}.earlier")
+    if earlier.exists() and not archive.exists():  # of a process that was killed
+        earlier.rename(archive)
+    refused: StudyError | None = None
+    try:
+        while True:
+            try:
+                is_new = _ensure_downloaded(source, archive)
+            except StudyError as error:
+                raise _add_earlier(error, refused) from None
+            try:
+                retrieval = _use_archive(source, archive, folder)
+            except LocalError:
                 raise
-            log.warning("The earlier download is not usable and is fetched again: %s", _one_line(error))
+            except StudyError as error:
+                if is_new and isinstance(error, _ChecksumError):
+                    earlier.unlink(missing_ok=True)
+                elif is_new or earlier.exists():
+                    archive.unlink()
+                else:
+                    archive.rename(earlier)
+                if is_new:
+                    raise
+                log.warning("The earlier download is not usable and is fetched again: %s", _one_line(error))
+                refused = refused or error
+            else:
+                earlier.unlink(missing_ok=True)
+                return retrieval
+    finally:
+        if earlier.exists() and not archive.exists():
+            earlier.rename(archive)
+
+
+class _ChecksumError(StudyError):
+    """An archive is complete, but has another checksum than the configured one."""
+
+
+def _add_earlier(error: StudyError, refused: StudyError | None) -> StudyError:
+    """Return the error of a failed download, with why an earlier download was not used."""
+    if refused is None or isinstance(error, LocalError):
+        return error
+    return StudyError(
+        error.problem,
+        found=f"{error.found}; the earlier download is kept, but is not usable: {_one_line(refused)}",
+        expected=error.expected,
+        remedy=f"{error.remedy}; or, if the sha256 in the configuration is wrong, correct it"
+        if isinstance(refused, _ChecksumError)
+        else error.remedy,
+    )
 
 
 def _use_archive(source: Source, archive: Path, folder: Path) -> Retrieval:
@@ -204,7 +243,7 @@ def _use_archive(source: Source, archive: Path, folder: Path) -> Retrieval:
     require_archive(archive, _ARCHIVE_REMEDIES[source["type"]])
     sha256, expected = sha256_of_file(archive), source.get("sha256")
     if expected and expected.lower() != sha256:
-        raise StudyError(
+        raise _ChecksumError(
             f"The archive {archive.name} has the wrong checksum.",
             found=f"sha256 {sha256} ({size_bytes} bytes)",
             expected=f"sha256 {expected.lower()}",

@@ -18,7 +18,7 @@ from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other
 from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, find_chips_of_table, why_impossible
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.discovery import count_left_out, select_chips
+from terralucas.data.discovery import count_left_out, describe_no_chips, select_chips
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.georeference import Centre
 from terralucas.data.lucas import parse_point_id
@@ -103,7 +103,7 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
             remedy="rename them, with letters in UTF-8",
         )
     if source.is_dir():
-        return _chips_in_folder(source)
+        return _chips_in_folder(source, source)
     if not source.is_file():
         raise StudyError(
             f"There are no chips to predict at {source}.",
@@ -117,7 +117,7 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
     if suffix in CHIP_TABLE_SUFFIXES:
         return [_chip_of_table(name, path) for name, path in find_chips_of_table(source)]
     require_archive(source, "name a folder, a table (.csv, .parquet), an archive or a GeoTIFF (.tif, .tiff)")
-    return _chips_in_folder(_unpack_once(source, unpacked))
+    return _chips_in_folder(_unpack_once(source, unpacked), source)
 
 
 def _chip_of_table(name: str, path: Path) -> NewChip:
@@ -156,20 +156,22 @@ def _unpack_once(archive: Path, folder: Path) -> Path:
     return target
 
 
-def _chips_in_folder(folder: Path) -> list[NewChip]:
+def _chips_in_folder(folder: Path, source: Path) -> list[NewChip]:
+    """Return the chips in a folder, which is what the user named (`source`) or its content."""
     tree = walk(folder)
     tree.require_readable(folder)
     files, unusable = select_chips(tree)
     if not files and not unusable:
+        found, remedy = describe_no_chips(tree, "name the archive itself, or unpack it")
         raise StudyError(
-            f"There are no chips in {folder}.",
-            found=f"{len(tree.files)} other files",
+            f"There are no chips in {source}.",
+            found=found,
             expected=f"files that end in {' or '.join(CHIP_SUFFIXES)}",
-            remedy="name another folder, or write the chips as GeoTIFF",
+            remedy=remedy or "name another folder, or write the chips as GeoTIFF",
         )
     base = folder.resolve()
     chips = [NewChip(_name(file), str(base / file)) for file in files]
-    _require_different_ids(chips, folder)
+    _require_different_ids(chips, source)
     count_left_out(tree)
     # An entry that is no chip may have the id of one, such as a link a.TIF beside a.tif.
     chips += [
