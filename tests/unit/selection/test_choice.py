@@ -78,3 +78,13 @@ def test_the_reason_says_whether_a_difference_is_shown(verdicts, words):
 def test_a_score_that_no_recipe_has_is_an_error():
     with pytest.raises(StudyError, match="No recipe can be selected by MCC"):
         choose(summary_of({A: 0.5}), contrasts_of(), COSTS, "mcc", BEST)
+
+
+def test_without_an_interval_of_the_best_no_simpler_recipe_is_taken():
+    """All of a few chips right leave no interval, which is no standard error of 0."""
+    table = summary_of({A: 1.0, B: 1.0, C: 0.98}, half_width=float("nan"))
+    choice = choose(table, contrasts_of(""), COSTS, "macro_accuracy", ONE_STANDARD_ERROR)
+    assert choice.recipe == B, "among equal scores the fewest parameters"
+    assert "The standard error of this score is unknown" in choice.reason[1]
+    assert "tiny × ce × mlp has the fewest parameters of the 2 recipes with this score" in choice.reason[1]
+    assert "0.0 points" not in " ".join(choice.reason)

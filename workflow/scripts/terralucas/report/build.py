@@ -208,6 +208,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "variance_sentences": variance.variance_sentences(tables["variance"]),
         "run_table": runs.run_table(run_rows),
         "lost_runs": runs.lost_run_sentences(tables["runs"], tables["fronts_runs"]),
+        "few_chips": classes.few_chips_sentences(summary, tables["per_class"]),
         "run_sentences": runs.run_sentences(tables["runs"]),
         "alternatives": alt_texts.alt_texts(tables, answer)
         | {"map": f"Map of the share of right test predictions at each point. {point_map.map_sentences(shares)[0]}"},

@@ -108,6 +108,10 @@ def _explain(found: NearBest, chosen: pd.Series, n_near: int, score: Score, rule
     sentences = [f"Of {n_recipes} recipes, {first} has the {side} {score.prose}: {_value(best, score)}."]
     if rule != ONE_STANDARD_ERROR:
         return sentences
+    if pd.isna(found.error):
+        unknown = f"The standard error of this score is unknown, so that no recipe with a worse {score.prose} is taken."
+        equal = f" {recipe_text(recipe_of(chosen))} has the fewest parameters of the {n_near} recipes with this score."
+        return [*sentences, unknown + (equal if n_near > 1 else "")]
     size = f"{score.text(found.error)}{score.unit}"
     if n_near == 1:
         return [*sentences, f"No other recipe is within one standard error ({size}) of it."]

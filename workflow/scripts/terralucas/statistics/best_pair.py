@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+from terralucas.statistics.crossed_interval import shows_spread
 from terralucas.statistics.resampling import Design, Scores, combine
 from terralucas.statistics.sampling_distribution import SamplingDistribution
 from terralucas.statistics.training_variance import SeedScores, training_variances
@@ -62,7 +63,7 @@ def best_pair_table(
             members.append(SeedScores.of(design, difference))
             scaled = _scaled_deviations(difference)
             largest = np.fmax(largest, scaled) if largest.size else scaled
-    training = training_variances(members, design.test_to_train)
+    training, shown = training_variances(members, design.test_to_train), shows_spread(design)[places]
     rows = []
     for column, name in enumerate(MAIN_SCORES):
         sign = 1.0 if SCORES[name].higher_is_better else -1.0
@@ -80,7 +81,7 @@ def best_pair_table(
         )
         ends = np.array([distribution.quantile(end) for end in (0.5 - level / 2.0, 0.5 + level / 2.0)])
         values = (*recipe, control[0], control[2], name, pooled[recipe][column], pooled[control][column])
-        limits = tuple(estimate + factor * (ends - estimate))
+        limits = tuple(estimate + factor * (ends - estimate)) if shown[column] else (np.nan, np.nan)
         rows.append((*values, estimate, *limits, len(pairs), int(members[chosen].spread.n[column]), level))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

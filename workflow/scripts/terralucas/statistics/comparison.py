@@ -26,7 +26,7 @@ from terralucas.statistics.contrasts import (
     interaction,
     simple_contrasts,
 )
-from terralucas.statistics.crossed_interval import crossed, equivalence_p, exceeding_p
+from terralucas.statistics.crossed_interval import crossed, equivalence_p, exceeding_p, shows_spread
 from terralucas.statistics.mixed_model import mixed_model_table
 from terralucas.statistics.power import Spreads, chips_needed, seeds_needed, smallest_difference, with_seeds
 from terralucas.statistics.recipe_scores import scores_table
@@ -360,8 +360,11 @@ def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFr
 
 
 def observed_spreads(design: Design, scores: Scores, training: TrainingVariance) -> list[Spreads]:
-    """Return the observed spreads of a contrast, one entry for each score in the order of `design.names`."""
-    chips = scores.drawn.var(axis=0, ddof=1, dtype=np.float64)
+    """Return the observed spreads of a contrast, one entry for each score in the order of `design.names`.
+
+    The variance over chips is NaN where draws do not show it.
+    """
+    chips = np.where(shows_spread(design), scores.drawn.var(axis=0, ddof=1, dtype=np.float64), np.nan)
     added = np.nan_to_num(np.maximum(training.between - training.from_chips, 0.0))
     return [
         Spreads(len(design.seeds), design.test_to_train, float(a), float(b), float(c), float(free))

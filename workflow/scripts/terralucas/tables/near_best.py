@@ -18,8 +18,9 @@ class NearBest:
     Attributes:
         rows: rows of summary.csv, one a recipe, with the column `goodness`, which is higher for a better score.
         best: the row with the best score.
-        error: standard error of the best score; 0 if it has no interval.
-        near: the rows whose score is at most `error` worse than the best.
+        error: standard error of the best score; NaN if it has no interval.
+        near: the rows whose score is at most `error` worse than the best; without a standard error, those of the best
+            score.
     """
 
     rows: pd.DataFrame
@@ -46,5 +47,6 @@ def near_best(summary: pd.DataFrame, metric: str) -> NearBest | None:
     best = rows.loc[rows["goodness"].idxmax()]
     width = best["crossed_high"] - best["crossed_low"]
     quantile = stats.norm.ppf((1.0 + best["level"]) / 2.0)
-    error = float(width / (2.0 * quantile)) if pd.notna(width) else 0.0
-    return NearBest(rows, best, error, rows[rows["goodness"] >= best["goodness"] - error])
+    error = float(width / (2.0 * quantile))
+    reach = 0.0 if pd.isna(error) else error
+    return NearBest(rows, best, error, rows[rows["goodness"] >= best["goodness"] - reach])

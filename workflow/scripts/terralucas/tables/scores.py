@@ -16,6 +16,9 @@ from terralucas.tables import score_formulas as formulas
 from terralucas.tables.score_formulas import Sums
 
 IntervalKind = Literal["percentile", "seeds", "none"]
+# Of each class in a test part: with fewer, draws of chips do not show how much a score varies in which every class
+# counts the same.
+FEWEST_CHIPS = 3
 # A line must not break between a number and its percent sign.
 PERCENT_SIGN = "\u00a0%"
 # Labels that start with an abbreviation or a name keep their capital letter inside a sentence.
@@ -70,6 +73,7 @@ class Score(NumberFormat):
         higher_is_better: whether higher values are better.
         is_proper: whether the score is proper: the true probabilities have the best expected score (Gneiting & Raftery
             2007).
+        counts_classes: whether every class counts the same, however few chips it has.
         lowest, highest: ends of the range; intervals are clipped to it.
         recipe_interval: kind of interval for a recipe, `none` if no kind covers well enough (benchmarks/coverage.py).
             `seeds` is for scores that pooling changes: their estimate is the mean over runs, and only the interval over
@@ -84,6 +88,7 @@ class Score(NumberFormat):
     formula: Callable[[Sums], np.ndarray]
     higher_is_better: bool = True
     is_proper: bool = False
+    counts_classes: bool = False
     lowest: float = 0.0
     highest: float = 1.0
     recipe_interval: IntervalKind = "percentile"
@@ -99,9 +104,9 @@ class Score(NumberFormat):
 
 # The order is that of the rows in tables.
 SCORES = {
-    "macro_accuracy": Score(True, "Macro accuracy", formulas.macro_accuracy, in_runs=True),
+    "macro_accuracy": Score(True, "Macro accuracy", formulas.macro_accuracy, counts_classes=True, in_runs=True),
     "micro_accuracy": Score(True, "Micro accuracy", formulas.micro_accuracy, in_runs=True),
-    "macro_f1": Score(True, "Macro F1", formulas.macro_f1, in_runs=True),
+    "macro_f1": Score(True, "Macro F1", formulas.macro_f1, counts_classes=True, in_runs=True),
     "mcc": Score(False, "MCC", formulas.mcc, lowest=-1.0, page_table="agreement", in_runs=True),
     "cohen_kappa": Score(
         False, "Cohen’s kappa", formulas.cohen_kappa, lowest=-1.0, page_table="agreement", in_runs=True
@@ -110,11 +115,12 @@ SCORES = {
         True,
         "Geometric mean of recalls",
         formulas.geometric_mean,
+        counts_classes=True,
         # One class without a right prediction makes the product zero, and intervals of it arbitrary.
         recipe_interval="none",
         contrast_interval="none",
     ),
-    "worst_class_recall": Score(True, "Worst class recall", formulas.worst_class_recall),
+    "worst_class_recall": Score(True, "Worst class recall", formulas.worst_class_recall, counts_classes=True),
     "nll": Score(
         False,
         "NLL",

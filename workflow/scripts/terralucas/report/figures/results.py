@@ -107,7 +107,7 @@ def _forest_panel(axes: Axes, rows: pd.DataFrame) -> None:
 def _contrast_note(contrasts: pd.DataFrame, level: float) -> str:
     """Explain the marks of the contrasts."""
     if contrasts["crossed_low"].isna().all():
-        return "Points: pooled differences. No intervals: nothing varies."
+        return "Points: pooled differences. No intervals: nothing varies, or a class has too few chips."
     both = contrasts["seeds_low"].notna().any()
     crossed = CROSSED_NAMES["crossed" if contrasts["n_seeds"].max() > 1 else "chips"]
     seeds = "; thin seeds, for new seeds" if both else f". {no_seeds_interval(contrasts)}"

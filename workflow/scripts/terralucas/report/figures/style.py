@@ -170,7 +170,7 @@ def interval_note(table: pd.DataFrame) -> str:
     known = [table.dropna(subset=[f"{kind}_low", f"{kind}_high"]) for kind in ("crossed", "seeds")]
     note = f"Points: all test chips of {_seeds(table)} pooled."
     if known[0].empty and known[1].empty:
-        return f"{note} No intervals: nothing varies."
+        return f"{note} No intervals: nothing varies, or a class has too few chips."
     level = f"{100 * table['level'].iloc[0]:g} %"
     kinds = []
     if len(known[0]):

@@ -19,7 +19,7 @@ from terralucas.report.page_tables import (
 )
 from terralucas.report.score_tables import interval_words
 from terralucas.report.wording import count_text, list_text, range_text
-from terralucas.tables.scores import CLASS_SCORES, PERCENT, PERCENT_SIGN, Score
+from terralucas.tables.scores import CLASS_SCORES, FEWEST_CHIPS, PERCENT, PERCENT_SIGN, Score
 from terralucas.tables.vocabulary import ALL_CLASSES, CONTROL, RECIPE
 
 
@@ -47,6 +47,21 @@ def rarest_class_sentence(per_class: pd.DataFrame) -> str:
         f"moves the pooled recall of its class by {100 / n:.3g} points and the macro accuracy by "
         f"{100 / n / len(chips):.2g} points."
     )
+
+
+def few_chips_sentences(summary: pd.DataFrame, per_class: pd.DataFrame) -> list[str]:
+    """Name the classes of so few test chips that scores in which every class counts the same have no interval."""
+    all_classes = summary[summary["classes"] == ALL_CLASSES]
+    macro = all_classes[all_classes["metric"] == "macro_accuracy"]
+    chips = _test_chips(per_class)
+    few = chips[chips < FEWEST_CHIPS]
+    if few.empty or macro["crossed_low"].notna().any():
+        return []
+    names = list_text([f"“{name}” ({count_text(int(n), 'chip')})" for name, n in few.items()])
+    return [
+        f"Too few test chips over all seeds: {names}. Macro accuracy and other scores in which every class counts the "
+        f"same have no intervals and no tests, because fewer than {FEWEST_CHIPS} chips do not show how much they vary."
+    ]
 
 
 def balance_sentence(per_class: pd.DataFrame) -> str:

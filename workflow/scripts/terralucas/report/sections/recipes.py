@@ -80,6 +80,8 @@ def selection_sentence(summary: pd.DataFrame, select: Mapping[str, Any], primary
     side = "highest" if score.higher_is_better else "lowest"
     if select["rule"] == "best":
         return f"{best} has the {side} {score.prose}."
+    if pd.isna(found.error):
+        return f"{best} has the {side} {score.prose}; its standard error is unknown, so that no simpler one is taken."
     size = f"{score.text(found.error)}{score.unit}"
     if len(found.near) == 1:
         return f"No other recipe is within one standard error ({size}) of the {side} {score.prose}, that of {best}."
