@@ -15,6 +15,7 @@ import pytest
 from snakemake.exceptions import WorkflowError, format_exception_to_string
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
+from _config_files import check_or_exit
 from _run_status import finished_runs, planned_runs
 from _start import (
     require_no_deletion_beside,
@@ -27,7 +28,7 @@ from _start import (
 )
 from terralucas.errors import StudyError
 from terralucas.study import head
-from terralucas.study.head import NAME, read_head, this_process
+from terralucas.study.head import NAME, read_head, seconds_after_boot, this_process
 
 RUNS = [("tiny", "ce", "mlp", str(seed)) for seed in range(10)]
 
@@ -131,7 +132,7 @@ def test_a_start_marks_the_study_and_deletes_what_a_dead_process_left(tmp_path, 
 def test_the_output_of_a_running_study_is_not_deleted(tmp_path, option):
     require_no_deletion_beside(tmp_path, ["--cores", "1", option])
     other = psutil.Process(os.getppid())
-    mark = replace(this_process(), pid=other.pid, started=other.create_time())
+    mark = replace(this_process(), pid=other.pid, started=seconds_after_boot(other.pid))
     (tmp_path / NAME).write_text(json.dumps(asdict(mark)))
     require_no_deletion_beside(tmp_path, ["--cores", "1", "results/delete-all-output"])
     with pytest.raises(StudyError, match=rf"cannot be deleted: {option}[\s\S]*found: process {other.pid} on "):
@@ -175,3 +176,13 @@ def test_snakemake_shows_no_line_of_the_projects_code_below_a_message(tmp_path):
         "The study is running already.",
         "  found: process 5 on login2",
     ]
+
+
+def test_a_cache_that_cannot_be_made_is_said_before_snakemake_fails(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
+    with pytest.raises(SystemExit, match=r"cannot write its cache to[\s\S]*export XDG_CACHE_HOME="):
+        check_or_exit(["-n"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    check_or_exit(["-n"])
+    assert (tmp_path / "cache" / "snakemake").is_dir()

@@ -6,11 +6,10 @@ import subprocess
 import sys
 from dataclasses import asdict, replace
 
-import psutil
 import pytest
 
 from helpers.project import results
-from terralucas.study.head import NAME, this_process
+from terralucas.study.head import NAME, seconds_after_boot, this_process
 
 pytestmark = pytest.mark.workflow
 
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.workflow
 def other():
     """Another process of this machine."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
-    yield replace(this_process(), pid=process.pid, started=psutil.Process(process.pid).create_time())
+    yield replace(this_process(), pid=process.pid, started=seconds_after_boot(process.pid))
     process.kill()
     process.wait()
 

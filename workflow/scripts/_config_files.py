@@ -1,9 +1,13 @@
-"""Check configuration files before Snakemake reads them: profiles/default/config.yaml calls this at each start."""
+"""Checks that come before Snakemake's own work, which profiles/default/config.yaml calls at each start."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+from snakemake.common import get_appdirs
 
 from _configuration_copies import remember_content
 from terralucas.errors import StudyError
@@ -11,12 +15,29 @@ from terralucas.study.config_files import check_arguments, configfiles_of
 
 
 def check_or_exit(arguments: Sequence[str]) -> None:
-    """End Snakemake with a message if a configuration file of its command line cannot be used."""
+    """End Snakemake with a message if it cannot use a configuration file of its command line, or has no cache."""
     # Jobs get the files of the process that started them.
     if "--target-jobs" in arguments:
         return
     try:
+        _require_cache(Path(get_appdirs().user_cache_dir))
         check_arguments(arguments)
         remember_content(configfiles_of(arguments))
     except StudyError as error:
         sys.exit(f"Error: {error}")
+
+
+def _require_cache(folder: Path) -> None:
+    """Raise a StudyError if Snakemake cannot make the folder of its cache."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError:
+        is_writable = False
+    if not is_writable:
+        raise StudyError(
+            f"Snakemake cannot write its cache to {folder}.",
+            found="a folder in which nothing can be made",
+            expected="a home (HOME) or a folder for caches (XDG_CACHE_HOME) that you may write to",
+            remedy="export XDG_CACHE_HOME=/path/of/a/folder, and start again",
+        )

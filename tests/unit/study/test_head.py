@@ -18,7 +18,15 @@ import pytest
 
 from terralucas.errors import StudyError
 from terralucas.study import head
-from terralucas.study.head import NAME, Running, is_running, may_be_running, read_head, this_process
+from terralucas.study.head import (
+    NAME,
+    Running,
+    is_running,
+    may_be_running,
+    read_head,
+    seconds_after_boot,
+    this_process,
+)
 
 
 @pytest.fixture
@@ -36,7 +44,7 @@ def mark(folder, of):
 
 def of_process(process, **changes):
     return replace(
-        this_process(), pid=process.pid, started=psutil.Process(process.pid).create_time(), **changes
+        this_process(), pid=process.pid, started=seconds_after_boot(process.pid), **changes
     )  # fmt: skip
 
 
@@ -54,6 +62,15 @@ def test_a_study_that_another_process_of_this_machine_runs_is_refused(tmp_path, 
         Running(tmp_path).begin()
     assert is_running(tmp_path)
     assert read_head(tmp_path).pid == process.pid, "its mark is left alone"
+
+
+@pytest.mark.parametrize("step", [-7200.0, 5.0])
+def test_a_clock_that_is_set_does_not_make_the_process_another_one(tmp_path, process, monkeypatch, step):
+    mark(tmp_path, of_process(process))
+    boot = psutil.boot_time()
+    # A step of the clock moves the time of the boot, from which psutil counts.
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot + step)
+    assert is_running(tmp_path)
 
 
 def test_a_copy_of_a_running_study_is_not_taken_for_it(tmp_path, process):

@@ -46,7 +46,7 @@ class Head:
         machine: its host name.
         boot: id of the machine's boot, so that a process number of an earlier boot means nothing.
         pid: its number.
-        started: when it started, in seconds since the epoch by the machine's clock.
+        started: when it started, in seconds since the boot (`seconds_after_boot`).
         temporary: paths that it deletes at its end, and whoever finds it dead deletes for it.
         code: names of rules, as `Fingerprints` joins them → fingerprint of their code, which it records for results.
         place: device and inode of the study's folder. A copy of the folder has the mark too, and another place.
@@ -70,8 +70,19 @@ def this_process(
     temporary: tuple[str, ...] = (), code: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> Head:
     """Return the mark of this process, which runs the study with results in a folder."""
-    started, place = psutil.Process().create_time(), () if folder is None else _place_of(folder)
+    started, place = seconds_after_boot(os.getpid()), () if folder is None else _place_of(folder)
     return Head(socket.gethostname(), _boot_id(), os.getpid(), started, temporary, dict(code or {}), place)
+
+
+def seconds_after_boot(pid: int) -> float:
+    """Return how long after the boot of this machine a process started.
+
+    The kernel knows this. When the clock is set, psutil's times of the process and of the boot change by the same step.
+
+    Raises:
+        psutil.Error: there is no such process, or it cannot be asked.
+    """
+    return round(psutil.Process(pid).create_time() - psutil.boot_time(), 2)
 
 
 class Running:
@@ -117,8 +128,8 @@ class Running:
                 # This process was stopped or cut off for so long that another one took it for dead.
                 assert other is not None
                 logger.error(
-                    "Process %d on %s runs this study now, because this process showed no life for too long. This "
-                    "process ends as after Ctrl-C; the other one goes on.",
+                    "Process %d on %s runs this study now, because it took this process for dead: it showed no life "
+                    "for too long. This process ends as after Ctrl-C; the other one goes on.",
                     other.pid, other.machine,
                 )  # fmt: skip
                 _interrupt_this_process()
@@ -267,7 +278,7 @@ def _where(head: Head) -> str:
 def _lives(head: Head) -> bool:
     try:
         process = psutil.Process(head.pid)
-        is_same = abs(process.create_time() - head.started) < _START_TOLERANCE_S
+        is_same = abs(seconds_after_boot(head.pid) - head.started) < _START_TOLERANCE_S
         return is_same and process.status() != psutil.STATUS_ZOMBIE and head.pid != os.getpid()
     except psutil.NoSuchProcess:
         return False
