@@ -315,6 +315,21 @@ def test_what_becomes_of_invalid_chips_reruns_nothing_where_there_are_none(plann
     assert "index_chips" in planned_with(nodata=-1)
 
 
+def test_another_name_of_the_dataset_reruns_no_index(planned_with):
+    assert planned_with(name="Other chips") == set()
+
+
+def test_a_mistake_that_the_index_refuses_reruns_nothing_when_it_is_undone(project, folder_study, planned_with):
+    """Snakemake would delete the index before the check, and record the mistake as what it was made with."""
+    plan, _, _ = folder_study
+    classes = [*TINY["dataset"]["classes"], {"code": "none", "name": "No chips"}]
+    assert "index_chips" in planned_with(classes=classes)
+    done = project.snakemake("--cores", 1, "--configfile", "config/changed.yaml", "--", SPLITS, check=False)
+    assert "too few chips of 1 class(es)" in done.output
+    assert plan() == set()
+    assert "index_chips" in planned_with(classes=classes), "the mistake is refused each time"
+
+
 def test_another_content_of_a_chip_reruns_all_that_depends_on_it(folder_study):
     plan, chips, make = folder_study
     first = next(chips.rglob("*.tif"))

@@ -63,7 +63,7 @@ rule index_chips:
         compared={
             key: value
             for key, value in DATASET.items()
-            if key not in ("sources", "pixel_size_m", "classes", "on_invalid")
+            if key not in ("name", "sources", "pixel_size_m", "classes", "on_invalid")
         },
         on_invalid=lambda wildcards: get_on_invalid_token(),
         # A function: Snakemake would take braces in a list for wildcards.

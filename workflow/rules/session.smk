@@ -6,6 +6,7 @@ from _cluster import prepare_cluster, temporary_folders
 from _slurm_configuration import keep_configuration
 from _dry_run import end_dry_run, hide_jobs
 from _finished_runs import describe_danger, patch_deletion
+from _first_outputs import keep_first_outputs
 from _fork_jobs import fork_jobs
 from _interpreter import describe_path
 from _leftovers import end_without_jobs, remove_study_leftovers
@@ -68,6 +69,8 @@ if workflow.is_main_process:
 # In every process that starts jobs: here, and on the nodes.
 stop_at_study_error(fork_jobs, workflow, FORK_JOBS)
 UNPROTECTED = patch_deletion()
+if UNPROTECTED is None:
+    keep_first_outputs()
 if not workflow.is_main_process:
     stop_at_study_error(know_start, SUBMITTED_BY, Path(RESULTS))
     atexit.register(fail_without_job, workflow)
