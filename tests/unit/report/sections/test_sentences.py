@@ -244,7 +244,10 @@ def test_one_seed_says_what_it_cannot_tell(tmp_path, render):
     text = Page(render(study)).text
     assert "No seeds interval: it needs at least two seeds" in text
     assert "interval for new chips alone" in text
+    assert "intervals (chips: for new chips alone; no seeds interval)" in text
+    assert "new seeds and new chips" not in text
     assert "chips [" in text
+    assert "chips; dashed: zero" in text
     assert "seeds [" not in text
     assert "With one seed, the spread over trainings is unknown, and so is the power." in text
     assert "one seed" in text[text.index("The answer") : text.index("Figure 1.")].lower()

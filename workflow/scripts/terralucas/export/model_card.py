@@ -13,7 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from terralucas.export import examples
 from terralucas.export.terratorch_model import TerraTorchModel
 from terralucas.tables.scores import CLASS_SCORES, PERCENT, PERCENT_SIGN, SCORES
-from terralucas.tables.vocabulary import ALL_CLASSES, RECIPE
+from terralucas.tables.vocabulary import ALL_CLASSES, CROSSED_MEANING, RECIPE, crossed_kind
 
 _TEMPLATE = Path(__file__).with_name("model_card.md")
 LICENCE = "apache-2.0"
@@ -22,7 +22,6 @@ _TUNINGS = {
     "full": "All its weights were trained too.",
     "lora": "It was trained with LoRA adapters, which are merged into its weights here.",
 }
-_KINDS = {"crossed": "new seeds and new chips", "seeds": "new seeds"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ def make_card(
         Markdown with YAML front matter.
     """
     scores = _scores(record, tables.summary)
+    per_class = tables.per_class[_is_recipe(record, tables.per_class)]
     counts = dict(zip(tables.classes["class_code"].astype(str), tables.classes["n"], strict=True))
     # Markdown and no HTML, so that nothing is escaped.
     template = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True).from_string(
@@ -76,7 +76,8 @@ def make_card(
             "terratorch": examples.TERRATORCH,
             "no_terratorch": terratorch.reason,
             "scores": scores,
-            "per_class": _per_class(record, tables.per_class),
+            "per_class": _per_class(per_class),
+            "per_class_meaning": _meaning(per_class.iloc[0]),
             "level": f"{100 * tables.summary['level'].iloc[0]:g}",
         }
     )
@@ -124,16 +125,21 @@ def _scores(record: Mapping[str, Any], summary: pd.DataFrame) -> list[dict[str, 
             continue
         interval = score.interval(row[f"{kind}_low"], row[f"{kind}_high"])
         text = score.text(value) + (PERCENT_SIGN if score.percent else "")
-        words = f"{interval} ({_KINDS[kind]})" if interval else "none"
+        meaning = "new seeds" if kind == "seeds" else _meaning(row)
+        words = f"{interval} ({meaning})" if interval else "none"
         result.append({"name": name, "label": score.label, "number": float(value), "value": text, "interval": words})
     return result
 
 
-def _per_class(record: Mapping[str, Any], table: pd.DataFrame) -> list[dict[str, Any]]:
+def _meaning(row: pd.Series) -> str:
+    """Return what the crossed interval of a row is for: with one seed, for new chips alone."""
+    return CROSSED_MEANING[crossed_kind(row["crossed_interval"])]
+
+
+def _per_class(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return recall with Wilson's interval, and precision and F1 with crossed intervals, of each class in percent."""
-    rows = table[_is_recipe(record, table)]
     result = []
-    for _, of_class in rows.groupby("class_code", sort=False):
+    for _, of_class in table.groupby("class_code", sort=False):
         values, texts = of_class.set_index("metric"), {}
         for metric in CLASS_SCORES:
             row, kind = values.loc[metric], "wilson" if metric == "recall" else "crossed"

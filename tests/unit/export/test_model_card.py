@@ -1,0 +1,52 @@
+"""The model card: what it says of intervals, read from the tables of a study."""
+
+import pandas as pd
+import pytest
+
+from terralucas.export.model_card import StudyTables, make_card
+from terralucas.export.terratorch_model import TerraTorchModel
+
+RECIPE = {"backbone": "tiny", "loss": "ce", "decoder": "mlp"}
+
+
+def record(**changes):
+    return {
+        "study": "demo", "recipe": RECIPE, "method": "ensemble", "models": ["models/seed-0", "models/seed-1"],
+        "weights": {"source": "random", "seed": 0}, "chips": {"simulated": True, "number": 60},
+        "dataset": {"name": "my chips", "point_ids": "lucas"}, "scores": {"meaning": "Of single models."},
+        "reason": ["The study has one recipe."],
+    } | changes  # fmt: skip
+
+
+def tables(names=("Water", "Grass"), method="crossed_percentile"):
+    interval = {"pooled": 0.6, "crossed_low": 0.5, "crossed_high": 0.7, "crossed_interval": method, "level": 0.95}
+    interval |= {"mean": 0.6, "seeds_low": 0.4, "seeds_high": 0.8, "wilson_low": 0.5, "wilson_high": 0.7, "n": 30}
+    row = RECIPE | {"classes": "all"} | interval
+    classes = pd.DataFrame([{"class_code": str(code), "class_name": name, "n": 30} for code, name in enumerate(names)])
+    scores = ("recall", "precision", "f1")
+    per_class = [row | dict(each) | {"metric": score} for _, each in classes.iterrows() for score in scores]
+    summary = [row | {"metric": metric} for metric in ("macro_accuracy", "ece")]
+    return StudyTables(pd.DataFrame(summary), pd.DataFrame(per_class), classes)
+
+
+def card(names=("Water", "Grass"), method="crossed_percentile", **changes):
+    content = record(**changes)
+    description = {
+        "study": content["study"], "recipe": RECIPE, "backbone": "tiny", "bands": ["RED", "NIR"], "unit": "dn",
+        "unit_in_words": "DN", "missing_pixels": "A missing pixel is replaced.", "side_px": 64,
+        "classes": [{"code": str(code), "name": name} for code, name in enumerate(names)],
+    }  # fmt: skip
+    return make_card(content, description, "frozen", tables(names, method), TerraTorchModel({}))
+
+
+@pytest.mark.parametrize(
+    ("method", "meaning"),
+    [("crossed_percentile", "new seeds and new chips"), ("chips_percentile", "new chips alone")],
+)
+def test_it_says_what_an_interval_is_for(method, meaning):
+    """With one seed, an interval is not for new seeds: statistics.crossed_interval names it `chips`."""
+    text = card(method=method)
+    assert f"| Macro accuracy | 60.0\u00a0% | [50.0, 70.0] ({meaning}) |" in text
+    assert f"intervals for {meaning} of precision and F1" in text
+    assert ("new seeds and new chips" in text) == (meaning == "new seeds and new chips")
+    assert "[0.400, 0.800] (new seeds) |" in text, "of a score that pooling changes"
