@@ -50,3 +50,9 @@ def test_it_says_what_an_interval_is_for(method, meaning):
     assert f"intervals for {meaning} of precision and F1" in text
     assert ("new seeds and new chips" in text) == (meaning == "new seeds and new chips")
     assert "[0.400, 0.800] (new seeds) |" in text, "of a score that pooling changes"
+
+
+@pytest.mark.parametrize("model", ["models/seed-5", "models/all-chips"])
+def test_its_example_reads_a_model_that_is_there(model):
+    assert f'Path("{model}/config.json")' in card(models=[model])
+    assert "seed-0" not in card(models=[model])

@@ -73,7 +73,7 @@ def make_card(
             ],
             "onnx": examples.ONNX,
             "torch_export": examples.TORCH_EXPORT,
-            "terratorch": examples.TERRATORCH,
+            "terratorch": examples.terratorch(record["models"][0]),
             "no_terratorch": terratorch.reason,
             "scores": scores,
             "per_class": _per_class(per_class),
