@@ -1,7 +1,10 @@
-"""The model card: what it says of intervals, read from the tables of a study."""
+"""The model card: what it says of intervals, and that names are shown as they are."""
 
 import pandas as pd
 import pytest
+import yaml
+from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 
 from terralucas.export.model_card import StudyTables, make_card
 from terralucas.export.terratorch_model import TerraTorchModel
@@ -56,3 +59,33 @@ def test_it_says_what_an_interval_is_for(method, meaning):
 def test_its_example_reads_a_model_that_is_there(model):
     assert f'Path("{model}/config.json")' in card(models=[model])
     assert "seed-0" not in card(models=[model])
+
+
+NAMES = [
+    "a\\|b", "a|b", "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "**bold**", "_so_", "[x](http://y.org)",
+    "![x](y)", "`code`", "&lt;", "~~gone~~", "$x$", "Test #", "1. one", "# one", "> one", "it's \"so\": yes", "a\\",
+    "null", "a\n---\nb", "Äcker & Wiesen",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_shown_as_it_is(name):
+    """Read by another implementation of CommonMark, which takes HTML in Markdown for HTML."""
+    text = card(
+        names=(name, "Grass"), study=name, dataset={"name": name, "point_ids": "lucas"},
+        weights={"source": "huggingface", "repo": "a_/_b", "commit": "0", "sha256": "0"},
+    )  # fmt: skip
+    parsed = ModelCard(text)
+    tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(parsed.text)
+    shown = [token for token in tokens if token.type == "inline"]
+    assert "html_block" not in {token.type for token in tokens}
+    kinds = {child.type for token in shown for child in token.children}
+    assert kinds <= {"text", "text_special", "softbreak", "code_inline", "strong_open", "strong_close"}
+    texts = ["".join(child.content or " " for child in token.children) for token in shown]
+    flat = " ".join(name.splitlines())
+    assert texts[0] == f"Land cover of the study {flat}"
+    assert texts.count(flat) == 2, "in the tables of classes and scores"
+    assert any(each.startswith(f"Dataset {flat}: 60 simulated chips.") for each in texts)
+    assert any("weights of a_/_b, commit 0" in each for each in texts)
+    front = yaml.safe_load(text.split("\n---\n")[0])["model-index"][0]
+    assert (front["name"], front["results"][0]["dataset"]["name"]) == (name, name)
