@@ -8,10 +8,12 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.inspection import permutation_importance as sklearn_importance
 
+from terralucas.errors import StudyError
 from terralucas.explain.importance import (
     Sampling,
     band_sets,
     count_passes,
+    partners,
     permutation_importance,
     stratified_sample,
     summarise,
@@ -75,9 +77,13 @@ def test_it_is_that_of_scikit_learn(world):
     expected = sklearn_importance(
         Classifier(), chips.mean(axis=(2, 3)), labels, scoring=list(scoring.values()), n_repeats=200, random_state=0
     )
+    # A permutation of scikit-learn leaves one chip of 60 with its own band, on average.
+    others = 60 / 59
     for metric, name in scoring.items():
         ours = [found["band", band, metric] for band in BANDS]
-        assert ours == pytest.approx(expected[name].importances_mean, abs=0.06 if metric == "nll" else 0.02), metric
+        assert ours == pytest.approx(others * expected[name].importances_mean, abs=0.06 if metric == "nll" else 0.02), (
+            metric
+        )
     assert expected["accuracy"].importances_mean[1] > 0.3, "the comparison is about something"
 
 
@@ -124,6 +130,34 @@ def test_only_test_chips_of_the_model_are_read(world):
     permutation_importance(predict, remember, test, BANDS, 3, replace(SAMPLING, chips=20))
     assert set(read) <= set(ROWS.tolist())
     assert len(set(read)) > 20, "bands come from all test chips, and not from the predicted ones alone"
+
+
+def test_a_chip_never_gets_its_bands_from_itself():
+    """The classifier knows two chips by their RED; with the band of the other one, both get the wrong class."""
+    labels = np.array([0, 1])
+    chips = np.zeros((2, 4, 2, 2)) + np.array([0.0, 3.5 / 2])[:, None, None, None]
+    test = Part(np.arange(2), labels, np.zeros((2, 3), dtype=np.float32))
+    red = lambda batch: logits_of(batch.mean(axis=(2, 3)) * [0, 1, 0, 0])  # noqa: E731
+    rows = permutation_importance(red, lambda row: chips[row], test, BANDS, 0, replace(SAMPLING, permutations=20))
+    (of_red,) = [row for row in rows if (row["name"], row["metric"]) == ("RED", "micro_accuracy")]
+    assert (of_red["score"], of_red["loss"], of_red["sd_permutations"]) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("n_chips", [2, 3, 11])
+def test_each_chip_is_the_partner_of_another_one_and_all_others_are_as_probable(n_chips):
+    draws = np.array([partners(n_chips, np.random.default_rng(seed)) for seed in range(2000)])
+    assert (np.sort(draws, axis=1) == np.arange(n_chips)).all()
+    counts = np.array([np.bincount(draws[:, chip], minlength=n_chips) for chip in range(n_chips)])
+    assert (np.diag(counts) == 0).all()
+    expected = 2000 / (n_chips - 1)
+    # Five standard deviations of a count.
+    assert np.abs(counts - expected)[~np.eye(n_chips, dtype=bool)].max() <= 5 * np.sqrt(expected)
+
+
+def test_one_test_chip_has_no_other_chip():
+    test = Part(np.arange(1), np.array([0]), np.zeros((1, 3), dtype=np.float32))
+    with pytest.raises(StudyError, match="a model with 1 test chip"):
+        permutation_importance(predict, lambda row: np.zeros((4, 2, 2)), test, BANDS, 0, SAMPLING)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others(world):

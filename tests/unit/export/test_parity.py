@@ -8,9 +8,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from terralucas.errors import StudyError
+from terralucas.export import examples
 from terralucas.export.graph import ChipFormat
 from terralucas.export.parity import Reference, check_graph_file, check_weights, run_example
 from terralucas.export.terratorch_model import TerraTorchModel, describe_for_terratorch
@@ -119,6 +121,19 @@ def test_weights_build_the_models_here_and_in_terratorch(kind, request, tmp_path
         adapters = load_file(one / "adapters.safetensors")
         assert all(name.endswith(("lora_A.weight", "lora_B.weight")) for name in adapters)
         assert max(float(value.abs().max()) for name, value in adapters.items() if "lora_B" in name) > 0
+
+
+def test_the_example_of_terratorch_predicts_with_the_model_that_it_names(frozen, tmp_path, monkeypatch):
+    write_weights(frozen.ensemble, ["seed-5", "all-chips"], ChipFormat(1.0, None), {}, tmp_path)
+    configuration = describe_for_terratorch(frozen.ensemble.runs[0], 32).configuration
+    (tmp_path / "terratorch.yaml").write_text(yaml.safe_dump({"model": configuration}))
+    monkeypatch.chdir(tmp_path)
+    chips = np.nan_to_num(frozen.chips, nan=0.1)
+    expected = frozen.ensemble.predict(chips)[0]
+    for member, name in enumerate(["seed-5", "all-chips"]):
+        found = {"chips": chips}
+        exec(examples.terratorch(f"models/{name}"), found)
+        np.testing.assert_allclose(found["logits"].numpy(force=True), expected[member], atol=1e-4)
 
 
 def test_weights_of_another_model_are_refused(frozen, tmp_path):

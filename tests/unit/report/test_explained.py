@@ -107,6 +107,53 @@ def test_each_occluded_chip_has_a_picture_and_a_map_with_words(page):
     assert "Confidently wrong" in page.text
 
 
+@pytest.mark.parametrize(
+    ("red", "infrared", "said"),
+    [
+        (
+            0.3,
+            0.3,
+            "Of the single bands, RED and NIR_NARROW cost most macro accuracy when permuted: 30.0 points each, from",
+        ),
+        (
+            0.3001,
+            0.3,
+            "Of the single bands, RED and NIR_NARROW cost most macro accuracy when permuted: 30.0 points each",
+        ),
+        (-0.02, -0.3, "None of the single bands costs macro accuracy when permuted, at the precision shown."),
+        (0.0004, 0.0, "None of the single bands costs macro accuracy when permuted, at the precision shown."),
+    ],
+)
+def test_no_band_is_named_alone_where_others_are_equal_and_none_where_nothing_is_lost(tmp_path, red, infrared, said):
+    table, by_seed = importance()
+    importance_figure(by_seed, tmp_path / "importance.svg")
+    losses = table["name"].map({"RED": red, "NIR_NARROW": infrared})
+    table["loss"] = losses.where(losses.notna(), table["loss"])
+    build_explained(RECORD, table, occlusion(), tmp_path / "importance.svg", tmp_path / "page.html")
+    text = Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+    assert said in text
+    assert "Of the groups, near infrared costs most macro accuracy" in text
+
+
+@pytest.mark.parametrize(
+    ("cells", "fall", "said"),
+    [
+        ([(0, 7), (7, 0)], 0.25, "it falls most, by 25.0 points, in the upper right and lower left."),
+        ([(0, 7)], 0.0004, "it falls nowhere."),
+    ],
+)
+def test_all_places_of_the_largest_fall_are_named(tmp_path, cells, fall, said):
+    table, by_seed = importance()
+    importance_figure(by_seed, tmp_path / "importance.svg")
+    found, falls = occlusion(), np.zeros((8, 8))
+    for cell in cells:
+        falls[cell] = fall
+    found["chips"]["0"]["fall"] = falls.tolist()
+    build_explained(RECORD, table, found, tmp_path / "importance.svg", tmp_path / "page.html")
+    page = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
+    assert page.attributes("img")[2]["alt"].endswith(f"the probability of Grass & <shrubs>: {said}")
+
+
 def test_a_probability_that_falls_nowhere_has_no_largest_fall(tmp_path):
     table, by_seed = importance()
     importance_figure(by_seed, tmp_path / "importance.svg")

@@ -121,6 +121,14 @@ def test_recipes_of_both_studies_stand_in_one_row(study):
     assert rows["tiny · weighted_ce · mlp"][1::2] == ["—", "—"]
     assert rows["tiny · terratorch_focal · identity"] == ["—", "25.0", "—", "25.0"]
     assert page.rows[0].cells[1].small == ("crossed [20.0, 30.0]",)
+    assert "an interval (crossed: for new seeds and new chips)." in page.caption
+
+
+def test_an_interval_of_a_study_with_one_seed_is_not_called_one_for_new_seeds(study):
+    one_seed = other(study).assign(crossed_interval="chips_percentile", n_seeds=1)
+    page = other_studies_page_table(other_studies_table({"ours": study.tables["summary"], "theirs": one_seed}))
+    assert "(crossed: for new seeds and new chips; chips: for new chips alone)" in page.caption
+    assert page.rows[0].cells[1].small == ("chips [20.0, 30.0]",)
 
 
 def test_tables_of_another_version_are_refused(study):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from terralucas.report.sections.classes import balance_sentence
+from terralucas.report.sections.classes import balance_sentence, rarest_class_sentence
 
 
 def per_class(**chips):
@@ -26,3 +26,15 @@ def per_class(**chips):
 )
 def test_equal_accuracies_are_explained_where_classes_are_balanced(chips, is_said):
     assert ("macro and micro accuracy are the same number" in balance_sentence(per_class(**chips))) == is_said
+
+
+@pytest.mark.parametrize(
+    ("chips", "said"),
+    [
+        ({"forest": 30, "water": 20}, "“water”, 20 chips over all seeds."),
+        ({"forest": 20, "water": 20, "ice": 0, "sand": 30}, "“forest” and “water”, 20 chips each over all seeds."),
+        (dict.fromkeys("abcd", 20) | {"forest": 30}, "4 classes, 20 chips each over all seeds."),
+    ],
+)
+def test_all_classes_with_the_fewest_chips_are_named(chips, said):
+    assert rarest_class_sentence(per_class(**chips)).startswith(f"Fewest test chips: {said} One of them")

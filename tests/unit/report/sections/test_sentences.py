@@ -226,6 +226,31 @@ def test_the_leader_follows_the_numbers(study, render):
     assert "40.0 % A tie of 3 at the precision shown:" in Page(render(study)).text
 
 
+def test_no_one_is_named_alone_where_others_are_equal(study, render):
+    """In alternative texts, in the box about trust, and above the pictures of chips."""
+    macro = {"metric": "macro_accuracy", "classes": "all"}
+    change(study, "summary", macro, pooled=0.4)
+    change(study, "summary", macro | {"loss": "focal", "decoder": "mlp"}, pooled=0.3)
+    change(study, "summary", {"metric": "micro_accuracy", "classes": "all"}, pooled=0.5)
+    change(study, "per_class", {"metric": "recall"}, n=20)
+    change(study, "confusion", {"true_name": "Grass"}, count=5)
+    classes = study.tables["classes"]["class_name"].tolist()
+    nothing = {"typical": [], "hardest": [], "wrong": []}
+    gallery = {
+        "recipe": ["tiny", "focal", "mlp"], "bands": ["RED", "GREEN", "BLUE"], "brightest": 0.2, "gamma": 1.6,
+        "classes": [{"n": 5, "right": 4, "kinds": nothing} for _ in classes], "chips": {}, "pairs": [],
+    }  # fmt: skip
+    page = Page(render(study, gallery=gallery))
+    texts = " ".join(image["alt"] for image in page.attributes("img"))
+    assert "Macro accuracy runs from 30.0 % (tiny · focal · mlp) to 40.0 % (tiny · " in texts
+    assert " and tiny · " in texts[texts.index("to 40.0 %") : texts.index("Micro accuracy is 50.0 % of every recipe.")]
+    assert re.search(r"Grass as \w.* and \w.* \d+\.\d % each", texts)
+    assert re.search(r"20 test chips each: one more right is", page.text)
+    assert "one of the recipes with the best macro accuracy" in page.text
+    change(study, "summary", macro | {"loss": "focal", "decoder": "mlp"}, pooled=0.45)
+    assert "predicts them, the recipe with the best macro accuracy" in Page(render(study, gallery=gallery)).text
+
+
 def test_a_class_that_is_never_predicted_has_no_precision_and_is_named(study, render):
     assert "never predicted by" not in Page(render(study)).text
     mlp = {"decoder": "mlp", "predicted_name": "Grass"}
@@ -244,7 +269,10 @@ def test_one_seed_says_what_it_cannot_tell(tmp_path, render):
     text = Page(render(study)).text
     assert "No seeds interval: it needs at least two seeds" in text
     assert "interval for new chips alone" in text
+    assert "intervals (chips: for new chips alone; no seeds interval)" in text
+    assert "new seeds and new chips" not in text
     assert "chips [" in text
+    assert "chips; dashed: zero" in text
     assert "seeds [" not in text
     assert "With one seed, the spread over trainings is unknown, and so is the power." in text
     assert "one seed" in text[text.index("The answer") : text.index("Figure 1.")].lower()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from terralucas.errors import StudyError
 from terralucas.predict.batches import read_batches
 from terralucas.randomness import Stream, generator
 from terralucas.statistics.run_predictions import Part
@@ -108,6 +109,35 @@ def stratified_sample(labels: np.ndarray, most: int, random: np.random.Generator
     return np.sort(np.concatenate(drawn))
 
 
+def partners(n_chips: int, random: np.random.Generator) -> np.ndarray:
+    """Draw for each chip another one, so that each chip is the partner of one chip, and never its own.
+
+    The chips stand in a circle in a random order, and the partner of each is its neighbour. In a random permutation,
+    one chip on average is its own partner, whatever the number of chips, and nothing of it is exchanged.
+
+    Args:
+        n_chips: number of chips.
+        random: generator of the draw.
+
+    Returns:
+        (n_chips,) position of each chip's partner.
+
+    Raises:
+        StudyError: there is one chip, or none.
+    """
+    if n_chips < 2:
+        raise StudyError(
+            "The importance of bands cannot be computed.",
+            found=f"a model with {n_chips} test chip{'' if n_chips == 1 else 's'}",
+            expected="at least two test chips, whose bands can be exchanged",
+            remedy="give the test part of the study more chips",
+        )
+    order = random.permutation(n_chips)
+    partner = np.empty_like(order)
+    partner[order] = np.roll(order, 1)
+    return partner
+
+
 def permutation_importance(
     predict: Predict,
     read: Read,
@@ -119,9 +149,9 @@ def permutation_importance(
 ) -> list[dict[str, Any]]:
     """Compute the loss of a model's scores on its test chips if bands come from another test chip.
 
-    In a permutation, each predicted chip gets the bands of one other test chip; all sets of bands get theirs from the
-    same chip. If not all chips are predicted, a chip counts as often as its class has test chips for each predicted
-    one, so that the scores are estimates of those of all test chips.
+    In a permutation, each predicted chip gets the bands of one other test chip (`partners`); all sets of bands get
+    theirs from the same chip. If not all chips are predicted, a chip counts as often as its class has test chips for
+    each predicted one, so that the scores are estimates of those of all test chips.
 
     Args:
         predict: maps chips (n, bands, side, side) to logits (n, K).
@@ -136,6 +166,9 @@ def permutation_importance(
         A row for each set of bands and score: kind, name, bands, seed, metric, score (unchanged chips), loss (mean over
         the permutations; positive if the permuted chips are predicted worse), sd_permutations, permutations, chips,
         test_chips.
+
+    Raises:
+        StudyError: the model has fewer than two test chips.
     """
     chosen = stratified_sample(test.labels, sampling.chips, generator(seed, Stream.IMPORTANCE))
     chosen = chosen[np.argsort(test.labels[chosen], kind="stable")]
@@ -149,8 +182,8 @@ def permutation_importance(
     losses: dict[Positions, list[np.ndarray]] = {each.positions: [] for each in sets}
     signs = np.array([1.0 if SCORES[name].higher_is_better else -1.0 for name in METRICS])
     for permutation in range(sampling.permutations):
-        order = generator(seed, Stream.IMPORTANCE, 1 + permutation).permutation(len(test.chips))
-        pairs = list(zip(test.chips[chosen].tolist(), test.chips[order[chosen]].tolist(), strict=True))
+        partner = partners(len(test.chips), generator(seed, Stream.IMPORTANCE, 1 + permutation))
+        pairs = list(zip(test.chips[chosen].tolist(), test.chips[partner[chosen]].tolist(), strict=True))
         for positions, logits in _permuted_logits(predict, read, pairs, list(losses), sampling, advance).items():
             losses[positions].append(signs * (baseline - scores(logits)))
     rows = []

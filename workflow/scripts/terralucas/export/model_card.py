@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +14,17 @@ from jinja2 import Environment, StrictUndefined
 from terralucas.export import examples
 from terralucas.export.terratorch_model import TerraTorchModel
 from terralucas.tables.scores import CLASS_SCORES, PERCENT, PERCENT_SIGN, SCORES
-from terralucas.tables.vocabulary import ALL_CLASSES, RECIPE
+from terralucas.tables.vocabulary import ALL_CLASSES, CROSSED_MEANING, RECIPE, crossed_kind
 
 _TEMPLATE = Path(__file__).with_name("model_card.md")
+# Characters that begin code, emphasis, links, HTML, cells, entities, formulas and the end of a heading in Markdown.
+_MARKUP = re.compile(r"[\\`*_\[\]<>|~&$#]")
 LICENCE = "apache-2.0"
 _TUNINGS = {
     "frozen": "It is frozen; only the decoder and its head were trained.",
     "full": "All its weights were trained too.",
     "lora": "It was trained with LoRA adapters, which are merged into its weights here.",
 }
-_KINDS = {"crossed": "new seeds and new chips", "seeds": "new seeds"}
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,12 @@ def make_card(
         Markdown with YAML front matter.
     """
     scores = _scores(record, tables.summary)
+    per_class = tables.per_class[_is_recipe(record, tables.per_class)]
     counts = dict(zip(tables.classes["class_code"].astype(str), tables.classes["n"], strict=True))
-    # Markdown and no HTML, so that nothing is escaped.
-    template = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True).from_string(
-        _TEMPLATE.read_text(encoding="utf-8")
-    )
+    # Jinja escapes for HTML alone; the template applies the filter `plain` to names that a user chose.
+    environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
+    environment.filters["plain"] = _plain
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     body = template.render(
         {
             **description,
@@ -67,16 +70,14 @@ def make_card(
             "n_models": len(record["models"]),
             "backbone": _backbone(record["weights"], description),
             "tuning": _TUNINGS[tuning],
-            "classes": [
-                {name: _cell(text) for name, text in entry.items()} | {"n": counts.get(entry["code"], 0)}
-                for entry in description["classes"]
-            ],
+            "classes": [{**entry, "n": counts.get(entry["code"], 0)} for entry in description["classes"]],
             "onnx": examples.ONNX,
             "torch_export": examples.TORCH_EXPORT,
-            "terratorch": examples.TERRATORCH,
+            "terratorch": examples.terratorch(record["models"][0]),
             "no_terratorch": terratorch.reason,
             "scores": scores,
-            "per_class": _per_class(record, tables.per_class),
+            "per_class": _per_class(per_class),
+            "per_class_meaning": _meaning(per_class.iloc[0]),
             "level": f"{100 * tables.summary['level'].iloc[0]:g}",
         }
     )
@@ -124,28 +125,33 @@ def _scores(record: Mapping[str, Any], summary: pd.DataFrame) -> list[dict[str, 
             continue
         interval = score.interval(row[f"{kind}_low"], row[f"{kind}_high"])
         text = score.text(value) + (PERCENT_SIGN if score.percent else "")
-        words = f"{interval} ({_KINDS[kind]})" if interval else "none"
+        meaning = "new seeds" if kind == "seeds" else _meaning(row)
+        words = f"{interval} ({meaning})" if interval else "none"
         result.append({"name": name, "label": score.label, "number": float(value), "value": text, "interval": words})
     return result
 
 
-def _per_class(record: Mapping[str, Any], table: pd.DataFrame) -> list[dict[str, Any]]:
+def _meaning(row: pd.Series) -> str:
+    """Return what the crossed interval of a row is for: with one seed, for new chips alone."""
+    return CROSSED_MEANING[crossed_kind(row["crossed_interval"])]
+
+
+def _per_class(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return recall with Wilson's interval, and precision and F1 with crossed intervals, of each class in percent."""
-    rows = table[_is_recipe(record, table)]
     result = []
-    for _, of_class in rows.groupby("class_code", sort=False):
+    for _, of_class in table.groupby("class_code", sort=False):
         values, texts = of_class.set_index("metric"), {}
         for metric in CLASS_SCORES:
             row, kind = values.loc[metric], "wilson" if metric == "recall" else "crossed"
             interval = PERCENT.interval(row[f"{kind}_low"], row[f"{kind}_high"])
             texts[metric] = f"{PERCENT.text(row['pooled'])} {interval}".strip()
-        result.append({"name": _cell(of_class["class_name"].iloc[0]), "n": int(of_class["n"].iloc[0]), **texts})
+        result.append({"name": of_class["class_name"].iloc[0], "n": int(of_class["n"].iloc[0]), **texts})
     return result
 
 
-def _cell(text: object) -> str:
-    """Return a text for a cell of a Markdown table."""
-    return str(text).replace("|", "\\|")
+def _plain(text: object) -> str:
+    """Return Markdown that shows a user's text as it is, also in a cell of a table, but not at the start of a line."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(str(text).splitlines()))
 
 
 def _is_recipe(record: Mapping[str, Any], table: pd.DataFrame) -> pd.Series:
@@ -156,5 +162,6 @@ def _backbone(weights: Mapping[str, Any], description: Mapping[str, Any]) -> str
     name = f"The backbone is {description['backbone']}"
     if weights["source"] == "random":
         return f"{name} with random weights (seed {weights['seed']})."
-    origin = f"{weights['repo']}, commit {weights['commit']}" if weights["source"] == "huggingface" else "a file"
+    repo = _plain(weights.get("repo"))
+    origin = f"{repo}, commit {weights['commit']}" if weights["source"] == "huggingface" else "a file"
     return f"{name} with the pre-trained weights of {origin} (sha256 {weights['sha256']})."

@@ -11,6 +11,7 @@ from terralucas.report.page_tables import recipe_name
 from terralucas.report.sections.calibration import calibration_sentences
 from terralucas.report.sections.fronts import front_sentences
 from terralucas.report.sections.leakage import leakage_sentences
+from terralucas.report.wording import tied_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT, SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES, CONTROL, RECIPE
 
@@ -22,9 +23,7 @@ def alt_texts(tables: Mapping[str, pd.DataFrame], answers: list[dict[str, str]])
         scores = tables["summary"]
         scores = scores[(scores["metric"] == name) & (scores["classes"] == ALL_CLASSES)].dropna(subset=["pooled"])
         if len(scores):
-            ends = [scores.loc[scores["pooled"].idxmin()], scores.loc[scores["pooled"].idxmax()]]
-            words = " to ".join(f"{PERCENT.text(end['pooled'])} % ({recipe_name(end)})" for end in ends)
-            ranges.append(f"{SCORES[name].label} runs from {words}.")
+            ranges.append(f"{SCORES[name].label} {_range(scores)}.")
     recall = tables["per_class"]
     recall = recall[(recall["metric"] == "recall") & (recall["classes"] == ALL_CLASSES) & (recall["loss"] != CONTROL)]
     ends = recall.groupby("class_name", sort=False)["pooled"].agg(["min", "max"])
@@ -51,15 +50,28 @@ def alt_texts(tables: Mapping[str, pd.DataFrame], answers: list[dict[str, str]])
     }
 
 
+def _range(scores: pd.DataFrame) -> str:
+    """Say from which to which pooled score, and of which recipes; those with the same shown value are tied."""
+    shown = scores["pooled"].map(PERCENT.text)
+    ends = [PERCENT.text(scores["pooled"].min()), PERCENT.text(scores["pooled"].max())]
+    if len(scores) > 1 and ends[0] == ends[1]:
+        return f"is {ends[0]} % of every recipe"
+    tied = [[recipe_name(row) for _, row in scores[shown == end].iterrows()] for end in ends]
+    words = [f"{end} % ({tied_text(names, 'recipe')})" for end, names in zip(ends, tied, strict=True)]
+    return f"runs from {' to '.join(words)}"
+
+
 def _mistakes(confusion: pd.DataFrame) -> str:
     """Name the most frequent wrong prediction of each class, with its share of the chips of the class."""
     totals = confusion.groupby("true_name", sort=False)["count"].sum()
     wrong = confusion[confusion["true_code"] != confusion["predicted_code"]]
     pooled = wrong.groupby(["true_name", "predicted_name"], sort=False)["count"].sum().reset_index(name="chips")
     pooled = pooled[pooled["chips"] > 0].sort_values("chips", ascending=False, kind="stable")
-    shares = pooled.drop_duplicates("true_name")
     mistakes = []
-    for row in shares.itertuples():
-        share = PERCENT.text(row.chips / np.maximum(totals[row.true_name], 1))
-        mistakes.append(f"{row.true_name} as {row.predicted_name} {share} %")
+    for name, of_class in pooled.groupby("true_name", sort=False):
+        most = of_class["chips"].max()
+        predicted = of_class.loc[of_class["chips"] == most, "predicted_name"].tolist()
+        share = PERCENT.text(most / np.maximum(totals[name], 1))
+        each = " each" if len(predicted) > 1 else ""
+        mistakes.append(f"{name} as {tied_text(predicted, 'class', 'classes')} {share} %{each}")
     return "; ".join(mistakes) or "none"

@@ -192,6 +192,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "class_groups": classes.class_groups(tables["per_class"]),
         "class_sentences": classes.never_predicted_sentences(tables["confusion"]),
         "gallery": gallery.gallery_items(context.gallery, list(tables["classes"]["class_name"])),
+        "gallery_is_tied": gallery.is_tied(tables["summary"], primary),
         "rarest": classes.rarest_class_sentence(tables["per_class"]),
         "balance": classes.balance_sentence(tables["per_class"]),
         "has_controls": not tables["controls"].empty,

@@ -16,7 +16,7 @@ from terralucas.files import write_text
 from terralucas.report.html_page import render_page
 from terralucas.report.page_tables import Column, PageTable, Row, TableCell, data_uri
 from terralucas.report.sections.gallery import KINDS, chip_card, stretch_text
-from terralucas.report.wording import count_text
+from terralucas.report.wording import count_text, list_text
 from terralucas.tables.scores import PERCENT, PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import BAND_GROUP, RECIPE
 
@@ -82,11 +82,16 @@ def _sentences(record: Mapping[str, Any], importance: pd.DataFrame) -> tuple[str
     lines = []
     for is_group, noun in ((True, "groups"), (False, "single bands")):
         chosen = rows[(rows["kind"] == BAND_GROUP) == is_group].sort_values("loss", ascending=False, kind="stable")
-        best = chosen.iloc[0]
-        span = f", from {score.text(best['lowest'])} to {score.text(best['highest'])} over the seeds"
+        most = score.text(chosen["loss"].max())
+        if chosen["loss"].max() <= 0 or most == score.text(0.0):
+            lines.append(f"None of the {noun} costs {score.prose} when permuted, at the precision shown.")
+            continue
+        tied = chosen[chosen["loss"].map(score.text) == most]
+        verb, each = ("costs", "") if len(tied) == 1 else ("cost", " each")
+        span = f", from {score.text(tied['lowest'].min())} to {score.text(tied['highest'].max())} over the seeds"
         lines.append(
-            f"Of the {noun}, {best['name']} costs most {score.prose} when permuted: {score.text(best['loss'])}"
-            f"{score.unit}{span if best['n_seeds'] > 1 else ''}."
+            f"Of the {noun}, {list_text(list(tied['name']))} {verb} most {score.prose} when permuted: {most}"
+            f"{score.unit}{each}{span if tied['n_seeds'].max() > 1 else ''}."
         )
     every = "; ".join(f"{row['name']} {score.text(row['loss'])}" for _, row in rows.iterrows())
     return " ".join(lines), f"Dots with ranges. Mean loss of {score.prose}{score.unit and ', points'}: {every}."
@@ -158,15 +163,16 @@ def _classes(occlusion: Mapping[str, Any], names: Sequence[str], strongest: floa
 
 def _card(chip: Mapping[str, Any], names: Sequence[str], strongest: float) -> dict[str, Any]:
     fall = np.array(chip["fall"])
-    places = np.unravel_index(fall.argmax(), fall.shape)
-    place = " ".join(_THIRDS[axis][3 * int(at) // len(fall)] for axis, at in enumerate(places))
-    points = f"{PERCENT.text(fall.max())} points"
+    thirds = 3 * np.argwhere(fall == fall.max()) // len(fall)
+    places = dict.fromkeys(f"{_THIRDS[0][row]} {_THIRDS[1][column]}" for row, column in thirds.tolist())
+    largest = PERCENT.text(fall.max())
+    points, falls = f"{largest} points", fall.max() > 0 and largest != PERCENT.text(0.0)
     return {
         **chip_card(chip, names),
         "map": data_uri(_heat_map(fall, strongest), "image/png"),
-        "largest": f"largest fall {points}" if fall.max() > 0 else "falls nowhere",
+        "largest": f"largest fall {points}" if falls else "falls nowhere",
         "map_alternative": f"Where hiding a square changes the probability of {names[chip['predicted']]}: "
-        + (f"it falls most, by {points}, in the {place}." if fall.max() > 0 else "it falls nowhere."),
+        + (f"it falls most, by {points}, in the {list_text(list(places))}." if falls else "it falls nowhere."),
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from terralucas.tables.scores import NumberFormat, Score
-from terralucas.tables.vocabulary import CONTROL, RECIPE
+from terralucas.tables.vocabulary import CONTROL, RECIPE, crossed_kind
 
 # Width of the drawing of an interval, and the margin at both ends, in the units of the SVG.
 _DRAWING_WIDTH, _DRAWING_MARGIN = 160.0, 6.0
@@ -106,8 +106,7 @@ def recipe_name(names: pd.Series | dict[str, str]) -> str:
 def crossed_text(row: pd.Series, metric: Score) -> str:
     """Return the crossed interval after its name, `crossed` or `chips`; empty if there is no interval."""
     interval = metric.interval(row["crossed_low"], row["crossed_high"])
-    name = "chips" if str(row["crossed_interval"]).startswith("chips") else "crossed"
-    return f"{name} {interval}" if interval else ""
+    return f"{crossed_kind(row['crossed_interval'])} {interval}" if interval else ""
 
 
 def estimate_of(row: Mapping[Any, Any] | pd.Series, metric: Score) -> float:

@@ -11,7 +11,7 @@ from terralucas.errors import StudyError
 from terralucas.report.page_tables import PageTable, best_text, estimate_of, recipe_row, score_cell, score_column
 from terralucas.report.wording import no_seeds_interval
 from terralucas.tables.scores import PERCENT_SIGN, SCORES
-from terralucas.tables.vocabulary import RECIPE
+from terralucas.tables.vocabulary import CROSSED_MEANING, RECIPE, crossed_kind
 
 
 def score_table(
@@ -59,11 +59,11 @@ def _estimates(summary: pd.DataFrame, name: str) -> pd.Series:
 def interval_words(table: pd.DataFrame, both: bool = True) -> str:
     """Describe the kinds of interval in a table, by the names that its cells use."""
     level = f"{100 * table['level'].iloc[0]:g}{PERCENT_SIGN}"
-    chips = table["crossed_interval"].astype(str).str.startswith("chips").all()
-    first = "for new chips alone" if chips else "for new seeds and new chips"
+    kind = "chips" if set(map(crossed_kind, table["crossed_interval"])) == {"chips"} else "crossed"
+    first = f"for {CROSSED_MEANING[kind]}"
     if not both:
         return f"Score of the test chips of all seeds, with its {level} interval {first}"
-    first = f"{'chips' if chips else 'crossed'}: {first}"
+    first = f"{kind}: {first}"
     if table["seeds_low"].isna().all():
         return f"Pooled score with its {level} interval ({first}). {no_seeds_interval(table)}"
     return f"Pooled score with two {level} intervals ({first}; seeds: mean over seeds and its interval for new seeds)"

@@ -54,6 +54,11 @@ def list_text(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 2 else names)
 
 
+def tied_text(names: Sequence[str], noun: str, plural: str | None = None) -> str:
+    """Join the names of those that share a value, as `list_text`; more than three are counted."""
+    return list_text(names) if len(names) <= 3 else count_text(len(names), noun, plural)
+
+
 def range_text(texts: Sequence[str]) -> str:
     """Return the range from the first to the last text as `a to b`, or `a` if both are equal."""
     return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"

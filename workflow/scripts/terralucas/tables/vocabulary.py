@@ -22,6 +22,8 @@ REFUTED, REFUTED_AS_EQUIVALENT, REFUTED_BUT_SMALL = (
 # Roles of scores in contrasts.csv: the question is answered in the primary score.
 PRIMARY, SECONDARY = "primary", "secondary"
 RELATION_HIGHER, RELATION_LOWER, RELATION_EQUIVALENT = "higher", "lower", "equivalent"
+# What a crossed interval is for; keys are the first part of the names in the column `crossed_interval`.
+CROSSED_MEANING = {"crossed": "new seeds and new chips", "chips": "new chips alone"}
 NADEAU_BENGIO = "nadeau_bengio_t"
 FIXED_SPLIT = "t_fixed_split"
 SPLIT_AND_INITIALISATION = "split, initialisation and order"
@@ -37,6 +39,11 @@ ALL_CLASSES = "all"
 # Kinds of bands that are permuted together, in importance.csv.
 BAND_GROUP, SINGLE_BAND = "group", "band"
 WITHOUT = "without "
+
+
+def crossed_kind(method: object) -> str:
+    """Return the kind of a crossed interval, a key of `CROSSED_MEANING`, from the name of its method in a table."""
+    return str(method).partition("_")[0]
 
 
 def control_as_recipe(control: str) -> Recipe:

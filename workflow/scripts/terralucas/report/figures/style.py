@@ -23,12 +23,15 @@ from matplotlib.lines import Line2D
 from terralucas.files import atomic_path
 from terralucas.report.colours import fills_of, palette
 from terralucas.report.wording import no_seeds_interval
+from terralucas.tables.vocabulary import CROSSED_MEANING, crossed_kind
 
 # A figure of more inches than this is higher than a screen, so its legend is drawn at both ends.
 TALL = 9.0
 MARKERS = ("o", "s", "^", "D", "v", "P")
-# Words for the kinds of interval; keys are the first part of the names of `crossed_interval.method`.
-CROSSED_NAMES = {"crossed": "crossed, for new seeds and new chips", "chips": "for new chips alone, one seed"}
+CROSSED_NAMES = {
+    "crossed": f"crossed, for {CROSSED_MEANING['crossed']}",
+    "chips": f"for {CROSSED_MEANING['chips']}, one seed",
+}
 SEEDS_NAMES = {
     "nadeau_bengio_t": "seeds, Nadeau–Bengio t for new seeds",
     "t_fixed_split": "seeds, t for new seeds on the same split",
@@ -174,7 +177,7 @@ def interval_note(table: pd.DataFrame) -> str:
     level = f"{100 * table['level'].iloc[0]:g} %"
     kinds = []
     if len(known[0]):
-        methods = (name.partition("_")[0] for name in known[0]["crossed_interval"])
+        methods = (crossed_kind(name) for name in known[0]["crossed_interval"])
         kinds.append(f"thick {_joined(CROSSED_NAMES[name] for name in methods)}")
     if len(known[1]):
         kinds.append(f"thin {_joined(SEEDS_NAMES[name] for name in known[1]['seeds_interval'])}")

@@ -18,7 +18,7 @@ from terralucas.report.page_tables import (
     score_column,
 )
 from terralucas.report.score_tables import interval_words
-from terralucas.report.wording import count_text, list_text, range_text
+from terralucas.report.wording import count_text, list_text, range_text, tied_text
 from terralucas.tables.scores import CLASS_SCORES, FEWEST_CHIPS, PERCENT, PERCENT_SIGN, Score
 from terralucas.tables.vocabulary import ALL_CLASSES, CONTROL, RECIPE
 
@@ -38,12 +38,12 @@ def never_predicted_sentences(confusion: pd.DataFrame) -> list[str]:
 
 def rarest_class_sentence(per_class: pd.DataFrame) -> str:
     """Say how much one test chip of the rarest class changes its recall and the macro accuracy."""
-    chips = _test_chips(per_class)
+    chips = chips_by_class(per_class)
     if chips.empty:
         return ""
     n = int(chips.min())
     return (
-        f"Fewest test chips: “{chips.idxmin()}”, {count_text(n, 'chip')} over all seeds. One of them more or less "
+        f"Fewest test chips: {fewest_text(chips, 'chip')} over all seeds. One of them more or less "
         f"moves the pooled recall of its class by {100 / n:.3g} points and the macro accuracy by "
         f"{100 / n / len(chips):.2g} points."
     )
@@ -53,7 +53,7 @@ def few_chips_sentences(summary: pd.DataFrame, per_class: pd.DataFrame) -> list[
     """Name the classes of so few test chips that scores in which every class counts the same have no interval."""
     all_classes = summary[summary["classes"] == ALL_CLASSES]
     macro = all_classes[all_classes["metric"] == "macro_accuracy"]
-    chips = _test_chips(per_class)
+    chips = chips_by_class(per_class)
     few = chips[chips < FEWEST_CHIPS]
     if few.empty or macro["crossed_low"].notna().any():
         return []
@@ -66,12 +66,24 @@ def few_chips_sentences(summary: pd.DataFrame, per_class: pd.DataFrame) -> list[
 
 def balance_sentence(per_class: pd.DataFrame) -> str:
     """Say that macro and micro accuracy are the same where all classes have as many test chips; empty otherwise."""
-    if _test_chips(per_class).nunique() != 1:
+    if chips_by_class(per_class).nunique() != 1:
         return ""
     return "Here all classes have the same number of test chips, so that macro and micro accuracy are the same number."
 
 
-def _test_chips(per_class: pd.DataFrame) -> pd.Series:
+def fewest_text(chips: pd.Series, noun: str) -> str:
+    """Name the classes with the fewest chips, or count them if they are many, and say how many chips they have.
+
+    Args:
+        chips: chips of each class, by its name.
+        noun: what the chips are called.
+    """
+    names = [f"“{name}”" for name in chips.index[chips == chips.min()]]
+    each = " each" if len(names) > 1 else ""
+    return f"{tied_text(names, 'class', 'classes')}, {count_text(int(chips.min()), noun)}{each}"
+
+
+def chips_by_class(per_class: pd.DataFrame) -> pd.Series:
     """Return the number of test chips of each class that has any, by its name."""
     recall = per_class[(per_class["metric"] == "recall") & (per_class["classes"] == ALL_CLASSES)]
     chips = recall.groupby("class_name", sort=False)["n"].max()

@@ -17,7 +17,15 @@ from terralucas.report.wording import (
     state_word,
 )
 from terralucas.tables.scores import MAIN_SCORES, SCORES, Score
-from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, CELL, EQUIVALENT, INCONCLUSIVE, SHOWN
+from terralucas.tables.vocabulary import (
+    ALL_CLASSES,
+    AVERAGED,
+    CELL,
+    CROSSED_MEANING,
+    EQUIVALENT,
+    INCONCLUSIVE,
+    SHOWN,
+)
 
 
 def verdict_counts(contrasts: pd.DataFrame, metric: str) -> str:
@@ -44,10 +52,11 @@ def contrast_table(
     place = scale([row[key] for row in rows for key in ("crossed_low", "crossed_high", "difference")])
     margin = rows[0]["margin"]
     mcnemar = any(not pd.isna(row["mcnemar_mid"]) for row in rows)
+    kinds = list(dict.fromkeys(map(_kind, rows)))
     columns = [
         Column("Over", is_text=True),
         Column("Difference", "points" if metric.percent else ""),
-        Column("Picture", "crossed; dashed: zero", is_text=True),
+        Column("Picture", f"{' or '.join(kinds)}; dashed: zero", is_text=True),
         Column("Verdict", is_text=True),
         Column("p", "Holm-adjusted"),
     ]
@@ -62,18 +71,23 @@ def contrast_table(
         if any(not pd.isna(row["seeds_low"]) for row in rows)
         else "no seeds interval"
     )
+    meanings = "; ".join(f"{kind}: for {CROSSED_MEANING[kind]}" for kind in kinds)
     caption = (
         f"Paired differences A − B in {metric.prose}, {class_set_text(classes, names)}: pooled, with "
-        f"{100 * level:g}\u00a0% intervals (crossed: new seeds and new chips; {seeds}). {higher}.{within}"
+        f"{100 * level:g}\u00a0% intervals ({meanings}; {seeds}). {higher}.{within}"
     )
     return PageTable(caption, columns, body, Column("Contrast A − B", is_text=True))
 
 
+def _kind(row: Mapping[str, Any]) -> str:
+    """Return the kind of a contrast's interval, a key of `CROSSED_MEANING`; contrasts.csv has no column for it."""
+    return "crossed" if row["n_seeds"] > 1 else "chips"
+
+
 def _contrast_cells(row: dict[str, Any], metric: Score, place: Any, has_margin: bool, mcnemar: bool) -> list[TableCell]:
     what, crossed = contrast_state(row), metric.gap(row["crossed_low"], row["crossed_high"])
-    kind = "crossed" if row["n_seeds"] > 1 else "chips"
     seeds = metric.gap(row["seeds_low"], row["seeds_high"])
-    small = [f"{kind} {crossed}"] if crossed else ["no interval"]
+    small = [f"{_kind(row)} {crossed}"] if crossed else ["no interval"]
     small += [f"seeds {metric.signed(row['seeds_difference'])} {seeds}"] if seeds else []
     marks = (row["crossed_low"], row["difference"], row["crossed_high"], 0.0)
     over = {AVERAGED: "all other settings", CELL: row["scope"]}.get(row["family"], "interaction")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 from markupsafe import Markup
 
 from terralucas.report.wording import count_text
-from terralucas.tables.scores import PERCENT, PERCENT_SIGN
+from terralucas.tables.scores import PERCENT, PERCENT_SIGN, SCORES
+from terralucas.tables.vocabulary import ALL_CLASSES
 
 KINDS = {"typical": "Typical", "hardest": "Hardest", "wrong": "Confidently wrong"}
 
@@ -70,6 +72,14 @@ def gallery_items(gallery: Mapping[str, Any] | None, names: Sequence[str]) -> di
         "matrix": matrix,
         "errors": errors,
     }
+
+
+def is_tied(summary: pd.DataFrame, primary: str) -> bool:
+    """Return whether several recipes have the best value of a score, as it is shown."""
+    score = SCORES[primary]
+    values = summary.loc[(summary["metric"] == primary) & (summary["classes"] == ALL_CLASSES), "pooled"].dropna()
+    shown = values.map(score.text)
+    return int((shown == score.text(values.max() if score.higher_is_better else values.min())).sum()) > 1
 
 
 def stretch_text(gallery: Mapping[str, Any]) -> str:

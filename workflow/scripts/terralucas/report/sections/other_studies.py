@@ -10,7 +10,7 @@ from terralucas.errors import StudyError
 from terralucas.report.page_tables import Column, PageTable, Row, TableCell, crossed_text
 from terralucas.report.wording import count_text
 from terralucas.tables.scores import MAIN_SCORES, SCORES, Score
-from terralucas.tables.vocabulary import ALL_CLASSES, RECIPE, SCHEMA_VERSION
+from terralucas.tables.vocabulary import ALL_CLASSES, CROSSED_MEANING, RECIPE, SCHEMA_VERSION, crossed_kind
 
 COLUMNS = (
     "schema_version",
@@ -77,9 +77,11 @@ def other_studies_page_table(beside: pd.DataFrame) -> PageTable | None:
         loss = key[RECIPE.index("loss")]
         rows.append(Row(tuple(map(str, key)), cells, loss if loss in own else None))
     headings = [_heading(metric, study, beside) for metric, study in columns]
+    kinds = dict.fromkeys(map(crossed_kind, beside["crossed_interval"]))
+    meanings = "; ".join(f"{kind}: for {CROSSED_MEANING[kind]}" for kind in kinds)
     caption = (
-        "Scores of this and other studies, all classes: pooled, with the interval for new seeds and new chips. A dash: "
-        "the study has no such recipe."
+        f"Scores of this and other studies, all classes: pooled, with an interval ({meanings}). A dash: the study has "
+        "no such recipe."
     )
     return PageTable(caption, headings, rows)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from terralucas.report.sections.classes import chips_by_class, fewest_text
 from terralucas.report.sections.space import NO_WIDER, WIDER, correlated_recipes, widening
 from terralucas.report.wording import count_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN
@@ -54,14 +55,12 @@ def _origin(simulated: bool, random_weights: list[str]) -> TrustItem:
 
 
 def _rarest(per_class: pd.DataFrame) -> TrustItem | None:
-    recall = per_class[(per_class["metric"] == "recall") & (per_class["classes"] == ALL_CLASSES)]
-    chips = recall.groupby("class_name", sort=False)["n"].max()
-    chips = chips[chips > 0]
+    chips = chips_by_class(per_class)
     if chips.empty:
         return None
     n = int(chips.min())
     one = 100.0 / n / len(chips)
-    text = f"“{chips.idxmin()}”, {count_text(n, 'test chip')}: one more right is {one:.1f} points of macro accuracy"
+    text = f"{fewest_text(chips, 'test chip')}: one more right is {one:.1f} points of macro accuracy"
     return TrustItem("Rarest class", text, n < FEW_CHIPS)
 
 
