@@ -85,6 +85,7 @@ def test_without_an_interval_of_the_best_no_simpler_recipe_is_taken():
     table = summary_of({A: 1.0, B: 1.0, C: 0.98}, half_width=float("nan"))
     choice = choose(table, contrasts_of(""), COSTS, "macro_accuracy", ONE_STANDARD_ERROR)
     assert choice.recipe == B, "among equal scores the fewest parameters"
+    assert "base × ce × mlp has the highest macro accuracy: 100.0 %. It is the first of 2 with" in choice.reason[0]
     assert "The standard error of this score is unknown" in choice.reason[1]
     assert "tiny × ce × mlp has the fewest parameters of the 2 recipes with this score" in choice.reason[1]
     assert "0.0 points" not in " ".join(choice.reason)

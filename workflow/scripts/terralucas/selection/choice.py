@@ -106,6 +106,8 @@ def _explain(found: NearBest, chosen: pd.Series, n_near: int, score: Score, rule
         return [f"The study has one recipe; its {score.prose} is {_value(best, score)}."]
     first = recipe_text(recipe_of(best))
     sentences = [f"Of {n_recipes} recipes, {first} has the {side} {score.prose}: {_value(best, score)}."]
+    if found.n_equal > 1:
+        sentences[0] += f" It is the first of {found.n_equal} with exactly this score."
     if rule != ONE_STANDARD_ERROR:
         return sentences
     if pd.isna(found.error):

@@ -19,6 +19,7 @@ class NearBest:
         rows: rows of summary.csv, one a recipe, with the column `goodness`, which is higher for a better score.
         best: the row with the best score.
         error: standard error of the best score; NaN if it has no interval.
+        n_equal: number of recipes with this score; `best` is the first of them.
         near: the rows whose score is at most `error` worse than the best; without a standard error, those of the best
             score.
     """
@@ -26,6 +27,7 @@ class NearBest:
     rows: pd.DataFrame
     best: pd.Series
     error: float
+    n_equal: int
     near: pd.DataFrame
 
 
@@ -49,4 +51,5 @@ def near_best(summary: pd.DataFrame, metric: str) -> NearBest | None:
     quantile = stats.norm.ppf((1.0 + best["level"]) / 2.0)
     error = float(width / (2.0 * quantile))
     reach = 0.0 if pd.isna(error) else error
-    return NearBest(rows, best, error, rows[rows["goodness"] >= best["goodness"] - reach])
+    n_equal = int((rows["goodness"] == best["goodness"]).sum())
+    return NearBest(rows, best, error, n_equal, rows[rows["goodness"] >= best["goodness"] - reach])

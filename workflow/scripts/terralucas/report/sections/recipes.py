@@ -77,6 +77,8 @@ def selection_sentence(summary: pd.DataFrame, select: Mapping[str, Any], primary
     if found is None or len(found.rows) == 1:
         return None
     score, best = SCORES[metric], recipe_name(found.best)
+    if found.n_equal > 1:
+        best += f" (the first of {found.n_equal} with exactly this score)"
     side = "highest" if score.higher_is_better else "lowest"
     if select["rule"] == "best":
         return f"{best} has the {side} {score.prose}."
