@@ -51,7 +51,9 @@ def run(tmp_path):
         code="c0de",
     )  # fmt: skip
     rule = SimpleNamespace(name="train_run")
-    return FakeJob(rule=rule, wildcards=wildcards, params=params, output=output, input=[str(tmp_path / "features.npy")])
+    dag = SimpleNamespace(workflow=SimpleNamespace(persistence=SimpleNamespace(metadata=lambda path: None)))
+    files = {"output": output, "input": [str(tmp_path / "features.npy")]}
+    return FakeJob(rule=rule, wildcards=wildcards, params=params, dag=dag, **files)
 
 
 @pytest.fixture
@@ -69,6 +71,7 @@ def patched(monkeypatch):
         for path in self.output:
             os.utime(path)
 
+    monkeypatch.setattr(Job, "register", Job.register)
     monkeypatch.setattr(Job, "remove_existing_output", remove_existing_output)
     monkeypatch.setattr(Job, "postprocess", postprocess)
     patch_deletion()
@@ -139,7 +142,7 @@ def test_another_snakemake_deletes_as_it_does_and_the_danger_is_described(monkey
 
 
 def test_the_snakemake_that_is_installed_has_the_functions(monkeypatch):
-    for name in ("remove_existing_output", "postprocess"):
+    for name in ("register", "remove_existing_output", "postprocess"):
         # It is as it was after the test.
         monkeypatch.setattr(Job, name, getattr(Job, name))
     assert patch_deletion() is None

@@ -117,9 +117,15 @@ def test_snakemake_in_a_job_does_not_delete_the_files_of_the_next_run(results, m
         deleted.append(self)
 
     monkeypatch.setattr(Job, "remove_existing_output", remove_existing_output)
+    monkeypatch.setattr(Job, "register", Job.register)
     monkeypatch.setattr(Job, "postprocess", Job.postprocess)
     patch_deletion()
-    job = SimpleNamespace(rule=SimpleNamespace(name="train_run"), output=[str(results / "predictions.parquet")])
+    persistence = SimpleNamespace(metadata=lambda path: None)
+    job = SimpleNamespace(
+        rule=SimpleNamespace(name="train_run"),
+        output=[str(results / "predictions.parquet")],
+        dag=SimpleNamespace(workflow=SimpleNamespace(persistence=persistence)),
+    )
     asyncio.run(Job.remove_existing_output(job))
     end(results)
     with pytest.raises(WorkflowError, match="ends without a change"):

@@ -183,7 +183,28 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
         assert done.returncode != 0
         assert "Finished runs have other settings or code than the study has now" in done.output
         assert "results/small/runs/tiny/weighted_ce/identity/seed-0" in done.output
+    turned = TINY | {"dataset": TINY["dataset"] | {"classes": TINY["dataset"]["classes"][::-1]}}
+    for start in ("-n", "--cores=1"):
+        done = moved.snakemake(start, "--configfile", moved.write_config(turned, "turned"), check=False)
+        assert done.returncode != 0
+        assert "Results were made with another configuration or other code" in done.output
+        assert "results/small/data/chips.parquet" in done.output
     assert moved.planned("--configfile", "config/small.yaml") == {}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_runs_and_features_outlive_a_device_that_is_not_there(study):
+    overlay = ("--configfile", "config/small.yaml", "--config", "features={device: cuda}", "training={device: cuda}")
+    before = {path: path.stat() for path in sorted((study.folder / "results/small/runs").rglob("*.*"))}
+    for each in (overlay, overlay[:3] + overlay[4:]):
+        done = study.snakemake("--cores", 1, *each, check=False)
+        assert done.returncode != 0
+        assert "asks for a GPU and this machine shows none" in done.output
+        assert planned(study) == set()
+    kept = {path: path.stat() for path in before}
+    assert {path: (state.st_ino, state.st_mtime_ns) for path, state in kept.items()} == {
+        path: (state.st_ino, state.st_mtime_ns) for path, state in before.items()
+    }
 
 
 CHIPS = {"retrieve_chips", "index_chips", "split_chips"}

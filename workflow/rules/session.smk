@@ -6,10 +6,10 @@ from _cluster import prepare_cluster, temporary_folders
 from _slurm_configuration import keep_configuration
 from _dry_run import end_dry_run, hide_jobs
 from _finished_runs import describe_danger, patch_deletion
-from _first_outputs import keep_first_outputs
 from _fork_jobs import fork_jobs
 from _interpreter import describe_path
 from _leftovers import end_without_jobs, remove_study_leftovers
+from _made_with import remember_parameters, require_same_parameters
 from _missing_files import fail_without_job
 from _orphans import end_with_parent
 from _own_start import be_own_start, know_start, own_mark
@@ -49,6 +49,7 @@ def check_planned_runs():
         again = planned_runs(workflow.dag) & finished_runs(all_runs(), RECORDS)
         require_no_run_again([run for run in all_runs() if run in again])
     require_settings_of_configuration(runs_of_other_settings(workflow), Path(RESULTS))
+    require_same_parameters(workflow, Path(RESULTS))
     require_planned_inputs(workflow.dag, config, Path(DOWNLOADS))
 
 
@@ -69,8 +70,6 @@ if workflow.is_main_process:
 # In every process that starts jobs: here, and on the nodes.
 stop_at_study_error(fork_jobs, workflow, FORK_JOBS)
 UNPROTECTED = patch_deletion()
-if UNPROTECTED is None:
-    keep_first_outputs()
 if not workflow.is_main_process:
     stop_at_study_error(know_start, SUBMITTED_BY, Path(RESULTS))
     atexit.register(fail_without_job, workflow)
@@ -103,12 +102,14 @@ onstart:
 
 
 onsuccess:
+    remember_parameters(workflow, Path(RESULTS))
     remove_study_leftovers(Path(RESULTS), RECORDS)
     if Path(f"{RESULTS}/report.html").is_file():
         print(f"The report is at {Path(RESULTS, 'report.html').resolve()}", file=sys.stderr)
 
 
 onerror:
+    remember_parameters(workflow, Path(RESULTS))
     for handler in workflow.logger_manager.logger.handlers:
         if isinstance(handler, Terminal):
             handler.show_failures()

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from snakemake.jobs import Job
 
+from _earlier_outputs import keep_until_new
 from _own_start import require_own_start
 from _signatures import require_parameters
 from _stopped import StudyStoppedError
@@ -24,11 +25,13 @@ from terralucas.names import run_name
 def patch_deletion() -> StudyError | None:
     """Let jobs of runs leave finished runs alone; return why that is impossible in a Snakemake with other functions."""
     try:
+        require_parameters(Job, "register", ("self", "external_jobid"))
         require_parameters(Job, "remove_existing_output", ("self",))
         arguments = ("store_in_storage", "handle_log", "handle_touch", "error", "ignore_missing_output")
         require_parameters(Job, "postprocess", ("self", *arguments, "check_output_mtime"))
     except StudyError as error:
         return error
+    keep_until_new()
     _keep_finished_runs()
     return None
 

@@ -1,4 +1,4 @@
-"""What the first rules of a study made is kept, with Snakemake's records of it, where a job that replaces it fails."""
+"""Earlier outputs are kept, with Snakemake's records of them, where a job that replaces them fails."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from snakemake.jobs import Job
 
-from _first_outputs import keep_first_outputs
+from _earlier_outputs import keep_until_new
 
 
 @dataclass
@@ -42,7 +42,7 @@ def patched(monkeypatch):
 
     for function in (register, remove_existing_output, postprocess):
         monkeypatch.setattr(Job, function.__name__, function)
-    keep_first_outputs()
+    keep_until_new()
 
 
 class FakeJob:
@@ -80,9 +80,9 @@ def test_a_job_that_ends_well_replaces_both(patched, tmp_path):
     assert job.run(lambda: job.write(0, 1), error=False) == ({"new"}, {"new"})
 
 
-def test_a_job_that_fails_after_it_wrote_something_has_its_own_record(patched, tmp_path):
+def test_a_job_that_fails_after_it_wrote_something_leaves_no_mixture(patched, tmp_path):
     job = FakeJob(tmp_path, "index_chips", "new")
-    assert job.run(lambda: job.write(0), error=True) == ({"new", "old"}, {"new"})
+    assert job.run(lambda: job.write(0), error=True) == ({"new", None}, {"new"})
 
 
 def test_outputs_without_a_record_and_those_of_other_rules_are_deleted_as_ever(patched, tmp_path):

@@ -1,8 +1,8 @@
-"""Keeps the outputs of the first rules of a study where a job that should make them again fails.
+"""Keeps the outputs of an earlier job until a job has made new ones, where making them again takes long.
 
-Snakemake deletes the outputs of a job before it starts, and records the parameters of a job also if it fails. All other
-jobs follow from what the first rules make: after a mistake in the configuration that these refuse, and its correction,
-all would be done again.
+Snakemake deletes the outputs of a job before it starts, and records the parameters of a job also if it fails. After a
+mistake in the configuration that a job refuses, and its correction, its work and all that follows from it would be done
+again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from typing import Any
 
 from snakemake.jobs import Job
 
-# Their scripts write each output at once and at the end, so that a failure leaves the old ones.
-RULES = ("retrieve_chips", "fetch_weights", "index_chips")
+from _terminal import RUN_RULES
+
+# Scripts of these write each output at once and at the end, or delete the earlier ones themselves when they begin to
+# make new ones. All jobs follow from the first of these rules.
+RULES = ("retrieve_chips", "fetch_weights", "index_chips", "pack_chips", "extract_features", *RUN_RULES)
 
 
 @dataclass(frozen=True)
@@ -27,16 +30,18 @@ class _Earlier:
     records: dict[str, Any]
 
 
-def keep_first_outputs() -> None:
-    """Let jobs of the first rules leave their old outputs alone until they write new ones.
+def keep_until_new() -> None:
+    """Let jobs leave earlier outputs alone until they write new ones.
 
-    If a job fails and its outputs are still the old ones, Snakemake's records of them are put back as they were: with
-    the old configuration nothing is to be done then, and with the refused one the job is done again.
+    If a job fails and its outputs are still the earlier ones, Snakemake's records of them are put back as they were:
+    with the earlier configuration nothing is to be done then, and with the refused one the job is done again. If it
+    fails when some of them are new, the others are deleted, so that it is done again.
     """
     register, remove, postprocess = Job.register, Job.remove_existing_output, Job.postprocess
     kept: dict[Job, _Earlier] = {}
 
     def register_with_earlier(self: Job, *args: Any, **options: Any) -> None:
+        kept.pop(self, None)
         earlier = _find_earlier(self)
         if earlier is not None:
             kept[self] = earlier
@@ -53,18 +58,23 @@ def keep_first_outputs() -> None:
     async def postprocess_and_put_back(self: Job, *args: Any, **options: Any) -> None:
         earlier = kept.pop(self, None)
         await postprocess(self, *args, **options)
-        # Snakemake names it in each call.
-        failed = options.get("error", False)
-        if earlier is not None and failed and all(_is_same(*each) for each in earlier.states.items()):
+        # Snakemake names `error` in each call.
+        if earlier is None or not options.get("error"):
+            return
+        unchanged = [path for path, state in earlier.states.items() if _is_same(path, state)]
+        if len(unchanged) == len(earlier.states):
             for key, record in earlier.records.items():
                 self.dag.workflow.persistence._write_record(key, record)
+        else:
+            for path in unchanged:
+                path.unlink()
 
     Job.register, Job.remove_existing_output = register_with_earlier, remove_existing_output
     Job.postprocess = postprocess_and_put_back
 
 
 def _find_earlier(job: Job) -> _Earlier | None:
-    """Return what a job of the first rules would replace; None if it has no such outputs, or Snakemake no record."""
+    """Return what a job would replace; None if its outputs are not there, or Snakemake has no record of them."""
     if job.rule.name not in RULES or not all(Path(path).is_file() for path in job.output):
         return None
     persistence = job.dag.workflow.persistence
