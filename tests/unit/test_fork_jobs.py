@@ -230,9 +230,10 @@ HEAD = """
 import sys
 from types import SimpleNamespace
 import _fork_jobs
-_fork_jobs._is_server_ready()
-script = SimpleNamespace(threads=1, rulename="train_run", resources={}, bench_record=None, log=[])
-_fork_jobs._run(script, sys.argv[1])
+if __name__ == "__main__":
+    _fork_jobs._is_server_ready()
+    script = SimpleNamespace(threads=1, rulename="train_run", resources={}, bench_record=None, log=[])
+    _fork_jobs._run(script, sys.argv[1])
 """
 
 
@@ -241,7 +242,9 @@ def test_a_script_saves_and_ends_when_what_started_it_was_killed(tmp_path, kille
     path = tmp_path / "script.py"
     path.write_text(SAVE)
     environment = os.environ | {"PYTHONPATH": str(Path(_fork_jobs.__file__).parent)}
-    head = subprocess.Popen([sys.executable, "-c", HEAD, path], env=environment, stderr=subprocess.DEVNULL)
+    snakemake = tmp_path / "snakemake"
+    snakemake.write_text(HEAD)
+    head = subprocess.Popen([sys.executable, snakemake, path], env=environment, stderr=subprocess.DEVNULL)
     try:
         until(path.with_name("script.py.begun").exists)
         victims = [head] if killed == "Snakemake" else psutil.Process(head.pid).children()
@@ -353,7 +356,7 @@ sys.modules["_preloaded"] = types.ModuleType("_preloaded")
 sys.modules["_preloaded"].is_complete = True
 import _forked_script
 _forked_script._limit_threads = lambda threads: None
-_forked_script.terminate_with_server = lambda: None
+_forked_script.terminate_with_snakemake = lambda: None
 _forked_script.run_script(sys.argv[1], "train_run", dict(os.environ), 1)
 """
 

@@ -1,13 +1,16 @@
 """A process of a job that outlives its parent ends, and what it started."""
 
+import os
 import subprocess
 import sys
 import time
 
 import psutil
+import pytest
 
 from helpers.paths import SCRIPTS
 
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(SCRIPTS)}
 # The parent starts a process that follows it, waits for ever, and has a child of its own; both numbers are printed.
 CHILD = """
 import subprocess, sys, threading
@@ -34,4 +37,29 @@ def test_it_ends_with_its_parent_and_ends_what_it_started():
     parent.kill()
     parent.wait()
     _, alive = psutil.wait_procs(processes, timeout=20)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+SCRIPT = """
+import os, threading
+from _orphans import terminate_with_snakemake
+terminate_with_snakemake(pause_s=0.05)
+print(os.getpid(), flush=True)
+threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("between", [[], ["bash", "-c", '"$0" "$@"; true']], ids=["directly", "in a shell"])
+def test_a_script_ends_with_the_snakemake_that_started_it(tmp_path, between):
+    command = [*between, sys.executable, "-c", SCRIPT]
+    (tmp_path / "snakemake").write_text(f"import subprocess\nsubprocess.run({command!r})")
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "snakemake")], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    script = psutil.Process(int(parent.stdout.readline()))
+    time.sleep(0.5)
+    assert script.is_running(), "while Snakemake lives"
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs([script], timeout=20)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []

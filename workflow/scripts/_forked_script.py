@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from _orphans import terminate_with_server
+from _orphans import terminate_with_snakemake
 
 # Snakemake sets them in the environment of a script. Libraries read them when they are loaded.
 THREAD_VARIABLES = (
@@ -43,7 +43,7 @@ def run_script(path: str, rule: str, environment: Mapping[str, str], threads: in
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None
-    terminate_with_server()
+    terminate_with_snakemake()
     if getattr(sys.modules.get("_preloaded"), "is_interrupted", False):
         # It waits, too, until the script can tell of it.
         os.kill(os.getpid(), signal.SIGINT)

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from _orphans import terminate_with_snakemake
 from _own_code import OwnCode, remember_script, start_again_if_other
 from _own_start import require_own_start
 from _sockets import use_folder_for_sockets
@@ -66,6 +67,9 @@ def job(snakemake: Any) -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     _keep_workers_out_of_the_script()
+    # A fork watches it from its beginning on (`_forked_script`).
+    if multiprocessing.parent_process() is None:
+        terminate_with_snakemake()
     try:
         # What started this process let it wait (`_fork_jobs`).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -6,10 +6,12 @@ itself. Where SLURM finds a job's processes by their parents, and not by a contr
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import psutil
 
@@ -21,22 +23,37 @@ _PAUSE_S = 2.0
 _GRACE_S = 60.0
 
 
-def terminate_with_server(pause_s: float = _PAUSE_S) -> None:
-    """Watch the fork server of this process and the Snakemake that started it; send SIGTERM to this process after them.
+def terminate_with_snakemake(pause_s: float = _PAUSE_S) -> None:
+    """Watch the Snakemake that started this process, and what is between them; send SIGTERM to this process after them.
 
-    A SIGKILL of either leaves what was forked without a parent that waits for it, and Snakemake may start the same job
-    again. At SIGTERM a run saves its progress.
+    Between them may be the fork server or a shell. A SIGKILL of one of them, as of the kernel where memory is full,
+    leaves this process without a parent that waits for it, and Snakemake may start the same job again. At SIGTERM a run
+    saves its progress.
     """
-    server = os.getppid()
-    snakemake = _parent_of(server)
+    chain = _chain_to_snakemake()
 
     def watch() -> None:
-        while os.getppid() == server and _parent_of(server) == snakemake:
+        while all(_parent_of(child) == parent for child, parent in itertools.pairwise(chain)):
             time.sleep(pause_s)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    if snakemake is not None:
-        threading.Thread(target=watch, name="terminate_with_server", daemon=True).start()
+    if chain:
+        threading.Thread(target=watch, name="terminate_with_snakemake", daemon=True).start()
+
+
+def _chain_to_snakemake() -> list[int]:
+    """Return the numbers of this process, its parent and so on, up to the nearest Snakemake; empty without one."""
+    chain = [os.getpid()]
+    try:
+        for parent in psutil.Process().parents():
+            chain.append(parent.pid)
+            # `python -m snakemake`, or the script `snakemake`.
+            if any(Path(word).name == "snakemake" for word in parent.cmdline()):
+                return chain
+    except psutil.Error:
+        # One of them has just ended; whoever starts the job again waits for nothing.
+        pass
+    return []
 
 
 def _parent_of(process: int) -> int | None:
