@@ -86,7 +86,7 @@ def test_a_job_that_fails_after_it_wrote_something_leaves_no_mixture(patched, tm
 
 
 def test_outputs_without_a_record_and_those_of_other_rules_are_deleted_as_ever(patched, tmp_path):
-    other = FakeJob(tmp_path, "split_chips", "new")
+    other = FakeJob(tmp_path, "draw_figures", "new")
     assert other.run(lambda: None, error=True) == ({None}, {"new"})
     unknown = FakeJob(tmp_path, "index_chips", "new")
     unknown.dag.workflow.persistence.known.clear()

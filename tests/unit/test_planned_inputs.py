@@ -1,10 +1,11 @@
 """A path that is wrong is refused before Snakemake deletes what was made with the right one."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
-from _planned_inputs import require_planned_inputs
+from _planned_inputs import require_pixel_size, require_planned_inputs
 from terralucas.errors import StudyError
 
 
@@ -47,3 +48,17 @@ def test_wrong_weights_are_refused_where_others_were_checked(made, tmp_path, sha
     with pytest.raises(StudyError, match=r"weights"):
         require_planned_inputs(graph("fetch_weights", made, backbone="tiny"), weights(path, sha256), tmp_path)
     assert made.exists()
+
+
+def test_another_size_of_pixels_than_that_of_the_indexed_chips_is_refused_at_the_start(tmp_path):
+    sizes = {"smallest_m": 10.0, "median_m": 10.0, "largest_m": 10.0, "largest_elongation": 1.0, "nominal_m": 10.0}
+    report, select = tmp_path / "report.json", graph("select_models", tmp_path / "selection.yaml")
+    require_pixel_size(select, 30.0, report)
+    report.write_text(json.dumps({"pixel_sizes": {"chips": 50, **sizes}}))
+    require_pixel_size(select, 10.0, report)
+    with pytest.raises(StudyError, match=r"10 m[\s\S]*30 m"):
+        require_pixel_size(select, 30.0, report)
+    # It checks the chips itself.
+    require_pixel_size(graph("index_chips", tmp_path / "chips.parquet"), 30.0, report)
+    report.write_text(json.dumps({"pixel_sizes": None}))
+    require_pixel_size(select, 30.0, report)

@@ -13,7 +13,7 @@ from _made_with import remember_parameters, require_same_parameters
 from _missing_files import fail_without_job
 from _orphans import end_with_parent
 from _own_start import be_own_start, know_start, own_mark
-from _planned_inputs import require_planned_inputs
+from _planned_inputs import require_pixel_size, require_planned_inputs
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
 from _start import (
     require_no_deletion_beside,
@@ -51,6 +51,7 @@ def check_planned_runs():
     require_settings_of_configuration(runs_of_other_settings(workflow), Path(RESULTS))
     require_same_parameters(workflow, Path(RESULTS))
     require_planned_inputs(workflow.dag, config, Path(DOWNLOADS))
+    require_pixel_size(workflow.dag, DATASET["pixel_size_m"], Path(RESULTS, "data/report.json"))
 
 
 if workflow.is_main_process:

@@ -18,8 +18,11 @@ from snakemake.jobs import Job
 from _terminal import RUN_RULES
 
 # Scripts of these write each output at once and at the end, or delete the earlier ones themselves when they begin to
-# make new ones. All jobs follow from the first of these rules.
-RULES = ("retrieve_chips", "fetch_weights", "index_chips", "pack_chips", "extract_features", *RUN_RULES)
+# make new ones.
+RULES = (
+    *("retrieve_chips", "fetch_weights", "index_chips", "split_chips", "pack_chips", "extract_features"),
+    *("fit_control", *RUN_RULES, "make_tables", "make_evidence"),
+)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-"""Checks the user's own files that planned jobs read, where Snakemake would first delete what was made of others.
+"""Checks the user's own files that planned jobs read, and what the configuration says of chips that are indexed.
 
-Snakemake deletes the outputs of a job before it starts. With a wrong path in the configuration the job fails at once,
-and after the correction all that follows from its output would be made again.
+With a wrong path in the configuration a job would fail at once, after others have begun.
 """
 
 from __future__ import annotations
@@ -9,6 +8,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+
+def require_pixel_size(dag: Any, pixel_size_m: float, report: Path) -> None:
+    """Check the size of pixels in the configuration with that of the chips, where they are not indexed again.
+
+    The index does not follow from this size, but much else does, such as which new chips are predicted.
+
+    Args:
+        dag: Snakemake's graph of jobs.
+        pixel_size_m: `dataset.pixel_size_m`.
+        report: data/report.json of the study.
+
+    Raises:
+        StudyError: the georeference of the chips says another size.
+    """
+    if not report.is_file() or any(job.rule.name == "index_chips" for job in dag.needrun_jobs(exclude_finished=False)):
+        return
+    from terralucas.data.pixel_sizes import check_pixel_size
+    from terralucas.stored import read_json
+
+    check_pixel_size(read_json(report).get("pixel_sizes"), pixel_size_m)
 
 
 def require_planned_inputs(dag: Any, config: Mapping[str, Any], downloads: Path) -> None:
