@@ -248,8 +248,8 @@ def test_selecting_another_rule_starts_no_run(selected):
 
 
 def test_a_corrected_pixel_size_reaches_the_selection_and_trains_nothing(selected):
-    """Maps and predictions compare with it what they read."""
-    sized = selected.write_config({**TINY, "dataset": {**TINY["dataset"], "pixel_size_m": 20}}, "sized")
+    """Maps and predictions compare with it what they read. The chips have pixels of 30 m."""
+    sized = selected.write_config({**TINY, "dataset": {**TINY["dataset"], "pixel_size_m": 28}}, "sized")
     planned = selected.planned("--configfile", sized, "--", "select")
     assert "select_models" in planned
     assert not {"index_chips", "extract_features", "train_run", "make_tables"} & planned.keys()

@@ -5,7 +5,7 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from _job import job
-from terralucas.data.index_file import read_index_table
+from terralucas.data.index_file import read_index_table, require_classes
 from terralucas.data.pixel_sizes import check_pixel_size
 from terralucas.data.split_files import read_split
 from terralucas.evidence.maps import correctness_table, write_maps
@@ -21,6 +21,7 @@ with job(snakemake):
     data_report = read_json(source.data_report)
     check_pixel_size(data_report["pixel_sizes"], params.pixel_size_m)
     index = read_index_table(source.chips).to_pandas()
+    require_classes(index, params.classes, source.chips)
     point_ids = index["point_id"].tolist()
     inputs = EvidenceInputs(
         read_run_status(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds),

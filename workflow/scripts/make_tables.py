@@ -6,7 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from _job import job
-from terralucas.data.index_file import read_index_table
+from terralucas.data.index_file import read_index_table, require_classes
 from terralucas.data.splits import spatial_blocks
 from terralucas.geography import ground_places
 from terralucas.names import seed_of
@@ -19,7 +19,9 @@ from terralucas.tables.vocabulary import control_as_recipe
 
 with job(snakemake):
     params, source, output = snakemake.params, snakemake.input, snakemake.output
-    index = read_index_table(source.chips, columns=["point_id", "label", "easting_m", "northing_m"]).to_pandas()
+    columns = ["point_id", "label", "class_code", "easting_m", "northing_m"]
+    index = read_index_table(source.chips, columns=columns).to_pandas()
+    require_classes(index, params.classes, source.chips)
     statuses = read_run_status(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds)
     controls = {}
     for path in map(Path, source.controls):

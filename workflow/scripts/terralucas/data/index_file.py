@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,3 +81,26 @@ def read_index_table(path: Path | str, columns: Sequence[str] | None = None) -> 
 def read_index(path: Path | str) -> pd.DataFrame:
     """Read all columns of the index; see `read_index_table`."""
     return read_index_table(path).to_pandas()
+
+
+def require_classes(index: pd.DataFrame, classes: Sequence[Mapping[str, Any]], path: Path | str) -> None:
+    """Check that the labels of the index are those of the classes, which would otherwise be shown under wrong names.
+
+    Args:
+        index: columns label and class_code of the index.
+        classes: `dataset.classes` of the configuration.
+        path: chips.parquet.
+
+    Raises:
+        StudyError: a label has another class.
+    """
+    indexed = index.drop_duplicates("label").sort_values("label")
+    pairs = list(zip(indexed["label"], indexed["class_code"], strict=True))
+    codes = [str(entry["code"]) for entry in classes]
+    if any(label >= len(codes) or codes[label] != code for label, code in pairs):
+        raise StudyError(
+            f"The classes of the configuration are not those of {path}.",
+            found=f"dataset.classes with the codes {', '.join(codes)}",
+            expected=", ".join(f"{code} at place {label + 1}" for label, code in pairs),
+            remedy=f"undo the change; or delete {path} and start the study again, which indexes the chips again",
+        )
