@@ -1,27 +1,48 @@
 """Earlier outputs are kept, with Snakemake's records of them, where a job that replaces them fails."""
 
 import asyncio
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from snakemake.jobs import Job
 
-from _earlier_outputs import keep_until_new
+from _earlier_outputs import keep_until_new, remove_mixtures
 
 
-@dataclass
+class NoCopy:
+    """As the files among the logs of a record that Snakemake has changed."""
+
+    def __deepcopy__(self, memo):
+        raise TypeError
+
+
 class Records:
-    """Snakemake's records of outputs, which it changes in place."""
+    """Snakemake's records of outputs: those that were read are kept, and changed in place."""
 
-    known: dict = field(default_factory=dict)
+    def __init__(self, known):
+        self.known, self.read = known, {}
 
     def metadata(self, path):
-        return self.known.get(str(path))
+        if str(path) not in self.read:
+            self.read[str(path)] = dict(self.known[str(path)]) if str(path) in self.known else None
+        return self.read[str(path)]
+
+    def finished(self, job):
+        self._clear_cache()
+        for path in job.output:
+            record = self.metadata(path) or {}
+            record.update(params=job.params, log=NoCopy())
+            self.read[str(path)], self.known[str(path)] = record, {"params": job.params}
+
+    def _clear_cache(self):
+        self.read.clear()
 
     def _write_record(self, key, record):
         self.known[key] = record
+
+    def _delete_record(self, key):
+        self.known.pop(key, None)
 
 
 @pytest.fixture
@@ -36,9 +57,7 @@ def patched(monkeypatch):
             Path(path).unlink(missing_ok=True)
 
     async def postprocess(self, error=False):
-        records = self.dag.workflow.persistence
-        for path in self.output:
-            records.known.setdefault(str(path), {}).update(params=self.params)
+        self.dag.workflow.persistence.finished(self)
 
     for function in (register, remove_existing_output, postprocess):
         monkeypatch.setattr(Job, function.__name__, function)
@@ -59,9 +78,11 @@ class FakeJob:
         asyncio.run(Job.remove_existing_output(self))
         script()
         asyncio.run(Job.postprocess(self, error=error))
-        records = self.dag.workflow.persistence.known
+        records = self.dag.workflow.persistence
         contents = {Path(path).read_text() if Path(path).is_file() else None for path in self.output}
-        return contents, {records[path]["params"] for path in self.output}
+        known = {(records.metadata(path) or {}).get("params") for path in self.output}
+        assert known == {records.known.get(path, {}).get("params") for path in self.output}, "read and kept"
+        return contents, known
 
     def write(self, *numbers):
         for number in numbers:
@@ -72,7 +93,25 @@ class FakeJob:
 
 def test_a_failed_job_leaves_files_and_records_as_they_were(patched, tmp_path):
     job = FakeJob(tmp_path, "index_chips", "new")
-    assert job.run(lambda: None, error=True) == ({"old"}, {"old"})
+    for _attempt in range(3):
+        assert job.run(lambda: None, error=True) == ({"old"}, {"old"})
+
+
+def test_a_member_of_a_pack_that_never_began_gets_no_record_of_what_it_did_not_make(patched, tmp_path):
+    job = FakeJob(tmp_path, "train_run", "new")
+    job.dag.workflow.persistence.known.clear()
+    Job.register(job)
+    asyncio.run(Job.postprocess(job, error=True))
+    assert {Path(path).read_text() for path in job.output} == {"old"}
+    assert job.dag.workflow.persistence.known == {}
+
+
+@pytest.mark.parametrize(("rule", "kept"), [("index_chips", False), ("train_run", True), ("draw_figures", True)])
+def test_what_a_kill_may_have_mixed_is_deleted_at_the_next_start(tmp_path, rule, kept):
+    job = FakeJob(tmp_path, rule, "new")
+    persistence = SimpleNamespace(_get_key=str, _filter_incomplete_keys=lambda keys: set(keys[1:]))
+    remove_mixtures(SimpleNamespace(persistence=persistence, dag=SimpleNamespace(needrun_jobs=lambda: [job])))
+    assert {Path(path).exists() for path in job.output} == {kept}
 
 
 def test_a_job_that_ends_well_replaces_both(patched, tmp_path):

@@ -51,7 +51,9 @@ def run(tmp_path):
         code="c0de",
     )  # fmt: skip
     rule = SimpleNamespace(name="train_run")
-    dag = SimpleNamespace(workflow=SimpleNamespace(persistence=SimpleNamespace(metadata=lambda path: None)))
+    dag = SimpleNamespace(
+        workflow=SimpleNamespace(persistence=SimpleNamespace(metadata=lambda path: None, _clear_cache=lambda: None))
+    )
     files = {"output": output, "input": [str(tmp_path / "features.npy")]}
     return FakeJob(rule=rule, wildcards=wildcards, params=params, dag=dag, **files)
 

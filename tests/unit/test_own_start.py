@@ -120,7 +120,7 @@ def test_snakemake_in_a_job_does_not_delete_the_files_of_the_next_run(results, m
     monkeypatch.setattr(Job, "register", Job.register)
     monkeypatch.setattr(Job, "postprocess", Job.postprocess)
     patch_deletion()
-    persistence = SimpleNamespace(metadata=lambda path: None)
+    persistence = SimpleNamespace(metadata=lambda path: None, _clear_cache=lambda: None)
     job = SimpleNamespace(
         rule=SimpleNamespace(name="train_run"),
         output=[str(results / "predictions.parquet")],

@@ -5,11 +5,12 @@ import os
 from _cluster import prepare_cluster, temporary_folders
 from _slurm_configuration import keep_configuration
 from _dry_run import end_dry_run, hide_jobs
+from _earlier_outputs import remove_mixtures
 from _finished_runs import describe_danger, patch_deletion
 from _fork_jobs import fork_jobs
 from _interpreter import describe_path
 from _leftovers import end_without_jobs, remove_study_leftovers
-from _made_with import remember_parameters, require_same_parameters
+from _made_with import forget_planned, remember_parameters, require_same_parameters
 from _missing_files import fail_without_job
 from _orphans import end_with_parent
 from _own_start import be_own_start, know_start, own_mark
@@ -89,6 +90,9 @@ onstart:
         stop_at_study_error(prepare_cluster, workflow, Path(RESULTS), EARLIER_JOBS)
         if UNPROTECTED:
             workflow.logger_manager.logger.warning(describe_danger(UNPROTECTED))
+    # After jobs of earlier starts have ended.
+    remove_mixtures(workflow)
+    forget_planned(workflow, Path(RESULTS))
     finished = len(finished_runs(all_runs(), RECORDS))
     register(Path(RESULTS, "registration.json"), plan_of(config), finished)
     show_progress(workflow, len(all_runs()), finished)

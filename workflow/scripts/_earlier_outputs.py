@@ -27,7 +27,7 @@ RULES = (
 
 @dataclass(frozen=True)
 class _Earlier:
-    """What was there before a job: the state of each output, and what Snakemake had recorded of it."""
+    """What was there before a job: the state of each output, and what Snakemake had recorded of it, if anything."""
 
     states: dict[Path, os.stat_result]
     records: dict[str, Any]
@@ -52,7 +52,8 @@ def keep_until_new() -> None:
 
     # In the process of the job, which need not be the one that starts it.
     async def remove_existing_output(self: Job) -> None:
-        if _find_earlier(self) is None:
+        earlier = _find_earlier(self)
+        if earlier is None or None in earlier.records.values():
             await remove(self)
             return
         for log in self.log:
@@ -62,31 +63,58 @@ def keep_until_new() -> None:
         earlier = kept.pop(self, None)
         await postprocess(self, *args, **options)
         # Snakemake names `error` in each call.
-        if earlier is None or not options.get("error"):
-            return
-        unchanged = [path for path, state in earlier.states.items() if _is_same(path, state)]
-        if len(unchanged) == len(earlier.states):
-            for key, record in earlier.records.items():
-                self.dag.workflow.persistence._write_record(key, record)
-        else:
-            for path in unchanged:
-                path.unlink()
+        if earlier is not None and options.get("error"):
+            _put_back(self.dag.workflow.persistence, earlier)
 
     Job.register, Job.remove_existing_output = register_with_earlier, remove_existing_output
     Job.postprocess = postprocess_and_put_back
 
 
+def remove_mixtures(workflow: Any) -> None:
+    """Delete outputs of planned jobs that were killed: some may be new and others of an earlier job.
+
+    Snakemake knows them by its mark of an incomplete job. Runs delete earlier outputs themselves.
+    """
+    persistence = workflow.persistence
+    for job in workflow.dag.needrun_jobs():
+        keys = [persistence._get_key(path) for path in job.output]
+        if job.rule.name in RULES and job.rule.name not in RUN_RULES and persistence._filter_incomplete_keys(keys):
+            for path in job.output:
+                Path(path).unlink(missing_ok=True)
+
+
 def _find_earlier(job: Job) -> _Earlier | None:
-    """Return what a job would replace; None if its outputs are not there, or Snakemake has no record of them."""
+    """Return what a job of these rules would replace; None if its outputs are not all there."""
     if job.rule.name not in RULES or not all(Path(path).is_file() for path in job.output):
         return None
     persistence = job.dag.workflow.persistence
-    # Copies: Snakemake changes the records that it has read.
+    # Snakemake changes records that it has read and keeps; these are read from the disk.
+    persistence._clear_cache()
     records = {str(path): copy.deepcopy(persistence.metadata(path)) for path in job.output}
-    if not all(records.values()):
-        return None
     return _Earlier({Path(path): Path(path).stat() for path in job.output}, records)
 
 
+def _put_back(persistence: Any, earlier: _Earlier) -> None:
+    """Put back Snakemake's records of outputs that are the earlier ones; delete these if others are new."""
+    unchanged = [path for path, state in earlier.states.items() if _is_same(path, state)]
+    if len(unchanged) < len(earlier.states):
+        for path in unchanged:
+            path.unlink()
+        return
+    for key, record in earlier.records.items():
+        if record is None:
+            persistence._delete_record(key)
+        else:
+            persistence._write_record(key, record)
+    # It still has the records that it wrote at the failure.
+    persistence._clear_cache()
+
+
 def _is_same(path: Path, state: os.stat_result) -> bool:
-    return path.is_file() and (path.stat().st_ino, path.stat().st_mtime_ns) == (state.st_ino, state.st_mtime_ns)
+    try:
+        # Network file systems show new states when a file is opened.
+        with path.open("rb") as file:
+            now = os.fstat(file.fileno())
+    except OSError:
+        return False
+    return (now.st_ino, now.st_mtime_ns) == (state.st_ino, state.st_mtime_ns)

@@ -17,8 +17,11 @@ from terralucas.contents import read_record
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json, write_json
 
-# Runs have their settings in run.yaml; tables and pages are computed from what these rules make.
-RULES = ("retrieve_chips", "fetch_weights", "index_chips", "split_chips", "extract_features")
+# Runs have their settings in run.yaml; figures and pages follow from the tables.
+RULES = (
+    *("retrieve_chips", "fetch_weights", "index_chips", "split_chips", "extract_features"),
+    *("make_tables", "make_evidence"),
+)
 NAME = "data/made_with.json"
 
 
@@ -32,6 +35,14 @@ def remember_parameters(workflow: Any, results: Path) -> None:
         # A full or read-only disk has been told already.
         with contextlib.suppress(OSError):
             write_json(results / NAME, found)
+
+
+def forget_planned(workflow: Any, results: Path) -> None:
+    """Forget the parameters of what is made again now: this process may be killed before it knows the new ones."""
+    known = read_record(results / NAME) or {}
+    planned = {str(job.output[0]) for job in workflow.dag.needrun_jobs() if job.rule.name in RULES}
+    if planned & known.keys():
+        write_json(results / NAME, {path: digest for path, digest in known.items() if path not in planned})
 
 
 def require_same_parameters(workflow: Any, results: Path) -> None:

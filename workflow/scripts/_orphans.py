@@ -23,14 +23,18 @@ _PAUSE_S = 2.0
 _GRACE_S = 60.0
 
 
-def terminate_with_snakemake(pause_s: float = _PAUSE_S) -> None:
+def terminate_with_snakemake(pause_s: float = _PAUSE_S, parents: int = 0) -> None:
     """Watch the Snakemake that started this process, and what is between them; send SIGTERM to this process after them.
 
     Between them may be the fork server or a shell. A SIGKILL of one of them, as of the kernel where memory is full,
     leaves this process without a parent that waits for it, and Snakemake may start the same job again. At SIGTERM a run
     saves its progress.
+
+    Args:
+        pause_s: seconds between two looks.
+        parents: how many processes up to Snakemake there are, where it may have another name; 0 if that is not known.
     """
-    chain = _chain_to_snakemake()
+    chain = _chain_to_snakemake() or _chain_of_parents(parents)
 
     def watch() -> None:
         while all(_parent_of(child) == parent for child, parent in itertools.pairwise(chain)):
@@ -54,6 +58,15 @@ def _chain_to_snakemake() -> list[int]:
         # One of them has just ended; whoever starts the job again waits for nothing.
         pass
     return []
+
+
+def _chain_of_parents(number: int) -> list[int]:
+    """Return the numbers of this process and of so many of its parents; empty for 0."""
+    try:
+        parents = [parent.pid for parent in psutil.Process().parents()[:number]]
+    except psutil.Error:
+        return []
+    return [os.getpid(), *parents] if parents else []
 
 
 def _parent_of(process: int) -> int | None:
