@@ -3,10 +3,12 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers import report_page, synthetic
-from terralucas.statistics import comparison
+from terralucas.report.sections import power
+from terralucas.statistics import comparison, mixed_model
 from terralucas.statistics.contrasts import Contrast, contrasts_table, contrasts_training
 from terralucas.statistics.resampling import make_design, score_recipe
 from terralucas.statistics.run_predictions import Part
@@ -80,3 +82,11 @@ def test_the_page_names_the_classes(tmp_path):
     summary.loc[summary["metric"] == "macro_accuracy", ["crossed_low", "crossed_high"]] = np.nan
     changed = dataclasses.replace(study, tables=study.tables | {"per_class": per_class, "summary": summary})
     assert sentence in report_page.render(changed, tmp_path)
+
+
+def test_nothing_is_made_of_an_interval_that_is_not_there():
+    row = pd.Series({"difference": 0.4, "crossed_low": np.nan, "crossed_high": np.nan})
+    assert mixed_model._discrepancy(row, 0.4, (0.1, 0.7)) == ""
+    unknown = {"seeds_needed": np.nan, "chips_factor_needed": np.nan, "smallest_difference": np.nan}
+    assert [cell.text for cell in power._power_cells(unknown, 3)] == ["—", "—", "—"]
+    assert "none would do" in [cell.text for cell in power._power_cells(unknown | {"smallest_difference": 0.1}, 3)]

@@ -47,6 +47,16 @@ def test_the_sentences_are_the_tables():
     assert "Deciding 5 points takes" in sentences(planned_power(easy, ASSUMED), easy, ASSUMED)[2]
 
 
+def test_a_holdout_with_too_few_test_chips_of_a_class_promises_nothing():
+    plan = Plan.from_config(SPLIT | {"strategy": "holdout"}, 3, [100, 9], 0.02, 0.95)
+    table = planned_power(plan, ASSUMED)
+    assert table["smallest_difference"].isna().all() and len(table) == 1
+    (line,) = sentences(table, plan, ASSUMED)
+    assert "about 2 test chip(s)" in line and "no interval for new chips and no test" in line
+    enough = Plan.from_config(SPLIT | {"strategy": "holdout"}, 3, [100, 15], 0.02, 0.95)
+    assert planned_power(enough, ASSUMED)["smallest_difference"].notna().all()
+
+
 def test_more_contrasts_know_more_of_training_and_need_more_of_each():
     grid = {"backbones": ["tiny", "base"], "losses": ["ce", "focal"], "decoders": ["identity", "mlp"]}
     asked = [{"factor": "loss", "a": "focal", "b": "ce"}, {"factor": "decoder", "a": "mlp", "b": "identity"}]

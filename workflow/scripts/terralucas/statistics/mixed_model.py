@@ -86,9 +86,11 @@ def _fit(runs: pd.DataFrame, metric: str) -> tuple[dict[Recipe, float], float]:
 
 
 def _discrepancy(row: pd.Series, estimate: float, limits: tuple[float, float]) -> str:
-    """Describe how the two methods disagree; empty if they agree."""
+    """Describe how the two methods disagree; empty if they agree, or if there is no crossed interval."""
     notes = []
     width = row["crossed_high"] - row["crossed_low"]
+    if np.isnan(width):
+        return ""
     if not abs(estimate - row["difference"]) < 0.1 * width:
         notes.append("estimates differ")
     if _side(*limits) != _side(row["crossed_low"], row["crossed_high"]):

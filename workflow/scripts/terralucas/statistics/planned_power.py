@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from terralucas.statistics.power import Spreads, chips_needed, planned_spreads, seeds_needed, smallest_difference
+from terralucas.tables.scores import FEWEST_CHIPS
 from terralucas.tables.tidy_csv import tidy_table
 
 POWER = 0.8
@@ -117,14 +119,23 @@ def _count_contrasts(grid: Mapping[str, Sequence[Any]], differences: Sequence[Ma
     return sum(1 + (number if number > 1 else 0) for number in cells)
 
 
+def tests_macro_accuracy(plan: Plan) -> bool:
+    """Return whether every class has enough test chips for an interval and a test of macro accuracy."""
+    return min(plan.class_counts) >= FEWEST_CHIPS
+
+
 def planned_power(plan: Plan, assumptions: Assumptions) -> pd.DataFrame:
     """Compute what the study could show with its own number of seeds, and with more repetitions of its folds.
 
     Returns:
         One row for each number of seeds. Columns: metric, seeds, power, smallest_difference (in macro accuracy, between
         two recipes, shown with that power), margin, seeds_needed, chips_factor_needed (both to decide the margin; empty
-        if no number would), and the assumptions.
+        if no number would), and the assumptions. Without `tests_macro_accuracy`, all but the margin are empty.
     """
+    if not tests_macro_accuracy(plan):
+        unknown = {"smallest_difference": np.nan, "margin": plan.margin, "seeds_needed": None}
+        head = {"metric": "macro_accuracy", "seeds": plan.seeds, "power": POWER}
+        return tidy_table([{**head, **unknown, "chips_factor_needed": None, **vars(assumptions)}])
     alpha, rows = plan.alpha, []
     numbers = sorted({plan.seeds, *(plan.folds * repetitions for repetitions in (1, 2, 4, 10))} - {1})
     needed = seeds_needed(
@@ -149,6 +160,12 @@ def planned_power(plan: Plan, assumptions: Assumptions) -> pd.DataFrame:
 
 def sentences(table: pd.DataFrame, plan: Plan, assumptions: Assumptions) -> list[str]:
     """Describe the table of `planned_power` in sentences."""
+    if not tests_macro_accuracy(plan):
+        return [
+            f"The rarest class would have about {min(plan.class_counts):.0f} test chip(s). With fewer than "
+            f"{FEWEST_CHIPS}, macro accuracy has no interval for new chips and no test: use folds (split.strategy: kfold), "
+            "a larger split.test_share, or more chips."
+        ]
     own = table[table["seeds"] == plan.seeds]
     lines = [
         f"Assuming a recall of {assumptions.recall:g} in every class, a correlation of "

@@ -68,4 +68,6 @@ def _need(row: Mapping[str, Any], metric: Score) -> str:
     seeds, chips = row["seeds_needed"], row["chips_factor_needed"]
     if pd.isna(row["margin"]) or seeds <= row["n_seeds"] or chips == 1:
         return ""
+    if pd.isna(row["crossed_low"]):
+        return "; there is no interval, so that nothing is shown"
     return f"; {needed_text(margin_text(row['margin'], metric), seeds, chips)}"

@@ -60,7 +60,8 @@ def few_chips_sentences(summary: pd.DataFrame, per_class: pd.DataFrame) -> list[
     names = list_text([f"“{name}” ({count_text(int(n), 'chip')})" for name, n in few.items()])
     return [
         f"Too few test chips over all seeds: {names}. Macro accuracy and other scores in which every class counts the "
-        f"same have no intervals and no tests, because fewer than {FEWEST_CHIPS} chips do not show how much they vary."
+        f"same have no intervals for new chips and no verdicts, because fewer than {FEWEST_CHIPS} chips do not show "
+        "how much they vary."
     ]
 
 

@@ -51,7 +51,8 @@ def power_table(power: pd.DataFrame, contrasts: pd.DataFrame) -> PageTable | Non
 
 def _power_cells(row: Mapping[str, Any], n_seeds: int) -> list[TableCell]:
     seeds, chips = row["seeds_needed"], row["chips_factor_needed"]
-    never = "—" if n_seeds < 2 else "none would do"
+    is_unknown = n_seeds < 2 or pd.isna(row["smallest_difference"])
+    never = "—" if is_unknown else "none would do"
     enough = not pd.isna(chips) and chips == 1
     return [
         TableCell(PERCENT.text(row["smallest_difference"]), order=row["smallest_difference"]),
