@@ -163,8 +163,8 @@ def sentences(table: pd.DataFrame, plan: Plan, assumptions: Assumptions) -> list
     if not tests_macro_accuracy(plan):
         return [
             f"The rarest class would have about {min(plan.class_counts):.0f} test chip(s). With fewer than "
-            f"{FEWEST_CHIPS}, macro accuracy has no interval for new chips and no test: use folds (split.strategy: kfold), "
-            "a larger split.test_share, or more chips."
+            f"{FEWEST_CHIPS}, macro accuracy has no interval for new chips and no test: use folds "
+            "(split.strategy: kfold), a larger split.test_share, or more chips."
         ]
     own = table[table["seeds"] == plan.seeds]
     lines = [
