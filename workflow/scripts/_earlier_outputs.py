@@ -96,7 +96,7 @@ def _find_earlier(job: Job) -> _Earlier | None:
 
 def _put_back(persistence: Any, earlier: _Earlier) -> None:
     """Put back Snakemake's records of outputs that are the earlier ones; delete these if others are new."""
-    unchanged = [path for path, state in earlier.states.items() if _is_same(path, state)]
+    unchanged = [path for path, state in earlier.states.items() if is_same(path, state)]
     if len(unchanged) < len(earlier.states):
         for path in unchanged:
             path.unlink()
@@ -110,7 +110,8 @@ def _put_back(persistence: Any, earlier: _Earlier) -> None:
     persistence._clear_cache()
 
 
-def _is_same(path: Path, state: os.stat_result) -> bool:
+def is_same(path: Path, state: os.stat_result) -> bool:
+    """Return whether a file is there and the one that had this state."""
     try:
         # Network file systems show new states when a file is opened.
         with path.open("rb") as file:

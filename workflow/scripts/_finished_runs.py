@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from snakemake.jobs import Job
 
-from _earlier_outputs import keep_until_new
+from _earlier_outputs import is_same, keep_until_new
 from _own_start import require_own_start
 from _signatures import require_parameters
 from _stopped import StudyStoppedError
@@ -71,7 +71,7 @@ def _keep_finished_runs() -> None:
 
     async def postprocess_with_times(self: Job, *args: Any, **options: Any) -> None:
         before = kept.pop(self, {})
-        is_unchanged = bool(before) and all(_is_same(path, state) for path, state in before.items())
+        is_unchanged = bool(before) and all(is_same(path, state) for path, state in before.items())
         await postprocess(self, *args, **options)
         # A run that looks older than its inputs would be done again and again.
         if is_unchanged and min(state.st_mtime_ns for state in before.values()) >= _newest_input(self):
@@ -88,10 +88,6 @@ def _require_own_start() -> None:
         require_own_start()
     except StudyError as error:
         raise StudyStoppedError(str(error)) from None
-
-
-def _is_same(path: Path, state: os.stat_result) -> bool:
-    return path.is_file() and (path.stat().st_ino, path.stat().st_mtime_ns) == (state.st_ino, state.st_mtime_ns)
 
 
 def _newest_input(job: Any) -> int:

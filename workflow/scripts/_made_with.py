@@ -7,7 +7,6 @@ for results of the present configuration.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +73,8 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
 
 def _first_outputs(dag: Any) -> dict[Any, Any]:
     """Return the first output of each job of these rules that is there, with its job."""
-    return {path: job for path, job in _of_rules(dag) if Path(path).is_file()}
-
-
-def _of_rules(dag: Any) -> Iterator[tuple[Any, Any]]:
-    return ((job.output[0], job) for job in dag.jobs if job.rule.name in RULES)
+    jobs = [job for job in dag.jobs if job.rule.name in RULES]
+    return {job.output[0]: job for job in jobs if Path(job.output[0]).is_file()}
 
 
 def _digest(params: list[str]) -> str:
