@@ -58,6 +58,7 @@ def test_dataset_normalisation_gives_mean_zero_and_spread_one_and_fills_gaps_wit
         assert out[:, band][valid[:, band]].mean() == pytest.approx(0, abs=1e-5)
         assert out[:, band][valid[:, band]].std() == pytest.approx(1, abs=1e-5)
     assert np.abs(out[~valid]).max() < 1e-6
+    np.testing.assert_array_equal(normaliser(chips), out)
 
 
 def test_pretraining_normalisation_uses_terraminds_own_statistics():

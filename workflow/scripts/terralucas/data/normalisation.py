@@ -120,11 +120,19 @@ class Normaliser:
     std: np.ndarray
     fill: np.ndarray
 
-    def __call__(self, chip: np.ndarray) -> np.ndarray:
-        """Normalise a chip (bands, height, width) of reflectance with NaN for missing pixels; return float32."""
-        shape = (-1, 1, 1)
-        filled = np.where(np.isnan(chip), self.fill.reshape(shape), chip)
-        return ((filled - self.mean.reshape(shape)) / self.std.reshape(shape)).astype(np.float32)
+    def __call__(self, chips: np.ndarray) -> np.ndarray:
+        """Normalise chips (..., bands, height, width) of reflectance with NaN for missing pixels; return float32."""
+        normalised = np.empty(chips.shape, dtype=np.float32)
+        # One band of one chip at a time, so that the float64 copy stays in the processor's cache.
+        for place in np.ndindex(chips.shape[:-2]):
+            band, values = place[-1], chips[place].astype(np.float64)
+            missing = np.isnan(values)
+            if missing.any():
+                values[missing] = self.fill[band]
+            values -= self.mean[band]
+            values /= self.std[band]
+            normalised[place] = values
+        return normalised
 
 
 def make_normaliser(kind: str, statistics: BandStatistics, bands: Sequence[str]) -> Normaliser:
