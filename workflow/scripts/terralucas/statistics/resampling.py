@@ -44,6 +44,7 @@ class Design:
         seeds: (J,) seeds, in the order of `tests`.
         tests: for each seed the positions in `chips` of its test chips, ascending.
         test_to_train: n_test / n_train, or 0 if all seeds share one split.
+        only: names of the scores that are computed, none of single classes; None for all scores.
     """
 
     classes: tuple[int, ...]
@@ -54,11 +55,12 @@ class Design:
     seeds: tuple[int, ...]
     tests: tuple[np.ndarray, ...]
     test_to_train: float
+    only: tuple[str, ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the scores, in the order of the last axis of every array."""
-        return weighted_scores.score_names(self.classes)
+        return weighted_scores.score_names(self.classes, self.only)
 
     @property
     def tested_once(self) -> bool:
@@ -127,6 +129,7 @@ def make_design(
     test_to_train: float,
     groups: np.ndarray | None = None,
     excluded: tuple[int, ...] = (),
+    only: tuple[str, ...] | None = None,
 ) -> Design:
     """Make the design of a study from the runs of one of its recipes.
 
@@ -136,6 +139,7 @@ def make_design(
         test_to_train: n_test / n_train, or 0 if all seeds share one split.
         groups: (N,) block of each chip, indexed by the number of the chip; None to resample single chips.
         excluded: indices of classes whose chips are left out and whose logits are ignored.
+        only: names of the scores to compute; None for all.
 
     Raises:
         StudyError: seeds disagree about the label of a chip, a run tests a chip twice, or no chips remain.
@@ -171,7 +175,7 @@ def make_design(
             expected="2 or more",
             remedy="use smaller blocks (split.block_km) or fewer folds",
         )
-    return Design(tuple(classes.tolist()), chips, positions, units, strata, tuple(runs), tests, test_to_train)
+    return Design(tuple(classes.tolist()), chips, positions, units, strata, tuple(runs), tests, test_to_train, only)
 
 
 def draw_weights(design: Design, draws: int, seed: int) -> Iterator[np.ndarray]:
@@ -205,9 +209,7 @@ def score_recipe(design: Design, runs: Mapping[int, Part], draws: int, seed: int
     return next(score_recipes(design, [runs], draws, seed))
 
 
-def score_recipes(
-    design: Design, recipes: Iterable[Mapping[int, Part]], draws: int, seed: int, calibration: bool = True
-) -> Iterator[Scores]:
+def score_recipes(design: Design, recipes: Iterable[Mapping[int, Part]], draws: int, seed: int) -> Iterator[Scores]:
     """Score the runs of recipes, with and without resampling.
 
     Some recipes at a time are scored on the same draws, because drawing takes as long as scoring. How many does not
@@ -218,7 +220,6 @@ def score_recipes(
         recipes: for each recipe seed → test chips of the run.
         draws: number of bootstrap draws B.
         seed: seed of the resampling; it is the same for all recipes, so that differences are paired.
-        calibration: whether calibration errors are wanted; otherwise they are NaN.
 
     Yields:
         The Scores of each recipe, in their order.
@@ -226,13 +227,13 @@ def score_recipes(
     Raises:
         StudyError: the runs do not have the seeds and chips of the design, or a logit is not a finite number.
     """
-    remaining = iter(recipes)
+    remaining, calibration = iter(recipes), not set(weighted_scores.CALIBRATION_SCORES).isdisjoint(design.names)
     while together := list(islice(remaining, _TOGETHER)):
         pooled = [_pool(design, _chip_terms(design, runs, calibration=False)).astype(np.float32) for runs in together]
         drawn: list[list[np.ndarray]] = [[] for _ in together]
         for weights in draw_weights(design, draws, seed):
             for kept, terms in zip(drawn, pooled, strict=True):
-                scores = weighted_scores.scores(weights, design.labels, terms, len(design.classes))
+                scores = weighted_scores.scores(weights, design.labels, terms, len(design.classes), design.only)
                 kept.append(scores.astype(np.float32))
         for runs, parts in zip(together, drawn, strict=True):
             # Once more, because the terms of all recipes take much memory.
@@ -265,7 +266,7 @@ def _collect(design: Design, terms_by_run: Sequence[np.ndarray], drawn: np.ndarr
     seeds, deviations = [], []
     for test, terms in zip(tests, terms_by_run, strict=True):
         labels = design.labels[test]
-        scores = weighted_scores.scores(np.ones((1, len(test))), labels, terms, n_classes)
+        scores = weighted_scores.scores(np.ones((1, len(test))), labels, terms, n_classes, design.only)
         without, sizes = _scores_without_units(design, design.units[test], labels, terms)
         seeds.append(scores[0])
         # A stratum with one unit has no spread to measure. Its factor is 0, so that its score, which may be NaN, does
@@ -273,7 +274,9 @@ def _collect(design: Design, terms_by_run: Sequence[np.ndarray], drawn: np.ndarr
         factor = np.sqrt((sizes - 1.0) / sizes)[:, None]
         deviations.append(np.where(factor > 0, factor * np.nan_to_num(without - scores), 0.0))
     return Scores(
-        pooled=weighted_scores.scores(np.ones((1, len(design.chips))), design.labels, pooled, n_classes)[0],
+        pooled=weighted_scores.scores(np.ones((1, len(design.chips))), design.labels, pooled, n_classes, design.only)[
+            0
+        ],
         seeds=np.array(seeds),
         drawn=drawn,
         left_out=_scores_without_units(design, design.units, design.labels, pooled)[0],
@@ -346,4 +349,5 @@ def _scores_without_units(
     sizes = np.bincount(strata)[strata]
     n_classes = len(design.classes)
     without_calibration = terms[:, : n_classes + 2]
-    return weighted_scores.scores_without_units(place, strata, labels, without_calibration, n_classes), sizes
+    scores = weighted_scores.scores_without_units(place, strata, labels, without_calibration, n_classes, design.only)
+    return scores, sizes

@@ -24,7 +24,6 @@ def score_to_files(
     seed: int,
     folder: Path,
     processes: int,
-    calibration: bool = True,
 ) -> list[SeedScores]:
     """Score all recipes, and save the Scores of each in a folder.
 
@@ -36,7 +35,6 @@ def score_to_files(
         seed: seed of the resampling.
         folder: folder for the Scores, which `scores_loader` reads.
         processes: number of processes that compute.
-        calibration: whether calibration errors are wanted; otherwise they are NaN.
 
     Returns:
         What the estimate of training needs of each recipe.
@@ -45,7 +43,7 @@ def score_to_files(
     def score_group(start: int) -> list[SeedScores]:
         known = []
         group = recipes[start : start + _TOGETHER]
-        scored = score_recipes(design, map(load, group), draws, seed, calibration)
+        scored = score_recipes(design, map(load, group), draws, seed)
         for number, scores in enumerate(scored, start=start):
             scores.save(folder / f"{number}.npy")
             known.append(SeedScores.of(design, scores))

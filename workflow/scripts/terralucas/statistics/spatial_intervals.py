@@ -77,7 +77,7 @@ def spatial_table(
         design = _design_with_blocks(load(recipes[0]), n_classes, test_to_train, groups)
         if design is None:
             continue
-        known = score_to_files(design, recipes, load, min(draws, MOST_DRAWS), seed, folder, processes, False)
+        known = score_to_files(design, recipes, load, min(draws, MOST_DRAWS), seed, folder, processes)
         of_recipes = list(zip(recipes, training_variances(known, test_to_train), strict=True))
         of_contrasts = list(zip(contrasts, contrasts_training(design, contrasts, load_scores, processes), strict=True))
         size = {"block_km": block_km, "n_blocks": int(design.strata.sum())}
@@ -115,7 +115,7 @@ def _design_with_blocks(
 ) -> Design | None:
     """Make the design whose units are the blocks; None if there are too few of them."""
     try:
-        design = make_design(runs, n_classes, test_to_train, groups)
+        design = make_design(runs, n_classes, test_to_train, groups, only=MAIN_SCORES)
     except StudyError:
         # A test part has a single block.
         return None
@@ -130,10 +130,10 @@ def _rows(
     level: float,
     names: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    low, high = limits(crossed(design, scores, training, of, MAIN_SCORES), level)
+    low, high = limits(crossed(design, scores, training, of), level)
     rows = []
-    for metric in MAIN_SCORES:
-        place, score = design.names.index(metric), score_of(metric)
+    for place, metric in enumerate(design.names):
+        score = score_of(metric)
         ends = (score.lowest, score.highest) if of == "recipe" else (-np.inf, np.inf)
         limits_of = np.clip([low[place], high[place]], *ends)
         estimate = float(scores.pooled[place])

@@ -20,8 +20,15 @@ CALIBRATION_SCORES = ("ece", "classwise_ece")
 _UNITS_AT_ONCE = 4096
 
 
-def score_names(classes: Sequence[int]) -> tuple[str, ...]:
-    """Return the names of the columns of `scores`: the registry's names, then `recall:0`, … for each class."""
+def score_names(classes: Sequence[int], only: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return the names of the columns of `scores`: the registry's names, then `recall:0`, … for each class.
+
+    Args:
+        classes: index of each class.
+        only: names of the registry, if only these scores are wanted.
+    """
+    if only is not None:
+        return tuple(only)
     return (*SCORES, *(f"{name}:{index}" for name in CLASS_SCORES for index in classes))
 
 
@@ -58,7 +65,9 @@ def chip_terms(labels: np.ndarray, logits: np.ndarray, *, calibration: bool = Tr
     return np.column_stack([predicted, nll, brier, gaps[rows, winner], gaps.reshape(n, -1)])
 
 
-def scores(weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int) -> np.ndarray:
+def scores(
+    weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int, only: Sequence[str] | None = None
+) -> np.ndarray:
     """Compute the scores for each weighting.
 
     Args:
@@ -67,11 +76,12 @@ def scores(weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes
         terms: (n, …) result of `chip_terms`; its data type is the type of the matrix product. Without the terms of
             calibration, the scores of `CALIBRATION_SCORES` are NaN.
         n_classes: K.
+        only: as for `score_names`.
 
     Returns:
         (B, columns) in the order of `score_names`.
     """
-    return _formulas(weighted_sums(weights, labels, terms, n_classes))
+    return _formulas(weighted_sums(weights, labels, terms, n_classes), only)
 
 
 def weighted_sums(weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int) -> Sums:
@@ -84,7 +94,12 @@ def weighted_sums(weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_
 
 
 def scores_without_units(
-    units: np.ndarray, strata: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int
+    units: np.ndarray,
+    strata: np.ndarray,
+    labels: np.ndarray,
+    terms: np.ndarray,
+    n_classes: int,
+    only: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Compute the scores without each unit; the stratum of the unit keeps its weight.
 
@@ -98,6 +113,7 @@ def scores_without_units(
         labels: (n,) positions of true classes.
         terms: (n, …) result of `chip_terms`.
         n_classes: K.
+        only: as for `score_names`.
 
     Returns:
         (U, columns) in the order of `score_names`.
@@ -126,7 +142,7 @@ def scores_without_units(
         # present.
         counts = sums[:, : n_classes**2].reshape(-1, n_classes, n_classes)
         counts[counts < 1e-9] = 0.0
-        without.append(_formulas(_as_sums(counts, sums[:, n_classes**2 :])))
+        without.append(_formulas(_as_sums(counts, sums[:, n_classes**2 :]), only))
     return np.concatenate(without)
 
 
@@ -137,6 +153,8 @@ def _as_sums(confusion: np.ndarray, others: np.ndarray) -> Sums:
     return Sums(confusion, others[:, 0], others[:, 1], gaps.reshape(n_rows, n_classes + 1, -1))
 
 
-def _formulas(sums: Sums) -> np.ndarray:
+def _formulas(sums: Sums, only: Sequence[str] | None) -> np.ndarray:
+    if only is not None:
+        return np.column_stack([SCORES[name].formula(sums) for name in only])
     overall = [score.formula(sums) for score in SCORES.values()]
     return np.column_stack([*overall, *(score.formula(sums) for score in CLASS_SCORES.values())])
