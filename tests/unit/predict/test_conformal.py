@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from terralucas.predict.conformal import Calibration, held_out_p_values, p_values, softmax
+from terralucas.predict.conformal import Calibration, held_out_p_values, in_sets, p_values, softmax
 
 
 def make_calibration(rng, n_chips=60, members=3, repeats=1, n_classes=3):
@@ -51,6 +51,19 @@ def test_a_class_with_too_few_held_out_chips_is_in_every_set():
     calibration = Calibration(np.zeros(8, int), np.arange(8), np.zeros(8, int), np.full(8, 0.1), 2)
     values = p_values(calibration, np.array([[[0.0, 1.0]]]))
     assert values[0].tolist() == [1 / 9, 1.0], "8 chips, none as strange; and no chip at all"
+
+
+@pytest.mark.parametrize(
+    ("n_chips", "coverage", "contains"),
+    [(8, 0.9, True), (9, 0.9, False), (3, 0.8, True), (4, 0.8, False), (18, 0.95, True), (19, 0.95, False)]
+    + [(98, 0.99, True), (99, 0.99, False)],
+)
+def test_a_class_of_which_every_held_out_chip_is_less_strange_is_in_sets_if_it_has_too_few(n_chips, coverage, contains):
+    """Its p value is 1 / (n + 1). A tie with 1 − coverage, which floating-point numbers round, is outside."""
+    calibration = Calibration(
+        np.zeros(n_chips, int), np.arange(n_chips), np.zeros(n_chips, int), np.full(n_chips, 0.1), 2
+    )
+    assert in_sets(p_values(calibration, np.array([[[0.0, 1.0]]])), coverage).tolist() == [[contains, True]]
 
 
 def test_held_out_values_use_no_chip_of_the_own_part():

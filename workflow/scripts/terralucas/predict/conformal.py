@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# P values are fractions of whole numbers of chips. One that equals 1 − coverage differs from it only by rounding.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -70,6 +73,16 @@ def p_values(calibration: Calibration, probabilities: np.ndarray) -> np.ndarray:
             scores = np.sort(calibration.score[own & (calibration.member == member)])
             counts[:, label] += len(scores) - np.searchsorted(scores, 1.0 - given, side="left")
     return np.asarray((1.0 + counts / repeats) / (1.0 + rows / repeats))
+
+
+def in_sets(p_values: np.ndarray, coverage: float) -> np.ndarray:
+    """Return whether each class is in the set of each chip: where its p value is larger than 1 − coverage.
+
+    Args:
+        p_values: (n, K) p values.
+        coverage: share of chips whose set should contain the true class.
+    """
+    return np.asarray(p_values > 1.0 - coverage + _ROUNDING)
 
 
 def held_out_p_values(calibration: Calibration, probabilities: np.ndarray, part: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 from terralucas.parts import part_of
 from terralucas.predict.batches import read_batches
-from terralucas.predict.conformal import p_values, softmax
+from terralucas.predict.conformal import in_sets, p_values, softmax
 from terralucas.predict.ensemble import Ensemble
 from terralucas.predict.new_chips import NewChip, ReadChip
 from terralucas.predict.options import PredictOptions
@@ -77,7 +77,7 @@ class Predictor:
             "label": probabilities.argmax(axis=1),
             "entropy": -(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(axis=1),
             "dissimilarity": held_out.dissimilarity(features),
-            "in_set": p_values(held_out.calibration, members) > 1.0 - self.coverage,
+            "in_set": in_sets(p_values(held_out.calibration, members), self.coverage),
         }
 
     def predict_files(self, chips: Sequence[NewChip], progress: bool) -> pa.Table:

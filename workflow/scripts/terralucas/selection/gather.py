@@ -19,7 +19,7 @@ from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 from terralucas.predict.applicability import Reference, held_out_dissimilarity, threshold
 from terralucas.predict.batches import read_batches
-from terralucas.predict.conformal import Calibration, held_out_p_values, softmax
+from terralucas.predict.conformal import Calibration, held_out_p_values, in_sets, softmax
 from terralucas.predict.ensemble import Ensemble
 from terralucas.predict.likeness import TrainingPixels, is_bright
 from terralucas.predict.selected import HeldOut
@@ -153,7 +153,7 @@ def examine(
     calibration = Calibration(member, chip, label, score, ensemble.n_classes)
     # With folds, the seeds of one repetition test each chip once; the parts are the folds of the first repetition.
     part = chip % _PARTS if same_test_chips else _first_part(source, chip)
-    in_set = held_out_p_values(calibration, probabilities, part) > 1.0 - coverage
+    in_set = in_sets(held_out_p_values(calibration, probabilities, part), coverage)
     references, values = [], []
     for group, pooled in zip(ensemble.groups, features, strict=True):
         references.append(Reference.of(pooled))
