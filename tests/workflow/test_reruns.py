@@ -333,8 +333,10 @@ def test_the_same_weights_at_another_path_or_with_their_checksum_rerun_nothing(p
     assert plan(moved) == {"fetch_weights"}
 
 
-def test_what_becomes_of_invalid_chips_reruns_nothing_where_there_are_none(planned_with):
+def test_what_becomes_of_invalid_chips_and_their_size_rerun_nothing_where_there_are_none(planned_with):
     assert planned_with(on_invalid="drop") == set()
+    assert planned_with(chip_size_px=TINY["dataset"]["sources"][0]["size_px"]) == set()
+    assert "index_chips" in planned_with(chip_size_px=16)
     assert "index_chips" in planned_with(nodata=-1)
 
 

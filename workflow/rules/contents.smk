@@ -3,7 +3,7 @@ from functools import cache
 
 from terralucas.contents import SOURCE_FILES
 from terralucas.study.class_names import classes_token
-from terralucas.study.invalid_chips import on_invalid_token
+from terralucas.study.invalid_chips import chip_size_token, on_invalid_token
 from terralucas.study.source_files import token_of_sources, without_places
 from terralucas.backbones.weights import settings_of_weights, token_of_weights
 
@@ -33,6 +33,12 @@ def get_classes_token():
 def get_on_invalid_token():
     """Return the token of what becomes of invalid chips, which stays the same where there are none."""
     return on_invalid_token(DATASET["on_invalid"], Path(INVALID_RECORD))
+
+
+@cache
+def get_chip_size_token():
+    """Return the token of the size of the chips, which stays the same where the size they have is written out."""
+    return chip_size_token(DATASET["chip_size_px"], Path(INVALID_RECORD))
 
 
 @cache

@@ -63,16 +63,17 @@ rule index_chips:
         compared={
             key: value
             for key, value in DATASET.items()
-            if key not in ("name", "sources", "pixel_size_m", "classes", "on_invalid")
+            if key not in ("name", "sources", "pixel_size_m", "classes", "on_invalid", "chip_size_px")
         },
         on_invalid=lambda wildcards: get_on_invalid_token(),
+        chip_size=lambda wildcards: get_chip_size_token(),
         # A function: Snakemake would take braces in a list for wildcards.
         codes=lambda wildcards: [entry["code"] for entry in DATASET["classes"]],
         classes=lambda wildcards: get_classes_token(),
         dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
         sources=without_rerun(DATASET["sources"]),
         records=[SOURCE_FILES_RECORD, LABELS_RECORD, INVALID_RECORD],
-        # Only for an early error; the split checks that every part has every class.
+        # Only for an early error; the split checks it too.
         min_chips_per_class=without_rerun(min_chips_per_class(config["split"])),
     message:
         "Opening and checking every chip"
@@ -129,6 +130,8 @@ rule split_chips:
         code=code_fingerprint("split_chips"),
         split=get_split_settings(),
         # Only for errors.
+        seeds=without_rerun(GRID["seeds"]),
+        min_chips_per_class=without_rerun(min_chips_per_class(config["split"])),
         classes=without_rerun([entry["name"] for entry in DATASET["classes"]]),
     message:
         "Splitting the chips for seed {wildcards.seed}"

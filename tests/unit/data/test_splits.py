@@ -13,7 +13,7 @@ from helpers.paths import ROOT
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index import index_chips
 from terralucas.data.split_files import PARTS, read_split, write_split
-from terralucas.data.splits import make_split, spatial_blocks
+from terralucas.data.splits import make_split, require_splits, spatial_blocks
 from terralucas.errors import StudyError
 from terralucas.study.validation import resolve
 
@@ -121,6 +121,30 @@ def test_a_class_in_too_few_blocks_is_named():
     groups = np.where(labels == 0, 0, np.arange(len(labels)) + 1)
     with pytest.raises(StudyError, match=r"'class 0' \(10 chips in 1 blocks\)"):
         split_of(labels, 0, groups)
+
+
+def test_a_split_that_one_seed_cannot_have_is_refused_for_all():
+    """Class 0 is in four blocks, so that one of five folds has none of it; the jobs of the other seeds fail too."""
+    labels = labels_of([40, 160])
+    groups = np.where(labels == 0, np.arange(len(labels)) % 4, np.arange(len(labels)) + 4)
+    refused = []
+    for seed in range(5):
+        try:
+            split_of(labels, seed, groups)
+        except StudyError:
+            refused.append(seed)
+    assert len(refused) == 1
+    with pytest.raises(StudyError, match=r"'class 0' \(40 chips in 4 blocks\) has none for test"):
+        require_splits(labels, groups, KFOLD, range(5), 5, NAMES)
+    require_splits(labels, groups, KFOLD | {"folds": 4}, range(5), 4, NAMES)
+
+
+def test_a_class_with_fewer_chips_than_folds_is_refused_for_all_seeds():
+    labels = labels_of([4, 50])
+    with pytest.raises(StudyError, match="'class 0' has 4 chips") as caught:
+        require_splits(labels, None, KFOLD, [0], 5, NAMES)
+    assert OUT in caught.value.remedy
+    require_splits(labels, None, KFOLD | {"folds": 4}, [0], 4, NAMES)
 
 
 def test_holdout_is_scikit_learns_split_on_the_row_order():

@@ -55,8 +55,10 @@ def test_a_class_with_too_few_held_out_chips_is_in_every_set():
 
 @pytest.mark.parametrize(
     ("n_chips", "coverage", "contains"),
-    [(8, 0.9, True), (9, 0.9, False), (3, 0.8, True), (4, 0.8, False), (18, 0.95, True), (19, 0.95, False)]
-    + [(98, 0.99, True), (99, 0.99, False)],
+    [
+        *((8, 0.9, True), (9, 0.9, False), (3, 0.8, True), (4, 0.8, False)),
+        *((18, 0.95, True), (19, 0.95, False), (98, 0.99, True), (99, 0.99, False)),
+    ],
 )
 def test_a_class_of_which_every_held_out_chip_is_less_strange_is_in_sets_if_it_has_too_few(n_chips, coverage, contains):
     """Its p value is 1 / (n + 1). A tie with 1 − coverage, which floating-point numbers round, is outside."""

@@ -193,5 +193,17 @@ def test_where_local_sources_lie_does_not_count_and_all_else_does(tmp_path):
 def test_what_becomes_of_invalid_chips_counts_where_there_are_some(tmp_path, n_dropped, is_same):
     record = tmp_path / "invalid.json"
     assert invalid_chips.on_invalid_token("drop", record) == "drop"
-    invalid_chips.write_record(record, "drop", n_dropped)
+    invalid_chips.write_record(record, "drop", None, n_dropped, 64)
     assert (invalid_chips.on_invalid_token("error", record) == "drop") is is_same
+
+
+@pytest.mark.parametrize("first", [None, 64])
+def test_the_size_that_all_chips_have_can_be_written_out_or_left_out(tmp_path, first):
+    record = tmp_path / "invalid.json"
+    token = invalid_chips.chip_size_token(first, record)
+    assert token == first
+    invalid_chips.write_record(record, "drop", token, 0, 64)
+    assert {invalid_chips.chip_size_token(size, record) for size in (None, 64)} == {token}
+    assert invalid_chips.chip_size_token(32, record) == 32
+    invalid_chips.write_record(record, "drop", token, 2, 64)
+    assert invalid_chips.chip_size_token(None, record) is None, "of the chips that were dropped, most may have another"

@@ -141,6 +141,41 @@ def make_split(
     return parts
 
 
+def require_splits(
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    split: Mapping[str, Any],
+    seeds: Sequence[int],
+    min_chips_per_class: int,
+    class_names: Sequence[str],
+) -> None:
+    """Raise a StudyError if the split of any seed of a study lacks a class in a part.
+
+    Each seed is split by a job of its own. Without this check, runs of one seed would start, and replace finished ones,
+    before the split of another seed is refused.
+
+    Args:
+        labels: (n,) class indices.
+        groups: (n,) group numbers, or None; see `make_split`.
+        split: the section `split` of a resolved configuration.
+        seeds: all seeds of the study.
+        min_chips_per_class: the fewest chips of a class with which every part of a split without groups can have one.
+        class_names: names by class index, for the error message.
+    """
+    counts = np.bincount(labels, minlength=len(class_names))
+    few = [label for label in np.unique(labels) if counts[label] < min_chips_per_class]
+    if few:
+        raise _without_class(
+            "; ".join(f"{class_names[label]!r} has {counts[label]} chips" for label in few),
+            f"at least {min_chips_per_class} chips of every class",
+            split,
+        )
+    # Without groups, enough chips are enough for every seed; with a holdout, all seeds have one split.
+    if groups is not None and split["strategy"] == "kfold":
+        for seed in seeds:
+            make_split(labels, groups, split, seed, class_names)
+
+
 def _assign_with_all_classes(
     labels: np.ndarray, groups: np.ndarray | None, shares: Sequence[float], stream: tuple[int, ...]
 ) -> np.ndarray:
@@ -192,15 +227,17 @@ def _check_classes(
                 f"{class_names[label]!r} ({int(here.sum())} chips{blocks}) has none for {', '.join(missing)}"
             )
     if problems:
-        raise StudyError(
-            "The split can't have every class in every part.",
-            found="; ".join(problems),
-            expected=f"at least one chip of every class for {', '.join(required)}",
-            remedy=(
-                "use fewer folds (split.folds)"
-                if split["strategy"] == "kfold"
-                else "set split.test_share closer to 0.2"
-            )
-            + ", smaller blocks (split.block_km) or more chips, or take the class out of dataset.classes and set "
-            "dataset.on_invalid: drop, which leaves out its chips",
-        )
+        expected = f"at least one chip of every class for {', '.join(required)}"
+        raise _without_class("; ".join(problems), expected, split)
+
+
+def _without_class(found: str, expected: str, split: Mapping[str, Any]) -> StudyError:
+    """Return the error of a split in which a class is missing from a part."""
+    change = "use fewer folds (split.folds)" if split["strategy"] == "kfold" else "set split.test_share closer to 0.2"
+    return StudyError(
+        "The split can't have every class in every part.",
+        found=found,
+        expected=expected,
+        remedy=f"{change}, smaller blocks (split.block_km) or more chips, or take the class out of dataset.classes and "
+        "set dataset.on_invalid: drop, which leaves out its chips",
+    )

@@ -61,6 +61,9 @@ def training_settings(config: Mapping[str, Any], tuning: str) -> dict[str, Any]:
         return settings
     unused = END_TO_END_BOOKKEEPING if tuning == "lora" else (*END_TO_END_BOOKKEEPING, "lora")
     end_to_end = {key: value for key, value in training["end_to_end"].items() if key not in unused}
+    if end_to_end["backbone_learning_rate"] == training["learning_rate"]:
+        # Written out, which changes nothing.
+        end_to_end["backbone_learning_rate"] = None
     return {**settings, "tuning": tuning, "end_to_end": end_to_end}
 
 
