@@ -30,7 +30,7 @@ def weights(path, sha256=None):
 
 def test_a_wrong_path_of_chips_is_refused_where_chips_are_there(made, tmp_path):
     of = graph("retrieve_chips", made)
-    with pytest.raises(StudyError, match=r"No source of the chips worked:\n1\. directory .*nowhere"):
+    with pytest.raises(StudyError, match=r"No source of the chips worked:\n  1\. directory .*nowhere"):
         require_planned_inputs(of, sources(tmp_path / "nowhere"), tmp_path)
     require_planned_inputs(of, sources(tmp_path / "nowhere", tmp_path), tmp_path)
     later = {"type": "gdrive", "id": "x"}
@@ -48,6 +48,13 @@ def test_wrong_weights_are_refused_where_others_were_checked(made, tmp_path, sha
     with pytest.raises(StudyError, match=r"weights"):
         require_planned_inputs(graph("fetch_weights", made, backbone="tiny"), weights(path, sha256), tmp_path)
     assert made.exists()
+
+
+def test_a_model_of_all_chips_is_not_explained_and_nothing_is_made_for_it(tmp_path):
+    of = graph("explain_models", tmp_path / "importance.csv")
+    with pytest.raises(StudyError, match=r"set select\.models to ensemble"):
+        require_planned_inputs(of, {"select": {"models": "retrain"}}, tmp_path)
+    require_planned_inputs(of, {"select": {"models": "ensemble"}}, tmp_path)
 
 
 def test_another_size_of_pixels_than_that_of_the_indexed_chips_is_refused_at_the_start(tmp_path):

@@ -10,6 +10,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from _stop import StopAtFailedCheck
 from _terminal import REFUSED, Terminal, duration
+from terralucas.errors import StudyError
 
 
 class Output(list):
@@ -330,8 +331,9 @@ def listed_at_the_end(logger, shown):
 def test_what_failed_is_listed_again_at_the_end_with_its_reason(runs, tmp_path):
     jobs = runs | {7: job(tmp_path, "audit_treatment", local=True, section="losses", setting="soft")}
     write_log(jobs[7], "2026-01-01 10:00:00,000 ERROR audit_treatment: Not what it says.\n  found: the same\n")
-    write_log(jobs[0], "2026-01-01 10:00:00,000 ERROR train_run: Bad split.\n")
-    write_log(jobs[1], "2026-01-01 10:00:00,000 ERROR train_run: Bad split.\n")
+    error = StudyError("Bad split:\n1. of folds", found="two\nlines")
+    write_log(jobs[0], f"2026-01-01 10:00:00,000 ERROR train_run: {error}\n")
+    write_log(jobs[1], f"2026-01-01 10:00:00,000 ERROR train_run: {error}\n")
     logger, shown = terminal(jobs)
     fail_alone(logger, 7, jobs[7])
     fail_alone(logger, 0, jobs[0])
@@ -344,7 +346,10 @@ def test_what_failed_is_listed_again_at_the_end_with_its_reason(runs, tmp_path):
         "          found: the same",
         f"  tiny · focal · mlp · seed 0  (log: {jobs[0].log[0]})",
         f"  tiny · focal · mlp · seed 1  (log: {jobs[1].log[0]})",
-        "        Bad split.",
+        "        Bad split:",
+        "          1. of folds",
+        "          found: two",
+        "          lines",
     ]
 
 

@@ -19,8 +19,6 @@ from helpers.tiny_study import TINY
 from terralucas.codebase import code_of_script
 from terralucas.data.chip_files import read_chip
 from terralucas.data.dataset import DatasetSpec
-from terralucas.errors import StudyError
-from terralucas.explain.explain import require_test_chips
 from terralucas.predict.ensemble import Ensemble
 from terralucas.predict.selected import load_selected
 from terralucas.predictions import read_predictions
@@ -166,7 +164,6 @@ def test_finished_parts_are_not_repeated(selected, new_chips, tmp_path, monkeypa
     from terralucas.predict.options import PredictOptions
     from terralucas.predict.plan import make_plan
     from terralucas.predict.predictor import Predictor, predict_part
-    from terralucas.predict.selected import load_selected
 
     monkeypatch.chdir(selected.folder)
     models, options = load_selected(Path("results/small")), PredictOptions(batch_size=8)
@@ -296,5 +293,3 @@ def test_one_model_can_be_trained_on_all_chips(selected, new_chips, tmp_path):
     done = project.module("predict", new_chips, "--study", results(project), "--output", tmp_path / "predicted")
     assert done.returncode == 0, done.stderr
     assert "36 of 37 chips predicted" in done.stdout
-    with pytest.raises(StudyError, match=r"set select\.models to ensemble"):
-        require_test_chips(load_selected(results(project)))

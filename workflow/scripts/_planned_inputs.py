@@ -1,6 +1,6 @@
-"""Checks the user's own files that planned jobs read, and what the configuration says of chips that are indexed.
+"""Checks what planned jobs need: the user's own files, and what the configuration says of chips and models.
 
-With a wrong path in the configuration a job would fail at once, after others have begun.
+With a mistake in the configuration a job would fail at once, after others have begun.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from terralucas.errors import StudyError
 
 
 def require_pixel_size(dag: Any, pixel_size_m: float, report: Path) -> None:
@@ -32,7 +34,7 @@ def require_pixel_size(dag: Any, pixel_size_m: float, report: Path) -> None:
 
 
 def require_planned_inputs(dag: Any, config: Mapping[str, Any], downloads: Path) -> None:
-    """Check the sources of chips and the weights files of jobs whose earlier outputs are there.
+    """Check the models to explain, and the sources of chips and weights files of jobs whose earlier outputs are there.
 
     Args:
         dag: Snakemake's graph of jobs.
@@ -40,9 +42,16 @@ def require_planned_inputs(dag: Any, config: Mapping[str, Any], downloads: Path)
         downloads: folder of downloaded weights.
 
     Raises:
-        StudyError: a source or weights file cannot be used.
+        StudyError: a source or weights file cannot be used, or a model has no test chips to explain it with.
     """
     for job in dag.needrun_jobs(exclude_finished=False):
+        if job.rule.name == "explain_models" and config["select"]["models"] == "retrain":
+            raise StudyError(
+                "What mattered can only be computed with models that have test chips.",
+                found="one model that is trained on all chips (select.models: retrain)",
+                expected="the models of the study's runs",
+                remedy="set select.models to ensemble, and explain these: both use the same recipe",
+            )
         if not all(Path(file).is_file() for file in job.output):
             continue
         if job.rule.name == "retrieve_chips":

@@ -318,6 +318,19 @@ def test_class_left_with_too_few_chips(root):
     assert "at least 3" in caught.value.expected
     # Without the second half, the chips of the class would be the next error: their label is no class.
     assert "take the class out of dataset.classes and set dataset.on_invalid: drop" in caught.value.remedy
+    assert "folds" not in caught.value.remedy, "any number of folds needs three chips"
+    with pytest.raises(StudyError, match="too few chips of 2 class") as caught:
+        index(root, on_invalid="drop", min_chips_per_class=5)
+    assert "folds" not in caught.value.remedy
+
+
+@pytest.mark.parametrize("minimum", [4, 5])
+def test_the_number_of_folds_that_a_class_allows_is_advised(root, minimum):
+    """Two folds need four chips of a class, and three folds three."""
+    truncate(chip_path(root))
+    with pytest.raises(StudyError, match="too few chips") as caught:
+        index(root, on_invalid="drop", min_chips_per_class=minimum)
+    assert "set split.folds to 3" in caught.value.remedy
 
 
 def test_class_without_any_chip(root):

@@ -144,6 +144,7 @@ def test_a_class_with_fewer_chips_than_folds_is_refused_for_all_seeds():
     with pytest.raises(StudyError, match="'class 0' has 4 chips") as caught:
         require_splits(labels, None, KFOLD, [0], 5, NAMES)
     assert OUT in caught.value.remedy
+    assert "set split.folds to 4" in caught.value.remedy
     require_splits(labels, None, KFOLD | {"folds": 4}, [0], 4, NAMES)
 
 

@@ -58,7 +58,8 @@ class StudyError(Exception):
         )
         parts = [("found", self.found), ("expected", self.expected), ("what to do", self.remedy)]
         lines = [self.problem, *(f"  {name}: {text}" for name, text in parts if text is not None)]
-        super().__init__("\n".join(lines))
+        # Indented lines belong to the first one: so the last error of a log is found with all its lines.
+        super().__init__(re.sub(r"\n(?!  )", "\n  ", "\n".join(lines)))
 
 
 class Terminated(BaseException):

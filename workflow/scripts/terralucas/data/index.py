@@ -277,10 +277,13 @@ def _check_classes(counts: Counter[int], minimum: int, n_dropped: int, spec: Dat
         if counts[label] < max(1, minimum)
     ]
     if short:
+        fewest = min(counts[label] for label in range(len(spec.classes)))
+        # With three chips of a class, three folds are possible, and two are not.
+        folds = f"set split.folds to {fewest}, " if 3 <= fewest < minimum else ""
         raise StudyError(
             f"The dataset {spec.name!r} has too few chips of {len(short)} class(es).",
             found=join_first(short, 12) + (f" (after {n_dropped} chips were dropped)" if n_dropped else ""),
             expected=f"at least {max(1, minimum)} chips of every class",
-            remedy="add chips, use fewer folds (split.folds), or take the class out of dataset.classes and "
-            "set dataset.on_invalid: drop, which leaves out its chips",
+            remedy=f"add chips, {folds}or take the class out of dataset.classes and set dataset.on_invalid: drop, which "
+            "leaves out its chips",
         )

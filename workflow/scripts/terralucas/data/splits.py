@@ -165,10 +165,12 @@ def require_splits(
     counts = np.bincount(labels, minlength=len(class_names))
     few = [label for label in np.unique(labels) if counts[label] < min_chips_per_class]
     if few:
+        fewest = counts[few].min()
         raise _without_class(
             "; ".join(f"{class_names[label]!r} has {counts[label]} chips" for label in few),
             f"at least {min_chips_per_class} chips of every class",
-            split,
+            # With three chips of a class, three folds are possible, and two are not.
+            f"set split.folds to {fewest}, use" if fewest >= 3 else "use",
         )
     # Without groups, enough chips are enough for every seed; with a holdout, all seeds have one split.
     if groups is not None and split["strategy"] == "kfold":
@@ -228,16 +230,18 @@ def _check_classes(
             )
     if problems:
         expected = f"at least one chip of every class for {', '.join(required)}"
-        raise _without_class("; ".join(problems), expected, split)
+        change = (
+            "use fewer folds (split.folds)" if split["strategy"] == "kfold" else "set split.test_share closer to 0.2"
+        )
+        raise _without_class("; ".join(problems), expected, f"{change}, smaller blocks (split.block_km) or")
 
 
-def _without_class(found: str, expected: str, split: Mapping[str, Any]) -> StudyError:
-    """Return the error of a split in which a class is missing from a part."""
-    change = "use fewer folds (split.folds)" if split["strategy"] == "kfold" else "set split.test_share closer to 0.2"
+def _without_class(found: str, expected: str, change: str) -> StudyError:
+    """Return the error of a split in which a class is missing from a part; `change` is what may help besides chips."""
     return StudyError(
         "The split can't have every class in every part.",
         found=found,
         expected=expected,
-        remedy=f"{change}, smaller blocks (split.block_km) or more chips, or take the class out of dataset.classes and "
-        "set dataset.on_invalid: drop, which leaves out its chips",
+        remedy=f"{change} more chips, or take the class out of dataset.classes and set dataset.on_invalid: drop, which "
+        "leaves out its chips",
     )
