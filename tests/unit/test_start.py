@@ -22,6 +22,7 @@ from _start import (
     require_no_run_again,
     require_quotable_paths,
     require_quotable_settings,
+    require_writable_outputs,
     stop_at_study_error,
     stop_beside_another_process,
     take_interrupts,
@@ -41,6 +42,26 @@ def test_a_path_that_is_not_quoted_is_refused(name):
 
 def test_other_characters_in_paths_are_fine():
     require_quotable_paths(["/data/my study (é) & more", "config/a b.yaml"])
+
+
+def test_a_folder_of_outputs_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    """Root may write everywhere, so that the answer of the system is replaced."""
+    allowed = {tmp_path / "open"}
+    for folder in ("open", "closed"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path in allowed)
+    monkeypatch.setattr("_start.check_writable", refuse_writing)
+
+    def job(folder):
+        return SimpleNamespace(output=[str(tmp_path / folder / "seed-0" / "run.yaml")], log=[], benchmark=None)
+
+    require_writable_outputs([job("open")])
+    with pytest.raises(WorkflowError, match=r"closed cannot be written"):
+        require_writable_outputs([job("open"), job("closed")])
+
+
+def refuse_writing(folder):
+    raise StudyError(f"{folder} cannot be written.")
 
 
 def test_runs_that_would_be_trained_again_are_named_up_to_eight():

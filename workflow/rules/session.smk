@@ -21,11 +21,12 @@ from _start import (
     require_no_run_again,
     require_settings_of_configuration,
     require_writable,
+    require_writable_outputs,
     stop_at_study_error,
     stop_beside_another_process,
     take_interrupts,
 )
-from _stop import StopAtChangedCode, StopAtFailedCheck
+from _stop import EndJobsAtInterrupt, StopAtChangedCode, StopAtFailedCheck
 from _stopped import StudyStoppedError
 from _terminal import Terminal, show_progress
 from terralucas.study.registration import plan_of, register
@@ -81,6 +82,7 @@ if not workflow.is_main_process:
 
 onstart:
     require_writable(Path(RESULTS))
+    require_writable_outputs(workflow.dag.needrun_jobs())
     stop_at_study_error(check_planned_runs)
     # A job without outputs, such as `power`, may run beside the study.
     if any(job.output for job in workflow.dag.needrun_jobs()):
@@ -100,6 +102,7 @@ onstart:
     workflow.logger_manager.logger.addHandler(
         StopAtFailedCheck(workflow.scheduler, CHECKS, workflow.logger_manager.logger)
     )
+    workflow.logger_manager.logger.addHandler(EndJobsAtInterrupt())
     if (mark := own_mark()) is not None:
         workflow.logger_manager.logger.addHandler(
             StopAtChangedCode(workflow.scheduler, workflow.rules, mark.code, workflow.logger_manager.logger)

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from _run_status import Run
 from _stopped import StudyStoppedError
@@ -56,6 +57,20 @@ def end_at_study_error(check: Callable[[], None]) -> None:
 def require_writable(folder: Path) -> None:
     """Stop before any job where files cannot be made, with a message that says so."""
     stop_at_study_error(check_writable, folder)
+
+
+def require_writable_outputs(jobs: Iterable[Any]) -> None:
+    """Stop where the folders of what jobs will write cannot be written; Snakemake would end there without a summary.
+
+    Args:
+        jobs: Snakemake's jobs that will run.
+    """
+    files = (file for job in jobs for file in (*job.output, *job.log, job.benchmark) if file)
+    for folder in {Path(file).parent for file in files}:
+        # A folder that is not there is made in the nearest one that is.
+        existing = next((each for each in (folder, *folder.parents) if each.is_dir()), folder)
+        if not os.access(existing, os.W_OK | os.X_OK):
+            require_writable(existing)
 
 
 def require_quotable_paths(paths: Iterable[str | Path]) -> None:

@@ -1,15 +1,21 @@
-"""Stops a study at the failure of a check, or when its code was changed, also under --keep-going."""
+"""Stops a study at the failure of a check or when its code was changed, also under --keep-going, and at SIGINT."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
+import psutil
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from _own_code import OwnCode
 from terralucas.errors import StudyError
+
+# What Snakemake says after SIGINT, before it waits for its jobs.
+INTERRUPTED = "Terminating processes on user request"
 
 
 class Scheduler(Protocol):
@@ -49,6 +55,21 @@ class StopAtFailedCheck(logging.Handler):
                 "No more jobs are started, because the configuration or the chips must be corrected first. "
                 "Jobs that already run are waited for and their results kept; Ctrl-C ends them."
             )
+
+
+class EndJobsAtInterrupt(logging.Handler):
+    """Ends the jobs of this machine when Snakemake was interrupted, as Ctrl-C in a terminal does.
+
+    Ctrl-C sends SIGINT to all processes of the terminal, and `kill -INT` to Snakemake alone, which then waits until its
+    jobs end by themselves. For a job, a second SIGINT is as one.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send SIGINT to all processes that this one has started, if the record says that Snakemake ends."""
+        if record.getMessage().startswith(INTERRUPTED):
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    process.send_signal(signal.SIGINT)
 
 
 class StopAtChangedCode(logging.Handler):

@@ -17,6 +17,8 @@ from typing import Any, Protocol, TextIO
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from _stop import INTERRUPTED
+
 # An error in a rule's log ("… ERROR name: message") or in SLURM's ("ERROR: message"), with its indented lines; or what
 # SLURM itself says of a job it ended or could not start.
 _ERROR = re.compile(
@@ -38,7 +40,7 @@ _ENDED = re.compile(r" INFO progress: \w+: (ended by SIG\w+)$", re.MULTILINE)
 _KEPT = (
     "Nothing to be done",
     "Complete log(s):",
-    "Terminating processes on user request",
+    INTERRUPTED,
     "Will exit after finishing",
     "No suitable partition found",
     "No more jobs are started",

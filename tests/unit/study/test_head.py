@@ -56,6 +56,18 @@ def test_a_mark_is_there_while_the_study_runs(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_mark_that_is_removed_while_the_study_runs_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(head, "HEARTBEAT_S", 0.01)
+    running = Running(tmp_path)
+    running.begin()
+    (tmp_path / NAME).unlink()
+    deadline = time.monotonic() + 10
+    while read_head(tmp_path) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert read_head(tmp_path) == this_process(folder=tmp_path)
+    running.end()
+
+
 def test_a_study_that_another_process_of_this_machine_runs_is_refused(tmp_path, process):
     mark(tmp_path, of_process(process))
     with pytest.raises(StudyError, match=rf"is running already[\s\S]*process {process.pid} on this machine"):

@@ -284,6 +284,6 @@ def _check_classes(counts: Counter[int], minimum: int, n_dropped: int, spec: Dat
             f"The dataset {spec.name!r} has too few chips of {len(short)} class(es).",
             found=join_first(short, 12) + (f" (after {n_dropped} chips were dropped)" if n_dropped else ""),
             expected=f"at least {max(1, minimum)} chips of every class",
-            remedy=f"add chips, {folds}or take the class out of dataset.classes and set dataset.on_invalid: drop, which "
-            "leaves out its chips",
+            remedy=f"add chips, {folds}or take the class out of dataset.classes and set dataset.on_invalid: drop, "
+            "which leaves out its chips",
         )

@@ -136,9 +136,24 @@ class Running:
                 return
             try:
                 os.utime(self._path)
+            except FileNotFoundError:
+                self._mark_again()
             except OSError:
                 # A full or read-only disk ends the study by itself, with a message.
                 continue
+
+    def _mark_again(self) -> None:
+        """Write the mark again that somebody removed: without it, jobs take the start for over."""
+        assert self._head is not None
+        if self._ended.is_set():
+            return
+        try:
+            # Not over the mark of another process, which began because there was none.
+            with self._path.open("x", encoding="utf-8") as file:
+                json.dump(asdict(self._head), file)
+        except OSError:
+            return
+        logger.warning("%s was removed while this process runs the study; it is there again.", self._path)
 
 
 def _interrupt_this_process() -> None:

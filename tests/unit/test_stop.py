@@ -1,0 +1,29 @@
+"""What ends the jobs of a study that is stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from helpers.paths import SCRIPTS
+
+# In a process of its own, because the handler sends SIGINT to all that its process has started.
+STUDY = """
+import logging, subprocess, sys
+from _stop import EndJobsAtInterrupt
+job = subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"], stdout=subprocess.PIPE)
+job.stdout.readline()
+logger = logging.getLogger("study")
+logger.setLevel(logging.INFO)
+logger.addHandler(EndJobsAtInterrupt())
+logger.info("1 of 2 runs")
+assert job.poll() is None
+logger.info("Terminating processes on user request, this might take some time.")
+print(job.wait(30))
+"""
+
+
+def test_jobs_end_where_snakemake_alone_was_interrupted():
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run([sys.executable, "-c", STUDY], capture_output=True, text=True, check=True, env=environment)
+    assert int(done.stdout) == -signal.SIGINT
