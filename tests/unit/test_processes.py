@@ -1,10 +1,27 @@
 """Things that several processes compute: in their order, and with one thread each."""
 
 import os
+import subprocess
+import sys
 
 from threadpoolctl import threadpool_info
 
+from helpers.paths import SCRIPTS
 from terralucas.processes import compute_each
+
+# As a fork of a job is started.
+FORK = """
+import multiprocessing
+from terralucas.processes import compute_each
+def job():
+    print(compute_each(lambda number: -number, [1, 2, 3], 2), flush=True)
+if __name__ == "__main__":
+    process = multiprocessing.get_context("forkserver").Process(target=job)
+    process.start()
+    process.join(120)
+    print(process.exitcode)
+    process.kill()
+"""
 
 
 def test_results_are_in_order_and_a_closure_may_compute_them():
@@ -28,3 +45,13 @@ def test_each_process_has_one_thread():
 
     found = compute_each(threads, range(2), 2)
     assert all(found) and all(number == 1 for each in found for number in each)
+
+
+def test_a_process_of_multiprocessing_ends_its_workers(tmp_path):
+    """Without that it waits for them for five minutes."""
+    (tmp_path / "fork.py").write_text(FORK)
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run(
+        [sys.executable, tmp_path / "fork.py"], capture_output=True, text=True, check=True, env=environment, timeout=150
+    )
+    assert (done.stdout.splitlines(), done.stderr) == (["[-1, -2, -3]", "0"], "")

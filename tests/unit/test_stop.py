@@ -11,19 +11,22 @@ from helpers.paths import SCRIPTS
 STUDY = """
 import logging, subprocess, sys
 from _stop import EndJobsAtInterrupt
-job = subprocess.Popen([sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"], stdout=subprocess.PIPE)
-job.stdout.readline()
+command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
+job = subprocess.Popen(command, stdout=subprocess.PIPE)
+client = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
+job.stdout.readline(), client.stdout.readline()
 logger = logging.getLogger("study")
 logger.setLevel(logging.INFO)
 logger.addHandler(EndJobsAtInterrupt())
 logger.info("1 of 2 runs")
 assert job.poll() is None
 logger.info("Terminating processes on user request, this might take some time.")
-print(job.wait(30))
+print(job.wait(30), client.poll())
+client.kill()
 """
 
 
 def test_jobs_end_where_snakemake_alone_was_interrupted():
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run([sys.executable, "-c", STUDY], capture_output=True, text=True, check=True, env=environment)
-    assert int(done.stdout) == -signal.SIGINT
+    assert done.stdout.split() == [str(-signal.SIGINT), "None"], "a command of SLURM goes on"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
@@ -60,16 +61,17 @@ class StopAtFailedCheck(logging.Handler):
 class EndJobsAtInterrupt(logging.Handler):
     """Ends the jobs of this machine when Snakemake was interrupted, as Ctrl-C in a terminal does.
 
-    Ctrl-C sends SIGINT to all processes of the terminal, and `kill -INT` to Snakemake alone, which then waits until its
-    jobs end by themselves. For a job, a second SIGINT is as one.
+    Ctrl-C sends SIGINT to the process group of the terminal, and `kill -INT` to Snakemake alone, which then waits until
+    its jobs end by themselves. For a job, a second SIGINT is as one. SLURM's commands are in groups of their own.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send SIGINT to all processes that this one has started, if the record says that Snakemake ends."""
+        """Send SIGINT to the processes of this group that this one has started, if the record says that it ends."""
         if record.getMessage().startswith(INTERRUPTED):
             for process in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    process.send_signal(signal.SIGINT)
+                with contextlib.suppress(psutil.Error, ProcessLookupError):
+                    if os.getpgid(process.pid) == os.getpgrp():
+                        process.send_signal(signal.SIGINT)
 
 
 class StopAtChangedCode(logging.Handler):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
+import os
 from collections.abc import Callable, Iterable
+from multiprocessing import util
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -23,5 +27,25 @@ def compute_each(function: Callable[[Item], Result], items: Iterable[Item], proc
         return [function(item) for item in items]
     from joblib import Parallel, delayed, parallel_config
 
+    _end_workers_at_exit(os.getpid())
     with parallel_config(backend="loky", inner_max_num_threads=1):
         return list(Parallel(n_jobs=processes)(delayed(function)(item) for item in items))
+
+
+@functools.cache
+def _end_workers_at_exit(process: int) -> None:
+    """Let this process, once, end its workers when it ends.
+
+    joblib keeps them for the next call, and ends them with `atexit`. A process that multiprocessing started, such as
+    the fork of a job, does not call that. It then waits for them, until they have had nothing to do for five minutes.
+    """
+    if multiprocessing.parent_process() is not None:
+        # Before the queues of the workers are closed, which have the priority 10.
+        util.Finalize(None, _end_workers, exitpriority=100)
+
+
+def _end_workers() -> None:
+    from joblib.externals.loky import get_reusable_executor
+
+    # Its own method also deletes the folder for large arguments.
+    get_reusable_executor(reuse=True).terminate()
