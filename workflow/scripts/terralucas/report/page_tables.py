@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -65,6 +66,33 @@ class Row:
     loss: str | None = None
 
 
+class LazyRows(Sequence[Row]):
+    """Rows that are made when they are looked at: of a table of thousands of rows, the page shows the first.
+
+    Args:
+        items: what each row is made of.
+        make: makes a row.
+    """
+
+    def __init__(self, items: Sequence[Any], make: Callable[[Any], Row]) -> None:
+        self._items, self._make = items, make
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, place: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Row]: ...
+
+    def __getitem__(self, place: int | slice) -> Row | Sequence[Row]:
+        """Return a row, or the rows of a slice."""
+        if isinstance(place, slice):
+            return [self._make(item) for item in self._items[place]]
+        return self._make(self._items[place])
+
+
 # More rows would make the page of a study of thousands of recipes too large for browsers.
 MOST_ROWS = 300
 
@@ -78,10 +106,33 @@ class PageTable:
     rows: Sequence[Row]
     first: Column = field(default_factory=lambda: Column("Recipe", "backbone · loss · decoder", is_text=True))
 
-    @property
+    @cached_property
     def shown(self) -> Sequence[Row]:
         """The rows that the page shows."""
         return self.rows[:MOST_ROWS]
+
+
+def rows_of_groups(table: pd.DataFrame, keys: Sequence[str], make: Callable[[pd.DataFrame], Row]) -> LazyRows:
+    """Return a row for each group of a table, in the order of the table.
+
+    Args:
+        table: the table.
+        keys: columns whose values a group shares.
+        make: makes a row from the rows of a group.
+    """
+    places = list(table.groupby(list(keys), sort=False).indices.values())
+    places.sort(key=lambda rows: rows[0])
+    return LazyRows(places, lambda rows: make(table.iloc[rows]))
+
+
+def recipe_rows(table: pd.DataFrame, cells: Callable[[pd.DataFrame], Sequence[TableCell]]) -> LazyRows:
+    """Return a row for each recipe of a table, in the order of the table.
+
+    Args:
+        table: has the columns of `RECIPE`.
+        cells: makes the cells of a recipe from its rows of the table.
+    """
+    return rows_of_groups(table, RECIPE, lambda recipe: recipe_row(recipe.iloc[0], cells(recipe)))
 
 
 def recipe_row(names: pd.Series | dict[str, str], cells: Sequence[TableCell]) -> Row:

@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 
 from terralucas.errors import StudyError
-from terralucas.report.page_tables import PageTable, best_text, estimate_of, recipe_row, score_cell, score_column
+from terralucas.report.page_tables import (
+    PageTable,
+    TableCell,
+    best_text,
+    estimate_of,
+    recipe_rows,
+    score_cell,
+    score_column,
+)
 from terralucas.report.wording import no_seeds_interval
 from terralucas.tables.scores import PERCENT_SIGN, SCORES
 from terralucas.tables.vocabulary import CROSSED_MEANING, RECIPE, crossed_kind
@@ -38,17 +46,19 @@ def score_table(
     empty = ("—", SCORES["macro_accuracy"].text(0.0), SCORES["mcc"].text(0.0))
     metrics = {name: SCORES[name] for name in names if not values[name].map(SCORES[name].text).isin(empty).all()}
     best = {name: best_text(values[name], metric) for name, metric in metrics.items()}
-    rows = []
-    for key, recipe in summary.groupby(RECIPE, sort=False):
+
+    def cells_of(recipe: pd.DataFrame) -> list[TableCell]:
         scores = recipe.set_index("metric")
-        cells = [
+        return [
             score_cell(scores.loc[name], metric, metric.text(estimate_of(scores.loc[name], metric)) == best[name], both)
             for name, metric in metrics.items()
         ]
-        order = scores["pooled"].get(sort_by, np.nan)
-        rows.append((order, recipe_row(dict(zip(RECIPE, key, strict=True)), cells)))
-    rows.sort(key=lambda pair: np.inf if pd.isna(pair[0]) else -pair[0])
-    return PageTable(caption, [score_column(metric) for metric in metrics.values()], [row for _, row in rows])
+
+    # The rows of each recipe stay together, as its score is that of all of them; recipes without it come last.
+    scored = summary[summary["metric"] == sort_by].set_index(list(RECIPE))["pooled"]
+    order = pd.MultiIndex.from_frame(summary[list(RECIPE)]).map(scored)
+    ordered = summary.iloc[np.argsort(-order.to_numpy(dtype=float), kind="stable")]
+    return PageTable(caption, [score_column(metric) for metric in metrics.values()], recipe_rows(ordered, cells_of))
 
 
 def _estimates(summary: pd.DataFrame, name: str) -> pd.Series:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from terralucas.report.page_tables import Column, PageTable, TableCell, recipe_row, seeds_cell
+from terralucas.report.page_tables import Column, PageTable, TableCell, recipe_rows, seeds_cell
 from terralucas.report.wording import count_text
 from terralucas.tables.scores import NUMBER, SCORES
-from terralucas.tables.vocabulary import CALIBRATION_ERRORS, CALIBRATION_SCORES, RECIPE
+from terralucas.tables.vocabulary import CALIBRATION_ERRORS, CALIBRATION_SCORES
 
 
 def calibration_sentences(calibration: pd.DataFrame) -> list[str]:
@@ -43,8 +43,8 @@ def calibration_table(calibration: pd.DataFrame) -> PageTable:
     Below calibration errors: what a perfectly calibrated model with these probabilities would show.
     """
     labels = {name: SCORES[name].label for name in CALIBRATION_SCORES}
-    rows = []
-    for key, recipe in calibration.groupby(RECIPE, sort=False):
+
+    def cells_of(recipe: pd.DataFrame) -> list[TableCell]:
         scores = recipe.set_index(["metric", "stage"])
         cells = [seeds_cell(scores.loc[("temperature", "fitted")], NUMBER)]
         for name in labels:
@@ -56,11 +56,12 @@ def calibration_table(calibration: pd.DataFrame) -> PageTable:
                 small.append(f"if calibrated {metric.text(scores.loc[(name, 'calibrated'), 'mean'])}")
             text = f"{metric.text(before['mean'])} → {metric.text(after['mean'])}"
             cells.append(TableCell(text, tuple(small), after["mean"]))
-        rows.append(recipe_row(dict(zip(RECIPE, key, strict=True)), cells))
+        return cells
+
     columns = [Column("Temperature"), *(Column(label, "before → after, lower is better") for label in labels.values())]
     caption = (
         "Calibration before and after temperature scaling: means over seeds; seeds: interval for new seeds, of the "
         "temperature and of the changes. If calibrated: the error that a perfectly calibrated model with the "
         "probabilities before scaling would show, because few chips never fit exactly."
     )
-    return PageTable(caption, columns, rows)
+    return PageTable(caption, columns, recipe_rows(calibration, cells_of))

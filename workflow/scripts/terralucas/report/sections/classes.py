@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -13,7 +15,7 @@ from terralucas.report.page_tables import (
     TableCell,
     best_text,
     recipe_name,
-    recipe_row,
+    recipe_rows,
     score_cell,
     score_column,
 )
@@ -100,11 +102,7 @@ def class_groups(per_class: pd.DataFrame) -> list[dict[str, Any]]:
         best = {
             key: best_text(table.loc[table["metric"] == key, "pooled"], metric) for key, metric in CLASS_SCORES.items()
         }
-        rows = []
-        for key, recipe in table.groupby(RECIPE, sort=False):
-            scores = recipe.set_index("metric")
-            cells = [_class_cell(scores.loc[metric], CLASS_SCORES[metric], best[metric]) for metric in CLASS_SCORES]
-            rows.append(recipe_row(dict(zip(RECIPE, key, strict=True)), cells))
+        rows = recipe_rows(table, partial(_class_cells, best=best))
         own = recall.loc[recall["loss"] != CONTROL, "pooled"]
         low, high = (PERCENT.text(end) for end in (own.min(), own.max()))
         n = f"{recall['n'].max():,.0f}"
@@ -122,6 +120,11 @@ def class_groups(per_class: pd.DataFrame) -> list[dict[str, Any]]:
             }
         )
     return groups
+
+
+def _class_cells(recipe: pd.DataFrame, best: Mapping[str, str | None]) -> list[TableCell]:
+    scores = recipe.set_index("metric")
+    return [_class_cell(scores.loc[name], metric, best[name]) for name, metric in CLASS_SCORES.items()]
 
 
 def _class_cell(row: pd.Series, metric: Score, best: str | None) -> TableCell:

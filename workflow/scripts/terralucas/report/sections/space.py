@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from terralucas.report.page_tables import Column, PageTable, Row, TableCell, recipe_row
+from terralucas.report.page_tables import Column, PageTable, Row, TableCell, recipe_row, recipe_rows, rows_of_groups
 from terralucas.report.wording import count_text
 from terralucas.tables.scores import NUMBER, SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, RECIPE
@@ -99,11 +99,7 @@ def correlation_page_table(correlation: pd.DataFrame) -> PageTable | None:
         return None
     bins = correlation[["distance_km_low", "distance_km_high"]].drop_duplicates()
     columns = [Column(f"{low:g} to {high:g} km") for low, high in bins.itertuples(index=False)]
-    rows = []
-    for key, recipe in correlation.groupby(RECIPE, sort=False):
-        rows.append(
-            recipe_row(dict(zip(RECIPE, key, strict=True)), [_correlation_cell(row) for _, row in recipe.iterrows()])
-        )
+    rows = recipe_rows(correlation, lambda recipe: [_correlation_cell(row) for _, row in recipe.iterrows()])
     caption = (
         "Moran’s I of right and wrong predictions between chips of one class, by their distance: 0 without "
         "correlation. In brackets: the range for independent chips. ↑ lies above it."
@@ -124,33 +120,28 @@ def spatial_page_table(spatial: pd.DataFrame) -> PageTable | None:
     if spatial.empty:
         return None
     sizes = spatial[["block_km", "n_blocks"]].drop_duplicates()
-    metrics = list(dict.fromkeys(spatial["metric"]))
     columns = [Column("Score", is_text=True), Column("Estimate"), Column("As elsewhere", "crossed")]
     columns += [Column(f"Blocks of {km:g} km", count_text(int(n), "block")) for km, n in sizes.itertuples(index=False)]
-    rows = []
-    for key, group in spatial.groupby(["contrast", *RECIPE], sort=False):
-        for name in metrics:
-            own = group[group["metric"] == name]
-            if own.empty:
-                continue
-            score, first = SCORES[name], own.iloc[0]
-            is_contrast = bool(key[0])
-            text = score.gap if is_contrast else score.interval
-            number = score.signed if is_contrast else score.text
-            cells = [
-                TableCell(score.label),
-                TableCell(number(first["estimate"]), order=first["estimate"]),
-                TableCell(text(first["crossed_low"], first["crossed_high"]) or "—"),
-            ]
-            by_size = own.set_index("block_km")
-            for km in sizes["block_km"]:
-                row = by_size.loc[km] if km in by_size.index else None
-                shown = "" if row is None else text(row["low"], row["high"])
-                ratio = np.nan if row is None else row["ratio"]
-                cells.append(TableCell(shown or "—", (f"× {ratio:.2f}",) if np.isfinite(ratio) else (), ratio))
-            rows.append(
-                Row((key[0],), cells) if is_contrast else recipe_row(dict(zip(RECIPE, key[1:], strict=True)), cells)
-            )
+
+    def row_of(own: pd.DataFrame) -> Row:
+        first = own.iloc[0]
+        score, is_contrast = SCORES[first["metric"]], bool(first["contrast"])
+        text = score.gap if is_contrast else score.interval
+        number = score.signed if is_contrast else score.text
+        cells = [
+            TableCell(score.label),
+            TableCell(number(first["estimate"]), order=first["estimate"]),
+            TableCell(text(first["crossed_low"], first["crossed_high"]) or "—"),
+        ]
+        by_size = own.set_index("block_km")
+        for km in sizes["block_km"]:
+            row = by_size.loc[km] if km in by_size.index else None
+            shown = "" if row is None else text(row["low"], row["high"])
+            ratio = np.nan if row is None else row["ratio"]
+            cells.append(TableCell(shown or "—", (f"× {ratio:.2f}",) if np.isfinite(ratio) else (), ratio))
+        return Row((first["contrast"],), cells) if is_contrast else recipe_row(first, cells)
+
+    rows = rows_of_groups(spatial, ["contrast", *RECIPE, "metric"], row_of)
     caption = (
         "Intervals with whole squares of ground as units of the bootstrap, and their width over that of the crossed "
         "interval. Squares smaller than the range of the correlation are too small, and few squares say little: quote "

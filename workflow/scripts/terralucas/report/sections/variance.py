@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from terralucas.report.page_tables import Column, PageTable, TableCell, recipe_row
+from terralucas.report.page_tables import Column, PageTable, TableCell, recipe_rows
 from terralucas.report.wording import count_text, list_text, range_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN, SCORES
-from terralucas.tables.vocabulary import ALL_CLASSES, CHIPS, RECIPE
+from terralucas.tables.vocabulary import ALL_CLASSES, CHIPS
 
 
 def variance_sentences(variance: pd.DataFrame) -> list[str]:
@@ -39,12 +39,11 @@ def variance_page_table(variance: pd.DataFrame) -> PageTable:
     """Make a table of the variance components of one run's macro and micro accuracy: shares and deviations."""
     shown = variance[variance["classes"] == ALL_CLASSES]
     pairs = list(shown[["metric", "component"]].drop_duplicates().itertuples(index=False, name=None))
-    rows = []
-    for key, recipe in shown.groupby(RECIPE, sort=False):
+
+    def cells_of(recipe: pd.DataFrame) -> list[TableCell]:
         parts = recipe.set_index(["metric", "component"])
-        rows.append(
-            recipe_row(dict(zip(RECIPE, key, strict=True)), [_variance_cell(parts.loc[pair]) for pair in pairs])
-        )
+        return [_variance_cell(parts.loc[pair]) for pair in pairs]
+
     columns = [
         Column(component[0].upper() + component[1:], f"{SCORES[metric].label}, %") for metric, component in pairs
     ]
@@ -52,7 +51,7 @@ def variance_page_table(variance: pd.DataFrame) -> PageTable:
         "Components of the spread of one run’s score: share of the variance, with the standard deviation in points "
         "[limits, if they can be computed]."
     )
-    return PageTable(caption, columns, rows)
+    return PageTable(caption, columns, recipe_rows(shown, cells_of))
 
 
 def _variance_cell(row: pd.Series) -> TableCell:
