@@ -77,3 +77,31 @@ def test_a_job_that_waits_for_a_file_ends_at_a_signal_and_says_so(tmp_path, numb
     assert shown.splitlines() == [f"index_chips: ended by {number.name}"]
     log = (tmp_path / "rule.log").read_text(encoding="utf-8")
     assert f"INFO progress: index_chips: ended by {number.name}\n" in log
+
+
+# The saving stands for that of a run: its progress is written where an error ends the training.
+SAVING = """import os, signal, time
+from pathlib import Path
+from types import SimpleNamespace
+from _job import job
+
+with job(SimpleNamespace(rule="train_run", log=["rule.log"])):
+    try:
+        print("now", flush=True)
+        time.sleep(60)
+    finally:
+        os.kill(os.getpid(), signal.SIGINT)
+        Path("saved").write_text("progress")
+"""
+
+
+def test_a_second_sigint_does_not_interrupt_the_saving_of_progress(tmp_path):
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", sys.executable, "-c", SAVING], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "now\n"
+    process.send_signal(signal.SIGINT)
+    _, shown = process.communicate(timeout=30)
+    assert (process.returncode, shown) == (130, "train_run: ended by SIGINT\n")
+    assert (tmp_path / "saved").read_text() == "progress"

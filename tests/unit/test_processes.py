@@ -15,12 +15,18 @@ import multiprocessing
 from terralucas.processes import compute_each
 def job():
     print(compute_each(lambda number: -number, [1, 2, 3], 2), flush=True)
+def failing_job():
+    try:
+        compute_each(lambda number: 1 / number, [1, 0], 2)
+    except ZeroDivisionError as error:
+        print(error, flush=True)
 if __name__ == "__main__":
-    process = multiprocessing.get_context("forkserver").Process(target=job)
-    process.start()
-    process.join(120)
-    print(process.exitcode)
-    process.kill()
+    for target in (job, failing_job):
+        process = multiprocessing.get_context("forkserver").Process(target=target)
+        process.start()
+        process.join(60)
+        print(process.exitcode, flush=True)
+        process.kill()
 """
 
 
@@ -54,4 +60,4 @@ def test_a_process_of_multiprocessing_ends_its_workers(tmp_path):
     done = subprocess.run(
         [sys.executable, tmp_path / "fork.py"], capture_output=True, text=True, check=True, env=environment, timeout=150
     )
-    assert (done.stdout.splitlines(), done.stderr) == (["[-1, -2, -3]", "0"], "")
+    assert (done.stdout.splitlines(), done.stderr) == (["[-1, -2, -3]", "0", "division by zero", "0"], "")

@@ -11,7 +11,8 @@ from helpers.paths import SCRIPTS
 STUDY = """
 import logging, subprocess, sys
 from _stop import EndJobsAtInterrupt
-command = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
+program = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print(flush=True); time.sleep(60)"
+command = [sys.executable, "-c", program]
 job = subprocess.Popen(command, stdout=subprocess.PIPE)
 client = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
 job.stdout.readline(), client.stdout.readline()

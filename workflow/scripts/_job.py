@@ -117,6 +117,8 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
+    # A second one, of a terminal or of Snakemake (`_stop`), would interrupt the saving of progress.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _wait_for_no_thread()
     raise KeyboardInterrupt
 

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from terralucas.errors import StudyError
-
 
 def require_pixel_size(dag: Any, pixel_size_m: float, report: Path) -> None:
     """Check the size of pixels in the configuration with that of the chips, where they are not indexed again.
@@ -46,16 +44,13 @@ def require_planned_inputs(dag: Any, config: Mapping[str, Any], downloads: Path)
     """
     for job in dag.needrun_jobs(exclude_finished=False):
         if job.rule.name == "explain_models" and config["select"]["models"] == "retrain":
-            raise StudyError(
-                "What mattered can only be computed with models that have test chips.",
-                found="one model that is trained on all chips (select.models: retrain)",
-                expected="the models of the study's runs",
-                remedy="set select.models to ensemble, and explain these: both use the same recipe",
-            )
+            # Imported late, as below, because most starts need none of these.
+            from terralucas.explain.explain import require_test_chips
+
+            require_test_chips(config["select"]["models"])
         if not all(Path(file).is_file() for file in job.output):
             continue
         if job.rule.name == "retrieve_chips":
-            # Imported late, because most starts need neither.
             from terralucas.data.retrieval import require_local_source
 
             require_local_source(config["dataset"]["sources"])

@@ -62,7 +62,7 @@ class EndJobsAtInterrupt(logging.Handler):
     """Ends the jobs of this machine when Snakemake was interrupted, as Ctrl-C in a terminal does.
 
     Ctrl-C sends SIGINT to the process group of the terminal, and `kill -INT` to Snakemake alone, which then waits until
-    its jobs end by themselves. For a job, a second SIGINT is as one. SLURM's commands are in groups of their own.
+    its jobs end by themselves. Jobs ignore a second SIGINT (`_job`). SLURM's commands are in groups of their own.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

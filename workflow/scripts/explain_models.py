@@ -11,7 +11,7 @@ from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.chips_root import chips_root
 from terralucas.data.index_file import read_index
 from terralucas.data.normalisation import merge
-from terralucas.explain.explain import explain
+from terralucas.explain.explain import explain, require_test_chips
 from terralucas.explain.importance import Sampling
 from terralucas.files import write_json
 from terralucas.names import seed_of
@@ -25,6 +25,8 @@ stay_offline()
 with job(snakemake):
     params, output = snakemake.params, snakemake.output
     selected = load_selected(Path(params.study))
+    # A selection that was copied without Snakemake's records may have another method than the configuration.
+    require_test_chips(selected.record["method"])
     index = read_index(Path(snakemake.input.chips))
     point_ids, files, checksums = (index[name].tolist() for name in ("point_id", "file", "sha256"))
     root = chips_root(Path(snakemake.input.retrieval))

@@ -68,6 +68,20 @@ def test_a_mark_that_is_removed_while_the_study_runs_is_made_again(tmp_path, mon
     running.end()
 
 
+def test_a_process_that_was_suspended_for_long_does_not_take_the_study_back(tmp_path, monkeypatch):
+    """Another process may have taken it for dead, and have run the study to its end, which removes the mark."""
+    interrupted = threading.Event()
+    monkeypatch.setattr(head, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(head, "DEAD_AFTER_S", 0.0)
+    monkeypatch.setattr(head, "_interrupt_this_process", interrupted.set)
+    running = Running(tmp_path)
+    running.begin()
+    (tmp_path / NAME).unlink()
+    assert interrupted.wait(10)
+    assert list(tmp_path.iterdir()) == []
+    running.end()
+
+
 def test_a_study_that_another_process_of_this_machine_runs_is_refused(tmp_path, process):
     mark(tmp_path, of_process(process))
     with pytest.raises(StudyError, match=rf"is running already[\s\S]*process {process.pid} on this machine"):
@@ -155,7 +169,7 @@ def elsewhere(tmp_path, monkeypatch, request):
         assert clock.now < 1000, "it waits much longer than it says"
         clock.life()
 
-    monkeypatch.setattr(head, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=sleep))
+    monkeypatch.setattr(head, "time", SimpleNamespace(time=time.time, monotonic=lambda: clock.now, sleep=sleep))
     mark(tmp_path, replace(this_process(), pid=os.getppid(), started=1000.0, **request.param))
     return tmp_path, clock
 

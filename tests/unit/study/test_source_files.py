@@ -193,7 +193,7 @@ def test_where_local_sources_lie_does_not_count_and_all_else_does(tmp_path):
 def test_what_becomes_of_invalid_chips_counts_where_there_are_some(tmp_path, n_dropped, is_same):
     record = tmp_path / "invalid.json"
     assert invalid_chips.on_invalid_token("drop", record) == "drop"
-    invalid_chips.write_record(record, "drop", None, n_dropped, 64)
+    write_index_record(record, ("drop", None), "drop", None, n_dropped)
     assert (invalid_chips.on_invalid_token("error", record) == "drop") is is_same
 
 
@@ -202,8 +202,24 @@ def test_the_size_that_all_chips_have_can_be_written_out_or_left_out(tmp_path, f
     record = tmp_path / "invalid.json"
     token = invalid_chips.chip_size_token(first, record)
     assert token == first
-    invalid_chips.write_record(record, "drop", token, 0, 64)
+    write_index_record(record, ("drop", token), "drop", first, 0)
     assert {invalid_chips.chip_size_token(size, record) for size in (None, 64)} == {token}
     assert invalid_chips.chip_size_token(32, record) == 32
-    invalid_chips.write_record(record, "drop", token, 2, 64)
+    write_index_record(record, ("drop", 64), "drop", 64, 2)
     assert invalid_chips.chip_size_token(None, record) is None, "of the chips that were dropped, most may have another"
+
+
+def test_an_index_with_dropped_chips_is_not_made_again_for_the_settings_it_was_made_with(tmp_path):
+    """Both were changed, which decided nothing, before chips came that are dropped."""
+    record = tmp_path / "invalid.json"
+    write_index_record(record, ("error", None), "error", None, 0)
+    tokens = invalid_chips.on_invalid_token("drop", record), invalid_chips.chip_size_token(64, record)
+    assert tokens == ("error", None), "the parameters that Snakemake records"
+    write_index_record(record, tokens, "drop", 64, 3)
+    assert (invalid_chips.on_invalid_token("drop", record), invalid_chips.chip_size_token(64, record)) == tokens
+    assert invalid_chips.chip_size_token(32, record) == 32
+
+
+def write_index_record(record, tokens, on_invalid, chip_size_px, n_dropped):
+    dataset = {"on_invalid": on_invalid, "chip_size_px": chip_size_px}
+    invalid_chips.write_record(record, tokens, dataset, n_dropped, 64)

@@ -47,5 +47,6 @@ def _end_workers_at_exit(process: int) -> None:
 def _end_workers() -> None:
     from joblib.externals.loky import get_reusable_executor
 
-    # Its own method also deletes the folder for large arguments.
-    get_reusable_executor(reuse=True).terminate()
+    # joblib's also deletes the folder for large arguments. After an error in a worker there is none, but a new one.
+    executor = get_reusable_executor(reuse=True)
+    getattr(executor, "terminate", executor.shutdown)()

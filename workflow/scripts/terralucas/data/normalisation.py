@@ -122,6 +122,8 @@ class Normaliser:
 
     def __call__(self, chips: np.ndarray) -> np.ndarray:
         """Normalise chips (..., bands, height, width) of reflectance with NaN for missing pixels; return float32."""
+        if chips.shape[-3] != len(self.mean):
+            raise ValueError(f"chips of {chips.shape[-3]} bands, and statistics of {len(self.mean)}")
         normalised = np.empty(chips.shape, dtype=np.float32)
         # One band of one chip at a time, so that the float64 copy stays in the processor's cache.
         for place in np.ndindex(chips.shape[:-2]):

@@ -118,22 +118,38 @@ def make_split(
     Raises:
         StudyError: a class is missing from a part; the message names each such class and its number of chips.
     """
-    state = split["random_state"]
     if split["strategy"] == "kfold":
         repetition, fold = divmod(seed, split["folds"])
-        stream = (state, _FOLD_STREAM, repetition)
-        test = _assign_with_all_classes(labels, groups, [1.0 / split["folds"]] * split["folds"], stream) == fold
+        test = _draw_folds(labels, groups, split, repetition) == fold
     else:
         # With a holdout, the seed changes only initialisation and batch order, and no test or validation chips.
         seed = 0
-        test = _draw_holdout(labels, groups, split["test_share"], state)
+        test = _draw_holdout(labels, groups, split["test_share"], split["random_state"])
+    return _make_parts(labels, groups, split, seed, test, class_names)
+
+
+def _draw_folds(labels: np.ndarray, groups: np.ndarray | None, split: Mapping[str, Any], repetition: int) -> np.ndarray:
+    """Return the fold of each chip in one repetition of the folds."""
+    stream = (split["random_state"], _FOLD_STREAM, repetition)
+    return _assign_with_all_classes(labels, groups, [1.0 / split["folds"]] * split["folds"], stream)
+
+
+def _make_parts(
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    split: Mapping[str, Any],
+    seed: int,
+    test: np.ndarray,
+    class_names: Sequence[str],
+) -> np.ndarray:
+    """Return the part of every chip, where `test` says which are test chips; otherwise as `make_split`."""
     parts = np.where(test, "test", "train").astype("<U10")
     rest = np.flatnonzero(~test)
     # Few blocks may all be in the test part; the check below says so.
     if len(rest) and not split["validation_is_test"]:
         share = split["validation_share"]
         rest_groups = None if groups is None else groups[rest]
-        stream = (state, _VALIDATION_STREAM, seed)
+        stream = (split["random_state"], _VALIDATION_STREAM, seed)
         parts[rest[_assign_with_all_classes(labels[rest], rest_groups, (1.0 - share, share), stream) == 1]] = (
             "validation"
         )
@@ -174,8 +190,13 @@ def require_splits(
         )
     # Without groups, enough chips are enough for every seed; with a holdout, all seeds have one split.
     if groups is not None and split["strategy"] == "kfold":
+        # The seeds of one repetition of the folds share their assignment.
+        folds: dict[int, np.ndarray] = {}
         for seed in seeds:
-            make_split(labels, groups, split, seed, class_names)
+            repetition = seed // split["folds"]
+            if repetition not in folds:
+                folds[repetition] = _draw_folds(labels, groups, split, repetition)
+            _make_parts(labels, groups, split, seed, folds[repetition] == seed % split["folds"], class_names)
 
 
 def _assign_with_all_classes(

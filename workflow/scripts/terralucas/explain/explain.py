@@ -12,12 +12,13 @@ import torch
 from tqdm import tqdm
 
 from terralucas.device import autocast, pick_device
+from terralucas.errors import StudyError
 from terralucas.evidence.gallery import make_gallery, mean_predictions
 from terralucas.explain.importance import Read, Sampling, count_passes, permutation_importance, summarise
 from terralucas.explain.occlusion import occlusion_loss, window_places, window_side
 from terralucas.names import seed_of
 from terralucas.predict.ensemble import Ensemble
-from terralucas.predict.selected import Selected
+from terralucas.predict.selected import RETRAIN, Selected
 from terralucas.statistics.run_predictions import Part
 from terralucas.tables.tidy_csv import tidy_table
 from terralucas.tables.vocabulary import RECIPE
@@ -38,6 +39,24 @@ class Explanation:
     by_seed: pd.DataFrame
     importance: pd.DataFrame
     occlusion: dict[str, Any]
+
+
+def require_test_chips(method: str) -> None:
+    """Check that the selected models have test chips.
+
+    Args:
+        method: `select.models` of the configuration, or `method` of a selection.
+
+    Raises:
+        StudyError: the model is trained on all chips.
+    """
+    if method == RETRAIN:
+        raise StudyError(
+            "What mattered can only be computed with models that have test chips.",
+            found="one model that is trained on all chips (select.models: retrain)",
+            expected="the models of the study's runs",
+            remedy="set select.models to ensemble, and explain these: both use the same recipe",
+        )
 
 
 def explain(

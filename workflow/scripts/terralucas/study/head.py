@@ -6,6 +6,7 @@ locks of all studies.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -122,8 +123,11 @@ class Running:
                 logger.debug("%s is left: %s", self._path, error)
 
     def _show_life(self) -> None:
+        # Not the monotonic clock, which stands still while a machine is suspended.
+        last = time.time()
         while not self._ended.wait(HEARTBEAT_S):
             other = read_head(self._path.parent)
+            silent_s, last = time.time() - last, time.time()
             if other not in (None, self._head):
                 # This process was stopped or cut off for so long that another one took it for dead.
                 assert other is not None
@@ -137,23 +141,38 @@ class Running:
             try:
                 os.utime(self._path)
             except FileNotFoundError:
-                self._mark_again()
+                if not self._ended.is_set() and not self._mark_again(silent_s):
+                    return
             except OSError:
                 # A full or read-only disk ends the study by itself, with a message.
                 continue
 
-    def _mark_again(self) -> None:
-        """Write the mark again that somebody removed: without it, jobs take the start for over."""
+    def _mark_again(self, silent_s: float) -> bool:
+        """Write the mark again that somebody removed: without it, jobs take the start for over.
+
+        Args:
+            silent_s: seconds since the last sign of life.
+
+        Returns:
+            Whether this process goes on; not if another one may have run the study meanwhile, and has ended.
+        """
         assert self._head is not None
-        if self._ended.is_set():
-            return
-        try:
-            # Not over the mark of another process, which began because there was none.
-            with self._path.open("x", encoding="utf-8") as file:
-                json.dump(asdict(self._head), file)
-        except OSError:
-            return
-        logger.warning("%s was removed while this process runs the study; it is there again.", self._path)
+        if silent_s >= DEAD_AFTER_S:
+            logger.error(
+                "The mark of this process is gone, which showed no life for %.0f s: another process may have run the "
+                "study. This process ends as after Ctrl-C; start the study again.", silent_s,
+            )  # fmt: skip
+            _interrupt_this_process()
+            return False
+        temporary = self._path.with_name(f"{NAME}.{self._head.pid}.tmp")
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(asdict(self._head)), encoding="utf-8")
+            # A link is whole at once, and never replaces the mark of another process that began meanwhile.
+            os.link(temporary, self._path)
+            logger.warning("%s was removed while this process runs the study; it is there again.", self._path)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        return True
 
 
 def _interrupt_this_process() -> None:
