@@ -18,7 +18,7 @@ RECIPES = ("tiny", "ce", "mlp"), ("tiny", "focal", "mlp")
 MARGINS = {"macro_accuracy": 0.02, "micro_accuracy": 0.02}
 
 
-def world(counts, random):
+def world(counts, random, groups=None):
     """Design and Scores of two recipes with one seed that predict a chip rightly with a probability of 0.6."""
     labels = np.repeat(np.arange(len(counts)), counts)
 
@@ -29,17 +29,36 @@ def world(counts, random):
         return Part(chips=np.arange(len(labels)), labels=labels, logits=logits)
 
     parts = {recipe: {5: part()} for recipe in RECIPES}
-    design = make_design(parts[RECIPES[0]], len(counts), 0.0)
+    design = make_design(parts[RECIPES[0]], len(counts), 0.0, groups)
     return design, {recipe: score_recipe(design, runs, 400, 1) for recipe, runs in parts.items()}
 
 
-def compared(counts, random):
-    design, scores = world(counts, random)
+def compared(counts, random, groups=None):
+    design, scores = world(counts, random, groups)
     asked = [Contrast("ce − focal", "all", CELL, dict(zip(RECIPES, (1.0, -1.0), strict=True)))]
     training = contrasts_training(design, asked, scores.__getitem__)
     table = contrasts_table(design, asked, scores.__getitem__, training, MARGINS, 0.95).set_index("metric")
     spreads = comparison.observed_spreads(design, scores[RECIPES[0]], training[0])
     return table, dict(zip(design.names, spreads, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("counts", "blocks", "known"),
+    [
+        ((20, 20, 20), [0, 1, 2], {"macro_accuracy", "micro_accuracy"}),
+        ((20, 20, 20), [0, 1], {"micro_accuracy"}),
+        ((20, 20, 2), [0, 1], {"micro_accuracy"}),
+    ],
+)
+def test_blocks_show_it_only_where_each_class_is_in_three_of_them(counts, blocks, known):
+    """The last class is in these blocks alone, of ten that are drawn."""
+    groups = np.arange(sum(counts)) % 10
+    groups[-counts[-1] :] = np.resize(blocks, counts[-1])
+    table, spreads = compared(counts, np.random.default_rng(0), groups)
+    for name in ("macro_accuracy", "micro_accuracy"):
+        values = table.loc[name, ["crossed_low", "crossed_high", "p_value"]].astype(float)
+        assert np.isfinite(values).all() if name in known else np.isnan(values).all(), name
+        assert np.isfinite(spreads[name].chips) == (name in known), name
 
 
 @pytest.mark.parametrize(

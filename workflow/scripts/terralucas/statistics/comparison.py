@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from terralucas.statistics.spatial_intervals import spatial_table
 from terralucas.statistics.training_variance import TrainingVariance, training_variances
 from terralucas.statistics.variance import variance_table
 from terralucas.tables import vocabulary
-from terralucas.tables.scores import MAIN_SCORES
+from terralucas.tables.scores import MAIN_SCORES, SCORES
 from terralucas.tables.vocabulary import PRIMARY, RECIPE, SCHEMA_VERSION, SECONDARY, WITHOUT, Difference, Recipe
 
 TABLES = (
@@ -194,21 +194,22 @@ def compare(
         parts["per_class"].append(_by_class(table[of_class], question.classes))
         asked = question.contrasts_of(recipes)
         compared, power = (pd.DataFrame(columns=list(COLUMNS[name])) for name in ("contrasts", "power"))
-        training = contrasts_training(design, asked, load_scores, processes)
+        # Contrasts are of the scores over all classes.
+        overall, load_overall = replace(design, only=tuple(SCORES)), _only(load_scores, len(SCORES))
+        training = contrasts_training(overall, asked, load_overall, processes)
         if asked:
             compared = contrasts_table(
-                design, asked, load_scores, training, question.margins, question.level, processes
+                overall, asked, load_overall, training, question.margins, question.level, processes
             )
-            compared = compared[~compared["metric"].str.contains(":")]
             compared["role"] = np.where(compared["metric"] == question.primary, PRIMARY, SECONDARY)
             parts["contrasts"].append(_put_names_first(compared, classes=class_set))
             for metric in MAIN_SCORES:
                 mixed = mixed_model_table(pd.concat(runs), asked, compared, metric, question.level)
                 parts["mixed_model"].append(_put_names_first(mixed, classes=class_set))
-            power = _power_table(design, asked, load_scores, training, question, processes)
+            power = _power_table(overall, asked, load_overall, training, question, processes)
             parts["power"].append(_put_names_first(power, classes=class_set))
         if question.claims:
-            tests = _margin_tests(design, asked, load_scores, training, question)
+            tests = _margin_tests(overall, asked, load_overall, training, question)
             judged = claims.judge(question.claims, compared, power, tests, 1.0 - question.level)
             parts["claims"].append(_put_names_first(judged, classes=class_set))
     parts["spatial"] = [
@@ -227,6 +228,11 @@ def compare(
         )
     ]
     return {name: _joined(tables, COLUMNS.get(name, ())) for name, tables in parts.items()}
+
+
+def _only(load: Callable[[Recipe], Scores], first: int) -> Callable[[Recipe], Scores]:
+    """Return a function that loads the first scores of a recipe alone."""
+    return lambda recipe: load(recipe).only(range(first))
 
 
 @dataclass(frozen=True)

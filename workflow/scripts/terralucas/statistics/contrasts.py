@@ -210,8 +210,7 @@ def _rows(
     margins: Mapping[str, float],
     level: float,
 ) -> pd.DataFrame:
-    # Scores of single classes are not in the table of contrasts.
-    draws = crossed(design, scores, training, "contrast", only=SCORES)
+    draws = crossed(design, scores, training, "contrast")
     shown, corrected = limits(draws, level), bca(draws, level)
     seeds = [column[np.isfinite(column)] for column in scores.seeds.T]
     by_seed = [corrected_t(column, design.test_to_train, level) for column in seeds]

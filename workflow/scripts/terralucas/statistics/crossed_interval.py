@@ -7,7 +7,6 @@ to one seed, so that resampled seeds would count the spread of the chips twice; 
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -45,13 +44,7 @@ class Crossed:
     varies: np.ndarray
 
 
-def crossed(
-    design: Design,
-    scores: Scores,
-    training: TrainingVariance,
-    of: Literal["recipe", "contrast"],
-    only: Collection[str] | None = None,
-) -> Crossed:
+def crossed(design: Design, scores: Scores, training: TrainingVariance, of: Literal["recipe", "contrast"]) -> Crossed:
     """Make the distributions of pooled scores with the uncertainty from chips and from training.
 
     Args:
@@ -59,7 +52,6 @@ def crossed(
         scores: Scores of a recipe or of a contrast.
         training: what is known about its variance from training.
         of: whether `scores` are of a recipe or of a contrast; this decides which scores have an interval.
-        only: names of the scores that get an interval; None for all.
     """
     kinds = [getattr(score_of(name), f"{of}_interval") for name in design.names]
     drawn = []
@@ -72,7 +64,6 @@ def crossed(
     varies = top - np.where(defined, scores.drawn, np.inf).min(axis=0) > 1e-7
     varies |= training.of_pooled > 0
     varies &= np.array([kind not in ("seeds", "none") for kind in kinds])
-    varies &= np.array([only is None or name in only for name in design.names])
     varies &= shows_spread(design)
     acceleration = _acceleration(scores.left_out, design.strata, training.of_pooled)
     return Crossed(scores.pooled, tuple(drawn), acceleration, training.known, varies)
@@ -81,11 +72,12 @@ def crossed(
 def shows_spread(design: Design) -> np.ndarray:
     """Return for each score whether draws of the test chips show how much it varies with the chips (M,).
 
-    A class of one chip has the same weight in every draw, and one of two chips often has two equal ones. Where every
+    A class of one chip has the same weight in every draw, and one of two chips often has two equal ones; so has a class
+    in one or two blocks, where blocks are drawn. Where every
     class counts the same, two recipes with the same recalls were then called different in 47 % and 14 % of simulated
     studies with one seed, and in 5 to 11 % from three chips on (tests/unit/statistics/test_few_chips.py).
     """
-    few = design.strata.min() < FEWEST_CHIPS
+    few = design.units_of_classes.min() < FEWEST_CHIPS
     single = float((design.strata == 1).sum()) / float(design.strata.sum()) > _MOST_SINGLE
     return np.array(
         [name not in SCORES or not (few if SCORES[name].counts_classes else single) for name in design.names]

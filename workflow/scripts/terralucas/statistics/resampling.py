@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -66,6 +67,12 @@ class Design:
     def tested_once(self) -> bool:
         """Whether no chip is tested by two seeds."""
         return sum(len(test) for test in self.tests) == len(self.chips)
+
+    @cached_property
+    def units_of_classes(self) -> np.ndarray:
+        """Number of units with chips of each class that has any."""
+        pairs = np.unique(np.stack([self.labels, self.units]), axis=1)
+        return np.unique(pairs[0], return_counts=True)[1]
 
     def run_units(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the seed position (R,) and the unit (R,) of each row of `Scores.deviations`."""
