@@ -35,7 +35,7 @@ def chip_size_token(chip_size_px: int | None, record: Path) -> int | None:
         record: record of `write_record`.
     """
     known = read_record(record)
-    if known is None or "size_token" not in known:
+    if known is None or "configured_size_px" not in known:
         return chip_size_px
     size: int | None = known["size_token"]
     is_same = chip_size_px == known["configured_size_px"]
