@@ -63,6 +63,24 @@ def test_band_files_whose_names_say_nothing_are_in_the_declared_order_and_others
         read(wrong)
 
 
+@pytest.mark.parametrize("is_used", ["names", "descriptions"])
+def test_names_and_descriptions_of_band_files_that_contradict_each_other_are_refused(tmp_path, values, is_used):
+    """Names count where descriptions do not name all bands; here one of the others names another band."""
+    names, described = list(NAMES), [""] * len(NAMES)
+    if is_used == "names":
+        described[0] = BANDS[1]
+    else:
+        described = list(BANDS)
+        names = [f"layer-{number}" for number in range(len(NAMES))]
+        names[0] = NAMES[1]
+    files = [
+        write_scene(tmp_path / f"{name}.tif", values[band : band + 1], [described[band]] if described[band] else None)
+        for band, name in enumerate(names)
+    ]
+    with pytest.raises(StudyError, match="correct the descriptions of its bands or the names of its files"):
+        read(files)
+
+
 def test_a_vrt_is_a_scene(tmp_path, values):
     copy(write_scene(tmp_path / "a.tif", values), tmp_path / "a.vrt", driver="VRT")
     assert np.array_equal(read(tmp_path / "a.vrt"), values[:, 5:45, 7:43])

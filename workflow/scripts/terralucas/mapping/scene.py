@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from terralucas.commands import REWRITE
 from terralucas.contents import FileState, states_of
-from terralucas.data.band_names import find_positions
+from terralucas.data.band_names import find_contradiction, find_positions
 from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.georeference import Centre, describe_system
@@ -260,7 +260,13 @@ def _find_in_files(
     are_found = spec.checks.band_descriptions and find_positions(described, spec.bands) is not None
     texts = described if are_found or len(paths) == 1 else named
     try:
-        return find_bands(texts, spec.bands, spec.checks.band_descriptions), texts
+        positions = find_bands(texts, spec.bands, spec.checks.band_descriptions)
+        if spec.checks.band_descriptions and len(paths) > 1:
+            # Of names and descriptions, those that were not used may contradict the others.
+            for said in (named, described):
+                if contradiction := find_contradiction(tuple(said[place] for place in positions), spec.bands):
+                    raise ChipError("band_descriptions", contradiction)
+        return positions, texts
     except ChipError as error:
         names = ", ".join(map(str, paths))
         raise StudyError(

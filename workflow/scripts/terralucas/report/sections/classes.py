@@ -106,9 +106,8 @@ def class_groups(per_class: pd.DataFrame) -> list[dict[str, Any]]:
         own = recall.loc[recall["loss"] != CONTROL, "pooled"]
         low, high = (PERCENT.text(end) for end in (own.min(), own.max()))
         n = f"{recall['n'].max():,.0f}"
-        caption = (
-            f"{name} (n = {n} test chips). {interval_words(table)}; Wilson: of recall, the one to quote for few chips"
-        )
+        chips = count_text(int(recall["n"].max()), "test chip")
+        caption = f"{name} (n = {chips}). {interval_words(table)}; Wilson: of recall, the one to quote for few chips"
         columns = [score_column(metric) for metric in CLASS_SCORES.values()]
         groups.append(
             {
