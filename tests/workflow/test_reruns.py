@@ -192,8 +192,8 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
     assert moved.planned("--configfile", "config/small.yaml") == {}
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_runs_and_features_outlive_a_device_that_is_not_there(study):
+def test_runs_and_features_outlive_a_device_that_is_not_there(study, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # on a machine that has a GPU
     overlay = ("--configfile", "config/small.yaml", "--config", "features={device: cuda}", "training={device: cuda}")
     before = {path: path.stat() for path in sorted((study.folder / "results/small/runs").rglob("*.*"))}
     for each in (overlay, overlay[:3] + overlay[4:]):

@@ -58,7 +58,7 @@ class StudyError(Exception):
         )
         parts = [("found", self.found), ("expected", self.expected), ("what to do", self.remedy)]
         lines = [self.problem, *(f"  {name}: {text}" for name, text in parts if text is not None)]
-        # Indented lines belong to the first one: so the last error of a log is found with all its lines.
+        # Who reads a log takes indented lines for a part of the error above them (`_terminal`).
         super().__init__(re.sub(r"\n(?!  )", "\n  ", "\n".join(lines)))
 
 

@@ -34,10 +34,13 @@ def compute_each(function: Callable[[Item], Result], items: Iterable[Item], proc
 
 @functools.cache
 def _end_workers_at_exit(process: int) -> None:
-    """Let this process, once, end its workers when it ends.
+    """Let this process end its workers when it ends; a second call does nothing.
 
     joblib keeps them for the next call, and ends them with `atexit`. A process that multiprocessing started, such as
     the fork of a job, does not call that. It then waits for them, until they have had nothing to do for five minutes.
+
+    Args:
+        process: number of this process. A fork has another one, so that it registers again.
     """
     if multiprocessing.parent_process() is not None:
         # Before the queues of the workers are closed, which have the priority 10.

@@ -73,9 +73,9 @@ def shows_spread(design: Design) -> np.ndarray:
     """Return for each score whether draws of the test chips show how much it varies with the chips (M,).
 
     A class of one chip has the same weight in every draw, and one of two chips often has two equal ones; so has a class
-    in one or two blocks, where blocks are drawn. Where every
-    class counts the same, two recipes with the same recalls were then called different in 47 % and 14 % of simulated
-    studies with one seed, and in 5 to 11 % from three chips on (tests/unit/statistics/test_few_chips.py).
+    in one or two blocks, where blocks are drawn. Where every class counts the same, two recipes with the same recalls
+    were then called different in 47 % and 14 % of simulated studies with one seed, and in 5 to 11 % from three chips on
+    (tests/unit/statistics/test_few_chips.py).
     """
     few = design.units_of_classes.min() < FEWEST_CHIPS
     single = float((design.strata == 1).sum()) / float(design.strata.sum()) > _MOST_SINGLE

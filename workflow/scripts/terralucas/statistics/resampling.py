@@ -240,8 +240,7 @@ def score_recipes(design: Design, recipes: Iterable[Mapping[int, Part]], draws: 
         drawn: list[list[np.ndarray]] = [[] for _ in together]
         for weights in draw_weights(design, draws, seed):
             for kept, terms in zip(drawn, pooled, strict=True):
-                scores = weighted_scores.scores(weights, design.labels, terms, len(design.classes), design.only)
-                kept.append(scores.astype(np.float32))
+                kept.append(_scores(design, weights, design.labels, terms).astype(np.float32))
         for runs, parts in zip(together, drawn, strict=True):
             # Once more, because the terms of all recipes take much memory.
             yield _collect(design, _chip_terms(design, runs, calibration=calibration), np.concatenate(parts))
@@ -268,12 +267,12 @@ def _pool(design: Design, terms_by_run: Sequence[np.ndarray]) -> np.ndarray:
 
 def _collect(design: Design, terms_by_run: Sequence[np.ndarray], drawn: np.ndarray) -> Scores:
     """Score a recipe without resampling, and add the resampled scores."""
-    n_classes, tests = len(design.classes), design.tests
+    tests = design.tests
     pooled = _pool(design, terms_by_run)
     seeds, deviations = [], []
     for test, terms in zip(tests, terms_by_run, strict=True):
         labels = design.labels[test]
-        scores = weighted_scores.scores(np.ones((1, len(test))), labels, terms, n_classes, design.only)
+        scores = _scores(design, np.ones((1, len(test))), labels, terms)
         without, sizes = _scores_without_units(design, design.units[test], labels, terms)
         seeds.append(scores[0])
         # A stratum with one unit has no spread to measure. Its factor is 0, so that its score, which may be NaN, does
@@ -281,9 +280,7 @@ def _collect(design: Design, terms_by_run: Sequence[np.ndarray], drawn: np.ndarr
         factor = np.sqrt((sizes - 1.0) / sizes)[:, None]
         deviations.append(np.where(factor > 0, factor * np.nan_to_num(without - scores), 0.0))
     return Scores(
-        pooled=weighted_scores.scores(np.ones((1, len(design.chips))), design.labels, pooled, n_classes, design.only)[
-            0
-        ],
+        pooled=_scores(design, np.ones((1, len(design.chips))), design.labels, pooled)[0],
         seeds=np.array(seeds),
         drawn=drawn,
         left_out=_scores_without_units(design, design.units, design.labels, pooled)[0],
@@ -341,6 +338,11 @@ def _rows_of(design: Design, position: int, runs: Mapping[int, Part]) -> tuple[P
             remedy="the run diverged: report it as diverged, and leave its recipe out of the comparison",
         )
     return run, rows
+
+
+def _scores(design: Design, weights: np.ndarray, labels: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """Compute the scores of a design for each weighting (B, M); arguments as for `weighted_scores.scores`."""
+    return weighted_scores.scores(weights, labels, terms, len(design.classes), design.only)
 
 
 def _scores_without_units(

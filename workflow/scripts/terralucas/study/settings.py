@@ -62,7 +62,7 @@ def training_settings(config: Mapping[str, Any], tuning: str) -> dict[str, Any]:
     unused = END_TO_END_BOOKKEEPING if tuning == "lora" else (*END_TO_END_BOOKKEEPING, "lora")
     end_to_end = {key: value for key, value in training["end_to_end"].items() if key not in unused}
     if end_to_end["backbone_learning_rate"] == training["learning_rate"]:
-        # Written out, which changes nothing.
+        # What null means, written out, changes no number.
         end_to_end["backbone_learning_rate"] = None
     return {**settings, "tuning": tuning, "end_to_end": end_to_end}
 
