@@ -42,6 +42,21 @@ def test_results_are_in_order_and_a_closure_may_compute_them():
     assert os.getpid() not in {process for _, process in together}
 
 
+def test_a_function_is_pickled_once_for_all_its_items():
+    pickled = []
+
+    class Table:
+        """What a function refers to: large in a study of many runs."""
+
+        def __reduce__(self):
+            pickled.append(self)
+            return int, ()
+
+    table = Table()
+    assert compute_each(lambda number: (number, table), range(5), 2) == [(number, 0) for number in range(5)]
+    assert pickled == [table]
+
+
 def test_each_process_has_one_thread():
     def threads(_):
         import numpy as np

@@ -85,6 +85,29 @@ def test_confusion_is_pooled_over_seeds():
     assert result.to_dict() == {("a", "a"): 5, ("a", "b"): 3, ("b", "a"): 1, ("b", "b"): 3}
 
 
+def test_curves_are_means_over_the_seeds_that_reached_an_epoch():
+    histories = {
+        ("tiny", 0): [[1, 0.8, 0.9, 0.2], [2, 0.6, 0.7, 0.5]],
+        ("tiny", 1): [[1, 0.4, 0.5, 0.4]],
+        ("base", 0): [[1, 0.1, 0.3, 0.6]],
+    }
+    runs = [
+        run_tables.RunResult({"backbone": backbone, "loss": "ce", "decoder": "mlp"}, {}, {}, 0.0, np.array(history))
+        for (backbone, _), history in histories.items()
+    ]
+    table = run_tables.curves_table(runs).drop(columns=["schema_version", "loss", "decoder"])
+    expected = [
+        ["tiny", 1, 0.6, 0.7, 0.3, 0.2, 0.4],
+        ["tiny", 2, 0.6, 0.7, 0.5, 0.5, 0.5],
+        ["base", 1, 0.1, 0.3, 0.6, 0.6, 0.6],
+    ]
+    score = "validation_macro_accuracy"
+    means = ["train_loss_mean", "validation_nll_mean", *(f"{score}_{name}" for name in ("mean", "min", "max"))]
+    assert table.columns.tolist() == ["backbone", "epoch", *means]
+    assert table["backbone"].tolist() == [row[0] for row in expected]
+    np.testing.assert_allclose(table.iloc[:, 1:], [row[1:] for row in expected], rtol=1e-12)
+
+
 def test_classes():
     table = run_tables.classes_table(np.array([0, 0, 0, 1]), CLASSES)
     assert table[["class_code", "n", "share"]].to_numpy().tolist() == [["a", 3, 0.75], ["b", 1, 0.25]]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import pickle
 from collections.abc import Callable, Iterable
 from multiprocessing import util
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,11 +26,26 @@ def compute_each(function: Callable[[Item], Result], items: Iterable[Item], proc
     """
     if processes == 1:
         return [function(item) for item in items]
+    import cloudpickle
     from joblib import Parallel, delayed, parallel_config
 
     _end_workers_at_exit(os.getpid())
+    # joblib would pickle the function for every item. In a large study that takes as long as what is computed.
+    pickled = cloudpickle.dumps(function)
     with parallel_config(backend="loky", inner_max_num_threads=1):
-        return list(Parallel(n_jobs=processes)(delayed(function)(item) for item in items))
+        return list(Parallel(n_jobs=processes)(delayed(_call)(pickled, item) for item in items))
+
+
+def _call(pickled: bytes, item: Any) -> Any:
+    return _unpickled(pickled)(item)
+
+
+@functools.lru_cache(maxsize=1)
+def _unpickled(pickled: bytes) -> Callable[[Any], Any]:
+    """Read a function; a process reads it once for all its items."""
+    # The bytes come from the process that started this one, not from a file.
+    function: Callable[[Any], Any] = pickle.loads(pickled)  # noqa: S301
+    return function
 
 
 @functools.cache

@@ -180,8 +180,9 @@ def compare(
             *training_variances([known[control] for control in controls], test_to_train),
         ]
         described = _describe_recipes(design, everything, training, load_scores, question.level, processes)
-        runs = [each.runs for each in described[: len(recipes)]]
-        parts["variance"] += [_put_names_first(each.variance, classes=class_set) for each in described[: len(recipes)]]
+        of_recipes = described[: len(recipes)]
+        variance = pd.concat([each.variance for each in of_recipes], ignore_index=True)
+        parts["variance"].append(_put_names_first(variance, classes=class_set))
         table = _put_names_first(pd.concat([each.scores for each in described], ignore_index=True), classes=class_set)
         of_class = table["metric"].str.contains(":")
         of_control = pd.Series(list(zip(*(table[name] for name in RECIPE), strict=True))).isin(list(controls))
@@ -203,8 +204,9 @@ def compare(
             )
             compared["role"] = np.where(compared["metric"] == question.primary, PRIMARY, SECONDARY)
             parts["contrasts"].append(_put_names_first(compared, classes=class_set))
+            runs = pd.concat([each.runs for each in of_recipes])
             for metric in MAIN_SCORES:
-                mixed = mixed_model_table(pd.concat(runs), asked, compared, metric, question.level)
+                mixed = mixed_model_table(runs, asked, compared, metric, question.level)
                 parts["mixed_model"].append(_put_names_first(mixed, classes=class_set))
             power = _power_table(overall, asked, load_overall, training, question, processes)
             parts["power"].append(_put_names_first(power, classes=class_set))

@@ -198,12 +198,16 @@ def curves_table(runs: Sequence[RunResult]) -> pd.DataFrame:
         "validation_nll_mean": ("validation_nll", "mean"),
         **{f"{score}_{function}": (score, function) for function in ("mean", "min", "max")},
     }
-    curves = []
-    for names, group in _by_recipe(runs):
-        history = pd.DataFrame(np.concatenate([result.history for result in group]), columns=_HISTORY)
-        by_epoch = history.astype({"epoch": int}).groupby("epoch", as_index=False)
-        curves.append(by_epoch.agg(**columns).assign(**names))
-    table = pd.concat(curves, ignore_index=True)[[*RECIPE, "epoch", *columns]]
+    recipes = list(_by_recipe(runs))
+    history = pd.DataFrame(
+        np.concatenate([result.history for _, group in recipes for result in group]), columns=_HISTORY
+    ).astype({"epoch": int})
+    history["recipe"] = np.repeat(
+        np.arange(len(recipes)), [sum(len(result.history) for result in group) for _, group in recipes]
+    )
+    table = history.groupby(["recipe", "epoch"], as_index=False).agg(**columns)
+    names = pd.DataFrame([names for names, _ in recipes]).iloc[table["recipe"]].reset_index(drop=True)
+    table = pd.concat([names, table], axis="columns")[[*RECIPE, "epoch", *columns]]
     table.insert(0, "schema_version", SCHEMA_VERSION)
     return table
 
