@@ -55,6 +55,18 @@ def test_fetches_checks_and_records_and_works_offline_afterwards(hub, tmp_path):
     assert "fetched before is used" in said
 
 
+def test_a_relative_cache_stays_relative_so_that_a_project_can_be_moved(hub, tmp_path, monkeypatch):
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    monkeypatch.chdir(before)
+    record = record_of(fetch(hub.endpoint, Path("resources"))[0])
+    assert Path(record["path"]).parts[:2] == ("resources", "huggingface")
+    before.rename(after)
+    monkeypatch.chdir(after)
+    assert Path(record["path"]).read_bytes() == CONTENT
+    assert record_of(fetch(NOBODY, Path("resources"))[0]) == record
+
+
 def test_a_pinned_commit_that_is_there_asks_nobody(hub, tmp_path):
     first = record_of(fetch(hub.endpoint, tmp_path, revision=COMMIT)[0])
     hub.seen.clear()

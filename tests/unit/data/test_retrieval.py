@@ -50,6 +50,23 @@ def test_gdrive(server, folder, confirm):
     assert json.loads(json.dumps(retrieval.to_json())) == retrieval.to_json()
 
 
+def test_a_relative_folder_stays_relative_so_that_a_project_can_be_moved(tmp_path, monkeypatch):
+    archive = tmp_path / "chips.tar.gz"
+    archive.write_bytes(ARCHIVE)
+    (tmp_path / "disk").mkdir()
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    # Downloads may lie on another disk.
+    (before / "resources").symlink_to(tmp_path / "disk")
+    monkeypatch.chdir(before)
+    source = {"type": "archive", "path": str(archive)}
+    retrieval = retrieve([source], Path("resources/chips/lucas"), simulate=no_simulation)
+    assert retrieval.root == "resources/chips/lucas/chips"
+    before.rename(after)
+    monkeypatch.chdir(after)
+    assert tree_of(retrieval.root) == TREE
+
+
 def test_url_without_a_checksum_is_not_called_checked(server, folder):
     server.serve("chips.tar.gz", ARCHIVE)
     retrieval = retrieve([url_source(server)], folder, simulate=no_simulation)

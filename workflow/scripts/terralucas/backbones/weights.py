@@ -198,11 +198,12 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
     file = HubFile(weights["repo"], weights["filename"], weights["revision"])
     folder = cache / "huggingface"
     folder.mkdir(parents=True, exist_ok=True)
+    whole = folder.resolve()
     location: dict[str, Any] = {
         "repo_id": file.repo,
         "filename": file.filename,
         "revision": file.revision,
-        "cache_dir": folder,
+        "cache_dir": whole,
     }
     expected = weights["sha256"]
     with locked(folder, "downloads into"):
@@ -234,7 +235,8 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
                 cached = hf_hub_download(**location)
     assert cached is not None, "found in the cache, or downloaded"
     # The folder after `snapshots` is named by the commit.
-    path = Path(cached)
+    # As the cache was given: a path relative to the project stays right where the project is moved.
+    path = folder / Path(cached).relative_to(whole)
     blob_name = path.readlink().name if path.is_symlink() else ""
     return path, {
         "repo": file.repo,

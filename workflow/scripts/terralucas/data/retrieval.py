@@ -60,7 +60,9 @@ class Retrieval:
     Attributes:
         source: type of the source that worked (gdrive, url, archive, directory, simulated).
         origin: Drive file id, URL (without user, password and query), path, or the settings of the simulation.
-        root: absolute path of the folder that holds the unpacked tree, or of the directory used in place.
+        root: path of the folder that holds the unpacked tree, in `folder` of `retrieve` as it was given, so that a path
+            relative to the project stays right where the project is moved; or the absolute path of the directory used
+            in place.
         sha256: checksum of the archive; None for a directory.
         size_bytes: size of the archive, or of all files of the directory.
         checked: whether a checksum was configured and agreed.
@@ -96,7 +98,7 @@ def retrieve(sources: list[Source], folder: Path, *, simulate: Callable[[Source,
         StudyError: no source works; the message has found, expected and what to do for each source.
         LocalError: the disk is too small, or `folder/chips` contains files that this workflow did not unpack.
     """
-    folder = folder.resolve()
+    given, folder = folder, folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     errors: list[tuple[Source, StudyError]] = []
     with locked(folder, "downloads into"):
@@ -110,7 +112,10 @@ def retrieve(sources: list[Source], folder: Path, *, simulate: Callable[[Source,
                 log.warning("%s did not work: %s", _label(source), _one_line(error))
             else:
                 failures = [f"{_label(source)}: {_one_line(error)}" for source, error in errors]
-                return replace(retrieval, failures=failures)
+                root = Path(retrieval.root)
+                if retrieval.source != "directory":
+                    root = given / root.relative_to(folder)
+                return replace(retrieval, root=str(root), failures=failures)
     raise _combine_errors(errors)
 
 
