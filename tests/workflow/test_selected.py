@@ -57,7 +57,7 @@ def test_the_selected_models_predict_what_the_study_recorded(selected):
     assert record["weights"]["source"] == "random"
     assert record["reason"][0].startswith("The study has one recipe; its macro accuracy is")
     index = pd.read_parquet(results(selected) / "data" / "chips.parquet").set_index("point_id")
-    root = Path(json.loads((results(selected) / "data" / "retrieval.json").read_text())["root"])
+    root = selected.folder / json.loads((results(selected) / "data" / "retrieval.json").read_text())["root"]
     spec = DatasetSpec.from_config(record["dataset"])
     import torch
 
