@@ -15,6 +15,7 @@ import pytest
 from snakemake.script import PythonScript
 
 import _fork_jobs
+from helpers.paths import SCRIPTS
 from _processes import FORK_SERVER, end_children
 from terralucas.errors import StudyError
 
@@ -213,6 +214,27 @@ time.sleep(60)
     thread.join(60)
     assert (saved.read_text(), ended["status"]) == ("saved", 5)
     assert server.is_running()
+
+
+LOGGED = """
+import subprocess
+from _processes import end_children
+job = subprocess.Popen(["sleep", "60"])
+end_children(20)
+print("ended with", job.wait())
+"""
+
+
+def test_the_reader_of_a_scripts_output_is_left_alone(tmp_path):
+    """It is a child of the study where a script of SLURM ends with `exec`."""
+    log = tmp_path / "study.log"
+    script = f'exec > >(tee "{log}") 2>&1\nexec "{sys.executable}" -c \'{LOGGED}\''
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    subprocess.run(["bash", "-c", script], check=True, env=environment, stdout=subprocess.DEVNULL, timeout=60)
+    deadline = time.monotonic() + 20
+    while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert log.read_text() == "ended with -15\n"
 
 
 SAVE = """

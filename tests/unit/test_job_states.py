@@ -242,6 +242,17 @@ def test_an_unknown_reason_is_shown_as_it_is(slurm, clock, waiting):
     ]
 
 
+@pytest.mark.parametrize("reason", ["Reservation k5 was deleted", "(Reservation k5 was deleted)", "RESV_DEL_HOLD"])
+def test_a_reservation_that_is_over_holds_its_jobs_for_ever(slurm, clock, waiting, reason):
+    waiting.see({"7": reason})
+    clock.seconds += 70
+    waiting.see({"7": reason})
+    (said,) = slurm.said
+    assert reason.strip("()") in said
+    assert "press Ctrl-C, correct or remove slurm-reservation, and start again" in said
+    assert "--start" not in said, "SLURM expects no start"
+
+
 def test_the_reasons_are_asked_of_squeue_for_jobs_that_wait(slurm, clock):
     slurm.write("squeue", "case $* in *%r*) echo '7|PENDING|Resources';; *) echo '7|PENDING';; esac")
     for _ in range(2):

@@ -1,5 +1,6 @@
 """What refuses a start, and which runs it asks about."""
 
+import getpass
 import json
 import os
 import signal
@@ -207,3 +208,18 @@ def test_a_cache_that_cannot_be_made_is_said_before_snakemake_fails(tmp_path, mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     check_or_exit(["-n"])
     assert (tmp_path / "cache" / "snakemake").is_dir()
+
+
+def test_a_user_whom_the_machine_does_not_know_is_named_by_the_number(monkeypatch):
+    """Snakemake writes the name into its log, and ended with a KeyError."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        # Empty, and not deleted, so that all are as before after the test.
+        monkeypatch.setenv(name, "")
+    number = os.getuid()
+
+    def unknown(of):
+        raise KeyError(f"getpwuid(): uid not found: {of}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    check_or_exit(["--target-jobs", "all:"])
+    assert getpass.getuser() == str(number)

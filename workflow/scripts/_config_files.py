@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,11 @@ from terralucas.study.config_files import check_arguments, configfiles_of
 
 
 def check_or_exit(arguments: Sequence[str]) -> None:
-    """End Snakemake with a message if it cannot use a configuration file of its command line, or has no cache."""
+    """End Snakemake with a message if it cannot use a configuration file of its command line, or has no cache.
+
+    Also name a user that has no name, because Snakemake needs one.
+    """
+    _name_user()
     # Jobs get the files of the process that started them.
     if "--target-jobs" in arguments:
         return
@@ -25,6 +30,14 @@ def check_or_exit(arguments: Sequence[str]) -> None:
         remember_content(configfiles_of(arguments))
     except StudyError as error:
         sys.exit(f"Error: {error}")
+
+
+def _name_user() -> None:
+    """Take the number of a user for the name if the machine knows none, as in a container."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = str(os.getuid())
 
 
 def _require_cache(folder: Path) -> None:

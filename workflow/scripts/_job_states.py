@@ -65,9 +65,14 @@ _REASONS = {
     "JobHeldAdmin": "held by the site; ask there",
     "job_requeued_in_held_state": "held: scontrol release <job id>",
     "launch_failed_requeued_held": "its start failed on a node; ask the site, then scontrol release <job id>",
-    "Reservation": "its reservation has not begun",
+    "Reservation": "its reservation has not begun, or has no free node",
     "Licenses": "licenses are in use",
 }
+# Why SLURM holds a job for ever; in the middle stands the name of the reservation.
+_RESERVATION_OVER = re.compile(r"Reservation \S+ was deleted")
+_AFTER_RESERVATION = (
+    "held, because the reservation is over: press Ctrl-C, correct or remove slurm-reservation, and start again"
+)
 # What SLURM's reasons of ended jobs mean.
 _ENDS = {
     "JobLaunchFailure": "the node could not start it; is the folder of slurm-logdir there, and writable?",
@@ -304,6 +309,8 @@ def _explain(reason: str) -> str:
     # "ReqNodeNotAvail, UnavailableNodes:n1" and the like.
     if reason in _LASTING:
         return f"{reason} ({_LASTING[reason]})"
+    if _RESERVATION_OVER.search(reason) or reason == "RESV_DEL_HOLD":
+        return f"{reason.strip('()')} ({_AFTER_RESERVATION})"
     key = reason.strip("()").partition(",")[0].strip()
     meaning = _REASONS.get(reason.strip("()").replace(" ", "_"), _REASONS.get(key))
     if meaning is None and _LIMIT.fullmatch(key):
@@ -312,7 +319,7 @@ def _explain(reason: str) -> str:
 
 
 def _where_to_look(reason: str) -> str:
-    if reason.partition(" ")[0] in _LASTING:
+    if reason.partition(" ")[0] in _LASTING or _AFTER_RESERVATION in reason:
         return f"`squeue --user={user()}` shows which."
     return f"`squeue --user={user()} --start` shows the expected start."
 

@@ -16,8 +16,14 @@ FORK_SERVER = "fork_server"
 _RESOURCE_TRACKER = "multiprocessing.resource_tracker"
 
 
+# A shell script that ends with `exec snakemake` leaves its own children, such as the reader of `exec > >(tee …)`.
+_EARLIER = frozenset(psutil.Process().children(recursive=True))
+
+
 def end_children(patience_s: float) -> None:
     """End all processes that this one started, and those that they started: SIGTERM, and SIGKILL for what is left.
+
+    Children that were there before this module was read are left alone.
 
     How a process ended is left for the one who started it: a thread of Snakemake that waits for a job would take a job
     for finished whose exit status was read here (`psutil.wait_procs` reads it).
@@ -25,7 +31,8 @@ def end_children(patience_s: float) -> None:
     Args:
         patience_s: how long they have after SIGTERM, all together.
     """
-    living = [process for process in psutil.Process().children(recursive=True) if not _is_helper(process)]
+    children = psutil.Process().children(recursive=True)
+    living = [process for process in children if process not in _EARLIER and not _is_helper(process)]
     _send(signal.SIGTERM, living)
     deadline = time.monotonic() + patience_s
     while (living := [process for process in living if _lives(process)]) and time.monotonic() < deadline:
