@@ -117,7 +117,17 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
-def start(endpoint: str, cache: Path, *, sha256=None, revision="main", prelude="", stderr=subprocess.PIPE, **variables):
+def start(
+    endpoint: str,
+    cache: Path,
+    *,
+    sha256=None,
+    revision="main",
+    earlier=None,
+    prelude="",
+    stderr=subprocess.PIPE,
+    **variables,
+):
     """`obtain` in a process of its own: the hub's address is read when its library is imported."""
     weights = {
         "source": "huggingface", "repo": "org/model", "filename": "model.pt", "revision": revision, "sha256": sha256,
@@ -125,7 +135,7 @@ def start(endpoint: str, cache: Path, *, sha256=None, revision="main", prelude="
     code = (
         "import json, time\nfrom pathlib import Path\nfrom terralucas.backbones.weights import obtain\n"
         "time.sleep = lambda seconds: None  # no waiting between attempts\n"
-        f"{prelude}\nprint(json.dumps(obtain({weights!r}, Path({str(cache)!r}))))"
+        f"{prelude}\nprint(json.dumps(obtain({weights!r}, Path({str(cache)!r}), {earlier!r})))"
     )
     environment = {
         "HF_ENDPOINT": endpoint,

@@ -15,8 +15,8 @@ import pytest
 from snakemake.script import PythonScript
 
 import _fork_jobs
-from helpers.paths import SCRIPTS
 from _processes import FORK_SERVER, end_children
+from helpers.paths import SCRIPTS
 from terralucas.errors import StudyError
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from _job import job
 from terralucas.backbones.weights import files_of_weights, link_weights, obtain
-from terralucas.contents import states_of, write_record
+from terralucas.contents import read_record, states_of, write_record
 from terralucas.files import write_json
 
 # Without this, a library that TerraTorch imports asks a server for its latest version.
@@ -16,7 +16,8 @@ with job(snakemake):
     candidates = params.candidates
     files = files_of_weights(params.weights)
     states = states_of(files)
-    weights = obtain(params.weights, Path(params.cache))
+    # An earlier record is there until this job writes a new one.
+    weights = obtain(params.weights, Path(params.cache), read_record(record))
     # A bad checkpoint ends the study here, before jobs are queued.
     if weights["path"]:
         # Import it here, because it imports PyTorch, which random weights do not need.

@@ -14,6 +14,7 @@ from terralucas.names import seed_of
 from terralucas.selection.gather import StudyChips
 from terralucas.selection.retrain import StudyFiles
 from terralucas.selection.select import SelectOptions, select
+from terralucas.selection.uses import uses_of_selection
 from terralucas.simulated_chips import describe_simulated
 from terralucas.statistics.run_status import read_run_status
 from terralucas.stored import read_json
@@ -61,3 +62,5 @@ with job(snakemake):
         Path(output.record).parent,
     )
     progress.info("selected %s", " × ".join(choice.recipe))
+    if earlier := uses_of_selection(Path(params.results)):
+        progress.info("Of an earlier selection, until they are made again: %s", ", ".join(earlier))

@@ -74,6 +74,19 @@ def test_a_pinned_commit_that_is_there_asks_nobody(hub, tmp_path):
     assert hub.seen == []
 
 
+@pytest.mark.parametrize(
+    ("changed", "asked"),
+    [({}, "b" * 40), ({"revision": "v2"}, "v2"), ({"sha256": DIGEST}, "b" * 40), ({"sha256": "1" * 64}, "main")],
+)
+def test_the_commit_that_a_study_has_used_is_fetched_again_and_not_what_its_branch_leads_to_now(
+    hub, tmp_path, changed, asked
+):
+    earlier = {"source": "huggingface", "repo": "org/model", "filename": "model.pt", "revision": "main"}
+    earlier |= {"commit": "b" * 40, "sha256": DIGEST}
+    fetch(hub.endpoint, tmp_path, earlier=earlier, **changed)
+    assert {path for _, path, _, _ in hub.seen if "resolve" in path} == {f"/org/model/resolve/{asked}/model.pt"}
+
+
 def test_the_file_that_is_expected_is_kept_though_its_branch_moved_on(hub, tmp_path):
     first = record_of(fetch(hub.endpoint, tmp_path, sha256=DIGEST)[0])
     hub.etag = "b" * 64

@@ -88,9 +88,9 @@ def _check_file(path: Path, weights: Mapping[str, Any]) -> None:
     if found != weights["sha256"]:
         if weights["source"] == "huggingface":
             remedy = (
-                "work in the folder in which the study was started; if the download is gone from there, "
-                "snakemake --cores 1 --force -- results/<study>/weights/<backbone>.json fetches it again (delete a file "
-                "that has changed before)"
+                "work in the folder of the project; if the download is gone from there, "
+                "snakemake --cores 1 --force -- results/<study>/weights/<backbone>.json fetches it again (delete a "
+                "file that has changed before)"
             )
         else:
             remedy = (

@@ -33,12 +33,14 @@ _DAMAGE_REMEDIES = {
 }
 
 
-def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
+def obtain(weights: Mapping[str, Any], cache: Path, earlier: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Fetch the weights of a backbone if they are not on the disk, and check them.
 
     Args:
         weights: the section `weights` of a backbone.
         cache: folder of downloads, shared by all studies of this working directory.
+        earlier: record of an earlier call for the same backbone. Where it is of the same settings, its commit is
+            fetched, and not what the branch leads to now: what the study has made is of that commit.
 
     Returns:
         Record of the weights, with `source`, `path`, `sha256` and other keys; `path` is None for random weights.
@@ -54,7 +56,7 @@ def obtain(weights: Mapping[str, Any], cache: Path) -> dict[str, Any]:
         origin: dict[str, Any] = {}
         _require_file(path)
     else:
-        path, origin = _fetch(weights, cache)
+        path, origin = _fetch(weights, cache, _revision(weights, earlier))
     refuse_other_file(path, weights)
     sha256 = sha256_of_file(path)
     expected = weights["sha256"] or origin.pop("hub_sha256", None)
@@ -188,14 +190,22 @@ def _is_commit(revision: str) -> bool:
     return re.fullmatch("[0-9a-f]{40}", revision) is not None
 
 
-def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any]]:
+def _revision(weights: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> str:
+    """Return the recorded commit if it is of these settings, otherwise the configured revision."""
+    asked = {key: weights[key] for key in ("source", "repo", "filename", "revision")}
+    if earlier is not None and asked.items() <= earlier.items() and weights["sha256"] in (None, earlier["sha256"]):
+        return str(earlier["commit"])
+    return str(weights["revision"])
+
+
+def _fetch(weights: Mapping[str, Any], cache: Path, revision: str) -> tuple[Path, dict[str, Any]]:
     """Return the path and the origin of a file in the hub's cache; download the file if the cache does not have it.
 
     A cached file is used without a network if it is pinned by a commit or checksum, or if the hub does not answer.
     """
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    file = HubFile(weights["repo"], weights["filename"], weights["revision"])
+    file = HubFile(weights["repo"], weights["filename"], revision)
     folder = cache / "huggingface"
     folder.mkdir(parents=True, exist_ok=True)
     whole = folder.resolve()
@@ -234,13 +244,14 @@ def _fetch(weights: Mapping[str, Any], cache: Path) -> tuple[Path, dict[str, Any
                     download(file, state, blob)
                 cached = hf_hub_download(**location)
     assert cached is not None, "found in the cache, or downloaded"
-    # The folder after `snapshots` is named by the commit.
     # As the cache was given: a path relative to the project stays right where the project is moved.
     path = folder / Path(cached).relative_to(whole)
     blob_name = path.readlink().name if path.is_symlink() else ""
     return path, {
         "repo": file.repo,
         "filename": file.filename,
+        "revision": weights["revision"],
+        # The folder after `snapshots` is named by the commit.
         "commit": path.parts[path.parts.index("snapshots") + 1],
         "hub_sha256": blob_name if is_sha256(blob_name) else None,
     }
