@@ -121,33 +121,34 @@ def distance_table(
     rows = []
     # Recipe by recipe: the predictions of thousands of runs in one table would take gigabytes.
     for names, group in by_recipe(pd.DataFrame([run.names for run in runs])):
-        tests = pd.concat(_hits(runs[i], distance[runs[i].names["seed"]]) for i in group.index)
-        tests["bin"] = np.searchsorted(bounds, tests["distance_m"], side="right") - 1
+        tests = np.concatenate([_hits(runs[i], distance[runs[i].names["seed"]], bounds) for i in group.index], axis=1)
         for index in range(len(bounds) - 1):
             ends = {"distance_m_low": bounds[index], "distance_m_high": bounds[index + 1]}
-            rows += [{**names, **ends, **row} for row in _bin_scores(tests[tests["bin"] == index], level)]
+            rows += [{**names, **ends, **row} for row in _bin_scores(*tests[1:, tests[0] == index], level)]
     return tidy_table(rows, _DISTANCE_COLUMNS)
 
 
-def _hits(run: RunPredictions, distance_m: np.ndarray) -> pd.DataFrame:
-    """Return chip, label, hit and distance of each test prediction of a run; `distance_m` (n,) is by chip."""
+def _hits(run: RunPredictions, distance_m: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Return the distance class, chip, label and hit (0 or 1) of each test prediction of a run, as (4, n) integers.
+
+    Args:
+        run: predictions of the run.
+        distance_m: distance of each chip of the index.
+        bounds: of the distance classes.
+    """
     test = run.test
-    return pd.DataFrame(
-        {
-            "chip": test.chips,
-            "label": test.labels,
-            "hit": test.logits.argmax(axis=1) == test.labels,
-            "distance_m": distance_m[test.chips],
-        }
-    )
+    place = np.searchsorted(bounds, distance_m[test.chips], side="right") - 1
+    return np.stack([place, test.chips, test.labels, test.logits.argmax(axis=1) == test.labels])
 
 
-def _bin_scores(tests: pd.DataFrame, level: float) -> list[dict[str, object]]:
-    """Compute macro and micro accuracy of the predictions at one distance."""
-    n_chips = tests["chip"].nunique()
-    sizes = {"n": len(tests), "n_chips": n_chips, "n_classes": tests["label"].nunique(), "level": level}
-    micro = float(tests["hit"].mean()) if n_chips else np.nan
-    macro = float(tests.groupby("label")["hit"].mean().mean()) if n_chips else np.nan
+def _bin_scores(chips: np.ndarray, labels: np.ndarray, hits: np.ndarray, level: float) -> list[dict[str, object]]:
+    """Compute macro and micro accuracy of the predictions at one distance; the arrays are (n,)."""
+    n_chips, counts = len(np.unique(chips)), np.bincount(labels)
+    occurs = counts > 0
+    sizes = {"n": len(chips), "n_chips": n_chips, "n_classes": int(occurs.sum()), "level": level}
+    micro = float(hits.mean()) if n_chips else np.nan
+    recalls = np.bincount(labels, weights=hits)[occurs] / counts[occurs]
+    macro = float(recalls.mean()) if n_chips else np.nan
     low, high = proportion_confint(micro * n_chips, n_chips, 1 - level, "wilson") if n_chips else (np.nan, np.nan)
     return [
         {"metric": "macro_accuracy", "value": macro, **sizes},

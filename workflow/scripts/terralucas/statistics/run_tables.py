@@ -45,6 +45,8 @@ _RECORD = (
     *("run", "settings", "code", "chips", "epochs", "best_epoch", "seconds", "seconds_to_first_step"),
     *("peak_memory_mib", "device", "resumed_after_epoch"),
 )
+# Recipes whose curves are computed together: pandas takes as long for one, and all of them take much memory.
+_TOGETHER = 100
 _HISTORY = ["epoch", "train_loss", "validation_nll", "validation_macro_accuracy"]
 
 
@@ -198,16 +200,17 @@ def curves_table(runs: Sequence[RunResult]) -> pd.DataFrame:
         "validation_nll_mean": ("validation_nll", "mean"),
         **{f"{score}_{function}": (score, function) for function in ("mean", "min", "max")},
     }
-    recipes = list(_by_recipe(runs))
-    history = pd.DataFrame(
-        np.concatenate([result.history for _, group in recipes for result in group]), columns=_HISTORY
-    ).astype({"epoch": int})
-    history["recipe"] = np.repeat(
-        np.arange(len(recipes)), [sum(len(result.history) for result in group) for _, group in recipes]
-    )
-    table = history.groupby(["recipe", "epoch"], as_index=False).agg(**columns)
-    names = pd.DataFrame([names for names, _ in recipes]).iloc[table["recipe"]].reset_index(drop=True)
-    table = pd.concat([names, table], axis="columns")[[*RECIPE, "epoch", *columns]]
+    recipes, curves = list(_by_recipe(runs)), []
+    for start in range(0, len(recipes), _TOGETHER):
+        some = recipes[start : start + _TOGETHER]
+        values = np.concatenate([result.history for _, group in some for result in group])
+        history = pd.DataFrame(values, columns=_HISTORY).astype({"epoch": int})
+        epochs = [sum(len(result.history) for result in group) for _, group in some]
+        history["recipe"] = np.repeat(np.arange(len(some)), epochs)
+        means = history.groupby(["recipe", "epoch"], as_index=False).agg(**columns)
+        names = pd.DataFrame([names for names, _ in some]).iloc[means["recipe"]].reset_index(drop=True)
+        curves.append(pd.concat([names, means], axis="columns")[[*RECIPE, "epoch", *columns]])
+    table = pd.concat(curves, ignore_index=True)
     table.insert(0, "schema_version", SCHEMA_VERSION)
     return table
 
