@@ -122,8 +122,9 @@ def test_overlapping_training_sets_widen_the_part_of_training():
     assert known.any()
     assert wide.of_pooled[known] / narrow.of_pooled[known] == pytest.approx((0.2 + 0.25) / 0.2)
     widths = [np.diff(limits(crossed(design, scores["a"], each, "recipe"), 0.95), axis=0)[0] for each in (narrow, wide)]
-    place = design.names.index("macro_accuracy")
-    assert widths[1][place] > widths[0][place]
+    # Training hardly adds to macro accuracy in this study.
+    place = design.names.index("micro_accuracy")
+    assert widths[1][place] > 1.01 * widths[0][place]
 
 
 def test_identical_recipes_show_neither_a_difference_nor_equivalence():

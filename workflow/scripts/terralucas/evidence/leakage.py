@@ -124,7 +124,8 @@ def distance_table(
         tests = np.concatenate([_hits(runs[i], distance[runs[i].names["seed"]], bounds) for i in group.index], axis=1)
         for index in range(len(bounds) - 1):
             ends = {"distance_m_low": bounds[index], "distance_m_high": bounds[index + 1]}
-            rows += [{**names, **ends, **row} for row in _bin_scores(*tests[1:, tests[0] == index], level)]
+            chips, labels, hits = tests[1:, tests[0] == index]
+            rows += [{**names, **ends, **row} for row in _bin_scores(chips, labels, hits, level)]
     return tidy_table(rows, _DISTANCE_COLUMNS)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 from scipy.optimize import brentq
@@ -19,8 +19,8 @@ WEIGHTS = _ROOT_WEIGHTS / 2.0 * 6.0 * _U * (1.0 - _U)
 # Draws are summed up in this many parts, and the distribution of the other term is tabulated at this many points.
 _PARTS = 500
 _TABLE = 401
-# Where a quantile is first looked for, in deviations of what training adds.
-_REACH = 3.0
+# How far from its guess a quantile is looked for first and then, in deviations of what training adds.
+_REACHES = (0.3, 3.0)
 # Of a quantile, in deviations of draws and training together.
 _TOLERANCE = 1e-6
 
@@ -66,7 +66,7 @@ class SamplingDistribution:
             return np.nan
         mixture, share = self._mixture, 0.0
         if mixture.without > 0:
-            share = float(np.searchsorted(self.draws, value, side="left" if strictly else "right")) / len(self.draws)
+            share = float(self.draws.searchsorted(value, side="left" if strictly else "right")) / len(self.draws)
         if not len(mixture.points):
             return share
         ends = {"left": 0.0, "right": 1.0 - mixture.without}
@@ -82,18 +82,30 @@ class SamplingDistribution:
         low, high = self.draws[0] + mixture.offsets[0], self.draws[-1] + mixture.offsets[-1]
         # With few degrees of freedom the ends are millions of deviations away, so that they say nothing of precision.
         middle = self.draws[[int(part * (len(self.draws) - 1)) for part in (ndtr(-1.0), share, ndtr(1.0))]]
-        tolerance = _TOLERANCE * (mixture.deviation + (middle[2] - middle[0]) / 2.0)
-        # The quantile is nearly always within some deviations of that of the draws, which saves steps.
-        near, reach = middle[1], _REACH * mixture.deviation
-        ends = (max(low, near - reach), min(high, near + reach))
-        if not self.below(ends[0]) < share < self.below(ends[1]):
-            ends = (low, high)
+        drawn, added = (middle[2] - middle[0]) / 2.0, mixture.deviation
+        tolerance = _TOLERANCE * (added + drawn)
+
+        # `brentq` begins with the ends, which are known then.
+        @cache
+        def excess(value: float) -> float:
+            return self.below(value) - share
+
+        # Training widens normal draws by this factor. The quantile is nearly always near to that, which saves steps.
+        wider = np.hypot(drawn, added) / drawn if drawn > 0 else 1.0
+        centre = (middle[0] + middle[2]) / 2.0
+        guess = centre + wider * (middle[1] - centre)
+        for reach in _REACHES:
+            ends = (float(max(low, guess - reach * added)), float(min(high, guess + reach * added)))
+            if excess(ends[0]) < 0.0 < excess(ends[1]):
+                break
+        else:
+            ends = (float(low), float(high))
             # The spread of nearly equal draws may be less than the spacing of floating-point numbers.
-            if not low < high or self.below(low) >= share:
-                return float(low)
-            if self.below(high) <= share:
-                return float(high)
-        return float(brentq(lambda value: self.below(value) - share, *ends, xtol=tolerance))
+            if not low < high or excess(ends[0]) >= 0.0:
+                return ends[0]
+            if excess(ends[1]) <= 0.0:
+                return ends[1]
+        return float(brentq(excess, *ends, xtol=tolerance))
 
 
 @dataclass(frozen=True)
