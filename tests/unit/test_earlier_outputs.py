@@ -130,3 +130,10 @@ def test_outputs_without_a_record_and_those_of_other_rules_are_deleted_as_ever(p
     unknown = FakeJob(tmp_path, "index_chips", "new")
     unknown.dag.workflow.persistence.known.clear()
     assert unknown.run(lambda: None, error=True) == ({None}, {"new"})
+
+
+def test_the_earlier_record_of_weights_is_there_for_the_script_also_without_a_record_of_snakemake(patched, tmp_path):
+    job, read = FakeJob(tmp_path, "fetch_weights", "new"), []
+    job.dag.workflow.persistence.known.clear()
+    job.run(lambda: read.append(Path(job.output[0]).read_text()), error=False)
+    assert read == ["old"]

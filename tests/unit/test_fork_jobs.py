@@ -217,9 +217,10 @@ time.sleep(60)
 
 
 LOGGED = """
-import subprocess
+import subprocess, time
 from _processes import end_children
 job = subprocess.Popen(["sleep", "60"])
+time.sleep(0.5)
 end_children(20)
 print("ended with", job.wait())
 """
@@ -227,14 +228,26 @@ print("ended with", job.wait())
 
 def test_the_reader_of_a_scripts_output_is_left_alone(tmp_path):
     """It is a child of the study where a script of SLURM ends with `exec`."""
-    log = tmp_path / "study.log"
-    script = f'exec > >(tee "{log}") 2>&1\nexec "{sys.executable}" -c \'{LOGGED}\''
+    log, beside = tmp_path / "study.log", tmp_path / "beside"
+    helper = f'(sleep 0.1; sleep 4 || touch "{beside}") &'
+    script = f'{helper}\nexec > >(tee "{log}") 2>&1\nexec "{sys.executable}" -c \'{LOGGED}\''
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     subprocess.run(["bash", "-c", script], check=True, env=environment, stdout=subprocess.DEVNULL, timeout=60)
     deadline = time.monotonic() + 20
     while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert log.read_text() == "ended with -15\n"
+    assert not beside.exists(), "what another process of the script started was ended"
+
+
+def test_a_machine_that_hides_processes_is_no_error(monkeypatch):
+    """Linux does where /proc is mounted with hidepid=1."""
+
+    def hidden(self, recursive=False):
+        raise psutil.AccessDenied(1)
+
+    monkeypatch.setattr(psutil.Process, "children", hidden)
+    end_children(0)
 
 
 SAVE = """

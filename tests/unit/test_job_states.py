@@ -242,7 +242,9 @@ def test_an_unknown_reason_is_shown_as_it_is(slurm, clock, waiting):
     ]
 
 
-@pytest.mark.parametrize("reason", ["Reservation k5 was deleted", "(Reservation k5 was deleted)", "RESV_DEL_HOLD"])
+@pytest.mark.parametrize(
+    "reason", ["Reservation k5 was deleted", "(Reservation k5 was deleted)", "RESV_DEL_HOLD", "ReservationDeleted"]
+)
 def test_a_reservation_that_is_over_holds_its_jobs_for_ever(slurm, clock, waiting, reason):
     waiting.see({"7": reason})
     clock.seconds += 70

@@ -23,6 +23,8 @@ RULES = (
     *("retrieve_chips", "fetch_weights", "index_chips", "split_chips", "pack_chips", "extract_features"),
     *("fit_control", *RUN_RULES, "make_tables", "make_evidence"),
 )
+# Its script reads the commit in its earlier output, also where Snakemake's records were not copied with the results.
+_READ_AGAIN = "fetch_weights"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def keep_until_new() -> None:
     # In the process of the job, which need not be the one that starts it.
     async def remove_existing_output(self: Job) -> None:
         earlier = _find_earlier(self)
-        if earlier is None or None in earlier.records.values():
+        if earlier is None or (None in earlier.records.values() and self.rule.name != _READ_AGAIN):
             await remove(self)
             return
         for log in self.log:

@@ -51,6 +51,11 @@ _LASTING = {
     "UNKNOWN": "SLURM does not know its state; ask the site",
 }
 
+# Why SLURM holds a job for ever; in the middle stands the name of the reservation.
+_RESERVATION_OVER = re.compile(r"Reservation \S+ was deleted")
+_AFTER_RESERVATION = (
+    "held, because the reservation is over: press Ctrl-C, correct or remove slurm-reservation, and start again"
+)
 # What SLURM's reasons mean for a user; the others are shown as they are.
 _REASONS = {
     "Priority": "other jobs come first",
@@ -66,13 +71,10 @@ _REASONS = {
     "job_requeued_in_held_state": "held: scontrol release <job id>",
     "launch_failed_requeued_held": "its start failed on a node; ask the site, then scontrol release <job id>",
     "Reservation": "its reservation has not begun, or has no free node",
+    "ReservationDeleted": _AFTER_RESERVATION,
+    "ReservationInvalid": _AFTER_RESERVATION,
     "Licenses": "licenses are in use",
 }
-# Why SLURM holds a job for ever; in the middle stands the name of the reservation.
-_RESERVATION_OVER = re.compile(r"Reservation \S+ was deleted")
-_AFTER_RESERVATION = (
-    "held, because the reservation is over: press Ctrl-C, correct or remove slurm-reservation, and start again"
-)
 # What SLURM's reasons of ended jobs mean.
 _ENDS = {
     "JobLaunchFailure": "the node could not start it; is the folder of slurm-logdir there, and writable?",

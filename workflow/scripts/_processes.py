@@ -16,14 +16,21 @@ FORK_SERVER = "fork_server"
 _RESOURCE_TRACKER = "multiprocessing.resource_tracker"
 
 
+def _children(process: psutil.Process, recursive: bool = False) -> list[psutil.Process]:
+    """Return the children of a process; none where the machine hides them (/proc with hidepid=1) or it is gone."""
+    with contextlib.suppress(psutil.AccessDenied, psutil.NoSuchProcess):
+        return process.children(recursive)
+    return []
+
+
 # A shell script that ends with `exec snakemake` leaves its own children, such as the reader of `exec > >(tee …)`.
-_EARLIER = frozenset(psutil.Process().children(recursive=True))
+_EARLIER = frozenset(_children(psutil.Process()))
 
 
 def end_children(patience_s: float) -> None:
     """End all processes that this one started, and those that they started: SIGTERM, and SIGKILL for what is left.
 
-    Children that were there before this module was read are left alone.
+    Children that were there before this module was read are left alone, with what they start.
 
     How a process ended is left for the one who started it: a thread of Snakemake that waits for a job would take a job
     for finished whose exit status was read here (`psutil.wait_procs` reads it).
@@ -31,8 +38,9 @@ def end_children(patience_s: float) -> None:
     Args:
         patience_s: how long they have after SIGTERM, all together.
     """
-    children = psutil.Process().children(recursive=True)
-    living = [process for process in children if process not in _EARLIER and not _is_helper(process)]
+    started = [child for child in _children(psutil.Process()) if child not in _EARLIER]
+    family = [process for child in started for process in (child, *_children(child, recursive=True))]
+    living = [process for process in family if not _is_helper(process)]
     _send(signal.SIGTERM, living)
     deadline = time.monotonic() + patience_s
     while (living := [process for process in living if _lives(process)]) and time.monotonic() < deadline:

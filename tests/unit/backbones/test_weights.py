@@ -87,6 +87,14 @@ def test_the_commit_that_a_study_has_used_is_fetched_again_and_not_what_its_bran
     assert {path for _, path, _, _ in hub.seen if "resolve" in path} == {f"/org/model/resolve/{asked}/model.pt"}
 
 
+def test_a_commit_that_is_gone_is_said_to_be_of_the_study(hub, tmp_path):
+    earlier = {"source": "huggingface", "repo": "org/model", "filename": "model.pt", "revision": "main"}
+    hub.status, hub.headers = 404, {"X-Error-Code": "RevisionNotFound"}
+    _, said = fetch(hub.endpoint, tmp_path, earlier=earlier | {"commit": "b" * 40, "sha256": DIGEST})
+    assert "The study has used this commit before." in said
+    assert "to take what main is now, delete results/<study>/weights/<backbone>.json" in said
+
+
 def test_the_file_that_is_expected_is_kept_though_its_branch_moved_on(hub, tmp_path):
     first = record_of(fetch(hub.endpoint, tmp_path, sha256=DIGEST)[0])
     hub.etag = "b" * 64

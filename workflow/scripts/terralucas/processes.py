@@ -6,8 +6,10 @@ import functools
 import multiprocessing
 import os
 import pickle
+import tempfile
 from collections.abc import Callable, Iterable
 from multiprocessing import util
+from pathlib import Path
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -31,20 +33,22 @@ def compute_each(function: Callable[[Item], Result], items: Iterable[Item], proc
 
     _end_workers_at_exit(os.getpid())
     # joblib would pickle the function for every item. In a large study that takes as long as what is computed.
-    pickled = cloudpickle.dumps(function)
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        return list(Parallel(n_jobs=processes)(delayed(_call)(pickled, item) for item in items))
+    with tempfile.NamedTemporaryFile() as file, parallel_config(backend="loky", inner_max_num_threads=1):
+        cloudpickle.dump(function, file)
+        file.flush()
+        return list(Parallel(n_jobs=processes)(delayed(_call)(file.name, item) for item in items))
 
 
-def _call(pickled: bytes, item: Any) -> Any:
-    return _unpickled(pickled)(item)
+def _call(path: str, item: Any) -> Any:
+    return _read_function(path)(item)
 
 
 @functools.lru_cache(maxsize=1)
-def _unpickled(pickled: bytes) -> Callable[[Any], Any]:
-    """Read a function; a process reads it once for all its items."""
-    # The bytes come from the process that started this one, not from a file.
-    function: Callable[[Any], Any] = pickle.loads(pickled)  # noqa: S301
+def _read_function(path: str) -> Callable[[Any], Any]:
+    """Read a function from a file of `compute_each`; a process reads it once for all its items."""
+    with Path(path).open("rb") as file:
+        # The process that started this one has just written the file, which nobody else can write.
+        function: Callable[[Any], Any] = pickle.load(file)  # noqa: S301
     return function
 
 

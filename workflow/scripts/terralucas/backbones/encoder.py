@@ -86,23 +86,17 @@ def _check_file(path: Path, weights: Mapping[str, Any]) -> None:
     """Raise an error if the file has changed since an earlier job recorded it: the record would name other weights."""
     found = sha256_of_file(path) if path.is_file() else "no file that this machine can read"
     if found != weights["sha256"]:
+        remedy = "put the file back where every machine of the study can read it; if it is elsewhere now, set "
+        remedy += "backbones.<name>.weights.path and start the study; or "
         if weights["source"] == "huggingface":
-            remedy = (
-                "work in the folder of the project; if the download is gone from there, "
-                "snakemake --cores 1 --force -- results/<study>/weights/<backbone>.json fetches it again (delete a "
-                "file that has changed before)"
-            )
-        else:
-            remedy = (
-                "put the file back where every machine of the study can read it; if it is elsewhere now, or other "
-                "weights are wanted, set backbones.<name>.weights.path and start the study: what was made of other "
-                "weights is then made again"
-            )
+            remedy = ""
         # A link of the study leads to the user's own file.
-        file = real_path(weights["path"]) if weights["source"] == "file" else path.absolute()
+        file = real_path(weights["path"]) if weights["source"] == "file" else path
         raise StudyError(
             f"The weights file {file} of the backbone is gone or has changed since it was recorded.",
             found=found,
             expected=f"sha256 {weights['sha256']}",
-            remedy=remedy,
+            remedy=f"{remedy}start snakemake --cores 1 --force -- results/<study>/weights/<backbone>.json in the "
+            "folder of the project: it fetches a download again and records the weights as they are; what was made of "
+            "other weights is then made again",
         )

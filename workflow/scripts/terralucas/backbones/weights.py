@@ -198,6 +198,18 @@ def _revision(weights: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> 
     return str(weights["revision"])
 
 
+def _without_recorded_commit(error: StudyError, revision: str) -> StudyError:
+    """Return the error of a commit that the configuration does not name, with where it comes from."""
+    return StudyError(
+        f"{error.problem} The study has used this commit before.",
+        found=error.found,
+        expected=error.expected,
+        remedy=f"{error.remedy}; or, to take what {revision} is now, delete results/<study>/weights/<backbone>.json "
+        "and start snakemake --cores 1 -- results/<study>/weights/<backbone>.json: what was made of the earlier "
+        "weights is then made again",
+    )
+
+
 def _fetch(weights: Mapping[str, Any], cache: Path, revision: str) -> tuple[Path, dict[str, Any]]:
     """Return the path and the origin of a file in the hub's cache; download the file if the cache does not have it.
 
@@ -226,6 +238,8 @@ def _fetch(weights: Mapping[str, Any], cache: Path, revision: str) -> tuple[Path
             try:
                 state = request_state(file, retry=cached is None)
             except StudyError as error:
+                if cached is None and revision != weights["revision"]:
+                    raise _without_recorded_commit(error, weights["revision"]) from None
                 if cached is None:
                     raise
                 logger.warning(
