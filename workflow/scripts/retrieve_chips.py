@@ -6,7 +6,7 @@ from _job import job, progress
 from terralucas.contents import states_of, write_record
 from terralucas.data.retrieval import retrieve
 from terralucas.data.simulation import write_archive
-from terralucas.files import write_json
+from terralucas.files import real_path, write_json
 from terralucas.study.source_files import files_of_source, find_source
 
 
@@ -26,7 +26,7 @@ with job(snakemake):
     write_json(Path(snakemake.output[0]), retrieval.to_json())
     # The rule index_chips records what it reads of a folder.
     if retrieval.source == "archive":
-        source = find_source(params.sources, Path(retrieval.origin))
+        source = find_source(params.sources, real_path(retrieval.origin))
         assert source is not None, "the chips come from one of the sources"
         files = files_of_source(source, params.layout)
         sha256 = dict.fromkeys(files, retrieval.sha256)

@@ -51,20 +51,20 @@ def test_gdrive(server, folder, confirm):
 
 
 def test_a_relative_folder_stays_relative_so_that_a_project_can_be_moved(tmp_path, monkeypatch):
-    archive = tmp_path / "chips.tar.gz"
-    archive.write_bytes(ARCHIVE)
     (tmp_path / "disk").mkdir()
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
+    (before / "chips.tar.gz").write_bytes(ARCHIVE)
     # Downloads may lie on another disk.
     (before / "resources").symlink_to(tmp_path / "disk")
     monkeypatch.chdir(before)
-    source = {"type": "archive", "path": str(archive)}
+    source = {"type": "archive", "path": "chips.tar.gz"}
     retrieval = retrieve([source], Path("resources/chips/lucas"), simulate=no_simulation)
-    assert retrieval.root == "resources/chips/lucas/chips"
+    assert (retrieval.origin, retrieval.root) == ("chips.tar.gz", "resources/chips/lucas/chips")
     before.rename(after)
     monkeypatch.chdir(after)
     assert tree_of(retrieval.root) == TREE
+    assert retrieve([source], Path("resources/chips/lucas"), simulate=no_simulation) == retrieval
 
 
 def test_url_without_a_checksum_is_not_called_checked(server, folder):

@@ -59,7 +59,8 @@ class Retrieval:
 
     Attributes:
         source: type of the source that worked (gdrive, url, archive, directory, simulated).
-        origin: Drive file id, URL (without user, password and query), path, or the settings of the simulation.
+        origin: Drive file id, URL (without user, password and query), path of an archive as it is configured, path of a
+            directory without links, or the settings of the simulation.
         root: path of the folder that holds the unpacked tree, in `folder` of `retrieve` as it was given, so that a path
             relative to the project stays right where the project is moved; or the absolute path of the directory used
             in place.
@@ -256,7 +257,9 @@ def _use_archive(source: Source, archive: Path, folder: Path) -> Retrieval:
             + ("correct `path`" if source["type"] == "archive" else "start again"),
         )
     root = str(_unpack_if_changed(archive, sha256, folder))
-    return Retrieval(source["type"], _origin(source), root, sha256, size_bytes, bool(expected))
+    # As configured, so that a path in the project stays right where the project is moved.
+    origin = source["path"] if source["type"] == "archive" else _origin(source)
+    return Retrieval(source["type"], origin, root, sha256, size_bytes, bool(expected))
 
 
 def _unpack_if_changed(archive: Path, sha256: str, folder: Path) -> Path:
