@@ -183,11 +183,21 @@ def test_the_notebooks_own_split(tmp_path):
     assert set(points[parts == "train"]) == set(train["Point_ID"].astype(str))
 
 
-@pytest.mark.parametrize("share", [0.01, 0.995])
-def test_a_holdout_without_room_for_every_class_is_refused(share):
+@pytest.mark.parametrize(("share", "advice"), [(0.01, "higher"), (0.995, "lower")])
+def test_a_holdout_without_room_for_every_class_is_refused(share, advice):
     with pytest.raises(StudyError, match=f"test_share {share} of 400 chips") as caught:
         split_of(labels_of([300, 60, 20, 10, 10]), 0, strategy="holdout", test_share=share, validation_is_test=True)
+    assert caught.value.remedy.startswith(f"set split.test_share {advice}, or take")
     assert OUT in caught.value.remedy
+
+
+def test_a_class_without_test_chips_in_a_holdout_gets_them_by_the_advice():
+    labels = labels_of([2, 198])
+    with pytest.raises(StudyError, match=r"'class 0' \(2 chips\) has none for test") as caught:
+        split_of(labels, 0, strategy="holdout", test_share=0.2, validation_is_test=True)
+    assert caught.value.remedy.startswith("set split.test_share higher or more chips")
+    parts = split_of(labels, 0, strategy="holdout", test_share=0.3, validation_is_test=True)
+    assert (parts[labels == 0] == "test").sum() == 1
 
 
 def test_holdout_is_the_same_for_every_seed():
@@ -209,4 +219,4 @@ def test_a_holdout_that_takes_all_blocks_is_refused_in_words(share, blocks):
     split = {"strategy": "holdout", "test_share": share, "validation_share": 0.15, "validation_is_test": False}
     with pytest.raises(StudyError, match="has none for train, validation") as error:
         make_split(labels, groups, split | {"block_km": 50, "random_state": 42}, 0, ["a", "b"])
-    assert "split.test_share" in error.value.remedy
+    assert error.value.remedy.startswith("set split.test_share lower, smaller blocks (split.block_km) or more chips")

@@ -225,7 +225,7 @@ def _draw_holdout(labels: np.ndarray, groups: np.ndarray | None, share: float, s
             "The holdout can't have every class in every part.",
             found=f"split.test_share {share} of {len(labels)} chips: {error}",
             expected="at least one chip of every class in the test part and outside it",
-            remedy="set split.test_share closer to 0.2, or take the rarest class out of dataset.classes and set "
+            remedy=f"set split.test_share {'higher' if share < 0.5 else 'lower'}, or take the rarest class out of dataset.classes and set "
             "dataset.on_invalid: drop, which leaves out its chips",
         ) from error
     test[chosen] = True
@@ -240,10 +240,11 @@ def _check_classes(
     class_names: Sequence[str],
 ) -> None:
     required = [part for part in PARTS if not (part == "validation" and split["validation_is_test"])]
-    problems = []
+    problems, lacking = [], set()
     for label in np.unique(labels):
         here = labels == label
         missing = [part for part in required if not np.any(parts[here] == part)]
+        lacking.update(missing)
         if missing:
             blocks = "" if groups is None else f" in {len(np.unique(groups[here]))} blocks"
             problems.append(
@@ -251,10 +252,12 @@ def _check_classes(
             )
     if problems:
         expected = f"at least one chip of every class for {', '.join(required)}"
+        direction = "higher" if "test" in lacking else "lower"
         change = (
-            "use fewer folds (split.folds)" if split["strategy"] == "kfold" else "set split.test_share closer to 0.2"
+            "use fewer folds (split.folds)" if split["strategy"] == "kfold" else f"set split.test_share {direction}"
         )
-        raise _without_class("; ".join(problems), expected, f"{change}, smaller blocks (split.block_km) or")
+        smaller = "" if groups is None else ", smaller blocks (split.block_km)"
+        raise _without_class("; ".join(problems), expected, f"{change}{smaller} or")
 
 
 def _without_class(found: str, expected: str, change: str) -> StudyError:

@@ -72,11 +72,18 @@ def contrast_table(
         else "no seeds interval"
     )
     meanings = "; ".join(f"{kind}: for {CROSSED_MEANING[kind]}" for kind in kinds)
+    estimate = f"pooled, with {100 * level:g}\u00a0% intervals ({meanings}; {seeds})"
+    if _is_of_means(metric):
+        estimate = f"means over runs, as of the scores, with {100 * level:g}\u00a0% intervals for new seeds"
     caption = (
-        f"Paired differences A − B in {metric.prose}, {class_set_text(classes, names)}: pooled, with "
-        f"{100 * level:g}\u00a0% intervals ({meanings}; {seeds}). {higher}.{within}"
+        f"Paired differences A − B in {metric.prose}, {class_set_text(classes, names)}: {estimate}. {higher}.{within}"
     )
     return PageTable(caption, columns, body, Column("Contrast A − B", is_text=True))
+
+
+def _is_of_means(metric: Score) -> bool:
+    """Return whether the means of the runs are shown, because pooling changes the score."""
+    return metric.contrast_interval == "seeds"
 
 
 def _kind(row: Mapping[str, Any]) -> str:
@@ -87,20 +94,23 @@ def _kind(row: Mapping[str, Any]) -> str:
 def _contrast_cells(row: dict[str, Any], metric: Score, place: Any, has_margin: bool, mcnemar: bool) -> list[TableCell]:
     what, crossed = contrast_state(row), metric.gap(row["crossed_low"], row["crossed_high"])
     seeds = metric.gap(row["seeds_low"], row["seeds_high"])
-    small = [f"{_kind(row)} {crossed}"] if crossed else ["no interval"]
-    small += [f"seeds {metric.signed(row['seeds_difference'])} {seeds}"] if seeds else []
+    if _is_of_means(metric):
+        value, small = row["seeds_difference"], [f"seeds {seeds}" if seeds else "no interval"]
+    else:
+        value, small = row["difference"], [f"{_kind(row)} {crossed}" if crossed else "no interval"]
+        small += [f"seeds {metric.signed(row['seeds_difference'])} {seeds}"] if seeds else []
     marks = (row["crossed_low"], row["difference"], row["crossed_high"], 0.0)
     over = {AVERAGED: "all other settings", CELL: row["scope"]}.get(row["family"], "interaction")
     word = state_word(row, metric)
     if row["verdict"] not in (SHOWN, EQUIVALENT, INCONCLUSIVE):
-        word = "not judged" if crossed else "no interval"
+        word = "not judged" if crossed or (seeds and _is_of_means(metric)) else "no interval"
     elif row["family"] not in (AVERAGED, CELL):
         word = {"higher": "above zero", "lower": "below zero"}.get(what, word)
     else:
         word = {"better": "A better", "worse": "A worse"}.get(word, word)
     cells = [
         TableCell(over),
-        TableCell(metric.signed(row["difference"]), tuple(small), row["difference"]),
+        TableCell(metric.signed(value), tuple(small), value),
         TableCell("", whisker=tuple(map(place, marks)) if crossed else None, shown=what in ("higher", "lower")),
         TableCell(word),
         TableCell(p_text(row["p_holm"]), (f"alone {p_text(row['p_value'])}",), row["p_holm"]),
