@@ -225,8 +225,8 @@ def _draw_holdout(labels: np.ndarray, groups: np.ndarray | None, share: float, s
             "The holdout can't have every class in every part.",
             found=f"split.test_share {share} of {len(labels)} chips: {error}",
             expected="at least one chip of every class in the test part and outside it",
-            remedy=f"set split.test_share {'higher' if share < 0.5 else 'lower'}, or take the rarest class out of dataset.classes and set "
-            "dataset.on_invalid: drop, which leaves out its chips",
+            remedy=f"set split.test_share {'higher' if share < 0.5 else 'lower'}, or take the rarest class out of "
+            "dataset.classes and set dataset.on_invalid: drop, which leaves out its chips",
         ) from error
     test[chosen] = True
     return test
