@@ -196,7 +196,7 @@ def compare(
         asked = question.contrasts_of(recipes)
         compared, power = (pd.DataFrame(columns=list(COLUMNS[name])) for name in ("contrasts", "power"))
         # Contrasts are of the scores over all classes.
-        overall, load_overall = replace(design, only=tuple(SCORES)), _only(load_scores, len(SCORES))
+        overall, load_overall = replace(design, only=tuple(SCORES)), scores_loader(everything, folder, overall=True)
         training = contrasts_training(overall, asked, load_overall, processes)
         if asked:
             compared = contrasts_table(
@@ -230,11 +230,6 @@ def compare(
         )
     ]
     return {name: _joined(tables, COLUMNS.get(name, ())) for name, tables in parts.items()}
-
-
-def _only(load: Callable[[Recipe], Scores], first: int) -> Callable[[Recipe], Scores]:
-    """Return a function that loads the first scores of a recipe alone."""
-    return lambda recipe: load(recipe).only(range(first))
 
 
 @dataclass(frozen=True)

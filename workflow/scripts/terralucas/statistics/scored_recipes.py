@@ -10,6 +10,7 @@ from terralucas.processes import compute_each
 from terralucas.statistics.resampling import Design, Scores, score_recipes
 from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.training_variance import SeedScores
+from terralucas.tables.scores import SCORES
 from terralucas.tables.vocabulary import Recipe
 
 # Recipes that a process scores at a time, on the same draws.
@@ -33,19 +34,24 @@ def score_to_files(
         load: returns the test predictions of a recipe, by seed.
         draws: number of bootstrap draws.
         seed: seed of the resampling.
-        folder: folder for the Scores, which `scores_loader` reads.
+        folder: folder for the Scores, which `scores_loader` reads. The scores over all classes are there once more by
+            themselves: contrasts are of these, and read each recipe several times.
         processes: number of processes that compute.
 
     Returns:
         What the estimate of training needs of each recipe.
     """
 
+    has_classes = len(design.names) > len(SCORES)
+
     def score_group(start: int) -> list[SeedScores]:
         known = []
         group = recipes[start : start + _TOGETHER]
         scored = score_recipes(design, map(load, group), draws, seed)
         for number, scores in enumerate(scored, start=start):
-            scores.save(folder / f"{number}.npy")
+            scores.save(_path(folder, number))
+            if has_classes:
+                scores.only(range(len(SCORES))).save(_path(folder, number, overall=True))
             known.append(SeedScores.of(design, scores))
         return known
 
@@ -53,7 +59,16 @@ def score_to_files(
     return list(itertools.chain.from_iterable(compute_each(score_group, starts, processes)))
 
 
-def scores_loader(recipes: Sequence[Recipe], folder: Path) -> Callable[[Recipe], Scores]:
-    """Return a function that reads the Scores of a recipe that `score_to_files` saved."""
+def scores_loader(recipes: Sequence[Recipe], folder: Path, overall: bool = False) -> Callable[[Recipe], Scores]:
+    """Return a function that reads the Scores of a recipe that `score_to_files` saved.
+
+    Args:
+        recipes, folder: as for `score_to_files`.
+        overall: whether to read the scores over all classes alone.
+    """
     numbers = {recipe: number for number, recipe in enumerate(recipes)}
-    return lambda recipe: Scores.load(folder / f"{numbers[recipe]}.npy")
+    return lambda recipe: Scores.load(_path(folder, numbers[recipe], overall))
+
+
+def _path(folder: Path, number: int, overall: bool = False) -> Path:
+    return folder / f"{number}{'-overall' if overall else ''}.npy"
