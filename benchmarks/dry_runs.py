@@ -2,10 +2,10 @@
 
     PYTHONPATH=workflow/scripts python -m benchmarks.dry_runs [--runs 80 1000 10000]
 
-A dry run reads the configuration, builds the graph of all jobs and looks which of them have to run. A finished study is
-one whose files are all there, with Snakemake's records of them; they are empty but for the index of the chips and the
-records of the runs, which a start compares with the configuration. Starting it again does the same and finds nothing to
-do. Goals are multiples of a study of 80 runs.
+A dry run reads the configuration, builds the graph of all jobs and looks which of them have to run. A finished study
+is one whose files are all there, with Snakemake's records of them; they are empty but for the index of the chips, the
+report of the data and the records of the runs, which a start compares with the configuration. Starting it again does
+the same and finds nothing to do. Goals are multiples of a study of 80 runs.
 """
 
 from __future__ import annotations
@@ -84,7 +84,10 @@ class Copy:
             path.touch()
             if path.name == "run.yaml":
                 path.write_text(yaml.safe_dump(self._record(*path.parts[-5:-1]), sort_keys=False), encoding="utf-8")
-        chips_of(Study(self.config, 1)).to_parquet(self.folder / "results" / self.study / "data" / "chips.parquet")
+        data = self.folder / "results" / self.study / "data"
+        chips_of(Study(self.config, 1)).to_parquet(data / "chips.parquet")
+        # A start compares the size of pixels with that of the chips.
+        (data / "report.json").write_text("{}", encoding="utf-8")
         self._output(self.command("--touch"))
 
     def _record(self, backbone: str, loss: str, decoder: str, seed: str) -> dict[str, Any]:
