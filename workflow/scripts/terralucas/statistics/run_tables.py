@@ -45,7 +45,8 @@ _RECORD = (
     *("run", "settings", "code", "chips", "epochs", "best_epoch", "seconds", "seconds_to_first_step"),
     *("peak_memory_mib", "device", "resumed_after_epoch"),
 )
-# Recipes whose curves are computed together: pandas takes as long for one, and all of them take much memory.
+# Number of recipes whose curves are computed at a time: pandas takes about as long for one recipe, and all recipes at
+# once take much memory.
 _TOGETHER = 100
 _HISTORY = ["epoch", "train_loss", "validation_nll", "validation_macro_accuracy"]
 

@@ -19,7 +19,8 @@ WEIGHTS = _ROOT_WEIGHTS / 2.0 * 6.0 * _U * (1.0 - _U)
 # Draws are summed up in this many parts, and the distribution of the other term is tabulated at this many points.
 _PARTS = 500
 _TABLE = 401
-# How far from its guess a quantile is looked for first and then, in deviations of what training adds.
+# A quantile is searched for at most so far from its guess, first and in a second attempt; in deviations of what
+# training adds.
 _REACHES = (0.3, 3.0)
 # Of a quantile, in deviations of draws and training together.
 _TOLERANCE = 1e-6
@@ -85,7 +86,7 @@ class SamplingDistribution:
         drawn, added = (middle[2] - middle[0]) / 2.0, mixture.deviation
         tolerance = _TOLERANCE * (added + drawn)
 
-        # `brentq` begins with the ends, which are known then.
+        # In a cache, because `brentq` computes both ends once more.
         @cache
         def excess(value: float) -> float:
             return self.below(value) - share
