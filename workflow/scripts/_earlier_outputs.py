@@ -23,8 +23,8 @@ RULES = (
     *("retrieve_chips", "fetch_weights", "index_chips", "split_chips", "pack_chips", "extract_features"),
     *("fit_control", *RUN_RULES, "make_tables", "make_evidence"),
 )
-# The script of this rule reads the commit in its earlier output, also where Snakemake's records were not copied with the
-# results.
+# The script of this rule reads the commit in its earlier output, also where Snakemake's records were not copied with
+# the results.
 _READ_AGAIN = "fetch_weights"
 
 
