@@ -152,6 +152,7 @@ def _one(world: World, number: int, draws: int) -> dict[str, Any]:
     mixed = mixed_model_table(_runs(design, scores), [null, real], table, MAIN, LEVEL)
     rows = table[table["contrast"] == real.name]
     difference = combine(real.coefficients, scores.__getitem__)
+    spreads = comparison.observed_spreads(design, difference, of_contrasts[1], 1 if world.holdout else world.folds)
     return {
         "population": study.population,
         "intervals": _intervals(design, study, scores["x", "a", "y"], tables[0], draws, number),
@@ -166,7 +167,7 @@ def _one(world: World, number: int, draws: int) -> dict[str, Any]:
         },
         "limits": {name: rows[[f"{name}_low", f"{name}_high"]].to_numpy().T for name in ("crossed", "bca", "seeds")},
         "untold_difference": of_contrasts[1].alone <= 0,
-        "spreads": comparison.observed_spreads(design, difference, of_contrasts[1])[design.names.index(MAIN)],
+        "spreads": spreads[design.names.index(MAIN)],
     }
 
 

@@ -38,7 +38,7 @@ def compared(counts, random, groups=None):
     asked = [Contrast("ce − focal", "all", CELL, dict(zip(RECIPES, (1.0, -1.0), strict=True)))]
     training = contrasts_training(design, asked, scores.__getitem__)
     table = contrasts_table(design, asked, scores.__getitem__, training, MARGINS, 0.95).set_index("metric")
-    spreads = comparison.observed_spreads(design, scores[RECIPES[0]], training[0])
+    spreads = comparison.observed_spreads(design, scores[RECIPES[0]], training[0], folds=1)
     return table, dict(zip(design.names, spreads, strict=True))
 
 

@@ -1,17 +1,18 @@
 """Power against statsmodels, and against simulation of the very test."""
 
 import itertools
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
+from benchmarks.simulated_studies import simulate
 from helpers.small_study import HOLDOUT, SMALL, scored
 from terralucas.statistics import comparison, power
 from terralucas.statistics.power import Spreads
-from terralucas.statistics.resampling import combine
+from terralucas.statistics.resampling import combine, make_design, score_recipe
 from terralucas.statistics.sampling_distribution import NODES
 from terralucas.statistics.training_variance import SeedScores, training_variances
 
@@ -65,6 +66,7 @@ def test_the_plan_in_the_terms_of_the_design():
     assert ten.chips == spreads.chips, "repetitions test no new chips"
     two = power.planned_spreads(LUCAS, 5, 2, 0.29, [0.5] * 10, 0.6, 0.01)
     assert two.chips == pytest.approx(2.5 * by_hand)
+    assert asdict(power.with_seeds(two, 5)) == pytest.approx(asdict(spreads)), "five seeds test all chips"
     holdout = power.planned_spreads(LUCAS, 1, 5, 0.0, [0.5] * 10, 0.6, 0.01)
     assert holdout.run_chips == pytest.approx(0, abs=1e-12), "the same chips for all seeds"
 
@@ -129,9 +131,37 @@ def test_spreads_that_were_observed(world):
     difference = combine({"a": 1.0, "c": -1.0}, scores.__getitem__)
     place = design.names.index("macro_accuracy")
     (training,) = training_variances([SeedScores.of(design, difference)], design.test_to_train)
-    spreads = comparison.observed_spreads(design, difference, training)[place]
+    spreads = comparison.observed_spreads(design, difference, training, 1 if world.holdout else world.folds)[place]
+    assert spreads.tested == 1.0
     assert spreads.chips == pytest.approx(difference.drawn[:, place].var(ddof=1), rel=1e-4)
     assert 0.02 < power.smallest_difference(spreads, 0.05) < 0.6
+
+
+def test_more_seeds_test_the_chips_that_no_seed_has_tested():
+    """The spreads of studies of two folds of five, with five seeds, beside those of the studies with all five folds."""
+
+    def spreads_of(number, seeds):
+        study = simulate(SMALL, number)
+        runs = {name: {seed: parts[seed] for seed in range(seeds)} for name, parts in study.recipes.items()}
+        design = make_design(runs["a"], len(SMALL.counts), SMALL.test_to_train)
+        scores = {name: score_recipe(design, runs[name], 400, 1) for name in "ac"}
+        difference = combine({"a": 1.0, "c": -1.0}, scores.__getitem__)
+        (training,) = training_variances([SeedScores.of(design, difference)], design.test_to_train)
+        place = design.names.index("micro_accuracy")
+        return comparison.observed_spreads(design, difference, training, SMALL.folds)[place]
+
+    two = [spreads_of(number, 2) for number in range(12)]
+    assert np.mean([each.tested for each in two]) == pytest.approx(0.4, abs=0.01)
+    expected = np.mean([spreads_of(number, 5).chips for number in range(12)])
+    assert np.mean([power.with_seeds(each, 5).chips for each in two]) == pytest.approx(expected, rel=0.15)
+
+
+def test_the_share_of_chips_that_is_tested():
+    """Of ten chips, as the variance of a mean of values that are counted as often as their chips are tested."""
+    for times in ([1] * 10, [3] * 10, [1] * 4, [1] * 6 + [2] * 4, [2, 2, 1, 1]):
+        weights = np.array(times) / sum(times)
+        of_all = 1 / 10
+        assert power.tested_share(times, 10) == pytest.approx(of_all / (weights**2).sum())
 
 
 def test_other_recipes_of_the_study_give_more_power():

@@ -28,7 +28,14 @@ from terralucas.statistics.contrasts import (
 )
 from terralucas.statistics.crossed_interval import crossed, equivalence_p, exceeding_p, shows_spread
 from terralucas.statistics.mixed_model import mixed_model_table
-from terralucas.statistics.power import Spreads, chips_needed, seeds_needed, smallest_difference, with_seeds
+from terralucas.statistics.power import (
+    Spreads,
+    chips_needed,
+    seeds_needed,
+    smallest_difference,
+    tested_share,
+    with_seeds,
+)
 from terralucas.statistics.recipe_scores import scores_table
 from terralucas.statistics.resampling import Design, Scores, combine, make_design
 from terralucas.statistics.run_predictions import Part
@@ -125,16 +132,9 @@ class Question:
 
     def contrasts_of(self, recipes: Sequence[Recipe]) -> list[Contrast]:
         """Return the contrasts that can be computed from these recipes."""
-        places = {name: index for index, name in enumerate(RECIPE)}
-        levels = {name: {recipe[place] for recipe in recipes} for name, place in places.items()}
-
-        def has_both_levels(difference: Difference) -> bool:
-            return {difference[1], difference[2]} <= levels[difference[0]]
-
-        possible = [difference for difference in self.contrasts if has_both_levels(difference)]
-        simple = [contrast for difference in possible for contrast in simple_contrasts(recipes, difference)]
-        pairs = [pair for pair in self.interactions if all(map(has_both_levels, pair))]
-        return simple + [interaction(recipes, *pair) for pair in pairs]
+        simple = [contrast for difference in self.contrasts for contrast in simple_contrasts(recipes, difference)]
+        interactions = [interaction(recipes, *pair) for pair in self.interactions]
+        return simple + [contrast for contrast in interactions if contrast is not None]
 
 
 def compare(
@@ -280,7 +280,11 @@ def _power_table(
     def rows_of(pair: tuple[Contrast, TrainingVariance]) -> list[dict[str, Any]]:
         contrast, known = pair
         spreads = dict(
-            zip(design.names, observed_spreads(design, combine(contrast.coefficients, load), known), strict=True)
+            zip(
+                design.names,
+                observed_spreads(design, combine(contrast.coefficients, load), known, question.folds),
+                strict=True,
+            )
         )
         alpha = (1.0 - question.level) / sizes[contrast.family]
         return [
@@ -317,12 +321,13 @@ def _margin_tests(
         scores, column = combine(asked[place].coefficients, load), design.names.index(claim.metric)
         margin = question.margins[claim.metric] if claim.margin is None else claim.margin
         draws, bounds = crossed(design, scores, training[place], "contrast"), np.full(len(design.names), margin)
+        spreads = observed_spreads(design, scores, training[place], question.folds)[column]
         rows.append(
             {
                 "claim": claim.name,
                 "p_equivalence": equivalence_p(draws, bounds)[column],
                 "p_exceeding": exceeding_p(draws, bounds)[column],
-                **_needs(observed_spreads(design, scores, training[place])[column], margin, alpha, question.folds),
+                **_needs(spreads, margin, alpha, question.folds),
             }
         )
     return pd.DataFrame(rows, columns=["claim", "p_equivalence", "p_exceeding", "seeds_needed", "chips_factor_needed"])
@@ -362,14 +367,22 @@ def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFr
     return table
 
 
-def observed_spreads(design: Design, scores: Scores, training: TrainingVariance) -> list[Spreads]:
+def observed_spreads(design: Design, scores: Scores, training: TrainingVariance, folds: int) -> list[Spreads]:
     """Return the observed spreads of a contrast, one entry for each score in the order of `design.names`.
 
     The variance over chips is NaN where draws do not show it.
+
+    Args:
+        design: the test chips of the seeds.
+        scores: scores of the contrast.
+        training: its variance between seeds.
+        folds: number of folds K; 1 for a holdout.
     """
     chips = np.where(shows_spread(design), scores.drawn.var(axis=0, ddof=1, dtype=np.float64), np.nan)
     added = np.nan_to_num(np.maximum(training.between - training.from_chips, 0.0))
+    seeds, tests = len(design.seeds), np.concatenate(design.tests)
+    tested = tested_share(np.bincount(tests), len(tests) / seeds * folds)
     return [
-        Spreads(len(design.seeds), design.test_to_train, float(a), float(b), float(c), float(free))
+        Spreads(seeds, design.test_to_train, float(a), float(b), float(c), float(free), tested)
         for a, b, c, free in zip(chips, training.from_chips, added, training.free, strict=True)
     ]

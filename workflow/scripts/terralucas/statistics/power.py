@@ -37,6 +37,7 @@ class Spreads:
         run_chips: what test chips add to the variance between seeds.
         training: variance of one run's difference over trainings.
         free: degrees of freedom of the estimated variance between seeds; None for J − 1, those of one recipe alone.
+        tested: share of the chips of whole repetitions that the seeds test; see `tested_share`.
     """
 
     seeds: int
@@ -45,6 +46,7 @@ class Spreads:
     run_chips: float
     training: float
     free: float | None = None
+    tested: float = 1.0
 
     @property
     def freedom(self) -> float:
@@ -55,6 +57,23 @@ class Spreads:
     def overlap(self) -> float:
         """κ = 1/J + n_test/n_train."""
         return 1.0 / self.seeds + self.test_to_train
+
+
+def tested_share(times: Sequence[float] | np.ndarray, chips: float) -> float:
+    """Return the share of a study's chips that its seeds test: 1 if they test every chip equally often.
+
+    A chip that is tested again is assumed to have the same difference again. The variance of a pooled difference is
+    then proportional to Σ c² / (Σ c)², for chips that are tested c times, and 1 / n if all n are tested equally often.
+
+    Args:
+        times: c of each chip that is tested.
+        chips: n.
+
+    Returns:
+        (Σ c)² / (n Σ c²), at most 1.
+    """
+    counts = np.asarray(times, dtype=np.float64)
+    return min(1.0, float(counts.sum() ** 2 / (chips * (counts**2).sum())))
 
 
 def planned_spreads(
@@ -83,10 +102,24 @@ def planned_spreads(
     """
     counts, share = np.asarray(class_counts, dtype=np.float64), np.asarray(recall, dtype=np.float64)
     all_chips = float((2.0 * share * (1.0 - share) * (1.0 - paired_correlation) / counts).sum()) / len(counts) ** 2
-    of_run, pooled = folds * all_chips, all_chips * folds / min(seeds, folds)
-    # The expectation of s² as in `variance.seed_spread`, for a Σ with trace J · of_run and sum J² · pooled.
-    between = (of_run - pooled) * seeds / max(seeds - 1, 1)
-    return Spreads(seeds, test_to_train, pooled, between, training_sd**2)
+    # Seed j tests the fold j mod K.
+    tested = tested_share([len(range(fold, seeds, folds)) for fold in range(folds)], folds)
+    of_run, pooled = folds * all_chips, all_chips / tested
+    between = _between_runs(of_run, pooled, seeds)
+    return Spreads(seeds, test_to_train, pooled, between, training_sd**2, tested=tested)
+
+
+def _between_runs(of_run: float, pooled: float, seeds: int) -> float:
+    """Return what test chips add to the variance between J seeds.
+
+    It is the expectation of s² as in `variance.seed_spread`, for a Σ with trace J · of_run and sum J² · pooled.
+
+    Args:
+        of_run: variance of one run's difference over its test chips.
+        pooled: variance of the pooled difference over test chips.
+        seeds: number of seeds J.
+    """
+    return (of_run - pooled) * seeds / max(seeds - 1, 1)
 
 
 def power(spreads: Spreads, difference: float, alpha: float) -> float:
@@ -154,13 +187,16 @@ def seeds_needed(
 
 
 def with_seeds(spreads: Spreads, seeds: int) -> Spreads:
-    """Return the spreads of the same study with another number of whole repetitions.
+    """Return the spreads of the same study with another number of seeds, in whole repetitions of the folds.
 
-    The variances from test chips and from one training do not change. The degrees of freedom grow as J − 1 does.
+    The variances of one run from test chips and from training do not change. The variance of the pooled difference over
+    test chips falls if the present seeds do not test all chips. The degrees of freedom grow as J − 1 does.
     """
-    factor = (spreads.seeds - 1) / spreads.seeds * seeds / (seeds - 1)
+    of_run = spreads.run_chips * (spreads.seeds - 1) / spreads.seeds + spreads.chips
+    pooled = spreads.chips * spreads.tested
     free = None if spreads.free is None else spreads.free * (seeds - 1) / (spreads.seeds - 1)
-    return replace(spreads, seeds=seeds, run_chips=spreads.run_chips * factor, free=free)
+    between = _between_runs(of_run, pooled, seeds)
+    return replace(spreads, seeds=seeds, chips=pooled, run_chips=between, free=free, tested=1.0)
 
 
 def chips_needed(spreads: Spreads, margin: float, alpha: float, wanted: float = 0.8) -> float | None:
