@@ -28,6 +28,7 @@ CONTEXT = ReportContext(
     durations=[{"stage": "runs", "seconds": 754.0, "jobs": 8}],
     chance_macro_accuracy=0.1,
     primary="macro_accuracy",
+    asked=[],
     select={"metric": None, "rule": "one_standard_error"},
     block_km=None,
     simulated=True,

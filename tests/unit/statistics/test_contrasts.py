@@ -10,8 +10,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from helpers.small_study import HOLDOUT, scored
-from terralucas.errors import StudyError
 from terralucas.statistics import contrasts as module
+from terralucas.statistics.comparison import Question
 from terralucas.statistics.contrasts import (
     contrasts_table,
     contrasts_training,
@@ -49,13 +49,53 @@ def test_interactions_of_two_factors_and_within_one():
     assert sum(within.coefficients.values()) == pytest.approx(0)
 
 
-def test_cells_that_lack_a_side_are_left_out_and_a_contrast_without_cells_is_an_error():
+def test_an_interaction_compares_the_same_other_settings():
+    """Of recipes where a difference depends on the other settings alone, so that the two differences are equal."""
+    crossed = (("decoder", "mlp", "identity"), ("loss", "weighted_focal", "weighted_ce"))
+    within = (("loss", "weighted_focal", "weighted_ce"), ("loss", "focal", "ce"))
+    for missing in GRID:
+        left = [recipe for recipe in GRID if recipe != missing]
+        of_two = interaction(left, *crossed)
+        assert value(of_two, lambda b, x, d: (b == "tiny") * (d == "mlp")) == pytest.approx(0)
+        assert value(of_two, lambda b, x, d: float(d == "mlp" and x == "weighted_focal")) == pytest.approx(1)
+        of_one = interaction(left, *within)
+        assert value(of_one, lambda b, x, d: ((b == "tiny") + 3 * (d == "mlp")) * ("focal" in x)) == pytest.approx(0)
+        assert value(of_one, lambda b, x, d: float(x == "weighted_focal")) == pytest.approx(1)
+        assert len(of_one.coefficients) == 12, "of three combinations of backbone and decoder"
+
+
+def test_contrasts_that_no_recipes_have_are_not_computed():
+    assert simple_contrasts([recipe for recipe in GRID if recipe[2] == "mlp"], ("decoder", "mlp", "identity")) == []
+    split = [recipe for recipe in GRID if recipe[:2] in (("tiny", "ce"), ("base", "focal"))]
+    assert simple_contrasts(split, ("decoder", "mlp", "identity"))
+    assert interaction(split, ("decoder", "mlp", "identity"), ("loss", "focal", "ce")) is None
+    question = Question.from_config(
+        {
+            "excluded_classes": [],
+            "margins": {},
+            "claims": [],
+            "confidence_level": 0.95,
+            "draws": 10,
+            "seed": 1,
+            "primary": "macro_accuracy",
+            "contrasts": [{"factor": "decoder", "a": "mlp", "b": "identity"}],
+            "interactions": [
+                [{"factor": "decoder", "a": "mlp", "b": "identity"}, {"factor": "loss", "a": "focal", "b": "ce"}]
+            ],
+        },
+        [],
+        5,
+    )
+    assert {contrast.family for contrast in question.contrasts_of(GRID)} == {"averaged", "cell", "interaction"}
+    assert {contrast.family for contrast in question.contrasts_of(split)} == {"averaged", "cell"}
+    assert question.contrasts_of(split[:1]) == []
+
+
+def test_cells_that_lack_a_side_are_left_out():
     uneven = [recipe for recipe in GRID if recipe != ("base", "focal", "mlp")]
     average, *cells = simple_contrasts(uneven, ("decoder", "mlp", "identity"))
     assert len(cells) == 7
     assert ("base", "focal", "identity") not in average.coefficients
-    with pytest.raises(StudyError, match="cannot be computed"):
-        simple_contrasts([recipe for recipe in GRID if recipe[2] == "mlp"], ("decoder", "mlp", "identity"))
 
 
 def test_holm_against_statsmodels():

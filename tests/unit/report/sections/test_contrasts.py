@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from terralucas.report.sections import contrasts
 from terralucas.report.sections.contrasts import contrast_table
 
 ROW = {
@@ -28,3 +29,13 @@ def test_other_scores_lead_with_the_pooled_difference():
     assert difference.text == "+0.007"
     assert [each.partition(" ")[0] for each in difference.small] == ["crossed", "seeds"]
     assert "pooled, with" in table.caption
+
+
+def test_contrasts_that_cannot_be_computed_are_named():
+    table = pd.DataFrame({"contrast": ["mlp − identity"]})
+    asked = ["mlp − identity", "focal − ce", "(mlp − identity) × (focal − ce)"]
+    (sentence,) = contrasts.not_computed_sentences(table, asked)
+    assert sentence.endswith(": focal − ce and (mlp − identity) × (focal − ce).")
+    assert contrasts.not_computed_sentences(table, asked[:1]) == []
+    assert "names no contrasts" in contrasts.no_contrasts_sentence([])
+    assert "too few recipes" in contrasts.no_contrasts_sentence(asked)

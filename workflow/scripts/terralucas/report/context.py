@@ -15,6 +15,7 @@ import yaml
 from terralucas.report.build import ReportContext
 from terralucas.report.wording import list_text
 from terralucas.simulated_chips import describe_simulated
+from terralucas.tables.vocabulary import Difference, difference_name, interaction_name
 
 PACKAGES = ("torch", "terratorch", "snakemake", "numpy", "pandas", "scikit-learn", "rasterio")
 
@@ -149,6 +150,16 @@ def _mixtures(config: Mapping[str, Any], features: Sequence[Mapping[str, Any]], 
     return lines
 
 
+def _asked(report: Mapping[str, Any]) -> list[str]:
+    """Return the names of the contrasts and interactions that the configuration names."""
+
+    def difference(entry: Mapping[str, str]) -> Difference:
+        return entry["factor"], entry["a"], entry["b"]
+
+    simple = [difference_name(difference(entry)) for entry in report["contrasts"]]
+    return simple + [interaction_name(difference(a), difference(b)) for a, b in report["interactions"]]
+
+
 def _whole_repetitions(seeds: Sequence[int], folds: int) -> bool:
     """Return whether the seeds cover all folds of each repetition that they start."""
     wanted = {repetition * folds + fold for repetition in {seed // folds for seed in seeds} for fold in range(folds)}
@@ -232,6 +243,7 @@ def report_context(
         git_dirty=dirty,
         durations=stages,
         primary=config["report"]["primary"],
+        asked=_asked(config["report"]),
         select=config["select"],
         block_km=split["block_km"],
         simulated=bool(describe_simulated(retrieval, data_report)),

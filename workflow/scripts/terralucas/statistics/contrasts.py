@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ import pandas as pd
 from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 
-from terralucas.errors import StudyError
 from terralucas.processes import compute_each
 from terralucas.statistics.crossed_interval import bca, crossed, equivalence_p, limits, two_sided_p
 from terralucas.statistics.intervals import corrected_t, correlated_t_probabilities, equivalence_t
@@ -28,6 +27,8 @@ from terralucas.tables.vocabulary import (
     SHOWN,
     Difference,
     Recipe,
+    difference_name,
+    interaction_name,
 )
 
 COLUMNS = (
@@ -67,43 +68,51 @@ def simple_contrasts(recipes: Sequence[Recipe], difference: Difference) -> list[
         recipes: (backbone, loss, decoder) of each recipe of the study.
         difference: factor (`backbone`, `loss` or `decoder`), a, b.
 
-    Raises:
-        StudyError: no combination of the other settings has both a and b.
+    Returns:
+        The contrasts; none if no combination of the other settings has both a and b.
     """
     factor, a, b = difference
-    combinations = _other_settings(recipes, difference)
+    combinations = _complete(recipes, {factor: (a, b)})
+    if not combinations:
+        return []
     coefficients = [{_recipe(other, factor, a): 1.0, _recipe(other, factor, b): -1.0} for other in combinations]
-    average = Contrast(f"{a} − {b}", "all", AVERAGED, _average(coefficients))
+    average = Contrast(difference_name(difference), "all", AVERAGED, _average(coefficients))
     if len(combinations) == 1:
         return [average]
     return [average] + [
-        Contrast(f"{a} − {b}", " × ".join(other), CELL, pair)
+        Contrast(average.name, " × ".join(other), CELL, pair)
         for other, pair in zip(combinations, coefficients, strict=True)
     ]
 
 
-def interaction(recipes: Sequence[Recipe], first: Difference, second: Difference) -> Contrast:
-    """Return the interaction of two differences, averaged over the other factors.
+def interaction(recipes: Sequence[Recipe], first: Difference, second: Difference) -> Contrast | None:
+    """Return the interaction of two differences, averaged over the combinations of other settings that have both.
 
     For differences a − b and c − d of two factors, the interaction is (a − b at c) − (a − b at d). For two differences
     of one factor, it is (a − b) − (c − d). The latter is useful if the settings of the factor combine two properties,
     as in (weighted_focal − weighted_ce) − (focal − ce).
 
-    Raises:
-        StudyError: the study lacks a recipe that the interaction needs.
+    Returns:
+        None if no combination of other settings has all recipes that the interaction needs.
     """
+    needed: dict[str, tuple[str, ...]] = {}
+    for difference in (first, second):
+        needed[difference[0]] = (*needed.get(difference[0], ()), *difference[1:])
+    # Both differences are averaged over the same other settings: otherwise those would be a part of the interaction.
+    others = set(_complete(recipes, needed))
+    recipes = [recipe for recipe in recipes if _without(recipe, needed) in others]
+    if not recipes:
+        return None
     if first[0] == second[0]:
         parts = [simple_contrasts(recipes, each)[0].coefficients for each in (first, second)]
-        name = f"({first[1]} − {first[2]}) − ({second[1]} − {second[2]})"
     else:
         place = RECIPE.index(second[0])
         subsets = [[recipe for recipe in recipes if recipe[place] == level] for level in second[1:]]
         parts = [simple_contrasts(subset, first)[0].coefficients for subset in subsets]
-        name = f"({first[1]} − {first[2]}) × ({second[1]} − {second[2]})"
     total: dict[Recipe, float] = dict(parts[0])
     for recipe, factor in parts[1].items():
         total[recipe] = total.get(recipe, 0.0) - factor
-    return Contrast(name, "all", INTERACTION, total)
+    return Contrast(interaction_name(first, second), "all", INTERACTION, total)
 
 
 def contrasts_table(
@@ -264,20 +273,24 @@ def _mid_p(a: int, b: int) -> float:
     return float(2.0 * binom.cdf(min(a, b), a + b, 0.5) - probability)
 
 
-def _other_settings(recipes: Sequence[Recipe], difference: Difference) -> list[tuple[str, ...]]:
-    """Return the combinations of the other factors' settings that have recipes with both a and b."""
-    factor, a, b = difference
-    place = RECIPE.index(factor)
-    combinations = dict.fromkeys(recipe[:place] + recipe[place + 1 :] for recipe in recipes)
-    both = [other for other in combinations if {_recipe(other, factor, a), _recipe(other, factor, b)} <= set(recipes)]
-    if not both:
-        raise StudyError(
-            f"The contrast {a} − {b} cannot be computed.",
-            found=f"no two recipes that differ in the {factor} alone, one of them {a!r} and the other {b!r}",
-            expected="both in grid, with the same other settings",
-            remedy="add the setting to grid, or remove the contrast from report.contrasts",
-        )
-    return both
+def _complete(recipes: Sequence[Recipe], needed: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return the combinations of the other factors' settings that have a recipe with every combination of `needed`.
+
+    Args:
+        recipes: (backbone, loss, decoder) of each recipe of the study.
+        needed: factor → settings.
+    """
+    there: dict[tuple[str, ...], set[tuple[str, ...]]] = {}
+    places = [RECIPE.index(factor) for factor in needed]
+    for recipe in recipes:
+        there.setdefault(_without(recipe, needed), set()).add(tuple(recipe[place] for place in places))
+    wanted = set(itertools.product(*needed.values()))
+    return [other for other, levels in there.items() if wanted <= levels]
+
+
+def _without(recipe: Recipe, factors: Collection[str]) -> tuple[str, ...]:
+    """Return the settings of a recipe in the other factors."""
+    return tuple(level for factor, level in zip(RECIPE, recipe, strict=True) if factor not in factors)
 
 
 def _recipe(other: tuple[str, ...], factor: str, level: str) -> Recipe:

@@ -46,6 +46,17 @@ def crossed_kind(method: object) -> str:
     return str(method).partition("_")[0]
 
 
+def difference_name(difference: Difference) -> str:
+    """Return the name of a difference in the column `contrast`."""
+    return f"{difference[1]} − {difference[2]}"
+
+
+def interaction_name(first: Difference, second: Difference) -> str:
+    """Return the name of an interaction in the column `contrast`."""
+    sign = "−" if first[0] == second[0] else "×"
+    return f"({difference_name(first)}) {sign} ({difference_name(second)})"
+
+
 def control_as_recipe(control: str) -> Recipe:
     """Return the values of a control in the columns that name a recipe.
 

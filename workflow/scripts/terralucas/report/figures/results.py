@@ -60,7 +60,9 @@ def answer_figure(contrasts: pd.DataFrame, level: float, path: Path) -> None:
     averaged = averaged[averaged["metric"].isin(metrics)]
     title = "Averaged contrasts and the margin within which a difference would not matter"
     if averaged.empty:
-        blank_figure(path, title, "The configuration names no contrasts (report.contrasts).")
+        blank_figure(
+            path, title, "The configuration names no contrasts (report.contrasts), or too few recipes are left."
+        )
         return
     names = list(dict.fromkeys(averaged["contrast"]))
     with drawing(path, title, 11.2, 0.62 * len(names) + 1.9) as figure:

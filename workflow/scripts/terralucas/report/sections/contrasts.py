@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,6 +12,7 @@ from terralucas.report.wording import (
     class_set_text,
     contrast_state,
     count_text,
+    list_text,
     margin_text,
     p_text,
     state_word,
@@ -39,6 +40,30 @@ def verdict_counts(contrasts: pd.DataFrame, metric: str) -> str:
         open_ones = len(states) - shown - same
         parts.append(f"{family}: {shown} of {len(states)} show a difference{equivalent}, {open_ones} inconclusive")
     return f"{SCORES[metric].label}, {'; '.join(parts)}." if parts else ""
+
+
+def no_contrasts_sentence(asked: Sequence[str]) -> str:
+    """Say why there is no contrast.
+
+    Args:
+        asked: names of all contrasts of the configuration.
+    """
+    if not asked:
+        return "The configuration names no contrasts (report.contrasts), so no settings are compared."
+    return "No settings are compared, because too few recipes are left."
+
+
+def not_computed_sentences(contrasts: pd.DataFrame, asked: Sequence[str]) -> list[str]:
+    """Name the contrasts of the configuration that cannot be computed from the recipes that are left.
+
+    Args:
+        contrasts: contrasts.csv.
+        asked: names of all contrasts of the configuration.
+    """
+    missing = [name for name in dict.fromkeys(asked) if name not in set(contrasts["contrast"])]
+    if not missing:
+        return []
+    return [f"Not computed, because no other settings have all recipes that are needed: {list_text(missing)}."]
 
 
 def contrast_table(
