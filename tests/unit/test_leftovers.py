@@ -1,5 +1,6 @@
 """What the end of a study deletes."""
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,6 +47,19 @@ def test_what_killed_jobs_of_this_study_left_is_deleted_and_unfinished_runs_keep
 def test_a_start_with_nothing_to_do_deletes_too(left, scheduler, jobs, kept):
     end_without_jobs(SimpleNamespace(scheduler=scheduler, dag=jobs), lambda: None, RESULTS, RECORDS)
     assert left() == kept
+
+
+def test_a_finished_study_on_a_disk_that_is_read_only_starts_without_a_word(left, monkeypatch):
+    def refuse(path, missing_ok=False):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    parts = RESULTS / "features" / "tiny" / "all" / "parts" / "0-of-2"
+    parts.mkdir(parents=True)
+    (parts / "tokens.npy").touch()
+    (parts.parent.parent / "tokens.json").touch()
+    monkeypatch.setattr(Path, "unlink", refuse)
+    end_without_jobs(SimpleNamespace(scheduler=object(), dag=[]), lambda: None, RESULTS, RECORDS)
+    assert left() == {OF_FINISHED, OF_UNFINISHED, OWN_SCRIPT, OTHER_SCRIPT}
 
 
 def test_a_start_with_nothing_to_do_beside_a_running_study_deletes_nothing(left, monkeypatch):

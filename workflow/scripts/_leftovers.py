@@ -16,14 +16,18 @@ from terralucas.study.head import may_be_running
 def remove_study_leftovers(results: Path, records: Sequence[str]) -> None:
     """Delete what let a finished run of a pack that failed end again at once, and what killed jobs left.
 
+    What cannot be deleted stays, and harms nothing: a finished study may be on a disk that is read-only by now.
+
     Args:
         results: folder of the study.
         records: path of the run.yaml of every run; a run without one is not finished, and keeps its files.
     """
     for record in map(Path, records):
         if record.is_file():
-            remove_leftovers(record.parent, "resume.ckpt")
-    _remove_joined_parts(results / "features")
+            with contextlib.suppress(OSError):
+                remove_leftovers(record.parent, "resume.ckpt")
+    with contextlib.suppress(OSError):
+        _remove_joined_parts(results / "features")
     # The log of a job is of its own study; another study may read this one's tables.
     remove_scripts(Path(".snakemake", "scripts"), f"{results}/logs/")
 
