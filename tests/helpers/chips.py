@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.lucas import parse_point_id
@@ -44,3 +45,16 @@ def write_tif(path: Path, values: np.ndarray, *, mask: np.ndarray | None = None,
         if mask is not None:
             target.write_mask(mask)
     return path
+
+
+def write_with_alpha(path, values, hidden, names, place, **options):
+    """A GeoTIFF whose bands are `values` with these names, and an alpha band at a place among them, 0 where hidden."""
+    bands = np.insert(values, place, (~hidden).astype(values.dtype), axis=0)
+    kinds = [ColorInterp.gray, *[ColorInterp.undefined] * (len(bands) - 1)]
+    kinds[place] = ColorInterp.alpha
+    size = {"height": bands.shape[1], "width": bands.shape[2], "count": len(bands), "dtype": values.dtype}
+    with rasterio.open(path, "w", driver="GTiff", **size, **options) as file:
+        # Before the pixels: GDAL writes it with the header.
+        file.colorinterp = kinds
+        file.write(bands)
+        file.descriptions = [*names[:place], "alpha", *names[place:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tracemalloc
 from pathlib import Path
@@ -117,6 +118,12 @@ def test_metadata_beside_a_chip_count_whatever_the_environment_says(tmp_path, mo
     monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR")
     monkeypatch.setenv("GDAL_PAM_ENABLED", "NO")
     assert np.isnan(read_chip(path, SPEC)).sum() == 6 * 4 * 11
+
+
+def test_a_problem_of_a_chip_survives_the_way_between_processes():
+    error = ChipError("size", "is too large", "; set another size", remedy="cut it")
+    found = copy.copy(error)
+    assert (str(found), vars(found)) == (str(error), vars(error))
 
 
 def test_files_beside_a_chip_are_part_of_its_content(tmp_path):

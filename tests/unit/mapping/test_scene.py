@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 from rasterio.shutil import copy
 
-from helpers.chips import BANDS, make_spec
+from helpers.chips import BANDS, make_spec, write_with_alpha
 from helpers.scenes import noise, write_scene
 from terralucas.data.chip_files import read_chip
 from terralucas.errors import StudyError
@@ -93,6 +94,29 @@ def test_a_scene_survives_json(tmp_path, values):
     scene = find_scene([write_scene(tmp_path / "a.tif", values)], make_spec(), 10)
     again = Scene.from_json(json.loads(json.dumps(asdict(scene))))
     assert again == scene
+
+
+def test_an_alpha_band_among_others_is_a_mask(tmp_path, values):
+    hidden = np.zeros((60, 50), dtype=bool)
+    hidden[20:, 10:30] = True
+    path = write_scene(tmp_path / "plain.tif", values)
+    with rasterio.open(path) as file:
+        place = {"crs": file.crs, "transform": file.transform}
+    write_with_alpha(tmp_path / "a.tif", values, hidden, BANDS, 6, **place)
+    expected = np.where(hidden, np.nan, values)[:, 5:45, 7:43]
+    assert np.array_equal(read(tmp_path / "a.tif"), expected, equal_nan=True)
+
+
+def test_a_band_of_the_study_is_no_mask_though_gdal_takes_it_for_an_alpha_band(tmp_path):
+    stored = np.random.default_rng(5).integers(0, 3, (6, 60, 50)).astype(np.uint8)
+    four, two = (
+        write_scene(tmp_path / f"{name}.tif", stored[bands], [BANDS[band] for band in bands])
+        for name, bands in (("four", [0, 1, 2, 3]), ("two", [4, 5]))
+    )
+    with rasterio.open(four) as file:
+        assert file.colorinterp[3] == ColorInterp.alpha
+    found = read([four, two], make_spec(unit="dn"))
+    assert np.array_equal(found, stored[:, 5:45, 7:43] / np.float32(10_000))
 
 
 @pytest.mark.parametrize("unit", ["reflectance", "dn"])

@@ -15,7 +15,7 @@ import pyproj
 import pytest
 import rasterio
 
-from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
+from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif, write_with_alpha
 from helpers.scenes import TRAINING, make_selected
 from terralucas.data import chip_checks as chip_checks_module
 from terralucas.data import chip_files as chip_files_module
@@ -176,6 +176,16 @@ def test_bands_are_found_by_their_descriptions_in_any_order_and_among_others(tmp
     twelve = pixels(2, (12, SIDE, SIDE))
     twelve[OF_BANDS] = values
     assert np.array_equal(reader(write_described(tmp_path / "twelve.tif", twelve, SENTINEL)).values, values)
+
+
+@pytest.mark.parametrize("place", [0, 6])
+def test_an_alpha_band_among_others_is_a_mask(tmp_path, reader, place):
+    """As gdalwarp -dstalpha adds one; what lies under it is left of before."""
+    values, hidden = pixels(1), np.zeros((SIDE, SIDE), dtype=bool)
+    hidden[2:, :7] = True
+    write_with_alpha(tmp_path / "a.tif", values, hidden, BANDS, place, **PLACE_30_M)
+    expected = np.where(hidden, np.nan, values)
+    assert np.array_equal(reader(NewChip("a", str(tmp_path / "a.tif"))).values, expected, equal_nan=True)
 
 
 def test_descriptions_that_the_study_calls_wrong_do_not_count(tmp_path):

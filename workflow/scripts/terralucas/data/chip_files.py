@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import errno
 import hashlib
 import math
@@ -13,11 +14,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 from rasterio import Env
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
@@ -131,6 +133,10 @@ class ChipError(StudyError):
     def __init__(self, kind: str, message: str, advice: str = "", remedy: str | None = None) -> None:
         super().__init__(f"{message}{advice}", remedy=remedy or REMEDIES[kind])
         self.kind, self.without_advice = kind, printable(message)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default, Python makes an error again from its text alone; a process that reads chips could not send it.
+        return copyreg.__newobj__, (ChipError, *self.args), vars(self)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -560,16 +566,19 @@ def _check_tiles(source: DatasetReader) -> None:
 def read_masks(source: DatasetReader, bands: Sequence[int], window: Window | None = None) -> np.ndarray:
     """Return where pixels are outside the masks of a file, (bands, height, width) booleans.
 
-    Alpha bands are ignored, because GDAL takes any fourth band of small integers for an alpha band. Nodata values are
-    left to the caller.
+    An alpha band is a mask for all bands, unless it is one of them: GDAL takes any fourth band of small integers for an
+    alpha band. Nodata values are left to the caller.
 
     Args:
         source: the open file.
-        bands: numbers of the bands, counted from 1.
+        bands: numbers of all bands that are used of this file, counted from 1.
         window: the pixels to look at; None for all.
     """
     shape = source.shape if window is None else (window.height, window.width)
     missing = np.zeros((len(bands), *shape), dtype=bool)
+    alpha = find_alpha(source, bands)
+    if alpha is not None:
+        missing |= source.read(alpha, window=window) == 0
     # The property looks at all bands each time.
     flags_of_bands = source.mask_flag_enums
     for place, band in enumerate(bands):
@@ -577,8 +586,16 @@ def read_masks(source: DatasetReader, bands: Sequence[int], window: Window | Non
         if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
             return missing | (source.read_masks(1, window=window) == 0)
         if not flags:
-            missing[place] = source.read_masks(band, window=window) == 0
+            missing[place] |= source.read_masks(band, window=window) == 0
     return missing
+
+
+def find_alpha(source: DatasetReader, bands: Sequence[int]) -> int | None:
+    """Return the number of a file's alpha band, counted from 1; None if there is none, or if it is one of `bands`."""
+    if len(set(bands)) == source.count:
+        return None
+    alpha = [band for band, kind in enumerate(source.colorinterp, 1) if kind == ColorInterp.alpha]
+    return alpha[0] if alpha and not set(alpha) & set(bands) else None
 
 
 def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:

@@ -10,7 +10,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from terralucas.data.chip_files import read_masks
+from terralucas.data.chip_files import find_alpha, read_masks
 from terralucas.errors import StudyError
 
 _WINDOW_PX = 512
@@ -51,19 +51,18 @@ class Layers:
         # The property looks at all bands each time.
         flags_of_bands = source.mask_flag_enums
         flags = [flags_of_bands[band - 1] for band in bands]
-        alpha = [band for band, kind in enumerate(source.colorinterp, 1) if kind == ColorInterp.alpha]
         # For GDAL itself, an alpha band is a mask in files of some numbers of bands only.
-        self._alpha = alpha[0] if alpha and not set(alpha) & set(bands) else None
-        is_masked = self._alpha is not None or any(
+        is_masked = find_alpha(source, bands) is not None or any(
             not each or (MaskFlags.per_dataset in each and MaskFlags.alpha not in each) for each in flags
         )
+        has_alpha = ColorInterp.alpha in source.colorinterp
         differ = len({str(value) for value in self._nodata}) > 1 or (len(bands) > 1 and not all(flags))
         self.nodata = self._nodata[0]
         # Values of several types are those of one type then, and a nodata value may no longer be exact.
         self._are_marked = differ or (self.nodata is not None and (is_masked or not self._is_one_type))
         self.has_mask = is_masked and not self._are_marked
         self.are_kept = (
-            self._is_one_type and all(flags) and not self._are_marked and not alpha and self._nodata == stated
+            self._is_one_type and all(flags) and not self._are_marked and not has_alpha and self._nodata == stated
         )
         if differ:
             self.nodata = self._find_unused()
@@ -86,8 +85,6 @@ class Layers:
             source.read(bands, window=window) if self._is_one_type else [source.read(n, window=window) for n in bands]
         )
         outside = read_masks(source, bands, window)
-        if self._alpha is not None:
-            outside |= source.read(self._alpha, window=window) == 0
         missing = outside.copy()
         # In the type of each band, in which its nodata value is exact.
         for band, missing_in_band, nodata in zip(stored, missing, self._nodata, strict=True):

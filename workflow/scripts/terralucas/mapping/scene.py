@@ -172,13 +172,25 @@ class SceneReader:
             # Options hold for a thread, and GDAL opens masks and the images of a VRT when they are first read.
             with Env(**GDAL_OPTIONS):
                 raw = np.stack([source.read(band, window=window) for source, band in bands])
-                missing = np.concatenate([read_masks(source, [band], window) for source, band in bands])
+                missing = self._read_masks(window)
         except RasterioError as error:
             raise _unreadable(Path(bands[0][0].name), error) from None
         nodata_values = [source.nodatavals[band - 1] for source, band in bands]
         scaling = tuple((source.scales[band - 1], source.offsets[band - 1]) for source, band in bands)
         values = to_reflectance(raw, missing, nodata_values, scaling, self.spec)
         return Pixels(values, raw, scaling)
+
+    def _read_masks(self, window: Window) -> np.ndarray:
+        """Return where pixels are outside the masks of their files, (bands, height, width) booleans."""
+        used: dict[str, list[int]] = {}
+        for path, band in self.scene.bands:
+            used.setdefault(path, []).append(band)
+        masks = {
+            (path, band): mask
+            for path, bands in used.items()
+            for band, mask in zip(bands, read_masks(self._sources[path], bands, window), strict=True)
+        }
+        return np.stack([masks[place] for place in self.scene.bands])
 
 
 def _open(path: Path, stack: ExitStack) -> DatasetReader:
