@@ -35,6 +35,47 @@ def test_a_worker_does_not_run_the_script_again(tmp_path, method):
     assert (done.returncode, done.stdout) == (0, "hello from the worker\n"), done.stderr
 
 
+FULL = """from types import SimpleNamespace
+from _job import job
+with job(SimpleNamespace(rule="rule", log=["rule.log"])):
+    bytearray(2**62)
+"""
+
+
+def test_full_memory_is_an_error_for_the_user(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "ERROR: There is no memory left for this job." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+OTHER_WORDS = """import logging
+from types import SimpleNamespace
+from _job import job
+with job(SimpleNamespace(rule="rule", log=["rule.log"])):
+    logging.info("its own words")
+    with open("rule.log", "a") as file:
+        file.write("ERROR: the words of Snakemake, which are longer\\n")
+    logging.info("its last words")
+"""
+
+
+def test_what_snakemake_adds_to_the_log_of_a_job_that_still_runs_is_kept(tmp_path):
+    (tmp_path / "rule.log").write_text("of an earlier job\n")
+    subprocess.run(
+        [sys.executable, "-c", OTHER_WORDS], cwd=tmp_path, env={"PYTHONPATH": str(SCRIPTS)}, check=True, timeout=60
+    )
+    lines = (tmp_path / "rule.log").read_text().splitlines()
+    assert [line.partition("root: ")[2] or line for line in lines] == [
+        "its own words",
+        "ERROR: the words of Snakemake, which are longer",
+        "its last words",
+    ]
+
+
 # A FIFO without a writer stands for a file system that does not answer. The thread says when it begins to wait.
 WAITING = """import sys
 from concurrent.futures import ThreadPoolExecutor

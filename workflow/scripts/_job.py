@@ -26,6 +26,7 @@ from _sockets import use_folder_for_sockets
 from terralucas.disk import explain
 from terralucas.errors import StudyError, Terminated
 from terralucas.files import check_before_each_result
+from terralucas.memory_errors import explain_memory
 
 # In a log file, each update of a progress bar is a line; therefore it is updated rarely. tqdm reads this at import.
 os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "30")
@@ -51,7 +52,9 @@ def job(snakemake: Any) -> Iterator[None]:
     check_before_each_result(own_code.require)
     log = Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
-    to_file = logging.FileHandler(log, mode="w", encoding="utf-8", errors="backslashreplace")
+    # Emptied, and then appended to: what started this process may add how it ended (`_fork_jobs`).
+    log.open("w").close()
+    to_file = logging.FileHandler(log, mode="a", encoding="utf-8", errors="backslashreplace")
     # If the log cannot be written, for example on a full disk, logging must not hide the error with its own errors.
     logging.raiseExceptions = False
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -84,7 +87,7 @@ def job(snakemake: Any) -> Iterator[None]:
         _exit_beside_threads(128 + number)
         sys.exit(128 + number)
     except Exception as error:
-        problem = explain(error) if isinstance(error, OSError) else error
+        problem = explain(error) if isinstance(error, OSError) else explain_memory(error) or error
         if isinstance(problem, StudyError):
             logging.getLogger(snakemake.rule).error("%s", problem)
         else:

@@ -13,6 +13,7 @@ from typing import Any
 from terralucas.commands import a_path
 from terralucas.disk import explain
 from terralucas.errors import StudyError
+from terralucas.memory_errors import explain_memory
 from terralucas.predict.options import PredictOptions
 from terralucas.study.schema import load_schema
 
@@ -65,6 +66,12 @@ def run(work: Callable[[], None]) -> int:
         work()
     except (StudyError, OSError) as error:
         print(explain(error) or error if isinstance(error, OSError) else error, file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        problem = explain_memory(error)
+        if problem is None:
+            raise
+        print(problem, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped; what is finished is kept, and the same command goes on from there.", file=sys.stderr)

@@ -25,10 +25,10 @@ from terralucas.device import autocast, pick_device
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 from terralucas.parts import part_of
-from terralucas.predict.batches import read_batches
+from terralucas.predict.chip_batches import ChipBatch, read_chip_batches
 from terralucas.predict.conformal import in_sets, p_values, softmax
 from terralucas.predict.ensemble import Ensemble
-from terralucas.predict.new_chips import NewChip, ReadChip
+from terralucas.predict.new_chips import NewChip
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.plan import FINGERPRINT, Plan
 from terralucas.predict.selected import Selected
@@ -42,7 +42,7 @@ class Predictor:
     Args:
         selected: the selected models.
         options: options of the prediction.
-        threads: threads of PyTorch, and of reading.
+        threads: threads of PyTorch, and the number of processes that read.
     """
 
     def __init__(self, selected: Selected, options: PredictOptions, threads: int = 1) -> None:
@@ -86,25 +86,21 @@ class Predictor:
         Returns:
             Table with the columns of `columns`, in the order of the chips.
         """
-        tables = [self._table([], [], {})]
+        tables = [self._table([], ChipBatch([], np.zeros(0, dtype=bool), None), {})]
         size, done = self.options.batch_size, 0
         started = time.monotonic()
         with tqdm(total=len(chips), unit="chip", desc="Predicting", disable=not progress) as bar:
-            for batch in read_batches(self.reader, chips, size, self.threads + 1):
-                values = [read.values for read in batch if read.values is not None]
-                results = self.predict(np.stack(values)) if values else {}
-                tables.append(self._table(chips[done : done + len(batch)], batch, results))
-                done += len(batch)
-                bar.update(len(batch))
+            for batch in read_chip_batches(self.reader, chips, size, self.threads):
+                results = {} if batch.values is None else self.predict(batch.values)
+                tables.append(self._table(chips[done : done + len(batch.chips)], batch, results))
+                done += len(batch.chips)
+                bar.update(len(batch.chips))
         if chips:
             logger.info("%.1f chips/s", len(chips) / (time.monotonic() - started))
         return pa.concat_tables(tables).combine_chunks()
 
-    def _table(
-        self, chips: Sequence[NewChip], batch: Sequence[ReadChip], results: Mapping[str, np.ndarray]
-    ) -> pa.Table:
-        spec = self.selected.spec
-        usable = np.array([read.values is not None for read in batch], dtype=bool)
+    def _table(self, chips: Sequence[NewChip], batch: ChipBatch, results: Mapping[str, np.ndarray]) -> pa.Table:
+        spec, usable, read = self.selected.spec, batch.is_usable, batch.chips
         place = np.where(usable, np.cumsum(usable) - 1, -1)
 
         def column(name: str, kind: pa.DataType, of: Callable[[Any], Any] | None = None) -> pa.Array:
@@ -126,10 +122,10 @@ class Predictor:
             "dissimilarity": column("dissimilarity", pa.float32()),
             "unlike_training": column("dissimilarity", pa.bool_(), lambda value: bool(value > threshold)),
             "conformal_set": column("in_set", pa.list_(pa.string()), lambda row: list(compress(codes, row))),
-            "longitude": pa.array([read.place and read.place[0] for read in batch], pa.float64()),
-            "latitude": pa.array([read.place and read.place[1] for read in batch], pa.float64()),
-            "problem_kind": pa.array([read.problem and read.problem.kind for read in batch], pa.string()),
-            "problem": pa.array([read.problem and read.problem.problem for read in batch], pa.string()),
+            "longitude": pa.array([each.place and each.place[0] for each in read], pa.float64()),
+            "latitude": pa.array([each.place and each.place[1] for each in read], pa.float64()),
+            "problem_kind": pa.array([each.problem and each.problem.kind for each in read], pa.string()),
+            "problem": pa.array([each.problem and each.problem.problem for each in read], pa.string()),
         }
         return pa.table(columns)
 
