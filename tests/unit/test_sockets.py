@@ -25,6 +25,16 @@ with job(types.SimpleNamespace(rule="extract_features", log=["rule.log"])):
 """
 
 
+def test_a_data_loader_works_though_its_folder_for_sockets_was_deleted(tmp_path):
+    deleted = LOADER.replace("    loader =", "    import shutil; shutil.rmtree(util.get_temp_dir())\n    loader =")
+    done = subprocess.run(
+        [sys.executable, "-c", f"from multiprocessing import util\n{deleted}"], cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS), "TMPDIR": str(tmp_path)[:70]},
+        capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "[0.0, 1.0, 2.0]\n"), done.stderr
+
+
 def test_a_data_loader_works_with_a_long_temporary_folder(tmp_path):
     long = tmp_path / ("t" * 90)
     long.mkdir()

@@ -189,7 +189,7 @@ def test_what_slurm_says_of_a_job_it_ended_is_found(runs, tmp_path):
     fail(logger, runs, [1], [str(slurm)])
     assert "DUE TO TIME LIMIT" in shown.getvalue()
     fail(logger, runs, [2])
-    assert "it ended without saying why" in shown.getvalue()
+    assert "it ended without an error in its log" in shown.getvalue()
     fail(logger, runs, [2], said="sbatch: error: invalid partition\n    sbatch call:\n sbatch --parsable …")
     assert shown.getvalue().splitlines()[-1] == "        sbatch: error: invalid partition"
 

@@ -21,12 +21,15 @@ _OTHERS = ("/tmp", "/var/tmp", "/dev/shm")
 def use_folder_for_sockets(others: Sequence[str] = _OTHERS) -> None:
     """Let this process, and those it starts, make sockets in another folder where TMPDIR cannot hold them.
 
+    The folder is made again where a program that cleans temporary folders has deleted it.
+
     Args:
         others: folders to try after TMPDIR.
 
     Raises:
         StudyError: none of the folders can hold sockets.
     """
+    _make_folder_again()
     # That of the process that this one was forked from.
     if process.current_process()._config.get("tempdir"):  # type: ignore[attr-defined]
         return
@@ -47,6 +50,20 @@ def use_folder_for_sockets(others: Sequence[str] = _OTHERS) -> None:
             util.get_temp_dir()
         finally:
             tempfile.tempdir = temporary
+
+
+def _make_folder_again() -> None:
+    """Let Python look whether its folder for sockets is still there, each time that it makes one."""
+    get = util.get_temp_dir
+    if get.__module__ == __name__:
+        return
+
+    def get_temp_dir() -> str:
+        folder = str(get())
+        Path(folder).mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    util.get_temp_dir = get_temp_dir
 
 
 def _holds_sockets(folder: str) -> bool:

@@ -53,8 +53,9 @@ class StopAtFailedCheck(logging.Handler):
         if is_failure and record.rule_name in self.checks and self.scheduler.keepgoing:
             self.scheduler.keepgoing = False
             self.logger.info(
-                "No more jobs are started, because the configuration or the chips must be corrected first. "
-                "Jobs that already run are waited for and their results kept; Ctrl-C ends them."
+                "No more jobs are started: %s failed, and what its error says must be corrected first. "
+                "Jobs that already run are waited for and their results kept; Ctrl-C ends them.",
+                record.rule_name,
             )
 
 

@@ -192,7 +192,7 @@ class Terminal(logging.Handler):
         failed = {i: self._failure_of(self.jobs[i], message, logs) for i in ids if i not in finished}
         self._failures.update(failed)
         if finished and not failed:
-            reason = _last_error(logs) or _error_of_snakemake(logs) or message or "it ended without saying why"
+            reason = _last_error(logs) or _error_of_snakemake(logs) or message or "it ended without an error in its log"
             self._show(f"FAILED  the job of runs that are all finished  (log: {', '.join(logs)})\n{_indent(reason)}")
         self._list(failed.values(), "FAILED  ", is_first_time=True)
 
@@ -295,7 +295,7 @@ def _last_signal(logs: Sequence[str]) -> str:
     for path in map(Path, logs):
         if path.is_file() and (found := _ENDED.findall(path.read_text(encoding="utf-8", errors="replace"))):
             return str(found[-1])
-    return "it ended without saying why"
+    return "it ended without an error in its log"
 
 
 def _written(path: str) -> int | None:

@@ -20,8 +20,7 @@ with job(snakemake):
                 "The planned power needs the number of chips of each class.",
                 found=f"no report.planning.class_counts and no {index}",
                 expected="one of both",
-                remedy="set report.planning.class_counts, or index the chips first:"
-                " snakemake --cores 2 --until index_chips",
+                remedy=f"set report.planning.class_counts, or index the chips first: snakemake --cores 2 -- {index}",
             )
         labels = read_index_table(index, columns=["label"])["label"].to_numpy()
         counts = np.bincount(labels, minlength=params.n_classes).tolist()
