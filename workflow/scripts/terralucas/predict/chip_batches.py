@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from terralucas.predict.new_chips import ChipReader, NewChip, ReadChip
 
@@ -66,7 +66,7 @@ class _Chips(Dataset[ReadChip]):
 
 
 def _collate(chips: list[ReadChip]) -> tuple[list[ReadChip], torch.Tensor | None]:
-    """Take the values from the chips: a tensor is passed between processes in shared memory."""
-    values = [chip.values for chip in chips if chip.values is not None]
+    """Take the values from the chips, into a tensor that lies in memory that processes share."""
+    values = [torch.from_numpy(chip.values) for chip in chips if chip.values is not None]
     read = [replace(chip, values=None, refused=None) for chip in chips]
-    return read, torch.from_numpy(np.stack(values)) if values else None
+    return read, default_collate(values) if values else None
