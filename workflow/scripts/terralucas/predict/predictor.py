@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import compress
 from operator import itemgetter
 from pathlib import Path
@@ -49,9 +50,13 @@ class Predictor:
         torch.set_num_threads(threads)
         self.selected, self.options, self.threads = selected, options, threads
         self.coverage: float = options.coverage or selected.record["conformal"]["goal"]
-        device = pick_device(options.device)
-        self.ensemble = Ensemble(selected.models, device, autocast(options.precision, device)[1])
         self.reader = replace(selected.reader, spec=options.checked_by(selected.spec))
+
+    @cached_property
+    def ensemble(self) -> Ensemble:
+        """The models, loaded when the first chip is predicted: a part without chips needs none."""
+        device = pick_device(self.options.device)
+        return Ensemble(self.selected.models, device, autocast(self.options.precision, device)[1])
 
     def predict(self, chips: np.ndarray) -> dict[str, np.ndarray]:
         """Predict chips (n, bands, side, side) of reflectance.
