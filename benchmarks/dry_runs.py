@@ -124,17 +124,20 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{'runs':>6}  {'start':<16}{'CPU s':>8}{'times':>7}{'MiB':>7}{'times':>7}")
     first: dict[str, tuple[float, float]] = {}
+
+    def show(runs: int, name: str, measured: tuple[float, float]) -> None:
+        (seconds, peak), base = measured, first.setdefault(name, measured)
+        goal = f"  goal {GOALS[runs]}" if runs in GOALS else ""
+        row = f"{runs:>6}  {name:<16}{seconds:>8.1f}{seconds / base[0]:>7.1f}{peak:>7.0f}{peak / base[1]:>7.1f}"
+        print(row + goal, flush=True)
+
     for runs in given.runs:
         with tempfile.TemporaryDirectory() as temporary:
             study = Copy(Path(temporary), runs)
-            measured = {"dry run": study.measure("--dry-run")}
+            show(runs, "dry run", study.measure("--dry-run"))
+            # Snakemake takes more than ten minutes to write its records of 10,000 runs.
             study.finish()
-            measured["nothing to do"] = study.measure()
-        for name, (seconds, peak) in measured.items():
-            base = first.setdefault(name, (seconds, peak))
-            goal = f"  goal {GOALS[runs]}" if runs in GOALS else ""
-            row = f"{runs:>6}  {name:<16}{seconds:>8.1f}{seconds / base[0]:>7.1f}{peak:>7.0f}{peak / base[1]:>7.1f}"
-            print(row + goal, flush=True)
+            show(runs, "nothing to do", study.measure())
 
 
 if __name__ == "__main__":
