@@ -47,7 +47,7 @@ def write_tif(path: Path, values: np.ndarray, *, mask: np.ndarray | None = None,
     return path
 
 
-def write_with_alpha(path, values, hidden, names, place, **options):
+def write_with_alpha(path, values, hidden, names, place, alpha_name="alpha", **options):
     """A GeoTIFF whose bands are `values` with these names, and an alpha band at a place among them, 0 where hidden."""
     bands = np.insert(values, place, (~hidden).astype(values.dtype), axis=0)
     kinds = [ColorInterp.gray, *[ColorInterp.undefined] * (len(bands) - 1)]
@@ -57,4 +57,4 @@ def write_with_alpha(path, values, hidden, names, place, **options):
         # Before the pixels: GDAL writes it with the header.
         file.colorinterp = kinds
         file.write(bands)
-        file.descriptions = [*names[:place], "alpha", *names[place:]]
+        file.descriptions = [*names[:place], alpha_name, *names[place:]]

@@ -11,10 +11,19 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio._env import del_gdal_config
+from rasterio.enums import ColorInterp
 
 from helpers.chips import SIDE, make_spec, pixels, write_tif
 from terralucas.data.chip_checks import hash_pixels
-from terralucas.data.chip_files import ChipError, decode_chip, read_chip, read_content, read_indexed_chip
+from terralucas.data.chip_files import (
+    ChipError,
+    decode_chip,
+    find_alpha,
+    read_chip,
+    read_content,
+    read_indexed_chip,
+    read_masks,
+)
 from terralucas.data.near_copies import hash_spectra
 from terralucas.errors import StudyError
 
@@ -118,6 +127,31 @@ def test_metadata_beside_a_chip_count_whatever_the_environment_says(tmp_path, mo
     monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", "EMPTY_DIR")
     monkeypatch.setenv("GDAL_PAM_ENABLED", "NO")
     assert np.isnan(read_chip(path, SPEC)).sum() == 6 * 4 * 11
+
+
+def stacked(path, layers, kinds, names):
+    """A file of one row of bands with these kinds and descriptions."""
+    values = np.array(layers, dtype=np.float32)[:, None]
+    with rasterio.open(path, "w", driver="GTiff", count=len(values), height=1, width=3, dtype="float32") as file:
+        file.colorinterp = kinds
+        file.write(values)
+        file.descriptions = names
+    return rasterio.open(path)
+
+
+def test_every_alpha_band_that_is_not_used_is_a_mask_and_nan_in_it_is_missing(tmp_path):
+    kinds = [ColorInterp.gray, ColorInterp.alpha, ColorInterp.alpha]
+    with stacked(tmp_path / "a.tif", [[1, 1, 1], [0, 1, 255], [1, np.nan, 1]], kinds, [None, "alpha", "mask"]) as file:
+        assert find_alpha(file, [1]) == [2, 3]
+        assert read_masks(file, [1]).tolist() == [[[True, True, False]]]
+        assert read_masks(file, [1, 2]).tolist() == [[[False, True, False]]] * 2, "the second is used"
+
+
+def test_a_band_that_is_described_as_another_is_no_mask(tmp_path):
+    kinds = [ColorInterp.gray, ColorInterp.alpha]
+    with stacked(tmp_path / "a.tif", [[1, 1, 1], [0, 1, 1]], kinds, ["B02", "B08"]) as file:
+        assert find_alpha(file) == []
+        assert not read_masks(file, [1]).any()
 
 
 def test_a_problem_of_a_chip_survives_the_way_between_processes():

@@ -107,6 +107,21 @@ def test_an_alpha_band_among_others_is_a_mask(tmp_path, values):
     assert np.array_equal(read(tmp_path / "a.tif"), expected, equal_nan=True)
 
 
+def test_band_files_with_an_alpha_band_each_are_known_by_their_names(tmp_path, values):
+    """As gdalwarp -dstalpha makes them of band files without descriptions; the masks differ."""
+    path = write_scene(tmp_path / "plain.tif", values)
+    with rasterio.open(path) as file:
+        place = {"crs": file.crs, "transform": file.transform}
+    expected, files = values.copy(), []
+    for band, name in enumerate(NAMES):
+        hidden = np.zeros((60, 50), dtype=bool)
+        hidden[20 + band :, 10:30] = True
+        files.append(tmp_path / f"{name}.tif")
+        write_with_alpha(files[-1], values[band : band + 1], hidden, [None], 1, alpha_name=None, **place)
+        expected[band, hidden] = np.nan
+    assert np.array_equal(read(files[::-1]), expected[:, 5:45, 7:43], equal_nan=True)
+
+
 def test_a_band_of_the_study_is_no_mask_though_gdal_takes_it_for_an_alpha_band(tmp_path):
     stored = np.random.default_rng(5).integers(0, 3, (6, 60, 50)).astype(np.uint8)
     four, two = (

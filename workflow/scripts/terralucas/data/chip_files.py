@@ -10,7 +10,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +60,8 @@ _CLOUD_REFLECTANCE = 1.0
 MAX_SIDE_PX = 1024
 # More than the uncompressed values of any chip: 12 bands of 8 bytes, with overviews and masks.
 MAX_FILE_BYTES = 256 * 2**20
+# What the description of an alpha band says, if it has one.
+_ALPHA = re.compile("alpha|mask|valid|nodata|transparen|opacity", re.IGNORECASE)
 # Simulated chips say so themselves, wherever their files go.
 SIMULATED_TAG = {"TERRALUCAS_SIMULATED": "yes"}
 # Files beside a chip that belong to it. GDAL writes masks and metadata there if it cannot write them into the chip.
@@ -566,7 +568,7 @@ def _check_tiles(source: DatasetReader) -> None:
 def read_masks(source: DatasetReader, bands: Sequence[int], window: Window | None = None) -> np.ndarray:
     """Return where pixels are outside the masks of a file, (bands, height, width) booleans.
 
-    An alpha band is a mask for all bands, unless it is one of them: GDAL takes any fourth band of small integers for an
+    Alpha bands are masks for all bands, unless they are among them: GDAL takes any fourth band of small integers for an
     alpha band. Nodata values are left to the caller.
 
     Args:
@@ -576,9 +578,9 @@ def read_masks(source: DatasetReader, bands: Sequence[int], window: Window | Non
     """
     shape = source.shape if window is None else (window.height, window.width)
     missing = np.zeros((len(bands), *shape), dtype=bool)
-    alpha = find_alpha(source, bands)
-    if alpha is not None:
-        missing |= source.read(alpha, window=window) == 0
+    for alpha in find_alpha(source, bands):
+        # NaN is missing, too.
+        missing |= ~(source.read(alpha, window=window) > 0)
     # The property looks at all bands each time.
     flags_of_bands = source.mask_flag_enums
     for place, band in enumerate(bands):
@@ -590,12 +592,19 @@ def read_masks(source: DatasetReader, bands: Sequence[int], window: Window | Non
     return missing
 
 
-def find_alpha(source: DatasetReader, bands: Sequence[int]) -> int | None:
-    """Return the number of a file's alpha band, counted from 1; None if there is none, or if it is one of `bands`."""
+def find_alpha(source: DatasetReader, bands: Collection[int] = ()) -> list[int]:
+    """Return the numbers, counted from 1, of the alpha bands of a file that are not among `bands`.
+
+    A band whose description names something else, such as NIR, is no alpha band, though GDAL may take it for one.
+    """
     if len(set(bands)) == source.count:
-        return None
-    alpha = [band for band, kind in enumerate(source.colorinterp, 1) if kind == ColorInterp.alpha]
-    return alpha[0] if alpha and not set(alpha) & set(bands) else None
+        return []
+    kinds = enumerate(zip(source.colorinterp, source.descriptions, strict=True), 1)
+    return [
+        band
+        for band, (kind, text) in kinds
+        if kind == ColorInterp.alpha and band not in bands and (not text or _ALPHA.search(text))
+    ]
 
 
 def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:

@@ -52,7 +52,7 @@ class Layers:
         flags_of_bands = source.mask_flag_enums
         flags = [flags_of_bands[band - 1] for band in bands]
         # For GDAL itself, an alpha band is a mask in files of some numbers of bands only.
-        is_masked = find_alpha(source, bands) is not None or any(
+        is_masked = bool(find_alpha(source, bands)) or any(
             not each or (MaskFlags.per_dataset in each and MaskFlags.alpha not in each) for each in flags
         )
         has_alpha = ColorInterp.alpha in source.colorinterp

@@ -26,14 +26,21 @@ from affine import Affine
 from rasterio import Env
 from rasterio._err import CPLE_BaseError  # errors of `transform`, for which rasterio has no public class
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
 
 from terralucas.commands import a_path
-from terralucas.data.chip_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX, ChipError, reduce_metadata
+from terralucas.data.chip_files import (
+    GDAL_OPTIONS,
+    MASK_SUFFIX,
+    METADATA_SUFFIX,
+    ChipError,
+    find_alpha,
+    reduce_metadata,
+)
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.missing_pixels import Layers
@@ -90,7 +97,8 @@ def rewrite(
         with ExitStack() as stack:
             stack.enter_context(Env(GDAL_TIFF_INTERNAL_MASK=True, **GDAL_OPTIONS))
             image = stack.enter_context(rasterio.open(source))
-            numbers = list(bands or [n for n, kind in enumerate(image.colorinterp, 1) if kind != ColorInterp.alpha])
+            alpha = find_alpha(image)
+            numbers = list(bands or [number for number in image.indexes if number not in alpha])
             _require_one_mask(source)
             if not set(numbers) <= set(image.indexes):
                 raise StudyError(

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from terralucas.commands import REWRITE
 from terralucas.contents import FileState, states_of
 from terralucas.data.band_names import find_contradiction, find_positions
-from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, read_masks, to_reflectance
+from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, find_alpha, read_masks, to_reflectance
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
@@ -110,7 +110,9 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         for path, source in zip(paths[1:], sources[1:], strict=True):
             _require_same_grid(path, source, paths[0], first)
         places = [
-            (str(path.resolve()), band) for path, source in zip(paths, sources, strict=True) for band in source.indexes
+            (str(path.resolve()), band)
+            for path, source in zip(paths, sources, strict=True)
+            for band in _bands_of(source)
         ]
         positions, descriptions = _find_in_files(paths, sources, spec)
         files = {str(file): file for path in paths for file in files_of_raster(path.resolve())}
@@ -255,6 +257,13 @@ def _describe_grid(source: DatasetReader) -> str:
     return f"{source.height} x {source.width} px of {_step(source):g} at {left:g}, {top:g} with {crs}"
 
 
+def _bands_of(source: DatasetReader) -> list[int]:
+    """Return the numbers of the bands of a file, without the alpha band of a file that has one other band."""
+    alpha = find_alpha(source)
+    image = [band for band in source.indexes if band not in alpha]
+    return image if len(image) == 1 else list(source.indexes)
+
+
 def _find_in_files(
     paths: Sequence[Path], sources: Sequence[DatasetReader], spec: DatasetSpec
 ) -> tuple[tuple[int, ...], tuple[str | None, ...]]:
@@ -263,11 +272,14 @@ def _find_in_files(
     Bands are found by their descriptions. If these do not name all bands, the name of a file with one band counts
     instead of its description; and if names do not either, the bands must be those of the study in their order.
     """
-    described = tuple(text for source in sources for text in source.descriptions)
+    bands = [_bands_of(source) for source in sources]
+    described = tuple(
+        source.descriptions[band - 1] for source, of_file in zip(sources, bands, strict=True) for band in of_file
+    )
     named = tuple(
-        path.stem if source.count == 1 else text
-        for path, source in zip(paths, sources, strict=True)
-        for text in source.descriptions
+        path.stem if len(of_file) == 1 else source.descriptions[band - 1]
+        for path, source, of_file in zip(paths, sources, bands, strict=True)
+        for band in of_file
     )
     are_found = spec.checks.band_descriptions and find_positions(described, spec.bands) is not None
     texts = described if are_found or len(paths) == 1 else named
