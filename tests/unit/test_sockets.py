@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from _sockets import use_folder_for_sockets
 from helpers.paths import SCRIPTS
 from terralucas.errors import StudyError
+from terralucas.sockets import use_folder_for_sockets
 
 # A worker that cannot make its socket would be waited for for ever; here for 20 s.
 LOADER = """
@@ -40,6 +40,27 @@ def test_a_data_loader_works_with_a_long_temporary_folder(tmp_path):
     long.mkdir()
     done = subprocess.run(
         [sys.executable, "-c", LOADER], cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS), "TMPDIR": str(long)},
+        capture_output=True, text=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "[0.0, 1.0, 2.0]\n"), done.stderr
+
+
+WITHOUT_SNAKEMAKE = """
+from terralucas.predict.command import run
+def work():
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+    print([batch[0].item() for batch in DataLoader(TensorDataset(torch.arange(3.0)), num_workers=1, timeout=20)])
+raise SystemExit(run(work))
+"""
+
+
+def test_a_command_without_snakemake_works_with_a_long_temporary_folder(tmp_path):
+    long = tmp_path / ("t" * 90)
+    long.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_SNAKEMAKE], cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(SCRIPTS), "TMPDIR": str(long)},
         capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip

@@ -25,8 +25,8 @@ from snakemake.script import PythonScript
 
 from _forked_script import THREAD_VARIABLES, run_script
 from _signatures import require_parameters
-from _sockets import use_folder_for_sockets
 from terralucas.errors import StudyError
+from terralucas.sockets import use_folder_for_sockets
 
 # Imported once; its own imports are those of most jobs.
 PRELOADED = "_preloaded"

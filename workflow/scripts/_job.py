@@ -22,11 +22,11 @@ from typing import Any
 from _orphans import terminate_with_snakemake
 from _own_code import OwnCode, remember_script, start_again_if_other
 from _own_start import require_own_start
-from _sockets import use_folder_for_sockets
 from terralucas.disk import explain
 from terralucas.errors import StudyError, Terminated
 from terralucas.files import check_before_each_result
-from terralucas.memory_errors import explain_memory
+from terralucas.machine_errors import explain_machine
+from terralucas.sockets import use_folder_for_sockets
 
 # In a log file, each update of a progress bar is a line; therefore it is updated rarely. tqdm reads this at import.
 os.environ.setdefault("TQDM_MININTERVAL", "1" if sys.stderr.isatty() else "30")
@@ -87,8 +87,11 @@ def job(snakemake: Any) -> Iterator[None]:
         _exit_beside_threads(128 + number)
         sys.exit(128 + number)
     except Exception as error:
-        problem = explain(error) if isinstance(error, OSError) else explain_memory(error) or error
+        problem = explain_machine(error) or (explain(error) if isinstance(error, OSError) else error)
         if isinstance(problem, StudyError):
+            if problem is not error:
+                # For the log file alone: what asked for too much may be a fault of the code.
+                logging.getLogger(snakemake.rule).info("What Python said", exc_info=error)
             logging.getLogger(snakemake.rule).error("%s", problem)
         else:
             logging.getLogger(snakemake.rule).exception("Unexpected error; the log is %s", log)

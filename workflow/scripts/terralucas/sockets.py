@@ -60,7 +60,7 @@ def _make_folder_again() -> None:
 
     def get_temp_dir() -> str:
         folder = str(get())
-        Path(folder).mkdir(mode=0o700, exist_ok=True)
+        Path(folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
     util.get_temp_dir = get_temp_dir

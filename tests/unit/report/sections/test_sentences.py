@@ -324,7 +324,7 @@ def test_runs_that_are_lost_are_named_first_with_what_is_compared_without_them(s
     assert f"2 of 20 runs are missing: {runs.loc[7, 'run']} and {runs.loc[8, 'run']}." in text
     assert "All comparisons are of 4 of 4 recipes on the seeds they all have (0, 1 and 4)." in text
     assert text.index("diverged") < text.index("The answer")
-    assert "Averages over other settings" not in text
+    assert "An average over other settings" not in text
 
 
 def test_averages_without_the_recipes_that_are_left_out_are_said_to_be_such(study, render):
@@ -333,4 +333,4 @@ def test_averages_without_the_recipes_that_are_left_out_are_said_to_be_such(stud
     study.tables["fronts_runs"] = study.tables["fronts_runs"].query("not (loss == 'focal' and decoder == 'mlp')")
     text = Page(render(study)).text
     assert "3 of 4 recipes" in text
-    assert "Averages over other settings are over those of which all recipes that are needed are left." in text
+    assert "An average over other settings uses only the settings that still have all recipes it needs." in text

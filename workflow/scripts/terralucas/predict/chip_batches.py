@@ -5,7 +5,7 @@ Threads would wait for each other: most of the time of a small chip is spent in 
 
 from __future__ import annotations
 
-import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +14,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from terralucas.predict.new_chips import ChipReader, NewChip, ReadChip
+
+# Chips that a process reads and sends together. Each process is two such pieces ahead.
+_PIECE = 8
+_MOST_PROCESSES = 8
+# Where processes share memory on Linux. It holds 64 MB in a container, unless it was made larger.
+_SHARED = "/dev/shm"
 
 
 @dataclass(frozen=True)
@@ -38,18 +44,34 @@ def read_chip_batches(reader: ChipReader, chips: Sequence[NewChip], size: int, p
         reader: reads a chip.
         chips: the chips.
         size: number of chips in a batch.
-        processes: number of processes that read in advance, at most one for each batch after the first; with 0, this
-            one reads.
+        processes: number of processes that read in advance, at most 8 and one for each processor; with 0, or few chips,
+            this one reads.
     """
-    loader = DataLoader(
-        _Chips(reader, chips),
-        batch_size=size,
-        num_workers=min(processes, max(math.ceil(len(chips) / size) - 1, 0)),
-        collate_fn=_collate,
-    )
-    for read, values in loader:
+    numbers = list(range(len(chips)))
+    batches = [numbers[start : start + size] for start in range(0, len(chips), size)]
+    pieces = [batch[start : start + _PIECE] for batch in batches for start in range(0, len(batch), _PIECE)]
+    workers = min(processes, _MOST_PROCESSES, os.cpu_count() or 1, max(len(pieces) - 1, 0))
+    bytes_of_piece = _PIECE * len(reader.spec.bands) * reader.side_px**2 * 4
+    collate = _collate if _has_room(2 * (2 * workers + 1) * bytes_of_piece) else _collate_apart
+    loader = iter(DataLoader(_Chips(reader, chips), batch_sampler=pieces, num_workers=workers, collate_fn=collate))
+    for batch in batches:
+        read: list[ReadChip] = []
+        values: list[np.ndarray] = []
+        while len(read) < len(batch):
+            of_piece, of_usable = next(loader)
+            read += of_piece
+            values += [] if of_usable is None else [np.asarray(of_usable)]
         is_usable = np.array([chip.problem is None for chip in read], dtype=bool)
-        yield ChipBatch(read, is_usable, None if values is None else values.numpy())
+        yield ChipBatch(read, is_usable, np.concatenate(values) if values else None)
+
+
+def _has_room(size: int) -> bool:
+    """Return whether processes can share so many bytes of memory; only Linux has a limit of its own."""
+    try:
+        state = os.statvfs(_SHARED)
+    except (OSError, AttributeError):
+        return True
+    return state.f_bavail * state.f_frsize >= size
 
 
 class _Chips(Dataset[ReadChip]):
@@ -68,5 +90,14 @@ class _Chips(Dataset[ReadChip]):
 def _collate(chips: list[ReadChip]) -> tuple[list[ReadChip], torch.Tensor | None]:
     """Take the values from the chips, into a tensor that lies in memory that processes share."""
     values = [torch.from_numpy(chip.values) for chip in chips if chip.values is not None]
-    read = [replace(chip, values=None, refused=None) for chip in chips]
-    return read, default_collate(values) if values else None
+    return _without_values(chips), default_collate(values) if values else None
+
+
+def _collate_apart(chips: list[ReadChip]) -> tuple[list[ReadChip], np.ndarray | None]:
+    """Take the values from the chips, into an array that goes through a pipe, which is slower."""
+    values = [chip.values for chip in chips if chip.values is not None]
+    return _without_values(chips), np.stack(values) if values else None
+
+
+def _without_values(chips: list[ReadChip]) -> list[ReadChip]:
+    return [replace(chip, values=None, refused=None) for chip in chips]

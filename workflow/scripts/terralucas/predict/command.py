@@ -13,8 +13,9 @@ from typing import Any
 from terralucas.commands import a_path
 from terralucas.disk import explain
 from terralucas.errors import StudyError
-from terralucas.memory_errors import explain_memory
+from terralucas.machine_errors import explain_machine
 from terralucas.predict.options import PredictOptions
+from terralucas.sockets import use_folder_for_sockets
 from terralucas.study.schema import load_schema
 
 
@@ -23,13 +24,14 @@ def add_options(parser: argparse.ArgumentParser, batch_of: str) -> None:
 
     Args:
         parser: the parser of the command.
-        batch_of: what a forward pass takes.
+        batch_of: what a forward pass takes: `chips` or `windows`.
     """
     add, default = parser.add_argument, PredictOptions()
+    readers = "threads that read windows" if batch_of == "windows" else "processes that read chips (at most 8)"
     add("--study", type=a_path, required=True, help="folder of the study, results/<study>, with its selected models")
     add("--output", type=a_folder, required=True, help="folder of the results")
     add("--batch-size", type=count("batch_size"), default=default.batch_size, help=f"{batch_of} in a forward pass")
-    add("--threads", type=count("threads"), default=os.cpu_count() or 1, help="threads of PyTorch")
+    add("--threads", type=count("threads"), default=os.cpu_count() or 1, help=f"threads of PyTorch, and {readers}")
     add("--device", choices=("auto", "cpu", "cuda"), default=default.device)
     add("--precision", choices=("auto", "32", "16-mixed", "bf16-mixed"), default=default.precision)
     add(
@@ -63,12 +65,13 @@ def run(work: Callable[[], None]) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("LIGHTLY_DID_VERSION_CHECK", "True")
     try:
+        use_folder_for_sockets()
         work()
-    except (StudyError, OSError) as error:
-        print(explain(error) or error if isinstance(error, OSError) else error, file=sys.stderr)
+    except StudyError as error:
+        print(error, file=sys.stderr)
         return 1
-    except (MemoryError, RuntimeError) as error:
-        problem = explain_memory(error)
+    except (OSError, EOFError, MemoryError, RuntimeError) as error:
+        problem = explain_machine(error) or (explain(error) or error if isinstance(error, OSError) else None)
         if problem is None:
             raise
         print(problem, file=sys.stderr)

@@ -43,7 +43,7 @@ class Predictor:
     Args:
         selected: the selected models.
         options: options of the prediction.
-        threads: threads of PyTorch, and the number of processes that read.
+        threads: threads of PyTorch, and the number of processes that read chips, or of threads that read windows.
     """
 
     def __init__(self, selected: Selected, options: PredictOptions, threads: int = 1) -> None:

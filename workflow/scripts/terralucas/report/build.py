@@ -72,11 +72,11 @@ class ReportContext:
     """The content of a report that is not in its tables.
 
     `notices` are shown first. `durations` has records of `stage`, `seconds` and `jobs`. `chance_macro_accuracy` is the
-    macro accuracy of guessing, as a fraction. `primary` is the name of the primary score, `asked` has the names of all
-    contrasts and interactions of the configuration, and `select` is its section `select`. `block_km` is the side of the
-    blocks of the split, or None. `simulated` says whether the chips are, and `random_weights` names the backbones that
-    were never pre-trained. `git_commit` is None outside version control. `registrations` are the entries of
-    registration.json, and `plan_changes` describes which plans were made after results existed. `gallery` is the
+    macro accuracy of guessing, as a fraction. `primary` is the name of the primary score. `contrasts` and
+    `interactions` have the names of those of the configuration, and `select` is its section `select`. `block_km` is the
+    side of the blocks of the split, or None. `simulated` says whether the chips are, and `random_weights` names the
+    backbones that were never pre-trained. `git_commit` is None outside version control. `registrations` are the entries
+    of registration.json, and `plan_changes` describes which plans were made after results existed. `gallery` is the
     content of gallery.json, or None without pictures.
     """
 
@@ -96,7 +96,8 @@ class ReportContext:
     durations: list[dict[str, Any]]
     chance_macro_accuracy: float
     primary: str
-    asked: list[str]
+    contrasts: list[str]
+    interactions: list[str]
     select: dict[str, Any]
     block_km: float | None
     simulated: bool
@@ -182,7 +183,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
             pd.concat([summary, tables["controls"]], ignore_index=True), names, primary
         ),
         "verdicts": [text for name in MAIN_SCORES if (text := contrasts.verdict_counts(asked, name))],
-        "no_contrasts": contrasts.no_contrasts_sentence(context.asked),
+        "no_contrasts": contrasts.no_contrasts_sentence(context.contrasts),
         "contrast_tables": contrasts.contrast_tables(asked, level, names),
         "mcnemar": contrasts.mcnemar_sentence(asked, level),
         "mixed": contrasts.mixed_model_sentence(tables["mixed_model"]),
@@ -212,7 +213,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "variance_sentences": variance.variance_sentences(tables["variance"]),
         "run_table": runs.run_table(run_rows),
         "lost_runs": runs.lost_run_sentences(tables["runs"], tables["fronts_runs"])
-        + contrasts.not_computed_sentences(asked, context.asked),
+        + contrasts.not_computed_sentences(asked, [*context.contrasts, *context.interactions]),
         "few_chips": classes.few_chips_sentences(summary, tables["per_class"]),
         "run_sentences": runs.run_sentences(tables["runs"]),
         "alternatives": alt_texts.alt_texts(tables, answer)

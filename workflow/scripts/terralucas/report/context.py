@@ -150,14 +150,8 @@ def _mixtures(config: Mapping[str, Any], features: Sequence[Mapping[str, Any]], 
     return lines
 
 
-def _asked(report: Mapping[str, Any]) -> list[str]:
-    """Return the names of the contrasts and interactions that the configuration names."""
-
-    def difference(entry: Mapping[str, str]) -> Difference:
-        return entry["factor"], entry["a"], entry["b"]
-
-    simple = [difference_name(difference(entry)) for entry in report["contrasts"]]
-    return simple + [interaction_name(difference(a), difference(b)) for a, b in report["interactions"]]
+def _difference(entry: Mapping[str, str]) -> Difference:
+    return entry["factor"], entry["a"], entry["b"]
 
 
 def _whole_repetitions(seeds: Sequence[int], folds: int) -> bool:
@@ -243,7 +237,8 @@ def report_context(
         git_dirty=dirty,
         durations=stages,
         primary=config["report"]["primary"],
-        asked=_asked(config["report"]),
+        contrasts=[difference_name(_difference(entry)) for entry in config["report"]["contrasts"]],
+        interactions=[interaction_name(*map(_difference, pair)) for pair in config["report"]["interactions"]],
         select=config["select"],
         block_km=split["block_km"],
         simulated=bool(describe_simulated(retrieval, data_report)),

@@ -43,10 +43,10 @@ def verdict_counts(contrasts: pd.DataFrame, metric: str) -> str:
 
 
 def no_contrasts_sentence(asked: Sequence[str]) -> str:
-    """Say why there is no contrast.
+    """Say why no settings are compared.
 
     Args:
-        asked: names of all contrasts of the configuration.
+        asked: names of the contrasts of the configuration, without interactions.
     """
     if not asked:
         return "The configuration names no contrasts (report.contrasts), so no settings are compared."
@@ -58,12 +58,12 @@ def not_computed_sentences(contrasts: pd.DataFrame, asked: Sequence[str]) -> lis
 
     Args:
         contrasts: contrasts.csv.
-        asked: names of all contrasts of the configuration.
+        asked: names of the contrasts and interactions of the configuration.
     """
     missing = [name for name in dict.fromkeys(asked) if name not in set(contrasts["contrast"])]
     if not missing:
         return []
-    return [f"Not computed, because no other settings have all recipes that are needed: {list_text(missing)}."]
+    return [f"Not computed, because too few recipes are left: {list_text(missing)}."]
 
 
 def contrast_table(

@@ -40,7 +40,7 @@ def lost_run_sentences(runs: pd.DataFrame, compared: pd.DataFrame) -> list[str]:
     marked = runs[RECIPE].drop_duplicates().merge(compared[RECIPE].drop_duplicates(), how="left", indicator=True)
     gone = [recipe_name(row) for _, row in marked[marked["_merge"] == "left_only"].iterrows()]
     left_out = f"; left out, with fewer than half of their seeds: {list_text(gone)}" if gone else ""
-    averages = " Averages over other settings are over those of which all recipes that are needed are left."
+    averages = " An average over other settings uses only the settings that still have all recipes it needs."
     sentences.append(
         f"All comparisons are of {kept} of {count_text(grid, 'recipe')} on the seeds they all have ({seeds})"
         f"{left_out}. Runs are not lost at random, so the comparisons favour recipes that lost runs."
