@@ -163,6 +163,14 @@ def test_a_target_that_was_taken_for_a_configuration_is_told(write, option, targ
     check_arguments([target, "--config", "a=b", option, path, "-n"])
 
 
+@pytest.mark.parametrize("options", [["--config", "a=b", "-C", "c=d"], ["--config=a=b", "-n", "--config", "c=d"],
+                                     ["--configfile", "a.yaml", "--configfiles=b.yaml"]])  # fmt: skip
+def test_an_option_of_which_snakemake_would_read_the_last_alone_is_refused(options):
+    with pytest.raises(StudyError, match="given 2 times"):
+        check_arguments(options)
+    check_arguments(["--config", "a=b", "c=d", "--", *options[:1]])
+
+
 def test_a_target_of_another_study_names_what_was_read():
     with pytest.raises(StudyError) as caught:
         require_targets_of_study(["-n", "results/mine/report.html"], "my-study", ["config/mine.yaml"])

@@ -1,6 +1,7 @@
 """Which files of a source decide what the index of the chips is."""
 
 import json
+import shutil
 from unicodedata import normalize
 
 import pytest
@@ -187,6 +188,51 @@ def test_where_local_sources_lie_does_not_count_and_all_else_does(tmp_path):
     assert without_places([archive]) != without_places([archive | {"sha256": "1" * 64}])
     assert without_places([folder]) != without_places([archive])
     assert find_source([folder, archive], tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_same"),
+    [
+        ("D", "DD", True),
+        ("DD", "D", True),
+        ("D", "DA", True),
+        ("U", "UD", True),
+        ("UU", "UUA", True),
+        ("D", "DU", False),
+        ("U", "DU", False),
+        ("DU", "UD", False),
+        ("U", "UU", False),
+    ],
+)
+def test_local_sources_that_are_tried_later_do_not_count(first, second, is_same):
+    """D: a folder, A: an archive, U: an address."""
+
+    def token(letters):
+        kinds = {"D": {"type": "directory"}, "A": {"type": "archive", "sha256": None}, "U": {"type": "url"}}
+        return without_places([kinds[letter] | {"U": {"url": f"{n}"}}.get(letter, {"path": f"/{n}"})
+                               for n, letter in enumerate(letters)])  # fmt: skip
+
+    assert (token(first) == token(second)) is is_same
+
+
+def test_a_source_that_is_put_first_counts_where_it_is_there_and_holds_other_chips(folder, tmp_path):
+    record = tmp_path / "record.json"
+    base, copy, other, nowhere = (
+        {"type": "directory", "path": str(path)}
+        for path in (folder, tmp_path / "copy", tmp_path / "other", tmp_path / "nowhere")
+    )
+    files = files_of_source(base, TABLE)
+    write_folder_record(record, "token", base, files, states_of(files), {}, str(folder))
+    kept = record.read_text()
+    shutil.copytree(folder, tmp_path / "copy")
+    shutil.copytree(folder, tmp_path / "other")
+    (tmp_path / "other" / "labels.csv").write_text("other labels")
+    for sources in ([base, other], [nowhere, base], [base, nowhere, copy], [copy, base]):
+        record.write_text(kept)
+        assert token_of_sources(sources, TABLE, record) == "token"
+    for sources in ([other, base], [nowhere, other, base], [other, nowhere]):
+        record.write_text(kept)
+        assert token_of_sources(sources, TABLE, record) != "token"
 
 
 @pytest.mark.parametrize(("n_dropped", "is_same"), [(0, True), (3, False)])

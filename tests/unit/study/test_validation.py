@@ -539,6 +539,7 @@ FOREST = {"code": "forest", "name": "Forest"}
     [
         ("dataset.sources.0.path", "~nobody_x/a", "dataset.sources[0].path is '~nobody_x/a'; this machine has no user"),
         ("dataset.sources.0.path", "/a\0b", r"dataset.sources[0].path is '/a\x00b'; it must not contain"),
+        ("title", "\ud83c\udf3e", r"title is '\ud83c\udf3e', with halves of a character"),
         ("backbones.tiny.weights", {"source": "file", "path": "~nobody_x/a.pt"}, "backbones.tiny.weights.path is"),
         (
             "dataset.sources",

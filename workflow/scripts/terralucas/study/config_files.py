@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +107,12 @@ def check_arguments(arguments: Iterable[str]) -> None:
     """Check the configuration files of a command line.
 
     Raises:
-        StudyError: a target was taken for a configuration file, or as for `check_config_file`.
+        StudyError: an option is given twice, a target was taken for a configuration file, or as for
+            `check_config_file`.
     """
+    arguments = list(arguments)
+    _require_once(arguments, ("--config", "-C"), "--config training='{epochs: 3}' title=x")
+    _require_once(arguments, ("--configfile", "--configfiles"), "--configfile config/a.yaml config/b.yaml")
     files = configfiles_of(arguments)
     for file in files:
         path = Path(file)
@@ -121,6 +125,19 @@ def check_arguments(arguments: Iterable[str]) -> None:
                 remedy=f"snakemake … --configfile {' '.join(files[: files.index(file)])} -- {file}",
             )
         check_config_file(path)
+
+
+def _require_once(arguments: Sequence[str], names: Sequence[str], example: str) -> None:
+    """Raise a StudyError if an option is given twice, because Snakemake would read the last one alone."""
+    options = itertools.takewhile(lambda argument: argument != "--", arguments)
+    given = [argument for argument in options if argument.partition("=")[0] in names]
+    if len(given) > 1:
+        raise StudyError(
+            f"The option {names[0]} is given {len(given)} times, and Snakemake would read the last one alone.",
+            found=" … ".join(given),
+            expected="the option once, with all its values",
+            remedy=f"write all values behind one option: {example}",
+        )
 
 
 def require_targets_of_study(arguments: Iterable[str], study: str, read: Iterable[Path]) -> None:

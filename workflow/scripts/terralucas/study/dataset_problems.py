@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from urllib.parse import urlsplit
 
 from terralucas.data.dataset import LayoutSpec, normalise_name
 from terralucas.data.lucas import ITALY_BANDS, ITALY_CLASSES
+
+# Characters beyond 16 bits are two of them in JSON; no file can have one of them.
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def find_dataset_problems(config: Mapping[str, Any]) -> list[str]:
@@ -27,13 +31,18 @@ def find_dataset_problems(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def find_null_characters(value: Any, key: str = "") -> Iterator[str]:
-    """Yield problems with texts that contain the character NUL, which no file can have in its name."""
+def find_impossible_characters(value: Any, key: str = "") -> Iterator[str]:
+    """Yield problems with texts that contain NUL, which no file can have in its name, or halves of a character."""
     if isinstance(value, str) and "\0" in value:
         yield f"{key} is {value!r}; it must not contain the character \\0"
+    if isinstance(value, str) and _SURROGATES.search(value):
+        yield (
+            f"{key} is {value!r}, with halves of a character as JSON writes them; write the character itself, or "
+            "\\U and its eight digits in YAML"
+        )
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for name, item in items:
-        yield from find_null_characters(
+        yield from find_impossible_characters(
             item, f"{key}[{name}]" if isinstance(name, int) else f"{key}.{name}".lstrip(".")
         )
 

@@ -17,6 +17,8 @@ from terralucas.files import real_path, sha256_of_file, sha256_of_json
 _SIDECAR_SUFFIXES = (".msk", ".xml")
 
 Source = Mapping[str, Any]
+# Types of sources that are files of this machine.
+_LOCAL = ("archive", "directory")
 
 
 def files_of_source(source: Source, layout: Mapping[str, Any]) -> dict[str, Path]:
@@ -29,7 +31,7 @@ def files_of_source(source: Source, layout: Mapping[str, Any]) -> dict[str, Path
     Returns:
         Paths by name: relative to the folder, or "archive", because the name of an archive decides nothing.
     """
-    if source["type"] not in ("archive", "directory"):
+    if source["type"] not in _LOCAL:
         return {}
     path = Path(source["path"]).expanduser()
     if source["type"] == "archive":
@@ -40,8 +42,20 @@ def files_of_source(source: Source, layout: Mapping[str, Any]) -> dict[str, Path
 
 
 def without_places(sources: Sequence[Source]) -> str:
-    """Return a token of the sources that does not depend on where local ones lie: what is in them counts."""
-    return sha256_of_json([{key: value for key, value in source.items() if key != "path"} for source in sources])
+    """Return a token of the sources that depends on local ones as little as possible: what is in them counts.
+
+    Of local sources, only the type of the first, expected checksums, and whether one stands before a source that is not
+    local count; `token_of_sources` tells whether another one is read.
+    """
+    entries: list[dict[str, Any]] = []
+    for source in sources:
+        is_next_local = bool(entries) and source["type"] in _LOCAL and entries[-1]["type"] in _LOCAL
+        if not is_next_local or source.get("sha256"):
+            entries.append({key: value for key, value in source.items() if key != "path"})
+    # A local source that is tried after all others changes nothing where another one worked.
+    if len(entries) > 1 and entries[-1]["type"] in _LOCAL and not entries[-1].get("sha256"):
+        del entries[-1]
+    return sha256_of_json(entries)
 
 
 def find_source(sources: Sequence[Source], path: Path) -> Source | None:
@@ -84,7 +98,8 @@ def token_of_sources(sources: Sequence[Source], layout: Mapping[str, Any], recor
     """Return the token of the source that the study has read, or of all local ones if it has read none of them.
 
     A source at another path is the one that was read if the same is in it: a folder that was moved or copied, or a path
-    in other words. The record then says where it is now.
+    in other words. The record then says where it is now. A local source that is there, and in the list before the one
+    that was read, counts first, as in a new study.
 
     Args:
         sources: `dataset.sources` of the configuration.
@@ -93,11 +108,11 @@ def token_of_sources(sources: Sequence[Source], layout: Mapping[str, Any], recor
     """
     known = read_record(record)
     # By the path as it is configured: a link that is away for now leads nowhere.
-    origins = {source.get("path"): source for source in sources}
-    if known is not None and known["origin"] in origins:
-        source = origins[known["origin"]]
-        return token_of(record, files_of_source(source, layout), digest_of_file)
+    origins = [source.get("path") for source in sources]
+    is_there = known is not None and known["origin"] in origins
     for source in sources:
+        if known is not None and is_there and source.get("path") == known["origin"]:
+            return token_of(record, files_of_source(source, layout), digest_of_file)
         if files := files_of_source(source, layout):
             if token := token_elsewhere(record, source["path"], files, digest_of_file):
                 return token

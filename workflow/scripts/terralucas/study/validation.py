@@ -15,7 +15,7 @@ import jsonschema
 
 from terralucas.backbones.sizes import DEPTH, model_size
 from terralucas.errors import StudyError
-from terralucas.study.dataset_problems import find_dataset_problems, find_null_characters
+from terralucas.study.dataset_problems import find_dataset_problems, find_impossible_characters
 from terralucas.study.schema import as_list, fill_defaults, load_schema
 from terralucas.study.settings import FACTORS
 
@@ -45,7 +45,7 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
     schema = load_schema()
     resolved = fill_defaults(copy.deepcopy(dict(config)), schema, schema)
     validator = jsonschema.Draft202012Validator(schema)
-    problems = [*_find_infinite_numbers(resolved, ()), *find_null_characters(resolved)] or [
+    problems = [*_find_infinite_numbers(resolved, ()), *find_impossible_characters(resolved)] or [
         _describe_violation(error) + _hint(error)
         for error in sorted(validator.iter_errors(resolved), key=lambda e: list(map(str, e.path)))
     ]
