@@ -25,28 +25,8 @@ with job(types.SimpleNamespace(rule="extract_features", log=["rule.log"])):
 """
 
 
-def test_a_data_loader_works_though_its_folder_for_sockets_was_deleted(tmp_path):
-    deleted = LOADER.replace("    loader =", "    import shutil; shutil.rmtree(util.get_temp_dir())\n    loader =")
-    done = subprocess.run(
-        [sys.executable, "-c", f"from multiprocessing import util\n{deleted}"], cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(SCRIPTS), "TMPDIR": str(tmp_path)[:70]},
-        capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "[0.0, 1.0, 2.0]\n"), done.stderr
-
-
-def test_a_data_loader_works_with_a_long_temporary_folder(tmp_path):
-    long = tmp_path / ("t" * 90)
-    long.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", LOADER], cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(SCRIPTS), "TMPDIR": str(long)},
-        capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "[0.0, 1.0, 2.0]\n"), done.stderr
-
-
-WITHOUT_SNAKEMAKE = """
+# The same in a command that starts without Snakemake.
+COMMAND = """
 from terralucas.predict.command import run
 def work():
     import torch
@@ -54,16 +34,24 @@ def work():
     print([batch[0].item() for batch in DataLoader(TensorDataset(torch.arange(3.0)), num_workers=1, timeout=20)])
 raise SystemExit(run(work))
 """
+DELETED = LOADER.replace(
+    "    loader =",
+    "    import shutil; from multiprocessing import util; shutil.rmtree(util.get_temp_dir())\n    loader =",
+)
 
 
-def test_a_command_without_snakemake_works_with_a_long_temporary_folder(tmp_path):
-    long = tmp_path / ("t" * 90)
-    long.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_SNAKEMAKE], cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(SCRIPTS), "TMPDIR": str(long)},
-        capture_output=True, text=True, check=False, timeout=100,
-    )  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "name"), [(LOADER, "t" * 90), (COMMAND, "t" * 90), (DELETED, "t")], ids=["job", "command", "deleted"]
+)
+def test_a_data_loader_works_with_a_long_temporary_folder_and_where_its_own_was_deleted(tmp_path, code, name):
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        folder = Path(short, name)
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(SCRIPTS), "TMPDIR": str(folder)},
+            capture_output=True, text=True, check=False, timeout=100,
+        )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "[0.0, 1.0, 2.0]\n"), done.stderr
 
 

@@ -11,7 +11,7 @@ from terralucas.errors import StudyError
 _ENDED = re.compile(r"DataLoader worker \(pid.*\) (?:is killed by signal: (?P<signal>[\w ]+)|exited unexpectedly)")
 # What PyTorch says where Python has MemoryError, and where the folder in which processes share memory is full.
 _NO_MEMORY, _NO_SHARED_MEMORY = ("DefaultCPUAllocator", "can't allocate memory"), "shared memory"
-# What says of a process that is no more: the ends of its pipes and sockets.
+# What Python raises where another process has ended while this one was reading from it.
 _LOST = (ConnectionError, EOFError, FileNotFoundError)
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from terralucas.data.dataset import LayoutSpec, normalise_name
 from terralucas.data.lucas import ITALY_BANDS, ITALY_CLASSES
 
-# Characters beyond 16 bits are two of them in JSON; no file can have one of them.
+# JSON writes a character beyond 16 bits as two of these; UTF-8 has none of them.
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
