@@ -27,7 +27,7 @@ def chips(tmp_path):
 
 @pytest.mark.parametrize(("processes", "piece", "has_room"), [(0, 8, True), (1, 8, True), (3, 3, True), (3, 3, False)])
 def test_batches_have_the_values_of_their_usable_chips_in_order(chips, monkeypatch, processes, piece, has_room):
-    monkeypatch.setattr(module, "_PIECE", piece)
+    monkeypatch.setattr(module, "_PIECE_BYTES", piece * 6 * SIDE**2 * 4)
     monkeypatch.setattr(module, "_has_room", lambda size: has_room)
     batches = list(read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips, 4, processes))
     assert [len(batch.chips) for batch in batches] == [4, 4, 1]

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from terralucas.predict.new_chips import ChipReader, NewChip, ReadChip
 
-# Chips that a process reads and sends together. Each process is two such pieces ahead.
-_PIECE = 8
+# Most bytes of chips that a process reads and sends together. Each process is two such pieces ahead.
+_PIECE_BYTES = 8 * 2**20
 _MOST_PROCESSES = 8
 # Where processes share memory on Linux. It holds 64 MB in a container, unless it was made larger.
 _SHARED = "/dev/shm"
@@ -47,12 +47,14 @@ def read_chip_batches(reader: ChipReader, chips: Sequence[NewChip], size: int, p
         processes: number of processes that read in advance, at most 8 and one for each processor; with 0, or few chips,
             this one reads.
     """
+    bytes_of_chip = len(reader.spec.bands) * reader.side_px**2 * 4
+    piece = max(1, min(size, _PIECE_BYTES // bytes_of_chip))
     numbers = list(range(len(chips)))
     batches = [numbers[start : start + size] for start in range(0, len(chips), size)]
-    pieces = [batch[start : start + _PIECE] for batch in batches for start in range(0, len(batch), _PIECE)]
+    pieces = [batch[start : start + piece] for batch in batches for start in range(0, len(batch), piece)]
     workers = min(processes, _MOST_PROCESSES, os.cpu_count() or 1, max(len(pieces) - 1, 0))
-    bytes_of_piece = _PIECE * len(reader.spec.bands) * reader.side_px**2 * 4
-    collate = _collate if _has_room(2 * (2 * workers + 1) * bytes_of_piece) else _collate_apart
+    has_room = _has_room(2 * (2 * workers + 1) * piece * bytes_of_chip)
+    collate = _collate if has_room else _collate_apart
     loader = iter(DataLoader(_Chips(reader, chips), batch_sampler=pieces, num_workers=workers, collate_fn=collate))
     for batch in batches:
         read: list[ReadChip] = []
