@@ -5,6 +5,7 @@ Threads would wait for each other: most of the time of a small chip is spent in 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 
 from terralucas.predict.new_chips import ChipReader, NewChip, ReadChip
 
-# Most bytes of chips that a process reads and sends together. Each process is two such pieces ahead.
+# Most bytes of chips that a process reads and sends together.
 _PIECE_BYTES = 8 * 2**20
 _MOST_PROCESSES = 8
 # Where processes share memory on Linux. It holds 64 MB in a container, unless it was made larger.
@@ -53,9 +54,19 @@ def read_chip_batches(reader: ChipReader, chips: Sequence[NewChip], size: int, p
     batches = [numbers[start : start + size] for start in range(0, len(chips), size)]
     pieces = [batch[start : start + piece] for batch in batches for start in range(0, len(batch), piece)]
     workers = min(processes, _MOST_PROCESSES, os.cpu_count() or 1, max(len(pieces) - 1, 0))
-    has_room = _has_room(2 * (2 * workers + 1) * piece * bytes_of_chip)
+    # A whole batch is read while the batch before is predicted.
+    ahead = math.ceil(math.ceil(size / piece) / max(workers, 1)) + 1
+    has_room = _has_room(2 * (ahead * workers + 1) * piece * bytes_of_chip)
     collate = _collate if has_room else _collate_apart
-    loader = iter(DataLoader(_Chips(reader, chips), batch_sampler=pieces, num_workers=workers, collate_fn=collate))
+    loader = iter(
+        DataLoader(
+            _Chips(reader, chips),
+            batch_sampler=pieces,
+            num_workers=workers,
+            collate_fn=collate,
+            prefetch_factor=ahead if workers else None,
+        )
+    )
     for batch in batches:
         read: list[ReadChip] = []
         values: list[np.ndarray] = []
@@ -64,7 +75,12 @@ def read_chip_batches(reader: ChipReader, chips: Sequence[NewChip], size: int, p
             read += of_piece
             values += [] if of_usable is None else [np.asarray(of_usable)]
         is_usable = np.array([chip.problem is None for chip in read], dtype=bool)
-        yield ChipBatch(read, is_usable, np.concatenate(values) if values else None)
+        yield ChipBatch(read, is_usable, _join(values))
+
+
+def _join(pieces: list[np.ndarray]) -> np.ndarray | None:
+    """Join the values of the pieces of a batch; a single piece is not copied."""
+    return None if not pieces else pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def _has_room(size: int) -> bool:
