@@ -23,9 +23,9 @@ from terralucas.evidence.gallery import make_gallery, mean_predictions
 from terralucas.report import build
 from terralucas.report.build import FIGURES, TABLES, build_report
 from terralucas.report.sections.point_map import MOST_MAP_BYTES
-from terralucas.report.wording import breakable, duration_text, p_sentence, value_text
+from terralucas.report.wording import breakable, class_text, duration_text, p_sentence, value_text
 from terralucas.statistics.run_predictions import Part
-from terralucas.tables.scores import SCORES
+from terralucas.tables.scores import NUMBER, PERCENT, SCORES
 from terralucas.tables.vocabulary import RECIPE
 
 CAPTIONS = ROOT / "workflow" / "report"
@@ -204,6 +204,15 @@ def test_durations_probabilities_and_breakable_names():
     ]
     assert [p_sentence(p) for p in (0.0009, 0.04, np.nan)] == ["p < 0.001", "p = 0.040", ""]
     assert breakable("a_<b>") == "a_<wbr>&lt;b&gt;"
+
+
+def test_what_is_rounded_to_zero_has_no_sign():
+    assert [PERCENT.text(value) for value in (-0.0004, -0.0006, 0.0)] == ["0.0", "−0.1", "0.0"]
+    assert [NUMBER.text(-0.0004), NUMBER.signed(-0.0004)] == ["0.000", "0.000"]
+
+
+def test_a_class_whose_code_is_its_name_is_written_once():
+    assert [class_text("Forest", "Forest"), class_text(8, "Inland water")] == ["Forest", "8 Inland water"]
 
 
 @pytest.mark.parametrize("caption", sorted(CAPTIONS.glob("*.rst")), ids=lambda path: path.stem)

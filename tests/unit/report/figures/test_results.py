@@ -93,6 +93,22 @@ def test_confusion_rows_show_percent_of_the_true_class(tmp_path):
     assert "0" not in seen
 
 
+def test_confusion_shows_long_codes_once_and_upright(tmp_path):
+    table = pd.DataFrame(
+        {"backbone": "tiny", "loss": "ce", "decoder": "mlp", "true_code": true, "true_name": true,
+         "predicted_code": other, "predicted_name": other, "count": 1}
+        for true in ("Forest", "Herbaceous" * 4)
+        for other in ("Forest", "Herbaceous" * 4)
+    )  # fmt: skip
+    results.confusion_figure(table, tmp_path / "confusion.svg")
+    seen = texts(tmp_path / "confusion.svg")
+    shortened = "HerbaceousHerbaceousHe …"
+    assert [seen.count(name) for name in ("Forest", shortened)] == [2, 2]
+    picture = (tmp_path / "confusion.svg").read_text(encoding="utf-8")
+    turned = re.findall(r"<g[^>]*rotate\(-90\)[^>]*>|rotate\(-90[ )]", picture)
+    assert len(turned) >= 3, "two codes and the label of the axis"
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_one_recipe_with_hostile_names_is_drawn(tmp_path, seeds):
     name = 'a <b> & "c" $x_1$ 水'

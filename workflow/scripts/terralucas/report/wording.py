@@ -49,6 +49,11 @@ def count_text(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {word}"
 
 
+def class_text(code: object, name: str) -> str:
+    """Return code and name of a class; of a folder's name, which is both, only one."""
+    return name if str(code) == name else f"{code} {name}"
+
+
 def list_text(names: Sequence[str]) -> str:
     """Join names as `a`, `a and b`, or `a, b and c`."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 2 else names)

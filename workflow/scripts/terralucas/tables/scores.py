@@ -32,10 +32,10 @@ class NumberFormat:
     percent: bool
 
     def text(self, value: float) -> str:
-        """Format a value without its unit; a missing value is a dash."""
+        """Format a value without its unit; a missing value is a dash, and what is rounded to zero has no sign."""
         if pd.isna(value):
             return "—"
-        return (f"{100 * value:.1f}" if self.percent else f"{value:.3f}").replace("-", "−")
+        return (f"{100 * value:z.1f}" if self.percent else f"{value:z.3f}").replace("-", "−")
 
     def interval(self, low: float, high: float) -> str:
         """Format an interval as `[low, high]`; return an empty text if there is none."""

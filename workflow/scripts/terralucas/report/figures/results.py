@@ -253,7 +253,12 @@ def confusion_figure(confusion: pd.DataFrame, path: Path) -> None:
     columns = len(heads) if 2 <= len(heads) <= 4 else min(4, len(chosen_recipes))
     side = min(4.2, max(2.4, 0.24 * len(codes)))
     rows = math.ceil(len(chosen_recipes) / columns)
-    width, height = max(6.5, columns * (side + 0.1) + 2.5), rows * (side + 0.58) + 0.7
+    # Codes of more than three letters, such as names of folders, stand upright below each matrix.
+    ticks = [_shortened(str(code), 24) for code in codes]
+    longest = max(map(len, ticks))
+    is_upright = longest > 3 or len(codes) > MOST_NUMBERED_CLASSES
+    below = 0.09 * longest if is_upright else 0.0
+    width, height = max(6.5, columns * (side + 0.1) + 2.5), rows * (side + 0.58 + below) + 0.7
     with drawing(path, "Confusion matrices of every recipe", width, height) as figure:
         grid = panels(figure, len(chosen_recipes), columns)
         for recipe, axes in zip(chosen_recipes, grid, strict=True):
@@ -264,8 +269,12 @@ def confusion_figure(confusion: pd.DataFrame, path: Path) -> None:
             shares = np.divide(100 * counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
             image = _confusion_panel(axes, shares)
             axes.set_title(textwrap.fill(" · ".join(recipe), int(13 * side)), fontsize=9.5, loc="left")
-        grid[0].set_xticks(range(len(codes)), codes)
-        labels = [f"{textwrap.shorten(str(names[code]), 36, placeholder=' …')} ({code})" for code in codes]
+            axes.tick_params(axis="x", labelrotation=90 if is_upright else 0)
+        grid[0].set_xticks(range(len(codes)), ticks)
+        labels = [
+            tick if str(names[code]) == str(code) else f"{_shortened(str(names[code]), 36)} ({tick})"
+            for code, tick in zip(codes, ticks, strict=True)
+        ]
         grid[0].set_yticks(range(len(codes)), labels)
         if len(codes) > MOST_NUMBERED_CLASSES:
             bar = figure.colorbar(image, ax=grid, shrink=min(1.0, 2.6 / height), aspect=14, anchor=(0, 1), pad=0.01)
@@ -274,6 +283,11 @@ def confusion_figure(confusion: pd.DataFrame, path: Path) -> None:
         note = "Colour and numbers: percent of the true class, test chips of all seeds together; blank is below 0.5 %."
         caption(figure, "Predicted class (code)", note)
         figure.supylabel("True class", fontsize=10)
+
+
+def _shortened(text: str, most: int) -> str:
+    """Cut a text after `most` letters; unlike `textwrap.shorten`, keep the start of a long word."""
+    return text if len(text) <= most else f"{text[: most - 2].rstrip()} …"
 
 
 def _confusion_panel(axes: Axes, shares: np.ndarray) -> mpl.image.AxesImage:
@@ -285,7 +299,6 @@ def _confusion_panel(axes: Axes, shares: np.ndarray) -> mpl.image.AxesImage:
     axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
     axes.grid(visible=True, which="minor", color="white", linewidth=1)
     axes.tick_params(which="both", length=0, labelbottom=True, labelsize=8.5)
-    axes.tick_params(axis="x", labelrotation=0 if size <= MOST_NUMBERED_CLASSES else 90)
     for spine in axes.spines.values():
         spine.set_visible(False)
     if size <= MOST_NUMBERED_CLASSES:

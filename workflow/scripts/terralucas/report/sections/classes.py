@@ -20,7 +20,7 @@ from terralucas.report.page_tables import (
     score_column,
 )
 from terralucas.report.score_tables import interval_words
-from terralucas.report.wording import count_text, list_text, range_text, tied_text
+from terralucas.report.wording import class_text, count_text, list_text, range_text, tied_text
 from terralucas.tables.scores import CLASS_SCORES, FEWEST_CHIPS, PERCENT, PERCENT_SIGN, Score
 from terralucas.tables.vocabulary import ALL_CLASSES, CONTROL, RECIPE
 
@@ -111,8 +111,7 @@ def class_groups(per_class: pd.DataFrame) -> list[dict[str, Any]]:
         columns = [score_column(metric) for metric in CLASS_SCORES.values()]
         groups.append(
             {
-                "code": code,
-                "name": name,
+                "title": class_text(code, name),
                 "n": n,
                 "span": f"{range_text([low, high])}{PERCENT_SIGN}",
                 "table": PageTable(f"{caption}.", columns, rows),
@@ -138,7 +137,7 @@ def class_table(classes: pd.DataFrame) -> PageTable:
     largest = classes["share"].max()
     rows = [
         Row(
-            (f"{row['class_code']} {row['class_name']}",),
+            (class_text(row["class_code"], row["class_name"]),),
             [
                 TableCell(f"{row['n']:,}", order=row["n"]),
                 TableCell(f"{PERCENT.text(row['share'])}{PERCENT_SIGN}", order=row["share"]),
