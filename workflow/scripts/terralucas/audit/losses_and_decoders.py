@@ -131,6 +131,10 @@ def loss_or_decoder_treatments(
         changes = {setting["drw_epoch"] for setting in settings.values() if "drw_epoch" in setting}
         epochs = sorted({min(epoch, probe.epochs) for epoch in {1, probe.epochs, *changes}})
         effect = partial(effect_of_loss, probe, epochs)
+    counts = np.bincount(probe.labels, minlength=probe.n_classes)
+    balanced = (
+        ", because every class has the same number of chips, so that its weight is 1" if np.ptp(counts) == 0 else ""
+    )
     return Treatments(
         settings,
         load_schema()["properties"][section]["additionalProperties"],
@@ -138,4 +142,5 @@ def loss_or_decoder_treatments(
         "loss, gradients and parameters",
         f"{section}.{{}}",
         f"{section}.{name}.{{}}",
+        reasons={"class_weights": balanced},
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,7 @@ class Treatments:
         key_place: place of a key of the audited setting, with {} for the key.
         tolerance: relative difference below which the effects of two settings count as equal.
         key_tolerance: relative difference below which the change of one key counts as no effect.
+        reasons: key → why it can have no effect on the chips of this study, for messages.
     """
 
     settings: Mapping[str, Mapping[str, Any]]
@@ -62,6 +63,7 @@ class Treatments:
     # Far above rounding errors of float32, and far below the effect of another setting.
     tolerance: float = 1e-4
     key_tolerance: float = 1e-4
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     def differ(self, a: Effect, b: Mapping[str, Any]) -> bool:
         """Return whether a setting has an effect other than the given one; False if the setting cannot be tried."""
@@ -102,7 +104,7 @@ def audit(name: str, treatments: Treatments, written: Iterable[str]) -> dict[str
     ]
     problems += [
         f"{treatments.key_place.format(key)} is {value_of(setting, key)} and has no effect: with every other value, "
-        f"{measured} stay the same"
+        f"{measured} stay the same{treatments.reasons.get(key, '')}"
         for key in keys
         if not any(treatments.differ(own, changed) for changed in alternatives(treatments.schema, setting, key))
     ]
