@@ -15,7 +15,15 @@ OUTSIDE_RULES = {
     # For those who prepare their chips.
     *("data/rewrite", "data/missing_pixels"),
     # Records of what was read: they change no result, so that no edit of them reruns a study.
-    *("contents", "data/chips_root", "study/class_names", "study/head", "study/invalid_chips", "study/source_files"),
+    *(
+        "contents",
+        "data/chips_root",
+        "study/class_names",
+        "study/head",
+        "study/invalid_chips",
+        "study/source_files",
+        "study/source_order",
+    ),
 }
 
 

@@ -4,7 +4,7 @@ from functools import cache
 from terralucas.contents import SOURCE_FILES
 from terralucas.study.class_names import classes_token
 from terralucas.study.invalid_chips import chip_size_token, on_invalid_token
-from terralucas.study.source_files import token_of_sources, without_places
+from terralucas.study.source_order import tokens_of_sources
 from terralucas.backbones.weights import settings_of_weights, token_of_weights
 
 # Written by the rules that read, and no outputs: Snakemake deletes outputs before a job, which must still find the token.
@@ -18,9 +18,9 @@ WEIGHTS_LINK = f"{RESULTS}/weights/{{backbone}}.pt"
 
 
 @cache
-def get_sources_token():
-    """Return the token of the local sources of the chips."""
-    return token_of_sources(DATASET["sources"], DATASET["layout"], Path(SOURCE_FILES_RECORD))
+def get_source_tokens():
+    """Return the tokens of the sources of the chips."""
+    return tokens_of_sources(DATASET["sources"], DATASET["layout"], Path(SOURCE_FILES_RECORD))
 
 
 @cache

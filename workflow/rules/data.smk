@@ -24,9 +24,9 @@ rule retrieve_chips:
         ),
         # Not compared, because addresses may contain passwords and Snakemake stores the parameters that it compares.
         sources=without_rerun(DATASET["sources"]),
-        tracked=without_places(DATASET["sources"]),
-        # A function, so that only jobs that need it look at all files.
-        contents=lambda wildcards: get_sources_token(),
+        # Functions, so that only jobs that need them look at all files.
+        tracked=lambda wildcards: get_source_tokens().tracked,
+        contents=lambda wildcards: get_source_tokens().contents,
         layout=without_rerun(DATASET["layout"]),
         record=SOURCE_FILES_RECORD,
         # Its name depends on where local sources lie.
@@ -59,7 +59,7 @@ rule index_chips:
     params:
         code=code_fingerprint("index_chips"),
         # retrieval.json may stay the same when chips change.
-        contents=lambda wildcards: get_sources_token(),
+        contents=lambda wildcards: get_source_tokens().contents,
         compared={
             key: value
             for key, value in DATASET.items()

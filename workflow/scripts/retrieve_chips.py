@@ -8,6 +8,7 @@ from terralucas.data.retrieval import retrieve
 from terralucas.data.simulation import write_archive
 from terralucas.files import real_path, write_json
 from terralucas.study.source_files import files_of_source, find_source
+from terralucas.study.source_order import states_of_sources, write_order
 
 
 def simulate(source: dict, archive: Path) -> None:
@@ -19,11 +20,14 @@ with job(snakemake):
     params = snakemake.params
     archives = [source for source in params.sources if source["type"] == "archive"]
     states = {source["path"]: states_of(files_of_source(source, params.layout)) for source in archives}
+    before = states_of_sources(params.sources, params.layout)
     retrieval = retrieve(params.sources, Path(params.folder), simulate=simulate)
     for failure in retrieval.failures:
         progress.info(f"A source of the chips failed: {failure}")
     progress.info(f"The chips come from {retrieval.source}: {retrieval.origin}")
     write_json(Path(snakemake.output[0]), retrieval.to_json())
+    place = len(retrieval.failures)
+    write_order(Path(params.record), params.sources, params.layout, place, before, params.tracked)
     # The rule index_chips records what it reads of a folder.
     if retrieval.source == "archive":
         source = find_source(params.sources, real_path(retrieval.origin))

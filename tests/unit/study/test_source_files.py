@@ -1,24 +1,33 @@
 """Which files of a source decide what the index of the chips is."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 from unicodedata import normalize
 
 import pytest
 
+from terralucas import contents
 from terralucas.contents import states_of
+from terralucas.contents import write_record as write_contents_record
 from terralucas.data.chips_root import chips_root
 from terralucas.errors import StudyError
-from terralucas.study import invalid_chips
+from terralucas.study import invalid_chips, source_files
 from terralucas.study.class_names import classes_token, write_record
 from terralucas.study.source_files import (
     digest_of_file,
     files_of_source,
     find_source,
-    token_of_sources,
-    without_places,
     write_folder_record,
 )
+from terralucas.study.source_order import states_of_sources, tokens_of_sources, without_places, write_order
+
+
+def token_of_sources(sources, layout, record):
+    """Return the token of what is in the source that is read."""
+    return tokens_of_sources(sources, layout, record).contents
+
 
 TABLE = {"labels": "table", "table": "labels.csv"}
 FOLDERS = {"labels": "folders", "table": "labels.csv"}
@@ -233,6 +242,84 @@ def test_a_source_that_is_put_first_counts_where_it_is_there_and_holds_other_chi
     for sources in ([other, base], [nowhere, other, base], [other, nowhere]):
         record.write_text(kept)
         assert token_of_sources(sources, TABLE, record) != "token"
+
+
+@pytest.fixture
+def finished(folder, tmp_path):
+    """The tokens of a study that has tried an archive, which was damaged, and then read a folder; its sources."""
+    bad, good = tmp_path / "bad.tar", {"type": "directory", "path": str(folder)}
+    bad.write_text("half an archive")
+    sources = [{"type": "archive", "path": str(bad), "sha256": None}, good]
+    record = tmp_path / "source_files.json"
+    before = states_of_sources(sources, TABLE)
+    tokens = tokens_of_sources(sources, TABLE, record)
+    write_order(record, sources, TABLE, 1, before, tokens.tracked)
+    files = files_of_source(good, TABLE)
+    write_folder_record(record, tokens.contents, good, files, states_of(files), {}, str(folder))
+    return (lambda sources: tokens_of_sources(sources, TABLE, record) == tokens), sources
+
+
+def test_a_source_that_could_not_be_used_counts_again_when_its_content_changes(finished, folder):
+    is_same, sources = finished
+    bad = Path(sources[0]["path"])
+    assert is_same(sources)
+    os.utime(bad, (1, 1))
+    os.utime(folder / "labels.csv", (1, 1))
+    assert is_same(sources)
+    away = folder.rename(folder.with_name("away"))
+    assert is_same(sources), "the source that was read is away for now"
+    away.rename(folder)
+    bad.write_text("the whole archive")
+    assert not is_same(sources)
+    bad.write_text("half an archive")
+    assert not is_same([sources[0] | {"sha256": "0" * 64}, sources[1]]), "with another checksum it may be right"
+    bad.unlink()
+    assert is_same(sources)
+
+
+def test_a_source_that_was_not_read_can_be_added_or_removed(finished, tmp_path):
+    is_same, (bad, good) = finished
+    behind = {"type": "archive", "path": str(tmp_path / "fallback.tar"), "sha256": "0" * 64}
+    address = {"type": "url", "url": "https://example.org/chips.tar", "sha256": None}
+    (tmp_path / "fallback.tar").write_text("a fallback")
+    for sources in ([good], [bad, good, behind], [good, behind], [good, address]):
+        assert is_same(sources)
+    assert not is_same([behind, bad, good])
+    assert not is_same([address, good])
+
+
+def test_a_study_that_read_an_address_compares_what_stands_in_front_of_it(tmp_path):
+    bad, late, fallback = ({"type": "archive", "path": str(tmp_path / f"{n}.tar"), "sha256": None} for n in range(3))
+    address, other = ({"type": "url", "url": f"https://example.org/{n}.tar", "sha256": None} for n in range(2))
+    sources, record = [bad, other, late, address, fallback], tmp_path / "source_files.json"
+    Path(bad["path"]).write_text("damaged")
+    before = states_of_sources(sources, TABLE)
+    tokens = tokens_of_sources(sources, TABLE, record)
+    write_order(record, sources, TABLE, 3, before, tokens.tracked)
+    write_contents_record(record, tokens.contents, None, {}, {}, {})
+
+    def is_same(sources):
+        return tokens_of_sources(sources, TABLE, record) == tokens
+
+    Path(fallback["path"]).write_text("not needed")
+    for same in (sources, [bad, late, address], [other, address, late]):
+        assert is_same(same)
+    assert not is_same([bad, address | {"url": "https://example.org/2.tar"}])
+    assert not is_same([other | {"url": "https://example.org/2.tar"}, address])
+    Path(late["path"]).write_text("there now")
+    assert not is_same(sources)
+
+
+def test_a_large_archive_in_front_is_not_read_to_see_that_it_is_another_one(folder, tmp_path, monkeypatch):
+    record, base = tmp_path / "record.json", {"type": "archive", "path": str(folder / "notes.txt")}
+    files = files_of_source(base, TABLE)
+    write_contents_record(record, "token", base["path"], files, states_of(files), {})
+    (tmp_path / "new.tar").write_text("of another size")
+    monkeypatch.setattr(contents, "sha256_of_file", lambda path: pytest.fail(f"reads {path}"))
+    monkeypatch.setattr(source_files, "sha256_of_file", lambda path: pytest.fail(f"reads {path}"))
+    new = {"type": "archive", "path": str(tmp_path / "new.tar")}
+    assert tokens_of_sources([new, base], TABLE, record).contents != "token"
+    assert tokens_of_sources([base, new], TABLE, record).contents == "token"
 
 
 @pytest.mark.parametrize(("n_dropped", "is_same"), [(0, True), (3, False)])

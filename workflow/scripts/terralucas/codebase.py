@@ -27,6 +27,7 @@ _WITHOUT_EFFECT = {
     PACKAGE / "data" / "chips_root.py",
     PACKAGE / "study" / "invalid_chips.py",
     PACKAGE / "study" / "source_files.py",
+    PACKAGE / "study" / "source_order.py",
     PACKAGE / "study" / "class_names.py",
 }
 

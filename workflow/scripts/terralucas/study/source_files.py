@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from terralucas.contents import States, read_record, token_elsewhere, token_of, token_of_absent, write_record
+from terralucas.contents import States, write_record
 from terralucas.data.chip_files import ChipError, reduce_metadata
 from terralucas.data.folders import CHIP_SUFFIXES, is_named, list_files
 from terralucas.data.georeference import WORLD_SUFFIXES
-from terralucas.files import real_path, sha256_of_file, sha256_of_json
+from terralucas.files import real_path, sha256_of_file
 
 # Files beside a chip that hold its mask, or its nodata value, scale and offset.
 _SIDECAR_SUFFIXES = (".msk", ".xml")
 
 Source = Mapping[str, Any]
 # Types of sources that are files of this machine.
-_LOCAL = ("archive", "directory")
+LOCAL = ("archive", "directory")
 
 
 def files_of_source(source: Source, layout: Mapping[str, Any]) -> dict[str, Path]:
@@ -31,7 +31,7 @@ def files_of_source(source: Source, layout: Mapping[str, Any]) -> dict[str, Path
     Returns:
         Paths by name: relative to the folder, or "archive", because the name of an archive decides nothing.
     """
-    if source["type"] not in _LOCAL:
+    if source["type"] not in LOCAL:
         return {}
     path = Path(source["path"]).expanduser()
     if source["type"] == "archive":
@@ -39,23 +39,6 @@ def files_of_source(source: Source, layout: Mapping[str, Any]) -> dict[str, Path
     if not path.is_dir():
         return {}
     return {str(file): path / file for file in list_files(path) if _is_read(file, layout)}
-
-
-def without_places(sources: Sequence[Source]) -> str:
-    """Return a token of the sources that depends on local ones as little as possible: what is in them counts.
-
-    Of local sources, only the type of the first, expected checksums, and whether one stands before a source that is not
-    local count; `token_of_sources` tells whether another one is read.
-    """
-    entries: list[dict[str, Any]] = []
-    for source in sources:
-        is_next_local = bool(entries) and source["type"] in _LOCAL and entries[-1]["type"] in _LOCAL
-        if not is_next_local or source.get("sha256"):
-            entries.append({key: value for key, value in source.items() if key != "path"})
-    # A local source that is tried after all others changes nothing where another one worked.
-    if len(entries) > 1 and entries[-1]["type"] in _LOCAL and not entries[-1].get("sha256"):
-        del entries[-1]
-    return sha256_of_json(entries)
 
 
 def find_source(sources: Sequence[Source], path: Path) -> Source | None:
@@ -92,37 +75,6 @@ def write_folder_record(
         if not any(f"{name}{suffix}".lower() in beside for suffix in (".msk", ".aux.xml"))
     }
     write_record(record, token, source["path"], files, states, alone, digest_of_file, retrieved)
-
-
-def token_of_sources(sources: Sequence[Source], layout: Mapping[str, Any], record: Path) -> str:
-    """Return the token of the source that the study has read, or of all local ones if it has read none of them.
-
-    A source at another path is the one that was read if the same is in it: a folder that was moved or copied, or a path
-    in other words. The record then says where it is now. A local source that is there, and in the list before the one
-    that was read, counts first, as in a new study.
-
-    Args:
-        sources: `dataset.sources` of the configuration.
-        layout: section `dataset.layout` of the configuration.
-        record: record of the files that were read.
-    """
-    known = read_record(record)
-    # By the path as it is configured: a link that is away for now leads nowhere.
-    origins = [source.get("path") for source in sources]
-    is_there = known is not None and known["origin"] in origins
-    for source in sources:
-        if known is not None and is_there and source.get("path") == known["origin"]:
-            return token_of(record, files_of_source(source, layout), digest_of_file)
-        if files := files_of_source(source, layout):
-            if token := token_elsewhere(record, source["path"], files, digest_of_file):
-                return token
-            break
-    every = {
-        f"{number}/{name}": path
-        for number, source in enumerate(sources)
-        for name, path in files_of_source(source, layout).items()
-    }
-    return token_of_absent(record, every, digest_of_file)
 
 
 def digest_of_file(path: Path) -> str:
