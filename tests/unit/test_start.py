@@ -131,9 +131,7 @@ def test_runs_are_finished_by_their_record_and_planned_by_their_job(tmp_path):
 
 def test_a_start_marks_the_study_and_deletes_what_a_dead_process_left(tmp_path, monkeypatch):
     at_exit = []
-    monkeypatch.setattr(
-        "_start.atexit", SimpleNamespace(register=lambda call, *given, **named: at_exit.append((call, given, named)))
-    )
+    monkeypatch.setattr("_start.at_exit", lambda call, *given, **named: at_exit.append((call, given, named)))
     monkeypatch.chdir(tmp_path)
     left, own, foreign = (tmp_path / name for name in (".snakemake/tmp.dead", "tmp.own", "other/.snakemake/tmp.lives"))
     for folder in (left, own, foreign):

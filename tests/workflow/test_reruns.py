@@ -365,3 +365,28 @@ def test_another_content_of_a_chip_reruns_all_that_depends_on_it(folder_study):
     # Stopped after the index, before what depends on it.
     make("results/folder/data/chips.parquet")
     assert plan() == {"split_chips"}
+
+
+def test_with_directory_the_end_of_a_start_looks_at_the_study_and_not_where_it_was_started(study, tmp_path):
+    """Snakemake goes back to the folder in which it was started before Python ends."""
+    clone, elsewhere = Project(tmp_path / "clone"), tmp_path / "elsewhere"
+    for name in ("results", "resources", ".snakemake"):
+        if (study.folder / name).exists():
+            shutil.copytree(study.folder / name, elsewhere / name, symlinks=True)
+    # Where it is started, a study of the same name has a run of other settings.
+    record = next((elsewhere / "results" / "small" / "runs").rglob("run.yaml"))
+    other = clone.folder / record.relative_to(elsewhere)
+    other.parent.mkdir(parents=True)
+    other.write_text(record.read_text(encoding="utf-8").replace("seed: ", "seed: 9"), encoding="utf-8")
+    arguments = ("--directory", elsewhere, "--configfile", study.folder / "config" / "small.yaml")
+    shown = clone.snakemake("-n", *arguments).output
+    assert "Nothing to be done" in shown
+    assert re.search(r"report +there", shown)
+    assert "Nothing to be done" in clone.snakemake("--cores", 1, *arguments).output
+    (elsewhere / "results" / "small" / "report.html").unlink()
+    assert re.search(r"report +not there", clone.snakemake("-n", *arguments).output)
+    clone.snakemake("--cores", 1, *arguments)
+    assert not list((elsewhere / "results" / "small").glob(".running*"))
+    refused = clone.snakemake("-n", *arguments, "--config", "dataset={pixel_size_m: 999}", check=False)
+    assert refused.returncode == 1
+    assert f"paths: relative to {elsewhere}" in refused.output

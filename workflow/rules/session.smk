@@ -1,11 +1,11 @@
 # What a session does when it begins, starts a study, ends well or with failures, and at the end of a dry run.
-import atexit
 import os
 
 from _cluster import prepare_cluster, temporary_folders
 from _slurm_configuration import keep_configuration
 from _dry_run import end_dry_run, hide_jobs
 from _earlier_outputs import remove_mixtures
+from _exit import at_exit
 from _finished_runs import describe_danger, patch_deletion
 from _fork_jobs import fork_jobs
 from _interpreter import describe_path
@@ -17,6 +17,7 @@ from _own_start import be_own_start, know_start, own_mark
 from _planned_inputs import require_pixel_size, require_planned_inputs
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
 from _start import (
+    name_folder,
     require_no_deletion_beside,
     require_no_run_again,
     require_settings_of_configuration,
@@ -56,6 +57,8 @@ def check_planned_runs():
     require_pixel_size(workflow.dag, DATASET["pixel_size_m"], Path(RESULTS, "data/report.json"))
 
 
+PATHS = name_folder(workflow)
+
 if workflow.is_main_process:
     take_interrupts()
     keep_configuration()
@@ -65,17 +68,17 @@ if workflow.is_main_process:
     require_writable(Path(".snakemake"))
     if workflow.output_settings.dryrun:
         # Snakemake calls no hook at the end of a dry run.
-        atexit.register(end_dry_run, workflow, check_planned_runs, print_dry_run)
+        at_exit(end_dry_run, workflow, check_planned_runs, print_dry_run)
         hide_jobs(workflow)
     else:
         stop_at_study_error(require_no_deletion_beside, Path(RESULTS), sys.argv[1:])
-        atexit.register(end_without_jobs, workflow, check_planned_runs, Path(RESULTS), RECORDS)
+        at_exit(end_without_jobs, workflow, check_planned_runs, Path(RESULTS), RECORDS)
 # In every process that starts jobs: here, and on the nodes.
 stop_at_study_error(fork_jobs, workflow, FORK_JOBS)
 UNPROTECTED = patch_deletion()
 if not workflow.is_main_process:
     stop_at_study_error(know_start, SUBMITTED_BY, Path(RESULTS))
-    atexit.register(fail_without_job, workflow)
+    at_exit(fail_without_job, workflow)
     if "SLURM_JOB_ID" in os.environ:
         end_with_parent()
 
@@ -121,6 +124,8 @@ onerror:
     for handler in workflow.logger_manager.logger.handlers:
         if isinstance(handler, Terminal):
             handler.show_failures()
+    if PATHS:
+        print(f"In these messages, {PATHS}.", file=sys.stderr)
     print(
         "The study is not finished. What is finished is kept: start it again, and it goes on from there.",
         file=sys.stderr,

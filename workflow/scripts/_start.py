@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import signal
@@ -12,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _exit import at_exit
 from _run_status import Run
 from _stopped import StudyStoppedError
 from terralucas.disk import check_writable
@@ -32,12 +32,32 @@ def take_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+class _Paths:
+    """To which folder the paths in messages belong; empty where it is the one in which Snakemake was started."""
+
+    note = ""
+
+
+def name_folder(workflow: Any) -> str:
+    """Let errors of the start say to which folder their paths belong, if `--directory` names one.
+
+    Args:
+        workflow: Snakemake's.
+
+    Returns:
+        What they say, as a line; empty without `--directory`.
+    """
+    is_named = workflow.overwrite_workdir is not None
+    _Paths.note = f"\n  paths: relative to {Path.cwd()}" if is_named else ""
+    return _Paths.note.strip()
+
+
 def stop_at_study_error(function: Callable[..., object], *arguments: object) -> None:
     """Call a function before the first job; its StudyError, or Ctrl-C, ends Snakemake without a traceback."""
     try:
         function(*arguments)
     except StudyError as error:
-        raise StudyStoppedError(str(error)) from None
+        raise StudyStoppedError(f"{error}{_Paths.note}") from None
     except KeyboardInterrupt:
         raise StudyStoppedError("Stopped before the first job; nothing was started.") from None
 
@@ -47,7 +67,7 @@ def end_at_study_error(check: Callable[[], None]) -> None:
     try:
         check()
     except StudyError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error}{_Paths.note}\n")
         sys.stderr.flush()
         sys.stdout.flush()
         # An error at exit is shown, but leaves the exit status as it was.
@@ -190,10 +210,10 @@ def stop_beside_another_process(
     """
     # Also where this process is refused, or anything else stops it before its first job.
     for path in temporary:
-        atexit.register(shutil.rmtree, path, ignore_errors=True)
+        at_exit(shutil.rmtree, path, ignore_errors=True)
     running = Running(results)
     died = running.begin(temporary, code())
-    atexit.register(running.end)
+    at_exit(running.end)
     # A copy of a running study has its mark, and that process may live.
     own = Path(".snakemake").resolve()
     for path in map(Path, died.temporary if died else ()):
