@@ -52,6 +52,24 @@ def test_number_of_runs(name, runs):
     assert len(recipes(config)) * len(config["grid"]["seeds"]) == runs
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("Fore\u0302t", "For\u00eat"), ("forest ", "forest"), ("for\u200best", "forest"), ("1.0", "1"), (1, 1)],
+    ids=["accent apart", "blank at the end", "character that nobody sees", "number of a spreadsheet", "number"],
+)
+def test_classes_are_named_as_the_index_names_them(written, read):
+    """All runs were trained, and then the tables found other classes in the index."""
+    config = load("demo")
+    config["dataset"]["sources"] = [{"type": "directory", "path": "/data/chips"}]
+    config["dataset"]["classes"][9] = {"code": written, "name": "Other\u00a0"}
+    config["report"]["excluded_classes"] = [written]
+    config["dataset"]["classes"][0]["code"] = 99
+    resolved = resolve(config)
+    assert resolved["dataset"]["classes"][9] == {"code": read, "name": "Other"}
+    assert resolved["report"]["excluded_classes"] == [read]
+    assert resolve(resolved) == resolved
+
+
 def test_the_study_has_the_originals_hyper_parameters():
     training = resolve(load("config"))["training"]
     assert (training["learning_rate"], training["weight_decay"]) == (1e-4, 0.05)

@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 
 from terralucas.backbones.sizes import DEPTH, model_size
+from terralucas.data.dataset import normalise_name
 from terralucas.errors import StudyError
 from terralucas.study.dataset_problems import find_dataset_problems, find_impossible_characters
 from terralucas.study.schema import as_list, fill_defaults, load_schema
@@ -58,7 +59,21 @@ def resolve(config: Mapping[str, Any]) -> dict[str, Any]:
             "The configuration of the study is not valid:\n  - " + "\n  - ".join(dict.fromkeys(problems)),
             remedy="correct these keys; config/README.md explains each of them",
         )
+    _normalise_classes(resolved)
     return resolved
+
+
+def _normalise_classes(resolved: dict[str, Any]) -> None:
+    """Write codes and names of classes as the index of the chips does, so that all later steps find them equal."""
+    for entry in resolved["dataset"]["classes"]:
+        for key in ("code", "name"):
+            entry[key] = _normalised(entry[key])
+    report = resolved["report"]
+    report["excluded_classes"] = [_normalised(code) for code in report["excluded_classes"]]
+
+
+def _normalised(value: Any) -> Any:
+    return normalise_name(value) if isinstance(value, str) else value
 
 
 def _find_infinite_numbers(value: Any, path: tuple[str | int, ...]) -> list[str]:
@@ -178,13 +193,13 @@ def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
     problems += _find_wrong_claims(report)
     if config["study"] in report["beside"]:
         problems.append("report.beside must not contain this study itself")
-    known = [str(entry["code"]) for entry in dataset["classes"]]
+    known = [normalise_name(entry["code"]) for entry in dataset["classes"]]
     for code in report["excluded_classes"]:
-        if str(code) not in known:
+        if normalise_name(code) not in known:
             problems.append(
                 f"report.excluded_classes names {code!r}, which is no class code; codes: {', '.join(known)}"
             )
-    excluded = [str(code) for code in report["excluded_classes"]]
+    excluded = [normalise_name(code) for code in report["excluded_classes"]]
     for code in sorted({code for code in excluded if excluded.count(code) > 1}):
         problems.append(f"report.excluded_classes names the class {code!r} twice")
     if len(known) - len(set(excluded)) < 2:
