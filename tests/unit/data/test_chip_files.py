@@ -68,6 +68,12 @@ def hole_of_mask_beside(path: Path) -> Path:
     return path
 
 
+def hole_of_mask_with_a_name_in_capitals(path: Path) -> Path:
+    hole_of_mask_beside(path)
+    path.with_name(path.name + ".msk").rename(path.with_name(path.name + ".MSK"))
+    return path
+
+
 def hole_of_six_masks_beside(path: Path) -> Path:
     write_tif(path, dn_with(FILL))
     masks = write_tif(path.with_name("masks.tif"), np.stack([mask_of_hole()] * 6))
@@ -93,6 +99,7 @@ HOLES = {
     "dataset.nodata": (lambda path: write_tif(path, dn_with(FILL)), make_spec(unit="dn", nodata=FILL)),
     "mask inside": (lambda path: write_tif(path, dn_with(FILL), mask=mask_of_hole()), SPEC),
     "mask beside": (hole_of_mask_beside, SPEC),
+    "mask beside, in capitals": (hole_of_mask_with_a_name_in_capitals, SPEC),
     "masks beside": (hole_of_six_masks_beside, SPEC),
     "nodata beside": (hole_of_metadata_beside(NoDataValue="64000"), SPEC),
     "nodata of all bands beside": (hole_of_metadata_beside(NODATA_VALUES=" ".join(["64000"] * 6)), SPEC),

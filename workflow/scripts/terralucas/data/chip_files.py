@@ -216,7 +216,9 @@ def read_content(path: Path) -> ChipContent:
     """
     data = _read_file(path)
     assert data is not None
-    mask = _read_file(path.with_name(path.name + MASK_SUFFIX), optional=True)
+    # As GDAL does; old file systems write names in capitals.
+    masks = (path.with_name(path.name + suffix) for suffix in (MASK_SUFFIX, MASK_SUFFIX.upper()))
+    mask = next((mask for file in masks if (mask := _read_file(file, optional=True)) is not None), None)
     metadata = _read_file(path.with_name(path.name + METADATA_SUFFIX), optional=True)
     return ChipContent(data, mask, None if metadata is None else reduce_metadata(metadata), path)
 
