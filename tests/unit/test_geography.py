@@ -9,7 +9,7 @@ from pyproj import Geod, Transformer
 from terralucas.data.lucas import italy_grid_points
 from terralucas.data.splits import spatial_blocks
 from terralucas.evidence.leakage import nearest_training
-from terralucas.geography import ground_crs, ground_places, utm_code
+from terralucas.geography import earth_points, ground_crs, ground_offset, ground_places, utm_code
 
 FAR = {
     "New Zealand": (175, -41, 32760),
@@ -84,6 +84,51 @@ def test_the_centre_is_where_the_chips_are_also_at_the_date_line():
     assert ground_crs(scattered("Fiji")[1]).startswith("+proj=laea +lat_0=-17 +lon_0=")
     longitude = int(ground_crs(scattered("Fiji")[1]).split("+lon_0=")[1].split()[0])
     assert abs(longitude) >= 179
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_chips_of_several_continents_keep_the_distances_of_each(name):
+    """One projection around the mean of Europe and New Zealand put chips 200 m apart at up to 4.6 km."""
+    degrees, places, _ = scattered(name, 60)
+    europe = 1000.0 * italy_grid_points()[::50].astype(float)
+    both = np.concatenate([europe[:100], places, europe[100:]])
+    ground, far = ground_places(both), slice(100, 160)
+    one, other = np.arange(0, 60, 2), np.arange(1, 60, 2)
+    _, _, expected = Geod(ellps="WGS84").inv(*degrees[one].T, *degrees[other].T)
+    found = ground[far]
+    assert np.hypot(*(found[one] - found[other]).T) == pytest.approx(expected, rel=2e-3)
+    in_europe = np.delete(ground, far, axis=0)
+    assert in_europe - in_europe[0] == pytest.approx(europe - europe[0], abs=1e-6)
+
+
+def test_a_test_chip_on_another_continent_has_its_distance_on_the_ground():
+    degrees, places, _ = scattered("New Zealand", 10)
+    europe = 1000.0 * italy_grid_points()[::50].astype(float)
+    both = np.concatenate([places, europe])
+    parts = np.where(np.arange(len(both)) < 10, "test", "train")
+    nearest = nearest_training(ground_places(both), parts, 320.0, earth_points(both))
+    at = np.stack(TO_LAEA.transform(*europe.T, direction="INVERSE"), axis=1)
+    geod = Geod(ellps="WGS84")
+    expected = [min(geod.inv(*place, *other)[2] for other in at) for place in degrees]
+    assert nearest.distance_m == pytest.approx(expected, rel=6e-3)
+    assert not nearest.overlaps.any()
+
+
+def test_one_region_has_no_gap_of_500_km():
+    """From Japan to New Zealand in steps of 400 km is one region; without some of the steps, it is two."""
+    longitude, latitude = np.linspace(138, 175, 25), np.linspace(36, -41, 25)
+    places = np.stack(TO_LAEA.transform(longitude, latitude), axis=1)
+    assert np.ptp(ground_places(places), axis=0).max() < 2e7
+    assert np.ptp(ground_places(np.delete(places, [11, 12, 13], axis=0)), axis=0).max() > 9e7
+
+
+@pytest.mark.parametrize("name", [*FAR, "Italy"])
+def test_the_offset_between_neighbours_is_that_on_the_ground(name):
+    longitude, latitude = (12.5, 42) if name == "Italy" else FAR[name][:2]
+    for azimuth in range(0, 360, 45):
+        other = Geod(ellps="WGS84").fwd(longitude, latitude, azimuth, 600.0)[:2]
+        offset = ground_offset(TO_LAEA.transform(longitude, latitude), TO_LAEA.transform(*other))
+        assert np.hypot(*offset) == pytest.approx(600.0, rel=1e-2)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,6 @@ from terralucas.data.index import index_chips
 from terralucas.data.near_copies import find_near_copies, hash_spectra, sketch_squares
 from terralucas.errors import StudyError
 
-SHIFTED_M = 10
-
 
 def mask_a_pixel(values):
     values[:, 3, 4] = np.nan
@@ -69,13 +67,21 @@ def test_a_copy_with_a_small_change_is_dropped_or_has_two_labels(tmp_path, chang
     assert "same pixels as 0x copy (2/0x copy.tif)" in error.value.found
 
 
-def test_crops_that_overlap_by_their_places_are_said_and_kept(tmp_path):
+@pytest.mark.parametrize(
+    ("crs", "x", "y"), [("EPSG:3035", 4_592_000, 2_254_000), ("EPSG:32760", 500_000, 5_400_000)],
+    ids=["Italy", "New Zealand"],
+)  # fmt: skip
+@pytest.mark.parametrize("direction", [(0, 1), (2, 2), (2, -2)])
+def test_crops_that_overlap_by_their_places_are_said_and_kept(tmp_path, crs, x, y, direction):
+    """EPSG:3035 shortens lengths to an eighth in one direction of New Zealand."""
     write_chips(tmp_path)
-    wide = pixels(9, (6, 32, 33))
+    wide = pixels(9, (6, 36, 36))
     for number in range(2):
-        place = rasterio.Affine(10, 0, 4_592_000 + SHIFTED_M * number, 0, -10, 2_254_000)
-        write_tif(tmp_path / f"1/crop-{number}.tif", wide[:, :, number : 32 + number], transform=place)
-    report = index(tmp_path)[1]
+        rows, columns = (2 + step * number for step in direction)
+        place = rasterio.Affine(10, 0, x + 10 * columns, 0, -10, y - 10 * rows)
+        chip = wide[:, rows : 32 + rows, columns : 32 + columns]
+        write_tif(tmp_path / f"1/crop-{number}.tif", chip, transform=place, crs=crs)
+    report = index(tmp_path, pixel_size_m=10)[1]
     assert report["n_valid"] == 10
     assert report["notices"][-1].startswith("2 chips have most of their pixels in common with another chip")
 

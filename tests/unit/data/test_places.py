@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -169,13 +170,29 @@ def test_chip_without_a_place_says_nothing_about_coordinates(tmp_path):
     assert ground is None
 
 
-@pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:4326"])
-def test_the_ends_of_a_chip_are_those_of_its_corners(tmp_path, crs):
-    side, x, y = (10.0, 432_000.0, 4_798_000.0) if crs == "EPSG:32632" else (1e-4, 13.3, 43.3)
-    bounds = read_ground(write_chip(tmp_path, crs, rasterio.Affine(side, 0, x, 0, -side, y))).bounds
-    to_metres = Transformer.from_crs(crs, "EPSG:3035", always_xy=True)
-    eastings, northings = to_metres.transform([x, x + 64 * side] * 2, [y, y, y - 64 * side, y - 64 * side])
-    assert bounds == pytest.approx((min(eastings), min(northings), max(eastings), max(northings)), abs=2.0)
+@pytest.mark.parametrize(
+    ("crs", "x", "y"), [("EPSG:32632", 432_000.0, 4_798_000.0), ("EPSG:32760", 500_000.0, 5_400_000.0)],
+    ids=["Italy", "New Zealand"],
+)  # fmt: skip
+@pytest.mark.parametrize("azimuth", range(0, 360, 30))
+def test_a_point_outside_the_chip_is_as_far_away_as_on_the_ground(tmp_path, crs, x, y, azimuth):
+    """EPSG:3035 stretches lengths by 7.6 in New Zealand."""
+    chip, spec = (
+        read_ground(write_chip(tmp_path, crs, rasterio.Affine(10, 0, x - 320, 0, -10, y + 320))),
+        make_spec(point_ids="none"),
+    )
+    assert chip.side_m == pytest.approx(640, rel=2e-3)
+    to_degrees, to_laea = (Transformer.from_crs(*each, always_xy=True) for each in ((crs, 4326), (4326, 3035)))
+    for metres in (900.0, 1_900.0, 4_000.0):
+        longitude, latitude, _ = Geod(ellps="WGS84").fwd(*to_degrees.transform(x, y), azimuth, metres)
+        place = to_laea.transform(longitude, latitude)
+        if metres < 1_000:
+            check_georeference(chip, place, spec)
+        else:
+            with pytest.raises(ChipError) as caught:
+                check_georeference(chip, place, spec)
+            outside = float(re.search(r"([\d.]+) km outside", caught.value.problem)[1]) * 1000
+            assert metres - 510 < outside < metres - 230
 
 
 GRIDS = [

@@ -17,41 +17,120 @@ _CENTRE_M = (4_321_000.0, 3_210_000.0)
 _FAR_M = 4_200_000.0
 
 
+# Chips that are not connected by steps of this length on the ground are in regions of their own.
+_GAP_M = 500_000.0
+# Cells in which places are counted together to find regions.
+_CELL_M = 50_000.0
+# Regions are put so far apart that no distance or square reaches from one to another.
+APART_M = 1e8
+# Of the sphere with the surface of the ellipsoid GRS 80.
+_RADIUS_M = 6_371_007.2
+
+
 def ground_places(places_m: np.ndarray) -> np.ndarray:
     """Return places between which distances, and squares along the axes, are those on the ground.
 
     In Europe, these are the places themselves. Far from it, EPSG:3035 keeps areas but stretches lengths, by 1.3 in
     California and by 7.6 in New Zealand; the places are then projected to an equal-area projection around their own
-    centre, in which lengths are off by at most 3 % within 3,000 km of it.
+    centre, in which lengths are off by at most 3 % within 3,000 km of it. Places of several regions, with gaps of more
+    than 500 km between them, are projected region by region, and the regions put 100,000 km apart (`APART_M`).
 
     Args:
         places_m: (n, 2) easting and northing in metres, EPSG:3035; NaN without coordinates.
 
     Returns:
-        (n, 2) metres, in the projection of `ground_crs`.
+        (n, 2) metres.
     """
-    crs = ground_crs(places_m)
-    if crs == f"EPSG:{EPSG}":
+    known = np.isfinite(places_m).all(axis=1)
+    if ground_crs(places_m) == f"EPSG:{EPSG}":
         return places_m
+    ground = np.full(places_m.shape, np.nan)
+    found = np.full((int(known.sum()), 2), np.nan)
+    for number, members in enumerate(_regions(places_m[known])):
+        found[members] = _project(places_m[known][members]) + np.array([number * APART_M, 0.0])
+    ground[known] = found
+    return ground
+
+
+def earth_points(places_m: np.ndarray) -> np.ndarray:
+    """Return places as points on a sphere as large as the Earth, between which every distance can be measured.
+
+    Args:
+        places_m: (n, 2) easting and northing in metres, EPSG:3035.
+
+    Returns:
+        (n, 3) metres from the centre of the Earth.
+    """
+    longitude, latitude = np.radians(_degrees(places_m)).T
+    flat = np.cos(latitude)
+    directions = np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=1)
+    return _RADIUS_M * directions
+
+
+def along_the_ground(chord_m: np.ndarray) -> np.ndarray:
+    """Return the length of the way along the ground between points of `earth_points` at a straight distance."""
+    return 2 * _RADIUS_M * np.arcsin(np.clip(chord_m / (2 * _RADIUS_M), 0.0, 1.0))
+
+
+def ground_offset(place_m: tuple[float, float], other_m: tuple[float, float]) -> tuple[float, float]:
+    """Return how far a place is from another one, along two axes at right angles on the ground, in metres.
+
+    Both are (easting, northing) in EPSG:3035, and near each other. In Europe, the axes are those of EPSG:3035; far from
+    it, where EPSG:3035 stretches lengths, they lead east and north.
+    """
+    both = np.array([place_m, other_m])
+    # Without coordinates, nothing is known.
+    if _is_near_europe(both) or not np.isfinite(both).all():
+        return other_m[0] - place_m[0], other_m[1] - place_m[1]
+    (longitude, latitude), (other_longitude, other_latitude) = np.radians(_degrees(both))
+    # The shorter way round.
+    turn = (other_longitude - longitude + np.pi) % (2 * np.pi) - np.pi
+    east = _RADIUS_M * float(np.cos((latitude + other_latitude) / 2) * turn)
+    return east, _RADIUS_M * float(other_latitude - latitude)
+
+
+def _regions(places_m: np.ndarray) -> list[np.ndarray]:
+    """Return the rows (n,) of places in each region, from west to east."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    cells, cell_of = np.unique(np.floor(earth_points(places_m) / _CELL_M), axis=0, return_inverse=True)
+    pairs = cKDTree((cells + 0.5) * _CELL_M).query_pairs(_GAP_M, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(cells), len(cells)))
+    region_of = connected_components(links, directed=False)[1][cell_of.reshape(-1)]
+    regions = [np.flatnonzero(region_of == region) for region in range(region_of.max() + 1)]
+    return sorted(regions, key=lambda members: tuple(_degrees(places_m[members]).mean(axis=0)))
+
+
+def _project(places_m: np.ndarray) -> np.ndarray:
+    """Return places (n, 2) of one region in its own projection."""
     from rasterio.warp import transform
 
-    known = np.isfinite(places_m).all(axis=1)
-    projected = np.full(places_m.shape, np.nan)
-    projected[known] = np.stack(transform(f"EPSG:{EPSG}", crs, *places_m[known].T), axis=1)
-    return projected
+    crs = ground_crs(places_m)
+    return places_m if crs == f"EPSG:{EPSG}" else np.stack(transform(f"EPSG:{EPSG}", crs, *places_m.T), axis=1)
+
+
+def _degrees(places_m: np.ndarray) -> np.ndarray:
+    """Return longitude and latitude (n, 2) in degrees."""
+    from rasterio.warp import transform
+
+    return np.stack(transform(f"EPSG:{EPSG}", "EPSG:4326", *places_m.T), axis=1)
+
+
+def _is_near_europe(places_m: np.ndarray) -> bool:
+    return bool(np.hypot(*(places_m - _CENTRE_M).T).max() <= _FAR_M)
 
 
 def ground_crs(places_m: np.ndarray) -> str:
-    """Return the projection of `ground_places`: EPSG:3035, or a PROJ string if any place is far from Europe.
+    """Return a projection for all places together: EPSG:3035, or a PROJ string if any place is far from Europe.
 
     The centre is rounded to whole degrees, so that a chip more or less seldom moves the borders of blocks.
     """
     known = places_m[np.isfinite(places_m).all(axis=1)]
-    if not len(known) or np.hypot(*(known - _CENTRE_M).T).max() <= _FAR_M:
+    if not len(known) or _is_near_europe(known):
         return f"EPSG:{EPSG}"
-    from rasterio.warp import transform
-
-    longitude, latitude = np.radians(transform(f"EPSG:{EPSG}", "EPSG:4326", *known.T))
+    longitude, latitude = np.radians(_degrees(known)).T
     # The mean of directions from the centre of the Earth, because longitudes jump at the date line.
     x, y = (np.mean(np.cos(latitude) * turn(longitude)) for turn in (np.cos, np.sin))
     z = np.mean(np.sin(latitude))

@@ -34,6 +34,7 @@ from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, ref
 from terralucas.data.places import Ground, find_exchanged
 from terralucas.data.sampling import find_quantiles
 from terralucas.errors import StudyError
+from terralucas.geography import ground_offset
 
 logger = logging.getLogger(__name__)
 
@@ -559,10 +560,10 @@ def _pair_near_copies(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[t
     for number, other in enumerate(partners):
         if other is None:
             continue
-        (x, y), (x_other, y_other) = (
+        place, place_of_other = (
             (chips[each].row["easting_m"], chips[each].row["northing_m"]) for each in (number, other)
         )
-        distance = math.hypot(x - x_other, y - y_other)
+        distance = math.hypot(*ground_offset(place, place_of_other))
         is_overlap = spec.pixel_size_m / 2 < distance < chips[number].row["height"] * spec.pixel_size_m
         found.append((number, other, is_overlap))
     return found

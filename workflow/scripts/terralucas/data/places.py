@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from terralucas.data.dataset import DatasetSpec
 from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.lucas import parse_point_id
 from terralucas.errors import StudyError
-from terralucas.geography import EPSG
+from terralucas.geography import EPSG, ground_offset
 
 # Surveyors note where they stand, which may be far from a point that they cannot reach; points are 2 km apart.
 MAX_DISTANCE_M = 5_000.0
@@ -46,14 +45,14 @@ class Ground:
             the equator. Programs that export chips are asked for this size.
         elongation: how many times longer one side of a pixel is than the other, on the ground or in the units of the
             coordinates, where it is less: squares of degrees are no squares on the ground.
-        bounds: west, south, east and north end of the chip in metres in EPSG:3035, by its corners.
+        side_m: longer side of the chip on the ground in metres.
     """
 
     place: tuple[float, float]
     pixel_m: float
     nominal_m: float
     elongation: float = 1.0
-    bounds: tuple[float, float, float, float] = (math.nan,) * 4
+    side_m: float = math.nan
 
 
 def find_ground(centre: Centre | None) -> Ground | None:
@@ -71,9 +70,8 @@ def find_ground(centre: Centre | None) -> Ground | None:
         raise not_on_earth(centre)
     (a, d), (b, e) = centre.column_step, centre.row_step
     is_geographic = centre.crs.is_geographic
-    rows, columns = centre.shape[0] / 2, centre.shape[1] / 2
-    # The centre, the pixels beside and below it, and the corners of the chip, in columns and rows.
-    steps = [(0, 0), (1, 0), (0, 1), *itertools.product((-columns, columns), (-rows, rows))]
+    # The centre, and the pixels beside and below it, in columns and rows.
+    steps = [(0, 0), (1, 0), (0, 1)]
     xs = [centre.x + column * a + row * b for column, row in steps]
     ys = [centre.y + column * d + row * e for column, row in steps]
     try:
@@ -83,7 +81,6 @@ def find_ground(centre: Centre | None) -> Ground | None:
     if not all(map(math.isfinite, (*eastings, *northings))):
         raise not_on_earth(centre)
     (x, x_column, x_row), (y, y_column, y_row) = eastings[:3], northings[:3]
-    bounds = (min(eastings[3:]), min(northings[3:]), max(eastings[3:]), max(northings[3:]))
     # EPSG:3035 keeps areas, wherever on Earth.
     area_m2 = abs((x_column - x) * (y_row - y) - (x_row - x) * (y_column - y))
     unit_m = METRES_PER_DEGREE if is_geographic else centre.crs.linear_units_factor[1]
@@ -91,7 +88,8 @@ def find_ground(centre: Centre | None) -> Ground | None:
         elongation_of(math.hypot(x_column - x, y_column - y), math.hypot(x_row - x, y_row - y)),
         elongation_of(math.hypot(a, d), math.hypot(b, e)),
     )
-    return Ground((x, y), math.sqrt(area_m2), unit_m * math.sqrt(abs(a * e - b * d)), elongation, bounds)
+    pixel_m, nominal_m = math.sqrt(area_m2), unit_m * math.sqrt(abs(a * e - b * d))
+    return Ground((x, y), pixel_m, nominal_m, elongation, pixel_m * max(centre.shape))
 
 
 def is_local(centre: Centre) -> bool:
@@ -193,12 +191,8 @@ def check_georeference(ground: Ground | None, place: tuple[float, float], spec: 
     """
     if ground is None or not all(map(math.isfinite, place)):
         return
-    west, south, east, north = ground.bounds
-    margin = MAX_DISTANCE_M if spec.point_ids == "lucas" else max(MIN_MARGIN_M, east - west, north - south)
-    outside = math.hypot(
-        max(west - place[0], place[0] - east, 0.0),
-        max(south - place[1], place[1] - north, 0.0),
-    )
+    margin = MAX_DISTANCE_M if spec.point_ids == "lucas" else max(MIN_MARGIN_M, ground.side_m)
+    outside = math.hypot(*(max(abs(each) - ground.side_m / 2, 0.0) for each in ground_offset(ground.place, place)))
     if outside > margin:
         source = "coordinates in the labels table" if has_columns(spec) else "a LUCAS id whose point is"
         message = f"has {source} {'that are ' if has_columns(spec) else ''}{outside / 1000:,.1f} km outside the chip"

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 from statsmodels.stats.proportion import proportion_confint
 
+from terralucas.geography import APART_M, along_the_ground
 from terralucas.statistics.run_predictions import RunPredictions
 from terralucas.tables.tidy_csv import by_recipe, tidy_table
 from terralucas.tables.vocabulary import RECIPE
@@ -52,7 +53,9 @@ def has_places(places_m: np.ndarray) -> bool:
     return bool(np.isfinite(places_m).all())
 
 
-def nearest_training(places_m: np.ndarray, parts: np.ndarray, chip_side_m: float) -> Nearest:
+def nearest_training(
+    places_m: np.ndarray, parts: np.ndarray, chip_side_m: float, on_earth_m: np.ndarray | None = None
+) -> Nearest:
     """Find the distance of each test chip to the nearest training chip, and whether it overlaps any training chip.
 
     Validation chips do not count, because no weights were fitted to them.
@@ -61,26 +64,38 @@ def nearest_training(places_m: np.ndarray, parts: np.ndarray, chip_side_m: float
         places_m: (n, 2) metres, of `terralucas.geography.ground_places`.
         parts: (n,) "train", "validation" or "test".
         chip_side_m: side of a chip on the ground in metres.
+        on_earth_m: (n, 3) metres, of `terralucas.geography.earth_points`; only needed where places are in several
+            regions.
     """
     chips = np.flatnonzero(parts == "test")
     training = cKDTree(places_m[parts == "train"])
     distance, _ = training.query(places_m[chips])
+    is_elsewhere = distance >= APART_M / 2
+    if on_earth_m is not None and is_elsewhere.any():
+        chord, _ = cKDTree(on_earth_m[parts == "train"]).query(on_earth_m[chips[is_elsewhere]])
+        distance[is_elsewhere] = along_the_ground(chord)
     # Two squares of equal size overlap if their centres are less than a side apart along both axes (maximum norm).
     along_axes, _ = training.query(places_m[chips], p=np.inf)
     return Nearest(chips, distance, along_axes < chip_side_m)
 
 
-def overlap_table(places_m: np.ndarray, parts: Mapping[int, np.ndarray], chip_side_m: float) -> pd.DataFrame:
+def overlap_table(
+    places_m: np.ndarray,
+    parts: Mapping[int, np.ndarray],
+    chip_side_m: float,
+    on_earth_m: np.ndarray | None = None,
+) -> pd.DataFrame:
     """Count the test chips that overlap a training chip, with one row for each seed; no rows without coordinates.
 
     Args:
         places_m: (n, 2) metres, of `terralucas.geography.ground_places`; NaN without coordinates.
         parts: seed → (n,) part of each chip.
         chip_side_m: side of a chip on the ground.
+        on_earth_m: (n, 3), as for `nearest_training`.
     """
     rows = []
     for seed, split in parts.items() if has_places(places_m) else ():
-        nearest = nearest_training(places_m, split, chip_side_m)
+        nearest = nearest_training(places_m, split, chip_side_m, on_earth_m)
         values = (
             *(seed, chip_side_m, len(nearest.chips), int((split == "train").sum())),
             *(int(nearest.overlaps.sum()), float(nearest.overlaps.mean())),
@@ -96,6 +111,7 @@ def distance_table(
     parts: Mapping[int, np.ndarray],
     chip_side_m: float,
     level: float,
+    on_earth_m: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Compute the scores by distance to the nearest training chip, over the test predictions of all seeds.
 
@@ -110,12 +126,13 @@ def distance_table(
         parts: seed → (n,) part of each chip.
         chip_side_m: side of a chip on the ground.
         level: confidence level of the interval.
+        on_earth_m: (n, 3), as for `nearest_training`.
     """
     if not has_places(places_m):
         return tidy_table([], _DISTANCE_COLUMNS)
     distance = {seed: np.full(len(places_m), np.nan) for seed in parts}
     for seed, split in parts.items():
-        nearest = nearest_training(places_m, split, chip_side_m)
+        nearest = nearest_training(places_m, split, chip_side_m, on_earth_m)
         distance[seed][nearest.chips] = nearest.distance_m
     bounds = np.array(DISTANCES_IN_SIDES) * chip_side_m
     rows = []

@@ -11,7 +11,7 @@ import pandas as pd
 
 from terralucas.data.split_files import class_shares
 from terralucas.evidence import calibration, fronts, leakage, spatial_correlation
-from terralucas.geography import ground_places
+from terralucas.geography import earth_points, ground_places
 from terralucas.statistics.run_predictions import Part, RunPredictions, read_run_predictions
 from terralucas.statistics.run_status import ComparableRuns, RunStatus, comparable_runs
 from terralucas.statistics.seed_means import SeedDesign, mean_test_to_train
@@ -98,7 +98,9 @@ def evidence_tables(
     priors = {seed: class_shares(labels[split == "train"], n_classes) for seed, split in parts.items()}
     traced = fronts.trace(runs, priors, monitor, processes)
     temperatures = calibration.temperature_table(runs, seed, processes)
-    places = ground_places(inputs.index[["easting_m", "northing_m"]].to_numpy(dtype=np.float64))
+    indexed = inputs.index[["easting_m", "northing_m"]].to_numpy(dtype=np.float64)
+    places = ground_places(indexed)
+    on_earth = earth_points(indexed) if leakage.has_places(indexed) else None
     side_m = float(inputs.index["height"].iloc[0]) * pixel_size_m
     return {
         "fronts": fronts.points_table(traced, design),
@@ -108,7 +110,7 @@ def evidence_tables(
         "calibration_runs": temperatures,
         "calibration": calibration.summary_table(temperatures, design),
         "reliability": calibration.reliability_table(runs, temperatures["temperature"].to_numpy()),
-        "overlap": leakage.overlap_table(places, parts, side_m),
+        "overlap": leakage.overlap_table(places, parts, side_m, on_earth),
         "correlation": spatial_correlation.correlation_table(runs, places, level, seed),
-        "distance": leakage.distance_table(runs, places, parts, side_m, level),
+        "distance": leakage.distance_table(runs, places, parts, side_m, level, on_earth),
     }
