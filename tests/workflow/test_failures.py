@@ -2,6 +2,7 @@
 
 import pytest
 
+from helpers.project import results
 from helpers.tiny_study import TINY
 
 pytestmark = pytest.mark.workflow
@@ -58,3 +59,15 @@ def test_a_run_that_fails_is_listed_at_the_end_and_the_others_are_finished(faili
     listed, reason, *_ = lines_at_the_end(failed)
     assert listed.startswith("  tiny · weighted_ce · identity · seed 0  (log: results/failing/logs/train_run/")
     assert "seed-0.csv" in reason
+
+
+def test_a_damaged_index_is_named_without_lines_of_the_project(project):
+    config = project.write_config(TINY | {"study": "damaged"}, "damaged")
+    index = results(project, "damaged") / "data" / "chips.parquet"
+    index.parent.mkdir(parents=True)
+    index.write_bytes(b"PAR1 half an index")
+    done = project.snakemake("-n", "--configfile", config, check=False)
+    assert done.returncode == 1
+    assert "chips.parquet cannot be read" in done.output
+    assert ".smk" not in done.output
+    assert ".py" not in done.output

@@ -2,6 +2,7 @@
 import math
 from dataclasses import replace
 
+from _start import stop_at_study_error
 from terralucas.study.job_limits import (
     Workload,
     explanation_passes,
@@ -16,9 +17,14 @@ from terralucas.study.job_limits import (
 )
 
 
+def get_dataset_size():
+    """Return the number of chips, and their side in pixels."""
+    return stop_at_study_error(dataset_size, Path(RESULTS, "data", "chips.parquet"))
+
+
 def get_workload(backbone, kind):
     """Return the amount of work of a job with a backbone and a kind of features."""
-    chips, side_px = dataset_size(Path(RESULTS, "data", "chips.parquet"))
+    chips, side_px = get_dataset_size()
     bytes_per_number = 2 if config["features"]["storage"] == "float16" else 4
     return Workload(config["backbones"][backbone]["model"], chips, side_px, kind, bytes_per_number)
 
@@ -82,7 +88,7 @@ def selection_minutes(wildcards, attempt):
 
 def explanation_resource(function, *arguments):
     """Return a resource function for `explain_models` with the models of any recipe: the largest of the grid."""
-    chips, side_px = dataset_size(Path(RESULTS, "data", "chips.parquet"))
+    chips, side_px = get_dataset_size()
     passes = explanation_passes(
         len(GRID["seeds"]), chips, side_px, len(DATASET["bands"]), len(DATASET["classes"]), **config["explain"]
     )

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from _exit import at_exit
 from _run_status import Run
@@ -32,6 +32,9 @@ def take_interrupts() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+Result = TypeVar("Result")
+
+
 class _Paths:
     """To which folder the paths in messages belong; empty where it is the one in which Snakemake was started."""
 
@@ -52,10 +55,10 @@ def name_folder(workflow: Any) -> str:
     return _Paths.note.strip()
 
 
-def stop_at_study_error(function: Callable[..., object], *arguments: object) -> None:
+def stop_at_study_error(function: Callable[..., Result], *arguments: object) -> Result:
     """Call a function before the first job; its StudyError, or Ctrl-C, ends Snakemake without a traceback."""
     try:
-        function(*arguments)
+        return function(*arguments)
     except StudyError as error:
         raise StudyStoppedError(f"{error}{_Paths.note}") from None
     except KeyboardInterrupt:

@@ -270,6 +270,8 @@ def confusion_figure(confusion: pd.DataFrame, path: Path) -> None:
             image = _confusion_panel(axes, shares)
             axes.set_title(textwrap.fill(" · ".join(recipe), int(13 * side)), fontsize=9.5, loc="left")
             axes.tick_params(axis="x", labelrotation=90 if is_upright else 0)
+            # Labels of many classes are as small as their rows.
+            axes.tick_params(labelsize=min(8.5, 0.85 * 72 * side / len(codes)))
         grid[0].set_xticks(range(len(codes)), ticks)
         labels = [
             tick if str(names[code]) == str(code) else f"{_shortened(str(names[code]), 36)} ({tick})"
@@ -298,7 +300,7 @@ def _confusion_panel(axes: Axes, shares: np.ndarray) -> mpl.image.AxesImage:
     axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
     axes.grid(visible=True, which="minor", color="white", linewidth=1)
-    axes.tick_params(which="both", length=0, labelbottom=True, labelsize=8.5)
+    axes.tick_params(which="both", length=0, labelbottom=True)
     for spine in axes.spines.values():
         spine.set_visible(False)
     if size <= MOST_NUMBERED_CLASSES:
