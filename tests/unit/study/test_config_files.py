@@ -164,11 +164,12 @@ def test_a_target_that_was_taken_for_a_configuration_is_told(write, option, targ
 
 
 @pytest.mark.parametrize("options", [["--config", "a=b", "-C", "c=d"], ["--config=a=b", "-n", "--config", "c=d"],
+                                     ["--config", "a=b", "-Cc=d"], ["-C", "a=b", "-nC", "c=d"], ["-Ca=b", "-pCc=d"],
                                      ["--configfile", "a.yaml", "--configfiles=b.yaml"]])  # fmt: skip
 def test_an_option_of_which_snakemake_would_read_the_last_alone_is_refused(options):
     with pytest.raises(StudyError, match="given 2 times"):
         check_arguments(options)
-    check_arguments(["--config", "a=b", "c=d", "--", *options[:1]])
+    check_arguments(["--config", "a=b", "c=d", "-dCopy", "-n", "--", *options[:1]])
 
 
 def test_a_target_of_another_study_names_what_was_read():

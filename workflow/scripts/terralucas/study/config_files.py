@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import yaml
 from terralucas.errors import StudyError
 
 _SUFFIXES = (".yaml", ".yml", ".json")
+# The first value of -C may stand directly behind it (-Cb=1), and letters of options without a value before it (-nC).
+_CONFIG = re.compile("--config(=.*)?|-[DFSafhklnptv]*C.*", re.DOTALL)
+_CONFIGFILE = re.compile("--configfiles?(=.*)?", re.DOTALL)
 _TAG = "tag:yaml.org,2002:"
 # Plain YAML.
 _KINDS = {
@@ -111,8 +115,8 @@ def check_arguments(arguments: Iterable[str]) -> None:
             `check_config_file`.
     """
     arguments = list(arguments)
-    _require_once(arguments, ("--config", "-C"), "--config training='{epochs: 3}' title=x")
-    _require_once(arguments, ("--configfile", "--configfiles"), "--configfile config/a.yaml config/b.yaml")
+    _require_once(arguments, "--config", _CONFIG, "--config training='{epochs: 3}' title=x")
+    _require_once(arguments, "--configfile", _CONFIGFILE, "--configfile config/a.yaml config/b.yaml")
     files = configfiles_of(arguments)
     for file in files:
         path = Path(file)
@@ -127,13 +131,20 @@ def check_arguments(arguments: Iterable[str]) -> None:
         check_config_file(path)
 
 
-def _require_once(arguments: Sequence[str], names: Sequence[str], example: str) -> None:
-    """Raise a StudyError if an option is given twice, because Snakemake would read the last one alone."""
+def _require_once(arguments: Sequence[str], name: str, forms: re.Pattern[str], example: str) -> None:
+    """Raise a StudyError if an option is given twice, because Snakemake would read the last one alone.
+
+    Args:
+        arguments: those of the command line.
+        name: the option.
+        forms: matches an argument that gives it.
+        example: how to write several values behind it.
+    """
     options = itertools.takewhile(lambda argument: argument != "--", arguments)
-    given = [argument for argument in options if argument.partition("=")[0] in names]
+    given = [argument for argument in options if forms.fullmatch(argument)]
     if len(given) > 1:
         raise StudyError(
-            f"The option {names[0]} is given {len(given)} times, and Snakemake would read the last one alone.",
+            f"The option {name} is given {len(given)} times, and Snakemake would read the last one alone.",
             found=" … ".join(given),
             expected="the option once, with all its values",
             remedy=f"write all values behind one option: {example}",
