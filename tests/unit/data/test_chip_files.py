@@ -154,11 +154,28 @@ def test_every_alpha_band_that_is_not_used_is_a_mask_and_nan_in_it_is_missing(tm
         assert read_masks(file, [1, 2]).tolist() == [[[False, True, False]]] * 2, "the second is used"
 
 
-def test_a_band_that_is_described_as_another_is_no_mask(tmp_path):
-    kinds = [ColorInterp.gray, ColorInterp.alpha]
-    with stacked(tmp_path / "a.tif", [[1, 1, 1], [0, 1, 1]], kinds, ["B02", "B08"]) as file:
+@pytest.mark.parametrize(
+    "names",
+    [
+        *[["B2", "B3", "B4", text] for text in ("B08", "Band 8", "near infrared", "842 nm", "thermal", "NDVI")],
+        ["490", "560", "665", "842"],
+        ["R", "G", "B", "N"],
+    ],
+)
+def test_a_band_that_is_described_as_another_is_no_mask(tmp_path, names):
+    kinds = [*[ColorInterp.gray] * 3, ColorInterp.alpha]
+    with stacked(tmp_path / "a.tif", [*[[1, 1, 1]] * 3, [0, 1, 1]], kinds, names) as file:
         assert find_alpha(file) == []
-        assert not read_masks(file, [1]).any()
+        assert not read_masks(file, [1, 2, 3]).any()
+
+
+@pytest.mark.parametrize("text", [None, "Band 4", "band_4", "4", "A", "Coverage", "footprint", "alpha", "valid red"])
+@pytest.mark.parametrize("others", [["B2", "B3", "B4"], ["R", "G", "B"], [None] * 3, ["Band 1", "Band 2", "Band 3"]])
+def test_an_alpha_band_whose_description_names_no_band_is_a_mask(tmp_path, text, others):
+    kinds = [*[ColorInterp.gray] * 3, ColorInterp.alpha]
+    with stacked(tmp_path / "a.tif", [*[[1, 1, 1]] * 3, [0, 1, 1]], kinds, [*others, text]) as file:
+        assert find_alpha(file, [1, 2, 3]) == [4]
+        assert read_masks(file, [1, 2, 3]).tolist() == [[[True, False, False]]] * 3
 
 
 def test_a_problem_of_a_chip_survives_the_way_between_processes():

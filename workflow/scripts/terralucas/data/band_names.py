@@ -201,6 +201,27 @@ def find_all_positions(descriptions: tuple[str | None, ...], bands: tuple[str, .
     return tuple(dict.fromkeys(positions for positions in found if positions is not None))
 
 
+@lru_cache(maxsize=1024)
+def find_named(descriptions: tuple[str | None, ...]) -> tuple[int, ...]:
+    """Return which bands of a file have a description that names a band or another layer that is known (SCL, NDVI).
+
+    `Band 5` of the fifth band is its position, also where other bands have names.
+
+    Args:
+        descriptions: description of each band in the file; None without one.
+
+    Returns:
+        Positions, counted from 0.
+    """
+    parsed = [_parse(text or "") for text in descriptions]
+    names = [
+        None if each.kind == "band" and each.number == str(number) else text
+        for number, (text, each) in enumerate(zip(descriptions, parsed, strict=True), 1)
+    ]
+    readings, _ = _read(tuple(names))
+    return tuple(place for place, allowed in enumerate(readings[0]) if allowed is not None)
+
+
 def _find(reading: Sequence[Bands | None], bands: Sequence[str]) -> tuple[int, ...] | None:
     places = [[place for place, allowed in enumerate(reading) if allowed and band in allowed] for band in bands]
     if all(len(place) == 1 for place in places) and len({place[0] for place in places}) == len(bands):

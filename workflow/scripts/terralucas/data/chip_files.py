@@ -25,6 +25,7 @@ from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
 
 from terralucas.commands import REMOVE_PLACE, REWRITE
+from terralucas.data.band_names import find_named
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.data.georeference import (
     UNUSED_WORLD,
@@ -60,7 +61,7 @@ _CLOUD_REFLECTANCE = 1.0
 MAX_SIDE_PX = 1024
 # More than the uncompressed values of any chip: 12 bands of 8 bytes, with overviews and masks.
 MAX_FILE_BYTES = 256 * 2**20
-# What the description of an alpha band says, if it has one.
+# What the description of an alpha band may say; `alpha` and `fmask` are also layers that the names of bands know.
 _ALPHA = re.compile("alpha|mask|valid|nodata|transparen|opacity", re.IGNORECASE)
 # Simulated chips say so themselves, wherever their files go.
 SIMULATED_TAG = {"TERRALUCAS_SIMULATED": "yes"}
@@ -597,16 +598,17 @@ def read_masks(source: DatasetReader, bands: Sequence[int], window: Window | Non
 def find_alpha(source: DatasetReader, bands: Collection[int] = ()) -> list[int]:
     """Return the numbers, counted from 1, of the alpha bands of a file that are not among `bands`.
 
-    A band whose description names something else, such as NIR, is no alpha band, though GDAL may take it for one.
+    A band whose description names another band or layer, such as NIR, is none, though GDAL may take it for one. Any
+    other description, such as `Band 5` of the fifth band or `coverage`, says nothing against it.
     """
     if len(set(bands)) == source.count:
         return []
-    kinds = enumerate(zip(source.colorinterp, source.descriptions, strict=True), 1)
-    return [
-        band
-        for band, (kind, text) in kinds
-        if kind == ColorInterp.alpha and band not in bands and (not text or _ALPHA.search(text))
+    alpha = [
+        number for number, kind in enumerate(source.colorinterp, 1) if kind == ColorInterp.alpha and number not in bands
     ]
+    texts = source.descriptions if alpha else ()
+    named = [position + 1 for position in find_named(texts)]
+    return [number for number in alpha if number not in named or _ALPHA.search(texts[number - 1] or "")]
 
 
 def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
