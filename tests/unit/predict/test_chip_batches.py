@@ -1,16 +1,25 @@
 """Batches of new chips that processes read: in order, the same with any number of them."""
 
+import math
 import os
+import resource
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rasterio import Affine
+from torch.utils.data import DataLoader
 
 from helpers.chips import SIDE, make_spec, pixels, write_tif
 from terralucas.predict import chip_batches as module
 from terralucas.predict.chip_batches import read_chip_batches
 from terralucas.predict.new_chips import ChipReader, NewChip
+from terralucas.processors import count_processors
+
+BYTES = 6 * SIDE**2 * 4
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits what processes share")
 
 
 @pytest.fixture
@@ -25,10 +34,22 @@ def chips(tmp_path):
     return [NewChip(str(number), str(tmp_path / f"{number}.tif")) for number in range(9)]
 
 
+def watch_loader(monkeypatch):
+    """Return a dictionary that receives what the loader is asked for."""
+    asked = {}
+
+    def load(*arguments, **options):
+        asked.update(options)
+        return DataLoader(*arguments, **options)
+
+    monkeypatch.setattr(module, "DataLoader", load)
+    return asked
+
+
 @pytest.mark.parametrize(("processes", "piece", "has_room"), [(0, 8, True), (1, 8, True), (3, 3, True), (3, 3, False)])
 def test_batches_have_the_values_of_their_usable_chips_in_order(chips, monkeypatch, processes, piece, has_room):
-    monkeypatch.setattr(module, "_PIECE_BYTES", piece * 6 * SIDE**2 * 4)
-    monkeypatch.setattr(module, "_has_room", lambda size: has_room)
+    monkeypatch.setattr(module, "_PIECE_BYTES", piece * BYTES)
+    monkeypatch.setattr(module, "_shared_room", lambda: math.inf if has_room else module._LOCKS_BYTES + 1)
     batches = list(read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips, 4, processes))
     assert [len(batch.chips) for batch in batches] == [4, 4, 1]
     assert [batch.is_usable.tolist() for batch in batches] == [[True, True, False, True], [True] * 4, [False]]
@@ -40,10 +61,63 @@ def test_batches_have_the_values_of_their_usable_chips_in_order(chips, monkeypat
     assert all(chip.values is None for batch in batches for chip in batch.chips)
 
 
-def test_the_room_that_processes_share_is_asked_for(monkeypatch):
+@linux
+def test_the_room_that_processes_share_is_what_the_folder_holds(monkeypatch):
     monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=16, f_frsize=4096))
-    assert module._has_room(65536)
-    assert not module._has_room(65537)
+    assert module._shared_room() == 65536
+
+
+@linux
+@pytest.mark.parametrize("folder", ["is away", "is full"])
+def test_without_shared_memory_one_process_reads(chips, monkeypatch, tmp_path, folder):
+    if folder == "is away":
+        monkeypatch.setattr(module, "_SHARED", str(tmp_path / "none"))
+    else:
+        monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_bavail=1, f_frsize=4096))
+    asked = watch_loader(monkeypatch)
+    batches = list(read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips, 4, 2))
+    assert [len(batch.chips) for batch in batches] == [4, 4, 1]
+    assert asked["num_workers"] == 0
+
+
+@linux
+@pytest.mark.parametrize(("pieces_free", "is_shared"), [(14, True), (13, False)])
+def test_half_of_the_free_memory_holds_what_is_read_ahead(chips, monkeypatch, pieces_free, is_shared):
+    """Of pieces of one chip, a process reads the four of a batch and one more ahead; two more may be in use."""
+    monkeypatch.setattr(module, "_PIECE_BYTES", BYTES)
+    monkeypatch.setattr(module, "_LOCKS_BYTES", 0)
+    monkeypatch.setattr(module, "_shared_room", lambda: pieces_free * BYTES)
+    asked = watch_loader(monkeypatch)
+    assert len(list(read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips, 4, 1))) == 3
+    assert asked["prefetch_factor"] == 5
+    assert (asked["collate_fn"] is module._collate) == is_shared
+
+
+@pytest.mark.parametrize(("pieces", "workers"), [(1, 1), (6, 1), (6, 2), (13, 3), (500, 1), (500, 3), (500, 8), (1, 8)])
+def test_a_batch_is_read_ahead_unless_it_has_too_many_pieces(pieces, workers):
+    ahead = module._count_ahead(pieces, workers)
+    assert ahead * workers > pieces or ahead * workers > 64 - workers
+    assert ahead * workers <= 64
+
+
+@linux
+def test_a_batch_of_many_pieces_needs_few_open_files(chips, monkeypatch):
+    """A shell may allow 256 of them, and each piece of which the values are kept has one."""
+    monkeypatch.setattr(module, "_PIECE_BYTES", BYTES)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 200, limits[1]))
+    try:
+        first, _ = read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips[:1] * 600, 300, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert np.array_equal(first.values[299], pixels(0))
+
+
+def test_processors_that_this_process_may_not_use_do_not_count(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 5, 7}, raising=False)
+    assert count_processors() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert count_processors() == os.cpu_count()
 
 
 def test_no_chips_have_no_batches():

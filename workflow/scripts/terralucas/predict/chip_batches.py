@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,12 +16,17 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from terralucas.predict.new_chips import ChipReader, NewChip, ReadChip
+from terralucas.processors import count_processors
 
 # Most bytes of chips that a process reads and sends together.
 _PIECE_BYTES = 8 * 2**20
 _MOST_PROCESSES = 8
+# Most pieces that all processes read ahead: each has an open file in shared memory, and a shell may allow 256 of them.
+_MOST_PIECES = 64
 # Where processes share memory on Linux. It holds 64 MB in a container, unless it was made larger.
 _SHARED = "/dev/shm"
+# What the locks of the processes need there.
+_LOCKS_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -45,51 +51,85 @@ def read_chip_batches(reader: ChipReader, chips: Sequence[NewChip], size: int, p
         reader: reads a chip.
         chips: the chips.
         size: number of chips in a batch.
-        processes: number of processes that read in advance, at most 8 and one for each processor; with 0, or few chips,
-            this one reads.
+        processes: number of processes that read in advance, at most 8 and one for each processor; with 0, with few
+            chips, or where processes cannot share memory, this one reads.
     """
     bytes_of_chip = len(reader.spec.bands) * reader.side_px**2 * 4
     piece = max(1, min(size, _PIECE_BYTES // bytes_of_chip))
     numbers = list(range(len(chips)))
     batches = [numbers[start : start + size] for start in range(0, len(chips), size)]
     pieces = [batch[start : start + piece] for batch in batches for start in range(0, len(batch), piece)]
-    workers = min(processes, _MOST_PROCESSES, os.cpu_count() or 1, max(len(pieces) - 1, 0))
-    # A whole batch is read while the batch before is predicted.
-    ahead = math.ceil(math.ceil(size / piece) / max(workers, 1)) + 1
-    has_room = _has_room(2 * (ahead * workers + 1) * piece * bytes_of_chip)
-    collate = _collate if has_room else _collate_apart
+    room = _shared_room()
+    workers = min(processes, _MOST_PROCESSES, count_processors(), max(len(pieces) - 1, 0)) if room > _LOCKS_BYTES else 0
+    ahead = _count_ahead(math.ceil(size / piece), workers)
+    # Besides what is read ahead, there is the piece that was sent last and, if a piece is a batch, that in use. Other
+    # programs share memory too; what they leave free may shrink.
+    has_room = (ahead * workers + 2) * piece * bytes_of_chip <= room / 2
     loader = iter(
         DataLoader(
             _Chips(reader, chips),
             batch_sampler=pieces,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=_collate if has_room else _collate_apart,
             prefetch_factor=ahead if workers else None,
         )
     )
     for batch in batches:
-        read: list[ReadChip] = []
-        values: list[np.ndarray] = []
-        while len(read) < len(batch):
-            of_piece, of_usable = next(loader)
-            read += of_piece
-            values += [] if of_usable is None else [np.asarray(of_usable)]
+        read, values = _read_batch(loader, len(batch))
         is_usable = np.array([chip.problem is None for chip in read], dtype=bool)
-        yield ChipBatch(read, is_usable, _join(values))
+        yield ChipBatch(read, is_usable, values)
 
 
-def _join(pieces: list[np.ndarray]) -> np.ndarray | None:
-    """Join the values of the pieces of a batch; a single piece is not copied."""
-    return None if not pieces else pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+def _read_batch(
+    pieces: Iterator[tuple[list[ReadChip], torch.Tensor | np.ndarray | None]], size: int
+) -> tuple[list[ReadChip], np.ndarray | None]:
+    """Read the pieces of a batch of `size` chips, and join them.
+
+    A piece is copied at once, because as long as it is used it has an open file and its bytes in shared memory. A batch
+    that is one piece is not copied.
+
+    Returns:
+        The chips without their values, and the values of those that can be used, as in `ChipBatch`.
+    """
+    read: list[ReadChip] = []
+    values, usable = None, 0
+    while len(read) < size:
+        chips, found = next(pieces)
+        read += chips
+        if found is None:
+            continue
+        if len(chips) == size:
+            return read, np.asarray(found)
+        if values is None:
+            values = np.empty((size, *found.shape[1:]), dtype=np.float32)
+        values[usable : usable + len(found)] = np.asarray(found)
+        usable += len(found)
+        del found  # before the next one is there
+    return read, None if values is None else values[:usable]
 
 
-def _has_room(size: int) -> bool:
-    """Return whether processes can share so many bytes of memory; only Linux has a limit of its own."""
+def _count_ahead(pieces: int, workers: int) -> int:
+    """Return how many pieces each process reads ahead.
+
+    A whole batch is read while the batch before is predicted, unless it has too many pieces.
+
+    Args:
+        pieces: number of pieces of a batch.
+        workers: number of processes.
+    """
+    workers = max(workers, 1)
+    return min(math.ceil(pieces / workers) + 1, _MOST_PIECES // workers)
+
+
+def _shared_room() -> float:
+    """Return how many bytes of memory processes can still share, 0 if none; only Linux has a limit of its own."""
+    if sys.platform != "linux":
+        return math.inf
     try:
         state = os.statvfs(_SHARED)
-    except (OSError, AttributeError):
-        return True
-    return state.f_bavail * state.f_frsize >= size
+    except OSError:
+        return 0
+    return state.f_bavail * state.f_frsize if os.access(_SHARED, os.W_OK | os.X_OK) else 0
 
 
 class _Chips(Dataset[ReadChip]):

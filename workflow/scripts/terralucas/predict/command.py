@@ -15,6 +15,7 @@ from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.machine_errors import explain_machine
 from terralucas.predict.options import PredictOptions
+from terralucas.processors import count_processors
 from terralucas.sockets import use_folder_for_sockets
 from terralucas.study.schema import load_schema
 
@@ -31,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser, batch_of: str) -> None:
     add("--study", type=a_path, required=True, help="folder of the study, results/<study>, with its selected models")
     add("--output", type=a_folder, required=True, help="folder of the results")
     add("--batch-size", type=count("batch_size"), default=default.batch_size, help=f"{batch_of} in a forward pass")
-    add("--threads", type=count("threads"), default=os.cpu_count() or 1, help=f"threads of PyTorch, and {readers}")
+    add("--threads", type=count("threads"), default=count_processors(), help=f"threads of PyTorch, and {readers}")
     add("--device", choices=("auto", "cpu", "cuda"), default=default.device)
     add("--precision", choices=("auto", "32", "16-mixed", "bf16-mixed"), default=default.precision)
     add(
