@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from terralucas.statistics.crossed_interval import shows_spread
+from terralucas.statistics.crossed_interval import has_spread, shows_spread
 from terralucas.statistics.resampling import Design, Scores, combine
 from terralucas.statistics.sampling_distribution import SamplingDistribution
 from terralucas.statistics.training_variance import SeedScores, training_variances
@@ -63,7 +63,7 @@ def best_pair_table(
             members.append(SeedScores.of(design, difference))
             scaled = _scaled_deviations(difference)
             largest = np.fmax(largest, scaled) if largest.size else scaled
-    training, shown = training_variances(members, design.test_to_train), shows_spread(design)[places]
+    training = training_variances(members, design.test_to_train)
     rows = []
     for column, name in enumerate(MAIN_SCORES):
         sign = 1.0 if SCORES[name].higher_is_better else -1.0
@@ -75,6 +75,7 @@ def best_pair_table(
         estimate = pooled[recipe][column] - pooled[control][column]
         factor = _widening(largest[:, column], _scaled_deviations(difference)[:, column], level)
         known = training[chosen]
+        shown = shows_spread(design)[places] & has_spread(difference, known)
         distribution = SamplingDistribution(
             difference.drawn[:, column].astype(np.float64),
             *(float(part[column]) for part in (known.between, known.from_chips, known.free, known.overlap)),
@@ -89,7 +90,7 @@ def best_pair_table(
 def _scaled_deviations(difference: Scores) -> np.ndarray:
     """Return how far each draw is from the estimate, in standard deviations: (B, scores), NaN without spread."""
     deviations = np.abs(difference.drawn.astype(np.float64) - difference.pooled)
-    spread = difference.drawn.std(axis=0, dtype=np.float64)
+    spread = np.sqrt(difference.drawn_variance)
     return np.divide(deviations, spread, out=np.full_like(deviations, np.nan), where=spread > 0)
 
 

@@ -378,7 +378,7 @@ def observed_spreads(design: Design, scores: Scores, training: TrainingVariance,
         training: its variance between seeds.
         folds: number of folds K; 1 for a holdout.
     """
-    chips = np.where(shows_spread(design), scores.drawn.var(axis=0, ddof=1, dtype=np.float64), np.nan)
+    chips = np.where(shows_spread(design), scores.drawn_variance, np.nan)
     added = np.nan_to_num(np.maximum(training.between - training.from_chips, 0.0))
     seeds, tests = len(design.seeds), np.concatenate(design.tests)
     tested = tested_share(np.bincount(tests), len(tests) / seeds * folds)

@@ -59,14 +59,15 @@ def crossed(design: Design, scores: Scores, training: TrainingVariance, of: Lite
         parts = (training.between, training.from_chips, training.free, training.overlap)
         known = tuple(float(part[place]) for part in parts)
         drawn.append(SamplingDistribution(scores.drawn[:, place], *known))
-    defined = np.isfinite(scores.drawn)
-    top = np.where(defined, scores.drawn, -np.inf).max(axis=0)
-    varies = top - np.where(defined, scores.drawn, np.inf).min(axis=0) > 1e-7
-    varies |= training.of_pooled > 0
+    varies = has_spread(scores, training) & shows_spread(design)
     varies &= np.array([kind not in ("seeds", "none") for kind in kinds])
-    varies &= shows_spread(design)
     acceleration = _acceleration(scores.left_out, design.strata, training.of_pooled)
     return Crossed(scores.pooled, tuple(drawn), acceleration, training.known, varies)
+
+
+def has_spread(scores: Scores, training: TrainingVariance) -> np.ndarray:
+    """Return for each score whether draws of chips differ, or training adds to them, by more than rounding (M,)."""
+    return (scores.drawn_variance > 0) | (training.of_pooled > 0)
 
 
 def shows_spread(design: Design) -> np.ndarray:

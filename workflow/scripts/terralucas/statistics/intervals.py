@@ -8,6 +8,8 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 from statsmodels.stats.proportion import proportion_confint
 
+from terralucas.statistics.spread import known_variance
+
 
 @dataclass(frozen=True)
 class MeanInterval:
@@ -48,10 +50,9 @@ def corrected_t(scores: np.ndarray, test_to_train: float, level: float) -> MeanI
     mean = float(scores.mean()) if n else np.nan
     if n < 2 or not np.isfinite(mean):
         return MeanInterval(mean, np.nan, n, np.nan, np.nan, np.nan)
-    sd = float(scores.std(ddof=1))
-    # Equal scores over a few seeds do not mean certainty, so there is no interval. Rounding can give equal scores a
-    # standard deviation of about 1e-17.
-    if sd <= 1e-12 * max(1.0, abs(mean)):
+    sd = float(np.sqrt(known_variance(scores.var(ddof=1), abs(mean))))
+    # Equal scores over a few seeds do not mean certainty, so there is no interval.
+    if not sd:
         return MeanInterval(mean, 0.0, n, np.nan, np.nan, np.nan)
     error = float(np.sqrt(1.0 / n + test_to_train) * sd)
     # scipy.stats.t has the same functions, but takes forty times as long for one number.

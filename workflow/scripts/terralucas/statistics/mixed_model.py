@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from terralucas.statistics.contrasts import Contrast
+from terralucas.statistics.spread import known_variance
 from terralucas.tables.vocabulary import RECIPE, Recipe
 
 
@@ -60,7 +61,7 @@ def mixed_model_table(
                 "mixed_difference": estimate,
                 "mixed_low": limits[0],
                 "mixed_high": limits[1],
-                "mixed_p_value": float(2.0 * stats.norm.sf(abs(estimate) / error)) if error > 0 else np.nan,
+                "mixed_p_value": float(2.0 * stats.norm.sf(abs(estimate) / error)),
                 "discrepancy": _discrepancy(row, estimate, limits) if np.isfinite(error) else "",
             }
         )
@@ -68,7 +69,7 @@ def mixed_model_table(
 
 
 def _fit(runs: pd.DataFrame, metric: str) -> tuple[dict[Recipe, float], float]:
-    """Return the mean of each recipe, and σ²/J; NaN if the latter is unknown."""
+    """Return the mean of each recipe, and σ²/J; NaN if the latter is unknown, or if nothing varies."""
     scores = runs.pivot(index="seed", columns=RECIPE, values=metric)
     values = scores.to_numpy()
     n_seeds, n_recipes = values.shape
@@ -76,13 +77,15 @@ def _fit(runs: pd.DataFrame, metric: str) -> tuple[dict[Recipe, float], float]:
     means = dict(zip(scores.columns, by_recipe, strict=True))
     if n_seeds < 2 or n_recipes < 2:
         return means, np.nan
+    size = float(np.abs(values).max())
     of_seeds = values.mean(axis=1, keepdims=True) - values.mean()
     between = n_recipes * float((of_seeds**2).sum())
     rest = float(((values - by_recipe - of_seeds) ** 2).sum())
     free = (n_seeds - 1) * (n_recipes - 1)
     if between / (n_seeds - 1) < rest / free:
         rest, free = rest + between, n_recipes * (n_seeds - 1)
-    return means, rest / free / n_seeds
+    # Without spread there is no interval and no test, as for the crossed interval.
+    return means, float(known_variance(np.asarray(rest / free), size)) / n_seeds or np.nan
 
 
 def _discrepancy(row: pd.Series, estimate: float, limits: tuple[float, float]) -> str:

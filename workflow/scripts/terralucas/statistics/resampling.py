@@ -21,6 +21,7 @@ from terralucas.errors import StudyError
 from terralucas.randomness import Stream, generator
 from terralucas.statistics import weighted_scores
 from terralucas.statistics.run_predictions import Part
+from terralucas.statistics.spread import known_variance
 
 # Draws that are in memory at a time: fewer where the chips are many. A chunk has a random stream of its own, so that
 # other values would give other draws.
@@ -94,6 +95,8 @@ class Scores:
             number of units of the run in that unit's stratum. The squares of the deviations sum to the jackknife
             variance.
         hits: (Q,) 1 where a run predicts a test chip rightly, otherwise 0; seed by seed.
+        size: (M,) size of the scores that were computed, to tell spread from rounding: |pooled| of a recipe, and their
+            weighted sum of a combination, whose own score may be near 0.
 
     `drawn`, `left_out` and `deviations` say nothing of calibration errors: the registry gives these no interval from
     draws, and their terms are most of those of a chip.
@@ -105,6 +108,14 @@ class Scores:
     left_out: np.ndarray
     deviations: np.ndarray
     hits: np.ndarray
+    size: np.ndarray
+
+    @property
+    def drawn_variance(self) -> np.ndarray:
+        """(M,) variance of the defined draws; exactly 0 if they differ by rounding alone, NaN with fewer than two."""
+        defined = np.ma.masked_invalid(self.drawn)
+        variance = defined.var(axis=0, ddof=1, dtype=np.float64)
+        return known_variance(np.ma.filled(variance, np.nan), self.size)
 
     def only(self, places: Sequence[int]) -> Scores:
         """Return the scores at some of the M places alone."""
@@ -115,6 +126,7 @@ class Scores:
             self.left_out[:, places],
             self.deviations[:, places],
             self.hits,
+            self.size[places],
         )
 
     def save(self, path: Path) -> None:
@@ -279,8 +291,9 @@ def _collect(design: Design, terms_by_run: Sequence[np.ndarray], drawn: np.ndarr
         # not count.
         factor = np.sqrt((sizes - 1.0) / sizes)[:, None]
         deviations.append(np.where(factor > 0, factor * np.nan_to_num(without - scores), 0.0))
+    scores = _scores(design, np.ones((1, len(design.chips))), design.labels, pooled)[0]
     return Scores(
-        pooled=_scores(design, np.ones((1, len(design.chips))), design.labels, pooled)[0],
+        pooled=scores,
         seeds=np.array(seeds),
         drawn=drawn,
         left_out=_scores_without_units(design, design.units, design.labels, pooled)[0],
@@ -288,6 +301,7 @@ def _collect(design: Design, terms_by_run: Sequence[np.ndarray], drawn: np.ndarr
         hits=np.concatenate(
             [terms[np.arange(len(test)), design.labels[test]] for test, terms in zip(tests, terms_by_run, strict=True)]
         ),
+        size=np.abs(np.nan_to_num(scores)),
     )
 
 
@@ -302,9 +316,8 @@ def combine(coefficients: Mapping[Key, float], load: Callable[[Key], Scores]) ->
     for key, factor in coefficients.items():
         scores = load(key)
         for field in fields(Scores):
-            values = (
-                np.float32(factor) * scores.drawn if field.name == "drawn" else factor * getattr(scores, field.name)
-            )
+            weight = {"drawn": np.float32(factor), "size": abs(factor)}.get(field.name, factor)
+            values = weight * getattr(scores, field.name)
             total[field.name] = values if field.name not in total else total[field.name] + values
     return Scores(**total)
 

@@ -88,7 +88,7 @@ def training_variances(members: Sequence[SeedScores], test_to_train: float) -> l
     chips = np.array([member.spread.from_chips for member in members])
     free = np.maximum(count - 1.0, 0.0)
     # Without spread from chips there is no ratio. Such a score keeps its own variance.
-    has_ratio = (chips > 1e-12) & np.isfinite(observed) & (free > 0)
+    has_ratio = (chips > 0) & np.isfinite(observed) & (free > 0)
     ratio = np.where(has_ratio, observed / np.where(has_ratio, chips, 1.0), np.nan)
     between, total_free = observed.copy(), free.copy()
     for column in range(ratio.shape[1]):

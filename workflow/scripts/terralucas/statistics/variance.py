@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from terralucas.statistics.resampling import Design, Scores
+from terralucas.statistics.spread import known_variance
 from terralucas.tables.vocabulary import CHIPS, INITIALISATION, SPLIT, SPLIT_AND_INITIALISATION
 
 
@@ -22,6 +23,8 @@ class SeedSpread:
         from_chips: expected value of s² if all runs were equally good and only their test chips differed, estimated by
             jackknife.
         chips: variance of one run's score from its test chips.
+
+    Variances that rounding alone explains are exactly 0.
     """
 
     n: np.ndarray
@@ -52,7 +55,9 @@ def seed_spread(design: Design, scores: Scores) -> SeedSpread:
     centred = np.where(np.isfinite(scores.seeds), centred - centred.sum(axis=0) / np.maximum(n, 1), 0.0)
     observed = np.where(n > 1, (centred**2).sum(axis=0) / free, np.nan)
     from_chips = (own - (together**2).sum(axis=0) / np.maximum(n, 1)) / free
-    return SeedSpread(n, observed, from_chips, own / np.maximum(n, 1))
+    # Equal scores have variances of about 1e-33, from which intervals and tests would follow.
+    parts = (known_variance(each, scores.size) for each in (observed, from_chips, own / np.maximum(n, 1)))
+    return SeedSpread(n, *parts)
 
 
 def variance_table(design: Design, scores: Scores, level: float) -> pd.DataFrame:
