@@ -276,7 +276,20 @@ def test_one_seed_says_what_it_cannot_tell(tmp_path, render):
     assert "seeds [" not in text
     assert "With one seed, the spread over trainings is unknown, and so is the power." in text
     assert "one seed" in text[text.index("The answer") : text.index("Figure 1.")].lower()
+    assert "unknown: one seed" in text
+    assert "With one seed, the part from training is unknown." in text
     assert not re.search(r"\bnan\b", text.lower())
+
+
+def test_several_seeds_that_do_not_differ_are_not_called_one_seed(study, render):
+    table = study.tables["variance"]
+    table[["variance", "sd", "low", "high"]], table["share"], table["note"] = 0.0, np.nan, ""
+    text = Page(render(study)).text
+    assert "none seen: no seed and no test chip changes an accuracy" in text
+    assert (
+        "No seed and no test chip changes an accuracy of any recipe, so that there is no spread to share out." in text
+    )
+    assert "one seed" not in text.lower()
 
 
 def test_one_recipe_compares_nothing(tmp_path, render):

@@ -10,7 +10,7 @@ from terralucas.report.sections.classes import chips_by_class, fewest_text
 from terralucas.report.sections.space import NO_WIDER, WIDER, correlated_recipes, widening
 from terralucas.report.wording import count_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN
-from terralucas.tables.vocabulary import ALL_CLASSES, CHIPS, CONTROL
+from terralucas.tables.vocabulary import ALL_CLASSES, CHIPS, CONTROL, SPLIT
 
 # A class with fewer test chips has a recall that one chip moves by more than 3 points.
 FEW_CHIPS = 30
@@ -68,10 +68,13 @@ def _training(variance: pd.DataFrame) -> TrustItem | None:
     rows = variance[
         variance["classes"].eq(ALL_CLASSES)
         & variance["metric"].isin(list(MAIN_SCORES))
-        & (variance["component"] != CHIPS)
+        & ~variance["component"].isin([CHIPS, SPLIT])
     ]
-    if rows.empty or rows["share"].isna().all():
+    rows = rows[rows["variance"].notna()]
+    if rows.empty:
         return TrustItem("Spread of training", "unknown: one seed", True)
+    if rows["share"].isna().all():
+        return TrustItem("Spread of training", "none seen: no seed and no test chip changes an accuracy", True)
     zero = int(rows["note"].astype(str).str.contains("below 0").sum())
     text = (
         f"hidden by the chance of the test chips in {zero} of {len(rows)} estimates; intervals take it from all "

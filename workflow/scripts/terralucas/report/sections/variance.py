@@ -8,7 +8,7 @@ import pandas as pd
 from terralucas.report.page_tables import Column, PageTable, TableCell, recipe_rows
 from terralucas.report.wording import count_text, list_text, range_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN, SCORES
-from terralucas.tables.vocabulary import ALL_CLASSES, CHIPS
+from terralucas.tables.vocabulary import ALL_CLASSES, CHIPS, SPLIT
 
 
 def variance_sentences(variance: pd.DataFrame) -> list[str]:
@@ -32,7 +32,12 @@ def variance_sentences(variance: pd.DataFrame) -> list[str]:
             f"{count_text(len(zero), 'estimate')} of the part from training came out below zero, shown as 0: test "
             "chips alone explain the spread there."
         )
-    return sentences or ["With one seed, the part from training is unknown."]
+    if sentences:
+        return sentences
+    training = variance[~variance["component"].isin([CHIPS, SPLIT])]
+    if training["variance"].isna().all():
+        return ["With one seed, the part from training is unknown."]
+    return ["No seed and no test chip changes an accuracy of any recipe, so that there is no spread to share out."]
 
 
 def variance_page_table(variance: pd.DataFrame) -> PageTable:
