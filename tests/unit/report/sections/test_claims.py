@@ -59,6 +59,13 @@ def sentence(**values):
             "In macro accuracy mlp − identity is +1.0 points [−2.0, +4.0] for new chips alone, and one seed says "
             "nothing of new training.",
         ),
+        *(
+            (
+                OPEN | {"n_seeds": seeds, "margin": margin, "crossed_low": np.nan, "crossed_high": np.nan},
+                "In macro accuracy mlp − identity is +1.0 points; there is no interval, so that nothing is shown.",
+            )
+            for seeds, margin in ((1, 0.02), (2, 0.02), (2, np.nan))
+        ),
         (
             {"difference": np.nan, "verdict": "inconclusive"},
             "No two recipes of this study differ in mlp and identity alone.",

@@ -50,7 +50,7 @@ def _sentence(row: Mapping[str, Any], alpha: float) -> str:
     ends = metric.gap(row["crossed_low"], row["crossed_high"])
     gap = f"{metric.signed(row['difference'])}{metric.unit} {ends}".strip()
     head = f"in {metric.prose}"
-    if row["n_seeds"] < 2:
+    if row["n_seeds"] < 2 and pd.notna(row["crossed_low"]):
         return f"{head} {a} − {b} is {gap} for new chips alone, and one seed says nothing of new training"
     if row["verdict"] == INCONCLUSIVE:
         return f"{head} {a} − {b} is {gap}{_need(row, metric)}"
@@ -65,9 +65,9 @@ def _sentence(row: Mapping[str, Any], alpha: float) -> str:
 
 def _need(row: Mapping[str, Any], metric: Score) -> str:
     """Say what would decide the claim; empty if there is no margin, or if this design has the power to decide."""
+    if pd.isna(row["crossed_low"]):
+        return "; there is no interval, so that nothing is shown"
     seeds, chips = row["seeds_needed"], row["chips_factor_needed"]
     if pd.isna(row["margin"]) or seeds <= row["n_seeds"] or chips == 1:
         return ""
-    if pd.isna(row["crossed_low"]):
-        return "; there is no interval, so that nothing is shown"
     return f"; {needed_text(margin_text(row['margin'], metric), seeds, chips)}"
