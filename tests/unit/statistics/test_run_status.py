@@ -14,7 +14,7 @@ SEEDS = [0, 1, 2, 3]
 def roll(tmp_path):
     """read_run_status of a study in which these runs finished and those diverged."""
 
-    def take(finished, diverged=(), logged=()):
+    def take(finished, diverged=(), logged=(), log="2026-01-01 12:00:00,123 ERROR train_run: the disk is full\n"):
         def put(root, run, name, content):
             path = root.joinpath(*run[0], name.format(run[1]))
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def roll(tmp_path):
                 record = {"status": status, "diverged": "epoch 2" if status == "diverged" else ""}
                 put(tmp_path / "runs", run, "seed-{}/run.yaml", yaml.safe_dump(record))
         for run in logged:
-            put(tmp_path / "logs", run, "seed-{}.log", "ERROR")
+            put(tmp_path / "logs", run, "seed-{}.log", log)
         return read_run_status(tmp_path / "runs", tmp_path / "logs", [CE, FOCAL, MLP], SEEDS)
 
     return take
@@ -44,6 +44,21 @@ def test_the_roll_tells_what_became_of_every_run(roll):
     assert found["tiny/focal/identity/seed-1"][0] == "failed"
     assert found["tiny/focal/identity/seed-1"][1].endswith("tiny/focal/identity/seed-1.log")
     assert found["tiny/ce/mlp/seed-0"] == ("missing", "")
+
+
+@pytest.mark.parametrize(
+    ("log", "status"),
+    [
+        ("2026-01-01 12:00:00,123 INFO terralucas.training.run: epoch 1: train_loss 1.0\n", "missing"),
+        ("", "missing"),
+        ("2026-01-01 12:00:00,123 INFO progress: train_run: ended by SIGTERM\n", "failed"),
+        ("epoch 1\nERROR: train_run was killed by SIGKILL\n", "failed"),
+    ],
+)
+def test_a_run_whose_log_has_no_error_is_missing_and_did_not_fail(roll, log, status):
+    """The folder of a finished run was lost, and its log is still there."""
+    entries = roll(all_of(CE), logged=[(FOCAL, 1)], log=log)
+    assert {entry.status for entry in entries if (entry.recipe, entry.seed) == (FOCAL, 1)} == {status}
 
 
 def test_a_whole_study_is_compared_whole(roll):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,8 @@ from terralucas.tables.vocabulary import FAILED, MISSING, RECIPE
 
 # A recipe is not compared if it lacks a finished run for more than this share of the seeds.
 MOST_LOST = 0.5
+# A line of a job's log (`_job`, `_fork_jobs`) that says why there is no result.
+_ERROR = re.compile(r"^(?:[\d-]+ [\d:,]+ )?ERROR\b|: ended by SIG\w+$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class RunStatus:
         recipe: backbone, loss, decoder.
         seed: seed of the run.
         folder: folder with the files of the run.
-        status: finished, diverged, failed (there is a log but no record) or missing.
+        status: finished, diverged, failed (there is no record, and an error in the log) or missing (neither).
         reason: how the run diverged, or the log that says why it failed; empty otherwise.
     """
 
@@ -85,11 +88,10 @@ def _entry(runs: Path, logs: Path, recipe: tuple[str, str, str], seed: int) -> R
         found = yaml.load(record.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         return RunStatus(recipe, seed, folder, found["status"], found["diverged"])
     log = logs / f"{run_name(*recipe, seed)}.log"
-    return (
-        RunStatus(recipe, seed, folder, FAILED, f"log: {log}")
-        if log.is_file()
-        else RunStatus(recipe, seed, folder, MISSING)
-    )
+    if log.is_file() and _ERROR.search(log.read_text(encoding="utf-8", errors="replace")):
+        return RunStatus(recipe, seed, folder, FAILED, f"log: {log}")
+    # Without an error the run did not fail, but was lost after it, for example with its folder.
+    return RunStatus(recipe, seed, folder, MISSING)
 
 
 def comparable_runs(entries: Sequence[RunStatus]) -> ComparableRuns:
