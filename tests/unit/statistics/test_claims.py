@@ -119,7 +119,7 @@ def test_what_it_would_take_is_told_for_the_claims_own_margin(judged):
     power = judged["power"].set_index(["classes", "contrast", "scope", "metric"])
     of_study = power.loc[("all", "good − as_good", "all", "macro_accuracy")]
     assert row_of(judged, "nobody knows")["chips_factor_needed"] == of_study["chips_factor_needed"]
-    assert row_of(judged, "not to be told")["chips_factor_needed"] > 100 * of_study["chips_factor_needed"]
+    assert pd.isna(row_of(judged, "not to be told")["chips_factor_needed"]), "more than 1,000 times the chips"
 
 
 def test_every_set_of_classes_is_judged(judged):

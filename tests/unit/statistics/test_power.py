@@ -92,6 +92,10 @@ def test_seeds_and_chips_that_a_margin_needs():
     assert factor == pytest.approx(4e-4 / (0.02 / 2.9264) ** 2, rel=0.01)
     assert power.chips_needed(replace(only_chips, chips=1e-8), 0.02, 0.05) == 1.0
     assert power.chips_needed(replace(few_chips, training=0.1), 0.02, 0.05) is None
+    # No more times the chips than words and tables of the page both take for possible.
+    times = (0.02 / 2.9264) ** 2
+    assert power.chips_needed(replace(only_chips, chips=900 * times), 0.02, 0.05) == pytest.approx(900, rel=0.01)
+    assert power.chips_needed(replace(only_chips, chips=1200 * times), 0.02, 0.05) is None
 
 
 @pytest.mark.parametrize("number", range(12))

@@ -14,8 +14,6 @@ from terralucas.tables.vocabulary import EQUIVALENT, INCONCLUSIVE, SHOWN, WITHOU
 
 LABELS = {"n_chips": "Chips", "sha256": "SHA-256", "lr": "Learning rate", "unit": "Unit of the values"}
 NO_PLACES = "Not all chips have coordinates, so it is unknown whether they share ground."
-# A larger factor of chips is not shown, because no study can collect so many.
-_MOST_CHIPS = 1000.0
 
 
 def value_text(value: Any) -> str:
@@ -111,7 +109,7 @@ def ways_text(seeds: float, chips: float) -> str:
     The numbers are predictions from an observed spread, so that they are rounded up to two digits.
     """
     ways = [f"about {_two_digits(seeds):.0f} seeds"] if not pd.isna(seeds) else []
-    if not pd.isna(chips) and chips <= _MOST_CHIPS:
+    if not pd.isna(chips):
         ways.insert(0, f"about {factor_text(chips)} × the chips")
     return " or ".join(ways)
 

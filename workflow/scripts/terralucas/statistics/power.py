@@ -19,8 +19,8 @@ from scipy.special import ndtr, ndtri
 from terralucas.statistics.sampling_distribution import WEIGHTS, chi_square_quantiles, training_quantiles
 
 _MOST_SEEDS = 100
-# The number of chips of a study is doubled at most so often, and computed to 0.1 per cent.
-_MOST_DOUBLINGS, _DOUBLINGS_TOLERANCE = 20.0, 0.0007
+# No study can collect more times its chips than this. The factor is computed to 0.1 per cent, in doublings.
+_MOST_CHIPS, _DOUBLINGS_TOLERANCE = 1000.0, 0.0007
 # Of the last step to a bound; what is missing then is about its square. Six steps are usual; more than a hundred, if
 # variances differ by many orders of magnitude.
 _TOLERANCE, _MOST_STEPS = 1e-7, 1000
@@ -205,7 +205,8 @@ def chips_needed(spreads: Spreads, margin: float, alpha: float, wanted: float = 
     The variance from training is assumed to stay the same, although more chips would reduce it.
 
     Returns:
-        The factor; 1 if the present chips are enough; None if training alone varies too much.
+        The factor; 1 if the present chips are enough; None if even 1,000 times the chips are not, because training
+        alone varies too much.
     """
 
     # The search computes its ends again.
@@ -217,9 +218,10 @@ def chips_needed(spreads: Spreads, margin: float, alpha: float, wanted: float = 
 
     if surplus(0.0) >= 0.0:
         return 1.0
-    if surplus(_MOST_DOUBLINGS) < 0.0:
+    most = float(np.log2(_MOST_CHIPS))
+    if surplus(most) < 0.0:
         return None
-    found = float(brentq(surplus, 0.0, _MOST_DOUBLINGS, xtol=_DOUBLINGS_TOLERANCE))
+    found = float(brentq(surplus, 0.0, most, xtol=_DOUBLINGS_TOLERANCE))
     # The other end of the tolerance, where the margin is decided for certain.
     return float(2.0 ** (found + _DOUBLINGS_TOLERANCE))
 
