@@ -166,6 +166,9 @@ def test_intervals_stay_on_the_scale():
         assert (scores["ci_low"].dropna() >= 0).all()
         assert (scores["ci_high"].dropna() <= 1).all()
         assert (scores["ci_low"] == 0).any()
+    other = [front(seed, (0.1, 0.2), (0.2, 0.1), loss="focal") for seed in range(2)]
+    differences = fronts.contrasts_table([*pair, *other], [{"factor": "loss", "a": "ce", "b": "focal"}], DESIGN)
+    assert (differences["ci_low"].min(), differences["ci_high"].max()) == (-1.0, 1.0)
 
 
 def test_equal_points_are_on_the_front_together_whatever_their_last_bit():

@@ -11,6 +11,7 @@ from statsmodels.stats.multitest import multipletests
 
 from helpers.small_study import HOLDOUT, scored
 from terralucas.statistics import contrasts as module
+from terralucas.statistics.best_pair import best_pair_table
 from terralucas.statistics.comparison import Question
 from terralucas.statistics.contrasts import (
     contrasts_table,
@@ -21,7 +22,8 @@ from terralucas.statistics.contrasts import (
     simple_contrasts,
     verdicts,
 )
-from terralucas.statistics.resampling import combine
+from terralucas.statistics.resampling import combine, make_design, score_recipe
+from terralucas.statistics.run_predictions import Part
 
 LOSSES = ("weighted_ce", "weighted_focal", "ce", "focal")
 GRID = list(itertools.product(("tiny", "base"), LOSSES, ("identity", "mlp")))
@@ -168,3 +170,29 @@ def test_the_table():
     assert others["p_equivalence"].isna().all(), "no margin, no equivalence"
     tested = table[table["mcnemar_mid"].notna()]
     assert set(tested["metric"]) == {"micro_accuracy"}
+
+
+def test_intervals_of_differences_stay_on_the_scale():
+    """Three seeds of which one is wrong throughout: Student's t would reach beyond a difference of one."""
+    labels, parts = np.repeat(np.arange(2), 10), {}
+    for name, rights in (("a", (20, 18, 0)), ("b", (1, 2, 1))):
+        parts[name] = {}
+        for seed, right in enumerate(rights):
+            hits = np.arange(20) // 2 + 10 * (np.arange(20) % 2) < right
+            logits = 3.0 * np.eye(2)[np.where(hits, labels, 1 - labels)]
+            parts[name][seed] = Part(np.arange(20) + 20 * seed, labels, logits)
+    design = make_design(parts["a"], 2, 0.5)
+    by_recipe = {("tiny", name, "mlp"): score_recipe(design, runs, 500, 1) for name, runs in parts.items()}
+    asked = simple_contrasts(list(by_recipe), ("loss", "a", "b"))
+    training = contrasts_training(design, asked, by_recipe.__getitem__)
+    table = contrasts_table(design, asked, by_recipe.__getitem__, training, {}, 0.95).set_index("metric")
+    for metric, end in (("macro_accuracy", 1.0), ("micro_accuracy", 1.0), ("mcc", 2.0), ("brier", 2.0)):
+        for name in ("crossed", "bca", "seeds"):
+            low, high = table.loc[metric, [f"{name}_low", f"{name}_high"]]
+            assert not low < -end
+            assert not high > end
+    assert table.loc["macro_accuracy", "crossed_high"] == 1.0
+    best = best_pair_table(design, [("tiny", "a", "mlp")], [("tiny", "b", "mlp")], by_recipe.__getitem__, 0.95)
+    assert best["high"].tolist() == [1.0, 1.0]
+    crossing = interaction(GRID, ("decoder", "mlp", "identity"), ("loss", "weighted_focal", "weighted_ce"))
+    assert crossing.largest("macro_accuracy") == pytest.approx(2.0), "100 points here, −100 points there"

@@ -41,6 +41,12 @@ def test_the_sentences_are_the_tables():
     table = planned_power(plan, ASSUMED)
     smallest = 100 * table["smallest_difference"].iloc[0]
     assert f"must differ by {smallest:.1f} points" in sentences(table, plan, ASSUMED)[1]
+    few = Plan.from_config(SPLIT, 2, [15] * 10, 0.02, 0.95)
+    assert planned_power(few, ASSUMED)["smallest_difference"].iloc[0] > 1.0
+    assert (
+        "must differ by more than 100 points of macro accuracy"
+        in sentences(planned_power(few, ASSUMED), few, ASSUMED)[1]
+    )
     single = Plan.from_config(SPLIT, 1, LUCAS, 0.02, 0.95)
     assert "One seed tells nothing" in sentences(planned_power(single, ASSUMED), single, ASSUMED)[1]
     easy = Plan.from_config(SPLIT, 5, [100_000] * 10, 0.05, 0.95)

@@ -71,6 +71,14 @@ def test_an_open_answer_says_what_would_decide_it(study, render, seeds, chips, w
     assert words in Page(render(study)).text
 
 
+def test_no_difference_of_more_than_all_points_is_named(study, render):
+    change(study, "power", {"metric": "macro_accuracy"}, smallest_difference=1.701)
+    text = Page(render(study)).text
+    assert "% is more than 100 points; it decides the margin" in text
+    assert "averagedmore than 100" in text
+    assert "interaction170.1" in text, "differences of differences reach 200 points"
+
+
 def test_what_two_open_answers_need_is_said_once(study, render):
     for metric, difference in (("macro_accuracy", 0.012), ("micro_accuracy", -0.004)):
         chosen = MACRO | {"metric": metric}

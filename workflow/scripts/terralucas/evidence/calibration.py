@@ -144,7 +144,7 @@ def summary_table(table: pd.DataFrame, design: SeedDesign) -> pd.DataFrame:
             if metric in CALIBRATION_ERRORS:
                 perfect = _mean_columns(group[f"{metric}_calibrated"], design, *ends)
                 rows.append({**names, "metric": metric, "stage": "calibrated", **perfect})
-            change = _mean_columns(after - before, design)
+            change = _mean_columns(after - before, design, -SCORES[metric].span, SCORES[metric].span)
             rows.append({**names, "metric": metric, "stage": "after_minus_before", **change})
     return tidy_table(rows)
 

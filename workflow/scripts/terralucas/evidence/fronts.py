@@ -208,7 +208,8 @@ def contrasts_table(
             for metric, level, differences in _differences(pairs):
                 by_seed = differences.groupby(level="seed").mean()
                 interval = design.interval(by_seed.to_numpy())
-                values = design.columns(interval)
+                # All metrics lie between 0 and 1.
+                values = design.columns(interval, -1.0, 1.0)
                 values |= {"difference": values.pop("mean"), "p_value": interval.p_value}
                 values["n_cells"] = len(differences) // len(by_seed)
                 rows.append({**names, "metric": metric, "micro_accuracy": level, **values})

@@ -82,7 +82,8 @@ def best_pair_table(
         )
         ends = np.array([distribution.quantile(end) for end in (0.5 - level / 2.0, 0.5 + level / 2.0)])
         values = (*recipe, control[0], control[2], name, pooled[recipe][column], pooled[control][column])
-        limits = tuple(estimate + factor * (ends - estimate)) if shown[column] else (np.nan, np.nan)
+        span = SCORES[name].span
+        limits = np.clip(estimate + factor * (ends - estimate), -span, span) if shown[column] else (np.nan, np.nan)
         rows.append((*values, estimate, *limits, len(pairs), int(members[chosen].spread.n[column]), level))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

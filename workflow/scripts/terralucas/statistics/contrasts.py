@@ -57,6 +57,10 @@ class Contrast:
     family: str
     coefficients: Mapping[Recipe, float]
 
+    def largest(self, metric: str) -> float:
+        """Return the largest value the contrast can have in a score: for a − b, the difference of its ends."""
+        return sum(max(factor, 0.0) for factor in self.coefficients.values()) * score_of(metric).span
+
 
 def simple_contrasts(recipes: Sequence[Recipe], difference: Difference) -> list[Contrast]:
     """Return the contrasts a − b of one factor.
@@ -220,7 +224,8 @@ def _rows(
     level: float,
 ) -> pd.DataFrame:
     draws = crossed(design, scores, training, "contrast")
-    shown, corrected = limits(draws, level), bca(draws, level)
+    largest = np.array([contrast.largest(name) for name in design.names])
+    shown, corrected = (np.clip(each, -largest, largest) for each in (limits(draws, level), bca(draws, level)))
     seeds = [column[np.isfinite(column)] for column in scores.seeds.T]
     by_seed = [corrected_t(column, design.test_to_train, level) for column in seeds]
     margin = np.array([margins.get(name, np.nan) for name in design.names])
@@ -235,8 +240,8 @@ def _rows(
             "bca_high": corrected[1],
             "p_value": two_sided_p(draws),
             "seeds_difference": [each.mean for each in by_seed],
-            "seeds_low": [each.low for each in by_seed],
-            "seeds_high": [each.high for each in by_seed],
+            "seeds_low": np.clip([each.low for each in by_seed], -largest, largest),
+            "seeds_high": np.clip([each.high for each in by_seed], -largest, largest),
             "seeds_p_value": [each.p_value for each in by_seed],
             "n_seeds": [len(column) for column in seeds],
             "margin": margin,

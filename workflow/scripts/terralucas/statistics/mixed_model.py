@@ -49,7 +49,8 @@ def mixed_model_table(
         error = float(np.sqrt(variance * sum(weight**2 for weight in weights.values())))
         half = float(stats.norm.ppf(0.5 + level / 2.0)) * error
         row = given.loc[(contrast.name, contrast.scope)]
-        limits = (estimate - half, estimate + half)
+        largest = contrast.largest(metric)
+        limits = tuple(np.clip([estimate - half, estimate + half], -largest, largest))
         rows.append(
             {
                 "contrast": contrast.name,

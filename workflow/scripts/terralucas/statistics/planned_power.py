@@ -175,8 +175,10 @@ def sentences(table: pd.DataFrame, plan: Plan, assumptions: Assumptions) -> list
     ]
     if len(own):
         smallest = 100 * own["smallest_difference"].item()
+        # More is no difference of two accuracies.
+        points = f"{smallest:.1f}" if smallest <= 100 else "more than 100"
         lines.append(
-            f"With {plan.seeds} seeds, two recipes must differ by {smallest:.1f} points of macro accuracy to be told "
+            f"With {plan.seeds} seeds, two recipes must differ by {points} points of macro accuracy to be told "
             f"apart with {100 * POWER:g} % power; averages over other settings need less."
         )
     else:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,12 +99,12 @@ def _rows_of_size(
     def of_recipe(pair: tuple[Recipe, TrainingVariance]) -> list[dict[str, Any]]:
         recipe, training = pair
         names = {**dict(zip(RECIPE, recipe, strict=True)), "contrast": "", **size}
-        return _rows(design, load(recipe), training, "recipe", level, names)
+        return _rows(design, load(recipe), training, None, level, names)
 
     def of_contrast(pair: tuple[Contrast, TrainingVariance]) -> list[dict[str, Any]]:
         contrast, training = pair
         names = {**dict.fromkeys(RECIPE, ""), "contrast": contrast.name, **size}
-        return _rows(design, combine(contrast.coefficients, load), training, "contrast", level, names)
+        return _rows(design, combine(contrast.coefficients, load), training, contrast, level, names)
 
     rows = [*compute_each(of_recipe, recipes, processes), *compute_each(of_contrast, contrasts, processes)]
     return list(itertools.chain.from_iterable(rows))
@@ -126,15 +126,15 @@ def _rows(
     design: Design,
     scores: Scores,
     training: TrainingVariance,
-    of: Literal["recipe", "contrast"],
+    contrast: Contrast | None,
     level: float,
     names: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
-    low, high = limits(crossed(design, scores, training, of), level)
+    low, high = limits(crossed(design, scores, training, "contrast" if contrast else "recipe"), level)
     rows = []
     for place, metric in enumerate(design.names):
         score = score_of(metric)
-        ends = (score.lowest, score.highest) if of == "recipe" else (-np.inf, np.inf)
+        ends = (-contrast.largest(metric), contrast.largest(metric)) if contrast else (score.lowest, score.highest)
         limits_of = np.clip([low[place], high[place]], *ends)
         estimate = float(scores.pooled[place])
         rows.append({**names, "metric": metric, "estimate": estimate, "low": limits_of[0], "high": limits_of[1]})

@@ -74,7 +74,7 @@ class Score(NumberFormat):
         is_proper: whether the score is proper: the true probabilities have the best expected score (Gneiting & Raftery
             2007).
         counts_classes: whether every class counts the same, however few chips it has.
-        lowest, highest: ends of the range; intervals are clipped to it.
+        lowest, highest: ends of the range; intervals are clipped to it, and those of differences to ± `span`.
         recipe_interval: kind of interval for a recipe, `none` if no kind covers well enough (benchmarks/coverage.py).
             `seeds` is for scores that pooling changes: their estimate is the mean over runs, and only the interval over
             seeds is given.
@@ -95,6 +95,11 @@ class Score(NumberFormat):
     contrast_interval: IntervalKind = "percentile"
     page_table: Literal["right", "agreement"] = "right"
     in_runs: bool = False
+
+    @property
+    def span(self) -> float:
+        """Largest difference of two such scores."""
+        return self.highest - self.lowest
 
     @property
     def prose(self) -> str:

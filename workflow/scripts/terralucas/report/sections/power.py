@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from terralucas.report.page_tables import Column, PageTable, Row, TableCell
-from terralucas.report.wording import count_text, factor_text, list_text, margin_text
+from terralucas.report.wording import count_text, factor_text, list_text, margin_text, range_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT, SCORES
-from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, CELL
+from terralucas.tables.vocabulary import ALL_CLASSES, AVERAGED, CELL, INTERACTION
 
 
 def power_table(power: pd.DataFrame, contrasts: pd.DataFrame) -> PageTable | None:
@@ -25,7 +25,8 @@ def power_table(power: pd.DataFrame, contrasts: pd.DataFrame) -> PageTable | Non
         by_metric = {row["metric"]: row for row in group.to_dict("records")}
         for metric in MAIN_SCORES:
             row, seeds = by_metric[metric], known.loc[(contrast, scope, metric), "n_seeds"]
-            cells += _power_cells(row, int(seeds))
+            # Two differences of accuracies can differ by twice as much as two accuracies.
+            cells += _power_cells(row, int(seeds), 2.0 if family == INTERACTION else 1.0)
         body.append(Row((str(contrast),), cells))
     share = f"{100 * rows['power'].iloc[0]:.0f}\u00a0%"
     columns = [Column("Kind", is_text=True)]
@@ -49,16 +50,21 @@ def power_table(power: pd.DataFrame, contrasts: pd.DataFrame) -> PageTable | Non
     return PageTable(caption, columns, body, Column("Contrast", is_text=True))
 
 
-def _power_cells(row: Mapping[str, Any], n_seeds: int) -> list[TableCell]:
+def _power_cells(row: Mapping[str, Any], n_seeds: int, largest: float = 1.0) -> list[TableCell]:
     seeds, chips = row["seeds_needed"], row["chips_factor_needed"]
     is_unknown = n_seeds < 2 or pd.isna(row["smallest_difference"])
     never = "—" if is_unknown else "none would do"
     enough = not pd.isna(chips) and chips == 1
     return [
-        TableCell(PERCENT.text(row["smallest_difference"]), order=row["smallest_difference"]),
+        TableCell(_smallest_text(row["smallest_difference"], largest), order=row["smallest_difference"]),
         TableCell(never if pd.isna(seeds) else f"{seeds:.0f}", order=seeds),
         TableCell(never if pd.isna(chips) else "enough" if enough else factor_text(chips), order=chips),
     ]
+
+
+def _smallest_text(smallest: float, largest: float = 1.0) -> str:
+    """Return the smallest difference that is shown, in points, or `more than` the largest difference there can be."""
+    return f"more than {100 * largest:.0f}" if smallest > largest else PERCENT.text(smallest)
 
 
 def power_sentences(power: pd.DataFrame, n_seeds: int) -> list[str]:
@@ -75,8 +81,7 @@ def power_sentences(power: pd.DataFrame, n_seeds: int) -> list[str]:
         if known.empty:
             continue
         decided = int(((chosen["chips_factor_needed"] == 1) | (chosen["seeds_needed"] <= n_seeds)).sum())
-        low, high = PERCENT.text(known.min()), PERCENT.text(known.max())
-        span = low if low == high else f"{low} to {high}"
+        span = range_text([_smallest_text(value) for value in (known.min(), known.max())])
         margin = margin_text(chosen["margin"].iloc[0], SCORES[metric])
         sentences.append(
             f"Averaged over all other settings, the smallest difference in {SCORES[metric].prose} that this design "
