@@ -12,7 +12,8 @@ from terralucas.statistics import comparison, mixed_model
 from terralucas.statistics.contrasts import Contrast, contrasts_table, contrasts_training
 from terralucas.statistics.resampling import make_design, score_recipe
 from terralucas.statistics.run_predictions import Part
-from terralucas.tables.vocabulary import CELL
+from terralucas.statistics.variance import variance_table
+from terralucas.tables.vocabulary import CELL, CHIPS, INITIALISATION
 
 RECIPES = ("tiny", "ce", "mlp"), ("tiny", "focal", "mlp")
 MARGINS = {"macro_accuracy": 0.02, "micro_accuracy": 0.02}
@@ -78,6 +79,22 @@ def test_scores_have_intervals_and_tests_only_where_chips_show_how_much_they_var
         assert np.isfinite(spreads[name].chips) == (name in known), name
     if "macro_accuracy" not in known:
         assert table.loc["macro_accuracy", "verdict"] == "inconclusive"
+
+
+@pytest.mark.parametrize(("rarest", "shown"), [(1, False), (2, False), (3, True)])
+def test_variance_components_are_known_only_where_chips_show_them(rarest, shown):
+    """A holdout with three seeds. A class of one chip would enter as one that never varies."""
+    random, counts = np.random.default_rng(0), (20, 20, rarest)
+    labels = np.repeat(np.arange(3), counts)
+    runs = {seed: Part(np.arange(len(labels)), labels, random.normal(size=(len(labels), 3))) for seed in range(3)}
+    design = make_design(runs, 3, 0.0)
+    table = variance_table(design, score_recipe(design, runs, 50, 1), 0.95).set_index(["metric", "component"])
+    for component in (INITIALISATION, CHIPS):
+        macro = table.loc[("macro_accuracy", component)]
+        assert np.isfinite(macro[["variance", "sd", "share"]].to_numpy(float)).all() == shown
+        assert ("a class has too few test chips" in macro["note"]) != shown
+        assert np.isfinite(table.loc[("micro_accuracy", component), "variance"])
+    assert np.isfinite(table.loc[("macro_accuracy", INITIALISATION), "low"]) == shown
 
 
 @pytest.mark.parametrize(

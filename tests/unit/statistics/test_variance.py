@@ -72,7 +72,7 @@ def test_what_a_design_can_not_tell_is_said_and_empty():
     for world, component in ((SMALL, SPLIT_AND_INITIALISATION), (HOLDOUT, INITIALISATION)):
         _, design, scores = scored(world, draws=10)
         table = variance_table(design, scores["a"], 0.95)
-        rows = table[table["metric"] == "macro_accuracy"].set_index("component")
+        rows = table[table["metric"] == "micro_accuracy"].set_index("component")
         assert {component, CHIPS} <= set(rows.index)
         assert rows.loc[[component, CHIPS], "share"].sum() == pytest.approx(1)
         assert (SPLIT in rows.index) == world.holdout

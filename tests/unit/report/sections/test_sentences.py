@@ -285,7 +285,7 @@ def test_one_seed_says_what_it_cannot_tell(tmp_path, render):
     assert "With one seed, the spread over trainings is unknown, and so is the power." in text
     assert "one seed" in text[text.index("The answer") : text.index("Figure 1.")].lower()
     assert "unknown: one seed" in text
-    assert "With one seed, the part from training is unknown." in text
+    assert "The part from training is unknown: one seed." in text
     assert not re.search(r"\bnan\b", text.lower())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from terralucas.statistics.crossed_interval import has_spread, shows_spread
+from terralucas.statistics.crossed_interval import has_spread
 from terralucas.statistics.resampling import Design, Scores, combine
 from terralucas.statistics.sampling_distribution import SamplingDistribution
 from terralucas.statistics.training_variance import SeedScores, training_variances
@@ -75,7 +75,7 @@ def best_pair_table(
         estimate = pooled[recipe][column] - pooled[control][column]
         factor = _widening(largest[:, column], _scaled_deviations(difference)[:, column], level)
         known = training[chosen]
-        shown = shows_spread(design)[places] & has_spread(difference, known)
+        shown = design.shows_spread[places] & has_spread(difference, known)
         distribution = SamplingDistribution(
             difference.drawn[:, column].astype(np.float64),
             *(float(part[column]) for part in (known.between, known.from_chips, known.free, known.overlap)),

@@ -26,7 +26,7 @@ from terralucas.statistics.contrasts import (
     interaction,
     simple_contrasts,
 )
-from terralucas.statistics.crossed_interval import crossed, equivalence_p, exceeding_p, shows_spread
+from terralucas.statistics.crossed_interval import crossed, equivalence_p, exceeding_p
 from terralucas.statistics.mixed_model import mixed_model_table
 from terralucas.statistics.power import (
     Spreads,
@@ -378,7 +378,7 @@ def observed_spreads(design: Design, scores: Scores, training: TrainingVariance,
         training: its variance between seeds.
         folds: number of folds K; 1 for a holdout.
     """
-    chips = np.where(shows_spread(design), scores.drawn_variance, np.nan)
+    chips = np.where(design.shows_spread, scores.drawn_variance, np.nan)
     added = np.nan_to_num(np.maximum(training.between - training.from_chips, 0.0))
     seeds, tests = len(design.seeds), np.concatenate(design.tests)
     tested = tested_share(np.bincount(tests), len(tests) / seeds * folds)

@@ -16,11 +16,7 @@ from scipy import stats
 from terralucas.statistics.resampling import Design, Scores
 from terralucas.statistics.sampling_distribution import SamplingDistribution
 from terralucas.statistics.training_variance import TrainingVariance
-from terralucas.tables.scores import FEWEST_CHIPS, SCORES, score_of
-
-# The largest share of test chips in classes of a single chip. Draws lack as large a share of the variance of a score in
-# which every chip counts the same.
-_MOST_SINGLE = 0.05
+from terralucas.tables.scores import score_of
 
 
 @dataclass(frozen=True)
@@ -33,8 +29,8 @@ class Crossed:
         acceleration: (M,) acceleration of the BCa interval.
         with_seeds: (M,) whether the uncertainty from training is contained; False with one seed.
         varies: (M,) whether there is an interval: its score has one (`Score.recipe_interval`), and draws of chips
-            differ or training adds to them, and no class has too few chips (`shows_spread`). Equal draws do not mean
-            certainty.
+            differ or training adds to them, and no class has too few chips (`Design.shows_spread`). Equal draws do not
+            mean certainty.
     """
 
     estimate: np.ndarray
@@ -59,7 +55,7 @@ def crossed(design: Design, scores: Scores, training: TrainingVariance, of: Lite
         parts = (training.between, training.from_chips, training.free, training.overlap)
         known = tuple(float(part[place]) for part in parts)
         drawn.append(SamplingDistribution(scores.drawn[:, place], *known))
-    varies = has_spread(scores, training) & shows_spread(design)
+    varies = has_spread(scores, training) & design.shows_spread
     varies &= np.array([kind not in ("seeds", "none") for kind in kinds])
     acceleration = _acceleration(scores.left_out, design.strata, training.of_pooled)
     return Crossed(scores.pooled, tuple(drawn), acceleration, training.known, varies)
@@ -68,21 +64,6 @@ def crossed(design: Design, scores: Scores, training: TrainingVariance, of: Lite
 def has_spread(scores: Scores, training: TrainingVariance) -> np.ndarray:
     """Return for each score whether draws of chips differ, or training adds to them, by more than rounding (M,)."""
     return (scores.drawn_variance > 0) | (training.of_pooled > 0)
-
-
-def shows_spread(design: Design) -> np.ndarray:
-    """Return for each score whether draws of the test chips show how much it varies with the chips (M,).
-
-    A class of one chip has the same weight in every draw, and one of two chips often has two equal ones; so has a class
-    in one or two blocks, where blocks are drawn. Where every class counts the same, two recipes with the same recalls
-    were then called different in 47 % and 14 % of simulated studies with one seed, and in 5 to 11 % from three chips on
-    (tests/unit/statistics/test_few_chips.py).
-    """
-    few = design.units_of_classes.min() < FEWEST_CHIPS
-    single = float((design.strata == 1).sum()) / float(design.strata.sum()) > _MOST_SINGLE
-    return np.array(
-        [name not in SCORES or not (few if SCORES[name].counts_classes else single) for name in design.names]
-    )
 
 
 def limits(crossed: Crossed, level: float) -> np.ndarray:

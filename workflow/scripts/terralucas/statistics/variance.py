@@ -65,7 +65,8 @@ def variance_table(design: Design, scores: Scores, level: float) -> pd.DataFrame
 
     With k folds, every seed has its own split and its own initialisation, also in repetitions. These two therefore are
     one component. With a holdout, all seeds share the split, so that its variance is unknown. The estimate can be
-    negative, which means that chips alone explain the spread; it is then set to 0, and the note says so.
+    negative, which means that chips alone explain the spread; it is then set to 0, and the note says so. Where a class
+    has too few chips to show how much a score varies with them (`Design.shows_spread`), no component is known.
 
     Returns:
         Columns: metric, component, variance (NaN if the design cannot estimate it), sd, share (of the sum of the known
@@ -79,19 +80,22 @@ def variance_table(design: Design, scores: Scores, level: float) -> pd.DataFrame
     limits = np.maximum(spread.observed * free / tails - spread.from_chips, 0.0)
     rows = []
     for index, name in enumerate(design.names):
-        known = spread.n[index] > 1
+        shown = bool(design.shows_spread[index])
+        known = shown and spread.n[index] > 1
         raw = spread.observed[index] - spread.from_chips[index]
         seed_part = float(spread.seeds[index]) if known else np.nan
-        total = spread.chips[index] + np.nan_to_num(seed_part)
-        note = "" if known else "one seed: can't be told"
+        chips = float(spread.chips[index]) if shown else np.nan
+        total = chips + np.nan_to_num(seed_part)
+        few_chips = "" if shown else "a class has too few test chips: can't be told"
+        note = few_chips if spread.n[index] > 1 else "one seed: can't be told"
         if known and raw < 0:
             note = "estimate below 0: test chips alone explain the spread"
         component = INITIALISATION if fixed else SPLIT_AND_INITIALISATION
-        low, high = limits[:, index]
+        low, high = limits[:, index] if known else (np.nan, np.nan)
         rows.append(_row(name, component, seed_part, total, low, high, note))
         if fixed:
             rows.append(_row(name, SPLIT, np.nan, total, np.nan, np.nan, "one split for all seeds: can't be told"))
-        rows.append(_row(name, CHIPS, float(spread.chips[index]), total, np.nan, np.nan, ""))
+        rows.append(_row(name, CHIPS, chips, total, np.nan, np.nan, few_chips))
     return pd.DataFrame(rows)
 
 

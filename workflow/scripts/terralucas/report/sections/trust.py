@@ -8,6 +8,7 @@ import pandas as pd
 
 from terralucas.report.sections.classes import chips_by_class, fewest_text
 from terralucas.report.sections.space import NO_WIDER, WIDER, correlated_recipes, widening
+from terralucas.report.sections.variance import why_unknown
 from terralucas.report.wording import count_text
 from terralucas.tables.scores import MAIN_SCORES, PERCENT, PERCENT_SIGN
 from terralucas.tables.vocabulary import ALL_CLASSES, CHIPS, CONTROL, SPLIT
@@ -70,9 +71,10 @@ def _training(variance: pd.DataFrame) -> TrustItem | None:
         & variance["metric"].isin(list(MAIN_SCORES))
         & ~variance["component"].isin([CHIPS, SPLIT])
     ]
-    rows = rows[rows["variance"].notna()]
-    if rows.empty:
-        return TrustItem("Spread of training", "unknown: one seed", True)
+    known = rows["variance"].notna()
+    if not known.any():
+        return TrustItem("Spread of training", f"unknown: {why_unknown(rows)}", True)
+    rows = rows[known]
     if rows["share"].isna().all():
         return TrustItem("Spread of training", "none seen: no seed and no test chip changes an accuracy", True)
     zero = int(rows["note"].astype(str).str.contains("below 0").sum())

@@ -36,8 +36,13 @@ def variance_sentences(variance: pd.DataFrame) -> list[str]:
         return sentences
     training = variance[~variance["component"].isin([CHIPS, SPLIT])]
     if training["variance"].isna().all():
-        return ["With one seed, the part from training is unknown."]
+        return [f"The part from training is unknown: {why_unknown(training)}."]
     return ["No seed and no test chip changes an accuracy of any recipe, so that there is no spread to share out."]
+
+
+def why_unknown(training: pd.DataFrame) -> str:
+    """Return why the part from training is unknown, which the note says, as `one seed: can't be told`."""
+    return str(training["note"].iloc[0]).partition(":")[0] if len(training) else "no recipe was compared"
 
 
 def variance_page_table(variance: pd.DataFrame) -> PageTable:
