@@ -76,7 +76,7 @@ def _training(variance: pd.DataFrame) -> TrustItem | None:
         return TrustItem("Spread of training", f"unknown: {why_unknown(rows)}", True)
     rows = rows[known]
     if rows["share"].isna().all():
-        return TrustItem("Spread of training", "none seen: no seed and no test chip changes an accuracy", True)
+        return TrustItem("Spread of training", "none seen: all runs of a recipe have the same accuracies", True)
     zero = int(rows["note"].astype(str).str.contains("below 0").sum())
     text = (
         f"hidden by the chance of the test chips in {zero} of {len(rows)} estimates; intervals take it from all "

@@ -37,7 +37,10 @@ def variance_sentences(variance: pd.DataFrame) -> list[str]:
     training = variance[~variance["component"].isin([CHIPS, SPLIT])]
     if training["variance"].isna().all():
         return [f"The part from training is unknown: {why_unknown(training)}."]
-    return ["No seed and no test chip changes an accuracy of any recipe, so that there is no spread to share out."]
+    return [
+        "All runs of a recipe have the same accuracies, which no test chip of theirs changes, so that there is no "
+        "spread to share out."
+    ]
 
 
 def why_unknown(training: pd.DataFrame) -> str:
