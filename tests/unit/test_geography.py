@@ -47,7 +47,8 @@ def test_overlap_far_from_europe_is_that_of_chips_in_their_own_projection(name):
     """UTM keeps lengths to 0.04 %; the axes of both projections differ by a few degrees."""
     _, places, in_utm = scattered(name)
     parts = np.where(np.arange(300) % 5 == 0, "test", "train")
-    found, expected = (nearest_training(each, parts, 2240.0).overlaps for each in (ground_places(places), in_utm))
+    found = nearest_training(places, parts, 2240.0, earth_points(places)).overlaps
+    expected = nearest_training(in_utm, parts, 2240.0).overlaps
     assert (found == expected).mean() > 0.95
 
 
@@ -112,6 +113,30 @@ def test_a_test_chip_on_another_continent_has_its_distance_on_the_ground():
     expected = [min(geod.inv(*place, *other)[2] for other in at) for place in degrees]
     assert nearest.distance_m == pytest.approx(expected, rel=6e-3)
     assert not nearest.overlaps.any()
+
+
+def test_chips_all_over_the_world_have_their_distances_and_overlaps():
+    """In one projection around their centre, a seventh of the overlaps was missed."""
+    random, geod = np.random.default_rng(0), Geod(ellps="GRS80")
+    n, side = 1500, 320.0
+    longitude, latitude = random.uniform(-180, 180, n), np.degrees(np.arcsin(random.uniform(-0.99, 0.99, n)))
+    azimuth, metres = random.uniform(0, 360, n), random.uniform(50, 600, n)
+    other = geod.fwd(longitude, latitude, azimuth, metres)[:2]
+    degrees = np.concatenate([np.stack([longitude, latitude], axis=1), np.stack(other, axis=1)])
+    places = np.stack(TO_LAEA.transform(*degrees.T), axis=1)
+    parts = np.repeat(["test", "train"], n)
+    nearest = nearest_training(places, parts, side, earth_points(places))
+    assert nearest.distance_m == pytest.approx(metres, rel=1e-3)
+    # Neighbours are along east and north by the cosine and sine of the azimuth.
+    along = metres * np.maximum(np.abs(np.sin(np.radians(azimuth))), np.abs(np.cos(np.radians(azimuth))))
+    is_clear = np.abs(along - side) > 5
+    assert np.array_equal(nearest.overlaps[is_clear], (along < side)[is_clear])
+    assert 0.3 < nearest.overlaps.mean() < 0.7
+
+
+def test_in_europe_nothing_is_measured_on_the_ellipsoid():
+    assert earth_points(1000.0 * italy_grid_points()[:10].astype(float)) is None
+    assert earth_points(np.full((3, 2), np.nan)) is None
 
 
 def test_one_region_has_no_gap_of_500_km():

@@ -1,6 +1,7 @@
 """What makes a finished study run again, by dry runs: edits (docs/architecture.md has a table), files, names."""
 
 import ast
+import hashlib
 import json
 import os
 import random
@@ -17,6 +18,7 @@ import yaml
 
 from helpers.project import Project, results
 from helpers.tiny_study import TINY
+from terralucas.data.index_file import read_index
 from terralucas.data.simulation import write_archive
 from terralucas.study.validation import resolve
 
@@ -390,3 +392,37 @@ def test_with_directory_the_end_of_a_start_looks_at_the_study_and_not_where_it_w
     refused = clone.snakemake("-n", *arguments, "--config", "dataset={pixel_size_m: 999}", check=False)
     assert refused.returncode == 1
     assert f"paths: relative to {elsewhere}" in refused.output
+
+
+def test_chips_that_come_back_to_the_first_place_with_other_content_are_read_there(project, folder_study, tmp_path):
+    """The record said where the folder had been moved, and the index was made of the chips there."""
+    _, chips, _ = folder_study
+    first, moved = tmp_path / "first", tmp_path / "moved"
+    shutil.copytree(chips, first)
+    target = "results/returned/data/chips.parquet"
+
+    def index(*places):
+        sources = [{"type": "directory" if path.is_dir() else "archive", "path": str(path)} for path in places]
+        study = TINY | {"study": "returned", "dataset": TINY["dataset"] | {"sources": sources}}
+        config = project.write_config(study, "returned")
+        shown = project.snakemake("--cores", 1, "--configfile", config, "--", target).output
+        return shown, read_index(project.folder / target).set_index("file")["sha256"]
+
+    index(first)
+    shutil.copytree(first, moved)
+    assert "Nothing to be done" in index(moved)[0]
+    chip = next(first.rglob("*.tif"))
+    with rasterio.open(chip, "r+") as file:
+        file.write(file.read() * 1.01)
+    _, sha256 = index(first)
+    name = next(each for each in sha256.index if each.endswith(chip.name))
+    assert sha256[name] == hashlib.sha256(chip.read_bytes()).hexdigest()
+    shutil.rmtree(moved)
+    assert "Nothing to be done" in index(first)[0]
+    # A source that cannot be used is tried once, also where the folder was moved before.
+    first.rename(moved)
+    assert "Nothing to be done" in index(moved)[0]
+    damaged = tmp_path / "damaged.tar.gz"
+    damaged.write_text("half an archive")
+    index(damaged, moved)
+    assert "Nothing to be done" in index(damaged, moved)[0]

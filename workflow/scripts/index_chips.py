@@ -8,6 +8,7 @@ from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index import index_chips
 from terralucas.data.index_file import write_index
+from terralucas.errors import StudyError
 from terralucas.stored import read_json
 from terralucas.study import invalid_chips
 from terralucas.study.class_names import write_record
@@ -18,6 +19,13 @@ with job(snakemake):
     retrieval = read_json(snakemake.input.retrieval)
     root = chips_root(Path(snakemake.input.retrieval))
     source = find_source(params.sources, root) if retrieval["source"] == "directory" else None
+    if source is None and retrieval["source"] == "directory":
+        raise StudyError(
+            f"The folder {root} would be read, which is none of the study's.",
+            found=f"dataset.sources with {', '.join(each['path'] for each in params.sources if 'path' in each)}",
+            expected="one of these folders",
+            remedy=f"retrieve the chips again: snakemake --cores 1 --force -- {snakemake.input.retrieval}",
+        )
     files = files_of_source(source, params.dataset["layout"]) if source else {}
     states = states_of(files)
     table, report = index_chips(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from _job import job, progress
-from terralucas.contents import states_of, write_record
+from terralucas.contents import forget_place, states_of, write_record
 from terralucas.data.retrieval import retrieve
 from terralucas.data.simulation import write_archive
 from terralucas.files import real_path, write_json
@@ -26,6 +26,8 @@ with job(snakemake):
         progress.info(f"A source of the chips failed: {failure}")
     progress.info(f"The chips come from {retrieval.source}: {retrieval.origin}")
     write_json(Path(snakemake.output[0]), retrieval.to_json())
+    # Until the index is made, it is of the chips that were retrieved before.
+    forget_place(Path(params.record))
     place = len(retrieval.failures)
     write_order(Path(params.record), params.sources, params.layout, place, before, params.tracked)
     # The rule index_chips records what it reads of a folder.

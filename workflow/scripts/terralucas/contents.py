@@ -80,6 +80,17 @@ def write_record(
     write_text(path, json.dumps({"token": token, "origin": origin, "files": entries, "retrieved": retrieved}) + "\n")
 
 
+def forget_place(path: Path) -> None:
+    """Let a record no longer say where its files are now: others may have been retrieved to their first place since.
+
+    Args:
+        path: the record; nothing is done if it is not there.
+    """
+    known = read_record(path)
+    if known is not None:
+        write_text(path, json.dumps(known | {"retrieved": None}) + "\n")
+
+
 def token_elsewhere(
     path: Path, origin: str, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file
 ) -> str | None:

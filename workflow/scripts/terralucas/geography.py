@@ -23,8 +23,8 @@ _GAP_M = 500_000.0
 _CELL_M = 50_000.0
 # Regions are put so far apart that no distance or square reaches from one to another.
 APART_M = 1e8
-# Of the sphere with the surface of the ellipsoid GRS 80.
-_RADIUS_M = 6_371_007.2
+# The ellipsoid GRS 80, and the sphere with its surface.
+_EQUATOR_M, _ECCENTRICITY_2, _RADIUS_M = 6_378_137.0, 0.006_694_380_022_9, 6_371_007.2
 
 
 def ground_places(places_m: np.ndarray) -> np.ndarray:
@@ -52,24 +52,39 @@ def ground_places(places_m: np.ndarray) -> np.ndarray:
     return ground
 
 
-def earth_points(places_m: np.ndarray) -> np.ndarray:
-    """Return places as points on a sphere as large as the Earth, between which every distance can be measured.
+def earth_points(places_m: np.ndarray) -> np.ndarray | None:
+    """Return places as points of the ellipsoid GRS 80, between which every distance can be measured.
 
     Args:
         places_m: (n, 2) easting and northing in metres, EPSG:3035.
 
     Returns:
-        (n, 3) metres from the centre of the Earth.
+        (n, 3) metres from the centre of the Earth; None if a place is unknown, or if all are in Europe, where EPSG:3035
+        serves.
     """
+    if not np.isfinite(places_m).all() or _is_near_europe(places_m):
+        return None
     longitude, latitude = np.radians(_degrees(places_m)).T
-    flat = np.cos(latitude)
-    directions = np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=1)
-    return _RADIUS_M * directions
+    # Hofmann-Wellenhof et al. (2008), GNSS, section 8.2, for points at sea level.
+    normal = _EQUATOR_M / np.sqrt(1 - _ECCENTRICITY_2 * np.sin(latitude) ** 2)
+    flat, up = normal * np.cos(latitude), (1 - _ECCENTRICITY_2) * normal * np.sin(latitude)
+    return np.stack([flat * np.cos(longitude), flat * np.sin(longitude), up], axis=1)
 
 
 def along_the_ground(chord_m: np.ndarray) -> np.ndarray:
     """Return the length of the way along the ground between points of `earth_points` at a straight distance."""
     return 2 * _RADIUS_M * np.arcsin(np.clip(chord_m / (2 * _RADIUS_M), 0.0, 1.0))
+
+
+def east_and_north(points_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the directions to the east and to the north at points of `earth_points`: two arrays (n, 3) of length 1."""
+    x, y, z = points_m.T
+    longitude = np.arctan2(y, x)
+    latitude = np.arctan2(z, (1 - _ECCENTRICITY_2) * np.hypot(x, y))
+    zero = np.zeros_like(longitude)
+    east = np.stack([-np.sin(longitude), np.cos(longitude), zero], axis=1)
+    flat = -np.sin(latitude)
+    return east, np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.cos(latitude)], axis=1)
 
 
 def ground_offset(place_m: tuple[float, float], other_m: tuple[float, float]) -> tuple[float, float]:
@@ -95,7 +110,9 @@ def _regions(places_m: np.ndarray) -> list[np.ndarray]:
     from scipy.sparse.csgraph import connected_components
     from scipy.spatial import cKDTree
 
-    cells, cell_of = np.unique(np.floor(earth_points(places_m) / _CELL_M), axis=0, return_inverse=True)
+    points = earth_points(places_m)
+    assert points is not None, "places in Europe are one region"
+    cells, cell_of = np.unique(np.floor(points / _CELL_M), axis=0, return_inverse=True)
     pairs = cKDTree((cells + 0.5) * _CELL_M).query_pairs(_GAP_M, output_type="ndarray")
     links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(cells), len(cells)))
     region_of = connected_components(links, directed=False)[1][cell_of.reshape(-1)]

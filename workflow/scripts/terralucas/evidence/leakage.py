@@ -2,8 +2,8 @@
 
 A chip is a square around its point. If the square of a test chip overlaps the square of a training chip, the run was
 trained on pixels on which it is tested. Squares are taken to be parallel to the axes of EPSG:3035, or, far
-from Europe, of the projection of `terralucas.geography.ground_places`. Chips that were cut in another projection are
-rotated by at most a few degrees, which only matters for squares that hardly overlap.
+from Europe, to the directions east and north. Chips that were cut in another projection are rotated by at most a few
+degrees, which only matters for squares that hardly overlap.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 from statsmodels.stats.proportion import proportion_confint
 
-from terralucas.geography import APART_M, along_the_ground
+from terralucas.geography import along_the_ground, east_and_north
 from terralucas.statistics.run_predictions import RunPredictions
 from terralucas.tables.tidy_csv import by_recipe, tidy_table
 from terralucas.tables.vocabulary import RECIPE
@@ -64,19 +64,32 @@ def nearest_training(
         places_m: (n, 2) metres, of `terralucas.geography.ground_places`.
         parts: (n,) "train", "validation" or "test".
         chip_side_m: side of a chip on the ground in metres.
-        on_earth_m: (n, 3) metres, of `terralucas.geography.earth_points`; only needed where places are in several
-            regions.
+        on_earth_m: (n, 3) metres, of `terralucas.geography.earth_points`, where a place is far from Europe: no plane
+            has the distances between all places of the Earth.
     """
-    chips = np.flatnonzero(parts == "test")
-    training = cKDTree(places_m[parts == "train"])
+    chips, trained = np.flatnonzero(parts == "test"), np.flatnonzero(parts == "train")
+    if on_earth_m is not None:
+        chord, _ = cKDTree(on_earth_m[trained]).query(on_earth_m[chips])
+        return Nearest(chips, along_the_ground(chord), _overlap_on_earth(on_earth_m, chips, trained, chip_side_m))
+    training = cKDTree(places_m[trained])
     distance, _ = training.query(places_m[chips])
-    is_elsewhere = distance >= APART_M / 2
-    if on_earth_m is not None and is_elsewhere.any():
-        chord, _ = cKDTree(on_earth_m[parts == "train"]).query(on_earth_m[chips[is_elsewhere]])
-        distance[is_elsewhere] = along_the_ground(chord)
     # Two squares of equal size overlap if their centres are less than a side apart along both axes (maximum norm).
     along_axes, _ = training.query(places_m[chips], p=np.inf)
     return Nearest(chips, distance, along_axes < chip_side_m)
+
+
+def _overlap_on_earth(on_earth_m: np.ndarray, chips: np.ndarray, trained: np.ndarray, side_m: float) -> np.ndarray:
+    """Return (m,) whether the square of each chip, along east and north, overlaps that of any chip trained on."""
+    # The diagonal: squares further apart cannot overlap.
+    near = cKDTree(on_earth_m[trained]).query_ball_point(on_earth_m[chips], np.sqrt(2) * side_m)
+    counts = np.array([len(each) for each in near], dtype=int)
+    row = np.repeat(np.arange(len(chips)), counts)
+    other = trained[np.concatenate([np.asarray(each, dtype=int) for each in near])]
+    apart = on_earth_m[other] - on_earth_m[chips[row]]
+    along = [np.abs((apart * axis[row]).sum(axis=1)) for axis in east_and_north(on_earth_m[chips])]
+    overlaps = np.zeros(len(chips), dtype=bool)
+    overlaps[row[np.maximum(*along) < side_m]] = True
+    return overlaps
 
 
 def overlap_table(

@@ -100,7 +100,7 @@ def evidence_tables(
     temperatures = calibration.temperature_table(runs, seed, processes)
     indexed = inputs.index[["easting_m", "northing_m"]].to_numpy(dtype=np.float64)
     places = ground_places(indexed)
-    on_earth = earth_points(indexed) if leakage.has_places(indexed) else None
+    on_earth = earth_points(indexed)
     side_m = float(inputs.index["height"].iloc[0]) * pixel_size_m
     return {
         "fronts": fronts.points_table(traced, design),
