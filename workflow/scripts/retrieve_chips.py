@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from _job import job, progress
-from terralucas.contents import forget_place, states_of, write_record
+from terralucas.contents import forget_place, write_record
 from terralucas.data.retrieval import retrieve
 from terralucas.data.simulation import write_archive
-from terralucas.files import real_path, write_json
-from terralucas.study.source_files import files_of_source, find_source
+from terralucas.files import write_json
+from terralucas.study.source_files import files_of_source
 from terralucas.study.source_order import states_of_sources, write_order
 
 
@@ -18,24 +18,21 @@ def simulate(source: dict, archive: Path) -> None:
 
 with job(snakemake):
     params = snakemake.params
-    archives = [source for source in params.sources if source["type"] == "archive"]
-    states = {source["path"]: states_of(files_of_source(source, params.layout)) for source in archives}
-    before = states_of_sources(params.sources, params.layout)
+    states = states_of_sources(params.sources, params.layout)
     retrieval = retrieve(params.sources, Path(params.folder), simulate=simulate)
     for failure in retrieval.failures:
         progress.info(f"A source of the chips failed: {failure}")
     progress.info(f"The chips come from {retrieval.source}: {retrieval.origin}")
     write_json(Path(snakemake.output[0]), retrieval.to_json())
-    # Until the index is made, it is of the chips that were retrieved before.
+    # The record is of the chips that were retrieved before, and may name the folder to which they were moved since.
     forget_place(Path(params.record))
     place = len(retrieval.failures)
-    write_order(Path(params.record), params.sources, params.layout, place, before, params.tracked)
+    write_order(Path(params.record), params.sources, params.layout, place, states, params.tracked)
     # The rule index_chips records what it reads of a folder.
     if retrieval.source == "archive":
-        source = find_source(params.sources, real_path(retrieval.origin))
-        assert source is not None, "the chips come from one of the sources"
+        source = params.sources[place]
         files = files_of_source(source, params.layout)
         sha256 = dict.fromkeys(files, retrieval.sha256)
-        write_record(Path(params.record), params.contents, source["path"], files, states[source["path"]], sha256)
+        write_record(Path(params.record), params.contents, source["path"], files, states[place], sha256)
     elif retrieval.source != "directory":
         write_record(Path(params.record), params.contents, None, {}, {}, {})

@@ -41,9 +41,9 @@ def ground_places(places_m: np.ndarray) -> np.ndarray:
     Returns:
         (n, 2) metres.
     """
-    known = np.isfinite(places_m).all(axis=1)
     if ground_crs(places_m) == f"EPSG:{EPSG}":
         return places_m
+    known = np.isfinite(places_m).all(axis=1)
     ground = np.full(places_m.shape, np.nan)
     found = np.full((int(known.sum()), 2), np.nan)
     for number, members in enumerate(_regions(places_m[known])):

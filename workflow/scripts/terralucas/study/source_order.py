@@ -23,7 +23,7 @@ from terralucas.contents import (
 from terralucas.files import sha256_of_json, write_text
 from terralucas.study.source_files import LOCAL, Source, digest_of_file, files_of_source
 
-# Beside the record of the files that were read: the sources as they were configured, and those that did not work.
+# Beside the record of the files that were read: which source was read, and the files of those that could not be used.
 _ORDER, _TRIED = "source_order.json", "source_tried"
 
 
