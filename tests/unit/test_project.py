@@ -63,6 +63,26 @@ def test_the_format_of_results_lists_every_kind_of_problem_of_a_chip():
     assert sorted(listed) == sorted(REMEDIES)
 
 
+def anchors_of(page):
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ +(.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_between_pages_lead_to_files_and_headings():
+    pages = [page for folder in (".", "config", "docs") for page in (ROOT / folder).glob("*.md")]
+    dead = []
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            file, _, anchor = link.partition("#")
+            if file.partition(":")[0] in ("http", "https", "mailto"):
+                continue
+            target = page if not file else page.parent / file
+            if not target.exists() or (anchor and anchor not in anchors_of(target)):
+                dead.append(f"{page.name}: {link}")
+    assert dead == []
+
+
 def test_limits_of_chips_have_the_defaults_of_the_schema():
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text(encoding="utf-8"))
     limits = schema["properties"]["dataset"]["properties"]["checks"]["properties"]

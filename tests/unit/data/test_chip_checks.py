@@ -15,8 +15,9 @@ import rasterio
 
 from helpers.chips import SIDE, make_spec, pixels, write_tif
 from helpers.real_chips import FOLDER, needs_real_chips
-from terralucas.data.chip_checks import CheckedChip, check_class_offsets, compare_chips, measure_darkest
+from terralucas.data.chip_checks import CheckedChip, compare_chips, measure_darkest
 from terralucas.data.chip_files import read_chip
+from terralucas.data.group_checks import check_class_offsets
 from terralucas.data.index import index_chips
 from terralucas.errors import StudyError
 

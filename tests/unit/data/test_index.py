@@ -306,7 +306,18 @@ def test_problems_of_files_and_labels_are_dropped_too(root):
     table, report = index(root, on_invalid="drop")
     assert len(table) == 7
     assert report["problem_counts"] == {"label_without_file": 1, "file_without_label": 1}
-    assert report["n_found"] == 9
+    # One chip, whose file has a wrong name.
+    assert (report["n_found"], report["n_dropped"]) == (8, 1)
+
+
+def test_chips_with_wrong_names_count_once(root):
+    for file in sorted((root / "chips").rglob("*.tif"))[1::3]:
+        file.rename(file.with_name(f"x{file.name}"))
+    _, report = index(root, on_invalid="drop")
+    assert report["problem_counts"] == {"label_without_file": 3, "file_without_label": 3}
+    assert (report["n_found"], report["n_dropped"]) == (8, 3)
+    with pytest.raises(StudyError, match="3 of 8 chips"):
+        index(root)
 
 
 def test_class_left_with_too_few_chips(root):
@@ -314,7 +325,9 @@ def test_class_left_with_too_few_chips(root):
     truncate(chip_path(root, "45922204"))
     with pytest.raises(StudyError, match="too few chips of 1 class") as caught:
         index(root, on_invalid="drop", min_chips_per_class=3)
-    assert caught.value.found == "1 Arable lands: 2 (after 2 chips were dropped)"
+    first, example = caught.value.found.splitlines()
+    assert first == "1 Arable lands: 2, after 2 chips were dropped: 2 x unreadable"
+    assert example.strip().startswith("45922200 (chips/1/45922200.tif): unreadable: cannot be decoded")
     assert "at least 3" in caught.value.expected
     # Without the second half, the chips of the class would be the next error: their label is no class.
     assert "take the class out of dataset.classes and set dataset.on_invalid: drop" in caught.value.remedy

@@ -14,6 +14,7 @@ import pandas as pd
 import pyproj
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif, write_with_alpha
 from helpers.scenes import TRAINING, make_selected
@@ -229,6 +230,55 @@ def test_a_larger_chip_is_cropped_to_its_centre(tmp_path, reader):
     read = reader(write_described(tmp_path / "a.tif", values, BANDS))
     assert read.is_cropped
     assert np.array_equal(read.values, values[:, 2:-2, 5:-5])
+
+
+HOLES = {"zeros": 0.0, "no ground": 9.0}
+
+
+@pytest.mark.parametrize("hole", HOLES)
+def test_only_the_middle_of_a_larger_chip_is_checked(tmp_path, reader, hole):
+    """Its margin decides nothing, and is no excuse: of a large file, a small middle without data is a small share."""
+    side = 9 * SIDE
+    middle = slice(4 * SIDE, 5 * SIDE)
+    for name in ("middle", "margin"):
+        values = pixels(3, (6, side, side))
+        values[:, middle if name == "middle" else slice(0, SIDE), middle] = HOLES[hole]
+        if name == "middle":
+            values[:, middle, 4 * SIDE] = pixels(4, (6, SIDE))
+        read = reader(write_described(tmp_path / f"{name}.tif", values, BANDS))
+        cut = reader(write_described(tmp_path / "cut.tif", values[:, middle, middle], BANDS))
+        assert (read.problem is None) == (name == "margin")
+        assert str(read.problem) == str(cut.problem)
+        if name == "margin":
+            assert np.array_equal(read.values, cut.values)
+
+
+def test_masks_of_a_larger_chip_are_cropped_too(tmp_path, reader):
+    values = pixels(3, (6, 3 * SIDE, 3 * SIDE))
+    inside = np.full((1, 3 * SIDE, 3 * SIDE), 255, np.uint8)
+    inside[0, SIDE, 2 * SIDE - 1] = 0
+    inside[0, 0] = 0
+    chip = write_described(tmp_path / "a.tif", values, BANDS)
+    write_tif(tmp_path / "m.tif", inside, crs=None, transform=None)
+    with rasterio.open(tmp_path / "m.tif", "r+") as target:
+        target.update_tags(**{f"INTERNAL_MASK_FLAGS_{band + 1}": "2" for band in range(6)})
+    (tmp_path / "m.tif").rename(tmp_path / "a.tif.msk")
+    expected = values[:, SIDE:-SIDE, SIDE:-SIDE].copy()
+    expected[:, 0, -1] = np.nan
+    assert np.array_equal(reader(chip).values, expected, equal_nan=True)
+
+
+def test_a_mask_that_metadata_beside_the_chip_name_counts(tmp_path, reader):
+    """GDAL shows the colours of bands that `.aux.xml` names; a band that is alpha there is a mask."""
+    values, alpha = pixels(1), np.ones((1, SIDE, SIDE), np.float32)
+    alpha[0, :2] = 0
+    chip = write_described(tmp_path / "a.tif", np.concatenate([values, alpha]), [*BANDS, None])
+    band = '<PAMRasterBand band="7"><ColorInterp>Alpha</ColorInterp></PAMRasterBand>'
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{band}</PAMDataset>")
+    with rasterio.open(tmp_path / "a.tif") as source:
+        assert source.colorinterp[6] == ColorInterp.alpha
+    values[:, :2] = np.nan
+    assert np.array_equal(reader(chip).values, values, equal_nan=True)
 
 
 def test_the_place_is_the_centre_of_the_chip_or_of_its_lucas_id(tmp_path, reader):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import numpy as np
 
 from terralucas.data.band_levels import find_impossible_level
 from terralucas.data.band_names import find_contradiction
-from terralucas.data.band_order import Spectrum, can_be_told, require_order
+from terralucas.data.band_order import Spectrum
 from terralucas.data.chip_files import (
     FIRST_WRAPPED,
     REFLECTANCE_RANGE,
@@ -29,24 +28,13 @@ from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
 from terralucas.data.gaps import find_almost_constant, find_zeros, measure_padding
 from terralucas.data.near_copies import find_near_copies
-from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
 from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size, size_text
 from terralucas.data.places import Ground, find_exchanged
 from terralucas.data.sampling import find_quantiles
 from terralucas.errors import StudyError
 from terralucas.geography import ground_offset
 
-logger = logging.getLogger(__name__)
-
 MAX_SHARE_OUTSIDE = 0.01
-# Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000. Almost every chip has shadow, water or dense
-# vegetation, which is darker than this offset in red or SWIR; a little less, because such pixels can be below 0.
-OFFSET_REFLECTANCE = 0.095
-# Where the offset was subtracted from products that have none, shadow and water are far below 0. A correction of the
-# atmosphere leaves single chips with such pixels, and never almost all chips of a class.
-NEGATIVE_REFLECTANCE = -0.03
-# Of 64-px chips of Sentinel-2, at most one in five of any class has no such pixel; of 16-px ones, one in four.
-MIN_CHIPS_OF_CLASS, ALMOST_ALL, MOST = 5, 0.95, 0.75
 
 
 @dataclass(frozen=True)
@@ -127,8 +115,8 @@ def _check_missing(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         raise ChipError("missing_values", f"has no valid value in {where}; expected data in every band")
     worst, limit = int(missing.argmax()), spec.checks.max_nodata_fraction
     if missing[worst] > limit:
-        found = f"lacks {_percent(missing[worst])} of the values of band {spec.bands[worst]}"
-        raise ChipError("missing_values", f"{found}; expected at most {_percent(limit)}")
+        found = f"lacks {percent_text(missing[worst])} of the values of band {spec.bands[worst]}"
+        raise ChipError("missing_values", f"{found}; expected at most {percent_text(limit)}")
 
 
 def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
@@ -221,13 +209,13 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
 def _check_gaps(chip: Chip, spec: DatasetSpec) -> None:
     """Raise a ChipError if pixels seem to have no data in some bands, or to be padding."""
     limit = spec.checks.max_fill_fraction
-    usually = f"expected at most {_percent(limit)}, because this usually means missing data"
+    usually = f"expected at most {percent_text(limit)}, because this usually means missing data"
     band, share = find_zeros(chip.values, reflectance_of_zero(chip.scaling, spec.unit), spec.bands)
     if share > limit:
-        raise ChipError("fill", f"has the value 0 in band {band} in {_percent(share)} of its pixels; {usually}")
+        raise ChipError("fill", f"has the value 0 in band {band} in {percent_text(share)} of its pixels; {usually}")
     what, share = measure_padding(chip.values)
     if share > limit:
-        raise ChipError("fill", f"has {what} in {_percent(share)} of its pixels; {usually}")
+        raise ChipError("fill", f"has {what} in {percent_text(share)} of its pixels; {usually}")
     number = None if spec.checks.allow_constant_bands else find_almost_constant(chip.values)
     if number is not None:
         message = f"has one value almost everywhere in band {spec.bands[number]}"
@@ -235,11 +223,13 @@ def _check_gaps(chip: Chip, spec: DatasetSpec) -> None:
 
 
 def _fill_error(value: float | None, share: float, limit: float) -> ChipError:
-    found = f"has the value {value:g} in every band in {_percent(share)} of its pixels"
-    return ChipError("fill", f"{found}; expected at most {_percent(limit)}, because this usually means missing data")
+    found = f"has the value {value:g} in every band in {percent_text(share)} of its pixels"
+    return ChipError(
+        "fill", f"{found}; expected at most {percent_text(limit)}, because this usually means missing data"
+    )
 
 
-def _percent(share: float) -> str:
+def percent_text(share: float) -> str:
     """Write a share so that 4,095 of 4,096 are not 100 %."""
     return f"{100 * share:.4g} %"
 
@@ -355,26 +345,8 @@ def _check_size(chip: CheckedChip, size: int | None) -> Problem | None:
 
 
 def _check_levels(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
-    """Return the problem of each chip in which a band has another unit or scale than the others, or None.
-
-    Raises:
-        StudyError: with `on_invalid: drop`, if these are at least half of a class. The other chips of the class have
-            the same fault then, and their land does not show it: to drop some would not help.
-    """
-    problems = [None if chip.other_level is None else _problem(chip, "band_levels", chip.other_level) for chip in chips]
-    counts = Counter(chip.row["class_code"] for chip in chips)
-    wrong = Counter(chip.row["class_code"] for chip in chips if chip.other_level is not None)
-    found = [code for code, n in wrong.items() if n >= MIN_CHIPS_OF_CLASS and 2 * n >= counts[code]]
-    if found and spec.on_invalid == "drop":
-        example = next(problem for problem in problems if problem is not None)
-        raise StudyError(
-            f"Chips of {len(found)} class(es) of dataset {spec.name!r} have a band in another unit or scale.",
-            found="; ".join(f"class {code}: {wrong[code]} of {counts[code]} chips" for code in found)
-            + f"; {example.point_id} ({example.file}) {example.message}",
-            expected="one unit and scale in all bands; the other chips of these classes may have the same fault",
-            remedy=REMEDIES["band_levels"],
-        )
-    return problems
+    """Return the problem of each chip in which a band has another unit or scale than the others, or None."""
+    return [None if chip.other_level is None else _problem(chip, "band_levels", chip.other_level) for chip in chips]
 
 
 def _check_dtypes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
@@ -581,65 +553,6 @@ def _problem(chip: CheckedChip, kind: str, message: str) -> Problem:
     return Problem(chip.row["point_id"], chip.row["file"], kind, message)
 
 
-def check_dataset_brightness(rows: Sequence[dict[str, Any]], spec: DatasetSpec) -> None:
-    """Raise an error if the chips together are so dark that their unit must be another one.
-
-    Args:
-        rows: rows of the index of all valid chips.
-        spec: description of the dataset.
-
-    Raises:
-        StudyError: the brightest band, relative to its mean in TerraMind's pre-training, is below
-            `dataset.checks.min_dataset_brightness`.
-    """
-    moments = (np.array([row[name] for row in rows]) for name in ("valid_pixels", "band_mean", "band_m2"))
-    mean = merge(*moments).mean
-    reference = np.array([PRETRAINING_STATISTICS_DN[band][0] for band in spec.bands]) / DN_PER_REFLECTANCE
-    ratio, limit = mean / reference, spec.checks.min_dataset_brightness
-    if ratio.max() >= limit:
-        return
-    brightest = int(ratio.argmax())
-    raise StudyError(
-        f"The chips of dataset {spec.name!r} are darker than land and water can be.",
-        found=f"a mean reflectance of {mean[brightest]:.2g} in the brightest band {spec.bands[brightest]}, "
-        f"{ratio[brightest]:.2g} times that of TerraMind's pre-training",
-        expected=f"at least {limit:g} times (dataset.checks.min_dataset_brightness) in some band",
-        remedy="check dataset.unit: dn is reflectance × 10,000, and chips of reflectance × 1,000 need a scale tag of "
-        "0.001 and unit: reflectance; lower the limit if the chips are really that dark",
-    )
-
-
-def check_band_order(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
-    """Compare the order in `dataset.bands` with what the chips show, where files do not name their bands.
-
-    Args:
-        chips: all chips that passed their own checks.
-        spec: description of the dataset.
-
-    Returns:
-        A sentence if the order may be wrong, or if nothing can tell; otherwise None.
-
-    Raises:
-        StudyError: the chips show another order.
-    """
-    spectra = [chip.spectrum for chip in chips if chip.spectrum is not None]
-    if not spec.checks.band_order or not spectra:
-        return None
-    if not can_be_told(spec.bands):
-        return (
-            f"nothing tells whether the bands of {len(spectra)} chips have the order of dataset.bands "
-            f"({', '.join(spec.bands)}): their files do not name them, and visible bands are too much alike"
-        )
-    return require_order(
-        spectra,
-        spec.bands,
-        f"dataset {spec.name!r}",
-        "if the files have their bands in this order, set dataset.bands: {orders}; look it up in the program that "
-        "wrote the files. If dataset.bands is right, see whether a band has another unit or scale than the others, or "
-        "set dataset.checks.band_order: false",
-    )
-
-
 def describe_nodata(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
     """Return a sentence if `dataset.nodata` is no value that the type of some chips can hold; None otherwise."""
     value = spec.nodata
@@ -668,98 +581,7 @@ def describe_saturated(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str |
         return None
     worst = max(found, key=lambda chip: chip.saturated)
     return (
-        f"{len(found)} chips have one and the same bright value in every band in more than {_percent(limit)} of "
-        f"their pixels ({_percent(worst.saturated)} in {_name(worst)}): saturated clouds, or "
+        f"{len(found)} chips have one and the same bright value in every band in more than {percent_text(limit)} of "
+        f"their pixels ({percent_text(worst.saturated)} in {_name(worst)}): saturated clouds, or "
         "missing data that dataset.nodata does not name"
-    )
-
-
-def describe_missing(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
-    """Return a sentence about classes whose chips lack pixels that those of other classes have; None without any."""
-    shares: dict[str, list[float]] = {}
-    for chip in chips:
-        shares.setdefault(chip.row["class_code"], []).append(chip.row["nodata_fraction"])
-    found = []
-    for code, own in shares.items():
-        others = [share for other, values in shares.items() if other != code for share in values]
-        if min(len(own), len(others)) >= MIN_CHIPS_OF_CLASS and np.median(own) >= 0.05 and np.median(others) <= 0.01:
-            found.append(f"class {code}: median {_percent(float(np.median(own)))} of the pixels")
-    if not found:
-        return None
-    return (
-        f"pixels are missing in most chips of some classes and not of the others ({'; '.join(found)}): models can tell "
-        "these classes by what is missing, without any land cover"
-    )
-
-
-def check_class_offsets(chips: Sequence[CheckedChip], spec: DatasetSpec) -> dict[str, dict[str, int]]:
-    """Find classes whose chips are brighter by the offset of Sentinel-2's baseline 04.00, which was not subtracted.
-
-    Such an offset in the chips of one class alone tells this class from all others, without any land cover. The darkest
-    pixels show it: with the offset, no band of any pixel is below it.
-
-    Args:
-        chips: all valid chips.
-        spec: description of the dataset.
-
-    Returns:
-        For the code of each class of which at least half of the chips have no pixel below the offset, while most chips
-        of the other classes have such pixels: `chips`, and `without_dark_pixels`, the number of such chips. Nothing
-        without the band RED, because every surface can be bright in the others.
-
-    Raises:
-        StudyError: almost all chips of a class have none, and these classes are at most half of the chips; or almost
-            all chips of a class have pixels far below 0.
-    """
-    if not spec.checks.allow_class_offsets:
-        _refuse_negative_classes(chips, spec)
-    counts = Counter(chip.row["class_code"] for chip in chips)
-    bright = Counter(chip.row["class_code"] for chip in chips if chip.darkest >= OFFSET_REFLECTANCE)
-    suspects = {code for code, n in counts.items() if n >= MIN_CHIPS_OF_CLASS and bright[code] >= n / 2}
-    n_others, n_dark = (
-        sum(numbers[code] for code in counts.keys() - suspects) for numbers in (counts, counts - bright)
-    )
-    if "RED" not in spec.bands or not suspects or n_others < MIN_CHIPS_OF_CLASS or n_dark < MOST * n_others:
-        return {}
-    found = {
-        entry.code: {"chips": counts[entry.code], "without_dark_pixels": bright[entry.code]}
-        for entry in spec.classes
-        if entry.code in suspects
-    }
-    tally = "; ".join(f"class {code}: {n['without_dark_pixels']} of {n['chips']}" for code, n in found.items())
-    scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
-    said = f"chips without any pixel below {OFFSET_REFLECTANCE * scale:g} {unit} in any band"
-    remedy = (
-        f"subtract the offset of {0.1 * scale:g} from these chips (processing baseline 04.00 and later), or give the "
-        f"files the offset tag {-0.1 * scale:g} with the scale tag 1; set dataset.checks.allow_class_offsets: true if "
-        "these classes are really that bright"
-    )
-    is_certain = len(chips) >= 2 * sum(counts[code] for code in suspects)
-    certain = [code for code in found if bright[code] >= ALMOST_ALL * counts[code]]
-    if certain and is_certain and not spec.checks.allow_class_offsets:
-        raise StudyError(
-            f"Chips of {len(certain)} class(es) of dataset {spec.name!r} have an offset that the others do not have.",
-            found=f"{said}: {tally}; other classes: {n_others - n_dark} of {n_others}",
-            expected="dark pixels, such as shadow or water, in about as many chips of every class",
-            remedy=remedy,
-        )
-    logger.warning("%s: %s; other classes: %d of %d. %s", said, tally, n_others - n_dark, n_others, remedy)
-    return found
-
-
-def _refuse_negative_classes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> None:
-    """Raise a StudyError if almost all chips of a class have pixels far below 0."""
-    counts = Counter(chip.row["class_code"] for chip in chips)
-    negative = Counter(chip.row["class_code"] for chip in chips if chip.darkest < NEGATIVE_REFLECTANCE)
-    found = [code for code, n in counts.items() if n >= MIN_CHIPS_OF_CLASS and negative[code] >= ALMOST_ALL * n]
-    if not found:
-        return
-    scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
-    raise StudyError(
-        f"Chips of {len(found)} class(es) of dataset {spec.name!r} have an offset that makes dark pixels negative.",
-        found=f"pixels below {NEGATIVE_REFLECTANCE * scale:g} {unit}: "
-        + "; ".join(f"class {code}: {negative[code]} of {counts[code]} chips" for code in found),
-        expected="dark pixels, such as shadow or water, at 0 or a little above",
-        remedy=f"add {0.1 * scale:g} to these chips if the offset of processing baseline 04.00 was subtracted from "
-        "older products, or correct their offset tag; set dataset.checks.allow_class_offsets: true if they are right",
     )

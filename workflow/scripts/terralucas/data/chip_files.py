@@ -12,7 +12,7 @@ import stat
 import warnings
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -188,6 +188,7 @@ class Chip:
         patch_may_be_cloud: whether it is so bright that it may be a saturated cloud.
         centre: where the file says that the centre of the chip is on Earth; None if it does not.
         simulated: whether the file says that this project simulated it.
+        is_cropped: whether the file is larger, and only its middle was decoded.
     """
 
     values: np.ndarray
@@ -203,6 +204,7 @@ class Chip:
     patch_fraction: float
     patch_may_be_cloud: bool
     simulated: bool
+    is_cropped: bool = False
 
 
 def read_content(path: Path) -> ChipContent:
@@ -292,12 +294,17 @@ def reduce_metadata(text: bytes) -> bytes | None:
     for item in root.findall("Metadata/MDI[@key='NODATA_VALUES']"):
         ElementTree.SubElement(ElementTree.SubElement(reduced, "Metadata"), "MDI", item.attrib).text = item.text
     for band in root.findall("PAMRasterBand"):
-        kept = [item for item in band if item.tag in _BAND_METADATA]
+        kept = [item for item in band if item.tag in _BAND_METADATA or _is_alpha(item)]
         if kept:
             copy = ElementTree.SubElement(reduced, "PAMRasterBand", band.attrib)
             for item in sorted(kept, key=lambda item: item.tag):
                 ElementTree.SubElement(copy, item.tag, item.attrib).text = item.text
     return ElementTree.tostring(reduced) if len(reduced) else None
+
+
+def _is_alpha(item: ElementTree.Element) -> bool:
+    """Return whether an element says that its band is a mask; other colours of bands are for display."""
+    return item.tag == "ColorInterp" and (item.text or "").strip() == "Alpha"
 
 
 def read_chip(path: Path, spec: DatasetSpec) -> np.ndarray:
@@ -332,7 +339,12 @@ def read_indexed_chip(path: Path, sha256: str, spec: DatasetSpec) -> np.ndarray:
 
 
 def decode_chip(
-    content: ChipContent, spec: DatasetSpec, find_bands: FindBands | None = None, *, with_place: bool = True
+    content: ChipContent,
+    spec: DatasetSpec,
+    find_bands: FindBands | None = None,
+    *,
+    side_px: int | None = None,
+    with_place: bool = True,
 ) -> Chip:
     """Decode the content of a GeoTIFF chip, as `read_chip`; error messages start without the name of the file.
 
@@ -363,8 +375,9 @@ def decode_chip(
             source = stack.enter_context(memory.open(driver="GTiff", **options))
             _check_header(source, spec)
             bands = _bands_to_read(source, spec, find_bands)
-            raw = source.read(bands)
-            missing = read_masks(source, bands)
+            window = None if side_px is None else _find_middle(source.shape, side_px)
+            raw = source.read(bands, window=window)
+            missing = read_masks(source, bands, window)
             nodata_values, descriptions, scales, offsets = (
                 tuple(values[band - 1] for band in bands)
                 for values in (source.nodatavals, source.descriptions, source.scales, source.offsets)
@@ -374,15 +387,17 @@ def decode_chip(
                 centre = find_centre(source, content.path, tags)
             elif tags is not None:
                 centre = centre_of(tags, source.shape)
-            count = source.count
+            count, shape = source.count, source.shape
             simulated = SIMULATED_TAG.items() <= source.tags().items()
     except (RasterioError, UnicodeDecodeError) as error:
         raise _unreadable(error, content.data) from error
     if content.mask is not None:
-        missing |= _decode_mask(content.mask, (count, *raw.shape[1:]))[[band - 1 for band in bands]]
+        masks = _decode_mask(content.mask, (count, *shape))[[band - 1 for band in bands]]
+        missing |= masks if window is None else masks[:, *window.toslices()]
     scaling = tuple(zip(scales, offsets, strict=True))
     values = to_reflectance(raw, missing, nodata_values, scaling, spec)
-    return make_chip(raw, values, descriptions, scaling, centre, simulated)
+    chip = make_chip(raw, values, descriptions, scaling, centre, simulated)
+    return replace(chip, is_cropped=raw.shape[1:] != shape)
 
 
 def make_chip(
@@ -544,6 +559,19 @@ def _check_header(source: DatasetReader, spec: DatasetSpec) -> None:
     if max(source.shape) > MAX_SIDE_PX:
         raise ChipError("size", f"{found}; expected a chip of at most {MAX_SIDE_PX} px a side")
     _check_tiles(source)
+
+
+def _find_middle(shape: tuple[int, int], side_px: int) -> Window:
+    """Return the square in the middle of a file.
+
+    Raises:
+        ChipError: the file is smaller, or no square of this side has its centre.
+    """
+    rows, columns = (length - side_px for length in shape)
+    if rows < 0 or columns < 0 or rows % 2 or columns % 2:
+        expected = f"{side_px} x {side_px} px, or an even number of pixels more, which is cropped to its centre"
+        raise ChipError("size", f"is {shape[0]} x {shape[1]} px; expected {expected}")
+    return Window(columns // 2, rows // 2, side_px, side_px)
 
 
 def _bands_to_read(source: DatasetReader, spec: DatasetSpec, find_bands: FindBands | None) -> list[int]:

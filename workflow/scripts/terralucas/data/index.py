@@ -21,12 +21,8 @@ from terralucas.data.band_names import find_positions
 from terralucas.data.band_order import measure_spectrum
 from terralucas.data.chip_checks import (
     CheckedChip,
-    check_band_order,
     check_chip,
-    check_class_offsets,
-    check_dataset_brightness,
     compare_chips,
-    describe_missing,
     describe_nodata,
     describe_overlaps,
     describe_saturated,
@@ -38,6 +34,16 @@ from terralucas.data.chip_checks import (
 from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip, read_content
 from terralucas.data.dataset import DatasetSpec, normalise_name
 from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
+from terralucas.data.group_checks import (
+    check_band_order,
+    check_class_offsets,
+    check_class_orders,
+    check_dataset_brightness,
+    describe_bright,
+    describe_class_brightness,
+    describe_missing,
+    refuse_faults_of_classes,
+)
 from terralucas.data.index_file import INDEX_SCHEMA
 from terralucas.data.near_copies import hash_spectra, sketch_squares
 from terralucas.data.normalisation import measure_chip
@@ -82,21 +88,25 @@ def index_chips(
             checked.append(outcome)
     if any(chip.other_level is not None for chip in checked):
         check_band_order(checked, spec)
+        check_class_orders(checked, spec)
     chips, more_problems, size = compare_chips(checked, spec)
     problems += more_problems
     rows = [chip.row for chip in chips]
     _handle_invalid_chips(problems, len(rows), spec)
+    refuse_faults_of_classes(problems, listing.chips, spec)
     scaling = _describe_scaling(chips)
     if len(scaling) > 1:
         logger.warning("the chips differ in their scale and offset tags: %s", scaling)
     counts = Counter(row["label"] for row in rows)
-    _check_classes(counts, min_chips_per_class, len(problems), spec)
+    _check_classes(counts, min_chips_per_class, problems, spec)
     check_dataset_brightness(rows, spec)
-    order = check_band_order(chips, spec)
+    orders = check_band_order(chips, spec), check_class_orders(chips, spec)
     bright_classes = check_class_offsets(chips, spec)
     pixel_sizes = describe_pixel_sizes([chip.ground for chip in chips])
     notices = (
-        order,
+        *orders,
+        describe_class_brightness(rows, spec),
+        describe_bright(chips, spec),
         check_pixel_size(pixel_sizes, spec.pixel_size_m),
         describe_nodata(chips, spec),
         describe_saturated(chips, spec),
@@ -118,10 +128,10 @@ def index_chips(
         "pixel_sizes": pixel_sizes,
         "places": _describe_places(rows, spec),
         "notices": [notice for notice in notices if notice is not None],
-        "n_found": len(rows) + len(problems),
+        "n_found": len(rows) + count_chips(problems),
         "n_valid": len(rows),
         "n_simulated": sum(chip.simulated for chip in chips),
-        "n_dropped": len(problems),
+        "n_dropped": count_chips(problems),
         "class_counts": {entry.code: counts[label] for label, entry in enumerate(spec.classes)},
         "problem_counts": dict(Counter(problem.kind for problem in problems).most_common()),
         "dropped": [asdict(problem) for problem in problems],
@@ -235,27 +245,47 @@ def _handle_invalid_chips(problems: Sequence[Problem], n_valid: int, spec: Datas
     """Raise a StudyError if there are invalid chips, unless `on_invalid` is `drop` and at most half are invalid."""
     if not problems:
         return
-    n_found = len(problems) + n_valid
-    is_majority_invalid = len(problems) > n_valid
+    n_invalid = count_chips(problems)
+    n_found, is_majority_invalid = n_invalid + n_valid, n_invalid > n_valid
     kinds = Counter(problem.kind for problem in problems)
-    tally = ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common())
+    tally = _tally(kinds)
     if spec.on_invalid == "drop" and not is_majority_invalid:
-        logger.warning("dropped %d of %d chips: %s", len(problems), n_found, tally)
+        logger.warning("dropped %d of %d chips: %s", n_invalid, n_found, tally)
         return
     remedies = "; ".join(REMEDIES[kind] for kind, _ in kinds.most_common(3))
     if not is_majority_invalid:
         remedies += "; or drop these chips with dataset.on_invalid: drop"
     shown = _select_examples(problems, kinds)
-    lines = [f"{p.point_id or '(no id)'}{f' ({p.file})' if p.file else ''}: {p.kind}: {p.message}" for p in shown]
+    lines = [_line(problem) for problem in shown]
     if len(problems) > len(shown):
         lines.append(f"... and {len(problems) - len(shown)} more")
     raise StudyError(
-        f"{len(problems)} of {n_found} chips of dataset {spec.name!r} cannot be used"
+        f"{n_invalid} of {n_found} chips of dataset {spec.name!r} cannot be used"
         + (": more than half, so the cause is probably the same for all of them" if is_majority_invalid else ""),
         found="\n    ".join([tally, *lines]),
         expected=f"chips with a label, {len(spec.bands)} bands ({', '.join(spec.bands)}) and values in {spec.unit}",
         remedy=remedies,
     )
+
+
+def count_chips(problems: Sequence[Problem]) -> int:
+    """Return how many chips have a problem.
+
+    A label without a file and a file without a label are one chip, one of whose names is wrong: where there are both,
+    the fewest chips that explain them count.
+    """
+    kinds = Counter(problem.kind for problem in problems)
+    return len(problems) - min(kinds["label_without_file"], kinds["file_without_label"])
+
+
+def _tally(kinds: Counter[str]) -> str:
+    return ", ".join(f"{count} x {kind}" for kind, count in kinds.most_common())
+
+
+def _line(problem: Problem) -> str:
+    """Return a problem as a line of an error message."""
+    file = f" ({problem.file})" if problem.file else ""
+    return f"{problem.point_id or '(no id)'}{file}: {problem.kind}: {problem.message}"
 
 
 def _select_examples(problems: Sequence[Problem], kinds: Counter[str]) -> list[Problem]:
@@ -269,7 +299,7 @@ def _select_examples(problems: Sequence[Problem], kinds: Counter[str]) -> list[P
     return shown
 
 
-def _check_classes(counts: Counter[int], minimum: int, n_dropped: int, spec: DatasetSpec) -> None:
+def _check_classes(counts: Counter[int], minimum: int, problems: Sequence[Problem], spec: DatasetSpec) -> None:
     """Raise a StudyError if a class has fewer chips than the split needs."""
     short = [
         f"{entry.code} {entry.name}: {counts[label]}"
@@ -280,10 +310,15 @@ def _check_classes(counts: Counter[int], minimum: int, n_dropped: int, spec: Dat
         fewest = min(counts[label] for label in range(len(spec.classes)))
         # With three chips of a class, three folds are possible, and two are not.
         folds = f"set split.folds to {fewest}, " if 3 <= fewest < minimum else ""
+        found = join_first(short, 12)
+        if problems:
+            kinds = Counter(problem.kind for problem in problems)
+            examples = [_line(next(problem for problem in problems if problem.kind == kind)) for kind in kinds]
+            found += "\n    ".join([f", after {count_chips(problems)} chips were dropped: {_tally(kinds)}", *examples])
         raise StudyError(
             f"The dataset {spec.name!r} has too few chips of {len(short)} class(es).",
-            found=join_first(short, 12) + (f" (after {n_dropped} chips were dropped)" if n_dropped else ""),
+            found=found,
             expected=f"at least {max(1, minimum)} chips of every class",
-            remedy=f"add chips, {folds}or take the class out of dataset.classes and set dataset.on_invalid: drop, "
-            "which leaves out its chips",
+            remedy=f"{'see why chips were dropped, ' if problems else ''}add chips, {folds}or take the class out of "
+            "dataset.classes and set dataset.on_invalid: drop, which leaves out its chips",
         )

@@ -14,15 +14,15 @@ import numpy as np
 from scipy.special import bdtrc
 
 from terralucas.data.band_order import NEAR_INFRARED, VISIBLE
-from terralucas.data.chip_checks import (
+from terralucas.data.chip_checks import measure_darkest
+from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
+from terralucas.data.group_checks import (
     ALMOST_ALL,
     MIN_CHIPS_OF_CLASS,
     MOST,
     NEGATIVE_REFLECTANCE,
     OFFSET_REFLECTANCE,
-    measure_darkest,
 )
-from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.data.normalisation import LARGEST_MEAN, PRETRAINING_STATISTICS_DN
 from terralucas.errors import StudyError
 
@@ -189,7 +189,7 @@ def _describe_scale(means: np.ndarray, ratios: np.ndarray, spec: DatasetSpec, wh
 def _check_offset(
     chips: Sequence[np.ndarray], training: TrainingPixels, spec: DatasetSpec, allow_offset: bool, what: str
 ) -> list[str]:
-    """Compare how many chips have dark pixels, as `terralucas.data.chip_checks.check_class_offsets` does."""
+    """Compare how many chips have dark pixels, as `terralucas.data.group_checks.check_class_offsets` does."""
     darkest = np.array([measure_darkest(values) for values in chips])
     negative = _check_negative(darkest, training, spec, allow_offset, what)
     if negative or "RED" not in spec.bands:

@@ -227,18 +227,10 @@ class ChipReader:
             return ReadChip(None, problem=for_new_files(ChipError("unreadable", f"cannot be read ({error.strerror})")))
 
     def _read(self, chip: NewChip) -> ReadChip:
-        decoded = decode_chip(read_content(Path(chip.path)), self._any_size, self._find_bands)
+        content = read_content(Path(chip.path))
+        decoded = decode_chip(content, self._any_size, self._find_bands, side_px=self.side_px)
         values = decoded.values
-        height, width = values.shape[1:]
-        rows, columns = height - self.side_px, width - self.side_px
-        if rows < 0 or columns < 0 or rows % 2 or columns % 2:
-            raise ChipError(
-                "size",
-                f"is {height} x {width} px; expected {self.side_px} x {self.side_px} px, or an even number of pixels "
-                "more, which is cropped to its centre",
-            )
-        values = values[:, rows // 2 : height - rows // 2, columns // 2 : width - columns // 2]
-        require_usable(replace(decoded, values=values), self.spec)
+        require_usable(decoded, self.spec)
         ground, pixel_m = None if decoded.centre is None else measure_ground(decoded.centre), None
         place = None if ground is None else (ground.longitude, ground.latitude)
         if ground is None or decoded.centre is None:
@@ -253,7 +245,7 @@ class ChipReader:
         if level is not None:
             problem = for_new_files(ChipError("band_levels", level))
             return ReadChip(None, place, problem, pixel_m=pixel_m, is_named=is_named, refused=values)
-        return ReadChip(np.ascontiguousarray(values), place, None, bool(rows or columns), pixel_m, is_named)
+        return ReadChip(values, place, None, decoded.is_cropped, pixel_m, is_named)
 
     def _require_size(self, ground: Ground, centre: Centre) -> None:
         """Raise a ChipError if the pixels of a chip have another size than those of the training chips."""

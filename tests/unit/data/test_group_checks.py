@@ -1,0 +1,147 @@
+"""What gives the chips of a class away without any land cover: another order of bands, unit or scale."""
+
+import numpy as np
+import pytest
+import rasterio
+
+from helpers.chips import BANDS, make_spec, write_tif
+from helpers.land import draw_land
+from helpers.real_chips import FOLDER, needs_real_chips
+from terralucas.data.index import index_chips
+from terralucas.errors import StudyError
+
+ORDER = dict(zip(BANDS, range(len(BANDS)), strict=True))
+REAL_BANDS = ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
+
+
+def index(root, **changes):
+    spec = make_spec(**{"layout": {"labels": "folders"}, "point_ids": "none", "unit": "dn"} | changes)
+    return index_chips(root, spec, min_chips_per_class=1, threads=1, progress=False)
+
+
+def write_land(root, number, change, *, changed=None):
+    """Write chips of a town (class 1) and of fields (class 2), of which `change` alters the first `changed` ones."""
+    for name, kind in (("1", "town"), ("2", "fields")):
+        for i, chip in enumerate(draw_land(kind, number, BANDS)):
+            is_changed = name == "2" and (changed is None or i < changed)
+            write_tif(root / name / f"{name}-{i}x.tif", (change(chip) if is_changed else chip) * 10_000)
+    return root
+
+
+def exchange(first, second):
+    """Return a function that exchanges two bands of a chip."""
+    order = list(range(len(BANDS)))
+    order[ORDER[first]], order[ORDER[second]] = ORDER[second], ORDER[first]
+    return lambda chip: chip[order]
+
+
+# The order of bands.
+
+
+@pytest.mark.parametrize("pair", [("RED", "BLUE"), ("RED", "NIR_BROAD"), ("GREEN", "NIR_BROAD"), ("SWIR_1", "SWIR_2")])
+def test_another_order_of_bands_in_one_class_stops_the_study(tmp_path, pair):
+    """Of all chips together, most show the right order."""
+    write_land(tmp_path, 12, exchange(*pair))
+    with pytest.raises(StudyError, match=r"1 class.* have another order than RED, GREEN, BLUE") as error:
+        index(tmp_path, on_invalid="drop")
+    assert error.value.found.startswith("class 2: ")
+    assert "(class 2)" in error.value.remedy
+    assert index(tmp_path, checks={"band_order": False, "band_levels": False})[1]["n_valid"] == 24
+
+
+def test_an_order_of_one_class_that_may_be_wrong_is_said(tmp_path):
+    write_land(tmp_path, 12, exchange("GREEN", "RED"))
+    (notice,) = index(tmp_path)[1]["notices"]
+    assert notice.startswith("the bands of some classes may not be RED, GREEN, BLUE")
+    assert "(class 2: " in notice
+    assert "class 1" not in notice
+
+
+def test_the_right_order_of_all_classes_is_not_doubted(tmp_path):
+    assert index(write_land(tmp_path, 12, np.copy))[1]["notices"] == []
+
+
+def test_few_chips_of_a_class_decide_no_order(tmp_path):
+    assert index(write_land(tmp_path, 9, exchange("RED", "BLUE")))[1]["n_valid"] == 18
+
+
+def write_real(root, code, change):
+    """Write the real chips, those of one class changed; return the arguments of their description."""
+    names = sorted(folder.name for folder in FOLDER.iterdir() if folder.is_dir())
+    for file in sorted(FOLDER.glob("*/*.tif")):
+        with rasterio.open(file) as source:
+            values, place = source.read(), {"crs": source.crs, "transform": source.transform}
+        name = file.parent.name
+        write_tif(root / name / f"{file.stem}.tif", change(values) if name == code else values, **place)
+    classes = [{"code": name, "name": name} for name in names]
+    return {"classes": classes, "bands": REAL_BANDS, "pixel_size_m": 10}
+
+
+@needs_real_chips
+@pytest.mark.parametrize("code", ["AnnualCrop", "Forest", "Industrial", "Residential"])
+def test_red_and_blue_of_one_class_of_real_chips(tmp_path, code):
+    described = write_real(tmp_path, code, lambda chip: chip[[2, 1, 0, 3, 4, 5]])
+    with pytest.raises(StudyError, match="have another order than BLUE, GREEN, RED") as error:
+        index(tmp_path, **described)
+    assert error.value.found.startswith(f"class {code}: ")
+    assert "[RED, GREEN, BLUE, NIR_NARROW, SWIR_1, SWIR_2]" in error.value.remedy
+
+
+# Unit and scale.
+
+
+def tenfold(chip):
+    """Return a chip whose DN are reflectance × 100,000."""
+    return chip * np.float32(10)
+
+
+def test_a_unit_of_one_class_that_some_of_its_chips_show_stops_the_study(tmp_path):
+    """Chips of 10 that are dropped would leave the others, which have the same fault."""
+    write_land(tmp_path, 10, tenfold, changed=4)
+    with pytest.raises(StudyError, match=r"1 class.* have another unit or scale") as error:
+        index(tmp_path, on_invalid="drop", checks={"band_levels": False})
+    assert error.value.found.startswith("class 2: 4 of 10 chips; 2-0x (2/2-0x.tif) has ")
+    assert "DN" in error.value.found
+    assert "remove the faulty ones" in error.value.remedy
+
+
+@pytest.mark.parametrize(("number", "changed"), [(10, 2), (20, 4)])
+def test_a_unit_of_few_chips_of_a_class_is_dropped(tmp_path, number, changed):
+    write_land(tmp_path, number, tenfold, changed=changed)
+    assert index(tmp_path, on_invalid="drop", checks={"band_levels": False})[1]["n_dropped"] == changed
+
+
+def test_faults_that_all_classes_have_alike_are_dropped(tmp_path):
+    for name, kind in (("1", "fields"), ("2", "town")):
+        for i, chip in enumerate(draw_land(kind, 10, BANDS)):
+            write_tif(tmp_path / name / f"{name}-{i}x.tif", (tenfold(chip) if i < 3 else chip) * 10_000)
+    assert index(tmp_path, on_invalid="drop", checks={"band_levels": False})[1]["n_dropped"] == 6
+
+
+@pytest.mark.parametrize(("factor", "is_said"), [(0.3, True), (1, False)])
+def test_a_class_that_is_dark_in_every_band_is_said(tmp_path, factor, is_said):
+    _, report = index(write_land(tmp_path, 10, lambda chip: chip * np.float32(factor)))
+    found = [notice for notice in report["notices"] if "in every band" in notice]
+    assert bool(found) == is_said
+    assert all("class 2: " in notice for notice in found)
+
+
+@needs_real_chips
+@pytest.mark.parametrize("code", ["Highway", "Residential", "SeaLake"])
+def test_a_class_of_real_chips_at_a_third_is_said_and_the_others_are_not(tmp_path, code):
+    (notice,) = index(tmp_path, **write_real(tmp_path, code, lambda chip: chip // 3))[1]["notices"]
+    assert f"(class {code}: " in notice
+    assert notice.count("class ") == 1
+
+
+# The offset of Sentinel-2's baseline 04.00.
+
+
+@pytest.mark.parametrize(("shifted", "is_said"), [(4, True), (3, False)])
+def test_an_offset_in_many_chips_of_every_class_is_said(tmp_path, shifted, is_said):
+    for name, kind in (("1", "fields"), ("2", "bare")):
+        for i, chip in enumerate(draw_land(kind, 10, BANDS)):
+            write_tif(tmp_path / name / f"{name}-{i}x.tif", (chip + 0.1 * (i < shifted)) * 10_000)
+    notices = index(tmp_path)[1]["notices"]
+    assert len(notices) == is_said
+    assert all(notice.startswith("8 of 20 chips have no pixel below 950 DN in any band") for notice in notices)

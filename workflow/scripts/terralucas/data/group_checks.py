@@ -1,0 +1,317 @@
+"""Check the chips of a dataset together, and those of each class against those of the other classes.
+
+What differs by class and is no land cover, such as an offset or another order of bands, gives a class away: models then
+tell it without any land cover, and no score shows it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from terralucas.data.band_order import can_be_told, find_wrong_order, require_order
+from terralucas.data.chip_checks import CheckedChip, percent_text
+from terralucas.data.chip_files import REMEDIES
+from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
+from terralucas.data.discovery import ChipFile, Problem
+from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
+from terralucas.errors import StudyError
+
+logger = logging.getLogger(__name__)
+
+# Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000. Almost every chip has shadow, water or dense
+# vegetation, which is darker than this offset in red or SWIR; a little less, because such pixels can be below 0.
+OFFSET_REFLECTANCE = 0.095
+# Where the offset was subtracted from products that have none, shadow and water are far below 0. A correction of the
+# atmosphere leaves single chips with such pixels, and never almost all chips of a class.
+NEGATIVE_REFLECTANCE = -0.03
+# Of 64-px chips of Sentinel-2, at most one in five of any class has no such pixel; of 16-px ones, one in four.
+MIN_CHIPS_OF_CLASS, SUSPECT, ALMOST_ALL, MOST = 5, 0.4, 0.95, 0.75
+
+# Kinds of problems that a wrong unit or scale causes: how many chips show it depends on their land.
+_SCALE_KINDS = ("value_range", "brightness", "band_levels")
+# Such a problem is that of a class if so many of its chips have it, and either half of them, or a quarter and three
+# times as large a share as of the other chips.
+_FEW, _HALF, _QUARTER, _TIMES = 3, 0.5, 0.25, 3
+# A class is strikingly dark (bright) if its median chip has less (more) than so many times the mean reflectance of the
+# median chip of the other classes, in every band. Of 100 real chips (EuroSAT), lakes are the darkest class, with 0.81
+# times in their brightest band, and no class has more than 1.01 times in its dimmest one.
+_DARK_CLASS, _BRIGHT_CLASS = 0.5, 2.0
+
+
+def check_dataset_brightness(rows: Sequence[dict[str, Any]], spec: DatasetSpec) -> None:
+    """Raise an error if the chips together are so dark that their unit must be another one.
+
+    Args:
+        rows: rows of the index of all valid chips.
+        spec: description of the dataset.
+
+    Raises:
+        StudyError: the brightest band, relative to its mean in TerraMind's pre-training, is below
+            `dataset.checks.min_dataset_brightness`.
+    """
+    moments = (np.array([row[name] for row in rows]) for name in ("valid_pixels", "band_mean", "band_m2"))
+    mean = merge(*moments).mean
+    reference = np.array([PRETRAINING_STATISTICS_DN[band][0] for band in spec.bands]) / DN_PER_REFLECTANCE
+    ratio, limit = mean / reference, spec.checks.min_dataset_brightness
+    if ratio.max() >= limit:
+        return
+    brightest = int(ratio.argmax())
+    raise StudyError(
+        f"The chips of dataset {spec.name!r} are darker than land and water can be.",
+        found=f"a mean reflectance of {mean[brightest]:.2g} in the brightest band {spec.bands[brightest]}, "
+        f"{ratio[brightest]:.2g} times that of TerraMind's pre-training",
+        expected=f"at least {limit:g} times (dataset.checks.min_dataset_brightness) in some band",
+        remedy="check dataset.unit: dn is reflectance × 10,000, and chips of reflectance × 1,000 need a scale tag of "
+        "0.001 and unit: reflectance; lower the limit if the chips are really that dark",
+    )
+
+
+def check_band_order(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Compare the order in `dataset.bands` with what the chips show, where files do not name their bands.
+
+    Args:
+        chips: all chips that passed their own checks.
+        spec: description of the dataset.
+
+    Returns:
+        A sentence if the order may be wrong, or if nothing can tell; otherwise None.
+
+    Raises:
+        StudyError: the chips show another order.
+    """
+    spectra = [chip.spectrum for chip in chips if chip.spectrum is not None]
+    if not spec.checks.band_order or not spectra:
+        return None
+    if not can_be_told(spec.bands):
+        return (
+            f"nothing tells whether the bands of {len(spectra)} chips have the order of dataset.bands "
+            f"({', '.join(spec.bands)}): their files do not name them, and visible bands are too much alike"
+        )
+    return require_order(
+        spectra,
+        spec.bands,
+        f"dataset {spec.name!r}",
+        "if the files have their bands in this order, set dataset.bands: {orders}; look it up in the program that "
+        "wrote the files. If dataset.bands is right, see whether a band has another unit or scale than the others, or "
+        "set dataset.checks.band_order: false",
+    )
+
+
+def check_class_orders(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Compare the order in `dataset.bands` with what the chips of each class show, as `check_band_order`.
+
+    Classes of fewer than 10 chips decide nothing, and neither do those of water.
+
+    Args:
+        chips: all chips that passed their own checks.
+        spec: description of the dataset.
+
+    Returns:
+        A sentence about classes whose order may be wrong; None without any.
+
+    Raises:
+        StudyError: the chips of a class show another order.
+    """
+    if not spec.checks.band_order or not can_be_told(spec.bands):
+        return None
+    spectra: dict[str, list[Any]] = {}
+    for chip in chips:
+        if chip.spectrum is not None:
+            spectra.setdefault(chip.row["class_code"], []).append(chip.spectrum)
+    found = {code: find_wrong_order(own, spec.bands) for code, own in spectra.items()}
+    wrong = {code: order for code, order in found.items() if order is not None}
+    certain = {code: order for code, order in wrong.items() if order.is_certain}
+    declared = ", ".join(spec.bands)
+    if certain:
+        raise StudyError(
+            f"The bands of {len(certain)} class(es) of dataset {spec.name!r} have another order than {declared}.",
+            found="; ".join(f"class {code}: {order.found_text}" for code, order in certain.items()),
+            expected="each in most chips of a class, because vegetation and soil show it",
+            remedy="write the chips of these classes again, with their bands in the order of dataset.bands; they seem "
+            "to have the order "
+            + "; ".join(f"{order.fitting_text} (class {code})" for code, order in certain.items())
+            + ". If they are right, set dataset.checks.band_order: false",
+        )
+    if not wrong:
+        return None
+    shown = "; ".join(f"class {code}: {order.found_text}" for code, order in wrong.items())
+    return (
+        f"the bands of some classes may not be {declared} in this order ({shown}); land shows each in most chips. Look "
+        "up the order in the program that wrote the files of these classes"
+    )
+
+
+def refuse_faults_of_classes(problems: Sequence[Problem], chips: Sequence[ChipFile], spec: DatasetSpec) -> None:
+    """Raise an error if the chips of a class have a wrong unit or scale, of which only some chips show it.
+
+    To drop those that show it would train on the others.
+
+    Args:
+        problems: the problems of all chips that are to be dropped.
+        chips: all chips with a label.
+        spec: description of the dataset.
+
+    Raises:
+        StudyError: of a class, at least 3 chips have such a problem, and these are half of it, or a quarter and three
+            times as large a share as of the chips of the other classes.
+    """
+    label_of = {chip.file: chip.label for chip in chips}
+    wrong = [problem for problem in problems if problem.kind in _SCALE_KINDS and problem.file in label_of]
+    faulty, every = Counter(label_of[str(problem.file)] for problem in wrong), Counter(label_of.values())
+
+    def is_of_class(label: int) -> bool:
+        own, others = faulty[label] / every[label], faulty.total() - faulty[label]
+        of_others = others / max(every.total() - every[label], 1)
+        return faulty[label] >= _FEW and (own >= _HALF or own >= max(_QUARTER, _TIMES * of_others))
+
+    found = [label for label in sorted(faulty) if is_of_class(label)]
+    if not found:
+        return
+    example = next(problem for problem in wrong if label_of[str(problem.file)] == found[0])
+    raise StudyError(
+        f"Chips of {len(found)} class(es) of dataset {spec.name!r} have another unit or scale.",
+        found="; ".join(f"class {spec.classes[label].code}: {faulty[label]} of {every[label]} chips" for label in found)
+        + f"; {example.point_id} ({example.file}) {example.message}",
+        expected="one unit and scale in all chips; the other chips of these classes may have the same fault, and their "
+        "land does not show it, so that to drop some does not help",
+        remedy=f"{REMEDIES[example.kind]}; if the other chips of these classes are right, remove the faulty ones",
+    )
+
+
+def describe_class_brightness(rows: Sequence[Mapping[str, Any]], spec: DatasetSpec) -> str | None:
+    """Return a sentence about classes that are much darker or brighter than the others in every band; None without any.
+
+    Args:
+        rows: rows of the index of all valid chips.
+        spec: description of the dataset.
+    """
+    means, labels = np.array([row["band_mean"] for row in rows]), np.array([row["label"] for row in rows])
+    found = []
+    for label, entry in enumerate(spec.classes):
+        own = labels == label
+        if min(own.sum(), (~own).sum()) < MIN_CHIPS_OF_CLASS:
+            continue
+        of_class, of_others = np.median(means[own], axis=0), np.median(means[~own], axis=0)
+        if (of_class <= 0).any() or (of_others <= 0).any():
+            continue
+        ratio = of_class / of_others
+        if ratio.max() < _DARK_CLASS or ratio.min() > _BRIGHT_CLASS:
+            found.append(f"class {entry.code}: {ratio.min():.2g} to {ratio.max():.2g} times")
+    if not found:
+        return None
+    return (
+        f"the chips of some classes have a much smaller or larger reflectance in every band than those of the others "
+        f"({'; '.join(found)} that of the median chip of the others): if their files have another unit or scale, "
+        "models can tell these classes by it, without any land cover"
+    )
+
+
+def describe_bright(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Return a sentence if many chips, of whatever class, may have the offset of Sentinel-2's baseline 04.00."""
+    count = sum(chip.darkest >= OFFSET_REFLECTANCE for chip in chips)
+    if "RED" not in spec.bands or len(chips) < MIN_CHIPS_OF_CLASS or count < SUSPECT * len(chips):
+        return None
+    scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
+    return (
+        f"{count} of {len(chips)} chips have no pixel below {OFFSET_REFLECTANCE * scale:g} {unit} in any band, as with "
+        f"the offset of {0.1 * scale:g} that Sentinel-2's products have since processing baseline 04.00: subtract it "
+        f"from these chips, or give the files the offset tag {-0.1 * scale:g} with the scale tag 1"
+    )
+
+
+def describe_missing(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+    """Return a sentence about classes whose chips lack pixels that those of other classes have; None without any."""
+    shares: dict[str, list[float]] = {}
+    for chip in chips:
+        shares.setdefault(chip.row["class_code"], []).append(chip.row["nodata_fraction"])
+    found = []
+    for code, own in shares.items():
+        others = [share for other, values in shares.items() if other != code for share in values]
+        if min(len(own), len(others)) >= MIN_CHIPS_OF_CLASS and np.median(own) >= 0.05 and np.median(others) <= 0.01:
+            found.append(f"class {code}: median {percent_text(float(np.median(own)))} of the pixels")
+    if not found:
+        return None
+    return (
+        f"pixels are missing in most chips of some classes and not of the others ({'; '.join(found)}): models can tell "
+        "these classes by what is missing, without any land cover"
+    )
+
+
+def check_class_offsets(chips: Sequence[CheckedChip], spec: DatasetSpec) -> dict[str, dict[str, int]]:
+    """Find classes whose chips are brighter by the offset of Sentinel-2's baseline 04.00, which was not subtracted.
+
+    Such an offset in the chips of one class alone tells this class from all others, without any land cover. The darkest
+    pixels show it: with the offset, no band of any pixel is below it.
+
+    Args:
+        chips: all valid chips.
+        spec: description of the dataset.
+
+    Returns:
+        For the code of each class of which 3 chips or more, and at least 40 %, have no pixel below the offset, while
+        most chips of the other classes have such pixels: `chips`, and `without_dark_pixels`, the number of such chips.
+        Nothing without the band RED, because every surface can be bright in the others.
+
+    Raises:
+        StudyError: almost all chips of a class have none, and these classes are at most half of the chips; or almost
+            all chips of a class have pixels far below 0.
+    """
+    if not spec.checks.allow_class_offsets:
+        _refuse_negative_classes(chips, spec)
+    counts = Counter(chip.row["class_code"] for chip in chips)
+    bright = Counter(chip.row["class_code"] for chip in chips if chip.darkest >= OFFSET_REFLECTANCE)
+    suspects = {
+        code for code, n in counts.items() if n >= MIN_CHIPS_OF_CLASS and bright[code] >= max(_FEW, SUSPECT * n)
+    }
+    n_others, n_dark = (
+        sum(numbers[code] for code in counts.keys() - suspects) for numbers in (counts, counts - bright)
+    )
+    if "RED" not in spec.bands or not suspects or n_others < MIN_CHIPS_OF_CLASS or n_dark < MOST * n_others:
+        return {}
+    found = {
+        entry.code: {"chips": counts[entry.code], "without_dark_pixels": bright[entry.code]}
+        for entry in spec.classes
+        if entry.code in suspects
+    }
+    tally = "; ".join(f"class {code}: {n['without_dark_pixels']} of {n['chips']}" for code, n in found.items())
+    scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
+    said = f"chips without any pixel below {OFFSET_REFLECTANCE * scale:g} {unit} in any band"
+    remedy = (
+        f"subtract the offset of {0.1 * scale:g} from these chips (processing baseline 04.00 and later), or give the "
+        f"files the offset tag {-0.1 * scale:g} with the scale tag 1; set dataset.checks.allow_class_offsets: true if "
+        "these classes are really that bright"
+    )
+    is_certain = len(chips) >= 2 * sum(counts[code] for code in suspects)
+    certain = [code for code in found if bright[code] >= ALMOST_ALL * counts[code]]
+    if certain and is_certain and not spec.checks.allow_class_offsets:
+        raise StudyError(
+            f"Chips of {len(certain)} class(es) of dataset {spec.name!r} have an offset that the others do not have.",
+            found=f"{said}: {tally}; other classes: {n_others - n_dark} of {n_others}",
+            expected="dark pixels, such as shadow or water, in about as many chips of every class",
+            remedy=remedy,
+        )
+    logger.warning("%s: %s; other classes: %d of %d. %s", said, tally, n_others - n_dark, n_others, remedy)
+    return found
+
+
+def _refuse_negative_classes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> None:
+    """Raise a StudyError if almost all chips of a class have pixels far below 0."""
+    counts = Counter(chip.row["class_code"] for chip in chips)
+    negative = Counter(chip.row["class_code"] for chip in chips if chip.darkest < NEGATIVE_REFLECTANCE)
+    found = [code for code, n in counts.items() if n >= MIN_CHIPS_OF_CLASS and negative[code] >= ALMOST_ALL * n]
+    if not found:
+        return
+    scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
+    raise StudyError(
+        f"Chips of {len(found)} class(es) of dataset {spec.name!r} have an offset that makes dark pixels negative.",
+        found=f"pixels below {NEGATIVE_REFLECTANCE * scale:g} {unit}: "
+        + "; ".join(f"class {code}: {negative[code]} of {counts[code]} chips" for code in found),
+        expected="dark pixels, such as shadow or water, at 0 or a little above",
+        remedy=f"add {0.1 * scale:g} to these chips if the offset of processing baseline 04.00 was subtracted from "
+        "older products, or correct their offset tag; set dataset.checks.allow_class_offsets: true if they are right",
+    )
