@@ -118,20 +118,30 @@ def test_faults_that_all_classes_have_alike_are_dropped(tmp_path):
     assert index(tmp_path, on_invalid="drop", checks={"band_levels": False})[1]["n_dropped"] == 6
 
 
-@pytest.mark.parametrize(("factor", "is_said"), [(0.3, True), (1, False)])
-def test_a_class_that_is_dark_in_every_band_is_said(tmp_path, factor, is_said):
-    _, report = index(write_land(tmp_path, 10, lambda chip: chip * np.float32(factor)))
-    found = [notice for notice in report["notices"] if "in every band" in notice]
-    assert bool(found) == is_said
-    assert all("class 2: " in notice for notice in found)
+def test_another_scale_of_one_class_stops_the_study(tmp_path):
+    """The other class has the same land, so that the factor is the same in all bands."""
+    for name, factor in (("1", 1), ("2", 0.3)):
+        for i, chip in enumerate(draw_land("fields", 10, BANDS, seed=int(name))):
+            write_tif(tmp_path / name / f"{name}-{i}x.tif", chip * np.float32(10_000 * factor))
+    with pytest.raises(StudyError, match="have another scale than those of the others") as error:
+        index(tmp_path, on_invalid="drop")
+    assert "class 2: 0.2" in error.value.found
+    notices = index(tmp_path, checks={"allow_class_offsets": True})[1]["notices"]
+    assert any("class 2: 0.2" in notice for notice in notices)
 
 
 @needs_real_chips
-@pytest.mark.parametrize("code", ["Highway", "Residential", "SeaLake"])
-def test_a_class_of_real_chips_at_a_third_is_said_and_the_others_are_not(tmp_path, code):
-    (notice,) = index(tmp_path, **write_real(tmp_path, code, lambda chip: chip // 3))[1]["notices"]
-    assert f"(class {code}: " in notice
-    assert notice.count("class ") == 1
+@pytest.mark.parametrize(("code", "is_certain"), [("Highway", True), ("Residential", True), ("SeaLake", False)])
+def test_a_class_of_real_chips_at_a_third_is_found_and_the_others_are_not(tmp_path, code, is_certain):
+    described = write_real(tmp_path, code, lambda chip: chip // 3)
+    if is_certain:
+        with pytest.raises(StudyError, match="have another scale") as error:
+            index(tmp_path, **described)
+        found = error.value.found
+    else:
+        (found,) = index(tmp_path, **described)[1]["notices"]
+    assert f"class {code}: " in found
+    assert found.count("class ") == 1
 
 
 # The offset of Sentinel-2's baseline 04.00.

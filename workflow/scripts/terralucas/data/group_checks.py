@@ -41,6 +41,8 @@ _FEW, _HALF, _QUARTER, _TIMES = 3, 0.5, 0.25, 3
 # median chip of the other classes, in every band. Of 100 real chips (EuroSAT), lakes are the darkest class, with 0.81
 # times in their brightest band, and no class has more than 1.01 times in its dimmest one.
 _DARK_CLASS, _BRIGHT_CLASS = 0.5, 2.0
+# Land that is darker is so in some bands more than in others: a larger ratio of these factors is that of land.
+_UNIFORM = 1.5
 
 
 def check_dataset_brightness(rows: Sequence[dict[str, Any]], spec: DatasetSpec) -> None:
@@ -183,15 +185,21 @@ def refuse_faults_of_classes(problems: Sequence[Problem], chips: Sequence[ChipFi
     )
 
 
-def describe_class_brightness(rows: Sequence[Mapping[str, Any]], spec: DatasetSpec) -> str | None:
-    """Return a sentence about classes that are much darker or brighter than the others in every band; None without any.
+def check_class_scales(rows: Sequence[Mapping[str, Any]], spec: DatasetSpec) -> str | None:
+    """Find classes that are much darker or brighter than the others in every band.
 
     Args:
         rows: rows of the index of all valid chips.
         spec: description of the dataset.
+
+    Returns:
+        A sentence about such classes; None without any.
+
+    Raises:
+        StudyError: a class is so by about one factor in all bands, as no land is.
     """
     means, labels = np.array([row["band_mean"] for row in rows]), np.array([row["label"] for row in rows])
-    found = []
+    found, is_scaled = [], False
     for label, entry in enumerate(spec.classes):
         own = labels == label
         if min(own.sum(), (~own).sum()) < MIN_CHIPS_OF_CLASS:
@@ -202,12 +210,22 @@ def describe_class_brightness(rows: Sequence[Mapping[str, Any]], spec: DatasetSp
         ratio = of_class / of_others
         if ratio.max() < _DARK_CLASS or ratio.min() > _BRIGHT_CLASS:
             found.append(f"class {entry.code}: {ratio.min():.2g} to {ratio.max():.2g} times")
+            is_scaled |= len(ratio) > 1 and ratio.max() <= _UNIFORM * ratio.min()
     if not found:
         return None
+    shown = f"{'; '.join(found)} that of the median chip of the other classes"
+    if is_scaled and not spec.checks.allow_class_offsets:
+        raise StudyError(
+            f"Chips of {len(found)} class(es) of dataset {spec.name!r} have another scale than those of the others.",
+            found=f"a mean reflectance of {shown}",
+            expected="classes that differ more in some bands than in others, as land does",
+            remedy="write all chips in dataset.unit, with one scale; set dataset.checks.allow_class_offsets: true if "
+            "these classes are really so",
+        )
     return (
-        f"the chips of some classes have a much smaller or larger reflectance in every band than those of the others "
-        f"({'; '.join(found)} that of the median chip of the others): if their files have another unit or scale, "
-        "models can tell these classes by it, without any land cover"
+        "the chips of some classes have a much smaller or larger reflectance in every band than those of the others "
+        f"({shown}): if their files have another unit or scale, models can tell these classes by it, without any land "
+        "cover"
     )
 
 

@@ -38,9 +38,9 @@ from terralucas.data.group_checks import (
     check_band_order,
     check_class_offsets,
     check_class_orders,
+    check_class_scales,
     check_dataset_brightness,
     describe_bright,
-    describe_class_brightness,
     describe_missing,
     refuse_faults_of_classes,
 )
@@ -102,10 +102,11 @@ def index_chips(
     check_dataset_brightness(rows, spec)
     orders = check_band_order(chips, spec), check_class_orders(chips, spec)
     bright_classes = check_class_offsets(chips, spec)
+    scales = check_class_scales(rows, spec)
     pixel_sizes = describe_pixel_sizes([chip.ground for chip in chips])
     notices = (
         *orders,
-        describe_class_brightness(rows, spec),
+        scales,
         describe_bright(chips, spec),
         check_pixel_size(pixel_sizes, spec.pixel_size_m),
         describe_nodata(chips, spec),
