@@ -214,9 +214,13 @@ def draw_figures(folder: Path, study: Study) -> None:
     """Do what rule draw_figures does."""
     import geopandas as gpd
 
+    index = chips_of(study).assign(class_code=lambda chips: chips["class_name"])
+    index["band_mean"] = [np.full(len(study.config["dataset"]["bands"]), 0.1)] * len(index)
     figures.draw_figures(
         lambda name: read_table(folder / f"{name}.csv"),
         gpd.read_parquet(folder / "points.parquet"),
+        index,
+        study.config["dataset"]["bands"],
         study.config["report"]["primary"],
         {name: folder / f"{name}.svg" for name in FIGURES},
     )

@@ -10,6 +10,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
+from helpers.chips import BANDS
 from terralucas.data.lucas import italy_grid_points
 from terralucas.data.splits import spatial_blocks
 from terralucas.evidence import calibration, fronts, leakage, maps, spatial_correlation
@@ -102,8 +103,16 @@ def make_study(
 def draw_all(study: Study, folder: Path) -> dict[str, Path]:
     """The figures of a study, by name."""
     paths = {name: folder / f"{name}.svg" for name in FIGURES}
-    draw_figures(study.tables.__getitem__, study.points, "macro_accuracy", paths)
+    draw_figures(study.tables.__getitem__, study.points, _spectra(study), BANDS, "macro_accuracy", paths)
     return paths
+
+
+def _spectra(study: Study) -> pd.DataFrame:
+    """What the figure of reflectance needs of three chips of each class."""
+    classes = study.tables["classes"][["class_code", "class_name"]].astype({"class_code": str})
+    chips = classes.assign(label=range(len(classes))).loc[np.repeat(classes.index, 3)]
+    random = np.random.default_rng(0)
+    return chips.assign(band_mean=list(random.uniform(0.02, 0.4, (len(chips), len(BANDS)))))
 
 
 def _splits(labels, seeds):

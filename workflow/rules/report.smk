@@ -42,6 +42,7 @@ FIGURES = {
     "reliability": "accuracy by confidence",
     "distance": "scores by distance to the nearest training chip",
     "map": "share of correct predictions at each point",
+    "spectra": "reflectance of each class",
     "confusion": "confusion matrices",
     "curves": "training curves",
 }
@@ -179,6 +180,7 @@ rule draw_figures:
             )
         },
         points=f"{RESULTS}/maps/points.parquet",
+        chips=f"{RESULTS}/data/chips.parquet",
     output:
         **{
             name: report(
@@ -203,6 +205,7 @@ rule draw_figures:
     params:
         code=code_fingerprint("draw_figures"),
         primary=config["report"]["primary"],
+        bands=DATASET["bands"],
     message:
         "Drawing the figures of {config[study]}"
     script:

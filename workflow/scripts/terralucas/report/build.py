@@ -62,7 +62,7 @@ TABLES = (
     ),
 )
 FIGURES_OF_RECIPES = ("accuracy", "per_class", "fronts", "reliability", "distance", "confusion", "curves")
-FIGURES = ("answer", *FIGURES_OF_RECIPES, "map")
+FIGURES = ("answer", *FIGURES_OF_RECIPES, "map", "spectra")
 # Of the archive of tables inside the page. A study of 1,000 runs has 5 MB.
 MOST_DOWNLOAD_BYTES = 16_000_000
 
@@ -217,7 +217,10 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         "few_chips": classes.few_chips_sentences(summary, tables["per_class"]),
         "run_sentences": runs.run_sentences(tables["runs"]),
         "alternatives": alt_texts.alt_texts(tables, answer)
-        | {"map": f"Map of the share of right test predictions at each point. {point_map.map_sentences(shares)[0]}"},
+        | {
+            "map": f"Map of the share of right test predictions at each point. {point_map.map_sentences(shares)[0]}",
+            "spectra": f"Lines of mean reflectance by band, a panel for each class: {list_text([*names.values()])}.",
+        },
     }
 
 

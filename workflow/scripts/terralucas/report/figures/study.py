@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import geopandas as gpd
@@ -10,16 +10,24 @@ import pandas as pd
 
 from terralucas.report.figures import evidence, results
 from terralucas.report.figures.shown import keep_shown, shown_recipes
+from terralucas.report.figures.spectra import spectra_figure
 
 
 def draw_figures(
-    read: Callable[[str], pd.DataFrame], points: gpd.GeoDataFrame, primary: str, paths: Mapping[str, Path]
+    read: Callable[[str], pd.DataFrame],
+    points: gpd.GeoDataFrame,
+    chips: pd.DataFrame,
+    bands: Sequence[str],
+    primary: str,
+    paths: Mapping[str, Path],
 ) -> None:
     """Draw all figures. If there are many recipes, only those of `shown_recipes` are drawn.
 
     Args:
         read: returns a table by its name.
         points: result of `maps.correctness_table`.
+        chips: the index of the chips.
+        bands: names of their bands.
         primary: name of the primary score.
         paths: SVG file of each figure by name: `terralucas.report.build.FIGURES`.
     """
@@ -38,3 +46,4 @@ def draw_figures(
     evidence.reliability_figure(shown("reliability"), paths["reliability"])
     evidence.distance_figure(shown("distance"), paths["distance"])
     evidence.map_figure(points, paths["map"])
+    spectra_figure(chips, bands, paths["spectra"])
