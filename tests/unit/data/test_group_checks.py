@@ -130,6 +130,15 @@ def test_another_scale_of_one_class_stops_the_study(tmp_path):
     assert any("class 2: 0.2" in notice for notice in notices)
 
 
+@pytest.mark.parametrize("bands", [BANDS[:3], BANDS[3:]], ids=["visible", "infrared"])
+def test_land_can_be_dark_alike_in_visible_or_in_infrared_bands_alone(tmp_path, bands):
+    for name, factor in (("1", 1), ("2", 0.3)):
+        for i, chip in enumerate(draw_land("fields", 10, bands, seed=int(name))):
+            write_tif(tmp_path / name / f"{name}-{i}x.tif", chip * np.float32(10_000 * factor))
+    notices = index(tmp_path, bands=list(bands), checks={"band_order": False})[1]["notices"]
+    assert any("class 2: 0.2" in notice for notice in notices)
+
+
 @needs_real_chips
 @pytest.mark.parametrize(("code", "is_certain"), [("Highway", True), ("Residential", True), ("SeaLake", False)])
 def test_a_class_of_real_chips_at_a_third_is_found_and_the_others_are_not(tmp_path, code, is_certain):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from terralucas.data.band_order import can_be_told, find_wrong_order, require_order
+from terralucas.data.band_order import VISIBLE, can_be_told, find_wrong_order, require_order
 from terralucas.data.chip_checks import CheckedChip, percent_text
 from terralucas.data.chip_files import REMEDIES
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
@@ -41,8 +41,9 @@ _FEW, _HALF, _QUARTER, _TIMES = 3, 0.5, 0.25, 3
 # median chip of the other classes, in every band. Of 100 real chips (EuroSAT), lakes are the darkest class, with 0.81
 # times in their brightest band, and no class has more than 1.01 times in its dimmest one.
 _DARK_CLASS, _BRIGHT_CLASS = 0.5, 2.0
-# Land that is darker is so in some bands more than in others: a larger ratio of these factors is that of land.
-_UNIFORM = 1.5
+# Land that is darker is so in some bands more than in others, from the visible to the infrared: the largest of these
+# factors is then more than so many times the smallest.
+_UNIFORM = 1.3
 
 
 def check_dataset_brightness(rows: Sequence[dict[str, Any]], spec: DatasetSpec) -> None:
@@ -200,6 +201,7 @@ def check_class_scales(rows: Sequence[Mapping[str, Any]], spec: DatasetSpec) -> 
     """
     means, labels = np.array([row["band_mean"] for row in rows]), np.array([row["label"] for row in rows])
     found, is_scaled = [], False
+    is_told = can_be_told(spec.bands) and not set(spec.bands).isdisjoint(VISIBLE)
     for label, entry in enumerate(spec.classes):
         own = labels == label
         if min(own.sum(), (~own).sum()) < MIN_CHIPS_OF_CLASS:
@@ -210,7 +212,7 @@ def check_class_scales(rows: Sequence[Mapping[str, Any]], spec: DatasetSpec) -> 
         ratio = of_class / of_others
         if ratio.max() < _DARK_CLASS or ratio.min() > _BRIGHT_CLASS:
             found.append(f"class {entry.code}: {ratio.min():.2g} to {ratio.max():.2g} times")
-            is_scaled |= len(ratio) > 1 and ratio.max() <= _UNIFORM * ratio.min()
+            is_scaled |= is_told and ratio.max() <= _UNIFORM * ratio.min()
     if not found:
         return None
     shown = f"{'; '.join(found)} that of the median chip of the other classes"
