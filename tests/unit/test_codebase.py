@@ -21,6 +21,7 @@ OUTSIDE_RULES = {
         "study/class_names",
         "study/head",
         "study/invalid_chips",
+        "study/lost_files",
         "study/source_files",
         "study/source_order",
     ),

@@ -56,6 +56,20 @@ def expected(study, chips):
     return Ensemble(load_selected(results(study)).models, torch.device("cpu")).predict(chips)[0]
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "models/seed-0/config.json", "export.json"])
+def test_an_export_of_which_a_file_is_gone_is_made_again(study, exported, tmp_path, name):
+    """Snakemake knows the folder alone. What is deleted here is put back, because to make it takes long."""
+    (exported / name).rename(tmp_path / "moved")
+    try:
+        done = study.snakemake("-n", *CONFIG, "--", "export").output
+        assert f"results/small/exported ({name})" in done
+        assert study.planned(*CONFIG, "--", "export") == {"export_models": 1, "export": 1}
+        assert study.planned(*CONFIG) == {}, "nobody asks for it"
+    finally:
+        (tmp_path / "moved").rename(exported / name)
+    assert study.planned(*CONFIG, "--", "export") == {}
+
+
 def documented_examples():
     section = (ROOT / "docs" / "using-the-winner.md").read_text(encoding="utf-8").partition("\n## Export\n")[2]
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)

@@ -129,6 +129,14 @@ def test_predictions_are_the_same_bytes_in_any_number_of_parts_with_and_without_
 
     assert selected.planned(*CONFIG, "--config", given, "--", "predict") == {}, "nothing has changed"
 
+    # No rule names it, because chips need not have places.
+    points = (folder / "predictions.geojson").read_bytes()
+    (folder / "predictions.geojson").unlink()
+    output = selected.snakemake(*CONFIG, "--config", given, "--", "predict").output
+    assert "prediction.json (predictions.geojson)" in output
+    assert (folder / "predictions.geojson").read_bytes() == points
+    assert selected.planned(*CONFIG, "--config", given, "--", "predict") == {}
+
     arguments = (new_chips, "--study", "results/small", "--output", tmp_path, "--batch-size", 8)
     done = selected.module("predict", *arguments, "--threads", 2)
     assert done.returncode == 0, done.stderr
@@ -210,6 +218,21 @@ def test_a_changed_model_is_noticed(selected, new_chips, tmp_path):
     done = selected.module("predict", new_chips, "--study", study, "--output", tmp_path / "out")
     assert done.returncode == 1
     assert "of the selected models is gone or has changed" in done.stderr
+
+
+@pytest.mark.parametrize("change", ["gone", "changed"])
+def test_selected_models_that_are_gone_or_changed_are_selected_again(selected, tmp_path, change):
+    model = results(selected) / "selected" / "models" / "seed-0" / "model.ckpt"
+    shutil.move(model, tmp_path / "model.ckpt")
+    if change == "changed":
+        model.write_bytes((tmp_path / "model.ckpt").read_bytes() + b" ")
+    try:
+        planned = selected.planned(*CONFIG, "--", "select", "explain")
+        assert planned == {"select_models": 1, "select": 1, "explain_models": 1, "explain": 1}
+        assert selected.planned(*CONFIG) == {}, "nobody asks for it"
+    finally:
+        shutil.move(tmp_path / "model.ckpt", model)
+    assert selected.planned(*CONFIG, "--", "select") == {}
 
 
 def test_chips_in_another_unit_stop_before_the_first_prediction(selected, tmp_path):

@@ -154,6 +154,7 @@ def list_control_files(name):
 
 include: "code.smk"
 include: "contents.smk"
+include: "lost_files.smk"
 include: "report_files.smk"
 include: "resources.smk"
 include: "treatments.smk"

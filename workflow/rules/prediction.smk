@@ -69,6 +69,7 @@ rule join_predictions:
     input:
         plan=PREDICTION_PLAN,
         parts=[f"{PREDICTION}/parts/{part}-of-{PREDICT['shards']}.parquet" for part in range(PREDICT["shards"])],
+        lost=made_again_if_lost(f"{PREDICTION}/prediction.json", lost_of_prediction, Path(PREDICTION)),
     output:
         predictions=f"{PREDICTION}/predictions.parquet",
         unread=f"{PREDICTION}/unread.csv",

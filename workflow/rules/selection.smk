@@ -13,6 +13,7 @@ rule select_models:
         chips=f"{RESULTS}/data/chips.parquet",
         retrieval=f"{RESULTS}/data/retrieval.json",
         data_report=f"{RESULTS}/data/report.json",
+        lost=made_again_if_lost(f"{SELECTED}/selection.yaml", lost_of_selection, Path(SELECTED, "selection.yaml")),
     output:
         record=f"{SELECTED}/selection.yaml",
         held_out=f"{SELECTED}/held_out.npz",
