@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -19,6 +20,7 @@ from snakemake_interface_executor_plugins.utils import format_cli_arg
 from _config_files import check_or_exit
 from _run_status import finished_runs, planned_runs
 from _start import (
+    require_folders,
     require_no_deletion_beside,
     require_no_run_again,
     require_quotable_paths,
@@ -59,6 +61,39 @@ def test_a_folder_of_outputs_that_cannot_be_written_is_refused(tmp_path, monkeyp
     require_writable_outputs([job("open")])
     with pytest.raises(WorkflowError, match=r"closed cannot be written"):
         require_writable_outputs([job("open"), job("closed")])
+
+
+def rule_of(*output):
+    return SimpleNamespace(output=output, log=["results/z/logs/{run}.log"], benchmark=None)
+
+
+RULES = [rule_of("results/z/data/chips.parquet"), rule_of("results/z/runs/{run}/run.yaml")]
+
+
+@pytest.mark.parametrize(
+    "place", ["results", "results/z", "results/z/runs", "results/z/logs", "resources", ".snakemake"]
+)
+def test_a_file_or_a_link_that_leads_nowhere_in_the_place_of_a_folder_is_refused(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / place
+    require_folders(RULES, Path("resources"), Path(".snakemake"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    with pytest.raises(StudyError, match=f"^{place} is a file, where a folder of the study should be"):
+        require_folders(RULES, Path("resources"), Path(".snakemake"))
+    path.unlink()
+    path.symlink_to("/nowhere/disk")
+    with pytest.raises(StudyError, match=f"^{place} is a link that leads nowhere") as stopped:
+        require_folders(RULES, Path("resources"), Path(".snakemake"))
+    assert stopped.value.found.startswith("a link to /nowhere/disk")
+    path.unlink()
+    path.symlink_to(path.name)
+    with pytest.raises(StudyError, match="leads nowhere"):
+        require_folders(RULES, Path("resources"), Path(".snakemake"))
+    path.unlink()
+    (tmp_path / "disk").mkdir()
+    path.symlink_to(tmp_path / "disk")
+    require_folders(RULES, Path("resources"), Path(".snakemake"))
 
 
 def refuse_writing(folder):

@@ -75,6 +75,26 @@ def test_a_python_whose_path_has_a_blank_is_refused_before_any_job(project, tmp_
     assert "Job stats" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("dry", [("-n",), ()], ids=["dry run", "start"])
+def test_a_file_or_a_link_that_leads_nowhere_in_the_place_of_results_is_told_in_words(project, dry):
+    place = project.folder / "results" / "demo"
+    place.parent.mkdir(exist_ok=True)
+    place.touch()
+    try:
+        done = project.snakemake(*dry, "--cores", 1, "--configfile", "config/demo.yaml", check=False)
+        assert "results/demo is a file, where a folder of the study should be" in done.output
+        place.unlink()
+        place.symlink_to("/nowhere/disk")
+        after = project.snakemake(*dry, "--cores", 1, "--configfile", "config/demo.yaml", check=False)
+    finally:
+        place.unlink()
+    assert "found: a link to /nowhere/disk" in after.output
+    for each in (done, after):
+        assert each.returncode != 0
+        assert "Traceback" not in each.output
+        assert "what to do:" in each.output
+
+
 def test_normalising_by_training_chips_makes_features_for_each_seed(project):
     planned = project.planned("--configfile", "config/demo.yaml", "--config", "normalisation=train")
     assert planned["extract_features"] == 20, "two backbones, two kinds, five seeds"

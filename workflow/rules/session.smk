@@ -18,6 +18,7 @@ from _planned_inputs import require_pixel_size, require_planned_inputs
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
 from _start import (
     name_folder,
+    require_folders,
     require_no_deletion_beside,
     require_no_run_again,
     require_settings_of_configuration,
@@ -64,6 +65,7 @@ if workflow.is_main_process:
     keep_configuration()
     if problem := describe_path(sys.executable):
         raise StudyStoppedError(problem)
+    stop_at_study_error(require_folders, workflow.rules, Path(".snakemake"), Path(DOWNLOADS))
     # Snakemake's records and lock; without this it ends with a traceback.
     require_writable(Path(".snakemake"))
     if workflow.output_settings.dryrun:

@@ -82,6 +82,37 @@ def require_writable(folder: Path) -> None:
     stop_at_study_error(check_writable, folder)
 
 
+def require_folders(rules: Iterable[Any], *others: Path) -> None:
+    """Check that nothing else is where the study makes folders; Snakemake would end in a traceback.
+
+    Args:
+        rules: Snakemake's rules of the study.
+        others: folders beside those of the rules' files.
+
+    Raises:
+        StudyError: a file is there, or a link that leads nowhere, such as to a disk that is not mounted.
+    """
+    files = [str(file) for rule in rules for file in (*rule.output, *rule.log, rule.benchmark) if file]
+    # Up to the first wildcard.
+    folders = {parent for file in files for parent in Path(file.partition("{")[0] + "x").parents}
+    for folder in sorted({*folders, *others} - {Path()}):
+        if folder.is_symlink() and not os.path.exists(folder):  # noqa: PTH110 - false also where access is denied
+            raise StudyError(
+                f"{folder} is a link that leads nowhere.",
+                found=f"a link to {folder.readlink()}, where no folder is found",
+                expected="a link to a folder",
+                remedy="mount the disk to which it leads, or make the folder there; without the link, an empty folder "
+                "takes its place",
+            )
+        if os.path.isfile(folder):  # noqa: PTH113 - false also where access is denied
+            raise StudyError(
+                f"{folder} is a file, where a folder of the study should be.",
+                found="a file",
+                expected="a folder, or nothing, so that one can be made",
+                remedy="move the file to another place, or give the study another name (`study:`)",
+            )
+
+
 def require_writable_outputs(jobs: Iterable[Any]) -> None:
     """Stop where the folders of what jobs will write cannot be written; Snakemake would end there without a summary.
 
