@@ -339,6 +339,28 @@ def test_a_server_that_always_breaks_and_names_no_version_ends_the_download(serv
     assert "give the sha256 of the file" in str(error)
 
 
+@pytest.mark.parametrize("etag", [None, '"version-1"'])
+def test_a_cut_download_of_a_server_that_sends_no_rest_is_started_again_at_once(server, folder, monkeypatch, etag):
+    monkeypatch.setattr(retrieve_module, "RETRIES", 2)
+    monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
+    server.serve("chips.tar.gz", ARCHIVE, cuts=[CUT, None, None], ranges=False, etag=etag)
+    retrieval = retrieve([url_source(server)], folder, simulate=no_simulation)
+    assert retrieval.sha256 == SHA256
+    assert parts_in(folder) == []
+
+
+def test_a_server_that_always_breaks_and_sends_no_rest_promises_nothing(server, folder, monkeypatch):
+    monkeypatch.setattr(retrieve_module, "RETRIES", 2)
+    monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
+    server.serve("chips.tar.gz", ARCHIVE, cuts=[CUT, None] * 100, ranges=False)
+    message = error_of([url_source(server)], folder)
+    assert "a server that does not send the rest of a file" in message
+    assert "starts at the beginning" in message
+    assert "kept" not in message
+    assert parts_in(folder) == []
+    assert len(server.seen) < 10
+
+
 @pytest.mark.parametrize("sha256", [None, SHA256], ids=["without-checksum", "with-checksum"])
 def test_partial_download_of_wrong_bytes_is_started_anew(server, folder, sha256):
     cut_then_whole(server, folder)

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 Source = dict[str, Any]
 
 RETRIES = 5
+# How often a download starts at the beginning because the server does not send the rest of the file.
+_MOST_REFUSALS = 2
 TIMEOUT_SECONDS = (30.0, 120.0)  # to connect, and between two blocks of data
 MANUAL_PATH = "resources/chips.tar.gz"  # where messages ask users to save a file that they download themselves
 MARKER = ".unpacked.json"
@@ -296,7 +298,7 @@ def _ensure_downloaded(source: Source, archive: Path) -> bool:
     if archive.is_file():
         log.info("%s was downloaded before: %s", _label(source), archive)
         return False
-    restarts = 0
+    restarts = refusals = 0
     while True:
         part = _find_partial_download(archive)
         kept_bytes = part.stat().st_size if part else 0
@@ -322,13 +324,23 @@ def _ensure_downloaded(source: Source, archive: Path) -> bool:
                 ) from None
             log.warning("%s has changed on the server, so that its download is started again", _label(source))
         except (gdown.exceptions.DownloadError, requests.exceptions.RequestException) as error:
-            # The server refused to resume: the error has no other cause, such as a broken connection.
-            refused = type(error) is gdown.exceptions.DownloadError and error.__cause__ is None
-            if not (part and kept_bytes and refused and part.stat().st_size == kept_bytes):
+            part = _find_partial_download(archive)
+            if not (part and part.stat().st_size and _is_refusal(error)):
                 # `from None`: the original error may show the query of a URL, which can contain a password.
                 raise _download_error(source, error, archive) from None
-            log.warning("The download of %s cannot resume at byte %d and is started again", _label(source), kept_bytes)
+            received = part.stat().st_size
             part.unlink()
+            refusals += 1
+            if refusals > _MOST_REFUSALS:
+                raise StudyError(
+                    "The download failed.",
+                    found=f"a connection that broke at byte {received}, and a server that does not send the rest of a "
+                    "file, so that the download cannot go on where it stopped",
+                    expected="a connection that holds, or a server that sends the rest of a file (Range)",
+                    remedy="run again later, which starts at the beginning; or download the file yourself, and use "
+                    "`type: archive`",
+                ) from None
+            log.warning("The download of %s cannot resume at byte %d and is started again", _label(source), received)
         except OSError as error:
             if error.errno not in NO_SPACE:
                 raise
@@ -337,6 +349,13 @@ def _ensure_downloaded(source: Source, archive: Path) -> bool:
                 found=f"{shutil.disk_usage(archive.parent).free / 1e9:.2f} GB free in {archive.parent}",
                 remedy="free some space and run again; the download resumes where it stopped",
             ) from None
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Return whether a server was asked for the rest of a file, and sent something else."""
+    # Without another cause, such as a broken connection.
+    is_alone = type(error) is gdown.exceptions.DownloadError and error.__cause__ is None
+    return is_alone and "requested byte range" in str(error)
 
 
 def _download(source: Source, archive: Path) -> None:
@@ -386,7 +405,8 @@ def _download_error(source: Source, error: Exception, archive: Path) -> StudyErr
         found = f"{found} ({page})" if page else found
         remedy = "ask the owner to share the file with 'Anyone with the link'; if a quota is reached, wait a day"
     elif (part := _find_partial_download(archive)) and part.stat().st_size:
-        remedy += f"; the {part.stat().st_size} bytes received so far are kept, and the download resumes there"
+        received = part.stat().st_size
+        remedy += f"; the {received} bytes received so far are kept, and the download goes on there if the server can"
     return StudyError("The download failed.", found=found, expected=ARCHIVE_KINDS, remedy=remedy)
 
 
