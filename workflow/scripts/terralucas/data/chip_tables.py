@@ -28,8 +28,8 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
             is the path without suffix.
 
     Raises:
-        StudyError: the table cannot be read or names no paths, two rows have one id, a row of a CSV table has another
-            number of cells than the header, or two columns have the name `id` or `path`.
+        StudyError: the table cannot be read or names no paths, it has a column such as `ID`, two rows have one id, a
+            row of a CSV table has another number of cells than the header, or two columns have the name `id` or `path`.
     """
     rows: Any
     try:
@@ -62,6 +62,14 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
             found=f"{len(rows)} rows with the columns {', '.join(map(str, rows.columns))}",
             expected="a column path, relative to the table, and optionally a column id",
             remedy="name the column of the paths path",
+        )
+    like_id = [str(name) for name in rows.columns if str(name).strip().lower() == "id"]
+    if like_id and "id" not in rows:
+        raise StudyError(
+            f"The table of chips {table} has a column {like_id[0]!r}, which is not read as a column id.",
+            found=f"the columns {', '.join(map(str, rows.columns))}",
+            expected="a column path, and optionally a column id, both in small letters",
+            remedy="name the column id; or, if it has no ids of the chips, give it another name",
         )
     if table.suffix.lower() != ".csv":
         # As in a CSV table, a blank text is an empty cell.
