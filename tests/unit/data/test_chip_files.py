@@ -25,6 +25,7 @@ from terralucas.data.chip_files import (
     read_masks,
 )
 from terralucas.data.near_copies import hash_spectra
+from terralucas.data.raster_files import with_sidecars
 from terralucas.errors import StudyError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -383,9 +384,16 @@ def test_a_georeference_beside_the_chip_is_that_of_gdal(tmp_path, has_own):
     assert centre.column_step == (30, 0)
 
 
-@pytest.mark.parametrize("name", ["a.tfw", "a.TFW", "a.tifw", "a.wld"])
-def test_a_world_file_is_the_place_of_a_chip_that_has_none(tmp_path, name):
-    path = write_tif(tmp_path / "a.tif", pixels(0), transform=None)
+@pytest.mark.parametrize(
+    ("chip", "name"),
+    [
+        *(("a.tif", name) for name in ("a.tfw", "a.TFW", "a.Tfw", "a.tifw", "a.Tifw", "a.wld", "a.Wld")),
+        *(("a.tiff", name) for name in ("a.tfw", "a.tiffw", "a.TIFFW", "a.wld")),
+        ("a.TIF", "a.tfw"),
+    ],
+)
+def test_a_world_file_is_the_place_of_a_chip_that_has_none(tmp_path, chip, name):
+    path = write_tif(tmp_path / chip, pixels(0), transform=None)
     before = read_content(path)
     (tmp_path / name).write_text("60\n0\n0\n-60\n4592030\n2253970\n")
     with rasterio.open(path) as source:
@@ -394,6 +402,16 @@ def test_a_world_file_is_the_place_of_a_chip_that_has_none(tmp_path, name):
     centre = decode_chip(content, make_spec()).centre
     assert (centre.x, centre.y) == expected
     assert content.sha256 == before.sha256, "it changes no pixel"
+    assert tmp_path / name in with_sidecars(path), "it decides what is predicted"
+
+
+@pytest.mark.parametrize(("chip", "name"), [("a.tif", "a.tiffw"), ("a.tiff", "a.tifw"), ("a.tif", "a.tif.tfw")])
+def test_a_file_that_gdal_takes_for_no_world_file_says_no_place(tmp_path, chip, name):
+    path = write_tif(tmp_path / chip, pixels(0), transform=None)
+    (tmp_path / name).write_text("60\n0\n0\n-60\n4592030\n2253970\n")
+    with rasterio.open(path) as source:
+        assert source.transform.is_identity
+    assert decode_chip(read_content(path), make_spec()).centre is None
 
 
 @pytest.mark.parametrize(

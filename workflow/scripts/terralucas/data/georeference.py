@@ -13,7 +13,7 @@ from affine import Affine, loadsw
 from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 
-# Endings of world files, which have the place of the pixels, in GDAL's order; a file `chip.tfw` belongs to `chip.tif`.
+# Endings of world files, which have the place of the pixels; a file `chip.tfw` belongs to `chip.tif`.
 WORLD_SUFFIXES = (".tfw", ".tifw", ".tiffw", ".wld")
 # Option of GDAL's GeoTIFF driver: do not look where a file lies but in a world file. One is given, because rasterio
 # warns of each file without any transform, and libraries show this warning again to those who do not want to see it.
@@ -164,9 +164,14 @@ def describe_system(crs: CRS) -> str:
 def world_files(path: Path) -> list[Path]:
     """Return the files beside a chip that GDAL would take for its world file, in its order, whether they exist or not.
 
-    Their endings are in small or in capital letters.
+    Their endings are in small letters, in capitals, or begin with one. GDAL reads other mixtures too, but not where a
+    folder has more than a thousand files.
     """
-    return [path.with_suffix(end) for suffix in WORLD_SUFFIXES for end in (suffix, suffix.upper())]
+    own = path.suffix.lower()
+    # Of `.tiff`: `.tfw`, `.tiffw`, and not `.tifw`.
+    endings = [f"{own[1]}{own[-1]}w", f"{own[1:]}w"] if own else []
+    endings = [end for name in (*endings, "wld") for end in (name, name.upper(), name.capitalize())]
+    return [path.with_suffix(f".{end}") for end in endings]
 
 
 def _read_world(path: Path | None) -> Affine | None:
