@@ -382,6 +382,21 @@ def test_errors_of_snakemake_itself_are_shown_and_listed_but_not_those_that_repe
     assert listed_at_the_end(logger, shown) == ["", "Failed:", "  MissingOutputException in rule train_run"]
 
 
+@pytest.mark.parametrize("path", ["", ": '/p/.snakemake/metadata/abc'"])
+def test_a_full_disk_of_snakemakes_records_is_told_with_what_to_do_and_once(runs, path):
+    logger, shown = terminal(runs)
+    said = "WorkflowError:\nError recording metadata for finished job ([Errno 28] No space left on device"
+    said += f"{path}). Please ensure write permissions for the directory /p/.snakemake"
+    for _ in range(2):
+        logger.error(said, extra={"event": LogEvent.ERROR, "exception": "WorkflowError"})
+    lines = shown.getvalue().splitlines()[1:]
+    assert lines[:3] == [*said.splitlines(), "There is no space left to write /p/.snakemake."]
+    assert lines[3] == "  found: No space left on device"
+    assert "  what to do: free space" in lines[-1]
+    assert shown.getvalue().count("no space left to write") == 1
+    assert "  There is no space left to write /p/.snakemake." in listed_at_the_end(logger, shown)
+
+
 @pytest.mark.parametrize(("rule", "goes_on"), [("audit_treatment", False), ("train_run", True)])
 def test_only_a_failed_check_turns_keep_going_off_and_is_told(tmp_path, rule, goes_on):
     jobs = {number: job(tmp_path, rule, local=True, number=number) for number in (7, 8)}

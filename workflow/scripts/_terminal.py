@@ -18,6 +18,7 @@ from typing import Any, Protocol, TextIO
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from _stop import INTERRUPTED
+from terralucas.disk import explain
 
 # An error in a rule's log ("… ERROR name: message") or in SLURM's ("ERROR: message"), with its indented lines; or what
 # SLURM itself says of a job it ended or could not start.
@@ -36,6 +37,11 @@ _DEATH = re.compile(r"^.*(?:Illegal instruction|Bus error|Segmentation fault|Abo
 # What Snakemake writes when it begins.
 _BEGAN = "Building DAG of jobs"
 _ENDED = re.compile(r" INFO progress: \w+: (ended by SIG\w+)$", re.MULTILINE)
+# Snakemake's error where it cannot write its record of a job.
+_OF_RECORDS = re.compile(
+    r"Error recording metadata for finished job "
+    r".*\[Errno (?P<number>\d+)\] (?P<words>[^:)\n]+).* directory (?P<folder>.+)"
+)
 # Lines without an event that a user waits for or has to act on; all others are in the log file.
 _KEPT = (
     "Nothing to be done",
@@ -129,8 +135,11 @@ class Terminal(logging.Handler):
             elif event is None and record.getMessage().startswith("Trying to restart job"):
                 self._show(_indent("it is started again"))
             elif event == LogEvent.ERROR and not record.getMessage().startswith(_EMPTY_ERRORS):
-                self._other_errors.append(record.getMessage())
-                self._show(record.getMessage())
+                message = _with_remedy(record.getMessage())
+                # Snakemake says again at its end what has ended it.
+                if message not in self._other_errors:
+                    self._other_errors.append(message)
+                    self._show(message)
             elif event is None and _is_kept(record):
                 self._show(record.getMessage())
         except Exception:
@@ -304,6 +313,13 @@ def _written(path: str) -> int | None:
         return Path(path).stat().st_mtime_ns
     except OSError:
         return None
+
+
+def _with_remedy(message: str) -> str:
+    """Return an error of Snakemake; where the disk with its own records is the cause, with what to do."""
+    found = _OF_RECORDS.search(message)
+    problem = found and explain(OSError(int(found["number"]), found["words"], found["folder"]))
+    return f"{message}\n{problem}" if problem else message
 
 
 def _is_kept(record: logging.LogRecord) -> bool:
