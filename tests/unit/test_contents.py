@@ -1,5 +1,6 @@
 """Whether a study notices that files it has read have other content, and nothing else."""
 
+import json
 import os
 import shutil
 
@@ -61,6 +62,33 @@ def test_content_counts(read, change):
     assert token_of(record, files) == changed, "a start that was killed before it read them says the same"
     write_record(record, changed, str(folder), files, states_of(files), {})
     assert token_of(record, files) == changed
+
+
+@pytest.mark.parametrize("change", ["exchanged", "written with its time of before"])
+def test_content_counts_although_sizes_and_times_are_the_same(read, change):
+    """Chips that were unpacked from an archive often have one size and one time."""
+    folder, record, files, _ = read
+    for path in files.values():
+        os.utime(path, ns=(5, 5))
+    token = token_of(record, files)
+    if change == "exchanged":
+        files["a"].rename(folder / "x")
+        files["b"].rename(files["a"])
+        (folder / "x").rename(files["b"])
+    else:
+        files["b"].write_text("content of B")
+        os.utime(files["b"], ns=(5, 5))
+    assert token_of(record, files) != token
+
+
+def test_a_record_of_an_earlier_version_says_the_same(read):
+    """It has one time of each file."""
+    _, record, files, token = read
+    known = json.loads(record.read_text())
+    known["files"] = {name: [size, mtime, sha256] for name, (size, mtime, _, sha256) in known["files"].items()}
+    record.write_text(json.dumps(known))
+    assert token_of(record, files) == token
+    assert all(len(entry) == 4 for entry in json.loads(record.read_text())["files"].values())
 
 
 def test_what_nobody_reads_of_a_file_does_not_count(read):

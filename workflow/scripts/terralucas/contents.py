@@ -22,10 +22,18 @@ SOURCE_FILES = "source_files.json"
 
 
 class FileState(NamedTuple):
-    """Size in bytes, and time of the last change in nanoseconds, of a file."""
+    """Size in bytes, and times of the last change in nanoseconds, of a file.
+
+    Attributes:
+        size: size in bytes.
+        mtime_ns: time of the last change of the content, which programs can set.
+        ctime_ns: time of the last change of the content or of what the system knows of the file, such as its name: two
+            files that were exchanged may have the same size and the same `mtime_ns`.
+    """
 
     size: int
     mtime_ns: int
+    ctime_ns: int
 
 
 States = Mapping[str, FileState]
@@ -42,7 +50,7 @@ def states_of(files: Mapping[str, Path]) -> dict[str, FileState]:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
                 continue
-            states[name] = FileState(status.st_size, status.st_mtime_ns)
+            states[name] = FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return states
 
 
@@ -121,7 +129,7 @@ def token_of_absent(path: Path, files: Mapping[str, Path], digest: Callable[[Pat
 def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file) -> str:
     """Return the token of files: the recorded one, if their content is the recorded one.
 
-    A file whose size and time are the recorded ones is not read. Without a record, nothing is read: the token then only
+    A file whose size and times are the recorded ones is not read. Without a record, nothing is read: the token then only
     has to stay the same until the record is written. If no file is there, their folder is away for now, and the token
     stays as it was, because that does not change what was read.
 
@@ -136,12 +144,12 @@ def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str
     recorded = record["files"]
     if not states or not recorded:
         return record["token"]
-    changed = [name for name, state in states.items() if list(state) != recorded.get(name, [])[:2]]
+    changed = [name for name, state in states.items() if list(state) != recorded.get(name, [])[:-1]]
     # The bar appears only where it takes long: thousands of chips that were copied without their times.
     bar = tqdm(changed, desc="Comparing files whose times have changed", delay=5)
     known = {name: entry for name, entry in recorded.items() if name in states}
     entries = known | {name: [*states[name], digest(files[name])] for name in bar}
-    now, before = ({name: entry[2] for name, entry in each.items() if entry[2]} for each in (entries, recorded))
+    now, before = ({name: entry[-1] for name, entry in each.items() if entry[-1]} for each in (entries, recorded))
     if now != before:
         return sha256_of_json(now)
     if entries != recorded:

@@ -49,7 +49,7 @@ class Scene:
         crs: coordinate reference system as WKT.
         transform: the six coefficients of the affine transform.
         pixel_m: nominal side of a pixel in metres, in the scene's coordinate reference system.
-        states: size and time of each file of the scene, which tell another scene of the same name.
+        states: size and times of each file of the scene, which tell another scene of the same name.
     """
 
     bands: tuple[tuple[str, int], ...]
