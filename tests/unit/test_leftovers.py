@@ -5,8 +5,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from snakemake.workflow import DAG
 
-from _leftovers import end_without_jobs, remove_study_leftovers
+from _leftovers import end_without_jobs, let_empty_folders_stay, remove_study_leftovers
+from _signatures import require_parameters
 
 RESULTS = Path("results/mine")
 RECORDS = [f"{RESULTS}/runs/seed-{seed}/run.yaml" for seed in (0, 1)]
@@ -84,3 +86,20 @@ def test_parts_of_features_that_are_joined_are_deleted_and_others_kept(tmp_path)
     (features / "pooled.json").touch()
     remove_study_leftovers(tmp_path, [])
     assert [path.name for path in (features / "parts").iterdir()] == [".DS_Store"]
+
+
+def test_an_empty_folder_that_cannot_be_deleted_stays():
+    """Snakemake deletes the empty folders of jobs that failed, after the errors were shown."""
+    dag, calls = DAG.__new__(DAG), []
+    dag.cleanup_workdir = lambda: calls.append("called")
+    let_empty_folders_stay(dag)
+    dag.cleanup_workdir()
+    assert calls == ["called"]
+
+    def refuse():
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    dag.cleanup_workdir = refuse
+    let_empty_folders_stay(dag)
+    dag.cleanup_workdir()
+    require_parameters(DAG, "cleanup_workdir", ("self",))

@@ -9,7 +9,7 @@ from _exit import at_exit
 from _finished_runs import describe_danger, patch_deletion
 from _fork_jobs import fork_jobs
 from _interpreter import describe_path
-from _leftovers import end_without_jobs, remove_study_leftovers
+from _leftovers import end_without_jobs, let_empty_folders_stay, remove_study_leftovers
 from _made_with import forget_planned, remember_parameters, require_same_parameters
 from _missing_files import fail_without_job
 from _orphans import end_with_parent
@@ -100,6 +100,7 @@ onstart:
     # After jobs of earlier starts have ended.
     remove_mixtures(workflow)
     forget_planned(workflow, Path(RESULTS))
+    let_empty_folders_stay(workflow.dag)
     finished = len(finished_runs(all_runs(), RECORDS))
     register(Path(RESULTS, "registration.json"), plan_of(config), finished)
     show_progress(workflow, len(all_runs()), finished)

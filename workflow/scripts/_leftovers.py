@@ -13,6 +13,23 @@ from terralucas.disk import remove_leftovers, remove_scripts
 from terralucas.study.head import may_be_running
 
 
+def let_empty_folders_stay(dag: Any) -> None:
+    """Let Snakemake leave an empty folder that it cannot delete, as on a disk that became read-only.
+
+    Without this, a study whose jobs failed for that reason ends with a traceback in place of its errors.
+
+    Args:
+        dag: Snakemake's graph of jobs.
+    """
+    cleanup = dag.cleanup_workdir
+
+    def cleanup_workdir() -> None:
+        with contextlib.suppress(OSError):
+            cleanup()
+
+    dag.cleanup_workdir = cleanup_workdir
+
+
 def remove_study_leftovers(results: Path, records: Sequence[str]) -> None:
     """Delete what let a finished run of a pack that failed end again at once, and what killed jobs left.
 

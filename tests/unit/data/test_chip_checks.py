@@ -590,9 +590,9 @@ def test_one_class_with_larger_pixels_than_the_others(root):
 )
 def test_projections_that_stretch_lengths_are_a_notice(root, place):
     place_at(range(NUMBER), root, **place)
-    _, report = index(root)
-    assert len(report["notices"]) == 1
-    assert "on the ground by their georeference, and dataset.pixel_size_m is 10" in report["notices"][0]
+    notice, of_places = index(root)[1]["notices"]
+    assert "on the ground by their georeference, and dataset.pixel_size_m is 10" in notice
+    assert of_places.startswith("10 chips lie at the place of another chip")
     assert "set dataset.pixel_size_m: 10" in message_of(root, pixel_size_m=30)
 
 

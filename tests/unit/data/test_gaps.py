@@ -6,7 +6,7 @@ import pytest
 from helpers.chips import BANDS, make_spec, pixels, write_tif
 from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.data.chip_files import read_chip
-from terralucas.data.gaps import find_almost_constant, find_zeros, measure_padding
+from terralucas.data.gaps import find_almost_constant, find_zeros, measure_flat_edge, measure_padding
 from terralucas.data.index import index_chips
 
 REAL_BANDS = ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
@@ -53,6 +53,21 @@ def flatten(values):
     return values
 
 
+def flatten_columns(values):
+    values[:, :, -2:] = values.mean(axis=(1, 2), keepdims=True).astype("uint16")
+    return values
+
+
+def flatten_one_band(values):
+    values[3, 20:] = 2500
+    return values
+
+
+def cut_off_one_band(values):
+    values[5, :12] = 1
+    return values
+
+
 def blank_five_bands(values):
     values[:5, :-1] = 0
     return values
@@ -63,6 +78,17 @@ CASES = {
     "edge of columns": (pad_columns, "fill", "equal columns at an edge in 18.75 %"),
     "one spectrum": (fill_half, "fill", "one value in each band in 50 % of its pixels"),
     "a bright spectrum": (fill_with_the_brightest, "fill", "one value in each band in 50 % of its pixels"),
+    "two columns of one spectrum": (
+        flatten_columns,
+        "fill",
+        "one value in each band in the columns at an edge in 6.25 %",
+    ),
+    "a part of one band": (flatten_one_band, "fill", "one value in band NIR_BROAD in the rows at an edge in 37.5 %"),
+    "a part of one band at 1 DN": (
+        cut_off_one_band,
+        "fill",
+        "one value in band SWIR_2 in the rows at an edge in 37.5 %",
+    ),
     "-3 without a sign": (
         wrap,
         "impossible_values",
@@ -81,6 +107,18 @@ def test_a_chip_with_pixels_that_are_no_data_is_dropped(tmp_path, case):
     (problem,) = index(tmp_path, on_invalid="drop")["dropped"]
     assert (problem["point_id"], problem["kind"]) == ("4x", kind)
     assert words in problem["message"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("value", [1, 128, 255, 1234])
+def test_fill_at_an_edge_of_few_bands_is_found(count, value):
+    """Grey ground can have one value in three bands, and does not fill whole columns with it."""
+    values = pixels(3)[:count] + np.float32(0.1)
+    assert measure_flat_edge(values, BANDS[:count])[1] == 0
+    values[:, :, -12:] = value / 10_000
+    # A single band may be that of dark water, and bands that are cut off too.
+    assert measure_flat_edge(values, BANDS[:count])[1] == (0.375 if value == 1234 or value > 1 < count else 0)
+    assert measure_padding(pad_columns(pixels(3)[:count]))[1] == 5 / 32 + 1 / 32
 
 
 def test_a_class_whose_pixels_are_missing_is_said(tmp_path):
@@ -106,6 +144,12 @@ def test_water_clouds_and_larger_pixels_are_no_gaps():
         chip = values.astype(np.float32)
         assert find_zeros(chip, [0.0] * 6, BANDS)[1] == 0
         assert measure_padding(chip)[1] == 0
+        assert measure_flat_edge(chip, BANDS)[1] == 0
+    # Calm water at the edge of a chip, whose infrared bands are cut off at 1 DN.
+    lake = random.uniform(0.02, 0.5, (6, 32, 32)).astype(np.float32)
+    lake[:, :9] = random.uniform(0.02, 0.08, (6, 9, 32))
+    lake[3:, :9] = 1e-4
+    assert measure_flat_edge(lake, BANDS)[1] == 0
     assert find_almost_constant(np.maximum(water, 1e-4).astype(np.float32)) is None
 
 
@@ -118,4 +162,5 @@ def test_no_real_chip_has_a_gap_also_with_larger_pixels():
         for values in (chip, coarse):
             assert find_zeros(values, [0.0] * 6, REAL_BANDS)[1] == 0
             assert measure_padding(values)[1] == 0
+            assert measure_flat_edge(values, REAL_BANDS)[1] == 0
         assert find_almost_constant(chip) is None

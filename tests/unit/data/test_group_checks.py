@@ -164,3 +164,33 @@ def test_an_offset_in_many_chips_of_every_class_is_said(tmp_path, shifted, is_sa
     notices = index(tmp_path)[1]["notices"]
     assert len(notices) == is_said
     assert all(notice.startswith("8 of 20 chips have no pixel below 950 DN in any band") for notice in notices)
+
+
+# Places.
+
+
+def test_chips_at_one_place_are_said_with_their_labels(tmp_path):
+    place = {"crs": "EPSG:32632", "transform": rasterio.Affine(10, 0, 600_000, 0, -10, 5_000_000)}
+    for number, (name, kind) in enumerate((("1", "fields"), ("1", "fields"), ("2", "town"), ("2", "town"))):
+        (chip,) = draw_land(kind, 1, BANDS, seed=number)
+        away = rasterio.Affine.translation(0 if number < 3 else 640, 0)
+        write_tif(
+            tmp_path / name / f"{name}-{number}x.tif", chip * 10_000, **place | {"transform": away * place["transform"]}
+        )
+    (notice,) = index(tmp_path, pixel_size_m=10)[1]["notices"]
+    assert notice.startswith(
+        "3 chips lie at the place of another chip, such as 1-0x (1/1-0x.tif) and 1-1x (1/1-1x.tif)"
+    )
+    assert "3 of them at that of a chip with another label" in notice
+
+
+@pytest.mark.parametrize("bands", [["NIR_NARROW", "SWIR_1", "SWIR_2"], ["SWIR_1", "SWIR_2"]])
+@needs_real_chips
+def test_lakes_are_no_other_scale_in_infrared_bands_alone(tmp_path, bands):
+    chosen = [REAL_BANDS.index(band) for band in bands]
+    described = write_real(tmp_path, "", np.copy) | {"bands": bands}
+    for file in tmp_path.glob("*/*.tif"):
+        with rasterio.open(file) as source:
+            values, place = source.read()[chosen], {"crs": source.crs, "transform": source.transform}
+        write_tif(file, values, **place)
+    assert index(tmp_path, **described)[1]["n_valid"] == 100

@@ -129,9 +129,9 @@ def token_of_absent(path: Path, files: Mapping[str, Path], digest: Callable[[Pat
 def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file) -> str:
     """Return the token of files: the recorded one, if their content is the recorded one.
 
-    A file whose size and times are the recorded ones is not read. Without a record, nothing is read: the token then only
-    has to stay the same until the record is written. If no file is there, their folder is away for now, and the token
-    stays as it was, because that does not change what was read.
+    A file whose size and times are the recorded ones is not read. Without a record, nothing is read: the token then
+    only has to stay the same until the record is written. If no file is there, their folder is away for now, and the
+    token stays as it was, because that does not change what was read.
 
     Args:
         path: the record.

@@ -15,7 +15,7 @@ import numpy as np
 
 from terralucas.data.band_levels import find_impossible_level
 from terralucas.data.band_names import find_contradiction
-from terralucas.data.band_order import Spectrum
+from terralucas.data.band_order import VISIBLE, Spectrum
 from terralucas.data.chip_files import (
     FIRST_WRAPPED,
     REFLECTANCE_RANGE,
@@ -26,7 +26,7 @@ from terralucas.data.chip_files import (
 )
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
-from terralucas.data.gaps import find_almost_constant, find_zeros, measure_padding
+from terralucas.data.gaps import find_almost_constant, find_zeros, measure_flat_edge, measure_padding
 from terralucas.data.near_copies import find_near_copies
 from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size, size_text
 from terralucas.data.places import Ground, find_exchanged
@@ -213,7 +213,9 @@ def _check_gaps(chip: Chip, spec: DatasetSpec) -> None:
     band, share = find_zeros(chip.values, reflectance_of_zero(chip.scaling, spec.unit), spec.bands)
     if share > limit:
         raise ChipError("fill", f"has the value 0 in band {band} in {percent_text(share)} of its pixels; {usually}")
-    what, share = measure_padding(chip.values)
+    what, share = max(
+        measure_padding(chip.values), measure_flat_edge(chip.values, spec.bands), key=lambda found: found[1]
+    )
     if share > limit:
         raise ChipError("fill", f"has {what} in {percent_text(share)} of its pixels; {usually}")
     number = None if spec.checks.allow_constant_bands else find_almost_constant(chip.values)
@@ -427,10 +429,11 @@ def _check_brightness(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[P
     """Return the problem of each chip that is so dark in every band that its values must have another scale.
 
     The brightness of a chip is the largest ratio over the bands of its mean to the median of the chips' means. Water
-    is dark in the infrared but not in blue, so that it is well above the limit.
+    is dark in the infrared but not in blue, so that it is well above the limit; without a visible band, nothing is
+    compared.
     """
     limit = spec.checks.min_chip_brightness
-    if not chips or limit == 0:
+    if not chips or limit == 0 or set(spec.bands).isdisjoint(VISIBLE):
         return [None] * len(chips)
     means = np.array([chip.row["band_mean"] for chip in chips])
     median = np.median(means, axis=0)

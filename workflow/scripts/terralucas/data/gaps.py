@@ -81,24 +81,74 @@ def measure_padding(values: np.ndarray) -> tuple[str, float]:
     Args:
         values: (bands, height, width) reflectance, NaN for missing pixels.
     """
-    if len(values) < _MIN_BANDS:
-        return "", 0.0
-    sample = sample_pixels(values)
-    spectra = hash_spectra(sample)
-    present = np.isfinite(sample).all(axis=0)
-    found, count = _commonest(spectra[present])
-    if count > _MANY * spectra.size:
-        spectrum = sample[:, present & (spectra == found)][:, 0]
-        brightest = spectrum.max()
-        is_cloud = spectrum.min() >= _CLOUD and brightest >= min(1.0, float(np.nanmax(values)))
-        if brightest > _WATER and not is_cloud:
-            return "one value in each band", count / spectra.size
+    if len(values) >= _MIN_BANDS:
+        sample = sample_pixels(values)
+        spectra = hash_spectra(sample)
+        present = np.isfinite(sample).all(axis=0)
+        found, count = _commonest(spectra[present])
+        if count > _MANY * spectra.size:
+            spectrum = sample[:, present & (spectra == found)][:, 0]
+            brightest = spectrum.max()
+            is_cloud = spectrum.min() >= _CLOUD and brightest >= min(1.0, float(np.nanmax(values)))
+            if brightest > _WATER and not is_cloud:
+                return "one value in each band", count / spectra.size
     turned = [np.rot90(values, turns, axes=(1, 2))[:, :_EDGE_PX] for turns in range(4)]
     if not any((edge[:, 1:] == edge[:, :-1]).all() for edge in turned):
         return "", 0.0
     spectra, present = hash_spectra(values), np.isfinite(values).all(axis=0)
     share, name = max((_edge_run(spectra, present), "rows"), (_edge_run(spectra.T, present.T), "columns"))
     return f"equal {name} at an edge", share
+
+
+def measure_flat_edge(values: np.ndarray, bands: Sequence[str]) -> tuple[str, float]:
+    """Return what of the rows or columns at an edge has a single value, and their share of all; 0 without any.
+
+    A band counts that has one value in a whole row, or in two if it is the only one. Values of water and of saturated
+    clouds do not count.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels.
+        bands: names of the bands.
+    """
+    worst = ("", 0.0)
+    for turns in range(4):
+        turned = np.rot90(values, turns, axes=(1, 2))
+        flat = np.flatnonzero((turned[:, 0] == turned[:, 0, :1]).all(axis=1))
+        if not len(flat):
+            continue
+        # In water, bands differ.
+        edge = turned[flat, 0, 0]
+        is_fill = 1 < len(flat) == len(bands) and edge[0] > _CUT_OFF and bool((edge == edge[0]).all())
+        runs = {int(number): _flat_rows(turned, int(number), bands, may_be_water=not is_fill) for number in flat}
+        found = [number for number, rows in runs.items() if rows >= (1 if len(flat) > 1 else 2)]
+        if not found:
+            continue
+        share = max(runs[number] for number in found) / turned.shape[1]
+        if share > worst[1]:
+            which = f"band {', '.join(bands[number] for number in found)}" if len(found) < len(bands) else "each band"
+            worst = (f"one value in {which} in the {'columns' if turns % 2 else 'rows'} at an edge", share)
+    return worst
+
+
+def _flat_rows(values: np.ndarray, number: int, bands: Sequence[str], *, may_be_water: bool) -> int:
+    """Return in how many of the first rows a band has one value; 0 for that of water or of saturated clouds.
+
+    A band that has one value almost everywhere counts as 0, too: another check finds it.
+    """
+    band, value = values[number], float(values[number, 0, 0])
+    is_equal = band == value
+    if is_equal.mean() >= _ALMOST_ALL:
+        return 0
+    rows = int(is_equal.all(axis=1).argmin())
+    # Water is bright in the visible bands alone, and snow too.
+    level = [float(np.nanmedian(other[:rows])) if np.isfinite(other[:rows]).any() else 0.0 for other in values]
+    is_visible = [name in _VISIBLE for name in bands]
+    infrared = [x for i, x in enumerate(level) if i != number and not is_visible[i]]
+    alike = [x for i, x in enumerate(level) if i != number and is_visible[i] == is_visible[number]]
+    beside = level if is_visible[number] else infrared
+    is_water = may_be_water and value <= _WATER and max(beside, default=0.0) <= _BRIGHT
+    is_cloud = value >= max(_CLOUD, min(1.0, float(np.nanmax(band)))) and min(alike, default=_CLOUD) >= _CLOUD
+    return 0 if is_water or is_cloud else rows
 
 
 def _commonest(numbers: np.ndarray) -> tuple[np.uint64, int]:

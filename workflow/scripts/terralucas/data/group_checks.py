@@ -7,6 +7,7 @@ tell it without any land cover, and no score shows it.
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -228,6 +229,32 @@ def check_class_scales(rows: Sequence[Mapping[str, Any]], spec: DatasetSpec) -> 
         "the chips of some classes have a much smaller or larger reflectance in every band than those of the others "
         f"({shown}): if their files have another unit or scale, models can tell these classes by it, without any land "
         "cover"
+    )
+
+
+def describe_same_places(rows: Sequence[Mapping[str, Any]], spec: DatasetSpec) -> str | None:
+    """Return a sentence about chips that lie at the place of another one, to half a pixel; None without any.
+
+    Args:
+        rows: rows of the index of all valid chips.
+        spec: description of the dataset.
+    """
+    groups: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        place = (row["easting_m"], row["northing_m"])
+        if all(map(math.isfinite, place)):
+            easting, northing = (round(2 * value / spec.pixel_size_m) for value in place)
+            groups.setdefault((easting, northing), []).append(row)
+    shared = [group for group in groups.values() if len(group) > 1]
+    if not shared:
+        return None
+    differ = sum(len(group) for group in shared if len({row["label"] for row in group}) > 1)
+    first, second = shared[0][:2]
+    return (
+        f"{sum(map(len, shared))} chips lie at the place of another chip, such as {first['point_id']} "
+        f"({first['file']}) and {second['point_id']} ({second['file']}), and {differ} of them at that of a chip with "
+        "another label: dates or exports of one place, or a wrong place. Scores are too high where one is trained on "
+        "and the other tested: set split.block_km"
     )
 
 

@@ -42,6 +42,7 @@ from terralucas.data.group_checks import (
     check_dataset_brightness,
     describe_bright,
     describe_missing,
+    describe_same_places,
     refuse_faults_of_classes,
 )
 from terralucas.data.index_file import INDEX_SCHEMA
@@ -112,6 +113,7 @@ def index_chips(
         describe_nodata(chips, spec),
         describe_saturated(chips, spec),
         describe_overlaps(chips, spec),
+        describe_same_places(rows, spec),
         describe_missing(chips, spec),
         _describe_folders(rows, spec),
     )
