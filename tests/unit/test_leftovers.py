@@ -5,7 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from snakemake.workflow import DAG
+from snakemake.api import DAGApi  # noqa: F401 - first, because Snakemake's modules import each other
+from snakemake.dag import DAG
 
 from _leftovers import end_without_jobs, let_empty_folders_stay, remove_study_leftovers
 from _signatures import require_parameters
