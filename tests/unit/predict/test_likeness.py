@@ -79,10 +79,64 @@ def test_few_chips_with_an_offset_are_not_certain_and_only_said():
     assert compare([land(1, 1)[0] + 0.1]) == [], "one bright chip says nothing"
 
 
+def with_bright_class():
+    """Training chips of which 5 of 100 have no dark pixels, all of one class: its interval ends at 0.76."""
+    return describe([chip + (0.08 if number < 5 else 0) for number, chip in enumerate(land(100))], np.arange(100) // 10)
+
+
 def test_a_folder_of_chips_with_and_without_an_offset_is_said():
     chips = land(40, 1)
     (warning,) = compare([*(chip + 0.1 for chip in chips[:20]), *chips[20:]])
     assert warning.startswith("20 of 40 chips")
+
+
+@pytest.mark.parametrize("count", [12, 20, 24, 32])
+def test_an_offset_of_a_part_of_the_chips_is_said_although_a_class_of_the_training_chips_is_bright(count):
+    chips = [chip + (0.1 if number < count else 0) for number, chip in enumerate(land(40, 1))]
+    (warning,) = compare(chips, with_bright_class())
+    assert warning.startswith(f"{count} of 40 chips that were looked at have no pixel below 950 DN in any band; of the")
+    assert "of the training chips, 5 of 100 have none" in warning
+    assert f"These {count} may have an offset" in warning
+    assert "about the offset of 1000 DN" in warning
+    assert "or the land is brighter than that of most training chips" in warning
+    assert "subtract 1000 DN where the offset is" in warning
+
+
+def test_an_offset_of_half_a_scene_is_said():
+    rows = np.stack(land(81, 1)).reshape(9, 9, 6, 32, 32)
+    scene = rows.transpose(2, 0, 3, 1, 4).reshape(6, 288, 288)
+    scene[:, :, 144:] += 0.1
+    corners = np.linspace(0, 256, 8).astype(int)
+    windows = [scene[:, row : row + 32, column : column + 32] for row in corners for column in corners]
+    (warning,) = require_likeness(windows, with_bright_class(), SPEC, False, "windows of the scene")
+    assert warning.startswith("32 of 64 windows of the scene that were looked at have no pixel below 950 DN")
+    assert "about the offset of 1000 DN" in warning
+
+
+def test_an_offset_that_a_part_of_the_chips_lacks_is_said():
+    of = describe([chip + (0.1 if number % 10 else 0) for number, chip in enumerate(land(100))], np.arange(100) // 10)
+    assert compare([chip + 0.1 for chip in land(40, 1)], of) == []
+    few = describe([chip + (0.1 if number > 8 else 0) for number, chip in enumerate(land(100))], np.arange(100) // 10)
+    (warning,) = compare([chip + (0.1 if number % 2 else 0) for number, chip in enumerate(land(40, 1))], few)
+    assert "The training chips may have an offset that the other 20 do not have" in warning
+    assert "add 1000 DN where the offset is not" in warning
+
+
+def test_chips_of_a_bright_class_alone_may_be_land_or_an_offset():
+    (warning,) = compare([chip + 0.085 for chip in land(28, 1)] + land(12, 2), with_bright_class())
+    assert "may have an offset" in warning
+    assert "as a single class can be" in warning
+
+
+def test_dark_chips_alone_raise_no_alarm_where_other_classes_are_bright():
+    of = describe([chip + (0.1 if number < 50 else 0) for number, chip in enumerate(land(100))], np.arange(100) // 10)
+    assert compare(land(64, 1), of) == []
+    assert compare([chip + (0.1 if number < 4 else 0) for number, chip in enumerate(land(64, 1))], of) == []
+
+
+def test_some_bright_chips_that_differ_by_less_than_the_offset_are_land():
+    chips = [chip + (0.07 if number < 15 else 0) for number, chip in enumerate(land(64, 1))]
+    assert compare(chips, describe(land(100), np.arange(100) // 10)) == []
 
 
 def test_clouds_are_no_offset():
@@ -163,3 +217,26 @@ def test_real_chips_raise_no_alarm_alone_by_class_or_together_and_with_an_offset
     later = describe([chips[path] + np.float32(0.1) for path in chosen], np.zeros(len(chosen), int))
     with pytest.raises(StudyError, match="The training chips have an offset"):
         require_likeness(list(chips.values()), later, spec, False, "chips")
+
+
+@needs_real_chips
+def test_real_chips_of_which_a_part_has_an_offset_are_said_and_without_it_no_mixture_is():
+    spec = make_spec(unit="dn", bands=REAL_BANDS)
+    names, chips = zip(
+        *((path.parent.name, read_chip(path, spec)) for path in sorted(FOLDER.rglob("*.tif"))), strict=True
+    )
+    classes = np.unique(names, return_inverse=True)[1]
+    random = np.random.default_rng(0)
+    for _ in range(10):
+        order = random.permutation(len(chips))
+        ranks = np.array([sum(classes[order[:place]] == classes[order[place]]) for place in range(len(order))])
+        known, new = order[ranks < 5], order[ranks >= 5]
+        of = describe([chips[number] for number in known], classes[known])
+        for number_of_classes in range(1, 11):
+            mixture = random.permutation(10)[:number_of_classes]
+            group = [chips[number] for number in new if classes[number] in mixture]
+            assert require_likeness(group, of, spec, False, "chips") == []
+        for count in (15, 25, 30):
+            part = [chips[number] + np.float32(0.1 if place < count else 0) for place, number in enumerate(new)]
+            (warning,) = require_likeness(part, of, spec, False, "chips")
+            assert "about the offset of 1000 DN" in warning

@@ -2,13 +2,17 @@
 
 A wrong scale, or the offset of Sentinel-2's processing baseline 04.00 in only one of the two, changes every prediction
 and no single chip shows it for certain. Many chips do.
+
+A part of the chips can have the offset, as in a mosaic of products before and after this baseline. They are then two
+groups whose darkest pixels differ by it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from math import comb
+from typing import Any, NoReturn
 
 import numpy as np
 from scipy.special import bdtrc
@@ -22,14 +26,14 @@ from terralucas.data.group_checks import (
     MOST,
     NEGATIVE_REFLECTANCE,
     OFFSET_REFLECTANCE,
+    SUSPECT,
 )
 from terralucas.data.normalisation import LARGEST_MEAN, PRETRAINING_STATISTICS_DN
 from terralucas.errors import StudyError
 
 # Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000.
 _OFFSET = 0.1
-# Probability of so many bright (or dark) chips in the class that has most of them, below which it is said, and below
-# which it is certain.
+# Probability of so many bright (or dark) chips below which it is said, and below which it is certain.
 _UNLIKELY, _IMPOSSIBLE = 0.05, 1e-4
 # Median over the chips of the ratio to the median training chip, in their brightest and in their dimmest band, beyond
 # which it is said, and from how many chips on. Between any two classes of 100 real chips (EuroSAT), the first is at
@@ -39,7 +43,8 @@ _DIM, _BRIGHT, _MIN_CHIPS = 0.5, 2.0, 10
 _UNEQUAL = 3.0
 # No vegetation reflects more in the near infrared, and snow and clouds are about as bright in the visible bands.
 _BRIGHTEST_VEGETATION, _FLAT = 0.75, 1.5
-# How far outside those of the training chips the darkest pixels may be, in reflectance.
+# How far outside those of the training chips the darkest pixels may be, and how far from the offset the difference of
+# two groups of chips, in reflectance.
 _SLACK = 0.02
 
 
@@ -189,28 +194,70 @@ def _describe_scale(means: np.ndarray, ratios: np.ndarray, spec: DatasetSpec, wh
 def _check_offset(
     chips: Sequence[np.ndarray], training: TrainingPixels, spec: DatasetSpec, allow_offset: bool, what: str
 ) -> list[str]:
-    """Compare how many chips have dark pixels, as `terralucas.data.group_checks.check_class_offsets` does."""
+    """Compare how many chips have dark pixels, as `terralucas.data.group_checks.check_class_offsets` does.
+
+    More bright chips than in any class of the training chips are no land cover, so that this can be an error. More than
+    among all training chips can be one bright class, or a part of the chips that has the offset: it is only said.
+    """
     darkest = np.array([measure_darkest(values) for values in chips])
     negative = _check_negative(darkest, training, spec, allow_offset, what)
     if negative or "RED" not in spec.bands:
         return negative
     bright = is_bright(darkest)
-    for is_added, chosen, share in (
-        (True, bright, training.bright_in_a_class),
-        (False, ~bright, training.dark_in_a_class),
+    step = _measure_step(darkest, bright)
+    is_part = step is not None and abs(step - _OFFSET) <= _SLACK
+    for is_added, chosen, share, of_training in (
+        (True, bright, training.bright_in_a_class, training.bright),
+        (False, ~bright, training.dark_in_a_class, training.chips - training.bright),
     ):
         count = int(chosen.sum())
         # The probability of at least so many such chips, if each is one with the probability `share`.
         chance = float(bdtrc(count - 1, len(chips), share)) if count else 1.0
-        if chance > _UNLIKELY:
+        among_all = _chance_among_all(count, len(chips), of_training, training.chips)
+        # Most classes are dark, so that chips of one class are often all dark, and some of a class bright.
+        is_many = is_added and count >= SUSPECT * len(chips) and among_all < _IMPOSSIBLE
+        if chance > _UNLIKELY and not is_many and not (is_part and among_all < _UNLIKELY):
             continue
         # With the offset corrected, they must look like training chips: clouds and deserts are bright otherwise.
         corrected = float(np.median(darkest[chosen])) + (-_OFFSET if is_added else _OFFSET)
         low, high = training.darkest
         if low - _SLACK <= corrected <= high + _SLACK:
             is_certain = chance < _IMPOSSIBLE and count >= (ALMOST_ALL if is_added else MOST) * len(chips)
-            return [_report_offset(bright, training, spec, what, is_added, is_certain and not allow_offset)]
+            if is_certain and not allow_offset:
+                _refuse_offset(bright, training, spec, what, is_added)
+            return [_describe_offset(bright, step, training, spec, what, is_added)]
     return []
+
+
+def _measure_step(darkest: np.ndarray, bright: np.ndarray) -> float | None:
+    """Return how much brighter the darkest pixels of the bright chips are than those of the dark ones.
+
+    Args:
+        darkest: (n,) reflectance of the darkest pixels of each chip.
+        bright: (n,) whether the chip is bright.
+
+    Returns:
+        The difference of the medians; None if one of the groups is so small that its median says little.
+    """
+    if min(bright.sum(), (~bright).sum()) < MIN_CHIPS_OF_CLASS:
+        return None
+    return float(np.median(darkest[bright]) - np.median(darkest[~bright]))
+
+
+def _chance_among_all(count: int, number: int, of_training: int, n_training: int) -> float:
+    """Return the probability of at least so many such new chips, if they are drawn like all training chips.
+
+    It is Fisher's exact test, one-sided. It knows that few training chips say little about the share of such chips.
+
+    Args:
+        count: number of such chips among the new ones.
+        number: number of new chips.
+        of_training: number of such chips among the training chips.
+        n_training: number of training chips.
+    """
+    such, others = count + of_training, number - count + n_training - of_training
+    ways = sum(comb(such, k) * comb(others, number - k) for k in range(count, min(such, number) + 1))
+    return ways / comb(such + others, number)
 
 
 def _check_negative(
@@ -234,33 +281,66 @@ def _check_negative(
     )
 
 
-def _report_offset(
-    bright: np.ndarray, training: TrainingPixels, spec: DatasetSpec, what: str, is_added: bool, is_error: bool
-) -> str:
-    """Return the text of a warning about an offset of the new chips (`is_added`) or of the training chips.
-
-    Raises:
-        StudyError: it is an error.
-    """
-    scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
-    dark_pixels = f"pixel below {OFFSET_REFLECTANCE * scale:g} {unit} in any band"
-    tally = f"{bright.sum()} of {len(bright)} {what} that were looked at have no {dark_pixels}"
-    of_training = f"{training.bright} of {training.chips} training chips without such a pixel"
+def _refuse_offset(
+    bright: np.ndarray, training: TrainingPixels, spec: DatasetSpec, what: str, is_added: bool
+) -> NoReturn:
+    """Raise a StudyError for an offset of the new chips (`is_added`) or of the training chips."""
+    offset = _in_unit(_OFFSET, spec)
     verb, sign, land = ("subtract", "-", "bright") if is_added else ("add", "", "dark")
-    remedy = (
-        f"{verb} the offset of Sentinel-2's processing baseline 04.00, {_OFFSET * scale:g} {unit}, or give the files "
-        f"the offset tag {sign}{_OFFSET * scale:g} with the scale tag 1; set allow_offset: true (--allow-offset) if "
-        f"the land is really that {land}"
+    having, lacking = (what, "training chips") if is_added else ("training chips", what)
+    raise StudyError(
+        f"The {having} have an offset that the {lacking} do not have.",
+        found=_tally(bright, spec, what),
+        expected=f"as in training: {training.bright} of {training.chips} training chips without such a pixel",
+        remedy=f"{verb} the offset of Sentinel-2's processing baseline 04.00, {offset}, or give the files the offset "
+        f"tag {sign}{offset.split()[0]} with the scale tag 1; set allow_offset: true (--allow-offset) if the land is "
+        f"really that {land}",
     )
-    if is_error:
-        having, lacking = (what, "training chips") if is_added else ("training chips", what)
-        raise StudyError(
-            f"The {having} have an offset that the {lacking} do not have.",
-            found=tally,
-            expected=f"as in training: {of_training}",
-            remedy=remedy,
+
+
+def _describe_offset(
+    bright: np.ndarray, step: float | None, training: TrainingPixels, spec: DatasetSpec, what: str, is_added: bool
+) -> str:
+    """Return a warning about an offset that only the training chips, or only some or all of the new chips, may have.
+
+    Args:
+        bright: (n,) whether the chip is bright.
+        step: how much brighter the darkest pixels of the bright chips are than those of the dark ones, if known.
+        training: the training chips.
+        spec: description of the study's dataset.
+        what: `chips` or `windows of the scene`.
+        is_added: whether there are too many bright chips, and not too many dark ones.
+    """
+    offset, n_bright, n_dark = _in_unit(_OFFSET, spec), int(bright.sum()), int((~bright).sum())
+    if is_added:
+        cause, land = f"These {n_bright} may have an offset that the training chips do not have", "bright"
+        act = f"subtract {offset} where the offset is, or give those files the offset tag -{offset.split()[0]}"
+    else:
+        cause, land = f"The training chips may have an offset that the other {n_dark} do not have", "dark"
+        act = f"add {offset} where the offset is not, or give those files the offset tag {offset.split()[0]}"
+    groups = ""
+    if step is not None:
+        alike = "about" if abs(step - _OFFSET) <= _SLACK else "unlike"
+        groups = (
+            f" The darkest pixels of these {n_bright} are {_in_unit(step, spec)} brighter than those of the other "
+            f"{n_dark}, {alike} the offset of {offset} that Sentinel-2 has since processing baseline 04.00."
         )
-    return f"{tally}, and {of_training}: one of them may have an offset that the other does not have. To do: {remedy}."
+    return (
+        f"{_tally(bright, spec, what)}; of the training chips, {training.bright} of {training.chips} have none."
+        f"{groups} {cause}, and then predictions are wrong; or the land is {land}er than that of most training chips, "
+        "as a single class can be. To do: see which processing baseline the products have (N0400 or later in their "
+        f"names), and {act} with the scale tag 1; nothing if the land is really so {land}."
+    )
+
+
+def _tally(bright: np.ndarray, spec: DatasetSpec, what: str) -> str:
+    dark_pixel = f"pixel below {_in_unit(OFFSET_REFLECTANCE, spec)} in any band"
+    return f"{bright.sum()} of {len(bright)} {what} that were looked at have no {dark_pixel}"
+
+
+def _in_unit(reflectance: float, spec: DatasetSpec) -> str:
+    """Return a reflectance in the unit of the study, with its name."""
+    return f"{reflectance * DN_PER_REFLECTANCE:.0f} DN" if spec.unit == "dn" else f"{reflectance:.3g} reflectance"
 
 
 def _unit_text(spec: DatasetSpec) -> str:
