@@ -287,11 +287,6 @@ def test_files_of_other_formats_are_told():
     assert told["files that are no GeoTIFF, left out"] == "12 × .jp2, 1 × .png"
 
 
-def test_classes_that_may_have_an_offset_are_told():
-    told = context_of(data=DATA | {"bright_classes": {"9": {"chips": 20, "without_dark_pixels": 12}}}).dataset
-    assert told["chips without dark pixels, which may have an offset"] == "class 9: 12 of 20"
-
-
 def test_places_pixel_sizes_and_notices_are_told():
     sizes = {"chips": 90, "smallest_m": 8.26, "median_m": 8.4, "largest_m": 8.99, "nominal_m": 10.0}
     told = context_of(

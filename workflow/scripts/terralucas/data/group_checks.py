@@ -6,7 +6,6 @@ tell it without any land cover, and no score shows it.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,8 +20,6 @@ from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.data.discovery import ChipFile, Problem
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
 from terralucas.errors import StudyError
-
-logger = logging.getLogger(__name__)
 
 # Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000. Almost every chip has shadow, water or dense
 # vegetation, which is darker than this offset in red or SWIR; a little less, because such pixels can be below 0.
@@ -342,8 +339,19 @@ def check_class_offsets(chips: Sequence[CheckedChip], spec: DatasetSpec) -> dict
             expected="dark pixels, such as shadow or water, in about as many chips of every class",
             remedy=remedy,
         )
-    logger.warning("%s: %s; other classes: %d of %d. %s", said, tally, n_others - n_dark, n_others, remedy)
     return found
+
+
+def describe_bright_classes(classes: Mapping[str, Mapping[str, int]]) -> str | None:
+    """Return a sentence about the classes that `check_class_offsets` found; None without any."""
+    if not classes:
+        return None
+    tally = "; ".join(f"class {code}: {n['without_dark_pixels']} of {n['chips']}" for code, n in classes.items())
+    return (
+        f"many chips of some classes have no dark pixel in any band, and few chips of the others ({tally}): they may "
+        "have the offset of Sentinel-2's products since processing baseline 04.00. Subtract it from them, or give "
+        "their files its offset tag; nothing if these classes are that bright"
+    )
 
 
 def _refuse_negative_classes(chips: Sequence[CheckedChip], spec: DatasetSpec) -> None:

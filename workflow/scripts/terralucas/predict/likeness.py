@@ -147,7 +147,8 @@ def _check_brightness(means: np.ndarray, training: TrainingPixels, spec: Dataset
     """As the check of training chips, each is compared with the median training chip in its brightest band."""
     limit, reference = spec.checks.min_chip_brightness, np.array(training.band_mean)
     usable = reference > 0
-    if not usable.any():
+    # Without a visible band, chips of water are as dark.
+    if not usable.any() or set(spec.bands).isdisjoint(VISIBLE):
         return []
     ratios = means[:, usable] / reference[usable]
     ratio = ratios.max(axis=1)

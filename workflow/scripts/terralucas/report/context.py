@@ -92,12 +92,6 @@ def _scaling(groups: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {"scale and offset tags, applied": "; ".join(parts)}
 
 
-def _bright_classes(classes: Mapping[str, Mapping[str, int]]) -> dict[str, str]:
-    """Write which classes may have an offset that the others do not have; nothing without such classes."""
-    found = [f"class {code}: {n['without_dark_pixels']} of {n['chips']}" for code, n in classes.items()]
-    return {"chips without dark pixels, which may have an offset": "; ".join(found)} if found else {}
-
-
 def _pixel_size(expected_m: float, sizes: Mapping[str, float] | None) -> str:
     """Write the side of a pixel on the ground, as configured and by the georeference of the chips."""
     if sizes is None:
@@ -216,7 +210,6 @@ def report_context(
             "bands": ", ".join(data_report["bands"]),
             "unit": data_report["unit"],
             **_scaling(data_report["scaling"]),
-            **_bright_classes(data_report["bright_classes"]),
             **({"please check": "; ".join(data_report["notices"])} if data_report["notices"] else {}),
         },
         splits={key: split[key] for key in used},
