@@ -39,6 +39,7 @@ rule explain:
         importance=f"{SELECTED}/importance.csv",
         by_seed=f"{SELECTED}/importance_by_seed.csv",
         occlusion=f"{SELECTED}/occlusion.json",
+        lost=made_again_if_lost(f"{SELECTED}/explained.html", lost_of_explanation, Path(SELECTED, "explained.html")),
     output:
         page=f"{SELECTED}/explained.html",
         figure=f"{SELECTED}/importance.svg",

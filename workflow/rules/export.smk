@@ -9,7 +9,9 @@ rule export_models:
         classes=f"{RESULTS}/tables/classes.csv",
         chips=f"{RESULTS}/data/chips.parquet",
         retrieval=f"{RESULTS}/data/retrieval.json",
-        lost=made_again_if_lost(f"{RESULTS}/exported", lost_of_export, Path(RESULTS, "exported")),
+        lost=made_again_if_lost(
+            f"{RESULTS}/exported", lost_of_export, Path(RESULTS, "exported"), find_own=own_words_in_export
+        ),
     output:
         directory(f"{RESULTS}/exported"),
     log:

@@ -175,6 +175,23 @@ def test_tree_with_a_missing_chip_is_unpacked_again(server, folder):
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("change", ["exchanged", "other content"])
+def test_a_tree_with_other_chips_is_unpacked_again(server, folder, change):
+    """Sizes and times of unpacked chips are often alike."""
+    server.serve(DRIVE_ID, ARCHIVE)
+    retrieval = retrieve([GDRIVE], folder, simulate=no_simulation)
+    chips = sorted((folder / "chips" / "Chips").rglob("*.tif"))
+    if change == "exchanged":
+        chips[0].rename(folder / "other")
+        chips[1].rename(chips[0])
+        (folder / "other").rename(chips[1])
+    else:
+        chips[0].write_bytes(chips[0].read_bytes()[::-1])
+    assert tree_of(retrieval.root) != TREE
+    retrieve([GDRIVE], folder, simulate=no_simulation)
+    assert tree_of(retrieval.root) == TREE
+
+
 def test_other_archive_replaces_the_tree(tmp_path, folder):
     archive = tmp_path / "chips.tar.gz"
     source = {"type": "archive", "path": str(archive), "sha256": None}

@@ -7,7 +7,13 @@ import pytest
 import yaml
 
 from terralucas.files import sha256_of_file
-from terralucas.study.lost_files import lost_of_export, lost_of_prediction, lost_of_selection
+from terralucas.study.lost_files import (
+    lost_of_explanation,
+    lost_of_export,
+    lost_of_prediction,
+    lost_of_selection,
+    own_words_in_export,
+)
 
 
 @pytest.fixture
@@ -17,7 +23,8 @@ def exported(tmp_path):
     names = ["README.md", "model.onnx", "models/seed-0/config.json"]
     for name in names:
         (folder / name).write_text(name)
-    (folder / "export.json").write_text(json.dumps({"files": {name: {"bytes": 1} for name in names}}))
+    record = {name: {"sha256": sha256_of_file(folder / name), "bytes": 1} for name in names}
+    (folder / "export.json").write_text(json.dumps({"files": record}))
     return folder
 
 
@@ -29,6 +36,25 @@ def test_an_export_misses_what_its_record_names(exported):
     (exported / "model.onnx").unlink()
     (exported / "models/seed-0/config.json").unlink()
     assert lost_of_export(exported) == ["model.onnx", "models/seed-0/config.json"]
+
+
+def test_an_export_misses_what_was_cut_off(exported):
+    """As after an interrupted copy; a file that only looks newer is whole."""
+    later = (exported / "export.json").stat().st_mtime_ns + 10**9
+    (exported / "model.onnx").write_text("mod")
+    for name in ("model.onnx", "models/seed-0/config.json"):
+        os.utime(exported / name, ns=(later, later))
+    assert lost_of_export(exported) == ["model.onnx"]
+
+
+def test_a_model_card_that_a_user_completed_is_own_words(exported):
+    assert own_words_in_export(exported) is None
+    (exported / "README.md").write_text("a model card that somebody completed")
+    assert own_words_in_export(exported) == "README.md"
+    (exported / "README.md").unlink()
+    assert own_words_in_export(exported) is None
+    (exported / "export.json").write_text("{}")
+    assert own_words_in_export(exported) is None
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]"])
@@ -89,3 +115,11 @@ def test_files_that_are_not_newer_than_the_record_are_not_read(selection, monkey
 def test_a_damaged_record_of_a_selection_is_left_to_who_uses_it(selection, content):
     selection.write_text(content)
     assert lost_of_selection(selection) == []
+
+
+def test_an_explanation_misses_the_tables_of_its_page(tmp_path):
+    page = tmp_path / "explained.html"
+    assert lost_of_explanation(page) == []
+    for name in ("explained.html", "importance.csv", "occlusion.json"):
+        (tmp_path / name).touch()
+    assert lost_of_explanation(page) == ["importance_by_seed.csv"]

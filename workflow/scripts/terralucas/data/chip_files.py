@@ -244,8 +244,10 @@ def read_unchanged(path: Path, sha256: str) -> ChipContent:
         raise StudyError(
             f"The chip {path} changed since the chips were indexed.",
             found=f"another content of the file, or of {path.name}{MASK_SUFFIX} or {path.name}{METADATA_SUFFIX}",
-            remedy="put the file back as it was, which repeats nothing; or delete data/chips.parquet of the study: the "
-            "chips are then checked and indexed again, and features and runs are made again",
+            remedy="put the file back as it was, which repeats nothing; if it was unpacked from an archive, snakemake "
+            "--cores 1 --force -- results/<study>/data/retrieval.json unpacks it again. If the new content is right, "
+            "delete data/chips.parquet of the study: the chips are then checked and indexed again, and features and "
+            "runs are made again",
         )
     return content
 

@@ -20,13 +20,14 @@ import gdown
 import requests
 from tqdm import tqdm
 
+from terralucas.contents import states_of
 from terralucas.data.archives import ARCHIVE_KINDS, LocalError, require_archive, unpack
 from terralucas.data.download_versions import AnotherVersionError, version_file, watch_version
 from terralucas.data.folders import list_files, walk
 from terralucas.disk import NO_SPACE, locked
 from terralucas.errors import StudyError, printable
 from terralucas.file_kinds import describe_web_page, visible_text
-from terralucas.files import real_path, sha256_of_file
+from terralucas.files import real_path, sha256_of_file, sha256_of_json
 
 log = logging.getLogger(__name__)
 
@@ -290,7 +291,10 @@ def _unpack_if_changed(archive: Path, sha256: str, folder: Path) -> Path:
 
 
 def _marker_text(sha256: str, root: Path) -> str:
-    return json.dumps({"sha256": sha256, "files": len(list_files(root))}) + "\n"
+    """Return what tells whether a folder still has what was unpacked: the archive, and sizes and times of the files."""
+    files = list_files(root)
+    states = states_of({str(file): root / file for file in files})
+    return json.dumps({"sha256": sha256, "files": len(files), "states": sha256_of_json(states)}) + "\n"
 
 
 def _ensure_downloaded(source: Source, archive: Path) -> bool:

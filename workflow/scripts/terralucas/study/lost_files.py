@@ -9,20 +9,41 @@ from typing import Any
 from terralucas.files import sha256_of_file
 from terralucas.results_input import PREDICTION_RECORD
 
-EXPORT_RECORD, POINTS = "export.json", "predictions.geojson"
+# What the page of an explanation needs: Snakemake makes what a page was made from only to make the page.
+EXPLANATION = ("importance.csv", "importance_by_seed.csv", "occlusion.json")
+EXPORT_RECORD, CARD, POINTS = "export.json", "README.md", "predictions.geojson"
 
 
 def lost_of_export(folder: Path) -> list[str]:
-    """Return the files that the record of an export names and that are gone; empty without an export.
+    """Return the files that the record of an export names and that are gone or have changed; empty without an export.
 
-    Changed ones are not asked for, because the model card is there to be completed.
+    Like those of a selection, only files newer than the record are read. The model card may change: it is there to be
+    completed.
     """
     if not folder.is_dir():
         return []
-    names = _read_json(folder / EXPORT_RECORD).get("files")
-    if not isinstance(names, dict):
+    files = _read_json(folder / EXPORT_RECORD).get("files")
+    if not isinstance(files, dict):
         return [EXPORT_RECORD]
-    return [name for name in names if not (folder / name).is_file()]
+    written = (folder / EXPORT_RECORD).stat().st_mtime_ns
+    return [
+        name
+        for name, entry in files.items()
+        if not (folder / name).is_file()
+        or (name != CARD and not _is_whole(folder / name, entry.get("sha256"), written))
+    ]
+
+
+def own_words_in_export(folder: Path) -> str | None:
+    """Return the name of the model card of an export if a user has changed it; it must not be lost."""
+    entry = (_read_json(folder / EXPORT_RECORD).get("files") or {}).get(CARD) or {}
+    card = folder / CARD
+    return CARD if entry.get("sha256") and card.is_file() and sha256_of_file(card) != entry["sha256"] else None
+
+
+def lost_of_explanation(page: Path) -> list[str]:
+    """Return the tables that are gone from which the page of an explanation was made; empty without the page."""
+    return [name for name in EXPLANATION if page.is_file() and not page.with_name(name).is_file()]
 
 
 def lost_of_prediction(folder: Path) -> list[str]:
@@ -52,7 +73,7 @@ def lost_of_selection(path: Path) -> list[str]:
     return [name for name, sha256 in checksums.items() if not _is_whole(path.parent / name, sha256, written)]
 
 
-def _is_whole(file: Path, sha256: str, written: int) -> bool:
+def _is_whole(file: Path, sha256: str | None, written: int) -> bool:
     try:
         return file.is_file() and (file.stat().st_mtime_ns <= written or sha256_of_file(file) == sha256)
     except OSError:
