@@ -7,7 +7,7 @@ import tomllib
 
 import pytest
 
-from _interpreter import FIRST, TOO_NEW, describe_path, describe_version
+from _interpreter import FIRST, TOO_NEW, describe_optimization, describe_path, describe_version
 from helpers.paths import ROOT
 
 
@@ -28,6 +28,12 @@ def test_other_versions_are_refused(version):
     said = describe_version(version)
     assert f"found: Python {version[0]}.{version[1]}" in said
     assert "expected: Python 3.11 to 3.13" in said
+
+
+@pytest.mark.parametrize(("level", "problem"), [(0, ""), (1, ""), (2, "found: PYTHONOPTIMIZE=2, or the option -OO")])
+def test_python_without_docstrings_is_refused(level, problem):
+    assert problem in describe_optimization(level)
+    assert bool(problem) == bool(describe_optimization(level))
 
 
 def test_the_project_says_the_same_of_versions():

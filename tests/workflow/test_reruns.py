@@ -385,9 +385,11 @@ def test_with_directory_the_end_of_a_start_looks_at_the_study_and_not_where_it_w
     assert "Nothing to be done" in shown
     assert re.search(r"report +there", shown)
     assert "Nothing to be done" in clone.snakemake("--cores", 1, *arguments).output
+    figures = ("--until", "draw_figures", "--forcerun", "draw_figures")
+    assert "The report is at" not in clone.snakemake("--cores", 1, *arguments, *figures).output, "an older one is"
     (elsewhere / "results" / "small" / "report.html").unlink()
     assert re.search(r"report +not there", clone.snakemake("-n", *arguments).output)
-    clone.snakemake("--cores", 1, *arguments)
+    assert "The report is at" in clone.snakemake("--cores", 1, *arguments).output
     assert not list((elsewhere / "results" / "small").glob(".running*"))
     refused = clone.snakemake("-n", *arguments, "--config", "dataset={pixel_size_m: 999}", check=False)
     assert refused.returncode == 1

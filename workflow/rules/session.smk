@@ -8,7 +8,7 @@ from _earlier_outputs import remove_mixtures
 from _exit import at_exit
 from _finished_runs import describe_danger, patch_deletion
 from _fork_jobs import fork_jobs
-from _interpreter import describe_path
+from _interpreter import describe_optimization, describe_path
 from _leftovers import end_without_jobs, let_empty_folders_stay, remove_study_leftovers
 from _made_with import forget_planned, remember_parameters, require_same_parameters
 from _missing_files import fail_without_job
@@ -63,7 +63,7 @@ PATHS = name_folder(workflow)
 if workflow.is_main_process:
     take_interrupts()
     keep_configuration()
-    if problem := describe_path(sys.executable):
+    if problem := describe_path(sys.executable) or describe_optimization(sys.flags.optimize):
         raise StudyStoppedError(problem)
     stop_at_study_error(require_folders, workflow.rules, Path(".snakemake"), Path(DOWNLOADS))
     # Snakemake's records and lock; without this it ends with a traceback.
@@ -118,7 +118,8 @@ onstart:
 onsuccess:
     remember_parameters(workflow, Path(RESULTS))
     remove_study_leftovers(Path(RESULTS), RECORDS)
-    if Path(f"{RESULTS}/report.html").is_file():
+    # With --until, Snakemake looks at no report, which may be older than the runs.
+    if any(job.rule.name == "build_report" for job in workflow.dag.jobs):
         print(f"The report is at {Path(RESULTS, 'report.html').resolve()}", file=sys.stderr)
 
 

@@ -41,6 +41,21 @@ def describe_path(executable: str) -> str:
     )
 
 
+def describe_optimization(level: int) -> str:
+    """Return why jobs fail where Python leaves out docstrings (`-OO`), or an empty text.
+
+    Libraries that the models need compose their docstrings when they are imported.
+    """
+    if level < 2:
+        return ""
+    return (
+        "This Python leaves out docstrings, without which PyTorch's libraries cannot be imported.\n"
+        "  found: PYTHONOPTIMIZE=2, or the option -OO\n"
+        "  expected: neither\n"
+        "  what to do: unset PYTHONOPTIMIZE"
+    )
+
+
 if __name__ == "__main__":
     # The Makefile names the Python that it is about to make.
     sys.exit(describe_version(sys.version_info[:2]) or describe_path(sys.argv[1]) or None)

@@ -103,14 +103,15 @@ def test_the_file_that_is_expected_is_kept_though_its_branch_moved_on(hub, tmp_p
     assert hub.seen == []
 
 
-def test_a_damaged_file_comes_anew_where_the_one_that_is_named_is_deleted(hub, tmp_path):
-    path = Path(record_of(fetch(hub.endpoint, tmp_path, revision=COMMIT, sha256=DIGEST)[0])["path"]).resolve()
-    path.write_bytes(CONTENT[:-1] + b"x")
-    assert (
-        f"weights {path} are not the expected ones" in fetch(hub.endpoint, tmp_path, revision=COMMIT, sha256=DIGEST)[1]
-    )
-    path.unlink()
-    assert record_of(fetch(hub.endpoint, tmp_path, revision=COMMIT, sha256=DIGEST)[0])["sha256"] == DIGEST
+@pytest.mark.parametrize("settings", [{}, {"revision": COMMIT}, {"sha256": DIGEST}])
+@pytest.mark.parametrize("damaged", [CONTENT[:-1] + b"x", CONTENT[:1000], b"", PAGE])
+def test_a_damaged_file_of_the_cache_is_downloaded_again(hub, tmp_path, settings, damaged):
+    path = Path(record_of(fetch(hub.endpoint, tmp_path, **settings)[0])["path"]).resolve()
+    path.write_bytes(damaged)
+    output, said = fetch(hub.endpoint, tmp_path, **settings)
+    assert f"{path} is damaged: its checksum differs. It is deleted and downloaded again." in said
+    assert record_of(output)["sha256"] == DIGEST
+    assert path.read_bytes() == CONTENT
 
 
 def test_a_download_that_stopped_goes_on_in_the_next_process(hub, tmp_path):

@@ -210,6 +210,16 @@ def _without_recorded_commit(error: StudyError, revision: str) -> StudyError:
     )
 
 
+def _delete_damaged(cached: Path) -> bool:
+    """Delete a file of the cache whose content is not that of its checksum, and return whether it was deleted."""
+    blob = cached.resolve()
+    if not is_sha256(blob.name) or sha256_of_file(blob) == blob.name:
+        return False
+    logger.warning("The file %s is damaged: its checksum differs. It is deleted and downloaded again.", blob)
+    blob.unlink()
+    return True
+
+
 def _fetch(weights: Mapping[str, Any], cache: Path, revision: str) -> tuple[Path, dict[str, Any]]:
     """Return the path and the origin of a file in the hub's cache; download the file if the cache does not have it.
 
@@ -231,7 +241,7 @@ def _fetch(weights: Mapping[str, Any], cache: Path, revision: str) -> tuple[Path
     with locked(folder, "downloads into"):
         found = try_to_load_from_cache(**location)
         # The cache also stores marks of files that the hub does not have.
-        cached = found if isinstance(found, str) else None
+        cached = found if isinstance(found, str) and not _delete_damaged(Path(found)) else None
         # In the cache, the content of a large file is stored under its SHA-256.
         is_pinned = cached is not None and (_is_commit(file.revision) or Path(cached).resolve().name == expected)
         if not is_pinned:
