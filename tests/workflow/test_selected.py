@@ -290,11 +290,60 @@ def test_swapped_class_names_reach_what_is_made_with_the_selection(selected, new
     assert set(planned) == rules
 
 
-def test_one_model_can_be_trained_on_all_chips(selected, new_chips, tmp_path):
-    project = Project(tmp_path / "project")
+def copy_of(selected, folder):
+    project = Project(folder)
     for part in ("results", ".snakemake", "resources"):
         shutil.copytree(selected.folder / part, project.folder / part)
     project.write_config(TINY)
+    return project
+
+
+def softmax_of(logits):
+    shares = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return shares / shares.sum(axis=-1, keepdims=True)
+
+
+def test_logits_are_divided_by_the_temperature_of_the_validation_chips(selected, new_chips, tmp_path):
+    project = copy_of(selected, tmp_path / "project")
+    project.snakemake(*CONFIG, "--config", "select={temperature_scaling: true}", "--", "select")
+    folder = results(project) / "selected"
+    record = yaml.safe_load((folder / "selection.yaml").read_text(encoding="utf-8"))
+    scores, of_new = [], {}
+    for seed, temperature in zip((0, 1), record["temperatures"], strict=True):
+        table = read_predictions(results(project) / f"runs/tiny/weighted_ce/identity/seed-{seed}/predictions.parquet")
+        chosen, test = table.parts == "validation", table.parts == "test"
+        candidates = np.exp(np.linspace(np.log(0.05), np.log(20), 12_000))
+        probabilities = [softmax_of(table.logits[chosen] / each) for each in candidates]
+        losses = [-np.log(each[np.arange(chosen.sum()), table.labels[chosen]]).mean() for each in probabilities]
+        assert temperature == pytest.approx(candidates[np.argmin(losses)], rel=1e-3)
+        scaled = softmax_of(table.logits / temperature)
+        scores.append(1 - scaled[test, table.labels[test]])
+        of_new |= {(seed, name): row for name, row in zip(table.point_ids, scaled, strict=True)}
+    assert min(record["temperatures"]) != 1
+    with np.load(folder / "held_out.npz") as held_out:
+        np.testing.assert_allclose(held_out["score"], np.concatenate(scores), atol=1e-6)
+    calibration = pd.read_csv(results(project) / "tables" / "calibration.csv").set_index(["metric", "stage"])
+    assert record["scores"]["values"]["nll"]["value"] == pytest.approx(calibration.loc[("nll", "after"), "mean"])
+    done = project.module("predict", new_chips, "--study", results(project), "--output", tmp_path / "predicted")
+    assert done.returncode == 0, done.stderr
+    predicted = pq.read_table(tmp_path / "predicted" / "predictions.parquet").to_pandas()
+    names = [f"probability_{code}" for code in load_selected(results(project)).class_codes]
+    files = sorted((selected.folder / "resources").rglob("*.tif"))
+    point_of = {f"chip {number:02d}": file.stem for number, file in enumerate(files[:37])}
+    index = pd.read_parquet(results(project) / "data" / "chips.parquet")
+    id_of = {Path(file).stem: point for file, point in zip(index["file"], index["point_id"], strict=True)}
+    both = 0
+    for row in predicted.to_dict("records"):
+        point = id_of[point_of[row["id"]]]
+        if all((seed, point) in of_new for seed in (0, 1)):
+            both += 1
+            expected = np.mean([of_new[seed, point] for seed in (0, 1)], axis=0)
+            np.testing.assert_allclose([row[name] for name in names], expected, atol=1e-5)
+    assert both
+
+
+def test_one_model_can_be_trained_on_all_chips(selected, new_chips, tmp_path):
+    project = copy_of(selected, tmp_path / "project")
     project.snakemake(*CONFIG, "--config", "select={models: retrain}", "--", "select")
     folder = results(project) / "selected"
     record = yaml.safe_load((folder / "selection.yaml").read_text(encoding="utf-8"))

@@ -6,6 +6,7 @@ rule select_models:
     input:
         summary=f"{RESULTS}/tables/summary.csv",
         contrasts=f"{RESULTS}/tables/contrasts.csv",
+        calibration=f"{RESULTS}/tables/calibration.csv" if config["select"]["temperature_scaling"] else [],
         predictions=reported_run_files("predictions.parquet"),
         records=reported_run_files("run.yaml"),
         models=reported_run_files("model.ckpt"),

@@ -44,11 +44,13 @@ with job(snakemake):
         chips,
         params.dataset,
         bool(describe_simulated(retrieval, read_json(source.data_report))),
+        read_table(source.calibration) if params.select["temperature_scaling"] else None,
         SelectOptions(
             metric=params.metric,
             rule=params.select["rule"],
             models=params.select["models"],
             coverage=params.select["coverage"],
+            temperature_scaling=params.select["temperature_scaling"],
             is_holdout=params.is_holdout,
             **{key: params.features[key] for key in ("batch_size", "threads", "precision", "device")},
         ),

@@ -92,6 +92,11 @@ def test_the_faithful_arm_has_the_originals_faults_and_settings():
     assert training["monitor"] == "macro_accuracy"
 
 
+def test_a_temperature_needs_validation_chips():
+    with pytest.raises(StudyError, match=r"select\.temperature_scaling needs validation chips"):
+        resolve(load("notebook") | {"select": {"temperature_scaling": True}})
+
+
 def test_resolving_twice_changes_nothing_and_leaves_its_input_alone():
     raw = load("demo")
     before = copy.deepcopy(raw)

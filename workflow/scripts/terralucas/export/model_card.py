@@ -68,6 +68,7 @@ def make_card(
             "record": record,
             "is_random": record["weights"]["source"] == "random",
             "n_models": len(record["models"]),
+            "temperatures": ", ".join(f"{value:.2f}" for value in record.get("temperatures") or []),
             "backbone": _backbone(record["weights"], description),
             "tuning": _TUNINGS[tuning],
             "classes": [{**entry, "n": counts.get(entry["code"], 0)} for entry in description["classes"]],

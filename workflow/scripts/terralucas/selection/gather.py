@@ -95,6 +95,7 @@ def examine(
     threads: int,
     same_test_chips: bool,
     coverage: float,
+    temperatures: Mapping[int, float],
     are_copies: bool = True,
 ) -> tuple[HeldOut, pd.DataFrame, dict[str, Any] | None, TrainingPixels]:
     """Pass all chips of a study through the selected models, and compare with the predictions of the study.
@@ -111,6 +112,7 @@ def examine(
         threads: chips that are read at the same time.
         same_test_chips: whether all seeds test the same chips.
         coverage: share of chips whose set should contain the true class.
+        temperatures: seed → number by which the logits of its run are divided.
         are_copies: whether the models are copies of the runs.
 
     Returns:
@@ -127,7 +129,7 @@ def examine(
         table = read_predictions(folder / "predictions.parquet")
         is_test = table.parts == "test"
         test = np.array([rows[point_id] for point_id in np.array(table.point_ids)[is_test]])
-        stored = table.logits[is_test]
+        stored = table.logits[is_test] / temperatures[seed]
         if are_copies:
             again = logits[number, test]
             differences.append(float(np.abs(stored - again).max()))

@@ -56,6 +56,11 @@ class StudyFiles:
         """The index of the chips."""
         return self.folder / "data" / "chips.parquet"
 
+    @property
+    def retrained(self) -> Path:
+        """Folder of the run that is trained on all chips."""
+        return self.folder / "retrained"
+
 
 def retrain(run: Path, files: StudyFiles, point_ids: Sequence[str], target: Path) -> str:
     """Train a model with the settings and the seed of a run, on its training and its test chips.
@@ -75,7 +80,7 @@ def retrain(run: Path, files: StudyFiles, point_ids: Sequence[str], target: Path
     Raises:
         StudyError: the run has no validation chips, a file of the study is missing, or the training diverged.
     """
-    record, folder = read_record(run), files.folder / "retrained"
+    record, folder = read_record(run), files.retrained
     settings = RunSettings(**record["settings"])
     parts = read_split(files.folder / "splits" / f"{seed_name(settings.seed)}.csv", point_ids)
     if not (parts == "validation").any():

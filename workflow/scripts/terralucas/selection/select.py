@@ -22,12 +22,14 @@ from terralucas.predictions import FINISHED
 from terralucas.selection.choice import Choice, Cost, choose, recipe_of, recipe_text
 from terralucas.selection.gather import StudyChips, copy_models, examine, measure_cost
 from terralucas.selection.retrain import StudyFiles, retrain
+from terralucas.selection.temperature import divide_logits, temperature_of
 from terralucas.statistics.run_status import RunStatus
 from terralucas.tables.scores import JUDGED_SCORES
-from terralucas.tables.vocabulary import ALL_CLASSES, RECIPE, Recipe
+from terralucas.tables.vocabulary import ALL_CLASSES, CALIBRATION_STAGES, RECIPE, Recipe
 
 logger = logging.getLogger(__name__)
 
+_, AFTER = CALIBRATION_STAGES
 # Chips of the measurement of the time of a prediction.
 _TIMED_CHIPS = 8
 _QUOTED = (
@@ -37,6 +39,9 @@ _QUOTED = (
 _QUOTED_RETRAINED = (
     "The scores are of models with the same recipe on chips that they were not trained on, pooled over all seeds. The "
     "model of all chips has no held-out chips of its own; it has seen more chips than they have."
+)
+_QUOTED_SCALED = (
+    " nll and brier are means over the seeds, after the logits were divided by the temperature of each seed."
 )
 
 
@@ -49,6 +54,7 @@ class SelectOptions:
         rule: `best` or `one_standard_error`.
         models: `ensemble` of the runs of the recipe, or `retrain` one model on all chips.
         coverage: share of chips whose set should contain the true class.
+        temperature_scaling: whether the logits of each model are divided by a temperature.
         is_holdout: whether all seeds share one split.
         batch_size: chips in a forward pass.
         threads: threads of PyTorch, and of reading.
@@ -60,6 +66,7 @@ class SelectOptions:
     rule: str
     models: str
     coverage: float
+    temperature_scaling: bool
     is_holdout: bool
     batch_size: int
     threads: int
@@ -75,6 +82,7 @@ def select(
     chips: StudyChips,
     dataset: Mapping[str, Any],
     simulated: bool,
+    calibration: pd.DataFrame | None,
     options: SelectOptions,
     files: StudyFiles,
     target: Path,
@@ -89,6 +97,7 @@ def select(
         chips: the chips of the study.
         dataset: the section `dataset` of the configuration, without its sources.
         simulated: whether any of the chips are simulated.
+        calibration: the table calibration.csv, if the logits are divided by a temperature.
         options: how to select.
         files: what the training of a model on all chips reads.
         target: the folder `selected/`.
@@ -118,6 +127,12 @@ def select(
         torch.set_num_threads(options.threads)
     else:
         names = copy_models(of_choice, target / MODELS)
+    of_models, of_runs = [1.0] * len(names), dict.fromkeys(of_choice, 1.0)
+    if options.temperature_scaling:
+        of_runs = {seed: temperature_of(folder) for seed, folder in sorted(of_choice.items())}
+        of_models = [temperature_of(files.retrained)] if is_retrained else list(of_runs.values())
+        for name, temperature in zip(names, of_models, strict=True):
+            divide_logits(target / MODELS / name / "model.ckpt", temperature)
     ensemble = make([target / MODELS / name for name in names])
     held_out, coverage, comparison, pixels = examine(
         ensemble,
@@ -127,6 +142,7 @@ def select(
         options.threads,
         options.is_holdout,
         options.coverage,
+        of_runs,
         are_copies=not is_retrained,
     )
     held_out.write(target / EVIDENCE)
@@ -148,13 +164,13 @@ def select(
             "candidates": [recipe_text(recipe) for recipe in choice.candidates],
             "method": options.models,
             "models": [f"{MODELS}/{name}" for name in names],
-            "prediction": "one model, trained on all chips but those that chose its epoch"
-            if is_retrained
-            else f"mean of the probabilities of {len(names)} models",
+            "prediction": _prediction(len(names), is_retrained, of_models if options.temperature_scaling else None),
+            "temperatures": [round(value, 6) for value in of_models] if options.temperature_scaling else None,
             "parameters": costs[choice.recipe].parameters,
             "scores": {
-                "meaning": _QUOTED_RETRAINED if is_retrained else _QUOTED,
-                "values": _scores(summary, choice.recipe),
+                "meaning": (_QUOTED_RETRAINED if is_retrained else _QUOTED)
+                + (_QUOTED_SCALED if calibration is not None else ""),
+                "values": _scores(summary, choice.recipe) | _scaled_scores(calibration, choice.recipe),
             },
             "conformal": {
                 "goal": options.coverage,
@@ -211,6 +227,33 @@ def _scores(summary: pd.DataFrame, recipe: Recipe) -> dict[str, dict[str, float]
         str(metric): {name: round(float(row[column]), 6) for name, column in names.items() if pd.notna(row[column])}
         for metric, row in rows.iterrows()
     }
+
+
+def _scaled_scores(calibration: pd.DataFrame | None, recipe: Recipe) -> dict[str, dict[str, float]]:
+    """Return the scores of a recipe that temperature scaling changes, with their intervals over the seeds."""
+    if calibration is None:
+        return {}
+    is_recipe = (calibration[RECIPE] == list(recipe)).all(axis=1) & (calibration["stage"] == AFTER)
+    rows = calibration[is_recipe & calibration["metric"].isin(JUDGED_SCORES)].set_index("metric")
+    names = {"value": "mean", "low": "ci_low", "high": "ci_high"}
+    return {
+        str(metric): {name: round(float(row[column]), 6) for name, column in names.items() if pd.notna(row[column])}
+        for metric, row in rows.iterrows()
+    }
+
+
+def _prediction(number: int, is_retrained: bool, temperatures: Sequence[float] | None) -> str:
+    """Return in words how the probabilities of a chip come about."""
+    text = (
+        "one model, trained on all chips but those that chose its epoch"
+        if is_retrained
+        else f"mean of the probabilities of {number} models"
+    )
+    if temperatures is None:
+        return text
+    low, high = min(temperatures), max(temperatures)
+    between = f"{low:.2f}" if len(temperatures) == 1 else f"{low:.2f} to {high:.2f}"
+    return f"{text}, with logits divided by a temperature ({between}, fitted on validation chips)"
 
 
 def _cost_table(costs: Mapping[Recipe, Cost]) -> pd.DataFrame:

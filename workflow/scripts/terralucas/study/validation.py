@@ -209,6 +209,10 @@ def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
         problems.append(f"report.planning.class_counts has {len(counts)} numbers for {len(known)} classes")
     if split["validation_is_test"] and split["strategy"] != "holdout":
         problems.append(f"split.validation_is_test needs split.strategy holdout, not {split['strategy']}")
+    if split["validation_is_test"] and config["select"]["temperature_scaling"]:
+        problems.append(
+            "select.temperature_scaling needs validation chips; with split.validation_is_test there are none"
+        )
     layout = dataset["layout"]
     if (layout["x_column"] is None) != (layout["y_column"] is None):
         problems.append("dataset.layout.x_column and y_column must both be given or both be null; one of them is null")

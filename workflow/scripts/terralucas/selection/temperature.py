@@ -1,0 +1,62 @@
+"""Temperature scaling of the selected models: their logits are divided by a number that validation chips give."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import torch
+
+from terralucas.errors import StudyError
+from terralucas.evidence.calibration import fit_temperature
+from terralucas.files import atomic_path
+from terralucas.predictions import read_predictions
+
+# The last layer of the head.
+_LAYER = "head.head.2."
+
+
+def temperature_of(run: Path) -> float:
+    """Fit the temperature of a run on the chips that chose its epoch.
+
+    Args:
+        run: folder of the run.
+
+    Raises:
+        StudyError: the run has no validation chips.
+    """
+    table = read_predictions(run / "predictions.parquet")
+    chosen = table.parts == "validation"
+    if not chosen.any():
+        raise StudyError(
+            "No temperature can be fitted.",
+            found=f"no validation chips in {run / 'predictions.parquet'} (split.validation_is_test)",
+            expected="chips in the part `validation`",
+            remedy="set select.temperature_scaling to false",
+        )
+    return fit_temperature(table.labels[chosen], table.logits[chosen])
+
+
+def divide_logits(checkpoint: Path, temperature: float) -> None:
+    """Divide the logits of a saved model by a temperature.
+
+    The last layer of the head is changed, so that the model predicts the same wherever it is used: for new chips, in
+    maps, and after an export.
+
+    Args:
+        checkpoint: a run's model.ckpt, which is replaced.
+        temperature: T > 0.
+    """
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if content["cosine_scale"] is None:
+        state = content["state_dict"]
+        for name in (f"{_LAYER}weight", f"{_LAYER}bias"):
+            state[name] = state[name] / temperature
+    else:
+        # Its logits are s cos(w, x), whatever the length of w.
+        content["cosine_scale"] /= temperature
+    with atomic_path(checkpoint) as path:
+        # Save to memory first: if the disk is full, torch.save hides the error of the operating system.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        path.write_bytes(buffer.getvalue())
