@@ -138,10 +138,12 @@ def test_a_symmetrical_chip_is_no_copy_and_its_copy_is_called_no_flip(root):
     left = dn(20)[:, :, : SIDE // 2]
     symmetrical = np.concatenate([left, left[:, :, ::-1]], axis=2)
     write_tif(root / "1/symmetrical.tif", symmetrical)
-    assert dropped(root) == {}
+    # Otherwise it is one whose half is padding.
+    allowed = {"checks": {"max_fill_fraction": 0.5}}
+    assert dropped(root, **allowed) == {}
     write_tif(root / "1/symmetrical too.tif", symmetrical)
-    assert dropped(root) == {"duplicate_content": ["symmetrical too"]}
-    assert "same pixels as symmetrical (1/symmetrical.tif); expected" in message_of(root)
+    assert dropped(root, **allowed) == {"duplicate_content": ["symmetrical too"]}
+    assert "same pixels as symmetrical (1/symmetrical.tif); expected" in message_of(root, **allowed)
 
 
 def test_flipped_copies_with_missing_pixels_are_found(root):

@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 
 from helpers.chips import BANDS, make_spec, pixels, write_tif
+from helpers.real_chips import BANDS as REAL_BANDS
 from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.data.chip_files import read_chip
-from terralucas.data.gaps import find_almost_constant, find_zeros, measure_flat_edge, measure_padding
+from terralucas.data.gaps import (
+    find_almost_constant,
+    find_zeros,
+    measure_flat_edge,
+    measure_padding,
+    measure_repeated_edge,
+)
 from terralucas.data.index import index_chips
-
-REAL_BANDS = ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
 
 
 def index(root, **changes):
@@ -73,7 +78,22 @@ def blank_five_bands(values):
     return values
 
 
+def mirror_rows(values):
+    return np.pad(values[:, 5:], ((0, 0), (5, 0), (0, 0)), "reflect")
+
+
+def mirror_columns(values):
+    return np.pad(values[:, :, :28], ((0, 0), (0, 0), (0, 4)), "symmetric")
+
+
+def continue_at_the_other_edge(values):
+    return np.pad(values[:, 3:-3], ((0, 0), (3, 3), (0, 0)), "wrap")
+
+
 CASES = {
+    "mirrored rows": (mirror_rows, "fill", "mirrored rows at an edge in 15.62 % of its pixels"),
+    "mirrored columns": (mirror_columns, "fill", "mirrored columns at an edge in 12.5 %"),
+    "rows of the other edge": (continue_at_the_other_edge, "fill", "rows of one edge at the other in 18.75 %"),
     "edge of rows": (pad_rows, "fill", "equal rows at an edge in 28.12 % of its pixels"),
     "edge of columns": (pad_columns, "fill", "equal columns at an edge in 18.75 %"),
     "one spectrum": (fill_half, "fill", "one value in each band in 50 % of its pixels"),
@@ -145,6 +165,7 @@ def test_water_clouds_and_larger_pixels_are_no_gaps():
         assert find_zeros(chip, [0.0] * 6, BANDS)[1] == 0
         assert measure_padding(chip)[1] == 0
         assert measure_flat_edge(chip, BANDS)[1] == 0
+        assert measure_repeated_edge(chip)[1] == 0
     # Calm water at the edge of a chip, whose infrared bands are cut off at 1 DN.
     lake = random.uniform(0.02, 0.5, (6, 32, 32)).astype(np.float32)
     lake[:, :9] = random.uniform(0.02, 0.08, (6, 9, 32))
@@ -163,4 +184,5 @@ def test_no_real_chip_has_a_gap_also_with_larger_pixels():
             assert find_zeros(values, [0.0] * 6, REAL_BANDS)[1] == 0
             assert measure_padding(values)[1] == 0
             assert measure_flat_edge(values, REAL_BANDS)[1] == 0
+            assert measure_repeated_edge(values)[1] == 0
         assert find_almost_constant(chip) is None

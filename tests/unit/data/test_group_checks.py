@@ -6,12 +6,12 @@ import rasterio
 
 from helpers.chips import BANDS, make_spec, write_tif
 from helpers.land import draw_land
-from helpers.real_chips import FOLDER, needs_real_chips
+from helpers.real_chips import BANDS as REAL_BANDS
+from helpers.real_chips import needs_real_chips, write_real
 from terralucas.data.index import index_chips
 from terralucas.errors import StudyError
 
 ORDER = dict(zip(BANDS, range(len(BANDS)), strict=True))
-REAL_BANDS = ["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"]
 
 
 def index(root, **changes):
@@ -63,18 +63,6 @@ def test_the_right_order_of_all_classes_is_not_doubted(tmp_path):
 
 def test_few_chips_of_a_class_decide_no_order(tmp_path):
     assert index(write_land(tmp_path, 9, exchange("RED", "BLUE")))[1]["n_valid"] == 18
-
-
-def write_real(root, code, change):
-    """Write the real chips, those of one class changed; return the arguments of their description."""
-    names = sorted(folder.name for folder in FOLDER.iterdir() if folder.is_dir())
-    for file in sorted(FOLDER.glob("*/*.tif")):
-        with rasterio.open(file) as source:
-            values, place = source.read(), {"crs": source.crs, "transform": source.transform}
-        name = file.parent.name
-        write_tif(root / name / f"{file.stem}.tif", change(values) if name == code else values, **place)
-    classes = [{"code": name, "name": name} for name in names]
-    return {"classes": classes, "bands": REAL_BANDS, "pixel_size_m": 10}
 
 
 @needs_real_chips

@@ -24,9 +24,16 @@ from terralucas.data.chip_files import (
     ChipError,
     reflectance_of_zero,
 )
+from terralucas.data.class_traits import Traits
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
-from terralucas.data.gaps import find_almost_constant, find_zeros, measure_flat_edge, measure_padding
+from terralucas.data.gaps import (
+    find_almost_constant,
+    find_zeros,
+    measure_flat_edge,
+    measure_padding,
+    measure_repeated_edge,
+)
 from terralucas.data.near_copies import find_near_copies
 from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size, size_text
 from terralucas.data.places import Ground, find_exchanged
@@ -54,6 +61,7 @@ class CheckedChip:
         equal_bands: positions of each two bands that are equal in every pixel.
         spectrum: what the chip shows of its bands; None if its file names all of them, or if it has too few pixels.
         other_level: result of `find_other_level`.
+        traits: what the chip shows of its processing.
         squares: result of `terralucas.data.near_copies.sketch_squares`.
         simulated: whether the file says that this project simulated it.
     """
@@ -69,6 +77,7 @@ class CheckedChip:
     equal_bands: tuple[tuple[int, int], ...]
     spectrum: Spectrum | None = None
     other_level: str | None = None
+    traits: Traits | None = None
     squares: np.ndarray | None = None
     simulated: bool = False
 
@@ -214,7 +223,10 @@ def _check_gaps(chip: Chip, spec: DatasetSpec) -> None:
     if share > limit:
         raise ChipError("fill", f"has the value 0 in band {band} in {percent_text(share)} of its pixels; {usually}")
     what, share = max(
-        measure_padding(chip.values), measure_flat_edge(chip.values, spec.bands), key=lambda found: found[1]
+        measure_padding(chip.values),
+        measure_flat_edge(chip.values, spec.bands),
+        measure_repeated_edge(chip.values),
+        key=lambda found: found[1],
     )
     if share > limit:
         raise ChipError("fill", f"has {what} in {percent_text(share)} of its pixels; {usually}")

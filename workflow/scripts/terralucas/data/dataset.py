@@ -56,6 +56,7 @@ class CheckLimits:
     allow_constant_bands: bool = False
     allow_equal_bands: bool = False
     allow_class_offsets: bool = False
+    allow_stretched: bool = False
     allow_mixed_dtypes: bool = False
     min_chip_brightness: float = 0.2
     min_dataset_brightness: float = 0.15

@@ -100,6 +100,32 @@ def measure_padding(values: np.ndarray) -> tuple[str, float]:
     return f"equal {name} at an edge", share
 
 
+def measure_repeated_edge(values: np.ndarray) -> tuple[str, float]:
+    """Return what of the rows or columns at an edge repeats others of the chip, and their share; 0 without any.
+
+    Padding of chips at the margin of a scene mirrors the pixels beside it, or continues with those of the other side.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels.
+    """
+    worst = ("", 0.0)
+    for turns in range(4):
+        turned = np.rot90(values, turns, axes=(1, 2))
+        # Most bands have no equal rows.
+        like_first = np.flatnonzero((turned[0] == turned[0, 0]).all(axis=1))[1:]
+        # Pixels that were made smaller by repeating them have equal neighbours.
+        if not len(like_first) or like_first[0] == 1 or (turned[:, 0] == turned[:, 0, :1]).all():
+            continue
+        side, where = turned.shape[1], "columns" if turns % 2 else "rows"
+        for row in like_first.tolist():
+            mirrored, continued = (row + 1) // 2, side - row
+            if mirrored > 1 and (turned[:, :mirrored] == turned[:, row : row - mirrored : -1]).all():
+                worst = max(worst, (f"mirrored {where} at an edge", mirrored / side), key=lambda found: found[1])
+            if continued > 1 and (turned[:, :continued] == turned[:, row:]).all():
+                worst = max(worst, (f"{where} of one edge at the other", continued / side), key=lambda found: found[1])
+    return worst
+
+
 def measure_flat_edge(values: np.ndarray, bands: Sequence[str]) -> tuple[str, float]:
     """Return what of the rows or columns at an edge has a single value, and their share of all; 0 without any.
 

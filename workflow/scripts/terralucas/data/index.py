@@ -32,6 +32,13 @@ from terralucas.data.chip_checks import (
     measure_darkest,
 )
 from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip, read_content
+from terralucas.data.class_traits import (
+    Traits,
+    describe_hazy_classes,
+    describe_smooth_classes,
+    measure_traits,
+    refuse_stretched_classes,
+)
 from terralucas.data.dataset import DatasetSpec, normalise_name
 from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
 from terralucas.data.group_checks import (
@@ -105,12 +112,16 @@ def index_chips(
     orders = check_band_order(chips, spec), check_class_orders(chips, spec)
     bright_classes = check_class_offsets(chips, spec)
     scales = check_class_scales(rows, spec)
+    traits = _group_traits(chips)
+    refuse_stretched_classes(traits, spec)
     pixel_sizes = describe_pixel_sizes([chip.ground for chip in chips])
     notices = (
         *orders,
         scales,
         describe_bright(chips, spec),
         describe_bright_classes(bright_classes),
+        describe_hazy_classes(traits, spec),
+        describe_smooth_classes(traits, spec),
         check_pixel_size(pixel_sizes, spec.pixel_size_m),
         describe_nodata(chips, spec),
         describe_saturated(chips, spec),
@@ -198,6 +209,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         find_equal_bands(values),
         None if is_named or not spec.checks.band_order else measure_spectrum(values),
         find_other_level(values, spec),
+        measure_traits(values, moments, spec),
         sketch_squares(spectra, valid.all(axis=0)),
         decoded.simulated,
     )
@@ -224,6 +236,15 @@ def _describe_folders(rows: Sequence[dict[str, Any]], spec: DatasetSpec) -> str 
         f"{len(found)} of {len(rows)} chips are in a folder with the name of another class than the labels table gives "
         f"them ({row['file']} is in {folder!r}, and the table says {row['class_code']!r}): the table counts"
     )
+
+
+def _group_traits(chips: Sequence[CheckedChip]) -> dict[str, list[Traits]]:
+    """Return the traits of the chips of each class, by its code."""
+    groups: dict[str, list[Traits]] = {}
+    for chip in chips:
+        if chip.traits is not None:
+            groups.setdefault(chip.row["class_code"], []).append(chip.traits)
+    return groups
 
 
 def _describe_scaling(chips: Sequence[CheckedChip]) -> list[dict[str, Any]]:

@@ -1,0 +1,157 @@
+"""What gives the chips of a class away, because they were processed in another way: stretched, resampled, hazy."""
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from helpers.chips import make_spec
+from helpers.real_chips import BANDS, needs_real_chips, write_real
+from terralucas.data.class_traits import describe_hazy_classes, measure_traits
+from terralucas.data.index import index_chips
+from terralucas.data.normalisation import measure_chip
+from terralucas.errors import StudyError
+
+
+def index(root, **changes):
+    spec = make_spec(layout={"labels": "folders"}, point_ids="none", unit="dn", **changes)
+    return index_chips(root, spec, min_chips_per_class=1, threads=1, progress=False)
+
+
+def traits_of(values):
+    chip = values.astype(np.float32)
+    return measure_traits(chip, measure_chip(chip), make_spec(bands=BANDS))
+
+
+def test_roughness_is_one_for_noise_and_a_quarter_for_a_slope():
+    noise = np.random.default_rng(0).normal(0.2, 0.02, (6, 224, 224))
+    slope = np.broadcast_to(np.linspace(0.1, 0.4, 64), (6, 64, 64)) * np.arange(1, 7).reshape(6, 1, 1)
+    assert traits_of(noise).roughness == pytest.approx(1, abs=0.02)
+    assert traits_of(slope).roughness == pytest.approx(0.25, abs=1e-3)
+    noise[:, ::2] = np.nan
+    assert traits_of(noise).roughness == pytest.approx(1, abs=0.02), (
+        "of neighbours in a row, where every other row lacks"
+    )
+
+
+def test_the_darkest_pixels_of_each_band():
+    values = np.linspace(0, 1, 4096).reshape(1, 64, 64) + np.arange(6).reshape(6, 1, 1)
+    np.testing.assert_allclose(traits_of(values).darkest, np.arange(6) + 0.01, atol=1e-4)
+
+
+def land(seed=0):
+    """Bands of smooth ground, each with its own level and contrast."""
+    random = np.random.default_rng(seed)
+    ground = np.stack([ndimage.gaussian_filter(random.normal(size=(64, 64)), 1) for _ in range(6)])
+    return 0.1 * np.arange(1, 7).reshape(6, 1, 1) * (1 + 0.3 * ground)
+
+
+def to_range(values):
+    low, high = values.min(axis=(1, 2), keepdims=True), values.max(axis=(1, 2), keepdims=True)
+    return (values - low) / (high - low + 1e-3)
+
+
+def to_percentiles(values):
+    low, high = np.percentile(values, [2, 98], axis=(1, 2), keepdims=True)
+    return ((values - low) / (high - low)).clip(0, 1)
+
+
+def standardise(values):
+    return 0.5 + 0.1 * (values - values.mean(axis=(1, 2), keepdims=True)) / values.std(axis=(1, 2), keepdims=True)
+
+
+@pytest.mark.parametrize("change", [to_range, to_percentiles, standardise])
+def test_chips_that_were_scaled_one_by_one_are_told(change):
+    assert not traits_of(land()).is_stretched
+    assert traits_of(change(land())).is_stretched
+
+
+def in_dn(change):
+    return lambda chip: (10_000 * change(chip.astype(float))).round()
+
+
+@needs_real_chips
+@pytest.mark.parametrize("code", ["AnnualCrop", "Forest", "SeaLake"])
+@pytest.mark.parametrize("change", [to_range, to_percentiles])
+def test_a_class_of_real_chips_that_were_scaled_one_by_one_stops_the_study(tmp_path, code, change):
+    described = write_real(tmp_path, code, in_dn(lambda chip: 0.001 + 0.9 * change(chip)))
+    # That they have another scale, too, or saturated patches, is found before.
+    allowed = {"allow_class_offsets": True, "band_order": False, "band_levels": False, "max_fill_fraction": 1}
+    with pytest.raises(StudyError, match=r"Chips of 1 class\(es\) .* were scaled one by one") as error:
+        index(tmp_path, **described, checks=allowed)
+    assert f"class {code}: 10 of 10 chips" in error.value.found
+    index(tmp_path, **described, checks=allowed | {"allow_stretched": True})
+
+
+def notices_of(tmp_path, code, change):
+    return index(tmp_path, **write_real(tmp_path, code, change))[1]["notices"]
+
+
+def coarsen(chip):
+    """Return the middle of a chip, with twice the size, as from pixels of 20 m."""
+    return np.stack([ndimage.zoom(band[16:48, 16:48].astype(float), 2, order=1) for band in chip]).round()
+
+
+def repeat(chip):
+    """Return the same with each pixel twice each way, as GDAL does unless told otherwise."""
+    return chip[:, 16:48, 16:48].repeat(2, axis=1).repeat(2, axis=2)
+
+
+@needs_real_chips
+@pytest.mark.parametrize("code", ["AnnualCrop", "Forest", "Residential", "River"])
+@pytest.mark.parametrize("change", [coarsen, repeat])
+def test_a_class_of_real_chips_from_coarser_pixels_is_said(tmp_path, code, change):
+    (notice,) = notices_of(tmp_path, code, change)
+    assert f"smoother than most chips of the others (class {code}: 10 of 10; other classes: " in notice
+
+
+# Reflectance that the atmosphere adds, in DN: Rayleigh scattering falls with the fourth power of the wavelength.
+HAZE = np.array([900, 550, 300, 90, 10, 3]).reshape(6, 1, 1)
+
+
+@needs_real_chips
+@pytest.mark.parametrize("code", ["AnnualCrop", "Forest", "Industrial", "River"])
+def test_a_class_of_real_chips_with_more_atmosphere_is_said(tmp_path, code):
+    (notice,) = notices_of(tmp_path, code, lambda chip: chip + HAZE)
+    assert notice.startswith("the darkest pixels of some classes differ from those of the others in the visible bands")
+    assert f"(class {code}: +0.0" in notice
+
+
+def shifted(classes, shift):
+    """Traits of 12 chips of each class, with other darkest pixels in some classes."""
+    random = np.random.default_rng(0)
+    chips = {code: land(number) for number, code in enumerate("abcdef")}
+    return {
+        code: [
+            traits_of(values + random.normal(0, 0.005) + (np.reshape(shift, (6, 1, 1)) if code in classes else 0))
+            for _ in range(12)
+        ]
+        for code, values in chips.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("classes", "shift", "is_said"),
+    [
+        ("b", [0.08, 0.05, 0.03, 0.01, 0, 0], True),
+        ("bd", [0.08, 0.05, 0.03, 0.01, 0, 0], True),
+        ("b", [-0.08, -0.05, -0.03, -0.01, 0, 0], True),
+        ("b", [0.1, 0.1, 0.1, 0, 0, 0], True),
+        # Bright soil, snow, and too little.
+        ("b", [0.05, 0.08, 0.12, 0.15, 0.2, 0.2], False),
+        ("b", [0.5, 0.5, 0.5, 0.4, 0.05, 0.02], False),
+        ("b", [0.03, 0.02, 0.01, 0, 0, 0], False),
+        ("", [0] * 6, False),
+        # What most classes show is no fault of the others.
+        ("bcdef", [0.08, 0.05, 0.03, 0.01, 0, 0], True),
+    ],
+)
+def test_darkest_pixels_that_differ_as_the_atmosphere_does(classes, shift, is_said):
+    notice = describe_hazy_classes(shifted(classes, shift), make_spec(bands=BANDS))
+    assert (notice is not None) == is_said
+    if notice:
+        assert all(f"class {code}: {shift[0]:+.2f}" in notice for code in (classes if len(classes) < 3 else ""))
+
+
+@needs_real_chips
+def test_of_real_chips_as_they_are_nothing_is_said(tmp_path):
+    assert notices_of(tmp_path, "", np.copy) == []

@@ -1,0 +1,208 @@
+"""Find classes whose chips were processed in another way than those of the other classes.
+
+Such chips give a class away, as other units and orders of bands do (`terralucas.data.group_checks`): models tell it
+without any land cover. Each trait is measured in chips alone, and compared class by class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from terralucas.data.dataset import DatasetSpec
+from terralucas.data.normalisation import BandStatistics
+from terralucas.data.sampling import find_quantiles, sample_pixels
+from terralucas.errors import StudyError
+
+_VISIBLE = ("BLUE", "GREEN", "RED")
+# Classes of fewer chips, or beside fewer other chips, are not compared.
+_MIN_CHIPS, _MIN_OTHERS = 5, 20
+# A class is told by a trait if almost all of its chips have it, and few of the other classes.
+_ALMOST_ALL, _FEW = 0.9, 0.4
+# Neighbours in visible bands of chips that were interpolated from pixels of twice the size differ less than this. Of
+# 64-px chips of Sentinel-2 (EuroSAT, 10 classes), 9 % are below it, and half of a class at most; of the same chips
+# after bilinear interpolation by 2, all, and 7 in 10 of lakes.
+_SMOOTH = 0.345
+_MIDDLE_PX = 96
+# Share of equal neighbours: 1/2 and more where pixels were repeated. Of the same chips as they are, at most 0.03.
+_REPEATED = 0.3
+# The atmosphere adds so much to the darkest pixels in blue, and little beyond the near infrared: 0.06 to 0.1 above
+# Italy. Snow and clouds add more.
+_HAZE, _SNOW, _LITTLE = 0.04, 0.15, 0.5
+# Of chips that were scaled one by one, extremes or moments of all bands differ by at most this share of their range or
+# spread: by rounding, and by what was added to a denominator.
+_SAME = 0.02
+# Bands of mere noise agree without any scaling.
+_NOISE = 0.9
+_MIN_BANDS, _MIN_STRETCHED, _HALF = 3, 3, 0.5
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a chip shows of its processing.
+
+    Attributes:
+        darkest: (bands,) reflectance below which 1 % of the pixels of each band are.
+        roughness: mean squared difference between direct neighbours, divided by that between pixels two steps apart, in
+            the visible bands, or in all if none is visible; the mean of rows and columns. 1 is that of noise, 1/4 that
+            of ground without any detail; NaN where all pixels are equal.
+        repeated: share of the neighbours in rows and columns that are equal in every band: 1/2 where each pixel is
+            repeated twice each way.
+        is_stretched: whether all bands have the same smallest and largest value, or the same mean and spread.
+    """
+
+    darkest: np.ndarray
+    roughness: float
+    repeated: float
+    is_stretched: bool
+
+
+def measure_traits(values: np.ndarray, moments: BandStatistics, spec: DatasetSpec) -> Traits:
+    """Measure the traits of a chip.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels; each band has a value.
+        moments: moments of the bands.
+        spec: description of the dataset.
+    """
+    sample = sample_pixels(values)
+    bands = [
+        some if (some := shown[np.isfinite(shown)]).size else whole[np.isfinite(whole)]
+        for shown, whole in zip(sample, values, strict=True)
+    ]
+    darkest = np.array([find_quantiles(band, [0.01])[0] for band in bands])
+    roughness = _measure_roughness(values, spec.bands)
+    return Traits(darkest, roughness, _measure_repeated(values), roughness < _NOISE and _is_stretched(values, moments))
+
+
+def _measure_roughness(values: np.ndarray, bands: Sequence[str]) -> float:
+    chosen = [number for number, band in enumerate(bands) if band in _VISIBLE] or list(range(len(bands)))
+    top = max((values.shape[1] - _MIDDLE_PX) // 2, 0)
+    shown = values[chosen, top : top + _MIDDLE_PX]
+    ratios = [_compare_neighbours(direction) for direction in (shown, shown.swapaxes(1, 2))]
+    return float(np.mean([ratio for ratio in ratios if ratio is not None] or [np.nan]))
+
+
+def _compare_neighbours(values: np.ndarray) -> float | None:
+    """Return the mean squared difference between next rows, divided by that of rows two steps apart; None without."""
+    near, far = values[:, 1:] - values[:, :-1], values[:, 2:] - values[:, :-2]
+    near, far = near[np.isfinite(near)], far[np.isfinite(far)]
+    if not near.size or not far.any():
+        return None
+    return float(np.square(near).mean(dtype=np.float64) / np.square(far).mean(dtype=np.float64))
+
+
+def _measure_repeated(values: np.ndarray) -> float:
+    rows, columns = values[:, 1:] == values[:, :-1], values[:, :, 1:] == values[:, :, :-1]
+    return float(np.mean([each.all(axis=0).mean() for each in (rows, columns)]))
+
+
+def _is_stretched(values: np.ndarray, moments: BandStatistics) -> bool:
+    pixels = values.reshape(len(values), -1)
+    lowest, highest = np.fmin.reduce(pixels, axis=1), np.fmax.reduce(pixels, axis=1)
+    spread = np.sqrt(moments.m2 / moments.count)
+    is_same_range = max(np.ptp(lowest), np.ptp(highest)) <= _SAME * (highest - lowest).min()
+    is_same_moments = max(np.ptp(moments.mean), np.ptp(spread)) <= _SAME * spread.min()
+    return bool(len(values) >= _MIN_BANDS and (is_same_range or is_same_moments))
+
+
+def refuse_stretched_classes(traits: Mapping[str, Sequence[Traits]], spec: DatasetSpec) -> None:
+    """Raise an error if the chips of a class were scaled one by one.
+
+    Args:
+        traits: class code → traits of its chips.
+        spec: description of the dataset.
+
+    Raises:
+        StudyError: at least 3 chips of a class, and half of it, have the same extremes or moments in every band.
+    """
+    counts = {code: sum(chip.is_stretched for chip in own) for code, own in traits.items()}
+    found = [code for code, n in counts.items() if n >= max(_MIN_STRETCHED, _HALF * len(traits[code]))]
+    if not found or spec.checks.allow_stretched:
+        return
+    raise StudyError(
+        f"Chips of {len(found)} class(es) of dataset {spec.name!r} were scaled one by one.",
+        found="the same smallest and largest value, or the same mean and standard deviation, in every band: "
+        + "; ".join(f"class {code}: {counts[code]} of {len(traits[code])} chips" for code in found),
+        expected="reflectance, whose range differs from band to band and from chip to chip",
+        remedy="write the chips again from the product without stretching or normalising them; set "
+        "dataset.checks.allow_stretched: true if they are right",
+    )
+
+
+def describe_smooth_classes(traits: Mapping[str, Sequence[Traits]], spec: DatasetSpec) -> str | None:
+    """Return a sentence about classes whose chips seem to be resampled from larger pixels; None without any.
+
+    Args:
+        traits: class code → traits of its chips.
+        spec: description of the dataset. Without visible bands, all pixels may be resampled ones.
+    """
+    if set(_VISIBLE).isdisjoint(spec.bands):
+        return None
+    smooth = {
+        code: [chip.roughness < _SMOOTH or chip.repeated > _REPEATED for chip in own] for code, own in traits.items()
+    }
+    found = _telling_classes(smooth)
+    if not found:
+        return None
+    return (
+        f"the chips of some classes are smoother than most chips of the others ({_tally(smooth, found)}): if they were "
+        "made from coarser pixels, models can tell these classes by it, without any land cover. Make the chips of all "
+        "classes in the same way"
+    )
+
+
+def describe_hazy_classes(traits: Mapping[str, Sequence[Traits]], spec: DatasetSpec) -> str | None:
+    """Return a sentence about classes of which the atmosphere seems to be corrected in another way; None without any.
+
+    Args:
+        traits: class code → traits of its chips.
+        spec: description of the dataset.
+    """
+    if "BLUE" not in spec.bands or not {"SWIR_1", "SWIR_2"} & set(spec.bands):
+        return None
+    blue = spec.bands.index("BLUE")
+    beyond = next(spec.bands.index(band) for band in ("SWIR_2", "SWIR_1") if band in spec.bands)
+    darkest = {code: np.array([chip.darkest for chip in own])[:, [blue, beyond]] for code, own in traits.items()}
+    # The median of the classes, because the one with most chips may be the one that differs.
+    usual = np.median([np.median(own, axis=0) for own in darkest.values()], axis=0)
+    shifts = {code: np.median(own, axis=0) - usual for code, own in darkest.items() if len(own) >= _MIN_CHIPS}
+
+    def shows(own: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        return np.sign(shift[0]) * (own[:, 0] - usual[0]) > abs(shift[0]) / 2
+
+    suspects = {
+        code: shift
+        for code, shift in shifts.items()
+        if _HAZE <= abs(shift[0]) <= _SNOW
+        and np.sign(shift[0]) * shift[1] <= _LITTLE * abs(shift[0])
+        and shows(darkest[code], shift).mean() >= _ALMOST_ALL
+    }
+    rest = np.concatenate([own for code, own in darkest.items() if code not in suspects] or [np.empty((0, 2))])
+    found = [
+        f"class {code}: {shift[0]:+.2f} in BLUE, {shift[1]:+.2f} in {spec.bands[beyond]}"
+        for code, shift in suspects.items()
+        if len(rest) >= _MIN_OTHERS and shows(rest, shift).mean() <= 1 - _ALMOST_ALL
+    ]
+    if not found:
+        return None
+    return (
+        "the darkest pixels of some classes differ from those of the others in the visible bands, and little in the "
+        f"infrared ({'; '.join(found)}): if the atmosphere was corrected in some of the files alone (Level-1C and "
+        "Level-2A), models can tell these classes by it, without any land cover"
+    )
+
+
+def _telling_classes(has_trait: Mapping[str, Sequence[bool]]) -> list[str]:
+    """Return the classes of which almost all chips have a trait that few chips of the other classes have."""
+    found = [code for code, own in has_trait.items() if len(own) >= _MIN_CHIPS and np.mean(own) >= _ALMOST_ALL]
+    others = [value for code, own in has_trait.items() if code not in found for value in own]
+    return found if len(others) >= _MIN_OTHERS and np.mean(others) <= _FEW else []
+
+
+def _tally(has_trait: Mapping[str, Sequence[bool]], found: Sequence[str]) -> str:
+    others = [value for code, own in has_trait.items() if code not in found for value in own]
+    classes = "; ".join(f"class {code}: {sum(has_trait[code])} of {len(has_trait[code])}" for code in found)
+    return f"{classes}; other classes: {sum(others)} of {len(others)}"
