@@ -60,7 +60,9 @@ def test_they_are_cancelled_and_those_of_others_are_not(queue, name, tmp_path, l
     settle_earlier_jobs(name, "cancel", logger)
     assert (tmp_path / "cancelled").read_text() == "7 8\n"
     (line,) = said
-    assert line.startswith("SLURM: cancelled jobs of earlier starts of this study: 7 (running), 8 (pending).")
+    assert line.startswith(
+        "SLURM: jobs of earlier starts of this study were cancelled or have ended: 7 (running), 8 (pending)."
+    )
 
 
 def test_they_are_reported_where_the_profile_says_so(queue, name, tmp_path, logger, said):
@@ -127,7 +129,7 @@ def test_slurm_is_asked_until_it_answers_and_jobs_that_it_then_lists_are_cancell
     assert (tmp_path / "cancelled").read_text() == "7 8\n"
     asked, cancelled = said
     assert "could not be looked for (" in asked and "nothing is submitted until it answers" in asked
-    assert cancelled.startswith("SLURM: cancelled jobs of earlier starts")
+    assert cancelled.startswith("SLURM: jobs of earlier starts of this study were cancelled")
 
 
 def test_a_scancel_without_an_answer_is_tried_again(queue, name, tmp_path, logger, said, monkeypatch):

@@ -31,3 +31,33 @@ def test_jobs_end_where_snakemake_alone_was_interrupted():
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run([sys.executable, "-c", STUDY], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.split() == [str(-signal.SIGINT), "None"], "a command of SLURM goes on"
+
+
+# A second SIGINT arrives while the processes are looked for.
+TWICE = """
+import logging, os, signal
+import psutil
+from _stop import EndJobsAtInterrupt
+
+def children(self, recursive):
+    os.kill(os.getpid(), signal.SIGINT)
+    return []
+
+psutil.Process.children = children
+logger = logging.getLogger("study")
+logger.setLevel(logging.INFO)
+logger.addHandler(EndJobsAtInterrupt())
+logger.info("Terminating processes on user request, this might take some time.")
+print("went on")
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+except KeyboardInterrupt:
+    print("a later one counts")
+"""
+
+
+def test_a_second_interrupt_does_not_keep_jobs_from_being_ended():
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout.splitlines(), done.stderr) == (["went on", "a later one counts"], "")

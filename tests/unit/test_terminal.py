@@ -409,6 +409,21 @@ def test_only_a_failed_check_turns_keep_going_off_and_is_told(tmp_path, rule, go
     assert shown.getvalue().count("No more jobs are started") == (0 if goes_on else 1)
 
 
+@pytest.mark.parametrize("has_error", [True, False])
+def test_what_the_user_ended_is_no_failure(tmp_path, has_error):
+    ended = job(tmp_path, "audit_treatment", local=True, number=7)
+    logger, shown = terminal({7: ended})
+    scheduler = SimpleNamespace(keepgoing=True)
+    logger.addHandler(StopAtFailedCheck(scheduler, ["audit_treatment"], logger))
+    logger.info("Terminating processes on user request, this might take some time.")
+    word = "ERROR terralucas: The loss is wrong." if has_error else "INFO progress: audit_treatment: ended by SIGINT"
+    write_log(ended, f"2026-11-28 08:00:00,000 {word}\n")
+    fail_alone(logger, 7, ended)
+    assert "must be corrected" not in shown.getvalue()
+    assert ("FAILED" in shown.getvalue()) == has_error
+    assert ("The loss is wrong" in listed_at_the_end(logger, shown)) == has_error
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"), [(40, "40 s"), (95, "2 min"), (720, "12 min"), (5400, "1 h 30 min"), (12000, "3 h 20 min")]
 )

@@ -8,6 +8,7 @@ from _earlier_outputs import remove_mixtures
 from _exit import at_exit
 from _finished_runs import describe_danger, patch_deletion
 from _fork_jobs import fork_jobs
+from _earlier_jobs import check_choice
 from _interpreter import describe_optimization, describe_path
 from _leftovers import end_without_jobs, let_empty_folders_stay, remove_study_leftovers
 from _made_with import forget_planned, remember_parameters, require_same_parameters
@@ -65,6 +66,7 @@ if workflow.is_main_process:
     keep_configuration()
     if problem := describe_path(sys.executable) or describe_optimization(sys.flags.optimize):
         raise StudyStoppedError(problem)
+    stop_at_study_error(check_choice, EARLIER_JOBS)
     stop_at_study_error(require_folders, workflow.rules, Path(".snakemake"), Path(DOWNLOADS))
     # Snakemake's records and lock; without this it ends with a traceback.
     require_writable(Path(".snakemake"))

@@ -98,8 +98,8 @@ def settle_earlier_jobs(
         time.sleep(_PAUSE_S)
     if cancelled:
         logger.warning(
-            f"SLURM: cancelled jobs of earlier starts of this study: {_list(cancelled)}. What they finished is kept, "
-            "and runs that trained go on after their last saved epoch."
+            f"SLURM: jobs of earlier starts of this study were cancelled or have ended: {_list(cancelled)}. What they "
+            "finished is kept, and runs that trained go on after their last saved epoch."
         )
 
 

@@ -19,7 +19,7 @@ from snakemake.exceptions import WorkflowError
 
 from _cancellation import cancel_session
 from _clients import Client
-from _earlier_jobs import check_choice, name_of_jobs, settle_earlier_jobs
+from _earlier_jobs import name_of_jobs, settle_earlier_jobs
 from _job_commands import FUNCTIONS as COMMAND_FUNCTIONS
 from _job_commands import run_jobs_in_one_process
 from _job_states import JobStates
@@ -66,7 +66,6 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
     Raises:
         StudyError: the plugin is not one that was tested, SLURM cannot tell how jobs ended, or the study was stopped.
     """
-    check_choice(earlier_jobs)
     _require_slurm()
     _refuse_arrays(executor.workflow.executor_settings.array_jobs)
     _refuse_other_clusters(executor.workflow.rules)

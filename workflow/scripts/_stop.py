@@ -6,7 +6,8 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Collection, Iterable, Mapping
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import psutil
@@ -17,6 +18,11 @@ from terralucas.errors import StudyError
 
 # What Snakemake says after SIGINT, before it waits for its jobs.
 INTERRUPTED = "Terminating processes on user request"
+
+
+def says_interrupted(record: logging.LogRecord) -> bool:
+    """Return whether Snakemake says that it was interrupted."""
+    return getattr(record, "event", None) is None and record.getMessage().startswith(INTERRUPTED)
 
 
 class Scheduler(Protocol):
@@ -44,12 +50,14 @@ class StopAtFailedCheck(logging.Handler):
     """
 
     def __init__(self, scheduler: Scheduler, checks: Collection[str], logger: logging.Logger) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__(logging.INFO)
         self.scheduler, self.checks, self.logger = scheduler, checks, logger
+        self._is_interrupted = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Stop if the record is the failure of a check."""
-        is_failure = getattr(record, "event", None) == LogEvent.JOB_ERROR
+        """Stop if the record is the failure of a check, which the user did not end."""
+        self._is_interrupted |= says_interrupted(record)
+        is_failure = getattr(record, "event", None) == LogEvent.JOB_ERROR and not self._is_interrupted
         if is_failure and record.rule_name in self.checks and self.scheduler.keepgoing:
             self.scheduler.keepgoing = False
             self.logger.info(
@@ -68,11 +76,26 @@ class EndJobsAtInterrupt(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Send SIGINT to the processes of this group that this one has started, if the record says that it ends."""
-        if record.getMessage().startswith(INTERRUPTED):
+        if not says_interrupted(record):
+            return
+        with _ignored_interrupts():
             for process in psutil.Process().children(recursive=True):
                 with contextlib.suppress(psutil.Error, ProcessLookupError):
                     if os.getpgid(process.pid) == os.getpgrp():
                         process.send_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    """Ignore SIGINT for a moment: a second one would end this process with a traceback before its jobs are ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 class StopAtChangedCode(logging.Handler):

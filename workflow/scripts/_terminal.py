@@ -17,7 +17,7 @@ from typing import Any, Protocol, TextIO
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from _stop import INTERRUPTED
+from _stop import INTERRUPTED, says_interrupted
 from terralucas.disk import explain
 
 # An error in a rule's log ("… ERROR name: message") or in SLURM's ("ERROR: message"), with its indented lines; or what
@@ -85,11 +85,13 @@ class Failure:
         job: that failed.
         reason: the error it wrote, or what the cluster said of it.
         places: the logs to look into.
+        has_error: whether the job wrote an error.
     """
 
     job: Job
     reason: str
     places: tuple[str, ...]
+    has_error: bool
 
 
 class Terminal(logging.Handler):
@@ -113,6 +115,7 @@ class Terminal(logging.Handler):
         self._other_errors: list[str] = []
         self._lines: list[str] = []
         self._started: float | None = None
+        self._is_interrupted = False
         # When each log was last written, of what was said before: by an earlier start, or an earlier attempt.
         self._said = {log: _written(log) for job in jobs.values() for log in map(str, job.log)}
         self._show(f"{self.runs} runs to do; {finished} of the study's {total} were there" if self.runs else "")
@@ -121,6 +124,7 @@ class Terminal(logging.Handler):
         """Show what a record means to a user, if anything."""
         try:
             event = getattr(record, "event", None)
+            self._is_interrupted |= says_interrupted(record)
             if event == LogEvent.JOB_INFO:
                 self._begin(record)
             elif event == LogEvent.JOB_FINISHED:
@@ -199,6 +203,11 @@ class Terminal(logging.Handler):
             self._finish(job_id)
         self._show_finished()
         failed = {i: self._failure_of(self.jobs[i], message, logs) for i in ids if i not in finished}
+        if self._is_interrupted:
+            # What has no error of its own was ended by the user.
+            failed = {i: failure for i, failure in failed.items() if failure.has_error}
+            if not failed:
+                return
         self._failures.update(failed)
         if finished and not failed:
             reason = _last_error(logs) or _error_of_snakemake(logs) or message or "it ended without an error in its log"
@@ -214,12 +223,13 @@ class Terminal(logging.Handler):
         self._said.update({log: _written(log) for log in written})
         of_cluster = [log for log in logs if log not in map(str, job.log)]
         reason = slurm if was_refused else _last_error([*written, *logs]) or _error_of_snakemake(of_cluster)
+        has_error = reason is not None
         if reason is None:
             words = _last_words(of_cluster)
             reason = slurm or (words or _last_signal(written))
             if slurm and words:
                 reason = f"{slurm}\n  its log ends with: {words}"
-        return Failure(job, reason, tuple(dict.fromkeys([*map(str, job.log), *logs])))
+        return Failure(job, reason, tuple(dict.fromkeys([*map(str, job.log), *logs])), has_error)
 
     def _list(self, failures: Iterable[Failure], mark: str, is_first_time: bool = False) -> None:
         """Show failures, those with the same reason together."""

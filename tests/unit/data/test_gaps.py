@@ -1,7 +1,11 @@
 """Pixels without data that nothing declares: in some bands or one class, at edges; water and clouds pass."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
 from helpers.chips import BANDS, make_spec, pixels, write_tif
 from helpers.real_chips import BANDS as REAL_BANDS
@@ -11,6 +15,7 @@ from terralucas.data.gaps import (
     find_almost_constant,
     find_zeros,
     measure_flat_edge,
+    measure_nothing,
     measure_padding,
     measure_repeated_edge,
 )
@@ -90,7 +95,15 @@ def continue_at_the_other_edge(values):
     return np.pad(values[:, 3:-3], ((0, 0), (3, 3), (0, 0)), "wrap")
 
 
+def darken_a_wedge(values):
+    """Write values of 1 to 3 DN below a diagonal, as a lossy compression leaves them of missing pixels."""
+    rows, columns = np.indices(values.shape[1:])
+    wedge = np.random.default_rng(0).integers(1, 4, values.shape).astype(values.dtype)
+    return np.where(columns < 12 - rows, wedge, values)
+
+
 CASES = {
+    "a wedge of almost nothing": (darken_a_wedge, "fill", "values of almost 0 in every band in 7.617 % of its pixels"),
     "mirrored rows": (mirror_rows, "fill", "mirrored rows at an edge in 15.62 % of its pixels"),
     "mirrored columns": (mirror_columns, "fill", "mirrored columns at an edge in 12.5 %"),
     "rows of the other edge": (continue_at_the_other_edge, "fill", "rows of one edge at the other in 18.75 %"),
@@ -166,6 +179,7 @@ def test_water_clouds_and_larger_pixels_are_no_gaps():
         assert measure_padding(chip)[1] == 0
         assert measure_flat_edge(chip, BANDS)[1] == 0
         assert measure_repeated_edge(chip)[1] == 0
+        assert measure_nothing(chip)[1] == 0
     # Calm water at the edge of a chip, whose infrared bands are cut off at 1 DN.
     lake = random.uniform(0.02, 0.5, (6, 32, 32)).astype(np.float32)
     lake[:, :9] = random.uniform(0.02, 0.08, (6, 9, 32))
@@ -185,4 +199,18 @@ def test_no_real_chip_has_a_gap_also_with_larger_pixels():
             assert measure_padding(values)[1] == 0
             assert measure_flat_edge(values, REAL_BANDS)[1] == 0
             assert measure_repeated_edge(values)[1] == 0
+            assert measure_nothing(values)[1] == 0
         assert find_almost_constant(chip) is None
+
+
+@needs_real_chips
+@pytest.mark.parametrize("side", [80, 112, 128, 192, 224])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic", "nearest"])
+def test_no_real_chip_has_padding_when_it_is_enlarged(side, mode):
+    """EuroSAT's chips repeat their first row and their first column."""
+    spec = make_spec(unit="dn", bands=REAL_BANDS)
+    for path in sorted(FOLDER.rglob("*_1.tif")):
+        chip = torch.from_numpy(read_chip(path, spec))[None]
+        larger = functional.interpolate(chip, size=(side, side), mode=mode)[0].numpy()
+        for measure in (measure_padding, measure_repeated_edge, partial(measure_flat_edge, bands=REAL_BANDS)):
+            assert measure(larger)[1] <= 0.01, (path.name, measure(larger))

@@ -31,6 +31,7 @@ from terralucas.data.gaps import (
     find_almost_constant,
     find_zeros,
     measure_flat_edge,
+    measure_nothing,
     measure_padding,
     measure_repeated_edge,
 )
@@ -226,6 +227,7 @@ def _check_gaps(chip: Chip, spec: DatasetSpec) -> None:
         measure_padding(chip.values),
         measure_flat_edge(chip.values, spec.bands),
         measure_repeated_edge(chip.values),
+        measure_nothing(chip.values),
         key=lambda found: found[1],
     )
     if share > limit:

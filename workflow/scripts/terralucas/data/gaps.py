@@ -17,14 +17,18 @@ _BRIGHT = 0.1
 _LITTLE, _FEW = 0.005, 0.1
 # Share of a band, and of all bands together, with one value. Calm water and shade vary more than that.
 _ALMOST_ALL, _MANY = 0.99, 0.1
+# Reflectance of missing pixels after a lossy compression; no ground is that dark in every band.
+_NOTHING = 3.5e-4
 # Reflectance that is the same but for rounding.
 _SAME = np.float32(1e-6)
 # One value of at most 2 DN is that of water whose infrared is cut off; darker spectra than this are water too.
 _CUT_OFF, _WATER = 2.5e-4, 0.03
 # Clouds that are cut off at one value are at least this bright in every band.
 _CLOUD = 0.3
-# Equal rows or columns at an edge. Pixels that were made smaller repeat too, but everywhere.
-_EDGE_PX = 4
+# Equal rows or columns at an edge: at least so many, and more than this share of the side. Pixels that were made
+# smaller repeat too, but everywhere. EuroSAT's chips of 64 px repeat their first row and column once, and so do
+# copies of them of any size.
+_EDGE_PX, _EDGE_SHARE = 4, 0.04
 # In fewer bands, grey ground can have one value in all of them.
 _MIN_BANDS = 4
 
@@ -98,6 +102,17 @@ def measure_padding(values: np.ndarray) -> tuple[str, float]:
     spectra, present = hash_spectra(values), np.isfinite(values).all(axis=0)
     share, name = max((_edge_run(spectra, present), "rows"), (_edge_run(spectra.T, present.T), "columns"))
     return f"equal {name} at an edge", share
+
+
+def measure_nothing(values: np.ndarray) -> tuple[str, float]:
+    """Return what is said of pixels that are almost 0 in every band, and their share; 0 in fewer than 4 bands.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels.
+    """
+    if len(values) < _MIN_BANDS:
+        return "", 0.0
+    return "values of almost 0 in every band", float((np.abs(sample_pixels(values)) <= _NOTHING).all(axis=0).mean())
 
 
 def measure_repeated_edge(values: np.ndarray) -> tuple[str, float]:
@@ -196,4 +211,5 @@ def _edge_run(lines: np.ndarray, present: np.ndarray) -> float:
     runs = [(is_equal, len(list(group)) + 1) for is_equal, group in groupby(equal.tolist())]
     at_edge = max((length for is_equal, length in (runs[0], runs[-1]) if is_equal), default=0)
     inside = max((length for is_equal, length in runs[1:-1] if is_equal), default=1)
-    return at_edge / len(lines) if at_edge >= max(_EDGE_PX, 2 * inside) else 0.0
+    is_padding = at_edge >= max(_EDGE_PX, 2 * inside) and at_edge > _EDGE_SHARE * len(lines)
+    return at_edge / len(lines) if is_padding else 0.0
