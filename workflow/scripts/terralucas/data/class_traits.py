@@ -25,7 +25,8 @@ _ALMOST_ALL, _FEW = 0.9, 0.4
 # 64-px chips of Sentinel-2 (EuroSAT, 10 classes), 9 % are below it, and half of a class at most; of the same chips
 # after bilinear interpolation by 2, all, and 7 in 10 of lakes.
 _SMOOTH = 0.345
-_MIDDLE_PX = 96
+# Pixels on a side that are looked at, in the middle.
+_MIDDLE_PX = 64
 # Share of equal neighbours: 1/2 and more where pixels were repeated. Of the same chips as they are, at most 0.03.
 _REPEATED = 0.3
 # The atmosphere adds so much to the darkest pixels in blue, and little beyond the near infrared: 0.06 to 0.1 above
@@ -73,14 +74,15 @@ def measure_traits(values: np.ndarray, moments: BandStatistics, spec: DatasetSpe
         for shown, whole in zip(sample, values, strict=True)
     ]
     darkest = np.array([find_quantiles(band, [0.01])[0] for band in bands])
-    roughness = _measure_roughness(values, spec.bands)
-    return Traits(darkest, roughness, _measure_repeated(values), roughness < _NOISE and _is_stretched(values, moments))
+    top, left = (max((side - _MIDDLE_PX) // 2, 0) for side in values.shape[1:])
+    middle = values[:, top : top + _MIDDLE_PX, left : left + _MIDDLE_PX]
+    roughness = _measure_roughness(middle, spec.bands)
+    return Traits(darkest, roughness, _measure_repeated(middle), roughness < _NOISE and _is_stretched(values, moments))
 
 
 def _measure_roughness(values: np.ndarray, bands: Sequence[str]) -> float:
     chosen = [number for number, band in enumerate(bands) if band in _VISIBLE] or list(range(len(bands)))
-    top = max((values.shape[1] - _MIDDLE_PX) // 2, 0)
-    shown = values[chosen, top : top + _MIDDLE_PX]
+    shown = values[chosen]
     ratios = [_compare_neighbours(direction) for direction in (shown, shown.swapaxes(1, 2))]
     return float(np.mean([ratio for ratio in ratios if ratio is not None] or [np.nan]))
 

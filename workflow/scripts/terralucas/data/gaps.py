@@ -126,13 +126,14 @@ def measure_repeated_edge(values: np.ndarray) -> tuple[str, float]:
     worst = ("", 0.0)
     for turns in range(4):
         turned = np.rot90(values, turns, axes=(1, 2))
-        # Most bands have no equal rows.
-        like_first = np.flatnonzero((turned[0] == turned[0, 0]).all(axis=1))[1:]
+        # Most rows differ in their first pixels of the first band already.
+        candidates = np.flatnonzero((turned[0, :, :8] == turned[0, 0, :8]).all(axis=1))[1:].tolist()
+        like_first = [row for row in candidates if (turned[:, row] == turned[:, 0]).all()]
         # Pixels that were made smaller by repeating them have equal neighbours.
-        if not len(like_first) or like_first[0] == 1 or (turned[:, 0] == turned[:, 0, :1]).all():
+        if not like_first or like_first[0] == 1 or (turned[:, 0] == turned[:, 0, :1]).all():
             continue
         side, where = turned.shape[1], "columns" if turns % 2 else "rows"
-        for row in like_first.tolist():
+        for row in like_first:
             mirrored, continued = (row + 1) // 2, side - row
             if mirrored > 1 and (turned[:, :mirrored] == turned[:, row : row - mirrored : -1]).all():
                 worst = max(worst, (f"mirrored {where} at an edge", mirrored / side), key=lambda found: found[1])
