@@ -47,6 +47,20 @@ def test_an_export_misses_what_was_cut_off(exported):
     assert lost_of_export(exported) == ["model.onnx"]
 
 
+def test_an_export_misses_models_that_were_exchanged(exported):
+    """Neither the content of a file nor its time has changed."""
+    record = json.loads((exported / "export.json").read_text())
+    (exported / "models/seed-1").mkdir()
+    (exported / "models/seed-1/config.json").write_text("of seed 1")
+    record["files"]["models/seed-1/config.json"] = {"sha256": sha256_of_file(exported / "models/seed-1/config.json")}
+    (exported / "export.json").write_text(json.dumps(record))
+    assert lost_of_export(exported) == []
+    (exported / "models/seed-0").rename(exported / "models/other")
+    (exported / "models/seed-1").rename(exported / "models/seed-0")
+    (exported / "models/other").rename(exported / "models/seed-1")
+    assert lost_of_export(exported) == ["models/seed-0/config.json", "models/seed-1/config.json"]
+
+
 def test_a_model_card_that_a_user_completed_is_own_words(exported):
     assert own_words_in_export(exported) is None
     (exported / "README.md").write_text("a model card that somebody completed")

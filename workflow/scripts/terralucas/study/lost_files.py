@@ -17,20 +17,19 @@ EXPORT_RECORD, CARD, POINTS = "export.json", "README.md", "predictions.geojson"
 def lost_of_export(folder: Path) -> list[str]:
     """Return the files that the record of an export names and that are gone or have changed; empty without an export.
 
-    Like those of a selection, only files newer than the record are read. The model card may change: it is there to be
-    completed.
+    Like those of a selection, only files that were written or moved after the record are read. The model card may
+    change: it is there to be completed.
     """
     if not folder.is_dir():
         return []
     files = _read_json(folder / EXPORT_RECORD).get("files")
     if not isinstance(files, dict):
         return [EXPORT_RECORD]
-    written = (folder / EXPORT_RECORD).stat().st_mtime_ns
+    written = _last_change(folder / EXPORT_RECORD)
     return [
         name
         for name, entry in files.items()
-        if not (folder / name).is_file()
-        or (name != CARD and not _is_whole(folder / name, entry.get("sha256"), written))
+        if not (folder / name).is_file() or (name != CARD and not _is_whole(folder, name, entry.get("sha256"), written))
     ]
 
 
@@ -55,8 +54,8 @@ def lost_of_prediction(folder: Path) -> list[str]:
 def lost_of_selection(path: Path) -> list[str]:
     """Return the files of selected models that are gone or have changed; empty without a selection.
 
-    As Snakemake does with the files that it knows, this reads only those that are newer than what says their checksums.
-    A damaged record is left to who uses the models.
+    Only files that were written or moved after what says their checksums are read: others are as they were. A damaged
+    record is left to who uses the models.
 
     Args:
         path: selection.yaml, which is written after the models.
@@ -65,19 +64,29 @@ def lost_of_selection(path: Path) -> list[str]:
 
     try:
         checksums = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["sha256"]
-        written = path.stat().st_mtime_ns
+        written = _last_change(path)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return []
     if not isinstance(checksums, dict):
         return []
-    return [name for name, sha256 in checksums.items() if not _is_whole(path.parent / name, sha256, written)]
+    return [name for name, sha256 in checksums.items() if not _is_whole(path.parent, name, sha256, written)]
 
 
-def _is_whole(file: Path, sha256: str | None, written: int) -> bool:
+def _is_whole(folder: Path, name: str, sha256: str | None, written: int) -> bool:
+    """Return whether a file in a folder is as it was when its record was written, at this time in nanoseconds."""
+    file = folder / name
+    # Files, or folders of them, that were exchanged have the time of their content, and a later one of their name.
+    places = [file, *(folder / place for place in Path(name).parents[:-1])]
     try:
-        return file.is_file() and (file.stat().st_mtime_ns <= written or sha256_of_file(file) == sha256)
+        return file.is_file() and (max(map(_last_change, places)) <= written or sha256_of_file(file) == sha256)
     except OSError:
         return False
+
+
+def _last_change(path: Path) -> int:
+    """Return when a file or folder, or its name, was last changed, in nanoseconds."""
+    status = path.stat()
+    return max(status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
