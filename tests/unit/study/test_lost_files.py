@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import pytest
 import yaml
@@ -55,6 +56,8 @@ def test_an_export_misses_models_that_were_exchanged(exported):
     record["files"]["models/seed-1/config.json"] = {"sha256": sha256_of_file(exported / "models/seed-1/config.json")}
     (exported / "export.json").write_text(json.dumps(record))
     assert lost_of_export(exported) == []
+    # Longer than a tick of the clock of the file system.
+    time.sleep(0.05)
     (exported / "models/seed-0").rename(exported / "models/other")
     (exported / "models/seed-1").rename(exported / "models/seed-0")
     (exported / "models/other").rename(exported / "models/seed-1")
