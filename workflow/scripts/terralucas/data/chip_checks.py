@@ -64,6 +64,7 @@ class CheckedChip:
         other_level: result of `find_other_level`.
         traits: what the chip shows of its processing.
         squares: result of `terralucas.data.near_copies.sketch_squares`.
+        pattern: result of `terralucas.data.patterns.measure_pattern`.
         simulated: whether the file says that this project simulated it.
     """
 
@@ -80,6 +81,7 @@ class CheckedChip:
     other_level: str | None = None
     traits: Traits | None = None
     squares: np.ndarray | None = None
+    pattern: np.ndarray | None = None
     simulated: bool = False
 
 

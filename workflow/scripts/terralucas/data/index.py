@@ -56,6 +56,7 @@ from terralucas.data.group_checks import (
 from terralucas.data.index_file import INDEX_SCHEMA
 from terralucas.data.near_copies import hash_spectra, sketch_squares
 from terralucas.data.normalisation import measure_chip
+from terralucas.data.patterns import describe_alike, measure_pattern
 from terralucas.data.pixel_sizes import check_pixel_size, describe_pixel_sizes
 from terralucas.data.places import check_georeference, find_ground, has_columns
 from terralucas.errors import StudyError
@@ -127,6 +128,7 @@ def index_chips(
         describe_saturated(chips, spec),
         describe_overlaps(chips, spec),
         describe_same_places(rows, spec),
+        describe_alike(rows, [chip.pattern for chip in chips], spec.pixel_size_m),
         describe_missing(chips, spec),
         _describe_folders(rows, spec),
     )
@@ -211,6 +213,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         find_other_level(values, spec),
         measure_traits(values, moments, spec),
         sketch_squares(spectra, valid.all(axis=0)),
+        measure_pattern(values),
         decoded.simulated,
     )
 
