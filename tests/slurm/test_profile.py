@@ -104,6 +104,14 @@ def test_no_job_needs_the_network(study):
     assert [each["interfaces"] for each in of_jobs(study)] == [["lo"]] * 4
 
 
+def test_the_end_of_another_study_keeps_the_folders_for_logs_of_jobs_that_wait(study):
+    waiting = study.folder / ".snakemake" / "slurm_logs" / "rule_train_run" / "waiting"
+    waiting.mkdir(parents=True)
+    arguments = ("--profile", "profiles/slurm", "--configfile", "config/small.yaml", "--config", "features={shards: 2}")
+    assert "Nothing to be done" in study.snakemake(*arguments).output
+    assert waiting.is_dir()
+
+
 def test_the_witness_hears(study):
     """A script that asks for the network is heard, so that the silence of the others means something."""
     script = study.folder / ".snakemake" / "scripts" / "tmpabc.loud.py"

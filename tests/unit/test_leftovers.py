@@ -1,14 +1,22 @@
 """What the end of a study deletes."""
 
 import errno
+import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import snakemake_executor_plugin_slurm as plugin
 from snakemake.api import DAGApi  # noqa: F401 - first, because Snakemake's modules import each other
 from snakemake.dag import DAG
 
-from _leftovers import end_without_jobs, let_empty_folders_stay, remove_study_leftovers
+from _leftovers import (
+    end_without_jobs,
+    let_empty_folders_stay,
+    let_folders_of_waiting_jobs_stay,
+    remove_study_leftovers,
+)
 from _signatures import require_parameters
 
 RESULTS = Path("results/mine")
@@ -104,3 +112,23 @@ def test_an_empty_folder_that_cannot_be_deleted_stays():
     let_empty_folders_stay(dag)
     dag.cleanup_workdir()
     require_parameters(DAG, "cleanup_workdir", ("self",))
+
+
+def test_folders_for_the_logs_of_jobs_that_wait_stay_and_old_ones_are_deleted(tmp_path, monkeypatch):
+    """The plugin deletes empty folders at the end of any study; SLURM cannot start a job whose folder is gone."""
+    monkeypatch.setattr(plugin, "delete_empty_dirs", plugin.delete_empty_dirs)
+    let_folders_of_waiting_jobs_stay()
+    waiting, old, used = (tmp_path / "slurm_logs" / name for name in ("rule_a/1", "rule_b", "rule_c"))
+    for folder in (waiting, old, used):
+        folder.mkdir(parents=True)
+    (used / "7.log").write_text("of a job that failed")
+    long_ago = time.time() - 100 * 86_400
+    for folder in (old, used):
+        os.utime(folder, (long_ago, long_ago))
+    settings = SimpleNamespace(delete_logfiles_older_than=10, keep_successful_logs=False)
+    logger = SimpleNamespace(info=print, error=pytest.fail)
+    executor = SimpleNamespace(
+        workflow=SimpleNamespace(executor_settings=settings), logger=logger, slurm_logdir=tmp_path / "slurm_logs"
+    )
+    plugin.Executor.clean_old_logs(executor)
+    assert (waiting.is_dir(), old.exists(), (used / "7.log").is_file()) == (True, False, True)

@@ -10,7 +10,12 @@ from _finished_runs import describe_danger, patch_deletion
 from _fork_jobs import fork_jobs
 from _earlier_jobs import check_choice
 from _interpreter import describe_optimization, describe_path
-from _leftovers import end_without_jobs, let_empty_folders_stay, remove_study_leftovers
+from _leftovers import (
+    end_without_jobs,
+    let_empty_folders_stay,
+    let_folders_of_waiting_jobs_stay,
+    remove_study_leftovers,
+)
 from _made_with import forget_planned, remember_parameters, require_same_parameters
 from _missing_files import fail_without_job
 from _orphans import end_with_parent
@@ -63,6 +68,7 @@ PATHS = name_folder(workflow)
 
 if workflow.is_main_process:
     take_interrupts()
+    let_folders_of_waiting_jobs_stay()
     keep_configuration()
     if problem := describe_path(sys.executable) or describe_optimization(sys.flags.optimize):
         raise StudyStoppedError(problem)

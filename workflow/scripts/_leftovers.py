@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,9 @@ from typing import Any
 from _start import end_at_study_error
 from terralucas.disk import remove_leftovers, remove_scripts
 from terralucas.study.head import may_be_running
+
+# No job waits longer in a queue.
+_LONGEST_WAIT_S = 90 * 86_400
 
 
 def let_empty_folders_stay(dag: Any) -> None:
@@ -28,6 +34,25 @@ def let_empty_folders_stay(dag: Any) -> None:
             cleanup()
 
     dag.cleanup_workdir = cleanup_workdir
+
+
+def let_folders_of_waiting_jobs_stay() -> None:
+    """Let the SLURM plugin leave empty folders for logs, unless they are old.
+
+    At the end of each process, the plugin deletes all that are empty. Those of jobs that wait in the queue are, also
+    of other studies of this project; SLURM then cannot start these jobs.
+    """
+    plugin = sys.modules.get("snakemake_executor_plugin_slurm")
+    if plugin is not None:
+        plugin.delete_empty_dirs = _delete_old_empty_folders  # type: ignore[attr-defined]  # a function of the plugin
+
+
+def _delete_old_empty_folders(folder: Path) -> None:
+    for place, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            if time.time() - Path(place).stat().st_mtime > _LONGEST_WAIT_S:
+                # Only an empty one can be deleted.
+                Path(place).rmdir()
 
 
 def remove_study_leftovers(results: Path, records: Sequence[str]) -> None:
