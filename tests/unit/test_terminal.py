@@ -409,6 +409,19 @@ def test_only_a_failed_check_turns_keep_going_off_and_is_told(tmp_path, rule, go
     assert shown.getvalue().count("No more jobs are started") == (0 if goes_on else 1)
 
 
+def test_parts_are_counted_as_they_finish(tmp_path):
+    jobs = {number: job(tmp_path, "predict_part", number=number) for number in range(3)}
+    jobs |= {9: job(tmp_path, "map_part", number=9)}
+    logger, shown = terminal(jobs)
+    for number in (1, 0, 0, 9):
+        logger.info("", extra={"event": LogEvent.JOB_FINISHED, "job_id": number})
+    assert [line for line in shown.getvalue().splitlines() if "parts" in line] == [
+        "1 of 3 parts are predicted",
+        "2 of 3 parts are predicted",
+        "2 of 3 parts are predicted",
+    ]
+
+
 @pytest.mark.parametrize("has_error", [True, False])
 def test_what_the_user_ended_is_no_failure(tmp_path, has_error):
     ended = job(tmp_path, "audit_treatment", local=True, number=7)

@@ -10,6 +10,7 @@ import logging
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,8 @@ REFUSED = "SLURM does not take this job."
 
 # Rules of which each job is one run of the study.
 RUN_RULES = ("train_run", "tune_run")
+# Rules whose jobs are parts of one work, and what each has done.
+PART_RULES = {"predict_part": "predicted", "map_part": "mapped"}
 
 
 class Job(Protocol):
@@ -110,7 +113,9 @@ class Terminal(logging.Handler):
         super().__init__(logging.INFO)
         self.jobs, self.is_remote, self.stream = jobs, is_remote, stream
         self.runs = sum(job.rule.name in RUN_RULES for job in jobs.values())
+        self.parts = Counter(job.rule.name for job in jobs.values() if job.rule.name in PART_RULES)
         self.finished: set[int] = set()
+        self._finished_parts: set[int] = set()
         self._failures: dict[int, Failure] = {}
         self._other_errors: list[str] = []
         self._lines: list[str] = []
@@ -168,6 +173,8 @@ class Terminal(logging.Handler):
         job = self.jobs[job_id]
         # It may have failed before and been started again.
         self._failures.pop(job_id, None)
+        if job.rule.name in PART_RULES:
+            self._finish_part(job_id)
         if job.rule.name not in RUN_RULES or job_id in self.finished:
             return
         try:
@@ -183,6 +190,13 @@ class Terminal(logging.Handler):
             else f"{metrics['status']} (log: {job.log[0]})"
         )
         self._lines.append(f"{len(self.finished):>{len(str(self.runs))}} of {self.runs}  {_name(job)}: {said}")
+
+    def _finish_part(self, job_id: int) -> None:
+        self._finished_parts.add(job_id)
+        name = self.jobs[job_id].rule.name
+        done = sum(self.jobs[number].rule.name == name for number in self._finished_parts)
+        if self.parts[name] > 1:
+            self._show(f"{done} of {self.parts[name]} parts are {PART_RULES[name]}")
 
     def _show_finished(self) -> None:
         """Show the runs that finished together, of a pack, and how long the others will take."""
