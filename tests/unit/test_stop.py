@@ -43,6 +43,8 @@ def children(self, recursive):
     os.kill(os.getpid(), signal.SIGINT)
     return []
 
+# A shell lets programs in its background ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 psutil.Process.children = children
 logger = logging.getLogger("study")
 logger.setLevel(logging.INFO)
@@ -51,7 +53,7 @@ logger.info("Terminating processes on user request, this might take some time.")
 print("went on")
 try:
     os.kill(os.getpid(), signal.SIGINT)
-    signal.pause()
+    signal.sigtimedwait([signal.SIGUSR1], 30)
 except KeyboardInterrupt:
     print("a later one counts")
 """
@@ -59,5 +61,6 @@ except KeyboardInterrupt:
 
 def test_a_second_interrupt_does_not_keep_jobs_from_being_ended():
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
-    done = subprocess.run([sys.executable, "-c", TWICE], capture_output=True, text=True, check=False, env=environment)
+    command = [sys.executable, "-c", TWICE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=100)
     assert (done.stdout.splitlines(), done.stderr) == (["went on", "a later one counts"], "")
