@@ -325,11 +325,6 @@ def test_a_name_makes_jobs_of_earlier_starts_known(clients, tmp_path):
     assert names[0] != names[1]
 
 
-def test_a_choice_for_earlier_jobs_that_is_none_is_refused(clients, tmp_path):
-    with pytest.raises(StudyError, match=r"found: 'kill'[\s\S]*expected: cancel or report"):
-        prepare_slurm(executor(), tmp_path, "kill", logger)
-
-
 def test_another_version_of_the_plugin_stops_before_anything_is_replaced(tmp_path, monkeypatch):
     before = functions()
     metadata = tmp_path / f"{PLUGIN.replace('-', '_')}-2.9.0.dist-info" / "METADATA"

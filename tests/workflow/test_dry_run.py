@@ -1,5 +1,6 @@
 """What a dry run plans, shows and refuses, on a fresh clone without data, weights or network."""
 
+import re
 import subprocess
 import sys
 
@@ -61,6 +62,12 @@ def test_a_bad_configuration_stops_before_any_job(project, overlay, said):
     assert done.returncode != 0
     assert said in done.output
     assert "Job stats" not in done.output
+
+
+def test_a_choice_for_earlier_jobs_that_is_none_is_refused_by_a_dry_run(project):
+    done = project.snakemake("-n", "--configfile", "config/demo.yaml", "--config", "earlier_jobs=kill", check=False)
+    assert done.returncode != 0
+    assert re.search(r"found: 'kill'[\s\S]*expected: cancel or report", done.output)
 
 
 def test_a_python_whose_path_has_a_blank_is_refused_before_any_job(project, tmp_path):
