@@ -47,7 +47,7 @@ def land(seed=0):
 
 def to_range(values):
     low, high = values.min(axis=(1, 2), keepdims=True), values.max(axis=(1, 2), keepdims=True)
-    return (values - low) / (high - low + 1e-3)
+    return (values - low) / (high - low + 1e-6)
 
 
 def to_percentiles(values):
@@ -57,6 +57,13 @@ def to_percentiles(values):
 
 def standardise(values):
     return 0.5 + 0.1 * (values - values.mean(axis=(1, 2), keepdims=True)) / values.std(axis=(1, 2), keepdims=True)
+
+
+def test_clouds_and_shade_that_are_cut_off_are_not_scaled():
+    values = land()
+    values[:, :8] = 1
+    values[:, -8:] = 0.002 * np.arange(1, 7).reshape(6, 1, 1)
+    assert not traits_of(values.clip(0, 1)).is_stretched
 
 
 @pytest.mark.parametrize("change", [to_range, to_percentiles, standardise])

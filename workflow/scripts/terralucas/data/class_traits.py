@@ -33,8 +33,8 @@ _REPEATED = 0.3
 # Italy. Snow and clouds add more.
 _HAZE, _SNOW, _LITTLE = 0.04, 0.15, 0.5
 # Of chips that were scaled one by one, extremes or moments of all bands differ by at most this share of their range or
-# spread: by rounding, and by what was added to a denominator.
-_SAME = 0.02
+# spread: by rounding, and by what was added to a denominator. Clouds and shade whose values are cut off differ more.
+_SAME_RANGE, _SAME_MOMENTS = 0.005, 0.02
 # Bands of mere noise agree without any scaling.
 _NOISE = 0.9
 _MIN_BANDS, _MIN_STRETCHED, _HALF = 3, 3, 0.5
@@ -105,8 +105,8 @@ def _is_stretched(values: np.ndarray, moments: BandStatistics) -> bool:
     pixels = values.reshape(len(values), -1)
     lowest, highest = np.fmin.reduce(pixels, axis=1), np.fmax.reduce(pixels, axis=1)
     spread = np.sqrt(moments.m2 / moments.count)
-    is_same_range = max(np.ptp(lowest), np.ptp(highest)) <= _SAME * (highest - lowest).min()
-    is_same_moments = max(np.ptp(moments.mean), np.ptp(spread)) <= _SAME * spread.min()
+    is_same_range = max(np.ptp(lowest), np.ptp(highest)) <= _SAME_RANGE * (highest - lowest).min()
+    is_same_moments = max(np.ptp(moments.mean), np.ptp(spread)) <= _SAME_MOMENTS * spread.min()
     return bool(len(values) >= _MIN_BANDS and (is_same_range or is_same_moments))
 
 
