@@ -33,6 +33,12 @@ def test_roughness_is_one_for_noise_and_a_quarter_for_a_slope():
     )
 
 
+def test_a_chip_of_one_pixel_has_no_neighbours():
+    traits = traits_of(np.full((6, 1, 1), 0.2))
+    assert np.isnan(traits.roughness)
+    assert traits.repeated == 0
+
+
 def test_the_darkest_pixels_of_each_band():
     values = np.linspace(0, 1, 4096).reshape(1, 64, 64) + np.arange(6).reshape(6, 1, 1)
     np.testing.assert_allclose(traits_of(values).darkest, np.arange(6) + 0.01, atol=1e-4)

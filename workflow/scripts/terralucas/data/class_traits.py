@@ -98,7 +98,7 @@ def _compare_neighbours(values: np.ndarray) -> float | None:
 
 def _measure_repeated(values: np.ndarray) -> float:
     rows, columns = values[:, 1:] == values[:, :-1], values[:, :, 1:] == values[:, :, :-1]
-    return float(np.mean([each.all(axis=0).mean() for each in (rows, columns)]))
+    return float(np.mean([each.all(axis=0).mean() for each in (rows, columns) if each.size] or [0.0]))
 
 
 def _is_stretched(values: np.ndarray, moments: BandStatistics) -> bool:
