@@ -68,8 +68,10 @@ def standardise(values):
 def test_clouds_and_shade_that_are_cut_off_are_not_scaled():
     values = land()
     values[:, :8] = 1
-    values[:, -8:] = 0.002 * np.arange(1, 7).reshape(6, 1, 1)
+    values[:, -8:] = 0.0005 * np.arange(1, 7).reshape(6, 1, 1)
     assert not traits_of(values.clip(0, 1)).is_stretched
+    values[:, -8:] = 0
+    assert not traits_of(values.clip(0.0001, 1)).is_stretched
 
 
 @pytest.mark.parametrize("change", [to_range, to_percentiles, standardise])
@@ -83,8 +85,16 @@ def in_dn(change):
 
 
 @needs_real_chips
-@pytest.mark.parametrize("code", ["AnnualCrop", "Forest", "SeaLake"])
-@pytest.mark.parametrize("change", [to_range, to_percentiles])
+@pytest.mark.parametrize(
+    ("code", "change"),
+    [
+        ("AnnualCrop", to_range),
+        ("Forest", to_range),
+        ("SeaLake", to_range),
+        ("AnnualCrop", to_percentiles),
+        ("Forest", to_percentiles),
+    ],
+)
 def test_a_class_of_real_chips_that_were_scaled_one_by_one_stops_the_study(tmp_path, code, change):
     described = write_real(tmp_path, code, in_dn(lambda chip: 0.001 + 0.9 * change(chip)))
     # That they have another scale, too, or saturated patches, is found before.
@@ -153,6 +163,8 @@ def shifted(classes, shift):
         ("b", [0.05, 0.08, 0.12, 0.15, 0.2, 0.2], False),
         ("b", [0.5, 0.5, 0.5, 0.4, 0.05, 0.02], False),
         ("b", [0.03, 0.02, 0.01, 0, 0, 0], False),
+        # Turbid water beside dry land.
+        ("b", [0.07, 0.06, 0.03, -0.1, -0.15, -0.17], False),
         ("", [0] * 6, False),
         # What most classes show is no fault of the others.
         ("bcdef", [0.08, 0.05, 0.03, 0.01, 0, 0], True),

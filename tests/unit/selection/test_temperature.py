@@ -42,6 +42,19 @@ def test_the_temperature_is_that_of_the_validation_chips(tmp_path):
     assert temperature_of(tmp_path) == pytest.approx(2, rel=0.05)
 
 
+@pytest.mark.parametrize("factor", [1, 0])
+def test_logits_stay_where_no_temperature_can_be_found(tmp_path, caplog, factor):
+    """All validation chips are right, or their logits say nothing."""
+    labels = np.arange(12) % 3
+    logits = factor * np.eye(3, dtype=np.float32)[labels]
+    points = [f"{number:05d}" for number in range(12)]
+    write_predictions(
+        tmp_path / "predictions.parquet", PredictionTable(points, np.full(12, "validation"), labels, logits)
+    )
+    assert temperature_of(tmp_path) == 1
+    assert "give no temperature" in caplog.text
+
+
 def test_without_validation_chips_the_error_says_what_to_set(tmp_path):
     write_predictions(tmp_path / "predictions.parquet", table(np.full(20, "test")))
     with pytest.raises(StudyError, match=r"set select\.temperature_scaling to false"):

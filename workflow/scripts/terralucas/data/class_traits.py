@@ -35,6 +35,8 @@ _HAZE, _SNOW, _LITTLE = 0.04, 0.15, 0.5
 # Of chips that were scaled one by one, extremes or moments of all bands differ by at most this share of their range or
 # spread: by rounding, and by what was added to a denominator. Clouds and shade whose values are cut off differ more.
 _SAME_RANGE, _SAME_MOMENTS = 0.005, 0.02
+# Pixels at which all bands are cut off, at least.
+_CUT_OFF_PX = 5
 # Bands of mere noise agree without any scaling.
 _NOISE = 0.9
 _MIN_BANDS, _MIN_STRETCHED, _HALF = 3, 3, 0.5
@@ -106,8 +108,19 @@ def _is_stretched(values: np.ndarray, moments: BandStatistics) -> bool:
     lowest, highest = np.fmin.reduce(pixels, axis=1), np.fmax.reduce(pixels, axis=1)
     spread = np.sqrt(moments.m2 / moments.count)
     is_same_range = max(np.ptp(lowest), np.ptp(highest)) <= _SAME_RANGE * (highest - lowest).min()
+    if is_same_range:
+        is_same_range = not any(_is_cut_off(pixels == ends[:, None]) for ends in (lowest, highest))
     is_same_moments = max(np.ptp(moments.mean), np.ptp(spread)) <= _SAME_MOMENTS * spread.min()
     return bool(len(values) >= _MIN_BANDS and (is_same_range or is_same_moments))
+
+
+def _is_cut_off(is_extreme: np.ndarray) -> bool:
+    """Return whether the extremes (bands, pixels) of all bands are at the same pixels, as where clouds are cut off.
+
+    A stretch of each band leaves its extremes where they were: at a single pixel, or mostly at other pixels than those
+    of the other bands.
+    """
+    return bool(is_extreme.all(axis=0).sum() >= max(_CUT_OFF_PX, is_extreme.sum(axis=1).min() / 2))
 
 
 def refuse_stretched_classes(traits: Mapping[str, Sequence[Traits]], spec: DatasetSpec) -> None:
@@ -179,7 +192,7 @@ def describe_hazy_classes(traits: Mapping[str, Sequence[Traits]], spec: DatasetS
         code: shift
         for code, shift in shifts.items()
         if _HAZE <= abs(shift[0]) <= _SNOW
-        and np.sign(shift[0]) * shift[1] <= _LITTLE * abs(shift[0])
+        and -1 <= shift[1] / shift[0] <= _LITTLE
         and shows(darkest[code], shift).mean() >= _ALMOST_ALL
     }
     rest = np.concatenate([own for code, own in darkest.items() if code not in suspects] or [np.empty((0, 2))])

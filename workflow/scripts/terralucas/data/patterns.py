@@ -33,7 +33,7 @@ def measure_pattern(values: np.ndarray) -> np.ndarray | None:
         values: (bands, height, width) reflectance, NaN for missing pixels.
 
     Returns:
-        None if the chip has too few bands or pixels, or is mostly brighter towards one side.
+        None if the chip has too few bands or pixels, lacks some, or is mostly brighter towards one side.
     """
     sample = sample_pixels(values)
     size = min(sample.shape[1:]) // _BLOCKS
@@ -41,6 +41,9 @@ def measure_pattern(values: np.ndarray) -> np.ndarray | None:
         return None
     shown = sample[:, : _BLOCKS * size, : _BLOCKS * size]
     blocks = shown.reshape(len(values), _BLOCKS, size, _BLOCKS, size).mean(axis=(2, 4))
+    if not np.isfinite(blocks).all():
+        # Gaps are alike in many chips, such as at the edge of a swath.
+        return None
     blocks = _turn(blocks)
     down, right = blocks[:, 1:] > blocks[:, :-1], blocks[:, :, 1:] > blocks[:, :, :-1]
     if any(abs(each.mean() - 0.5) > _MOST_ONE_WAY - 0.5 for each in (down, right)):

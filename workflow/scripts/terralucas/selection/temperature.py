@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 
 import torch
 
 from terralucas.errors import StudyError
-from terralucas.evidence.calibration import fit_temperature
+from terralucas.evidence.calibration import TEMPERATURES, fit_temperature
 from terralucas.files import atomic_path
 from terralucas.predictions import read_predictions
 
+logger = logging.getLogger(__name__)
+
+# A temperature as near to its bounds is none.
+_NEAR = 1.1
 # The last layer of the head.
 _LAYER = "head.head.2."
 
@@ -21,6 +26,9 @@ def temperature_of(run: Path) -> float:
 
     Args:
         run: folder of the run.
+
+    Returns:
+        The temperature; 1, and a warning, if its likelihood has no maximum, as where all these chips are right.
 
     Raises:
         StudyError: the run has no validation chips.
@@ -34,7 +42,17 @@ def temperature_of(run: Path) -> float:
             expected="chips in the part `validation`",
             remedy="set select.temperature_scaling to false",
         )
-    return fit_temperature(table.labels[chosen], table.logits[chosen])
+    temperature = fit_temperature(table.labels[chosen], table.logits[chosen])
+    low, high = TEMPERATURES
+    if low * _NEAR < temperature < high / _NEAR:
+        return temperature
+    logger.warning(
+        "The %d validation chips of %s give no temperature (all are right, or their logits say nothing); "
+        "its logits stay as they are",
+        chosen.sum(),
+        run,
+    )
+    return 1.0
 
 
 def divide_logits(checkpoint: Path, temperature: float) -> None:
