@@ -39,7 +39,8 @@ _SAME_RANGE, _SAME_MOMENTS = 0.005, 0.02
 _CUT_OFF_PX = 5
 # Bands of mere noise agree without any scaling.
 _NOISE = 0.9
-_MIN_BANDS, _MIN_STRETCHED, _HALF = 3, 3, 0.5
+# Fewer bands than four, such as the visible ones, can be cut off at different pixels.
+_MIN_BANDS, _MIN_STRETCHED, _HALF = 4, 3, 0.5
 
 
 @dataclass(frozen=True)
