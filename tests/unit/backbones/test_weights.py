@@ -114,6 +114,14 @@ def test_a_damaged_file_of_the_cache_is_downloaded_again(hub, tmp_path, settings
     assert path.read_bytes() == CONTENT
 
 
+def test_a_damaged_file_that_cannot_be_deleted_is_refused(hub, tmp_path):
+    path = Path(record_of(fetch(hub.endpoint, tmp_path, revision=COMMIT)[0])["path"]).resolve()
+    path.write_bytes(CONTENT[:-1] + b"x")
+    read_only = "import pathlib\ndef refuse(path, **options): raise OSError(30, 'Read-only file system')\n"
+    said = fetch(hub.endpoint, tmp_path, revision=COMMIT, prelude=f"{read_only}pathlib.Path.unlink = refuse")[1]
+    assert f"weights {path} are not the expected ones" in said
+
+
 def test_a_download_that_stopped_goes_on_in_the_next_process(hub, tmp_path):
     hub.cut = 0
     (blobs := tmp_path / "huggingface" / "models--org--model" / "blobs").mkdir(parents=True)

@@ -211,12 +211,18 @@ def _without_recorded_commit(error: StudyError, revision: str) -> StudyError:
 
 
 def _delete_damaged(cached: Path) -> bool:
-    """Delete a file of the cache whose content is not that of its checksum, and return whether it was deleted."""
+    """Delete a file of the cache whose content is not that of its checksum, and return whether it was deleted.
+
+    On a disk that is read-only it stays, and its checksum is then refused.
+    """
     blob = cached.resolve()
     if not is_sha256(blob.name) or sha256_of_file(blob) == blob.name:
         return False
+    try:
+        blob.unlink()
+    except OSError:
+        return False
     logger.warning("The file %s is damaged: its checksum differs. It is deleted and downloaded again.", blob)
-    blob.unlink()
     return True
 
 

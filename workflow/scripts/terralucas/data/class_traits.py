@@ -16,6 +16,7 @@ from terralucas.data.normalisation import BandStatistics
 from terralucas.data.sampling import find_quantiles, sample_pixels
 from terralucas.errors import StudyError
 
+# Those with pixels of 10 m, which COASTAL_AEROSOL has not.
 _VISIBLE = ("BLUE", "GREEN", "RED")
 # Classes of fewer chips, or beside fewer other chips, are not compared.
 _MIN_CHIPS, _MIN_OTHERS = 5, 20
@@ -205,9 +206,9 @@ def describe_hazy_classes(traits: Mapping[str, Sequence[Traits]], spec: DatasetS
     if not found:
         return None
     return (
-        "the darkest pixels of some classes differ from those of the others in the visible bands, and little in the "
-        f"infrared ({'; '.join(found)}): if the atmosphere was corrected in some of the files alone (Level-1C and "
-        "Level-2A), models can tell these classes by it, without any land cover"
+        "the darkest pixels of some classes differ from those of the others in the visible bands, and not in the same "
+        f"way in the infrared ({'; '.join(found)}): if the atmosphere was corrected in some of the files alone "
+        "(Level-1C and Level-2A), models can tell these classes by it, without any land cover"
     )
 
 

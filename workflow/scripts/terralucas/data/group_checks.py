@@ -326,9 +326,9 @@ def check_class_offsets(chips: Sequence[CheckedChip], spec: DatasetSpec) -> dict
     scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
     said = f"chips without any pixel below {OFFSET_REFLECTANCE * scale:g} {unit} in any band"
     remedy = (
-        f"subtract the offset of {0.1 * scale:g} from these chips (processing baseline 04.00 and later), or give the "
-        f"files the offset tag {-0.1 * scale:g} with the scale tag 1; set dataset.checks.allow_class_offsets: true if "
-        "these classes are really that bright"
+        "unless these classes are really that bright, as deserts and clouds are, subtract the offset of "
+        f"{0.1 * scale:g} from these chips (processing baseline 04.00 and later), or give the files the offset tag "
+        f"{-0.1 * scale:g} with the scale tag 1; if they are, set dataset.checks.allow_class_offsets: true"
     )
     is_certain = len(chips) >= 2 * sum(counts[code] for code in suspects)
     certain = [code for code in found if bright[code] >= ALMOST_ALL * counts[code]]
