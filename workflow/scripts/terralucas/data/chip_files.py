@@ -106,8 +106,7 @@ REMEDIES = {
     "missing_values": "check dataset.nodata, and that the chips were exported with data in every band, or raise "
     "dataset.checks.max_nodata_fraction",
     "fill": "mark these pixels as missing: with dataset.nodata if one value fills them, otherwise with a mask in the "
-    "file; or raise dataset.checks.max_fill_fraction if they are ground, "
-    "such as dark water or values in coarse steps",
+    "file; or raise dataset.checks.max_fill_fraction if they are ground, such as dark water or coarse values",
     "impossible_values": "set dataset.nodata to this value, or write it into the files as their nodata value "
     "(rio edit-info --nodata) where dataset.nodata has another one",
     "value_range": "check dataset.unit and dataset.nodata",
