@@ -198,7 +198,7 @@ def test_checksum_behind_the_last_member_is_compared(place):
     data = bytearray(archive.read_bytes())
     data[-8] ^= 0xFF  # the CRC of a gzip stream is in its last eight bytes
     archive.write_bytes(data)
-    assert_refused(place, archive, "truncated or corrupt", "CRC")
+    assert_refused(place, archive, "truncated or corrupt", "incorrect data check")
 
 
 @pytest.mark.parametrize("at", ["last_epoch", "header"])
