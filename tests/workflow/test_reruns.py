@@ -211,6 +211,20 @@ def test_runs_and_features_outlive_a_device_that_is_not_there(study, monkeypatch
     }
 
 
+def test_chips_that_are_retrieved_again_and_are_the_same_repeat_neither_passes_nor_runs(study):
+    made = [
+        *study.folder.glob("results/small/features/*/*/*.*"),
+        *study.folder.glob("results/small/runs/**/model.ckpt"),
+    ]
+    before = {path: (path.stat().st_ino, path.read_bytes()) for path in made}
+    assert any(path.suffix == ".npy" for path in made)
+    done = study.snakemake("--cores", 1, "--configfile", "config/small.yaml", "--forcerun", "retrieve_chips")
+    assert "Retrieving the chips" in done.output
+    assert "are there, of the same chips, weights, settings and code; they are kept" in done.output
+    assert {path: (path.stat().st_ino, path.read_bytes()) for path in made} == before
+    assert planned(study) == set()
+
+
 CHIPS = {"retrieve_chips", "index_chips", "split_chips"}
 
 

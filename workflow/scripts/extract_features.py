@@ -9,7 +9,7 @@ from _job import job, progress
 from _offline import stay_offline
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
-from terralucas.backbones.shared_passes import keep_record, kinds_to_share, take_over
+from terralucas.backbones.shared_passes import is_passed, keep_record, kinds_to_share, take_over
 from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
@@ -36,11 +36,14 @@ with job(snakemake):
     part, parts = int(snakemake.wildcards.get("part", 0)), snakemake.params.shards
     rows = part_of(len(point_ids), settings["batch_size"], part, parts)
     files, checksums = (chips[name].to_pylist()[rows.start : rows.stop] for name in ("file", "sha256"))
-    features = Path(snakemake.output.features)
+    features, record = Path(snakemake.output.features), Path(snakemake.output.record)
     fingerprint = sha256_of_json([snakemake.params.code, settings, weights, normalisation, checksums])
+    name = f"{snakemake.wildcards.backbone}: {snakemake.wildcards.kind} features of {len(rows)} chips"
     with locked(features.parent, "passes chips for"):
-        done = take_over(features, fingerprint)
-        if done is None:
+        # Their chips were retrieved or checked again, and are the same.
+        is_kept = is_passed(features, record, fingerprint)
+        done = None if is_kept else take_over(features, fingerprint)
+        if not is_kept and done is None:
             backbone = build_backbone(settings["model"], settings["bands"], weights)
             dataset = ChipDataset(
                 chips_root(Path(source.retrieval)),
@@ -58,24 +61,25 @@ with job(snakemake):
             done = records[snakemake.wildcards.kind]
             for kind, array in others.items():
                 keep_record(array, records[kind], snakemake.wildcards.kind, fingerprint)
-    write_json(
-        Path(snakemake.output.record),
-        {
-            "schema_version": 2,
-            "backbone": snakemake.wildcards.backbone,
-            "model": settings["model"],
-            "weights": weights,
-            "bands": list(settings["bands"]),
-            "normalisation": {
-                "kind": normalisation["kind"],
-                "scope": snakemake.wildcards.normalised_by,
-                **normalisation,
+    if done is None:
+        progress.info(f"{name} are there, of the same chips, weights, settings and code; they are kept")
+    else:
+        write_json(
+            record,
+            {
+                "schema_version": 2,
+                "backbone": snakemake.wildcards.backbone,
+                "model": settings["model"],
+                "weights": weights,
+                "bands": list(settings["bands"]),
+                "normalisation": {
+                    "kind": normalisation["kind"],
+                    "scope": snakemake.wildcards.normalised_by,
+                    **normalisation,
+                },
+                "code": snakemake.params.code,
+                "fingerprint": fingerprint,
+                **done,
             },
-            "code": snakemake.params.code,
-            **done,
-        },
-    )
-    progress.info(
-        f"{snakemake.wildcards.backbone}: {done['kind']} features of {len(rows)} chips, "
-        f"{done['chips_per_second']} chips/s on {done['device']}"
-    )
+        )
+        progress.info(f"{name}, {done['chips_per_second']} chips/s on {done['device']}")

@@ -1,11 +1,12 @@
-"""Features that the pass of another job wrote: taken over where they are those of this job, and never otherwise."""
+"""Features that are there, or that the pass of another job wrote: used where they are those of this job."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
 
-from terralucas.backbones.shared_passes import keep_record, kinds_to_share, take_over
+from terralucas.backbones.shared_passes import is_passed, keep_record, kinds_to_share, take_over
 
 
 @pytest.fixture
@@ -46,3 +47,19 @@ def test_kinds_that_are_there_are_not_computed_again(tmp_path):
     for features in (tmp_path / "tokens.npy", part):
         assert kinds_to_share(features, ["tokens", "pooled"], tmp_path) == {}
     assert kinds_to_share(part, ["tokens", "pooled-6"], tmp_path) == {"pooled-6": part.with_name(".pooled-6.npy")}
+
+
+def test_features_of_the_same_pass_are_known_only_whole_and_with_their_record(tmp_path):
+    features, record = tmp_path / "pooled.npy", tmp_path / "pooled.json"
+    np.save(features, np.arange(6.0))
+    content = {"sha256": hashlib.sha256(features.read_bytes()).hexdigest(), "fingerprint": "of these chips"}
+    assert not is_passed(features, record, "of these chips"), "no record"
+    record.write_text(json.dumps({"sha256": content["sha256"]}), encoding="utf-8")
+    assert not is_passed(features, record, "of these chips"), "the record of an earlier version"
+    record.write_text(json.dumps(content), encoding="utf-8")
+    assert is_passed(features, record, "of these chips")
+    assert not is_passed(features, record, "of others")
+    features.write_bytes(features.read_bytes()[:-1])
+    assert not is_passed(features, record, "of these chips"), "cut off"
+    features.unlink()
+    assert not is_passed(features, record, "of these chips"), "deleted"

@@ -18,7 +18,10 @@ from terralucas.stored import read_json
 _BYTES_AT_ONCE = 1 << 24
 
 # What the record of a part says of its own work.
-_OF_PART = ("shape", "sha256", "device", "seconds", "chips_per_second", "peak_memory_mib", "same_pass_as")
+_OF_PART = (
+    *("fingerprint", "shape", "sha256", "device", "seconds", "chips_per_second", "peak_memory_mib"),
+    "same_pass_as",
+)
 
 
 def join_features(parts: Sequence[tuple[Path, Path]], output: Path) -> dict[str, Any]:

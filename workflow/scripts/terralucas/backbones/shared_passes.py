@@ -1,4 +1,4 @@
-"""Features of several kinds from one pass: the job of one kind also writes the others, and their jobs take them over.
+"""Features that a job need not compute, because they are there already, or because another job's pass wrote them.
 
 Each kind has a job of its own, so that a decoder that joins a study repeats no earlier pass. Where several kinds are
 still to be computed, the first job passes the chips once for all of them, and the others wait for it.
@@ -39,6 +39,21 @@ def keep_record(array: Path, record: dict[str, Any], own: str, fingerprint: str)
         fingerprint: of everything the features depend on.
     """
     write_json(array.with_suffix(".json"), {"fingerprint": fingerprint, "record": record | {"same_pass_as": own}})
+
+
+def is_passed(features: Path, record: Path, fingerprint: str) -> bool:
+    """Return whether the features of this very pass are there, whole, with their record.
+
+    Args:
+        features: the array that this job writes.
+        record: its record, which names the fingerprint of its pass.
+        fingerprint: of everything the features depend on.
+    """
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        return found["fingerprint"] == fingerprint and found["sha256"] == sha256_of_file(features)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def take_over(features: Path, fingerprint: str) -> dict[str, Any] | None:
