@@ -9,6 +9,7 @@ from _job import job, progress
 from _offline import stay_offline
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
+from terralucas.backbones.joined_features import cut_part
 from terralucas.backbones.shared_passes import is_passed, keep_record, kinds_to_share, take_over
 from terralucas.data.chip_files import read_indexed_chip
 from terralucas.data.chips_root import chips_root
@@ -43,6 +44,10 @@ with job(snakemake):
         # Their chips were retrieved or checked again, and are the same.
         is_kept = is_passed(features, record, fingerprint)
         done = None if is_kept else take_over(features, fingerprint)
+        if not is_kept and done is None and parts > 1:
+            joined = Path(snakemake.params.folder) / features.name
+            done = cut_part(joined, part, parts, fingerprint, features)
+            is_kept = done is not None
         if not is_kept and done is None:
             backbone = build_backbone(settings["model"], settings["bands"], weights)
             dataset = ChipDataset(
@@ -61,9 +66,7 @@ with job(snakemake):
             done = records[snakemake.wildcards.kind]
             for kind, array in others.items():
                 keep_record(array, records[kind], snakemake.wildcards.kind, fingerprint)
-    if done is None:
-        progress.info(f"{name} are there, of the same chips, weights, settings and code; they are kept")
-    else:
+    if done is not None:
         write_json(
             record,
             {
@@ -82,4 +85,7 @@ with job(snakemake):
                 **done,
             },
         )
+    if is_kept:
+        progress.info(f"{name} are there, of the same chips, weights, settings and code; they are kept")
+    elif done is not None:
         progress.info(f"{name}, {done['chips_per_second']} chips/s on {done['device']}")

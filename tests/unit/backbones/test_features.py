@@ -13,7 +13,7 @@ from helpers.hub_server import fetch, serving
 from terralucas.backbones.encoder import MODALITY, build_backbone
 from terralucas.backbones.feature_checks import refuse_infinite
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
-from terralucas.backbones.joined_features import join_features
+from terralucas.backbones.joined_features import cut_part, join_features
 from terralucas.backbones.sizes import DEPTH, WIDTH
 from terralucas.data.chip_files import read_unchanged
 from terralucas.data.normalisation import Normaliser
@@ -148,12 +148,18 @@ def test_the_joined_parts_have_the_bytes_of_one_pass(tiny, tmp_path, parts):
             tmp_path, whole.files[rows.start : rows.stop], whole.checksums[rows.start : rows.stop], whole.read, UNIT
         )
         array, record = tmp_path / f"{part}.npy", tmp_path / f"{part}.json"
-        record.write_text(json.dumps(extract(tiny, chips, options(), {"tokens": array})["tokens"]))
+        done = extract(tiny, chips, options(), {"tokens": array})["tokens"]
+        record.write_text(json.dumps({"fingerprint": f"of part {part}", "code": "of then", **done}))
         written.append((array, record))
     joined = join_features(written, tmp_path / "tokens.npy")
     assert (tmp_path / "tokens.npy").read_bytes() == (tmp_path / "whole.npy").read_bytes()
     assert joined["sha256"] == sha256_of_file(tmp_path / "whole.npy")
-    assert (joined["shape"], joined["kind"], joined["parts"]) == ([5, 4, 192], "tokens", parts)
+    assert (joined["shape"], joined["kind"], len(joined["parts"])) == ([5, 4, 192], "tokens", parts)
+    (tmp_path / "tokens.json").write_text(json.dumps(joined))
+    for part, (array, record) in enumerate(written):
+        cut = cut_part(tmp_path / "tokens.npy", part, parts, f"of part {part}", tmp_path / "cut.npy")
+        assert (tmp_path / "cut.npy").read_bytes() == array.read_bytes()
+        assert {"fingerprint": f"of part {part}", "code": "of then", **cut} == json.loads(record.read_text())
 
 
 def test_several_layers_lie_side_by_side_as_the_encoder_gives_them(tiny, tmp_path):

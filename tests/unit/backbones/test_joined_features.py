@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from terralucas.backbones.joined_features import join_features
+from terralucas.backbones.joined_features import cut_part, join_features
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 
@@ -21,6 +21,7 @@ def parts(tmp_path):
         content = {
             "kind": "pooled", "shape": [3, 2], "sha256": sha256_of_file(array), "device": "cpu", "precision": "32",
             "seconds": 2.0, "chips_per_second": 1.5, "peak_memory_mib": {"cpu": 100.0 + part},
+            "fingerprint": f"of part {part}",
         }  # fmt: skip
         record.write_text(json.dumps(content))
         written.append((array, record))
@@ -35,7 +36,12 @@ def test_the_record_is_of_all_parts(parts, tmp_path):
     done = join_features(parts, tmp_path / "pooled.npy")
     assert done == {
         "kind": "pooled", "shape": [6, 2], "sha256": sha256_of_file(tmp_path / "pooled.npy"), "device": "cpu",
-        "precision": "32", "seconds": 4.0, "chips_per_second": 1.5, "peak_memory_mib": {"cpu": 101.0}, "parts": 2,
+        "precision": "32", "seconds": 4.0, "chips_per_second": 1.5, "peak_memory_mib": {"cpu": 101.0},
+        "parts": [
+            {"fingerprint": f"of part {part}", "shape": [3, 2], "sha256": sha256_of_file(array), "device": "cpu",
+             "seconds": 2.0, "chips_per_second": 1.5, "peak_memory_mib": {"cpu": 100.0 + part}}
+            for part, (array, _) in enumerate(parts)
+        ],
     }  # fmt: skip
     np.testing.assert_array_equal(np.load(tmp_path / "pooled.npy"), np.repeat([[0, 0], [1, 1]], 3, axis=0))
 
@@ -78,3 +84,22 @@ def test_parts_of_different_precision_are_refused(parts, tmp_path):
         join_features(parts, tmp_path / "pooled.npy")
     edit(parts[1][1], precision="32")
     assert join_features(parts, tmp_path / "pooled.npy")["device"] == "cpu, cuda:0"
+
+
+@pytest.mark.parametrize("spoil", ["fingerprint", "division", "array", "record", "earlier version"])
+def test_a_part_is_cut_only_from_whole_features_of_the_same_pass(parts, tmp_path, spoil):
+    joined, record, cut = (tmp_path / name for name in ("pooled.npy", "pooled.json", "cut.npy"))
+    record.write_text(json.dumps(join_features(parts, joined)))
+    assert cut_part(joined, 1, 2, "of part 1", cut) is not None
+    assert cut.read_bytes() == parts[1][0].read_bytes()
+    cut.unlink()
+    if spoil == "array":
+        joined.write_bytes(joined.read_bytes()[:-4] + b"\x00\x00\x00\x00")
+    elif spoil == "record":
+        record.unlink()
+    elif spoil == "earlier version":
+        edit(record, parts=2)
+    fingerprint = "of other chips" if spoil == "fingerprint" else "of part 1"
+    assert cut_part(joined, 1, 3 if spoil == "division" else 2, fingerprint, cut) is None
+    assert not cut.exists()
+    assert [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")] == []

@@ -1,21 +1,24 @@
-"""Join the features of the parts of a pass to one array."""
+"""Join the features of the parts of a pass to one array, and cut parts from it that are wanted again."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from terralucas.arrays import ArrayWriter
 from terralucas.backbones.feature_checks import refuse_equal
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path
+from terralucas.files import atomic_path, sha256_of_file
 from terralucas.stored import read_json
 
 _BYTES_AT_ONCE = 1 << 24
+_ROWS_AT_ONCE = 1000
 
 # What the record of a part says of its own work.
 _OF_PART = (
@@ -34,7 +37,8 @@ def join_features(parts: Sequence[tuple[Path, Path]], output: Path) -> dict[str,
         output: array to write.
 
     Returns:
-        The record of the array: what the parts have in common, the sum of their times, and their number.
+        The record of the array: what the parts have in common, the sum of their times, and what is different in each
+        part.
 
     Raises:
         StudyError: a part is not what its record says, the parts were computed in different ways, or all chips have
@@ -73,9 +77,42 @@ def join_features(parts: Sequence[tuple[Path, Path]], output: Path) -> dict[str,
             name: max(record["peak_memory_mib"].get(name, 0.0) for record in records)
             for name in dict.fromkeys(name for record in records for name in record["peak_memory_mib"])
         },
-        "parts": len(parts),
+        "parts": [{key: record[key] for key in _OF_PART if key in record} for record in records],
         **({} if own else {"same_pass_as": records[0]["same_pass_as"]}),
     }
+
+
+def cut_part(joined: Path, part: int, parts: int, fingerprint: str, output: Path) -> dict[str, Any] | None:
+    """Write a part of joined features, as it was before it was joined.
+
+    Args:
+        joined: the array of `join_features`; its record lies beside it.
+        part: number of the part.
+        parts: number of parts.
+        fingerprint: of everything the features of the part depend on.
+        output: array to write.
+
+    Returns:
+        The record of the part, as `terralucas.backbones.features.extract` returns it; None if the joined features are
+        not there, are of another pass or division, or are damaged.
+    """
+    try:
+        record = json.loads(joined.with_suffix(".json").read_text(encoding="utf-8"))
+        own = record["parts"]
+        if len(own) != parts or own[part]["fingerprint"] != fingerprint:
+            return None
+        start = sum(other["shape"][0] for other in own[:part])
+        rows = np.load(joined, mmap_mode="r", allow_pickle=False)[start : start + own[part]["shape"][0]]
+        with atomic_path(output) as path:
+            with ArrayWriter(path, len(rows), rows.dtype.name) as writer:
+                for first in range(0, len(rows), _ROWS_AT_ONCE):
+                    writer.append(rows[first : first + _ROWS_AT_ONCE])
+            if sha256_of_file(path) != own[part]["sha256"]:
+                raise ValueError("damaged")
+        done = {key: value for key, value in own[part].items() if key != "fingerprint"}
+        return {"kind": record["kind"], "precision": record["precision"], **done}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError):
+        return None
 
 
 def _require_checksum(array: Path, found: str, expected: str) -> None:

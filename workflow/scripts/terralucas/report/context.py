@@ -186,7 +186,7 @@ def report_context(
         {
             "stage": f"{record['kind']} features of {record['backbone']}",
             "seconds": record["seconds"],
-            "jobs": record.get("parts", 1),
+            "jobs": len(record.get("parts", [record])),
         }
         for record in features
         if "same_pass_as" not in record
