@@ -2,10 +2,11 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo example test test-fast test-python drill overhead lint format manual lock guard bench scale chip-scale against throughput demo-time coverage clean
+.PHONY: help setup demo example test test-fast test-python drill overhead lint format manual lock guard bench scale chip-scale against throughput gpu demo-time coverage clean
 
 # Of the supported versions (README.md).
 PYTHON ?= python3
+DEVICE ?= cuda
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 BIN := .venv/bin
 
@@ -95,6 +96,14 @@ against: .venv/ready ## CPU time of the grid through TerraTorch's own pipeline a
 
 throughput: .venv/ready ## chips per second of tuned runs, and the share of time they wait for chips (on a GPU if there is one)
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.tuning_throughput
+
+gpu: .venv/ready ## all of it on a GPU: passes beside the limit of matrix products, tuned steps, heads, the study of 80 runs
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.forward_limit --device $(DEVICE)
+	@for size in tiny small base large; do PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.feature_pass \
+		--device $(DEVICE) --model terramind_v1_$$size --chips 1994 --batch 128 --workers 8 --rounds 2; done
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.tuning_throughput
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.batched_heads --device $(DEVICE)
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.study_time
 
 demo-time: .venv/ready ## seconds of the demo beside those of another commit: make demo-time AGAINST=v0.1.0 (minutes)
 	@PYTHONPATH=workflow/scripts $(BIN)/python -m benchmarks.demo_time --against $(AGAINST)

@@ -1,10 +1,12 @@
-"""Measure the chips per second of tuned runs, the share of time spent waiting for chips, and the memory.
+"""Measure the chips per second of tuned runs, beside steps on one batch in memory, and what they wait and need.
 
 The project's own loop (`terralucas.training.tuned_loop`) trains on the GPU if there is one, otherwise on a CPU in one
 thread. The chips are random numbers in a packed array on disk, and the weights of the backbone are random; neither
 changes the work. Each case runs in its own process, because the peak memory is that of a process. The first epoch is
 left out, because memory is allocated and the model may be compiled in it. For each model and tuning, every case differs
-from the first one in one option, and the ratio compares the speed of the case with that of the first.
+from the first one in one option, and the ratio compares the speed of the case with that of the first. The column of
+steps on one batch is the time of the loop divided by that of as many bare steps (forward and backward pass, AdamW) of
+the same model on random chips that lie in the memory of the device (goal 1.1).
 
     make throughput
 """
@@ -16,6 +18,7 @@ import math
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +30,11 @@ from terralucas.audit.treatments import PLAIN_DECODER, PLAIN_LOSS
 from terralucas.backbones.encoder import build_backbone
 from terralucas.data.lucas import ITALY_BANDS
 from terralucas.data.normalisation import Normaliser
-from terralucas.device import peak_memory_mib
+from terralucas.device import autocast, peak_memory_mib
+from terralucas.study.job_limits import Workload, tuning_memory_mb
 from terralucas.study.schema import fill_defaults, load_schema
 from terralucas.training.chip_batches import Augmentation, PackedChips
-from terralucas.training.losses import build_loss
+from terralucas.training.losses import Loss, build_loss
 from terralucas.training.progress import TrainingOptions
 from terralucas.training.resume import ResumeFile
 from terralucas.training.tuned import TunedModel, make_trainable
@@ -64,6 +68,30 @@ def cases(device: str) -> list[list[Case]]:
                 others += [replace(first, workers=4), replace(first, precision="bf16-mixed")]
             groups.append([first, *others])
     return groups
+
+
+def bare_seconds(model: torch.nn.Module, loss: Loss, precision: str, device: torch.device, steps: int) -> float:
+    """Measure training steps on one batch in the memory of the device, after three that warm up."""
+    chips = torch.rand(BATCH, len(ITALY_BANDS), SIDE_PX, SIDE_PX, device=device)
+    labels = torch.arange(BATCH, device=device) % N_CLASSES
+    optimiser = torch.optim.AdamW([value for value in model.parameters() if value.requires_grad])
+    precision, context = autocast(precision, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "16-mixed")
+    model.train()
+    for step in range(steps + 3):
+        if step == 3:
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            started = time.perf_counter()
+        optimiser.zero_grad()
+        with context():
+            value = loss(model(chips).float(), labels)
+        scaler.scale(value).backward()
+        scaler.step(optimiser)
+        scaler.update()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
 
 
 def measure(case: Case, device: torch.device) -> dict[str, Any]:
@@ -114,12 +142,15 @@ def measure(case: Case, device: torch.device) -> dict[str, Any]:
             Callbacks(lambda: None, on_epoch),
         )
         fit(module, device, ResumeFile(Path(folder) / "state", "", math.inf))
+    peak_mib = peak_memory_mib(device)
     ((trained_s, waited_s),) = first_epoch
     trained_s, waited_s = module.trained_s - trained_s, module.waited_s - waited_s
+    steps = len(train) // BATCH * (EPOCHS - 1)
     return {
         "chips_per_s": len(train) * (EPOCHS - 1) / trained_s,
+        "over_bare": trained_s / bare_seconds(module.model, loss, case.precision, device, steps),
         "waiting": waited_s / trained_s,
-        "peak_mib": peak_memory_mib(device),
+        "peak_mib": peak_mib,
     }
 
 
@@ -140,11 +171,22 @@ def main() -> None:
         return
     name = torch.cuda.get_device_name() if device.type == "cuda" else "one CPU thread"
     print(f"{name}; chips of {SIDE_PX} px, batches of {BATCH}, random weights\n")
-    print("| | precision | workers | compiled | chips/s | ratio | waiting for chips | peak memory, MiB |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    columns = (
+        "",
+        "precision",
+        "workers",
+        "compiled",
+        "chips/s",
+        "ratio",
+        "over steps on one batch",
+        "waiting for chips",
+    )
+    print(f"| {' | '.join((*columns, 'peak memory, MiB', 'requested, MB'))} |")
+    print("| --- " * (len(columns) + 2) + "|")
     for group in cases(device.type):
         first = None
         for case in group:
+            work = Workload(case.model, CHIPS[device.type], SIDE_PX, "tokens")
             found = measure_in_process(case)
             first = first or found
             cells = [
@@ -154,8 +196,10 @@ def main() -> None:
                 "yes" if case.compile else "no",
                 f"{found['chips_per_s']:.1f}",
                 f"{found['chips_per_s'] / first['chips_per_s']:.2f}",
+                f"{found['over_bare']:.2f}",
                 f"{found['waiting']:.1%}",
                 ", ".join(f"{what} {mib:,.0f}" for what, mib in found["peak_mib"].items()),
+                f"{tuning_memory_mb(work, case.tuning, BATCH, int(device.type == 'cuda')):,}",
             ]
             print(f"| {' | '.join(cells)} |", flush=True)
 
