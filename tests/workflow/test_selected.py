@@ -323,7 +323,11 @@ def test_logits_are_divided_by_the_temperature_of_the_validation_chips(selected,
     with np.load(folder / "held_out.npz") as held_out:
         np.testing.assert_allclose(held_out["score"], np.concatenate(scores), atol=1e-6)
     calibration = pd.read_csv(results(project) / "tables" / "calibration.csv").set_index(["metric", "stage"])
-    assert record["scores"]["values"]["nll"]["value"] == pytest.approx(calibration.loc[("nll", "after"), "mean"])
+    for score in ("nll", "brier", "ece", "classwise_ece"):
+        assert record["scores"]["values"][score]["value"] == pytest.approx(calibration.loc[(score, "after"), "mean"])
+    # What is quoted is of the saved models.
+    quoted = np.mean([-np.log(1 - each).mean() for each in scores])
+    assert record["scores"]["values"]["nll"]["value"] == pytest.approx(quoted, rel=1e-4)
     done = project.module("predict", new_chips, "--study", results(project), "--output", tmp_path / "predicted")
     assert done.returncode == 0, done.stderr
     predicted = pq.read_table(tmp_path / "predicted" / "predictions.parquet").to_pandas()

@@ -61,7 +61,7 @@ with job(snakemake):
                 workers=snakemake.params.workers,
                 **{k: settings[k] for k in ("batch_size", "threads", "precision", "device", "storage")},
             )
-            others = kinds_to_share(features, snakemake.params.kinds, Path(snakemake.params.folder))
+            others = kinds_to_share(features, snakemake.params.kinds, Path(snakemake.params.folder), fingerprint)
             records = extract(backbone, dataset, options, {snakemake.wildcards.kind: features, **others})
             done = records[snakemake.wildcards.kind]
             for kind, array in others.items():

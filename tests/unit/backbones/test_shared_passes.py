@@ -12,7 +12,7 @@ from terralucas.backbones.shared_passes import is_passed, keep_record, kinds_to_
 @pytest.fixture
 def shared(tmp_path):
     """The job of tokens wrote pooled features, too."""
-    others = kinds_to_share(tmp_path / "tokens.npy", ["tokens", "pooled"], tmp_path)
+    others = kinds_to_share(tmp_path / "tokens.npy", ["tokens", "pooled"], tmp_path, "of these chips")
     assert list(others) == ["pooled"]
     np.save(others["pooled"], np.arange(6.0))
     record = {"kind": "pooled", "sha256": hashlib.sha256(others["pooled"].read_bytes()).hexdigest()}
@@ -42,11 +42,19 @@ def test_what_is_not_of_this_job_is_deleted(shared, spoil):
 
 
 def test_kinds_that_are_there_are_not_computed_again(tmp_path):
-    (tmp_path / "pooled.json").write_text("{}", encoding="utf-8")
-    part = tmp_path / "parts" / "0-of-2" / "tokens.npy"
-    for features in (tmp_path / "tokens.npy", part):
-        assert kinds_to_share(features, ["tokens", "pooled"], tmp_path) == {}
-    assert kinds_to_share(part, ["tokens", "pooled-6"], tmp_path) == {"pooled-6": part.with_name(".pooled-6.npy")}
+    record, part = tmp_path / "pooled.json", tmp_path / "parts" / "0-of-2" / "tokens.npy"
+    for content in (
+        {"fingerprint": "of these"},
+        {"parts": [{"fingerprint": "of these"}, {"fingerprint": "of others"}]},
+    ):
+        record.write_text(json.dumps(content), encoding="utf-8")
+        for features in (tmp_path / "tokens.npy", part):
+            assert kinds_to_share(features, ["tokens", "pooled"], tmp_path, "of these") == {}
+            # Chips changed, and the job of the other kind is still to come.
+            changed = kinds_to_share(features, ["tokens", "pooled"], tmp_path, "of changed ones")
+            assert changed == {"pooled": features.with_name(".pooled.npy")}
+    other = kinds_to_share(part, ["tokens", "pooled-6"], tmp_path, "of these")
+    assert other == {"pooled-6": part.with_name(".pooled-6.npy")}
 
 
 def test_features_of_the_same_pass_are_known_only_whole_and_with_their_record(tmp_path):

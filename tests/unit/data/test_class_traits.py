@@ -177,6 +177,18 @@ def test_darkest_pixels_that_differ_as_the_atmosphere_does(classes, shift, is_sa
         assert all(f"class {code}: {shift[0]:+.2f}" in notice for code in (classes if len(classes) < 3 else ""))
 
 
+@pytest.mark.parametrize("hazy", ["b", "bd"])
+def test_half_of_the_classes_may_have_more_atmosphere(hazy):
+    """Nobody knows which half is right; the one with more atmosphere is named."""
+    chips = shifted(hazy, [0.08, 0.05, 0.03, 0.01, 0, 0])
+    some = {code: chips[code] * 2 for code in ("abc"[:2] if hazy == "b" else "abcd")}
+    notice = describe_hazy_classes(some, make_spec(bands=BANDS))
+    assert notice is not None
+    assert [code for code in some if f"class {code}: +0.08 in BLUE" in notice] == list(hazy)
+    even = {code: chips[code] * 2 for code in "ac"}
+    assert describe_hazy_classes(even, make_spec(bands=BANDS)) is None
+
+
 @needs_real_chips
 def test_of_real_chips_as_they_are_nothing_is_said(tmp_path):
     assert notices_of(tmp_path, "", np.copy) == []

@@ -180,12 +180,25 @@ def test_water_clouds_and_larger_pixels_are_no_gaps():
         assert measure_flat_edge(chip, BANDS)[1] == 0
         assert measure_repeated_edge(chip)[1] == 0
         assert measure_nothing(chip)[1] == 0
+    # Shade from which a correction of the atmosphere took too much: its middle is cut off at 1 DN, its edge is not.
+    rows, columns = np.indices((32, 32)) - 16
+    light = np.clip((np.hypot(rows, columns) - 5) / 20, 0, 1)
+    shade = np.maximum(random.uniform(0.1, 0.4, (6, 32, 32)) * light, 1e-4).astype(np.float32)
+    assert (shade.max(axis=0) < 3e-4).mean() > 0.05
+    assert measure_nothing(shade)[1] == 0
     # Calm water at the edge of a chip, whose infrared bands are cut off at 1 DN.
     lake = random.uniform(0.02, 0.5, (6, 32, 32)).astype(np.float32)
     lake[:, :9] = random.uniform(0.02, 0.08, (6, 9, 32))
     lake[3:, :9] = 1e-4
     assert measure_flat_edge(lake, BANDS)[1] == 0
     assert find_almost_constant(np.maximum(water, 1e-4).astype(np.float32)) is None
+
+
+def test_padding_is_found_that_repeats_missing_pixels():
+    values = pixels(3)
+    values[:, 7, 20] = np.nan
+    found = measure_repeated_edge(np.pad(values[:, 5:], ((0, 0), (5, 0), (0, 0)), "reflect"))
+    assert found == ("mirrored rows at an edge", 5 / 32)
 
 
 @needs_real_chips

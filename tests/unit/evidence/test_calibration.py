@@ -58,13 +58,21 @@ def test_sharpness_of_a_run_is_found_and_taken_back(runs):
     assert found[0] == pytest.approx(3.0 * found[1], rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("right", "bound"), [(True, calibration.TEMPERATURES[0]), (False, calibration.TEMPERATURES[1])]
-)
-def test_a_temperature_stays_within_its_bounds(right, bound):
+def test_a_temperature_stays_within_its_bounds():
     labels = np.arange(12) % 3
-    logits = np.eye(3)[labels if right else (labels + 1) % 3]
-    assert calibration.fit_temperature(labels, logits) == pytest.approx(bound, rel=0.01)
+    assert calibration.fit_temperature(labels, np.eye(3)[(labels + 1) % 3]) == pytest.approx(20, rel=0.01)
+
+
+@pytest.mark.parametrize("margin", [0, 0.01, 1, 5, 10, 60])
+def test_there_is_no_temperature_where_all_chips_are_right(margin):
+    """The likelihood grows with 1 / T for ever, and is the same number for all T that are small enough."""
+    labels = np.arange(100) % 3
+    assert calibration.fit_temperature(labels, margin * np.eye(3)[labels]) == 1
+    wrong = np.where(np.arange(100) == 0, (labels + 1) % 3, labels)
+    # Of one wrong chip in 100: log(99 · 2) in place of the margin, because K - 1 = 2 classes share the rest.
+    if margin:
+        found = calibration.fit_temperature(labels, margin * np.eye(3)[wrong])
+        assert found == pytest.approx(np.clip(margin / np.log(99 * 2), 0.05, 20), rel=0.05)
 
 
 def test_scaling_never_changes_a_prediction(runs):

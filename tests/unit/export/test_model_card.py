@@ -55,6 +55,18 @@ def test_it_says_what_an_interval_is_for(method, meaning):
     assert "[0.400, 0.800] (new seeds) |" in text, "of a score that pooling changes"
 
 
+def test_with_temperatures_it_gives_the_scores_after_scaling():
+    values = {"ece": {"value": 0.1, "low": 0.05, "high": 0.15}, "macro_accuracy": {"value": 0.6}}
+    scaled = card(temperatures=[1.2, 1.5], scores={"meaning": "Of single models.", "values": values})
+    assert "| 0.100 | [0.050, 0.150] (new seeds) |" in scaled
+    assert "[0.400, 0.800] (new seeds) |" not in scaled, "that of before"
+    assert "| Macro accuracy | 60.0\u00a0% | [50.0, 70.0]" in scaled
+    assert "(1.20, 1.50; 1.00 where all of them are right). The mean over the models may" in scaled
+    assert [each["value"] for each in yaml.safe_load(scaled.split("---")[1])["model-index"][0]["results"][0]["metrics"]]
+    single = card(temperatures=[1.2], models=["models/all-chips"], scores={"meaning": "Of it.", "values": values})
+    assert "The mean over the models may" not in single
+
+
 @pytest.mark.parametrize("model", ["models/seed-5", "models/all-chips"])
 def test_its_example_reads_a_model_that_is_there(model):
     assert f'Path("{model}/config.json")' in card(models=[model])

@@ -42,9 +42,8 @@ def test_the_temperature_is_that_of_the_validation_chips(tmp_path):
     assert temperature_of(tmp_path) == pytest.approx(2, rel=0.05)
 
 
-@pytest.mark.parametrize("factor", [1, 0])
-def test_logits_stay_where_no_temperature_can_be_found(tmp_path, caplog, factor):
-    """All validation chips are right, or their logits say nothing."""
+@pytest.mark.parametrize("factor", [1, 5, 40])
+def test_logits_stay_where_all_validation_chips_are_right(tmp_path, caplog, factor):
     labels = np.arange(12) % 3
     logits = factor * np.eye(3, dtype=np.float32)[labels]
     points = [f"{number:05d}" for number in range(12)]
@@ -52,7 +51,18 @@ def test_logits_stay_where_no_temperature_can_be_found(tmp_path, caplog, factor)
         tmp_path / "predictions.parquet", PredictionTable(points, np.full(12, "validation"), labels, logits)
     )
     assert temperature_of(tmp_path) == 1
-    assert "give no temperature" in caplog.text
+    assert "All 12 validation chips" in caplog.text
+
+
+def test_a_temperature_at_the_end_of_its_range_is_used_and_said(tmp_path, caplog):
+    labels = np.arange(12) % 3
+    logits = np.eye(3, dtype=np.float32)[(labels + 1) % 3]
+    points = [f"{number:05d}" for number in range(12)]
+    write_predictions(
+        tmp_path / "predictions.parquet", PredictionTable(points, np.full(12, "validation"), labels, logits)
+    )
+    assert temperature_of(tmp_path) == pytest.approx(20, rel=0.01)
+    assert "a temperature of 20, which is the end of the range" in caplog.text
 
 
 def test_without_validation_chips_the_error_says_what_to_set(tmp_path):

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -103,6 +105,8 @@ def selection(tmp_path):
     for name in names:
         (tmp_path / name).write_text(name)
         os.utime(tmp_path / name, (1000, 1000))
+    for folder in ("models", "models/seed-0"):
+        os.utime(tmp_path / folder, (1000, 1000))
     record = tmp_path / "selection.yaml"
     record.write_text(
         yaml.safe_dump({"sha256": {name: sha256_of_file(tmp_path / name) for name in names}}, sort_keys=False)
@@ -121,6 +125,22 @@ def test_selected_models_are_lost_where_files_are_gone_or_changed(selection):
     model.unlink()
     (selection.parent / "held_out.npz").unlink()
     assert lost_of_selection(selection) == ["models/seed-0/model.ckpt", "held_out.npz"]
+
+
+@pytest.mark.parametrize("later", ["rights", "link", "name", "copy"])
+def test_a_damaged_model_is_lost_also_where_its_record_changed_in_another_way_later(selection, tmp_path, later):
+    (selection.parent / "models/seed-0/model.ckpt").write_text("another model")
+    time.sleep(0.05)
+    if later == "rights":
+        selection.chmod(0o600)
+    elif later == "link":
+        os.link(selection, tmp_path / "backup")
+    elif later == "name":
+        selection.rename(tmp_path / "moved")
+        (tmp_path / "moved").rename(selection)
+    else:
+        selection = Path(shutil.copytree(tmp_path, tmp_path.parent / "copy")) / selection.name
+    assert lost_of_selection(selection) == ["models/seed-0/model.ckpt"]
 
 
 def test_files_that_are_not_newer_than_the_record_are_not_read(selection, monkeypatch):

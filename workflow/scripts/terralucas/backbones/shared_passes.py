@@ -14,19 +14,29 @@ from typing import Any
 from terralucas.files import sha256_of_file, write_json
 
 
-def kinds_to_share(features: Path, kinds: Sequence[str], folder: Path) -> dict[str, Path]:
-    """Return the other kinds that have no features yet, and where a pass writes them for their jobs.
+def kinds_to_share(features: Path, kinds: Sequence[str], folder: Path, fingerprint: str) -> dict[str, Path]:
+    """Return the other kinds that have no features of these chips yet, and where a pass writes them for their jobs.
 
     Args:
         features: the array that the job writes, `<kind>.npy`, of all chips or of a part.
         kinds: the kinds that the study needs of this backbone.
         folder: where the features of all chips are.
+        fingerprint: of everything the features depend on.
     """
     return {
         kind: _shared_array(features.with_name(f"{kind}.npy"))
         for kind in kinds
-        if kind != features.stem and not (folder / f"{kind}.json").exists()
+        if kind != features.stem and fingerprint not in _fingerprints(folder / f"{kind}.json")
     }
+
+
+def _fingerprints(record: Path) -> list[str | None]:
+    """Return the fingerprint of the pass of some features, or those of the passes of their parts; empty without."""
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        return [part.get("fingerprint") for part in found.get("parts", [found])]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return []
 
 
 def keep_record(array: Path, record: dict[str, Any], own: str, fingerprint: str) -> None:

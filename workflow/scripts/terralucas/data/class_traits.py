@@ -183,8 +183,9 @@ def describe_hazy_classes(traits: Mapping[str, Sequence[Traits]], spec: DatasetS
     blue = spec.bands.index("BLUE")
     beyond = next(spec.bands.index(band) for band in ("SWIR_2", "SWIR_1") if band in spec.bands)
     darkest = {code: np.array([chip.darkest for chip in own])[:, [blue, beyond]] for code, own in traits.items()}
-    # The median of the classes, because the one with most chips may be the one that differs.
-    usual = np.median([np.median(own, axis=0) for own in darkest.values()], axis=0)
+    # The median of the classes, because the one with most chips may be the one that differs. Of an even number, the
+    # lower one of the two in the middle: if half of the classes differ, it is that of one of them.
+    usual = np.quantile([np.median(own, axis=0) for own in darkest.values()], 0.5, axis=0, method="lower")
     shifts = {code: np.median(own, axis=0) - usual for code, own in darkest.items() if len(own) >= _MIN_CHIPS}
 
     def shows(own: np.ndarray, shift: np.ndarray) -> np.ndarray:

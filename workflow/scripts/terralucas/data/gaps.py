@@ -19,6 +19,8 @@ _LITTLE, _FEW = 0.005, 0.1
 _ALMOST_ALL, _MANY = 0.99, 0.1
 # Reflectance of missing pixels after a lossy compression; no ground is that dark in every band.
 _NOTHING = 3.5e-4
+# Shade from which a correction of the atmosphere took too much is as dark, but its edge has at most this.
+_SHADE = 0.02
 # Reflectance that is the same but for rounding.
 _SAME = np.float32(1e-6)
 # One value of at most 2 DN is that of water whose infrared is cut off; darker spectra than this are water too.
@@ -29,6 +31,8 @@ _CLOUD = 0.3
 # smaller repeat too, but everywhere. EuroSAT's chips of 64 px repeat their first row and column once, and so do
 # copies of them of any size.
 _EDGE_PX, _EDGE_SHARE = 4, 0.04
+# Far more than any reflectance.
+_FAR = 1e9
 # In fewer bands, grey ground can have one value in all of them.
 _MIN_BANDS = 4
 
@@ -112,7 +116,10 @@ def measure_nothing(values: np.ndarray) -> tuple[str, float]:
     """
     if len(values) < _MIN_BANDS:
         return "", 0.0
-    return "values of almost 0 in every band", float((np.abs(sample_pixels(values)) <= _NOTHING).all(axis=0).mean())
+    darkness = np.abs(sample_pixels(values)).max(axis=0)
+    found, dark = darkness <= _NOTHING, (darkness > _NOTHING) & (darkness <= _SHADE)
+    is_shade = dark.sum() >= _FEW * found.sum()
+    return "values of almost 0 in every band", 0.0 if is_shade else float(found.mean())
 
 
 def measure_repeated_edge(values: np.ndarray) -> tuple[str, float]:
@@ -124,6 +131,9 @@ def measure_repeated_edge(values: np.ndarray) -> tuple[str, float]:
         values: (bands, height, width) reflectance, NaN for missing pixels.
     """
     worst = ("", 0.0)
+    if np.isnan(values.min()):
+        # Missing pixels are repeated, too, and differ from all others.
+        values = np.nan_to_num(values, nan=_FAR)
     for turns in range(4):
         turned = np.rot90(values, turns, axes=(1, 2))
         # Most rows differ in their first pixels of the first band already.

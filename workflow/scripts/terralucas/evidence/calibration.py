@@ -30,17 +30,20 @@ def fit_temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     """Find the temperature T for which softmax(logits / T) has the smallest negative log-likelihood.
 
     Guo et al. (2017), On calibration of modern neural networks, §4.2. As a function of 1 / T the likelihood has one
-    maximum, so that a bounded search over log T finds it.
+    maximum, so that a bounded search over log T finds it. Where all chips are right, it has none: it grows with 1 / T
+    for ever.
 
     Args:
         labels: (n,) class indices.
         logits: (n, K).
 
     Returns:
-        T within the bounds `TEMPERATURES`.
+        T within the bounds `TEMPERATURES`; 1 where all chips are right.
     """
     logits = logits.astype(np.float64)
     true_logits = logits[np.arange(len(labels)), labels]
+    if (true_logits >= logits.max(axis=1)).all():
+        return 1.0
 
     def nll(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from terralucas.export import examples
 from terralucas.export.terratorch_model import TerraTorchModel
 from terralucas.tables.scores import CLASS_SCORES, PERCENT, PERCENT_SIGN, SCORES
-from terralucas.tables.vocabulary import ALL_CLASSES, CROSSED_MEANING, RECIPE, crossed_kind
+from terralucas.tables.vocabulary import ALL_CLASSES, CALIBRATION_SCORES, CROSSED_MEANING, RECIPE, crossed_kind
 
 _TEMPLATE = Path(__file__).with_name("model_card.md")
 # Characters that begin code, emphasis, links, HTML, cells, entities, formulas and the end of a heading in Markdown.
@@ -55,7 +56,7 @@ def make_card(
     Returns:
         Markdown with YAML front matter.
     """
-    scores = _scores(record, tables.summary)
+    scores = _scores(record, tables.summary, CALIBRATION_SCORES if record.get("temperatures") else ())
     per_class = tables.per_class[_is_recipe(record, tables.per_class)]
     counts = dict(zip(tables.classes["class_code"].astype(str), tables.classes["n"], strict=True))
     # Jinja escapes for HTML alone; the template applies the filter `plain` to names that a user chose.
@@ -112,8 +113,11 @@ def _front_matter(record: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]
     return str(data.to_yaml())
 
 
-def _scores(record: Mapping[str, Any], summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the scores of the recipe over all classes that have an interval, in the order of the registry."""
+def _scores(record: Mapping[str, Any], summary: pd.DataFrame, scaled: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the scores of the recipe over all classes that have an interval, in the order of the registry.
+
+    Those of `scaled` are in the record, after the logits were divided by temperatures.
+    """
     rows = summary[_is_recipe(record, summary)].set_index("metric")
     result = []
     for name, score in SCORES.items():
@@ -122,9 +126,13 @@ def _scores(record: Mapping[str, Any], summary: pd.DataFrame) -> list[dict[str, 
         row = rows.loc[name]
         # Pooling changes some scores: for these, the mean over the runs counts, with its interval for new seeds.
         value, kind = (row["mean"], "seeds") if score.recipe_interval == "seeds" else (row["pooled"], "crossed")
+        low, high = row[f"{kind}_low"], row[f"{kind}_high"]
+        if name in scaled:
+            quoted, kind = record["scores"]["values"][name], "seeds"
+            value, low, high = (quoted.get(key, math.nan) for key in ("value", "low", "high"))
         if pd.isna(value):
             continue
-        interval = score.interval(row[f"{kind}_low"], row[f"{kind}_high"])
+        interval = score.interval(low, high)
         text = score.text(value) + (PERCENT_SIGN if score.percent else "")
         meaning = "new seeds" if kind == "seeds" else _meaning(row)
         words = f"{interval} ({meaning})" if interval else "none"

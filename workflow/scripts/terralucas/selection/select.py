@@ -25,7 +25,7 @@ from terralucas.selection.retrain import StudyFiles, retrain
 from terralucas.selection.temperature import divide_logits, temperature_of
 from terralucas.statistics.run_status import RunStatus
 from terralucas.tables.scores import JUDGED_SCORES
-from terralucas.tables.vocabulary import ALL_CLASSES, CALIBRATION_STAGES, RECIPE, Recipe
+from terralucas.tables.vocabulary import ALL_CLASSES, CALIBRATION_SCORES, CALIBRATION_STAGES, RECIPE, Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,10 @@ _QUOTED_RETRAINED = (
     "model of all chips has no held-out chips of its own; it has seen more chips than they have."
 )
 _QUOTED_SCALED = (
-    " nll and brier are means over the seeds, after the logits were divided by the temperature of each seed."
+    f" {', '.join(CALIBRATION_SCORES[:-1])} and {CALIBRATION_SCORES[-1]} are means over the seeds, after the logits "
+    "were divided by the temperature of each seed; their intervals are for new seeds."
 )
+_BEFORE_SCALING = "The scores that were compared are those before the logits are divided by temperatures."
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def select(
         torch.set_num_threads(options.threads)
     else:
         names = copy_models(of_choice, target / MODELS)
+    is_scaled = options.temperature_scaling and choice.metric in CALIBRATION_SCORES
     of_models, of_runs = [1.0] * len(names), dict.fromkeys(of_choice, 1.0)
     if options.temperature_scaling:
         of_runs = {seed: temperature_of(folder) for seed, folder in sorted(of_choice.items())}
@@ -160,7 +163,7 @@ def select(
             "recipe": dict(zip(RECIPE, choice.recipe, strict=True)),
             "metric": choice.metric,
             "rule": choice.rule,
-            "reason": choice.reason,
+            "reason": [*choice.reason, *([_BEFORE_SCALING] if is_scaled else [])],
             "candidates": [recipe_text(recipe) for recipe in choice.candidates],
             "method": options.models,
             "models": [f"{MODELS}/{name}" for name in names],
@@ -234,7 +237,7 @@ def _scaled_scores(calibration: pd.DataFrame | None, recipe: Recipe) -> dict[str
     if calibration is None:
         return {}
     is_recipe = (calibration[RECIPE] == list(recipe)).all(axis=1) & (calibration["stage"] == AFTER)
-    rows = calibration[is_recipe & calibration["metric"].isin(JUDGED_SCORES)].set_index("metric")
+    rows = calibration[is_recipe & calibration["metric"].isin(CALIBRATION_SCORES)].set_index("metric")
     names = {"value": "mean", "low": "ci_low", "high": "ci_high"}
     return {
         str(metric): {name: round(float(row[column]), 6) for name, column in names.items() if pd.notna(row[column])}
@@ -252,6 +255,8 @@ def _prediction(number: int, is_retrained: bool, temperatures: Sequence[float] |
     if temperatures is None:
         return text
     low, high = min(temperatures), max(temperatures)
+    if low == high == 1:
+        return f"{text}; all validation chips are right, so that no temperature could be found for the logits"
     between = f"{low:.2f}" if len(temperatures) == 1 else f"{low:.2f} to {high:.2f}"
     return f"{text}, with logits divided by a temperature ({between}, fitted on validation chips)"
 

@@ -15,8 +15,8 @@ from terralucas.predictions import read_predictions
 
 logger = logging.getLogger(__name__)
 
-# A temperature as near to its bounds is none.
-_NEAR = 1.1
+# A temperature as near to its bounds may be one of them.
+_NEAR = 1.01
 # The last layer of the head.
 _LAYER = "head.head.2."
 
@@ -28,7 +28,7 @@ def temperature_of(run: Path) -> float:
         run: folder of the run.
 
     Returns:
-        The temperature; 1, and a warning, if its likelihood has no maximum, as where all these chips are right.
+        The temperature; 1, and a warning, where all these chips are right.
 
     Raises:
         StudyError: the run has no validation chips.
@@ -44,15 +44,20 @@ def temperature_of(run: Path) -> float:
         )
     temperature = fit_temperature(table.labels[chosen], table.logits[chosen])
     low, high = TEMPERATURES
-    if low * _NEAR < temperature < high / _NEAR:
-        return temperature
-    logger.warning(
-        "The %d validation chips of %s give no temperature (all are right, or their logits say nothing); "
-        "its logits stay as they are",
-        chosen.sum(),
-        run,
-    )
-    return 1.0
+    if temperature == 1.0:
+        logger.warning(
+            "All %d validation chips of %s are right, so that no temperature can be found; its logits stay as they are",
+            chosen.sum(),
+            run,
+        )
+    elif not low * _NEAR < temperature < high / _NEAR:
+        logger.warning(
+            "The %d validation chips of %s give a temperature of %.3g, which is the end of the range that is searched",
+            chosen.sum(),
+            run,
+            temperature,
+        )
+    return temperature
 
 
 def divide_logits(checkpoint: Path, temperature: float) -> None:

@@ -25,7 +25,7 @@ def lost_of_export(folder: Path) -> list[str]:
     files = _read_json(folder / EXPORT_RECORD).get("files")
     if not isinstance(files, dict):
         return [EXPORT_RECORD]
-    written = _last_change(folder / EXPORT_RECORD)
+    written = _changes(folder / EXPORT_RECORD)
     return [
         name
         for name, entry in files.items()
@@ -64,7 +64,7 @@ def lost_of_selection(path: Path) -> list[str]:
 
     try:
         checksums = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)["sha256"]
-        written = _last_change(path)
+        written = _changes(path)
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return []
     if not isinstance(checksums, dict):
@@ -72,21 +72,26 @@ def lost_of_selection(path: Path) -> list[str]:
     return [name for name, sha256 in checksums.items() if not _is_whole(path.parent, name, sha256, written)]
 
 
-def _is_whole(folder: Path, name: str, sha256: str | None, written: int) -> bool:
-    """Return whether a file in a folder is as it was when its record was written, at this time in nanoseconds."""
+def _is_whole(folder: Path, name: str, sha256: str | None, written: tuple[int, int]) -> bool:
+    """Return whether a file in a folder is as it was when its record was written, with these times of `_changes`."""
     file = folder / name
     # Files, or folders of them, that were exchanged have the time of their content, and a later one of their name.
     places = [file, *(folder / place for place in Path(name).parents[:-1])]
     try:
-        return file.is_file() and (max(map(_last_change, places)) <= written or sha256_of_file(file) == sha256)
+        if not file.is_file():
+            return False
+        # Each kind of time with its own: a copy or new rights of all files give the record, too, a later second one.
+        changes = (max(times) for times in zip(*map(_changes, places), strict=True))
+        is_older = all(change <= of_record for change, of_record in zip(changes, written, strict=True))
+        return is_older or sha256_of_file(file) == sha256
     except OSError:
         return False
 
 
-def _last_change(path: Path) -> int:
-    """Return when a file or folder, or its name, was last changed, in nanoseconds."""
+def _changes(path: Path) -> tuple[int, int]:
+    """Return when the content of a file or folder was last changed, and when its name or rights, in nanoseconds."""
     status = path.stat()
-    return max(status.st_mtime_ns, status.st_ctime_ns)
+    return status.st_mtime_ns, status.st_ctime_ns
 
 
 def _read_json(path: Path) -> dict[str, Any]:
