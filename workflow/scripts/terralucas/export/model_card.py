@@ -128,7 +128,7 @@ def _scores(record: Mapping[str, Any], summary: pd.DataFrame, scaled: Sequence[s
         value, kind = (row["mean"], "seeds") if score.recipe_interval == "seeds" else (row["pooled"], "crossed")
         low, high = row[f"{kind}_low"], row[f"{kind}_high"]
         if name in scaled:
-            quoted, kind = record["scores"]["values"][name], "seeds"
+            quoted, kind = record["scores"]["values"].get(name, {}), "seeds"
             value, low, high = (quoted.get(key, math.nan) for key in ("value", "low", "high"))
         if pd.isna(value):
             continue
