@@ -391,7 +391,7 @@ sys.modules["_preloaded"] = types.ModuleType("_preloaded")
 sys.modules["_preloaded"].is_complete = True
 import _forked_script
 _forked_script._limit_threads = lambda threads: None
-_forked_script.terminate_with_snakemake = lambda parents: None
+_forked_script.terminate_with_snakemake = lambda: None
 _forked_script.run_script(sys.argv[1], "train_run", dict(os.environ), 1)
 """
 

@@ -63,3 +63,40 @@ def test_a_script_ends_with_the_snakemake_that_started_it(tmp_path, between):
     parent.wait()
     _, alive = psutil.wait_procs([script], timeout=20)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+# It kills itself while what it started still imports.
+SNAKEMAKE = f"""
+import os, signal, subprocess, sys
+import _orphans
+_orphans.name_snakemake()
+late = "import sys; sys.stdin.readline(); " + {SCRIPT!r}
+child = subprocess.Popen([sys.executable, "-c", late], stdin=open(sys.argv[1]), start_new_session=True)
+print(child.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("is_other_space", [False, True], ids=["here", "in a container"])
+def test_a_script_ends_whose_snakemake_has_ended_before_it_looks(tmp_path, is_other_space):
+    os.mkfifo(tmp_path / "begin")
+    program = SNAKEMAKE
+    if is_other_space:
+        # There, the number of Snakemake is that of another process or of none.
+        program = program.replace("_orphans.name_snakemake()", "os.environ['TERRALUCAS_STARTED_BY'] = '1 pid:[1]'")
+    writer = os.open(tmp_path / "begin", os.O_RDWR)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "begin")], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    script = psutil.Process(int(parent.stdout.readline()))
+    parent.wait()
+    os.write(writer, b"now\n")
+    if is_other_space:
+        assert parent.stdout.readline().strip() == str(script.pid)
+        time.sleep(0.5)
+        assert script.is_running(), "nothing is known of it"
+        script.kill()
+    _, alive = psutil.wait_procs([script], timeout=20)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    assert parent.stdout.readline() == "", "it ended before it printed"
+    os.close(writer)

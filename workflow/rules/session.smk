@@ -18,7 +18,7 @@ from _leftovers import (
 )
 from _made_with import forget_planned, remember_parameters, require_same_parameters
 from _missing_files import fail_without_job
-from _orphans import end_with_parent
+from _orphans import end_with_parent, name_snakemake
 from _own_start import be_own_start, know_start, own_mark
 from _planned_inputs import require_pixel_size, require_planned_inputs
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
@@ -84,6 +84,7 @@ if workflow.is_main_process:
         stop_at_study_error(require_no_deletion_beside, Path(RESULTS), sys.argv[1:])
         at_exit(end_without_jobs, workflow, check_planned_runs, Path(RESULTS), RECORDS)
 # In every process that starts jobs: here, and on the nodes.
+name_snakemake()
 stop_at_study_error(fork_jobs, workflow, FORK_JOBS)
 UNPROTECTED = patch_deletion()
 if not workflow.is_main_process:

@@ -32,7 +32,15 @@ from terralucas.sockets import use_folder_for_sockets
 PRELOADED = "_preloaded"
 
 # Signals at which a script cannot say that it ends.
-_DEADLY = (signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
+_DEADLY = (
+    *(signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT),
+    signal.SIGXCPU,
+)
+_CAUSES = {
+    signal.SIGKILL: "; the system or SLURM does that when memory runs out",
+    # SLURM gives its jobs the limits of the shell that submits them.
+    signal.SIGXCPU: "; it used all processor time that `ulimit -t` allows, here or in the shell that started Snakemake",
+}
 
 # What `multiprocessing` says of a process whose fork server has ended, because only that knows how it ended.
 _WITHOUT_SERVER = 255
@@ -144,9 +152,11 @@ def _run(script: Any, path: str) -> None:
         process.join()
     status = process.exitcode
     if -status in _DEADLY:
-        _say_in_log(script, f"{script.rulename} was killed by {signal.Signals(-status).name}")
+        by = signal.Signals(-status)
+        _say_in_log(script, f"{script.rulename} was killed by {by.name}{_CAUSES.get(by, '')}")
     if status == _WITHOUT_SERVER:
-        _say_in_log(script, f"{script.rulename} was ended because the process from which it was forked was killed")
+        how = "was ended because the process from which it was forked was killed"
+        _say_in_log(script, f"{script.rulename} {how}{_CAUSES[signal.SIGKILL]}")
     if status:
         # A shell reports a signal so.
         raise subprocess.CalledProcessError(status if status > 0 else 128 - status, f"{sys.executable} {Path(path)}")
@@ -154,10 +164,9 @@ def _run(script: Any, path: str) -> None:
 
 def _say_in_log(script: Any, how: str) -> None:
     """Write how a script ended that could not say it itself."""
-    cause = "; the system or SLURM does that when memory runs out" if "kill" in how else ""
     for log in map(Path, script.log):
         with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
-            file.write(f"ERROR: {how}{cause}\n")
+            file.write(f"ERROR: {how}\n")
 
 
 @contextmanager

@@ -43,8 +43,7 @@ def run_script(path: str, rule: str, environment: Mapping[str, str], threads: in
     os.environ.clear()
     os.environ.update(environment)
     tempfile.tempdir = None
-    # The fork server, and Snakemake.
-    terminate_with_snakemake(parents=2)
+    terminate_with_snakemake()
     if getattr(sys.modules.get("_preloaded"), "is_interrupted", False):
         # It waits, too, until the script can tell of it.
         os.kill(os.getpid(), signal.SIGINT)

@@ -70,10 +70,10 @@ def job(snakemake: Any) -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     _keep_workers_out_of_the_script()
-    # A fork watches it from its beginning on (`_forked_script`).
-    if multiprocessing.parent_process() is None:
-        terminate_with_snakemake()
     try:
+        # A fork watches it from its beginning on (`_forked_script`).
+        if multiprocessing.parent_process() is None:
+            terminate_with_snakemake()
         # What started this process let it wait (`_fork_jobs`).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         own_code.require()

@@ -17,13 +17,20 @@ import psutil
 
 from _processes import end_children
 
+# The number of the Snakemake that started a process, and the namespace in which that number counts.
+_STARTED_BY = "TERRALUCAS_STARTED_BY"
 _PAUSE_S = 2.0
 # Time for the process to end by itself, and then for what it started to save its progress. SLURM's own time between
 # SIGTERM and SIGKILL is 30 s where nothing is said; a second SIGTERM before would interrupt the saving.
 _GRACE_S = 60.0
 
 
-def terminate_with_snakemake(pause_s: float = _PAUSE_S, parents: int = 0) -> None:
+def name_snakemake() -> None:
+    """Tell what this Snakemake starts which process it is: it may end before they can look."""
+    os.environ[_STARTED_BY] = f"{os.getpid()} {_namespace()}"
+
+
+def terminate_with_snakemake(pause_s: float = _PAUSE_S) -> None:
     """Watch the Snakemake that started this process, and what is between them; send SIGTERM to this process after them.
 
     Between them may be the fork server or a shell. A SIGKILL of one of them, as of the kernel where memory is full,
@@ -32,9 +39,18 @@ def terminate_with_snakemake(pause_s: float = _PAUSE_S, parents: int = 0) -> Non
 
     Args:
         pause_s: seconds between two looks.
-        parents: how many processes up to Snakemake there are, where it may have another name; 0 if that is not known.
     """
-    chain = _chain_to_snakemake() or _chain_of_parents(parents)
+    chain = _ancestors()
+    number, namespace = os.environ.get(_STARTED_BY, "0 ").split(" ", 1)
+    if namespace == _namespace():
+        if int(number) not in chain:
+            # It has ended already.
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+        chain = chain[: chain.index(int(number)) + 1]
+    else:
+        # In a container, processes outside have other numbers, or none.
+        chain = chain[: next((place for place, process in enumerate(chain) if _is_snakemake(process)), -1) + 1]
 
     def watch() -> None:
         while all(_parent_of(child) == parent for child, parent in itertools.pairwise(chain)):
@@ -45,28 +61,28 @@ def terminate_with_snakemake(pause_s: float = _PAUSE_S, parents: int = 0) -> Non
         threading.Thread(target=watch, name="terminate_with_snakemake", daemon=True).start()
 
 
-def _chain_to_snakemake() -> list[int]:
-    """Return the numbers of this process, its parent and so on, up to the nearest Snakemake; empty without one."""
+def _namespace() -> str:
+    """Return what identifies the space in which processes have their numbers; only Linux has several."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return "the only one"
+
+
+def _ancestors() -> list[int]:
+    """Return the numbers of this process, its parent and so on."""
     chain = [os.getpid()]
-    try:
-        for parent in psutil.Process().parents():
-            chain.append(parent.pid)
-            # `python -m snakemake`, or the script `snakemake`.
-            if any(Path(word).name == "snakemake" for word in parent.cmdline()):
-                return chain
-    except psutil.Error:
-        # One of them has just ended; whoever starts the job again waits for nothing.
-        pass
-    return []
+    while parent := _parent_of(chain[-1]):
+        chain.append(parent)
+    return chain
 
 
-def _chain_of_parents(number: int) -> list[int]:
-    """Return the numbers of this process and of so many of its parents; empty for 0."""
+def _is_snakemake(process: int) -> bool:
     try:
-        parents = [parent.pid for parent in psutil.Process().parents()[:number]]
+        # `python -m snakemake`, or the script `snakemake`.
+        return any(Path(word).name == "snakemake" for word in psutil.Process(process).cmdline())
     except psutil.Error:
-        return []
-    return [os.getpid(), *parents] if parents else []
+        return False
 
 
 def _parent_of(process: int) -> int | None:
