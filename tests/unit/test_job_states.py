@@ -297,7 +297,7 @@ def test_a_failed_job_has_the_reason_of_slurm(slurm):
     slurm.query()
     explained = {job: slurm.states.explain(job, unknown) for job in ("7", "8", "9", "10")}
     assert explained["7"].startswith(
-        "failed. SLURM's reason: JobLaunchFailure (the node could not start it; is the folder"
+        "failed. SLURM's reason: JobLaunchFailure (a signal ended its shell, or its node could not start it: is"
     )
     assert explained["8"].startswith("failed. Perhaps a person cancelled it, or its node could not start it; `sinfo")
     assert explained["9"] == "failed. SLURM's reason: OutOfMemory. "

@@ -1,8 +1,12 @@
 """What the end of a study deletes."""
 
 import errno
+import json
 import os
+import subprocess
+import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +22,7 @@ from _leftovers import (
     remove_study_leftovers,
 )
 from _signatures import require_parameters
+from terralucas.study.head import seconds_after_boot, this_process
 
 RESULTS = Path("results/mine")
 RECORDS = [f"{RESULTS}/runs/seed-{seed}/run.yaml" for seed in (0, 1)]
@@ -58,6 +63,22 @@ def test_what_killed_jobs_of_this_study_left_is_deleted_and_unfinished_runs_keep
 def test_a_start_with_nothing_to_do_deletes_too(left, scheduler, jobs, kept):
     end_without_jobs(SimpleNamespace(scheduler=scheduler, dag=jobs), lambda: None, RESULTS, RECORDS)
     assert left() == kept
+
+
+@pytest.mark.parametrize("lives", [False, True])
+def test_a_start_with_nothing_to_do_removes_the_mark_of_a_start_that_was_killed(left, lives):
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    temporary = Path(".snakemake/tmp.abc")
+    temporary.mkdir(parents=True)
+    head = replace(this_process((str(temporary),)), pid=process.pid, started=seconds_after_boot(process.pid))
+    (RESULTS / ".running.json").write_text(json.dumps(asdict(head)))
+    if not lives:
+        process.kill()
+        process.wait()
+    end_without_jobs(SimpleNamespace(scheduler=object(), dag=[]), lambda: None, RESULTS, RECORDS)
+    assert (RESULTS / ".running.json").exists() == temporary.exists() == lives
+    process.kill()
+    process.wait()
 
 
 def test_a_finished_study_on_a_disk_that_is_read_only_starts_without_a_word(left, monkeypatch):

@@ -1,8 +1,10 @@
 """What refuses a start, and which runs it asks about."""
 
+import errno
 import getpass
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from _start import (
     require_no_run_again,
     require_quotable_paths,
     require_quotable_settings,
+    require_temporary_folder,
     require_writable_outputs,
     stop_at_study_error,
     stop_beside_another_process,
@@ -98,6 +101,21 @@ def test_a_file_or_a_link_that_leads_nowhere_in_the_place_of_a_folder_is_refused
 
 def refuse_writing(folder):
     raise StudyError(f"{folder} cannot be written.")
+
+
+def test_a_full_folder_for_temporary_files_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "not there"))
+    require_temporary_folder()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    require_temporary_folder()
+
+    def refuse(**options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("_start.tempfile.TemporaryFile", refuse)
+    with pytest.raises(WorkflowError, match=re.escape(f"There is no space left to write {tmp_path} (TMPDIR)")):
+        require_temporary_folder()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_runs_that_would_be_trained_again_are_named_up_to_eight():

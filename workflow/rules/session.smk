@@ -1,4 +1,5 @@
 # What a session does when it begins, starts a study, ends well or with failures, and at the end of a dry run.
+import logging
 import os
 
 from _cluster import prepare_cluster, temporary_folders
@@ -28,6 +29,7 @@ from _start import (
     require_no_deletion_beside,
     require_no_run_again,
     require_settings_of_configuration,
+    require_temporary_folder,
     require_writable,
     require_writable_outputs,
     stop_at_study_error,
@@ -81,6 +83,9 @@ if workflow.is_main_process:
         at_exit(end_dry_run, workflow, check_planned_runs, print_dry_run)
         hide_jobs(workflow)
     else:
+        # On a full disk, lines for Snakemake's log are lost; those for the terminal, and its errors, are not.
+        logging.raiseExceptions = False
+        require_temporary_folder()
         stop_at_study_error(require_no_deletion_beside, Path(RESULTS), sys.argv[1:])
         at_exit(end_without_jobs, workflow, check_planned_runs, Path(RESULTS), RECORDS)
 # In every process that starts jobs: here, and on the nodes.

@@ -77,7 +77,7 @@ _REASONS = {
 }
 # What SLURM's reasons of ended jobs mean.
 _ENDS = {
-    "JobLaunchFailure": "the node could not start it; is the folder of slurm-logdir there, and writable?",
+    "JobLaunchFailure": "a signal ended its shell, or its node could not start it: is slurm-logdir there, and writable",
     "NonZeroExitCode": "it ended with an error",
     "TimeLimit": "it took longer than its time limit",
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 from _start import end_at_study_error
 from terralucas.disk import remove_leftovers, remove_scripts
-from terralucas.study.head import may_be_running
+from terralucas.study.head import may_be_running, remove_temporary, take_dead_mark
 
 # No job waits longer in a queue.
 _LONGEST_WAIT_S = 90 * 86_400
@@ -100,4 +100,5 @@ def end_without_jobs(workflow: Any, check: Callable[[], None], results: Path, re
         return
     end_at_study_error(check)
     if not may_be_running(results):
+        remove_temporary(take_dead_mark(results))
         remove_study_leftovers(results, records)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Any, TypeVar
 from _exit import at_exit
 from _run_status import Run
 from _stopped import StudyStoppedError
-from terralucas.disk import check_writable
+from terralucas.disk import check_writable, explain
 from terralucas.errors import StudyError
 from terralucas.names import run_name
-from terralucas.study.head import Running, is_running, read_head
+from terralucas.study.head import Running, is_running, read_head, remove_temporary
 
 
 def take_interrupts() -> None:
@@ -80,6 +81,23 @@ def end_at_study_error(check: Callable[[], None]) -> None:
 def require_writable(folder: Path) -> None:
     """Stop before any job where files cannot be made, with a message that says so."""
     stop_at_study_error(check_writable, folder)
+
+
+def require_temporary_folder() -> None:
+    """Stop where Snakemake could write no temporary file; its library for plans would end with a traceback."""
+    stop_at_study_error(_check_temporary_folder, os.environ.get("TMPDIR", "/tmp"))
+
+
+def _check_temporary_folder(folder: str) -> None:
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(65536))
+    except (FileNotFoundError, NotADirectoryError):
+        # Libraries choose another folder.
+        return
+    except OSError as error:
+        error.filename = f"{folder} (TMPDIR)"
+        raise explain(error) or error from None
 
 
 def require_folders(rules: Iterable[Any], *others: Path) -> None:
@@ -248,8 +266,4 @@ def stop_beside_another_process(
     running = Running(results)
     died = running.begin(temporary, code())
     at_exit(running.end)
-    # A copy of a running study has its mark, and that process may live.
-    own = Path(".snakemake").resolve()
-    for path in map(Path, died.temporary if died else ()):
-        if path.resolve().parent == own:
-            shutil.rmtree(path, ignore_errors=True)
+    remove_temporary(died)

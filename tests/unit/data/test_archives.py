@@ -413,7 +413,7 @@ def test_path_that_is_a_file_and_a_folder_is_refused(place):
 @pytest.mark.parametrize("kind", ["w:gz", "w:bz2", "zip"])
 def test_too_small_a_disk_is_said_before_it_is_full(place, monkeypatch, kind):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    assert_refused(place, archive_of_tree(place, kind), "not enough disk space", "0.00 GB free", "free some space")
+    assert_refused(place, archive_of_tree(place, kind), "not enough disk space", "0.0 MB free", "free some space")
 
 
 def test_disk_that_fills_up_while_writing(place, monkeypatch):

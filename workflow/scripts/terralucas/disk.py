@@ -49,6 +49,11 @@ def locked(folder: Path, work: str) -> Iterator[None]:
         yield
 
 
+def size_text(size_bytes: float) -> str:
+    """Return a size in words, such as `1.23 GB` or `4.5 MB`."""
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"
+
+
 def no_space(place: Path | str, found: str) -> StudyError:
     """Return the error for a file that could not be written as a whole.
 

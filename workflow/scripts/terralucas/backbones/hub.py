@@ -13,7 +13,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from terralucas.disk import explain
+from terralucas.disk import explain, size_text
 from terralucas.errors import StudyError
 from terralucas.file_kinds import describe_web_page
 from terralucas.files import sha256_of_file
@@ -178,8 +178,8 @@ def _require_space(file: HubFile, folder: Path, needed_bytes: int) -> None:
     if free_bytes < needed_bytes:
         raise StudyError(
             f"There is not enough disk space to download {file.filename}.",
-            found=f"{free_bytes / 1e9:.2f} GB free in {folder}",
-            expected=f"{needed_bytes / 1e9:.2f} GB",
+            found=f"{size_text(free_bytes)} free in {folder}",
+            expected=size_text(needed_bytes),
             remedy="free some space and start again; the download resumes where it stopped",
         )
 

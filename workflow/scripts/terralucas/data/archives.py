@@ -23,7 +23,7 @@ from typing import IO, Any, Self
 
 from tqdm import tqdm
 
-from terralucas.disk import NO_SPACE
+from terralucas.disk import NO_SPACE, size_text
 from terralucas.errors import StudyError
 from terralucas.file_kinds import HEAD_BYTES, find_kind
 
@@ -506,14 +506,14 @@ def _estimate_least_bytes(archive: Path, kind: str) -> int:
 def _require_space(archive: Path, target: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(target).free
     if needed_bytes > free_bytes:
-        raise _space_error(archive, f"{free_bytes / 1e9:.2f} GB free in {target.parent}", needed_bytes)
+        raise _space_error(archive, f"{size_text(free_bytes)} free in {target.parent}", needed_bytes)
 
 
 def _space_error(archive: Path, found: str, needed_bytes: int | None = None) -> LocalError:
     return LocalError(
         f"There is not enough disk space to unpack {archive.name}.",
         found=found,
-        expected=None if needed_bytes is None else f"at least {needed_bytes / 1e9:.2f} GB free",
+        expected=None if needed_bytes is None else f"at least {size_text(needed_bytes)} free",
         remedy="free some space, or run the study on a larger disk",
     )
 

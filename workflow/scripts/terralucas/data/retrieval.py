@@ -24,7 +24,7 @@ from terralucas.contents import states_of
 from terralucas.data.archives import ARCHIVE_KINDS, LocalError, require_archive, unpack
 from terralucas.data.download_versions import AnotherVersionError, version_file, watch_version
 from terralucas.data.folders import list_files, walk
-from terralucas.disk import NO_SPACE, locked
+from terralucas.disk import NO_SPACE, locked, size_text
 from terralucas.errors import StudyError, printable
 from terralucas.file_kinds import describe_web_page, visible_text
 from terralucas.files import real_path, sha256_of_file, sha256_of_json
@@ -350,7 +350,7 @@ def _ensure_downloaded(source: Source, archive: Path) -> bool:
                 raise
             raise LocalError(
                 f"There is not enough disk space to download {_label(source)}.",
-                found=f"{shutil.disk_usage(archive.parent).free / 1e9:.2f} GB free in {archive.parent}",
+                found=f"{size_text(shutil.disk_usage(archive.parent).free)} free in {archive.parent}",
                 remedy="free some space and run again; the download resumes where it stopped",
             ) from None
 

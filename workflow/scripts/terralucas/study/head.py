@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -208,6 +209,25 @@ def may_be_running(folder: Path) -> bool:
     if head is None:
         return False
     return _runs(head, folder) if _is_here(head) else _age(folder / NAME) < _LONG_AGO_S
+
+
+def take_dead_mark(folder: Path) -> Head | None:
+    """Remove the mark of a process of this machine that was killed, and return it; None if there is none."""
+    head = read_head(folder)
+    if head is None or not _is_here(head) or _runs(head, folder):
+        return None
+    with contextlib.suppress(OSError):
+        (folder / NAME).unlink()
+    return head
+
+
+def remove_temporary(died: Head | None) -> None:
+    """Delete the temporary folders that a killed process of this study left in Snakemake's folder."""
+    # A copy of a running study has its mark, and that process may live.
+    own = Path(".snakemake").resolve()
+    for path in map(Path, died.temporary if died else ()):
+        if path.resolve().parent == own:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def require_start(folder: Path, start: str, patience_s: float | None = None) -> Head:
