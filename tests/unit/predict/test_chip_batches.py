@@ -4,6 +4,7 @@ import math
 import os
 import resource
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,11 +47,14 @@ def watch_loader(monkeypatch):
     return asked
 
 
+@pytest.mark.parametrize("in_turn", [False, True])
 @pytest.mark.parametrize(("processes", "piece", "has_room"), [(0, 8, True), (1, 8, True), (3, 3, True), (3, 3, False)])
-def test_batches_have_the_values_of_their_usable_chips_in_order(chips, monkeypatch, processes, piece, has_room):
+def test_batches_have_the_values_of_their_usable_chips_in_order(
+    chips, monkeypatch, processes, piece, has_room, in_turn
+):
     monkeypatch.setattr(module, "_PIECE_BYTES", piece * BYTES)
     monkeypatch.setattr(module, "_shared_room", lambda: math.inf if has_room else module._LOCKS_BYTES + 1)
-    batches = list(read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips, 4, processes))
+    batches = list(read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips, 4, processes, in_turn=in_turn))
     assert [len(batch.chips) for batch in batches] == [4, 4, 1]
     assert [batch.is_usable.tolist() for batch in batches] == [[True, True, False, True], [True] * 4, [False]]
     assert np.array_equal(batches[0].values, np.stack([pixels(number) for number in (0, 1, 3)]))
@@ -122,3 +126,29 @@ def test_processors_that_this_process_may_not_use_do_not_count(monkeypatch):
 
 def test_no_chips_have_no_batches():
     assert list(read_chip_batches(ChipReader(make_spec(), SIDE, 30), [], 4, 2)) == []
+
+
+class NotesReads:
+    """A reader that leaves a file for each chip that it has read."""
+
+    def __init__(self, folder):
+        self.folder, self.reader = folder, ChipReader(make_spec(), SIDE, 30)
+        self.spec, self.side_px = self.reader.spec, self.reader.side_px
+
+    def __call__(self, chip):
+        (self.folder / chip.id).touch()
+        return self.reader(chip)
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_batches_are_read_in_advance_or_while_the_caller_waits(chips, monkeypatch, tmp_path, in_turn):
+    monkeypatch.setattr(module, "count_processors", lambda: 2)
+    (tmp_path / "read").mkdir()
+    for number, _ in enumerate(read_chip_batches(NotesReads(tmp_path / "read"), chips, 4, 2, in_turn=in_turn), 1):
+        # What is read in advance is read soon.
+        deadline = time.monotonic() + (0.5 if in_turn else 60)
+        wanted = min(4 * number + (0 if in_turn else 1), 9)
+        while time.monotonic() < deadline and (in_turn or len(list((tmp_path / "read").iterdir())) < wanted):
+            time.sleep(0.01)
+        found = len(list((tmp_path / "read").iterdir()))
+        assert found == wanted if in_turn else found >= wanted

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from terralucas.predict.new_chips import ChipReader, NewChip, ReadChip
 from terralucas.processors import count_processors
@@ -44,38 +44,51 @@ class ChipBatch:
     values: np.ndarray | None
 
 
-def read_chip_batches(reader: ChipReader, chips: Sequence[NewChip], size: int, processes: int) -> Iterator[ChipBatch]:
+def read_chip_batches(
+    reader: ChipReader, chips: Sequence[NewChip], size: int, processes: int, *, in_turn: bool = False
+) -> Iterator[ChipBatch]:
     """Yield batches of `size` chips in the order of `chips`; the last one may be smaller.
 
     Args:
         reader: reads a chip.
         chips: the chips.
         size: number of chips in a batch.
-        processes: number of processes that read in advance, at most 8 and one for each processor; with 0, with few
-            chips, or where processes cannot share memory, this one reads.
+        processes: number of processes that read, at most 8 and one for each processor; with 0, with few chips, or where
+            processes cannot share memory, this one reads.
+        in_turn: whether they read a batch when it is asked for, and wait while the caller uses it; otherwise they read
+            in advance.
     """
     bytes_of_chip = len(reader.spec.bands) * reader.side_px**2 * 4
     piece = max(1, min(size, _PIECE_BYTES // bytes_of_chip))
-    numbers = list(range(len(chips)))
-    batches = [numbers[start : start + size] for start in range(0, len(chips), size)]
-    pieces = [batch[start : start + piece] for batch in batches for start in range(0, len(batch), piece)]
+    if in_turn:
+        # All of them read the same batch.
+        piece = min(piece, math.ceil(size / max(min(processes, _MOST_PROCESSES), 1)))
+    batches = [
+        [list(range(first, min(first + piece, end))) for first in range(start, end, piece)]
+        for start, end in ((start, min(start + size, len(chips))) for start in range(0, len(chips), size))
+    ]
+    pieces = [piece for batch in batches for piece in batch]
     room = _shared_room()
     workers = min(processes, _MOST_PROCESSES, count_processors(), max(len(pieces) - 1, 0)) if room > _LOCKS_BYTES else 0
     ahead = _count_ahead(math.ceil(size / piece), workers)
     # Besides what is read ahead, there is the piece that was sent last and, if a piece is a batch, that in use. Other
     # programs share memory too; what they leave free may shrink.
     has_room = (ahead * workers + 2) * piece * bytes_of_chip <= room / 2
-    loader = iter(
-        DataLoader(
-            _Chips(reader, chips),
-            batch_sampler=pieces,
-            num_workers=workers,
-            collate_fn=_collate if has_room else _collate_apart,
-            prefetch_factor=ahead if workers else None,
-        )
+    wanted = _Wanted([] if in_turn else pieces)
+    loader = DataLoader(
+        _Chips(reader, chips),
+        batch_sampler=wanted,
+        num_workers=workers,
+        collate_fn=_collate if has_room else _collate_apart,
+        prefetch_factor=ahead if workers else None,
+        persistent_workers=in_turn and workers > 0,
     )
+    in_advance = None if in_turn else iter(loader)
     for batch in batches:
-        read, values = _read_batch(loader, len(batch))
+        if in_advance is None:
+            wanted.pieces = batch
+        # Each time it is asked for an iterator, the loader reads what is wanted then.
+        read, values = _read_batch(in_advance or iter(loader), sum(map(len, batch)))
         is_usable = np.array([chip.problem is None for chip in read], dtype=bool)
         yield ChipBatch(read, is_usable, values)
 
@@ -130,6 +143,19 @@ def _shared_room() -> float:
     except OSError:
         return 0
     return state.f_bavail * state.f_frsize if os.access(_SHARED, os.W_OK | os.X_OK) else 0
+
+
+class _Wanted(Sampler[list[int]]):
+    """The pieces that a loader reads; they can be others each time."""
+
+    def __init__(self, pieces: Sequence[list[int]]) -> None:
+        self.pieces = pieces
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.pieces)
+
+    def __len__(self) -> int:
+        return len(self.pieces)
 
 
 class _Chips(Dataset[ReadChip]):

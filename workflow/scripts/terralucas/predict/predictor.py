@@ -33,6 +33,7 @@ from terralucas.predict.new_chips import NewChip
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.plan import FINGERPRINT, Plan
 from terralucas.predict.selected import Selected
+from terralucas.processors import count_processors
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,11 @@ class Predictor:
         """The models, loaded when the first chip is predicted: a part without chips needs none."""
         device = pick_device(self.options.device)
         return Ensemble(self.selected.models, device, autocast(self.options.precision, device)[1])
+
+    @property
+    def _takes_all_processors(self) -> bool:
+        """Whether the models leave no processor for reading; what reads beside them makes their threads wait."""
+        return pick_device(self.options.device).type == "cpu" and self.threads >= count_processors()
 
     def predict(self, chips: np.ndarray) -> dict[str, np.ndarray]:
         """Predict chips (n, bands, side, side) of reflectance.
@@ -95,7 +101,7 @@ class Predictor:
         size, done = self.options.batch_size, 0
         started = time.monotonic()
         with tqdm(total=len(chips), unit="chip", desc="Predicting", disable=not progress) as bar:
-            for batch in read_chip_batches(self.reader, chips, size, self.threads):
+            for batch in read_chip_batches(self.reader, chips, size, self.threads, in_turn=self._takes_all_processors):
                 results = {} if batch.values is None else self.predict(batch.values)
                 tables.append(self._table(chips[done : done + len(batch.chips)], batch, results))
                 done += len(batch.chips)
