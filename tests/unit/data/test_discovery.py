@@ -628,6 +628,7 @@ def test_ids_that_lost_their_leading_zeros_are_shown_with_the_file(tmp_path):
     with pytest.raises(StudyError, match="A spreadsheet has changed 1 id") as caught:
         find_chips(tmp_path, make_spec(point_ids="none"))
     assert "the file is 0012" in caught.value.found
+    assert caught.value.expected == "ids as in the names of the chips, such as 0012"
 
 
 def test_id_that_only_looks_like_a_number_of_a_spreadsheet_is_an_id(tmp_path):

@@ -64,7 +64,9 @@ def test_columns_that_agree_with_the_id_are_used():
 )
 def test_sentinels_are_missing_values(x, y):
     assert locate(POINT, x, y, make_spec()) == PLACE
-    assert "no value" in refused("mine", x, y, make_spec(point_ids="none"))
+    message = refused("mine", x, y, make_spec(point_ids="none"))
+    assert "no value" in message
+    assert "leave out x_column and y_column" in message
 
 
 @pytest.mark.parametrize(

@@ -255,8 +255,8 @@ def _expected_layout(layout: LayoutSpec) -> str:
     """Return a description of the layout for error messages."""
     if layout.labels == "folders":
         return "<class code or name>/<chip>.tif at any depth (dataset.layout.labels: folders)"
-    named = "<id>.tif, in class folders or not," if layout.file_column is None else f"the files of {layout.file_column}"
-    return f"the table {layout.table} and {named} at any depth (dataset.layout.labels: table)"
+    named = "<id>.tif, in class folders or not" if layout.file_column is None else "the files that it names"
+    return f"below this folder, at any depth: the table {layout.table} and {named} (dataset.layout.labels: table)"
 
 
 def _find_table(root: Path, tree: Tree, spec: DatasetSpec) -> tuple[PurePosixPath, list[PurePosixPath]]:

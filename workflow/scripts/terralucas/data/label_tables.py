@@ -96,7 +96,7 @@ def refuse_spreadsheet_ids(path: Path, rows: Sequence[Row], stems: Collection[st
         StudyError: an id without a file is written as 4.59E+07 or 45,922,254, or lacks leading zeros of a file's name.
     """
     unpadded = {stem.lstrip("0"): stem for stem in stems if re.fullmatch("0+[1-9][0-9]*", stem)}
-    changed = []
+    changed, example = [], min(stems, default="45922254")
     for row in rows:
         if row.point_id in stems:
             continue
@@ -105,15 +105,16 @@ def refuse_spreadsheet_ids(path: Path, rows: Sequence[Row], stems: Collection[st
         elif re.fullmatch(r"[0-9]{1,3}([,. \u00a0\u202f'’][0-9]{3})+", row.point_id):
             changed.append((row, "separators between thousands"))
         elif layout.file_column is None and row.point_id in unpadded:
-            changed.append((row, f"the file is {unpadded[row.point_id]}"))
+            example = unpadded[row.point_id]
+            changed.append((row, f"the file is {example}"))
     if changed:
         shown = ", ".join(f"{row.point_id!r} in line {row.line} ({why})" for row, why in changed[:_SHOWN])
         raise StudyError(
             f"A spreadsheet has changed {len(changed)} id(s) in column {layout.id_column} of the labels table {path}.",
             found=shown + (f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""),
-            expected="ids as in the names of the chips, such as 45922254",
-            remedy="give the column the format Text (or a number without decimals and separators) and export it again, "
-            "or take the table as it was before the spreadsheet saved it",
+            expected=f"ids as in the names of the chips, such as {example}",
+            remedy="give the column the format Text, write these ids again and export it; or take the table as it was "
+            "before the spreadsheet saved it",
         )
 
 
@@ -168,7 +169,7 @@ def describe_csv_error(error: csv.Error) -> str:
 
 def _find_columns(path: Path, columns: Sequence[str], named: Sequence[str]) -> dict[str, int]:
     """Return the position of each named column."""
-    missing = [name for name in named if normalise_name(name) not in columns]
+    missing = list(dict.fromkeys(name for name in named if normalise_name(name) not in columns))
     found = ", ".join(columns[:8]) + (f" and {len(columns) - 8} more" if len(columns) > 8 else "")
     if missing:
         raise StudyError(

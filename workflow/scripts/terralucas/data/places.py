@@ -146,7 +146,10 @@ def locate(point_id: str, x: str, y: str, spec: DatasetSpec) -> tuple[float, flo
     found, crs = f"has x {x!r}, y {y!r}", spec.layout.crs
     if is_missing(x, y, crs):
         if from_id is None:
-            raise ChipError("bad_coordinates", f"{found}, which is no value; expected a place in {crs}")
+            advice = (
+                ": fill in the cells; or leave out x_column and y_column, so that the georeferences of the files count"
+            )
+            raise ChipError("bad_coordinates", f"{found}, which is no value; expected a place in {crs}", advice)
         return from_id
     place = _to_metres(x, y, crs)
     if place is None:
