@@ -328,8 +328,18 @@ def test_logits_are_divided_by_the_temperature_of_the_validation_chips(selected,
     # What is quoted is of the saved models.
     quoted = np.mean([-np.log(1 - each).mean() for each in scores])
     assert record["scores"]["values"]["nll"]["value"] == pytest.approx(quoted, rel=1e-4)
-    done = project.module("predict", new_chips, "--study", results(project), "--output", tmp_path / "predicted")
+    command = ("predict", new_chips, "--study", results(project), "--output", tmp_path / "predicted")
+    done = project.module(*command)
     assert done.returncode == 0, done.stderr
+    # As after a training with other settings.
+    trained = results(project) / "runs/tiny/weighted_ce/identity/seed-1/run.yaml"
+    earlier = trained.read_text(encoding="utf-8")
+    assert len(record["runs"]) == 2
+    trained.write_text(earlier.replace(yaml.safe_load(earlier)["fingerprint"], "0" * 64), encoding="utf-8")
+    refused = project.module(*command)
+    assert refused.returncode == 1
+    assert "The selected models of" in refused.stderr
+    assert "are of earlier runs" in refused.stderr
     predicted = pq.read_table(tmp_path / "predicted" / "predictions.parquet").to_pandas()
     names = [f"probability_{code}" for code in load_selected(results(project)).class_codes]
     files = sorted((selected.folder / "resources").rglob("*.tif"))

@@ -141,6 +141,21 @@ def test_chips_in_another_order_than_configured_stop_the_study(tmp_path):
     assert index(folder, bands=("BLUE", "GREEN", "RED", "NIR_BROAD"))["notices"] == []
 
 
+def test_of_chips_that_partly_name_their_bands_the_others_are_meant(tmp_path):
+    """With the order of the others, those that name their bands would be refused."""
+    write_chips(tmp_path, ("BLUE", "GREEN", "RED", "NIR_BROAD"))
+    for number, chip in enumerate(FIELDS[24:30]):
+        path = write_tif(
+            tmp_path / "12"[number % 2] / f"named {number}.tif", chip[[BANDS.index(band) for band in RGBN]]
+        )
+        with rasterio.open(path, "r+") as target:
+            target.descriptions = [NAMES[band] for band in RGBN]
+    with pytest.raises(StudyError, match=r"The bands of 24 of the 30 chips of dataset 'tiny', whose files do") as error:
+        index(tmp_path)
+    assert "1/0.tif" in str(error.value)
+    assert error.value.remedy.startswith("if the other chips name their bands, write these again in the order")
+
+
 def test_files_that_name_their_bands_are_believed(tmp_path):
     odd = write_chips(tmp_path, RGBN, describe=True)
     assert index(odd)["notices"] == []

@@ -81,7 +81,8 @@ REMEDIES = {
     "label_without_file": "fetch and unpack the data again if it is incomplete, check dataset.layout.id_column and "
     "file_column, write the paths of file_column relative to the table and with /, or remove the rows without a file "
     "from the labels table",
-    "duplicate_file": "keep one file per chip id, and one chip id per file",
+    "duplicate_file": "keep one file per chip id, and one chip id per file; where files of different chips have one "
+    "name, as <id>/image.tif, name them in a labels table (dataset.layout.file_column)",
     "file_without_label": "add the chip to the labels table or to a class folder, or remove the file",
     "unknown_label": "list every class under dataset.classes, and check dataset.layout.label_column",
     "folder_disagrees": "find out whether the class folder or the labels table is right, and correct the other one",
@@ -103,8 +104,10 @@ REMEDIES = {
     "size": "check dataset.chip_size_px, and cut all chips to one square size that is a multiple of the patch size",
     "pixel_size": "set dataset.pixel_size_m to the size of the pixels, resample the chips to one size, or correct the "
     f"georeference of the files ({REMOVE_PLACE} removes it)",
-    "missing_values": "check dataset.nodata, and that the chips were exported with data in every band, or raise "
-    "dataset.checks.max_nodata_fraction",
+    "missing_values": "check dataset.nodata and the nodata tag of the files (rio info): where that is a value of water "
+    "or shade, such as 0, remove it (rio edit-info --unset-nodata) and set dataset.checks.allow_constant_bands: true; "
+    "check that the chips were exported with data in every band; or raise dataset.checks.max_nodata_fraction, but a "
+    "band without any value is never used",
     "fill": "mark these pixels as missing: with dataset.nodata if one value fills them, otherwise with a mask in the "
     "file; or raise dataset.checks.max_fill_fraction if they are ground, such as dark water or coarse values",
     "impossible_values": "set dataset.nodata to this value, or write it into the files as their nodata value "

@@ -17,7 +17,7 @@ from terralucas.data.band_order import VISIBLE, can_be_told, find_wrong_order, r
 from terralucas.data.chip_checks import CheckedChip, percent_text
 from terralucas.data.chip_files import REMEDIES
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
-from terralucas.data.discovery import ChipFile, Problem
+from terralucas.data.discovery import ChipFile, Problem, join_first
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, merge
 from terralucas.errors import StudyError
 
@@ -93,13 +93,18 @@ def check_band_order(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | N
             f"nothing tells whether the bands of {len(spectra)} chips have the order of dataset.bands "
             f"({', '.join(spec.bands)}): their files do not name them, and visible bands are too much alike"
         )
+    whose, others = f"dataset {spec.name!r}", ""
+    if len(spectra) < len(chips):
+        files = join_first((chip.row["file"] for chip in chips if chip.spectrum is not None), 3)
+        whose = f"{len(spectra)} of the {len(chips)} chips of {whose}, whose files do not name them ({files}),"
+        others = "if the other chips name their bands, write these again in the order of dataset.bands; otherwise, "
     return require_order(
         spectra,
         spec.bands,
-        f"dataset {spec.name!r}",
-        "if the files have their bands in this order, set dataset.bands: {orders}; look it up in the program that "
-        "wrote the files. If dataset.bands is right, see whether a band has another unit or scale than the others, or "
-        "set dataset.checks.band_order: false",
+        whose,
+        others + "if the files have their bands in this order, set dataset.bands: {orders}; look it up in the program "
+        "that wrote the files. If dataset.bands is right, see whether a band has another unit or scale than the "
+        "others, or set dataset.checks.band_order: false",
     )
 
 

@@ -13,7 +13,7 @@ from terralucas.commands import a_path
 from terralucas.mapping.plan import make_plan
 from terralucas.mapping.strip_files import STRIPS, missing_strips
 from terralucas.predict.command import add_options, options_of, run, say_warnings
-from terralucas.predict.selected import load_selected
+from terralucas.predict.selected import load_selected, require_current
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _map(options: argparse.Namespace) -> None:
     selected = load_selected(options.study)
+    require_current(selected)
     file, code = options.output / "plan.json", code_of_script("map_part")
     plan = make_plan(options.input, selected, options.stride_m, options_of(options), file, code)
     say_warnings(plan.record)

@@ -13,7 +13,7 @@ from terralucas.commands import a_path
 from terralucas.predict.command import add_options, count, options_of, run, say_warnings
 from terralucas.predict.outputs import remove_parts, summary_text, write_joined
 from terralucas.predict.plan import is_part_of, make_plan
-from terralucas.predict.selected import load_selected
+from terralucas.predict.selected import load_selected, require_current
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _predict(options: argparse.Namespace) -> None:
     selected = load_selected(options.study)
+    require_current(selected)
     file, code = options.output / "plan.json", code_of_script("predict_part")
     plan = make_plan(options.input, selected, options_of(options), file, code)
     say_warnings(plan.record)

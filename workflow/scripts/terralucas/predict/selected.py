@@ -116,6 +116,24 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     write_text(folder / RECORD, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))
 
 
+def require_current(selected: Selected) -> None:
+    """Raise a StudyError if runs of the recipe were trained again since the models were selected.
+
+    Snakemake selects again by itself. Runs that are not there, as beside a copy of `selected/`, are not compared.
+    """
+    study = selected.folder.parent
+    for run, fingerprint in selected.record.get("runs", {}).items():
+        path = study / run / "run.yaml"
+        if path.is_file() and read_yaml(path, "fingerprint")["fingerprint"] != fingerprint:
+            raise StudyError(
+                f"The selected models of {study} are of earlier runs.",
+                found=f"{path} of a run with other settings, chips, labels or code than when models were selected",
+                expected="the runs from which the models were selected",
+                remedy=f"select again: snakemake --cores 8 --configfile config/{study.name}.yaml -- select; or, to use "
+                "the earlier models, copy selected/ into an empty folder and name that folder as --study",
+            )
+
+
 def load_selected(study: Path) -> Selected:
     """Load the folder `selected/` of a study.
 

@@ -24,6 +24,7 @@ from terralucas.selection.gather import StudyChips, copy_models, examine, measur
 from terralucas.selection.retrain import StudyFiles, retrain
 from terralucas.selection.temperature import divide_logits, temperature_of
 from terralucas.statistics.run_status import RunStatus
+from terralucas.stored import read_yaml
 from terralucas.tables.scores import JUDGED_SCORES
 from terralucas.tables.vocabulary import ALL_CLASSES, CALIBRATION_SCORES, CALIBRATION_STAGES, RECIPE, Recipe
 
@@ -167,6 +168,12 @@ def select(
             "candidates": [recipe_text(recipe) for recipe in choice.candidates],
             "method": options.models,
             "models": [f"{MODELS}/{name}" for name in names],
+            "runs": {
+                folder.relative_to(files.folder).as_posix(): read_yaml(folder / "run.yaml", "fingerprint")[
+                    "fingerprint"
+                ]
+                for folder in of_choice.values()
+            },
             "prediction": _prediction(len(names), is_retrained, of_models if options.temperature_scaling else None),
             "temperatures": [round(value, 6) for value in of_models] if options.temperature_scaling else None,
             "parameters": costs[choice.recipe].parameters,
