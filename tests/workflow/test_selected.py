@@ -324,7 +324,8 @@ def test_logits_are_divided_by_the_temperature_of_the_validation_chips(selected,
         np.testing.assert_allclose(held_out["score"], np.concatenate(scores), atol=1e-6)
     calibration = pd.read_csv(results(project) / "tables" / "calibration.csv").set_index(["metric", "stage"])
     for score in ("nll", "brier", "ece", "classwise_ece"):
-        assert record["scores"]["values"][score]["value"] == pytest.approx(calibration.loc[(score, "after"), "mean"])
+        scaled = calibration.loc[(score, "after"), "mean"]
+        assert record["scores"]["values"][score]["value"] == pytest.approx(scaled, abs=1e-6), "six decimals"
     # What is quoted is of the saved models.
     quoted = np.mean([-np.log(1 - each).mean() for each in scores])
     assert record["scores"]["values"]["nll"]["value"] == pytest.approx(quoted, rel=1e-4)
