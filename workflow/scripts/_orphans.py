@@ -26,7 +26,7 @@ _GRACE_S = 60.0
 
 
 def name_snakemake() -> None:
-    """Tell what this Snakemake starts which process it is: it may end before they can look."""
+    """Write the number of this Snakemake into the environment of what it starts: it may end before they look for it."""
     os.environ[_STARTED_BY] = f"{os.getpid()} {_namespace()}"
 
 

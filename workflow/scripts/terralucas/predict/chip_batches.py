@@ -88,7 +88,7 @@ def read_chip_batches(
         if in_advance is None:
             wanted.pieces = batch
         # Each time it is asked for an iterator, the loader reads what is wanted then.
-        read, values = _read_batch(in_advance or iter(loader), sum(map(len, batch)))
+        read, values = _read_batch(iter(loader) if in_advance is None else in_advance, sum(map(len, batch)))
         is_usable = np.array([chip.problem is None for chip in read], dtype=bool)
         yield ChipBatch(read, is_usable, values)
 
@@ -146,7 +146,7 @@ def _shared_room() -> float:
 
 
 class _Wanted(Sampler[list[int]]):
-    """The pieces that a loader reads; they can be others each time."""
+    """The pieces that a loader reads next; they are replaced between batches."""
 
     def __init__(self, pieces: Sequence[list[int]]) -> None:
         self.pieces = pieces
