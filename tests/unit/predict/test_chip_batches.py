@@ -1,10 +1,12 @@
 """Batches of new chips that processes read: in order, the same with any number of them."""
 
 import math
+import multiprocessing
 import os
 import resource
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,6 +37,12 @@ def chips(tmp_path):
     return [NewChip(str(number), str(tmp_path / f"{number}.tif")) for number in range(9)]
 
 
+def copy_batches(chips, processes, in_turn):
+    """Return the batches of four chips with copies of their values, whose memory is used again."""
+    batches = read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips, 4, processes, in_turn=in_turn)
+    return [replace(batch, values=None if batch.values is None else batch.values.copy()) for batch in batches]
+
+
 def watch_loader(monkeypatch):
     """Return a dictionary that receives what the loader is asked for."""
     asked = {}
@@ -48,13 +56,19 @@ def watch_loader(monkeypatch):
 
 
 @pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
 @pytest.mark.parametrize(("processes", "piece", "has_room"), [(0, 8, True), (1, 8, True), (3, 3, True), (3, 3, False)])
 def test_batches_have_the_values_of_their_usable_chips_in_order(
-    chips, monkeypatch, processes, piece, has_room, in_turn
+    chips, monkeypatch, processes, piece, has_room, in_turn, method
 ):
-    monkeypatch.setattr(module, "_PIECE_BYTES", piece * BYTES)
+    monkeypatch.setattr(module, "_PIECE", piece)
     monkeypatch.setattr(module, "_shared_room", lambda: math.inf if has_room else module._LOCKS_BYTES + 1)
-    batches = list(read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips, 4, processes, in_turn=in_turn))
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method(method, force=True)
+    try:
+        batches = copy_batches(chips, processes, in_turn)
+    finally:
+        multiprocessing.set_start_method(before, force=True)
     assert [len(batch.chips) for batch in batches] == [4, 4, 1]
     assert [batch.is_usable.tolist() for batch in batches] == [[True, True, False, True], [True] * 4, [False]]
     assert np.array_equal(batches[0].values, np.stack([pixels(number) for number in (0, 1, 3)]))
@@ -85,36 +99,55 @@ def test_without_shared_memory_one_process_reads(chips, monkeypatch, tmp_path, f
 
 
 @linux
-@pytest.mark.parametrize(("pieces_free", "is_shared"), [(14, True), (13, False)])
-def test_half_of_the_free_memory_holds_what_is_read_ahead(chips, monkeypatch, pieces_free, is_shared):
-    """Of pieces of one chip, a process reads the four of a batch and one more ahead; two more may be in use."""
-    monkeypatch.setattr(module, "_PIECE_BYTES", BYTES)
+@pytest.mark.parametrize(
+    ("method", "batches_free", "workers"), [("forkserver", 4, 1), ("forkserver", 3.9, 0), ("fork", 1, 1)]
+)
+def test_half_of_the_free_memory_holds_what_is_in_use_and_read(chips, monkeypatch, method, batches_free, workers):
+    """One batch is in use, and one is read. What forked processes share does not count."""
+    monkeypatch.setattr(module, "_PIECE", 1)
     monkeypatch.setattr(module, "_LOCKS_BYTES", 0)
-    monkeypatch.setattr(module, "_shared_room", lambda: pieces_free * BYTES)
+    monkeypatch.setattr(module, "_shared_room", lambda: batches_free * 4 * BYTES)
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: method)
     asked = watch_loader(monkeypatch)
     assert len(list(read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips, 4, 1))) == 3
-    assert asked["prefetch_factor"] == 5
-    assert (asked["collate_fn"] is module._collate) == is_shared
+    assert asked["num_workers"] == workers
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("piece", [1, 3, 8])
+@pytest.mark.parametrize("processes", [1, 2, 5])
+def test_a_batch_keeps_its_values_until_the_next_is_asked_for(chips, monkeypatch, processes, piece, in_turn):
+    """Whatever processes read meanwhile, they write elsewhere."""
+    monkeypatch.setattr(module, "_PIECE", piece)
+    monkeypatch.setattr(module, "count_processors", lambda: 8)
+    many = [chips[number] for number in (0, 1, 3, 4, 5, 6, 7) * 6]
+    for number, batch in enumerate(
+        read_chip_batches(ChipReader(make_spec(), SIDE, 30), many, 4, processes, in_turn=in_turn)
+    ):
+        expected = np.stack([pixels(int(chip.id)) for chip in many[4 * number : 4 * number + 4]])
+        time.sleep(0.05)
+        assert np.array_equal(batch.values, expected)
 
 
 @pytest.mark.parametrize(("pieces", "workers"), [(1, 1), (6, 1), (6, 2), (13, 3), (500, 1), (500, 3), (500, 8), (1, 8)])
-def test_a_batch_is_read_ahead_unless_it_has_too_many_pieces(pieces, workers):
-    ahead = module._count_ahead(pieces, workers)
-    assert ahead * workers > pieces or ahead * workers > 64 - workers
-    assert ahead * workers <= 64
+def test_a_batch_is_read_ahead(pieces, workers):
+    ahead, held = module._count_ahead(pieces, workers)
+    assert pieces <= ahead * workers < pieces + workers
+    # The batch in use, and each of which a piece may be read then.
+    assert held == 1 + math.ceil(ahead * workers / pieces)
 
 
 @linux
 def test_a_batch_of_many_pieces_needs_few_open_files(chips, monkeypatch):
-    """A shell may allow 256 of them, and each piece of which the values are kept has one."""
-    monkeypatch.setattr(module, "_PIECE_BYTES", BYTES)
+    """A shell may allow 256 of them."""
+    monkeypatch.setattr(module, "_PIECE", 1)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 200, limits[1]))
     try:
-        first, _ = read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips[:1] * 600, 300, 1)
+        read = read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips[:1] * 600, 300, 1)
+        assert [batch.values[299].tolist() for batch in read] == [pixels(0).tolist()] * 2
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert np.array_equal(first.values[299], pixels(0))
 
 
 def test_processors_that_this_process_may_not_use_do_not_count(monkeypatch):

@@ -1,11 +1,15 @@
 """Read new chips in batches with processes of their own, so that a model need not wait for files.
 
-Threads would wait for each other: most of the time of a small chip is spent in Python.
+Threads would wait for each other: most of the time of a small chip is spent in Python. The processes write the values
+of chips into memory that they share with this one. Each batch uses the same memory: a copy of a chip, or memory that is
+used for the first time, takes about as long as reading its file.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,16 +17,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from terralucas.predict.new_chips import ChipReader, NewChip, ReadChip
 from terralucas.processors import count_processors
 
-# Most bytes of chips that a process reads and sends together.
-_PIECE_BYTES = 8 * 2**20
+# Most chips that a process reads before it says so.
+_PIECE = 8
 _MOST_PROCESSES = 8
-# Most pieces that all processes read ahead: each has an open file in shared memory, and a shell may allow 256 of them.
-_MOST_PIECES = 64
 # Where processes share memory on Linux. It holds 64 MB in a container, unless it was made larger.
 _SHARED = "/dev/shm"
 # What the locks of the processes need there.
@@ -36,7 +38,8 @@ class ChipBatch:
     Attributes:
         chips: what was found of each of the n chips, without its values.
         is_usable: (n,) whether the chip has values.
-        values: (usable chips, bands, side, side) reflectance; None if there is no usable chip.
+        values: (usable chips, bands, side, side) reflectance; None if there is no usable chip. Other chips get this
+            memory as soon as the next batch is asked for.
     """
 
     chips: list[ReadChip]
@@ -58,80 +61,75 @@ def read_chip_batches(
         in_turn: whether they read a batch when it is asked for, and wait while the caller uses it; otherwise they read
             in advance.
     """
-    bytes_of_chip = len(reader.spec.bands) * reader.side_px**2 * 4
-    piece = max(1, min(size, _PIECE_BYTES // bytes_of_chip))
-    if in_turn:
-        # All of them read the same batch.
-        piece = min(piece, math.ceil(size / max(min(processes, _MOST_PROCESSES), 1)))
-    batches = [
-        [list(range(first, min(first + piece, end))) for first in range(start, end, piece)]
-        for start, end in ((start, min(start + size, len(chips))) for start in range(0, len(chips), size))
-    ]
-    pieces = [piece for batch in batches for piece in batch]
-    room = _shared_room()
-    workers = min(processes, _MOST_PROCESSES, count_processors(), max(len(pieces) - 1, 0)) if room > _LOCKS_BYTES else 0
-    ahead = _count_ahead(math.ceil(size / piece), workers)
-    # Besides what is read ahead, there is the piece that was sent last and, if a piece is a batch, that in use. Other
-    # programs share memory too; what they leave free may shrink.
-    has_room = (ahead * workers + 2) * piece * bytes_of_chip <= room / 2
-    wanted = _Wanted([] if in_turn else pieces)
+    shape = (len(reader.spec.bands), reader.side_px, reader.side_px)
+    workers = min(processes, _MOST_PROCESSES, count_processors(), max(math.ceil(len(chips) / _PIECE) - 1, 0))
+    piece = min(_PIECE, math.ceil(size / max(workers, 1)))
+    ahead, held = _count_ahead(math.ceil(size / piece), workers)
+    if in_turn or not workers:
+        held = 1
+    memory = _share_memory((held * size, *shape)) if workers else None
+    if memory is None:
+        workers, held, memory = 0, 1, torch.empty((size, *shape))
+    # The place of a chip in that memory, and its number.
+    places = [(number // size % held * size + number % size, number) for number in range(len(chips))]
+    batches = [places[start : start + size] for start in range(0, len(chips), size)]
+    pieces = [[batch[start : start + piece] for start in range(0, len(batch), piece)] for batch in batches]
+    wanted = _Wanted([] if in_turn else [piece for batch in pieces for piece in batch])
     loader = DataLoader(
-        _Chips(reader, chips),
+        _Chips(reader, chips, memory),
         batch_sampler=wanted,
         num_workers=workers,
-        collate_fn=_collate if has_room else _collate_apart,
+        collate_fn=_keep,
         prefetch_factor=ahead if workers else None,
         persistent_workers=in_turn and workers > 0,
     )
     in_advance = None if in_turn else iter(loader)
-    for batch in batches:
+    values = memory.numpy()
+    for batch, pieces_of_batch in zip(batches, pieces, strict=True):
         if in_advance is None:
-            wanted.pieces = batch
+            wanted.pieces = pieces_of_batch
         # Each time it is asked for an iterator, the loader reads what is wanted then.
-        read, values = _read_batch(iter(loader) if in_advance is None else in_advance, sum(map(len, batch)))
+        found = iter(loader) if in_advance is None else in_advance
+        read = [chip for _ in pieces_of_batch for chip in next(found)]
         is_usable = np.array([chip.problem is None for chip in read], dtype=bool)
-        yield ChipBatch(read, is_usable, values)
+        first = batch[0][0]
+        of_batch = values[first : first + len(batch)]
+        yield ChipBatch(read, is_usable, _select(of_batch, is_usable))
 
 
-def _read_batch(
-    pieces: Iterator[tuple[list[ReadChip], torch.Tensor | np.ndarray | None]], size: int
-) -> tuple[list[ReadChip], np.ndarray | None]:
-    """Read the pieces of a batch of `size` chips, and join them.
-
-    A piece is copied at once, because as long as it is used it has an open file and its bytes in shared memory. A batch
-    that is one piece is not copied.
-
-    Returns:
-        The chips without their values, and the values of those that can be used, as in `ChipBatch`.
-    """
-    read: list[ReadChip] = []
-    values, usable = None, 0
-    while len(read) < size:
-        chips, found = next(pieces)
-        read += chips
-        if found is None:
-            continue
-        if len(chips) == size:
-            return read, np.asarray(found)
-        if values is None:
-            values = np.empty((size, *found.shape[1:]), dtype=np.float32)
-        values[usable : usable + len(found)] = np.asarray(found)
-        usable += len(found)
-        del found  # before the next one is there
-    return read, None if values is None else values[:usable]
+def _select(values: np.ndarray, is_usable: np.ndarray) -> np.ndarray | None:
+    """Return the values of the usable chips, without a copy if all are usable; None if there is none."""
+    if is_usable.all():
+        return values
+    return values[is_usable] if is_usable.any() else None
 
 
-def _count_ahead(pieces: int, workers: int) -> int:
-    """Return how many pieces each process reads ahead.
+def _count_ahead(pieces: int, workers: int) -> tuple[int, int]:
+    """Return how many pieces each process reads ahead, and how many batches then have values that are in use or read.
 
-    A whole batch is read while the batch before is predicted, unless it has too many pieces.
+    A whole batch is read while the batch before is predicted. A loader asks for the next piece each time that it hands
+    one over.
 
     Args:
         pieces: number of pieces of a batch.
         workers: number of processes.
     """
     workers = max(workers, 1)
-    return min(math.ceil(pieces / workers) + 1, _MOST_PIECES // workers)
+    ahead = math.ceil(pieces / workers)
+    return ahead, 1 + math.ceil(ahead * workers / pieces)
+
+
+def _share_memory(shape: tuple[int, ...]) -> torch.Tensor | None:
+    """Return float32 memory that processes of this one can write into; None where they cannot share any."""
+    room = _shared_room()
+    if room <= _LOCKS_BYTES:
+        return None
+    size = math.prod(shape) * torch.float32.itemsize
+    if multiprocessing.get_start_method() == "fork":
+        # Forked processes have all memory of this one. The limit of /dev/shm does not hold for this kind.
+        return torch.frombuffer(mmap.mmap(-1, size), dtype=torch.float32).view(shape)
+    # Other programs share memory too; what they leave free may shrink.
+    return torch.empty(shape).share_memory_() if size <= room / 2 else None
 
 
 def _shared_room() -> float:
@@ -145,13 +143,13 @@ def _shared_room() -> float:
     return state.f_bavail * state.f_frsize if os.access(_SHARED, os.W_OK | os.X_OK) else 0
 
 
-class _Wanted(Sampler[list[int]]):
+class _Wanted(Sampler[list[tuple[int, int]]]):
     """The pieces that a loader reads next; they are replaced between batches."""
 
-    def __init__(self, pieces: Sequence[list[int]]) -> None:
+    def __init__(self, pieces: Sequence[list[tuple[int, int]]]) -> None:
         self.pieces = pieces
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         return iter(self.pieces)
 
     def __len__(self) -> int:
@@ -159,29 +157,21 @@ class _Wanted(Sampler[list[int]]):
 
 
 class _Chips(Dataset[ReadChip]):
-    """The chips to read."""
+    """The chips to read, whose values are written to their places in memory."""
 
-    def __init__(self, reader: ChipReader, chips: Sequence[NewChip]) -> None:
-        self.reader, self.chips = reader, chips
+    def __init__(self, reader: ChipReader, chips: Sequence[NewChip], memory: torch.Tensor) -> None:
+        self.reader, self.chips, self.memory = reader, chips, memory
 
     def __len__(self) -> int:
         return len(self.chips)
 
-    def __getitem__(self, index: int) -> ReadChip:
-        return self.reader(self.chips[index])
+    def __getitem__(self, place_and_number: tuple[int, int]) -> ReadChip:
+        place, number = place_and_number
+        chip = self.reader(self.chips[number])
+        if chip.values is not None:
+            self.memory.numpy()[place] = chip.values
+        return replace(chip, values=None, refused=None)
 
 
-def _collate(chips: list[ReadChip]) -> tuple[list[ReadChip], torch.Tensor | None]:
-    """Take the values from the chips, into a tensor that lies in memory that processes share."""
-    values = [torch.from_numpy(chip.values) for chip in chips if chip.values is not None]
-    return _without_values(chips), default_collate(values) if values else None
-
-
-def _collate_apart(chips: list[ReadChip]) -> tuple[list[ReadChip], np.ndarray | None]:
-    """Take the values from the chips, into an array that goes through a pipe, which is slower."""
-    values = [chip.values for chip in chips if chip.values is not None]
-    return _without_values(chips), np.stack(values) if values else None
-
-
-def _without_values(chips: list[ReadChip]) -> list[ReadChip]:
-    return [replace(chip, values=None, refused=None) for chip in chips]
+def _keep(chips: list[ReadChip]) -> list[ReadChip]:
+    return chips
