@@ -25,8 +25,11 @@ from terralucas.study.head import (
     may_be_running,
     read_head,
     seconds_after_boot,
+    take_dead_mark,
     this_process,
 )
+
+SCRIPTS = str(Path(head.__file__).parents[2])
 
 
 @pytest.fixture
@@ -215,6 +218,55 @@ def test_a_process_of_another_machine_that_was_silent_for_a_day_is_dead_at_once(
     assert not may_be_running(folder)
     assert not is_running(folder)
     assert clock.now == 0
+
+
+@pytest.fixture
+def hidden(elsewhere, process, monkeypatch):
+    """The mark of a process of another user of this machine, whose processes the machine hides (/proc with hidepid)."""
+    folder, clock = elsewhere
+    mark(folder, of_process(process))
+    pids = [pid for pid in psutil.pids() if pid != process.pid]
+
+    send = os.kill
+
+    def ask(pid, number):
+        if number == 0:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        send(pid, number)
+
+    monkeypatch.setattr(psutil, "pids", lambda: pids)
+    monkeypatch.setattr(os, "kill", ask)
+    monkeypatch.setattr(psutil, "Process", lambda pid=None: (_ for _ in ()).throw(psutil.NoSuchProcess(pid)))
+    return folder, clock
+
+
+@pytest.mark.parametrize("elsewhere", [{}], indirect=True)
+def test_a_process_that_the_machine_hides_is_watched_as_one_of_another_machine(hidden):
+    folder, clock = hidden
+    show_life(folder, 10)
+    assert may_be_running(folder)
+    assert take_dead_mark(folder) is None
+    clock.life = lambda: show_life(folder, 0)
+    with pytest.raises(StudyError, match="is running already"):
+        head.require_dead(read_head(folder), folder / NAME)
+    clock.life = lambda: None
+    head.require_dead(read_head(folder), folder / NAME)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="needs Linux, and to be root")
+def test_a_process_of_a_container_is_one_of_another_machine(tmp_path):
+    """Its number is that of another process here."""
+    name = "import psutil; from terralucas.study.head import this_process; print(this_process().boot)"
+    boots = [
+        subprocess.run(
+            command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": SCRIPTS}
+        ).stdout
+        for command in (
+            [sys.executable, "-c", name],
+            ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", name],
+        )
+    ]
+    assert boots[0].strip() == this_process().boot != boots[1].strip()
 
 
 def test_a_running_study_shows_signs_of_life(tmp_path, monkeypatch):

@@ -46,7 +46,8 @@ class Head:
 
     Attributes:
         machine: its host name.
-        boot: id of the machine's boot, so that a process number of an earlier boot means nothing.
+        boot: id of the machine's boot, and of the container, if any: in another one, a process number means another
+            process.
         pid: its number.
         started: when it started, in seconds since the boot (`seconds_after_boot`).
         temporary: paths that it deletes at its end, and whoever finds it dead deletes for it.
@@ -295,7 +296,18 @@ def require_dead(head: Head, path: Path) -> None:
 
 def _is_here(head: Head) -> bool:
     # Two machines may have one name; and after a restart, a machine has another boot.
-    return head.machine == socket.gethostname() and head.boot == _boot_id()
+    return head.machine == socket.gethostname() and head.boot == _boot_id() and not _is_hidden(head.pid)
+
+
+def _is_hidden(pid: int) -> bool:
+    """Return whether a process exists of which this user may know nothing: on login nodes, /proc may have hidepid."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return pid not in psutil.pids()
+    except OSError:
+        pass
+    return False
 
 
 def _time_of(path: Path) -> int:
@@ -358,7 +370,8 @@ def _age(path: Path) -> float:
 
 def _boot_id() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         # Other systems than Linux have none; the start of the process tells boots apart there.
         return f"{psutil.boot_time():.0f}"
