@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -244,19 +245,27 @@ def test_jobs_of_another_cluster_than_squeue_is_asked_for_are_refused(
         prepare_slurm(mine, tmp_path, "cancel", logger)
 
 
-@pytest.mark.parametrize("option", ["--array=1-2", "-a 1-2", "--test-only", "-M b", "--clusters=b"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--array=1-2", "--array 1-2", "-a 1-2", "-a1-2", "'-a1-2'", "--arr=1-2", "-Ha1-2"),
+        *("--test-only", "--test", "-M b", "-Mb", "--clusters=b", "--cluster=b"),
+    ],
+)
 def test_options_that_make_something_else_of_a_job_are_refused(clients, tmp_path, option):
     """The tasks of an array would run the same run at once in one folder."""
     mine = executor()
     extra = Resource("slurm_extra", f"--mail-type=END {option}")
     mine.workflow.rules = [SimpleNamespace(name="train_run", resources={"slurm_extra": extra})]
-    with pytest.raises(StudyError, match=rf"found: {re.split('[= ]', option)[0]} in slurm_extra of train_run"):
+    with pytest.raises(StudyError, match=rf"found: {shlex.split(option)[0]} in slurm_extra of train_run"):
         prepare_slurm(mine, tmp_path, "cancel", logger)
 
 
 def test_other_options_of_sbatch_are_taken(clients, tmp_path):
     mine = executor()
-    extra = Resource("slurm_extra", "--mail-user=me-a@b.org --wait --reservation=x-M --exclude=n1")
+    extra = Resource(
+        "slurm_extra", "--mail-user=me-a@b.org --wait --reservation=x-M --exclude=n1 --account=a -A=a -Ca -c1"
+    )
     mine.workflow.rules = [SimpleNamespace(name="train_run", resources={"slurm_extra": extra})]
     prepare_slurm(mine, tmp_path, "cancel", logger)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterable
 from importlib.metadata import version
@@ -37,8 +38,11 @@ _LONGEST_BETWEEN_CHECKS_S = 240
 _ACCOUNTING_S = 60
 
 # An array runs the same run several times at once in one folder, a test submits nothing, and squeue and scancel do not
-# know jobs of another cluster.
-_OTHER_KINDS = re.compile(r"(?<![\w-])(?:--array|-a|--test-only|--clusters?|-M)(?![\w-])")
+# know jobs of another cluster. sbatch takes the first letters of a long option for it. Before a short one, options
+# without a value may stand.
+_OTHER_KINDS = ("array", "test-only", "clusters")
+_OTHER_KINDS_SHORT = re.compile(r"-[EHIQWhksv]*[aM]")
+_FEWEST_LETTERS = 2
 
 _FUNCTIONS = (
     (plugin, "get_min_job_age", ()),
@@ -141,7 +145,7 @@ def _refuse_other_kinds_of_jobs(rules: Iterable[Any]) -> None:
         f"{option} in slurm_extra of {rule.name}"
         for rule in rules
         if "slurm_extra" in rule.resources
-        for option in _OTHER_KINDS.findall(str(rule.resources["slurm_extra"].raw))
+        for option in _find_other_kinds(str(rule.resources["slurm_extra"].raw))
     }
     if found:
         shown = sorted(found)[:3]
@@ -151,6 +155,21 @@ def _refuse_other_kinds_of_jobs(rules: Iterable[Any]) -> None:
             expected="options that leave it one job of this cluster",
             remedy="take them out of slurm_extra; packs of runs (group-components) save jobs as arrays do",
         )
+
+
+def _find_other_kinds(options: str) -> list[str]:
+    """Return the options of sbatch that make something else of a job than one job of this cluster."""
+    try:
+        words = shlex.split(options)
+    except ValueError:  # a quote that is not closed, which the shell refuses
+        words = options.split()
+    found = []
+    for word in words:
+        name = word[2:].split("=")[0]
+        is_long = word.startswith("--") and any(kind.startswith(name) for kind in _OTHER_KINDS)
+        if (is_long and len(name) >= _FEWEST_LETTERS) or _OTHER_KINDS_SHORT.match(word):
+            found.append(word)
+    return found
 
 
 def _refuse_other_clusters(rules: Iterable[Any]) -> None:
