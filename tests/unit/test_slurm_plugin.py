@@ -250,6 +250,7 @@ def test_jobs_of_another_cluster_than_squeue_is_asked_for_are_refused(
     [
         *("--array=1-2", "--array 1-2", "-a 1-2", "-a1-2", "'-a1-2'", "--arr=1-2", "-Ha1-2"),
         *("--test-only", "--test", "-M b", "-Mb", "--clusters=b", "--cluster=b"),
+        *("--wait", "-W", "-QW", "--help", "-h", "-V"),
     ],
 )
 def test_options_that_make_something_else_of_a_job_are_refused(clients, tmp_path, option):
@@ -264,7 +265,8 @@ def test_options_that_make_something_else_of_a_job_are_refused(clients, tmp_path
 def test_other_options_of_sbatch_are_taken(clients, tmp_path):
     mine = executor()
     extra = Resource(
-        "slurm_extra", "--mail-user=me-a@b.org --wait --reservation=x-M --exclude=n1 --account=a -A=a -Ca -c1"
+        "slurm_extra",
+        "--mail-user=me-a@b.org --wait-all-nodes=1 --reservation=x-M --exclude=n1 --account=a -A=a -Ca -c1",
     )
     mine.workflow.rules = [SimpleNamespace(name="train_run", resources={"slurm_extra": extra})]
     prepare_slurm(mine, tmp_path, "cancel", logger)

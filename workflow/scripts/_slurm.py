@@ -37,11 +37,11 @@ _LONGEST_BETWEEN_CHECKS_S = 240
 
 _ACCOUNTING_S = 60
 
-# An array runs the same run several times at once in one folder, a test submits nothing, and squeue and scancel do not
-# know jobs of another cluster. sbatch takes the first letters of a long option for it. Before a short one, options
-# without a value may stand.
-_OTHER_KINDS = ("array", "test-only", "clusters")
-_OTHER_KINDS_SHORT = re.compile(r"-[EHIQWhksv]*[aM]")
+# An array runs the same run several times at once in one folder, a test or a help text submits nothing, sbatch with
+# --wait answers when the job is over, and squeue and scancel do not know jobs of another cluster. sbatch takes a first
+# part of a long option for it. Before a short one, options without a value may stand.
+_OTHER_KINDS = ("array", "test-only", "wait", "clusters", "help", "usage", "version")
+_OTHER_KINDS_SHORT = re.compile(r"-[EHIQksv]*[aMWhV]")
 _FEWEST_LETTERS = 2
 
 _FUNCTIONS = (
@@ -150,15 +150,15 @@ def _refuse_other_kinds_of_jobs(rules: Iterable[Any]) -> None:
     if found:
         shown = sorted(found)[:3]
         raise StudyError(
-            "Options of sbatch in slurm_extra change what a job is.",
+            "Options of sbatch in slurm_extra change what a job is, or when sbatch answers.",
             found="; ".join(shown) + (f"; and {len(found) - 3} more" if len(found) > 3 else ""),
-            expected="options that leave it one job of this cluster",
+            expected="options with which sbatch submits one job of this cluster, and answers at once",
             remedy="take them out of slurm_extra; packs of runs (group-components) save jobs as arrays do",
         )
 
 
 def _find_other_kinds(options: str) -> list[str]:
-    """Return the options of sbatch that make something else of a job than one job of this cluster."""
+    """Return the options with which sbatch does not submit one job of this cluster, and answer at once."""
     try:
         words = shlex.split(options)
     except ValueError:  # a quote that is not closed, which the shell refuses
