@@ -94,12 +94,12 @@ def clients(tmp_path, monkeypatch):
     return Clients(tmp_path)
 
 
-def executor(command="squeue", requeue=False, array_jobs=None):
+def executor(command="squeue", requeue=False, array_jobs=None, logs="/study/.snakemake/slurm_logs"):
     settings = SimpleNamespace(
         status_command=command, init_seconds_before_status_checks=10, requeue=requeue, array_jobs=array_jobs
     )
     workflow = SimpleNamespace(executor_settings=settings, rules=[], scheduler=SimpleNamespace(_user_kill=None))
-    return SimpleNamespace(workflow=workflow, run_uuid="uuid", _failed_nodes={"n7"})
+    return SimpleNamespace(workflow=workflow, run_uuid="uuid", _failed_nodes={"n7"}, slurm_logdir=Path(logs))
 
 
 def ask(command):
@@ -260,6 +260,12 @@ def test_options_that_make_something_else_of_a_job_are_refused(clients, tmp_path
     mine.workflow.rules = [SimpleNamespace(name="train_run", resources={"slurm_extra": extra})]
     with pytest.raises(StudyError, match=rf"found: {shlex.split(option)[0]} in slurm_extra of train_run"):
         prepare_slurm(mine, tmp_path, "cancel", logger)
+
+
+def test_a_folder_of_logs_that_is_a_pattern_of_sbatch_is_refused(clients, tmp_path):
+    """Of /data/50%u, SLURM would write its logs into another folder, which is not there."""
+    with pytest.raises(StudyError, match=r"(?s)/data/50%u/slurm_logs.*found: % in the path.*slurm-logdir"):
+        prepare_slurm(executor(logs="/data/50%u/slurm_logs"), tmp_path, "cancel", logger)
 
 
 def test_other_options_of_sbatch_are_taken(clients, tmp_path):

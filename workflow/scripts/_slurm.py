@@ -74,6 +74,7 @@ def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: loggi
     _refuse_arrays(executor.workflow.executor_settings.array_jobs)
     _refuse_other_clusters(executor.workflow.rules)
     _refuse_other_kinds_of_jobs(executor.workflow.rules)
+    _refuse_patterns(executor.slurm_logdir)
     _forget_filters(logger)
     patch_plugin(executor, logger)
     # All jobs of this session have this name; none was submitted yet.
@@ -170,6 +171,17 @@ def _find_other_kinds(options: str) -> list[str]:
         if (is_long and len(name) >= _FEWEST_LETTERS) or _OTHER_KINDS_SHORT.match(word):
             found.append(word)
     return found
+
+
+def _refuse_patterns(logs: Path) -> None:
+    """Stop where the folder of SLURM's logs has a %, which sbatch takes for a pattern such as %j."""
+    if "%" in str(logs):
+        raise StudyError(
+            f"SLURM cannot write logs into {logs}.",
+            found="% in the path, with which sbatch writes numbers of jobs",
+            expected="a path without it",
+            remedy="rename the folder, or set another one in the profile (slurm-logdir)",
+        )
 
 
 def _refuse_other_clusters(rules: Iterable[Any]) -> None:
