@@ -253,10 +253,15 @@ def test_jobs_of_another_cluster_than_squeue_is_asked_for_are_refused(
         *("--wait", "-W", "-QW", "--help", "-h", "-V"),
     ],
 )
-def test_options_that_make_something_else_of_a_job_are_refused(clients, tmp_path, option):
-    """The tasks of an array would run the same run at once in one folder."""
+@pytest.mark.parametrize("in_profile", ["{}", '"{}"', "'--nice=5' if attempt == 1 else \"{}\""])
+def test_options_that_make_something_else_of_a_job_are_refused(clients, tmp_path, option, in_profile):
+    """The tasks of an array would run the same run at once in one folder.
+
+    In a profile, the options are a text in quotes inside a text, which Snakemake reads as an expression.
+    """
     mine = executor()
-    extra = Resource("slurm_extra", f"--mail-type=END {option}")
+    text = in_profile.format(f"--mail-type=END {option}")
+    extra = Resource("slurm_extra", "--nice=5", raw=text)
     mine.workflow.rules = [SimpleNamespace(name="train_run", resources={"slurm_extra": extra})]
     with pytest.raises(StudyError, match=rf"found: {shlex.split(option)[0]} in slurm_extra of train_run"):
         prepare_slurm(mine, tmp_path, "cancel", logger)

@@ -5,6 +5,7 @@ It lasts for the process that submits; nothing here changes what jobs compute.
 
 from __future__ import annotations
 
+import ast
 import logging
 import os
 import re
@@ -158,19 +159,34 @@ def _refuse_other_kinds_of_jobs(rules: Iterable[Any]) -> None:
         )
 
 
-def _find_other_kinds(options: str) -> list[str]:
-    """Return the options with which sbatch does not submit one job of this cluster, and answer at once."""
-    try:
-        words = shlex.split(options)
-    except ValueError:  # a quote that is not closed, which the shell refuses
-        words = options.split()
+def _find_other_kinds(resource: str) -> list[str]:
+    """Return the options with which sbatch does not submit one job of this cluster, and answer at once.
+
+    Args:
+        resource: as in the profile: options, or an expression of which Snakemake takes the value.
+    """
     found = []
-    for word in words:
-        name = word[2:].split("=")[0]
-        is_long = word.startswith("--") and any(kind.startswith(name) for kind in _OTHER_KINDS)
-        if (is_long and len(name) >= _FEWEST_LETTERS) or _OTHER_KINDS_SHORT.match(word):
-            found.append(word)
+    for options in _texts_of(resource):
+        try:
+            words = shlex.split(options)
+        except ValueError:  # a quote that is not closed, which the shell refuses
+            words = options.split()
+        for word in words:
+            name = word[2:].split("=")[0]
+            is_long = word.startswith("--") and any(kind.startswith(name) for kind in _OTHER_KINDS)
+            if (is_long and len(name) >= _FEWEST_LETTERS) or _OTHER_KINDS_SHORT.match(word):
+                found.append(word)
     return found
+
+
+def _texts_of(resource: str) -> list[str]:
+    """Return the texts in an expression, or what is no expression with a text as it is."""
+    try:
+        nodes = list(ast.walk(ast.parse(resource.strip(), mode="eval")))
+    except (SyntaxError, ValueError):
+        return [resource]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return texts or [resource]
 
 
 def _refuse_patterns(logs: Path) -> None:
