@@ -63,7 +63,7 @@ def make_study(
 ) -> Study:
     """Every table of a k-fold study whose recipes know the labels about as well as each other."""
     classes = classes or dict(list(LUCAS.items())[:3])
-    entries = [{"code": code, "name": name} for code, name in enumerate(classes, 1)]
+    entries = [{"code": str(code), "name": name} for code, name in enumerate(classes, 1)]
     folder.mkdir(parents=True, exist_ok=True)
     labels = np.repeat(np.arange(len(classes)), list(classes.values()))
     split = _splits(labels, seeds)
@@ -109,7 +109,7 @@ def draw_all(study: Study, folder: Path) -> dict[str, Path]:
 
 def _spectra(study: Study) -> pd.DataFrame:
     """What the figure of reflectance needs of three chips of each class."""
-    classes = study.tables["classes"][["class_code", "class_name"]].astype({"class_code": str})
+    classes = study.tables["classes"][["class_code", "class_name"]]
     chips = classes.assign(label=range(len(classes))).loc[np.repeat(classes.index, 3)]
     random = np.random.default_rng(0)
     return chips.assign(band_mean=list(random.uniform(0.02, 0.4, (len(chips), len(BANDS)))))

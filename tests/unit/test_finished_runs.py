@@ -89,6 +89,21 @@ def test_the_files_of_a_finished_run_are_kept_with_their_times(run, patched):
     assert times(run) == {2000}
 
 
+def test_the_files_of_a_colleague_are_kept_though_only_their_owner_may_set_their_times(run, patched, monkeypatch):
+    set_times = os.utime
+
+    def refuse(path, times=None, *, ns=None):
+        if ns is not None:
+            raise PermissionError(1, "Operation not permitted")
+        set_times(path, times)
+
+    before = [Path(path).read_bytes() for path in run.output]
+    monkeypatch.setattr(os, "utime", refuse)
+    asyncio.run(Job.remove_existing_output(run))
+    asyncio.run(Job.postprocess(run))
+    assert [Path(path).read_bytes() for path in run.output] == before
+
+
 def test_a_run_whose_inputs_are_newer_is_new_when_its_job_has_ended(run, patched):
     os.utime(run.input[0], (3000, 3000))
     asyncio.run(Job.remove_existing_output(run))

@@ -233,6 +233,19 @@ Command 'python' returned non-zero exit status 132.
 WorkflowError:
 At least one job did not complete successfully.
 """
+UNREADABLE = """\
+Building DAG of jobs...
+Traceback (most recent call last):
+  File "/p/workflow/scripts/terralucas/training/run.py", line 25, in <module>
+    import torch
+    ^^^^^^^^^^^^
+ImportError: libtorch_cuda.so: failed to map segment from shared object
+RuleException:
+CalledProcessError in file "/p/workflow/rules/train.smk", line 50:
+Command 'python' returned non-zero exit status 1.
+WorkflowError:
+At least one job did not complete successfully.
+"""
 FAILED = "SLURM-job '5' failed, SLURM status is: 'FAILED', SLURM's reason: NonZeroExitCode (it ended with an error)."
 
 
@@ -242,6 +255,17 @@ FAILED = "SLURM-job '5' failed, SLURM status is: 'FAILED', SLURM's reason: NonZe
         (CLOCKS, ["Output predictions.parquet has older modification time (00:47) than input tokens.npy (02:34)."]),
         (STOPPED, ["This job ends without a change to any result.", "  found: process 5 on login2"]),
         (BROKEN, [FAILED, "  its log ends with: /bin/bash: line 1: 4711 Illegal instruction "]),
+        (
+            UNREADABLE,
+            [
+                FAILED,
+                "  its log ends with: ImportError: libtorch_cuda.so: failed to map segment from shared object",
+            ],
+        ),
+        (
+            'Traceback (most recent call last):\n  File "x.py", line 2, in f\nKeyboardInterrupt\nmore\n',
+            [FAILED, "  its log ends with: more"],
+        ),
         (
             "/spool/job00027/slurm_script: 4: /scratch/none/bin/python: not found\n",
             [FAILED, "  its log ends with: /spool/job00027/slurm_script: 4: /scratch/none/bin/python: not found"],

@@ -6,6 +6,7 @@ a cluster until the study, started again, has long finished its runs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,9 @@ def _keep_finished_runs() -> None:
         # A run that looks older than its inputs would be done again and again.
         if is_unchanged and min(state.st_mtime_ns for state in before.values()) >= _newest_input(self):
             for path, state in before.items():
-                os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+                # Only the owner of a file may set its times; a colleague's run looks new.
+                with contextlib.suppress(PermissionError):
+                    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
 
     Job.remove_existing_output = remove_existing_output
     Job.postprocess = postprocess_with_times

@@ -35,6 +35,10 @@ _ERROR_OF_SNAKEMAKE = re.compile(
 )
 # How a process ended that could not say it itself, in the words of a shell.
 _DEATH = re.compile(r"^.*(?:Illegal instruction|Bus error|Segmentation fault|Aborted|Killed).*$", re.MULTILINE)
+# The last line of a traceback: a job whose modules cannot be read has no log of its own yet.
+_TRACEBACK = re.compile(
+    r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(?!KeyboardInterrupt|SystemExit)(\w.*)$", re.MULTILINE
+)
 # What Snakemake writes when it begins.
 _BEGAN = "Building DAG of jobs"
 _ENDED = re.compile(r" INFO progress: \w+: (ended by SIG\w+)$", re.MULTILINE)
@@ -238,6 +242,8 @@ class Terminal(logging.Handler):
         of_cluster = [log for log in logs if log not in map(str, job.log)]
         reason = slurm if was_refused else _last_error([*written, *logs]) or _error_of_snakemake(of_cluster)
         has_error = reason is not None
+        if reason is None and (raised := _last_match(_TRACEBACK, of_cluster)) is not None:
+            reason, has_error = (f"{slurm}\n  its log ends with: {raised}" if slurm else raised), True
         if reason is None:
             words = _last_words(of_cluster)
             reason = slurm or (words or _last_signal(written))

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from _job import job, progress
 from _offline import stay_offline
@@ -13,6 +12,7 @@ from terralucas.data.index_file import read_index_table
 from terralucas.export.export import COMPARED_CHIPS, export_models
 from terralucas.export.model_card import StudyTables
 from terralucas.predict.selected import load_selected
+from terralucas.tables.tidy_csv import read_table
 
 stay_offline()
 
@@ -23,7 +23,7 @@ with job(snakemake):
     root = chips_root(Path(source.retrieval))
     rows = index.iloc[np.unique(np.linspace(0, len(index) - 1, COMPARED_CHIPS).astype(int))]
     chips = np.stack([read_indexed_chip(root / row.file, row.sha256, selected.spec) for row in rows.itertuples()])
-    tables = StudyTables(*(pd.read_csv(source[name]) for name in ("summary", "per_class", "classes")))
+    tables = StudyTables(*(read_table(source[name]) for name in ("summary", "per_class", "classes")))
     places = index[["easting_m", "northing_m"]].dropna().to_numpy()
     content = export_models(selected, tables, chips, places, snakemake.threads, Path(snakemake.output[0]))
     progress.info("exported %d models to %s", content["models"], snakemake.output[0])

@@ -81,7 +81,7 @@ def test_classes_are_ordered_by_their_number_of_chips(drawn):
 
 def test_confusion_rows_show_percent_of_the_true_class(tmp_path):
     cells = [("Land", "Land", 30), ("Land", "Water", 10), ("Water", "Land", 0), ("Water", "Water", 8)]
-    codes = {"Land": 1, "Water": 2}
+    codes = {"Land": "1", "Water": "2"}
     table = pd.DataFrame(
         {"backbone": "tiny", "loss": "ce", "decoder": "mlp", "true_code": codes[true], "true_name": true,
          "predicted_code": codes[other], "predicted_name": other, "count": count}

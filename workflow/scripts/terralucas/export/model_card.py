@@ -58,7 +58,7 @@ def make_card(
     """
     scores = _scores(record, tables.summary, CALIBRATION_SCORES if record.get("temperatures") else ())
     per_class = tables.per_class[_is_recipe(record, tables.per_class)]
-    counts = dict(zip(tables.classes["class_code"].astype(str), tables.classes["n"], strict=True))
+    counts = dict(zip(tables.classes["class_code"], tables.classes["n"], strict=True))
     # Jinja escapes for HTML alone; the template applies the filter `plain` to names that a user chose.
     environment = Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
     environment.filters["plain"] = _plain

@@ -151,7 +151,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
     level = basis["level"]
     answer = answer_items(asked, needs, level, context.primary)
     primary = context.primary
-    names = dict(zip(tables["classes"]["class_code"].astype(str), tables["classes"]["class_name"], strict=True))
+    names = dict(zip(tables["classes"]["class_code"], tables["classes"]["class_name"], strict=True))
     spatial = space.add_ratios(tables["spatial"], summary, asked)
     run_rows = tables["runs"].merge(tables["durations"].drop(columns="schema_version"), on="run", how="left")
     return {

@@ -10,7 +10,7 @@ import pandas as pd
 
 from terralucas.files import atomic_path
 from terralucas.stored import reading
-from terralucas.tables.vocabulary import RECIPE, SCHEMA_VERSION
+from terralucas.tables.vocabulary import RECIPE, SCHEMA_VERSION, TEXTS
 
 
 def tidy_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -27,13 +27,13 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    """Read a table; only empty fields are missing values, so that a class may have the name None or NA.
+    """Read a table; only empty fields are missing values, and codes and names are text: a class may be NA or 01.
 
     Raises:
         StudyError: it is no table of a study.
     """
     with reading(path, "a table of the study (CSV)"):
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXTS, "str"))
         if "schema_version" not in table:
             raise ValueError(f"no column schema_version; it has {', '.join(map(str, table.columns[:5]))}")
         return table

@@ -5,6 +5,12 @@ from __future__ import annotations
 SCHEMA_VERSION = 3
 # The columns that name a recipe, in every table.
 RECIPE = ["backbone", "loss", "decoder"]
+# Columns of text. Codes and names that a user chose can look like numbers, such as 01.
+TEXTS = (
+    *RECIPE,
+    *("run", "study", "class_code", "class_name", "true_code", "true_name", "predicted_code", "predicted_name"),
+    *("contrast", "factor", "a", "b", "scope", "claim", "says", "control", "control_backbone", "kind", "name", "bands"),
+)
 # The value of a control in the column `loss`, which for a recipe has the name of its loss.
 CONTROL = "control"
 Recipe = tuple[str, str, str]

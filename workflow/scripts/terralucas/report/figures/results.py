@@ -175,8 +175,8 @@ def per_class_figure(per_class: pd.DataFrame, path: Path) -> None:
     losses, decoders = list(dict.fromkeys(recall["loss"])), list(dict.fromkeys(recall["decoder"]))
     backbones = list(dict.fromkeys(recall["backbone"]))
     recipes = list(itertools.product(losses, decoders))
-    counts = recall.groupby(["class_code", "class_name"])["n"].max().reset_index()
-    counts = counts.sort_values(["n", "class_code"], ascending=[False, True])
+    counts = recall.groupby(["class_code", "class_name"], sort=False)["n"].max().reset_index()
+    counts = counts.sort_values("n", ascending=False, kind="stable")
     columns = min(3, len(backbones))
     rows = math.ceil(len(backbones) / columns)
     pitch = 9.5 if len(recipes) <= 12 else max(3.5, 114 / len(recipes))
@@ -203,7 +203,7 @@ def per_class_figure(per_class: pd.DataFrame, path: Path) -> None:
 
 
 def _recall_panel(
-    axes: Axes, recall: pd.DataFrame, recipes: list[tuple[str, str]], codes: list[int], pitch: float
+    axes: Axes, recall: pd.DataFrame, recipes: list[tuple[str, str]], codes: list[str], pitch: float
 ) -> None:
     """Draw the dots and whiskers of one backbone; `pitch` is the distance between recipes, in heights of a row."""
     losses, decoders = (list(dict.fromkeys(names)) for names in zip(*recipes, strict=True))
@@ -249,12 +249,12 @@ def confusion_figure(confusion: pd.DataFrame, path: Path) -> None:
     ]
     names = dict(zip(confusion["true_code"], confusion["true_name"], strict=True))
     names |= dict(zip(confusion["predicted_code"], confusion["predicted_name"], strict=True))
-    codes = sorted(names)
+    codes = list(names)
     columns = len(heads) if 2 <= len(heads) <= 4 else min(4, len(chosen_recipes))
     side = min(4.2, max(2.4, 0.24 * len(codes)))
     rows = math.ceil(len(chosen_recipes) / columns)
     # Codes of more than three letters, such as names of folders, stand upright below each matrix.
-    ticks = [_shortened(str(code), 24) for code in codes]
+    ticks = [_shortened(code, 24) for code in codes]
     longest = max(map(len, ticks))
     is_upright = longest > 3 or len(codes) > MOST_NUMBERED_CLASSES
     below = 0.09 * longest if is_upright else 0.0
@@ -274,7 +274,7 @@ def confusion_figure(confusion: pd.DataFrame, path: Path) -> None:
             axes.tick_params(labelsize=min(8.5, 0.85 * 72 * side / len(codes)))
         grid[0].set_xticks(range(len(codes)), ticks)
         labels = [
-            tick if str(names[code]) == str(code) else f"{_shortened(str(names[code]), 36)} ({tick})"
+            tick if names[code] == code else f"{_shortened(names[code], 36)} ({tick})"
             for code, tick in zip(codes, ticks, strict=True)
         ]
         grid[0].set_yticks(range(len(codes)), labels)

@@ -97,7 +97,7 @@ def class_groups(per_class: pd.DataFrame) -> list[dict[str, Any]]:
     """Make a table of recipes for each class: recall with three intervals, precision and F1 with two."""
     groups = []
     shown = per_class[per_class["classes"] == ALL_CLASSES]
-    for (code, name), table in shown.groupby(["class_code", "class_name"], sort=True):
+    for (code, name), table in shown.groupby(["class_code", "class_name"], sort=False):
         recall = table[table["metric"] == "recall"]
         best = {
             key: best_text(table.loc[table["metric"] == key, "pooled"], metric) for key, metric in CLASS_SCORES.items()
