@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from rasterio.warp import transform
 from stac_model.schema import MLModelProperties
 
 from terralucas.errors import StudyError
@@ -35,6 +36,23 @@ def test_it_describes_input_output_and_place():
     assert [entry["name"] for entry in logits["classification:classes"]] == ["Arable-land-dry", "Bare"]
     assert properties["mlm:pretrained_source"] == "ibm-esa/TerraMind"
     assert {asset["href"] for asset in found["assets"].values()} == {"./model.onnx", "./model.pt2", "./README.md"}
+
+
+def test_chips_on_both_sides_of_the_antimeridian_have_a_small_extent():
+    """By RFC 7946, sections 3.1.9 and 5.2, the western longitude is greater then, and the area has two parts."""
+    degrees = [(179.95, -16.8), (-179.96, -16.7), (179.98, -16.75)]
+    places = np.transpose(transform("EPSG:4326", "EPSG:3035", *zip(*degrees, strict=True)))
+    found = item(places)
+    assert found["bbox"] == pytest.approx([179.95, -16.8, -179.96, -16.7], abs=1e-4)
+    west, east = found["geometry"]["coordinates"]
+    assert found["geometry"]["type"] == "MultiPolygon"
+    assert {x for x, _ in west[0]} == {found["bbox"][0], 180}
+    assert {x for x, _ in east[0]} == {-180, found["bbox"][2]}
+
+
+def test_one_chip_has_an_extent():
+    west, south, east, north = item(PLACES[:1])["bbox"]
+    assert (west, south) == (east, north)
 
 
 def test_random_weights_and_chips_without_a_place_are_said():

@@ -18,6 +18,7 @@ from terralucas.data.dataset import ClassSpec
 from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.mapping import grid as grid_module
+from terralucas.mapping import page
 from terralucas.mapping.plan import make_plan, read_plan
 from terralucas.mapping.strip_files import NO_CLASS, Strip, missing_strips, strip_path, strips_of_part
 from terralucas.mapping.strips import map_strips
@@ -406,3 +407,11 @@ def test_the_page_has_every_class_and_loads_nothing(mapped):
 
     to_degrees = pyproj.Transformer.from_crs("EPSG:32632", "EPSG:4326", always_xy=True).transform
     assert corner == pytest.approx(to_degrees(LEFT, TOP), abs=1e-6)
+
+
+def test_longitudes_of_the_page_go_on_beyond_the_antimeridian():
+    places = page._geographic_places({"crs": "EPSG:32701", "bounds": [140_000, 8_100_000, 200_000, 8_140_000]})
+    longitude = np.reshape(places["longitude"], (places["side"], places["side"]))
+    assert longitude[0, 0] < 180 < longitude[0, -1] or longitude[0, 0] < -180 < longitude[0, -1]
+    assert (np.diff(longitude) > 0).all()
+    assert np.ptp(longitude) < 1

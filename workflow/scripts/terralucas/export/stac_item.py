@@ -52,7 +52,7 @@ def make_item(
     bbox, bands = _extent(places), [{"name": band} for band in description["bands"]]
     item = pystac.Item(
         id=_identifier(description["study"]),
-        geometry=None if bbox is None else _rectangle(bbox),
+        geometry=None if bbox is None else _area(bbox),
         bbox=bbox,
         datetime=datetime.now(UTC).replace(microsecond=0),
         properties={
@@ -147,19 +147,31 @@ def _outputs(description: Mapping[str, Any], n_models: int) -> list[dict[str, An
 
 
 def _extent(places: np.ndarray) -> list[float] | None:
-    """Return west, south, east and north of chips in WGS 84; None without places."""
+    """Return west, south, east and north of chips in WGS 84; None without places.
+
+    Chips on both sides of the antimeridian have a western longitude that is greater than the eastern one, as in
+    RFC 7946, section 5.2.
+    """
     from rasterio.warp import transform
 
     if not len(places):
         return None
-    longitudes, latitudes = transform(f"EPSG:{EPSG}", "EPSG:4326", *places.T)
-    return [round(value, 4) for value in (min(longitudes), min(latitudes), max(longitudes), max(latitudes))]
+    longitudes, latitudes = map(np.array, transform(f"EPSG:{EPSG}", "EPSG:4326", *places.T))
+    # The extent begins after the widest gap between longitudes, all around the Earth.
+    ordered = np.sort(longitudes)
+    first = int(np.diff(ordered, prepend=ordered[-1] - 360).argmax())
+    corners = (ordered[first], latitudes.min(), ordered[first - 1], latitudes.max())
+    return [round(float(value), 4) for value in corners]
 
 
-def _rectangle(bbox: Sequence[float]) -> dict[str, Any]:
+def _area(bbox: Sequence[float]) -> dict[str, Any]:
+    """Return the rectangle of an extent; two of them on both sides of the antimeridian (RFC 7946, section 3.1.9)."""
     west, south, east, north = bbox
-    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    return {"type": "Polygon", "coordinates": [ring]}
+    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    rings = [[[[a, south], [b, south], [b, north], [a, north], [a, south]]] for a, b in spans]
+    if len(rings) == 1:
+        return {"type": "Polygon", "coordinates": rings[0]}
+    return {"type": "MultiPolygon", "coordinates": rings}
 
 
 def _identifier(text: str) -> str:

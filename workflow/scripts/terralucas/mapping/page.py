@@ -86,10 +86,14 @@ def _page_data(content: Mapping[str, Any], small: SmallMap, colours: Sequence[Co
 
 
 def _geographic_places(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return longitude and latitude at evenly spaced places of the map, row by row from the upper left."""
+    """Return longitude and latitude at evenly spaced places of the map, row by row from the upper left.
+
+    Longitudes go on beyond 180 degrees, so that the script can interpolate between places on both sides of it.
+    """
     left, bottom, right, top = content["bounds"]
     x, y = np.meshgrid(np.linspace(left, right, _PLACES), np.linspace(top, bottom, _PLACES))
     longitude, latitude = transform(content["crs"], "EPSG:4326", x.ravel(), y.ravel())
+    longitude = [longitude[0] + (value - longitude[0] + 180) % 360 - 180 for value in longitude]
     return {
         "side": _PLACES,
         "longitude": [round(value, 7) for value in longitude],

@@ -127,7 +127,7 @@ const read = (x, y) => {
     said = `${data.classes[label].name}, entropy ${entropy.toFixed(2)}, ${size} class${size === 1 ? "" : "es"} in the set`
       + (planes.unlike[cell] ? ", unlike all training chips" : "");
   }
-  const longitude = interpolate(data.places.longitude, across, down);
+  const longitude = (interpolate(data.places.longitude, across, down) + 540) % 360 - 180;
   const latitude = interpolate(data.places.latitude, across, down);
   const strong = document.createElement("b");
   strong.textContent = said;
