@@ -210,6 +210,50 @@ def test_a_side_is_in_metres_where_the_unit_is_feet(tmp_path):
         assert file.transform.a == pytest.approx(10 * 3937 / 1200)
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        {},
+        {"crs": "EPSG:4326", "transform": DEGREES},
+        {"transform": Affine(10.0057, 0, 624_602.2, 0, -9.9941, 4_877_286.03)},
+        {"transform": Affine(8, 6, 6e5, 6, -8, 5e6)},
+        None,
+    ],
+    ids=["utm", "degrees", "almost square", "rotated", "nowhere"],
+)
+@pytest.mark.parametrize(("side", "nodata"), [(32, None), (33, 7), (20, 7)])
+def test_a_cut_keeps_whole_pixels_and_their_places(tmp_path, capsys, place, side, nodata):
+    """Resampling would blur them, and so some classes more than others."""
+    if place is None:
+        values = np.random.default_rng(0).integers(2000, 6000, (3, side, side)).astype(np.uint16)
+        with rasterio.open(
+            tmp_path / "a.tif", "w", driver="GTiff", count=3, height=side, width=side, dtype="uint16"
+        ) as f:
+            f.write(values)
+    else:
+        values = write(tmp_path / "a.tif", side=side, nodata=nodata, count=3)
+        with rasterio.open(tmp_path / "a.tif", "r+") as file:
+            for key, value in place.items():
+                setattr(file, key, value)
+    assert main([str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--side-px", "20"]) == 0
+    assert ("half a pixel" in capsys.readouterr().out) == bool(side % 2)
+    margin = (side - 20) // 2
+    with rasterio.open(tmp_path / "a.tif") as old, rasterio.open(tmp_path / "b.tif") as new:
+        window = rasterio.windows.Window(margin, margin, 20, 20)
+        assert np.array_equal(new.read(), values[:, margin : margin + 20, margin : margin + 20])
+        assert np.array_equal(new.read_masks(), old.read_masks(window=window))
+        assert (new.crs, new.nodata, new.dtypes) == (old.crs, old.nodata, old.dtypes)
+        expected = old.transform if place is None else old.window_transform(window)
+        assert new.transform.almost_equals(expected, 1e-9)
+
+
+def test_a_file_that_is_smaller_than_the_cut_is_an_error(tmp_path, capsys):
+    write(tmp_path / "a.tif")
+    assert main([str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--side-px", "33"]) == 1
+    assert re.search("cut to 33 x 33 px.*\n.*32 x 32 px(?s:.)*smaller --side-px", capsys.readouterr().err)
+    assert not (tmp_path / "b.tif").exists()
+
+
 @pytest.mark.parametrize("side_px", [None, 16])
 def test_the_centre_of_a_chip_where_its_label_is_stays_its_centre(tmp_path, side_px):
     write(tmp_path / "a.tif", count=1)

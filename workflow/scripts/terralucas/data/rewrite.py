@@ -4,6 +4,7 @@ The commands `rio stack`, `rio warp` and `rio convert` drop descriptions, scale 
 
     PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite b13 b12 --bands 1,2,3,4,5,6,7,8,9,10,12,13
     PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite scene.tif utm.tif --crs EPSG:32632 --pixel-m 10
+    PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite chips cut --side-px 32
     PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite chips squares --pixel-m 10 --side-px 32
     PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite B11.tif B11_10m.tif --like B02.tif
 """
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -31,6 +32,7 @@ from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
+from rasterio.windows import Window
 
 from terralucas.commands import a_path
 from terralucas.data.chip_files import (
@@ -61,6 +63,26 @@ _MAX_PX = 10**12
 _EDGE_POINTS = 21
 
 
+class Change(NamedTuple):
+    """What became of the pixels of a file: whether they were resampled, and whether their centre moved."""
+
+    is_resampled: bool
+    is_off_centre: bool
+
+
+class _Cut:
+    """A square of the pixels of an image, read as `Layers` are."""
+
+    def __init__(self, layers: Layers, column: int, row: int) -> None:
+        self.dtype, self.nodata = layers.dtype, layers.nodata
+        self._layers, self._column, self._row = layers, column, row
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Read a part of the bands, as `Layers.read` does."""
+        column, row = self._column + window.col_off, self._row + window.row_off
+        return self._layers.read(Window(column, row, window.width, window.height))
+
+
 def rewrite(
     source: Path,
     target: Path,
@@ -70,7 +92,7 @@ def rewrite(
     like: Path | None = None,
     side_px: int | None = None,
     keep_scale: bool = True,
-) -> None:
+) -> Change:
     """Write a raster file again as a GeoTIFF.
 
     Args:
@@ -80,15 +102,20 @@ def rewrite(
         crs: new coordinate reference system; None for that of the file.
         pixel_m: new side of a pixel in metres of the projection, also where its unit is feet; None for about the same.
         like: file whose grid is taken; `crs`, `pixel_m` and `side_px` do not count then.
-        side_px: new rows and columns around the centre of the file; None for all that the file shows.
+        side_px: new rows and columns around the centre of the file; None for all that the file shows. Alone, it cuts
+            whole pixels out of the file, whose values stay as they are; of a file with an odd number of rows or columns
+            more, the centre moves by half a pixel.
         keep_scale: whether tags of scale and offset are kept.
 
     Pixels that are missing stay missing, in every band: see `Layers`.
 
+    Returns:
+        What became of the pixels.
+
     Raises:
-        StudyError: the file cannot be read, has no such band, has no place on Earth to start from, its missing pixels
-            cannot be written, the target is a folder, or the new coordinates are degrees, in which `pixel_m` has no
-            meaning.
+        StudyError: the file cannot be read, has no such band, is smaller than what is to be cut out of it, has no place
+            on Earth to resample from, its missing pixels cannot be written, the target is a folder, or the new
+            coordinates are degrees, in which `pixel_m` has no meaning.
     """
     if source.resolve() == target.resolve():
         raise StudyError("A file cannot be written over itself.", found=str(source), remedy="name another target")
@@ -107,15 +134,20 @@ def rewrite(
                     expected="numbers of bands from 1",
                     remedy="correct --bands",
                 )
-            is_moved = bool(crs or pixel_m or like or side_px)
-            grid = _other_grid(image, crs, pixel_m, like, side_px) if is_moved else _grid_of(image)
-            layers = Layers(image, numbers)
+            is_resampled = bool(crs or pixel_m or like)
+            is_odd = False
+            grid = _other_grid(image, crs, pixel_m, like, side_px) if is_resampled else _grid_of(image)
+            whole = Layers(image, numbers)
+            layers: Layers | _Cut = whole
             temporary = stack.enter_context(atomic_path(target))
-            if is_moved:
-                layers = stack.enter_context(_on_another_grid(image, numbers, layers, grid, target))
+            if is_resampled:
+                layers = stack.enter_context(_on_another_grid(image, numbers, whole, grid, target))
+            elif side_px:
+                grid, layers, is_odd = _cut(image, whole, side_px)
             with gdal_writes(target):
                 sums = _write(image, numbers, layers, grid, temporary, keep_scale)
                 require_whole(target, sums == _sums_of_blocks(temporary))
+            return Change(is_resampled, is_odd)
     except CRSError as error:
         raise _not_convertible(image, str(error)) from None
     except RasterioError as error:
@@ -201,6 +233,27 @@ def _other_grid(
 
 def _grid_of(image: DatasetReader) -> dict[str, Any]:
     return {"crs": image.crs, "transform": image.transform, "width": image.width, "height": image.height}
+
+
+def _cut(image: DatasetReader, layers: Layers, side_px: int) -> tuple[dict[str, Any], _Cut, bool]:
+    """Return the grid and the pixels in the middle of an image, and whether their centre is half a pixel from its own.
+
+    Raises:
+        StudyError: the image is smaller.
+    """
+    rows, columns = (length - side_px for length in image.shape)
+    if rows < 0 or columns < 0:
+        raise StudyError(
+            f"The file {image.name} cannot be cut to {side_px:,} x {side_px:,} px.",
+            found=f"{image.height:,} x {image.width:,} px",
+            expected="at least as many rows and columns",
+            remedy="give a smaller --side-px, or leave the file out; with --pixel-m, it is resampled to other pixels",
+        )
+    column, row = columns // 2, rows // 2
+    # A file without a georeference has the identity, which must stay.
+    place = image.transform if image.transform.is_identity else image.transform @ Affine.translation(column, row)
+    grid = {"crs": image.crs, "transform": place, "width": side_px, "height": side_px}
+    return grid, _Cut(layers, column, row), bool(rows % 2 or columns % 2)
 
 
 @contextmanager
@@ -379,7 +432,7 @@ def _not_convertible(image: DatasetReader, found: str) -> StudyError:
 def _write(
     image: DatasetReader,
     numbers: list[int],
-    layers: Layers,
+    layers: Layers | _Cut,
     grid: Mapping[str, Any],
     target: Path,
     keep_scale: bool,
@@ -453,7 +506,7 @@ def main(arguments: list[str] | None = None) -> int:
             pairs = [(source, options.target)]
         if not pairs:
             raise StudyError(f"There are no GeoTIFFs in {source}.", remedy="correct the path")
-        for path, target in pairs:
+        changes = [
             rewrite(
                 path,
                 target,
@@ -464,10 +517,15 @@ def main(arguments: list[str] | None = None) -> int:
                 side_px=options.side_px,
                 keep_scale=not options.without_scale,
             )
+            for path, target in pairs
+        ]
     except (StudyError, OSError) as error:
         print((explain(error) if isinstance(error, OSError) else None) or error, file=sys.stderr)
         return 1
-    print(f"{len(pairs)} file(s) written to {options.target}")
+    resampled = ", resampled to other pixels (bilinear)" if any(change.is_resampled for change in changes) else ""
+    print(f"{len(pairs)} file(s) written to {options.target}{resampled}")
+    if moved := sum(change.is_off_centre for change in changes):
+        print(f"The centre of {moved} of them moved by half a pixel: an odd number of rows or columns was cut off.")
     return 0
 
 
@@ -495,7 +553,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--bands", type=_numbers, help="numbers of the bands to write, from 1, in their new order: 1,2,3")
     add("--crs", type=_crs, help="new coordinate reference system, such as EPSG:32632")
     add("--pixel-m", type=_length, help="new side of a pixel in metres of a projection")
-    add("--side-px", type=_side, help="new rows and columns, around the centre of each file")
+    add(
+        "--side-px",
+        type=_side,
+        help="new rows and columns, around the centre of each file; alone, it cuts whole pixels",
+    )
     add("--like", type=a_path, help="file whose grid is taken")
     add("--without-scale", action="store_true", help="leave out the tags of scale and offset")
     return parser.parse_args(arguments)
