@@ -74,6 +74,11 @@ def test_a_folder_an_archive_a_table_and_a_file_name_the_same_chips(tmp_path):
         assert found == [NewChip("two", of_folder[1].path), NewChip("one", of_folder[0].path)]
     table.set_index("id").to_parquet(tmp_path / "t.parquet")
     assert find_new_chips(tmp_path / "t.parquet", tmp_path / "x") == found, "the ids of an index count"
+    table.map(str.encode).to_parquet(tmp_path / "t.parquet")
+    assert find_new_chips(tmp_path / "t.parquet", tmp_path / "x") == found, "bytes are texts in UTF-8"
+    table.map(lambda text: text.encode() + b"\xe9").to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(StudyError, match="cannot be read"):
+        find_new_chips(tmp_path / "t.parquet", tmp_path / "x")
     assert find_new_chips(tmp_path / "in/a/1.tif", tmp_path / "x") == [NewChip("1", of_folder[0].path)]
 
 

@@ -129,10 +129,21 @@ def _name(path: Any) -> str | None:
 
 
 def _read_parquet(table: Path) -> Any:
-    """Return all columns of a Parquet table, also one that was the index of a pandas table."""
+    """Return all columns of a Parquet table, also one that was the index of a pandas table.
+
+    Some programs write texts as bytes, which are read as UTF-8.
+
+    Raises:
+        ValueError: they are not UTF-8.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return pq.read_table(table).to_pandas(ignore_metadata=True)
+    read = pq.read_table(table)
+    for place, field in enumerate(read.schema):
+        if field.name in ("id", "path") and (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)):
+            read = read.set_column(place, field.name, read.column(place).cast(pa.large_string()))
+    return read.to_pandas(ignore_metadata=True)
 
 
 def _read_csv(table: Path) -> Any:
