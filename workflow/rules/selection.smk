@@ -39,12 +39,11 @@ rule select_models:
         select=config["select"],
         metric=config["select"]["metric"] or config["report"]["primary"],
         features=PASS_SETTINGS,
-        # No run depends on it; maps and predictions read it from the selection.
-        pixel_size_m=DATASET["pixel_size_m"],
-        # The record has the names of the classes, which predictions, maps and exported files take from it. The tables that
-        # are read here may be the same bytes under other names. A function: Snakemake would take braces in a list for
-        # wildcards.
-        class_names=lambda wildcards: [entry["name"] for entry in DATASET["classes"]],
+        # Predictions, maps and exported files take these from the record. What is read here may be the same bytes for other
+        # ones. A function: Snakemake would take braces in names for wildcards.
+        recorded=lambda wildcards: {
+            key: DATASET[key] for key in ("name", "classes", "unit", "nodata", "pixel_size_m", "point_ids", "checks")
+        },
         dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
         results=without_rerun(RESULTS),
         normalisation=without_rerun(config["normalisation"]),
