@@ -1,6 +1,7 @@
 """One run, from stored features to its five outputs."""
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 from terralucas.statistics.run_scores import evaluate
 from terralucas.statistics.run_tables import read_run
+from terralucas.training import run as run_module
 from terralucas.training.frozen import FrozenLearner
 from terralucas.training.run import Inputs, RunSettings, execute
 
@@ -124,6 +126,26 @@ def test_a_job_for_a_finished_run_touches_nothing(inputs, tmp_path):
     before = states(tmp_path / "run")
     run(inputs, tmp_path / "run")
     assert states(tmp_path / "run") == before
+
+
+def test_a_job_leaves_alone_what_another_job_finished_while_it_trained(inputs, tmp_path, monkeypatch):
+    """As SLURM starts one where the node of the first does not answer, though its processes go on."""
+    run(inputs, tmp_path / "run")
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
+    for name in NAMES.values():
+        (tmp_path / "run" / name).unlink()
+    train, found = run_module._train, {}
+
+    def train_while_another_finishes(*arguments):
+        outcome = train(*arguments)
+        for name in NAMES.values():
+            (tmp_path / "other" / name).rename(tmp_path / "run" / name)
+        found.update(states(tmp_path / "run"))
+        return outcome
+
+    monkeypatch.setattr(run_module, "_train", train_while_another_finishes)
+    run(inputs, tmp_path / "run")
+    assert states(tmp_path / "run") == found
 
 
 @pytest.mark.parametrize("damage", ["other settings", "other predictions"])

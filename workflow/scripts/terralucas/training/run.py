@@ -156,8 +156,8 @@ def execute(
 ) -> None:
     """Train, predict validation and test chips with the weights of the best epoch, and write the five outputs.
 
-    If the outputs of this very run are there, they are kept. If training diverges, the record says so and there are no
-    predictions. The run counts as done, and the report names it.
+    If the outputs of this very run are there, before or after training, they are kept. If training diverges, the record
+    says so and there are no predictions. The run counts as done, and the report names it.
 
     Args:
         run: settings and seed.
@@ -196,6 +196,10 @@ def execute(
     )
     events = _event_writer(outputs["record"].parent, bookkeeping["tensorboard"])
     outcome = _train(learner, loss, resume_file, events, started)
+    if is_finished(outputs, fingerprint):
+        # SLURM gives a job up whose node does not answer, and another one starts. The first may go on all the same.
+        logger.info("%s was finished by another job meanwhile; its files are kept", run.name)
+        return
 
     rows, logits = _predict(learner, outcome.progress, chips.rows, run.n_classes)
     point_ids = [chips.point_ids[i] for i in rows]
