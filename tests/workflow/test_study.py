@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from helpers.project import results
+from helpers.project import Project, results
 from helpers.tiny_study import TINY
 
 pytestmark = pytest.mark.workflow
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.workflow
 # What follows from any new prediction.
 REPORTING = {"make_tables": 1, "make_evidence": 1, "make_gallery": 1, "draw_figures": 1, "build_report": 1}
 RUN = Path("runs/tiny/weighted_ce/identity")
+CHIPS = "results/small/data/chips.parquet"
 
 
 def read(path):
@@ -238,3 +239,14 @@ def test_snakemakes_own_report_carries_the_items(study):
     names = " ".join(zipfile.ZipFile(study.folder / "report.zip").namelist())
     assert "report.html" in names
     assert "accuracy.svg" in names
+
+
+def test_another_copy_of_the_project_that_the_shell_names_is_not_used(tmp_path):
+    other = tmp_path / "other" / "terralucas"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("raise RuntimeError('the other copy')")
+    project = Project(tmp_path / "project")
+    project.environment["PYTHONPATH"] = str(other.parent)
+    config = project.write_config(TINY)
+    project.snakemake("--cores", 1, "--configfile", config, "--config", "fork_jobs=false", "--", CHIPS)
+    assert (project.folder / CHIPS).is_file()

@@ -53,7 +53,6 @@ CONTROL = f"{RESULTS}/controls/{{control}}/{SEED_NAME}"
 SPLIT = f"{RESULTS}/splits/{SEED_NAME}.csv"
 FEATURES = f"{RESULTS}/features/{{backbone}}/{{normalised_by}}"
 PASS_SETTINGS = {key: value for key, value in config["features"].items() if key not in PASS_BOOKKEEPING}
-SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 # Used with `--software-deployment-method conda`; otherwise jobs run in the environment of Snakemake.
 ENVIRONMENT = str(Path(workflow.basedir) / "environment.yml")
 # All studies of a working directory share this folder. Its subfolder for chips depends on the list of sources.

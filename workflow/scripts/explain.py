@@ -8,12 +8,15 @@ from terralucas.report.figures.importance import importance_figure
 from terralucas.stored import read_json, read_yaml
 from terralucas.tables.tidy_csv import read_table
 
+# The loss of score, not the name of a loss.
+NUMBERS = {"loss"}
+
 with job(snakemake):
     source, output = snakemake.input, snakemake.output
-    importance_figure(read_table(source.by_seed), Path(output.figure))
+    importance_figure(read_table(source.by_seed, NUMBERS), Path(output.figure))
     build_explained(
         read_yaml(source.record),
-        read_table(source.importance),
+        read_table(source.importance, NUMBERS),
         read_json(source.occlusion),
         Path(output.figure),
         Path(output.page),

@@ -29,6 +29,12 @@ def test_empty_fields_are_missing_and_numbers_are_numbers(tmp_path):
     assert table["loss"].isna().tolist() == [True, False]
 
 
+def test_a_column_of_numbers_may_have_the_name_of_one_of_texts(tmp_path):
+    write_table(tidy_table([{"name": "1", "loss": 0.5}]), tmp_path / "table.csv")
+    table = read_table(tmp_path / "table.csv", numbers={"loss"})
+    assert (table["name"][0], table["loss"][0]) == ("1", 0.5)
+
+
 def test_each_column_with_names_that_a_user_chose_is_known(tmp_path_factory):
     """Whether they look like numbers is the chance of a study."""
     study = make_study(

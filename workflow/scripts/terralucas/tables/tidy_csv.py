@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,20 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_table(path: Path | str) -> pd.DataFrame:
+def read_table(path: Path | str, numbers: Collection[str] = ()) -> pd.DataFrame:
     """Read a table; only empty fields are missing values, and codes and names are text: a class may be NA or 01.
+
+    Args:
+        path: of the table.
+        numbers: columns that have numbers in this table, and names in others.
 
     Raises:
         StudyError: it is no table of a study.
     """
     with reading(path, "a table of the study (CSV)"):
-        table = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXTS, "str"))
+        table = pd.read_csv(
+            path, keep_default_na=False, na_values=[""], dtype={name: "str" for name in TEXTS if name not in numbers}
+        )
         if "schema_version" not in table:
             raise ValueError(f"no column schema_version; it has {', '.join(map(str, table.columns[:5]))}")
         return table
