@@ -130,9 +130,9 @@ def test_a_batch_keeps_its_values_until_the_next_is_asked_for(chips, monkeypatch
 
 
 @pytest.mark.parametrize(("pieces", "workers"), [(1, 1), (6, 1), (6, 2), (13, 3), (500, 1), (500, 3), (500, 8), (1, 8)])
-def test_a_batch_is_read_ahead(pieces, workers):
+def test_about_a_batch_is_read_ahead(pieces, workers):
     ahead, held = module._count_ahead(pieces, workers)
-    assert pieces <= ahead * workers < pieces + workers
+    assert pieces - workers < ahead * workers <= max(pieces, workers)
     # The batch in use, and each of which a piece may be read then.
     assert held == 1 + math.ceil(ahead * workers / pieces)
 

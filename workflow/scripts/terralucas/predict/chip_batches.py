@@ -107,7 +107,7 @@ def _select(values: np.ndarray, is_usable: np.ndarray) -> np.ndarray | None:
 def _count_ahead(pieces: int, workers: int) -> tuple[int, int]:
     """Return how many pieces each process reads ahead, and how many batches then have values that are in use or read.
 
-    A whole batch is read while the batch before is predicted. A loader asks for the next piece each time that it hands
+    About a batch is read while the batch before is predicted. A loader asks for the next piece each time that it hands
     one over.
 
     Args:
@@ -115,7 +115,7 @@ def _count_ahead(pieces: int, workers: int) -> tuple[int, int]:
         workers: number of processes.
     """
     workers = max(workers, 1)
-    ahead = math.ceil(pieces / workers)
+    ahead = max(pieces // workers, 1)
     return ahead, 1 + math.ceil(ahead * workers / pieces)
 
 
