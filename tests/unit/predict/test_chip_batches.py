@@ -56,8 +56,16 @@ def watch_loader(monkeypatch):
 
 
 @pytest.mark.parametrize("in_turn", [False, True])
-@pytest.mark.parametrize("method", ["fork", "forkserver"])
-@pytest.mark.parametrize(("processes", "piece", "has_room"), [(0, 8, True), (1, 8, True), (3, 3, True), (3, 3, False)])
+@pytest.mark.parametrize(
+    ("processes", "piece", "has_room", "method"),
+    [
+        (0, 8, True, "fork"),
+        (1, 8, True, "fork"),
+        (3, 3, True, "fork"),
+        (2, 3, True, "forkserver"),
+        (3, 3, False, "forkserver"),
+    ],
+)
 def test_batches_have_the_values_of_their_usable_chips_in_order(
     chips, monkeypatch, processes, piece, has_room, in_turn, method
 ):
