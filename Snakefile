@@ -1,6 +1,5 @@
 # Which fine-tuning recipe is better, and can I believe it?
 # chips → splits → features (once per backbone) → runs (backbone × loss × decoder × seed) → predictions → report
-import os
 import sys
 from pathlib import Path
 
@@ -9,8 +8,9 @@ from snakemake.utils import min_version
 min_version("9.27")
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-# A job looks there first for modules, and only then beside its script: another copy of the project may be there.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(SCRIPTS), os.environ.get("PYTHONPATH"))))
+from _python_path import put_first
+
+put_first(SCRIPTS)
 
 
 include: "workflow/rules/configuration.smk"
