@@ -39,8 +39,8 @@ rule select_models:
         select=config["select"],
         metric=config["select"]["metric"] or config["report"]["primary"],
         features=PASS_SETTINGS,
-        # Predictions, maps and exported files take these from the record. What is read here may be the same bytes for other
-        # ones. A function: Snakemake would take braces in names for wildcards.
+        # Predictions, maps and exported files take these from the record. When they change, the inputs of this rule may stay
+        # the same. A function, because Snakemake would take braces in names for wildcards.
         recorded=lambda wildcards: {
             key: DATASET[key] for key in ("name", "classes", "unit", "nodata", "pixel_size_m", "point_ids", "checks")
         },

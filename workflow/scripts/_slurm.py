@@ -38,9 +38,9 @@ _LONGEST_BETWEEN_CHECKS_S = 240
 
 _ACCOUNTING_S = 60
 
-# An array runs the same run several times at once in one folder, a test or a help text submits nothing, sbatch with
-# --wait answers when the job is over, and squeue and scancel do not know jobs of another cluster. sbatch takes a first
-# part of a long option for it. Before a short one, options without a value may stand.
+# The jobs of an array train one run at once in one folder. A test or a help text submits nothing. With --wait, sbatch
+# answers when the job is over. squeue and scancel do not know jobs of another cluster. sbatch accepts the first letters of
+# a long option, and several short options in one word.
 _OTHER_KINDS = ("array", "test-only", "wait", "clusters", "help", "usage", "version")
 _OTHER_KINDS_SHORT = re.compile(r"-[EHIQksv]*[aMWhV]")
 _FEWEST_LETTERS = 2
@@ -180,7 +180,7 @@ def _find_other_kinds(resource: str) -> list[str]:
 
 
 def _texts_of(resource: str) -> list[str]:
-    """Return the texts in an expression, or what is no expression with a text as it is."""
+    """Return the texts in an expression; the resource itself if it is no expression, or one without a text."""
     try:
         nodes = list(ast.walk(ast.parse(resource.strip(), mode="eval")))
     except (SyntaxError, ValueError):

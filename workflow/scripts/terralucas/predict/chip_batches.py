@@ -105,7 +105,7 @@ def _select(values: np.ndarray, is_usable: np.ndarray) -> np.ndarray | None:
 
 
 def _count_ahead(pieces: int, workers: int) -> tuple[int, int]:
-    """Return how many pieces each process reads ahead, and how many batches then have values that are in use or read.
+    """Return how many pieces each process reads ahead, and for how many batches memory is needed then.
 
     About a batch is read while the batch before is predicted. A loader asks for the next piece each time that it hands
     one over.
