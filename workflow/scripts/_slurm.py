@@ -39,8 +39,8 @@ _LONGEST_BETWEEN_CHECKS_S = 240
 _ACCOUNTING_S = 60
 
 # The jobs of an array train one run at once in one folder. A test or a help text submits nothing. With --wait, sbatch
-# answers when the job is over. squeue and scancel do not know jobs of another cluster. sbatch accepts the first letters of
-# a long option, and several short options in one word.
+# answers when the job is over. squeue and scancel do not know jobs of another cluster. sbatch accepts the first letters
+# of a long option, and several short options in one word.
 _OTHER_KINDS = ("array", "test-only", "wait", "clusters", "help", "usage", "version")
 _OTHER_KINDS_SHORT = re.compile(r"-[EHIQksv]*[aMWhV]")
 _FEWEST_LETTERS = 2
