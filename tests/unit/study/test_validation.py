@@ -542,9 +542,10 @@ def test_a_study_has_no_blanks_around_its_name(value):
         resolve(changed("study", value))
 
 
-def test_a_code_has_no_semicolon():
+@pytest.mark.parametrize("code", ["a;b", "all"])
+def test_a_code_has_no_semicolon_and_is_not_the_name_of_all_classes(code):
     with pytest.raises(StudyError, match="codes have no semicolon"):
-        resolve(changed("dataset.classes.0.code", "a;b"))
+        resolve(changed("dataset.classes.0.code", code))
 
 
 def test_a_contrast_in_both_directions_is_refused():
