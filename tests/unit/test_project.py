@@ -12,7 +12,7 @@ import yaml
 
 from helpers.paths import ROOT, SCRIPTS
 from terralucas.data.band_names import find_contradiction
-from terralucas.data.chip_files import REMEDIES
+from terralucas.data.chip_problems import REMEDIES
 from terralucas.data.dataset import CheckLimits
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN
 

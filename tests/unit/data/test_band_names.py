@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from terralucas.data.band_names import find_all_positions, find_contradiction, find_positions
-from terralucas.data.chip_files import ChipError
+from terralucas.data.chip_problems import ChipError
 from terralucas.predict.bands import find_bands
 
 RGB = ("RED", "GREEN", "BLUE")

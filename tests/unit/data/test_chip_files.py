@@ -15,17 +15,12 @@ from rasterio.enums import ColorInterp
 
 from helpers.chips import SIDE, make_spec, pixels, write_tif
 from terralucas.data.chip_checks import hash_pixels
-from terralucas.data.chip_files import (
-    ChipError,
-    decode_chip,
-    find_alpha,
-    read_chip,
-    read_content,
-    read_indexed_chip,
-    read_masks,
-)
+from terralucas.data.chip_content import read_content
+from terralucas.data.chip_files import decode_chip, read_chip, read_indexed_chip
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.near_copies import hash_spectra
 from terralucas.data.raster_files import with_sidecars
+from terralucas.data.raster_masks import find_alpha, read_masks
 from terralucas.errors import StudyError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -14,7 +14,8 @@ from rasterio.control import GroundControlPoint
 from helpers.chips import make_spec, pixels, write_tif
 from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.data import georeference
-from terralucas.data.chip_files import decode_chip, read_content
+from terralucas.data.chip_content import read_content
+from terralucas.data.chip_files import decode_chip
 from terralucas.data.georeference import is_known, read_geo_tags
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -115,7 +116,8 @@ def test_chips_without_a_place_are_read_without_a_warning(tmp_path):
 import warnings
 from pathlib import Path
 from helpers.chips import make_spec
-from terralucas.data.chip_files import decode_chip, read_content
+from terralucas.data.chip_content import read_content
+from terralucas.data.chip_files import decode_chip
 warnings.simplefilter("error")  # as some libraries do with the warnings of all others
 for with_place in (True, False):
     chip = decode_chip(read_content(Path("a.tif")), make_spec(), with_place=with_place)

@@ -16,7 +16,8 @@ from rasterio.warp import transform
 
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
 from helpers.real_chips import FOLDER, needs_real_chips
-from terralucas.data.chip_files import ChipError, read_chip
+from terralucas.data.chip_files import read_chip
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.index import index_chips
 from terralucas.data.index_file import read_index, write_index
 from terralucas.errors import StudyError

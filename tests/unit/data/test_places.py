@@ -11,7 +11,9 @@ import rasterio
 from pyproj import Geod, Transformer
 from rasterio.crs import CRS
 
-from terralucas.data.chip_files import ChipError, decode_chip, read_content
+from terralucas.data.chip_content import read_content
+from terralucas.data.chip_files import decode_chip
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import ClassSpec, DatasetSpec, LayoutSpec
 from terralucas.data.georeference import Centre
 from terralucas.data.pixel_sizes import check_pixel_size, describe_pixel_sizes, is_pixel_size, size_text

@@ -19,8 +19,10 @@ from rasterio.enums import ColorInterp
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif, write_with_alpha
 from helpers.scenes import TRAINING, make_selected
 from terralucas.data import chip_checks as chip_checks_module
+from terralucas.data import chip_content as chip_content_module
 from terralucas.data import chip_files as chip_files_module
-from terralucas.data.chip_files import ChipError
+from terralucas.data import reflectance as reflectance_module
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.raster_files import with_sidecars
 from terralucas.data.rewrite import main as rewrite
 from terralucas.errors import StudyError
@@ -460,7 +462,7 @@ def test_a_damaged_archive_is_no_reason_to_change_the_sources_of_the_study(tmp_p
 
 def test_every_problem_of_a_new_chip_has_advice():
     """Kinds of problems in the modules that new chips and scenes pass through."""
-    modules = (chip_files_module, new_chips_module, bands_module)
+    modules = (chip_content_module, chip_files_module, reflectance_module, new_chips_module, bands_module)
     kinds = {kind for module in modules for kind in re.findall(r'ChipError\(\s*"(\w+)"', inspect.getsource(module))}
     checks = inspect.getsource(chip_checks_module).split("def compare_chips")[0]
     kinds |= set(re.findall(r'ChipError\(\s*"(\w+)"', checks))

@@ -16,16 +16,10 @@ import numpy as np
 from terralucas.data.band_levels import find_impossible_level
 from terralucas.data.band_names import find_contradiction
 from terralucas.data.band_order import VISIBLE, Spectrum
-from terralucas.data.chip_files import (
-    FIRST_WRAPPED,
-    REFLECTANCE_RANGE,
-    REMEDIES,
-    Chip,
-    ChipError,
-    reflectance_of_zero,
-)
+from terralucas.data.chip_problems import REMEDIES, ChipError
 from terralucas.data.class_traits import Traits
 from terralucas.data.dataset import DN_PER_REFLECTANCE, PATCH_PX, DatasetSpec
+from terralucas.data.decoded_chip import FIRST_WRAPPED, Chip
 from terralucas.data.discovery import Problem
 from terralucas.data.gaps import (
     find_almost_constant,
@@ -38,6 +32,7 @@ from terralucas.data.gaps import (
 from terralucas.data.near_copies import find_near_copies
 from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size, size_text
 from terralucas.data.places import Ground, find_exchanged
+from terralucas.data.reflectance import REFLECTANCE_RANGE, reflectance_of_zero
 from terralucas.data.sampling import find_quantiles
 from terralucas.errors import StudyError
 from terralucas.geography import ground_offset

@@ -31,7 +31,9 @@ from terralucas.data.chip_checks import (
     hash_pixels,
     measure_darkest,
 )
-from terralucas.data.chip_files import REMEDIES, ChipError, decode_chip, read_content
+from terralucas.data.chip_content import read_content
+from terralucas.data.chip_files import decode_chip
+from terralucas.data.chip_problems import REMEDIES, ChipError
 from terralucas.data.class_traits import (
     Traits,
     describe_hazy_classes,

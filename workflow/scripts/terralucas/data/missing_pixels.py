@@ -10,7 +10,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from terralucas.data.chip_files import find_alpha, read_masks
+from terralucas.data.raster_masks import find_alpha, read_masks
 from terralucas.errors import StudyError
 
 _WINDOW_PX = 512

@@ -35,19 +35,14 @@ from rasterio.warp import transform
 from rasterio.windows import Window
 
 from terralucas.commands import a_path
-from terralucas.data.chip_files import (
-    GDAL_OPTIONS,
-    MASK_SUFFIX,
-    METADATA_SUFFIX,
-    ChipError,
-    find_alpha,
-    reduce_metadata,
-)
+from terralucas.data.chip_content import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX, reduce_metadata
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.missing_pixels import Layers
 from terralucas.data.places import find_ground
 from terralucas.data.raster_files import gdal_writes, require_whole
+from terralucas.data.raster_masks import find_alpha
 from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path

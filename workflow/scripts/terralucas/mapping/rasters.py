@@ -17,7 +17,7 @@ from rasterio.io import DatasetWriter
 from rasterio.shutil import copy
 from rasterio.windows import Window
 
-from terralucas.data.chip_files import METADATA_SUFFIX
+from terralucas.data.chip_content import METADATA_SUFFIX
 from terralucas.data.dataset import ClassSpec
 from terralucas.data.raster_files import gdal_writes, require_whole
 from terralucas.files import atomic_path, write_text

@@ -19,12 +19,15 @@ from rasterio.windows import Window
 from terralucas.commands import REWRITE
 from terralucas.contents import FileState, states_of
 from terralucas.data.band_names import find_contradiction, find_positions
-from terralucas.data.chip_files import GDAL_OPTIONS, ChipError, find_alpha, read_masks, to_reflectance
+from terralucas.data.chip_content import GDAL_OPTIONS
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
 from terralucas.data.places import is_local
 from terralucas.data.raster_files import changed_scene, files_of_raster
+from terralucas.data.raster_masks import find_alpha, read_masks
+from terralucas.data.reflectance import to_reflectance
 from terralucas.errors import StudyError
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene

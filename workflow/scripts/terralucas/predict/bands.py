@@ -10,7 +10,7 @@ import numpy as np
 from terralucas.commands import REWRITE
 from terralucas.data.band_names import find_all_positions, find_contradiction, find_positions
 from terralucas.data.band_order import measure_spectrum, require_order
-from terralucas.data.chip_files import ChipError
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
 from terralucas.errors import StudyError
 

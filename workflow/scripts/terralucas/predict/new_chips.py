@@ -15,9 +15,12 @@ from rasterio.warp import transform
 
 from terralucas.data.archives import LocalError, require_archive, unpack
 from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other_level
-from terralucas.data.chip_files import Chip, ChipError, decode_chip, read_content
+from terralucas.data.chip_content import read_content
+from terralucas.data.chip_files import decode_chip
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, find_chips_of_table, why_impossible
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.decoded_chip import Chip
 from terralucas.data.discovery import count_left_out, describe_no_chips, select_chips
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.georeference import Centre

@@ -1,7 +1,8 @@
 """What to do about new chips, or windows of a scene, that cannot be predicted.
 
-Problems of chips (`terralucas.data.chip_files.REMEDIES`) advise people who set up a study. A study with selected models
-is finished, and its configuration right: a change would only train it again. Here, the new files are what to correct.
+Problems of chips (`terralucas.data.chip_problems.REMEDIES`) advise people who set up a study. A study with selected
+models is finished, and its configuration right: a change would only train it again. Here, the new files are what to
+correct.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from rasterio.crs import CRS
 
 from terralucas.commands import REMOVE_PLACE, REWRITE
-from terralucas.data.chip_files import ChipError
+from terralucas.data.chip_problems import ChipError
 from terralucas.geography import utm_code
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, Ground
 

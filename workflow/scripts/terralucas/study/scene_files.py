@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from terralucas.contents import read_record, states_of, token_of, write_record
-from terralucas.data.chip_files import METADATA_SUFFIX
+from terralucas.data.chip_content import METADATA_SUFFIX
 from terralucas.data.raster_files import changed_scene, files_of_raster
 from terralucas.files import sha256_of_file
 from terralucas.results_input import MAP_RECORD, refuse_results_of_others

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from terralucas.contents import States, write_record
-from terralucas.data.chip_files import ChipError, reduce_metadata
+from terralucas.data.chip_content import reduce_metadata
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.folders import CHIP_SUFFIXES, is_named, list_files
 from terralucas.data.georeference import WORLD_SUFFIXES
 from terralucas.files import real_path, sha256_of_file

@@ -1,0 +1,86 @@
+"""Convert stored values of chips and scenes to surface reflectance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from terralucas.data.chip_problems import ChipError
+from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
+
+# Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
+REFLECTANCE_RANGE = (-0.2, 2.0)
+
+
+def to_reflectance(
+    raw: np.ndarray,
+    missing: np.ndarray,
+    nodata_values: Sequence[float | None],
+    scaling: Sequence[tuple[float, float]],
+    spec: DatasetSpec,
+) -> np.ndarray:
+    """Convert stored values to surface reflectance.
+
+    Args:
+        raw: (bands, height, width) values as stored.
+        missing: booleans of the same shape, true outside the masks of the file.
+        nodata_values: nodata value of each band in the file; None without one.
+        scaling: scale and offset tag of each band.
+        spec: description of the dataset: its unit and nodata value.
+
+    Returns:
+        (bands, height, width) float32 reflectance, nominally 0..1; NaN for missing pixels: also those that are NaN,
+        infinite, or equal to a nodata value.
+
+    Raises:
+        ChipError: with the tags, the values are not in the unit of the dataset.
+    """
+    factors = [_reflectance_factors(scale, offset, spec.unit) for scale, offset in scaling]
+    missing = missing.copy()
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite, and so missing
+        for band, missing_in_band, nodata in zip(raw, missing, nodata_values, strict=True):
+            for value in {nodata, spec.nodata} - {None}:
+                missing_in_band |= band == value
+        values = raw.astype(np.float32)
+        for band, (factor, shift) in zip(values, factors, strict=True):
+            if factor != 1:
+                band *= np.float32(factor)
+            if shift != 0:
+                band += np.float32(shift)
+    if spec.unit == "dn":
+        values /= np.float32(DN_PER_REFLECTANCE)
+    missing |= ~np.isfinite(values)
+    np.copyto(values, np.nan, where=missing)
+    return values
+
+
+def reflectance_of_zero(scaling: Sequence[tuple[float, float]], unit: str) -> list[float]:
+    """Return the reflectance of a stored 0 in each band, which is not 0 with an offset tag."""
+    shifts = [_reflectance_factors(scale, offset, unit)[1] for scale, offset in scaling]
+    return [shift / DN_PER_REFLECTANCE if unit == "dn" else shift for shift in shifts]
+
+
+def _reflectance_factors(scale: float, offset: float, unit: str) -> tuple[float, float]:
+    """Return factor and shift that convert the stored values of a band to the configured unit.
+
+    GDAL's tags say: value = stored × scale + offset. With `unit: reflectance`, the value is the reflectance. With
+    `unit: dn`, the stored values are DN, and the tags convert them either to reflectance (scale 1/10,000; the offset of
+    Sentinel-2 since baseline 04.00 is −0.1) or to other DN (scale 1, offset −1000).
+
+    Raises:
+        ChipError: with the tags, the values are not in the unit.
+    """
+    if unit == "reflectance" and math.isfinite(offset) and scale > 0 and math.isfinite(scale):
+        return scale, offset
+    if math.isclose(scale * DN_PER_REFLECTANCE, 1.0, rel_tol=1e-6) and abs(offset) <= 1:
+        return 1.0, offset * DN_PER_REFLECTANCE
+    if scale == 1 and (offset == 0 or 1 <= abs(offset) <= DN_PER_REFLECTANCE):
+        return 1.0, offset
+    expected = (
+        "scale and offset that give reflectance (0..1)"
+        if unit == "reflectance"
+        else f"no tags, scale 1/{DN_PER_REFLECTANCE:,} with an offset in reflectance, or scale 1 with an offset in DN"
+    )
+    raise ChipError("scale_tags", f"has the scale tag {scale:g} and the offset tag {offset:g}; expected {expected}")
