@@ -15,7 +15,9 @@ import rasterio
 
 from helpers.chips import SIDE, make_spec, pixels, write_tif
 from helpers.real_chips import FOLDER, needs_real_chips
-from terralucas.data.chip_checks import CheckedChip, compare_chips, measure_darkest
+from terralucas.data.checked_chip import CheckedChip
+from terralucas.data.chip_checks import measure_darkest
+from terralucas.data.chip_comparison import compare_chips
 from terralucas.data.chip_files import read_chip
 from terralucas.data.group_checks import check_class_offsets
 from terralucas.data.index import index_chips

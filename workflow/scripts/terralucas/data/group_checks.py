@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from terralucas.data.band_order import VISIBLE, can_be_told, find_wrong_order, require_order
-from terralucas.data.chip_checks import CheckedChip, percent_text
+from terralucas.data.checked_chip import CheckedChip
+from terralucas.data.chip_checks import percent_text
 from terralucas.data.chip_problems import REMEDIES
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.data.discovery import ChipFile, Problem, join_first

@@ -19,19 +19,11 @@ from tqdm import tqdm
 
 from terralucas.data.band_names import find_positions
 from terralucas.data.band_order import measure_spectrum
-from terralucas.data.chip_checks import (
-    CheckedChip,
-    check_chip,
-    compare_chips,
-    describe_nodata,
-    describe_overlaps,
-    describe_saturated,
-    find_equal_bands,
-    find_other_level,
-    hash_pixels,
-    measure_darkest,
-)
+from terralucas.data.checked_chip import CheckedChip
+from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other_level, hash_pixels, measure_darkest
+from terralucas.data.chip_comparison import compare_chips, describe_nodata, describe_saturated
 from terralucas.data.chip_content import read_content
+from terralucas.data.chip_copies import describe_overlaps
 from terralucas.data.chip_files import decode_chip
 from terralucas.data.chip_problems import REMEDIES, ChipError
 from terralucas.data.class_traits import (
