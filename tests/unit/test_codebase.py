@@ -13,7 +13,7 @@ OUTSIDE_RULES = {
     # For those who use a finished study, and for `make example`.
     *("training/trained_run", "predict/__main__", "predict/command", "mapping/__main__", "data/example_chips"),
     # For those who prepare their chips.
-    *("data/rewrite", "data/missing_pixels"),
+    *("data/rewrite", "data/grids", "data/missing_pixels"),
     # Records of what was read: they change no result, so that no edit of them reruns a study.
     *(
         "contents",
