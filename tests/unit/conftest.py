@@ -13,7 +13,7 @@ from helpers import browser
 from helpers.debian import PackageError
 from helpers.drive_server import redirect_google, running_server
 from helpers.not_tested import not_tested
-from terralucas.data import retrieval as retrieve_module
+from terralucas.data import downloads as downloads_module
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def server(monkeypatch):
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    monkeypatch.setattr(retrieve_module, "RETRIES", 0)
+    monkeypatch.setattr(downloads_module, "RETRIES", 0)
     with running_server() as running:
         redirect_google(monkeypatch, running)
         yield running

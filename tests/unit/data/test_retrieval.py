@@ -33,7 +33,7 @@ from helpers.retrieval import (
     tree_of,
     url_source,
 )
-from terralucas.data import retrieval as retrieve_module
+from terralucas.data import downloads as downloads_module
 from terralucas.data.archives import LocalError
 from terralucas.data.retrieval import Retrieval, retrieve
 from terralucas.errors import StudyError
@@ -258,7 +258,7 @@ def test_cut_download_goes_on_where_it_stopped(server, folder):
 
 
 def test_cut_is_mended_within_one_run_by_retries(server, folder, monkeypatch):
-    monkeypatch.setattr(retrieve_module, "RETRIES", 2)
+    monkeypatch.setattr(downloads_module, "RETRIES", 2)
     monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)  # gdown waits a random time before each retry
     server.serve(DRIVE_ID, ARCHIVE, confirm=True, cuts=[CUT, CUT])
     assert retrieve([GDRIVE | {"sha256": SHA256}], folder, simulate=no_simulation).checked
@@ -326,7 +326,7 @@ def test_a_file_that_changed_on_the_server_is_no_mixture_of_both(server, folder,
 @pytest.mark.parametrize("retries", [0, 1])
 def test_a_file_whose_version_is_not_known_is_no_mixture(server, folder, monkeypatch, first, second, retries):
     """Of the same size, and without compression; also if the connection breaks in one call of gdown."""
-    monkeypatch.setattr(retrieve_module, "RETRIES", retries)
+    monkeypatch.setattr(downloads_module, "RETRIES", retries)
     monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
     changed = Served(plain_tar(b"B"), checks_version=False, etag=second)
     server.serve("chips.tar", plain_tar(b"A"), cuts=[600_000], checks_version=False, etag=first, then=changed)
@@ -349,7 +349,7 @@ def test_a_compressed_file_without_a_version_goes_on(server, folder):
 
 
 def test_a_server_that_always_breaks_and_names_no_version_ends_the_download(server, folder, monkeypatch):
-    monkeypatch.setattr(retrieve_module, "RETRIES", 2)
+    monkeypatch.setattr(downloads_module, "RETRIES", 2)
     monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
     server.serve("chips.tar", plain_tar(b"A"), cuts=[600_000] * 100, etag=None)
     error = error_of([url_source(server, "chips.tar")], folder)
@@ -358,7 +358,7 @@ def test_a_server_that_always_breaks_and_names_no_version_ends_the_download(serv
 
 @pytest.mark.parametrize("etag", [None, '"version-1"'])
 def test_a_cut_download_of_a_server_that_sends_no_rest_is_started_again_at_once(server, folder, monkeypatch, etag):
-    monkeypatch.setattr(retrieve_module, "RETRIES", 2)
+    monkeypatch.setattr(downloads_module, "RETRIES", 2)
     monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
     server.serve("chips.tar.gz", ARCHIVE, cuts=[CUT, None, None], ranges=False, etag=etag)
     retrieval = retrieve([url_source(server)], folder, simulate=no_simulation)
@@ -367,7 +367,7 @@ def test_a_cut_download_of_a_server_that_sends_no_rest_is_started_again_at_once(
 
 
 def test_a_server_that_always_breaks_and_sends_no_rest_promises_nothing(server, folder, monkeypatch):
-    monkeypatch.setattr(retrieve_module, "RETRIES", 2)
+    monkeypatch.setattr(downloads_module, "RETRIES", 2)
     monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
     server.serve("chips.tar.gz", ARCHIVE, cuts=[CUT, None] * 100, ranges=False)
     message = error_of([url_source(server)], folder)
@@ -390,7 +390,7 @@ def test_partial_download_of_wrong_bytes_is_started_anew(server, folder, sha256)
 @pytest.mark.parametrize("retries", [0, 2])
 def test_lost_network_does_not_cost_the_partial_download(server, folder, monkeypatch, retries):
     cut_then_whole(server, folder)
-    monkeypatch.setattr(retrieve_module, "RETRIES", retries)
+    monkeypatch.setattr(downloads_module, "RETRIES", retries)
     monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
     source = url_source(server)
     server.stop()

@@ -21,7 +21,7 @@ from helpers.retrieval import (
     tar_gz,
     url_source,
 )
-from terralucas.data import retrieval as retrieve_module
+from terralucas.data import downloads as downloads_module
 from terralucas.data.archives import LocalError
 from terralucas.data.retrieval import retrieve
 from terralucas.errors import StudyError
@@ -170,7 +170,7 @@ def test_refused_connection(server, folder):
 
 
 def test_connection_that_is_refused_after_retries(server, folder, monkeypatch):
-    monkeypatch.setattr(retrieve_module, "RETRIES", 2)
+    monkeypatch.setattr(downloads_module, "RETRIES", 2)
     monkeypatch.setattr(random, "uniform", lambda low, high: 0.0)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -191,7 +191,7 @@ def test_unknown_host(server, folder, monkeypatch):
 
 
 def test_server_that_does_not_answer(server, folder, monkeypatch):
-    monkeypatch.setattr(retrieve_module, "TIMEOUT_SECONDS", (5.0, 0.1))
+    monkeypatch.setattr(downloads_module, "TIMEOUT_SECONDS", (5.0, 0.1))
     server.serve("chips.tar.gz", hang=True)
     assert "timed out" in error_of([url_source(server)], folder)
 

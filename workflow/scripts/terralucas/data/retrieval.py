@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-import glob
-import hashlib
 import json
 import logging
 import os
-import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import gdown
-import requests
-from tqdm import tqdm
-
 from terralucas.contents import states_of
 from terralucas.data.archives import ARCHIVE_KINDS, LocalError, require_archive, unpack
-from terralucas.data.download_versions import AnotherVersionError, version_file, watch_version
+from terralucas.data.downloads import ensure_downloaded
 from terralucas.data.folders import list_files, walk
-from terralucas.disk import NO_SPACE, locked, size_text
+from terralucas.data.sources import Source, archive_name, label_of, origin_of
+from terralucas.disk import locked
 from terralucas.errors import StudyError, printable
-from terralucas.file_kinds import describe_web_page, visible_text
 from terralucas.files import real_path, sha256_of_file, sha256_of_json
 
 log = logging.getLogger(__name__)
 
-Source = dict[str, Any]
-
-RETRIES = 5
-# How often a download starts at the beginning because the server does not send the rest of the file.
-_MOST_REFUSALS = 2
-TIMEOUT_SECONDS = (30.0, 120.0)  # to connect, and between two blocks of data
 MANUAL_PATH = "resources/chips.tar.gz"  # where messages ask users to save a file that they download themselves
 MARKER = ".unpacked.json"
-_STATUS_REMEDIES = {
-    401: "the server asks for a sign-in: ask the owner to make the file public",
-    403: "the server refuses access: ask the owner to make the file public, or correct the link",
-    404: "correct the id or link: the file does not exist (any more)",
-    429: "the server limits downloads: wait some hours and run again",
-}
 
 # What to do about a file that is no archive, by the type of its source.
 _DOWNLOAD_REMEDY = "open its link in a browser: it may need a sign-in, or its quota may be reached (then wait a day)"
@@ -113,9 +92,9 @@ def retrieve(sources: list[Source], folder: Path, *, simulate: Callable[[Source,
                 raise
             except StudyError as error:
                 errors.append((source, error))
-                log.warning("%s did not work: %s", _label(source), _one_line(error))
+                log.warning("%s did not work: %s", label_of(source), _one_line(error))
             else:
-                failures = [f"{_label(source)}: {_one_line(error)}" for source, error in errors]
+                failures = [f"{label_of(source)}: {_one_line(error)}" for source, error in errors]
                 root = Path(retrieval.root)
                 if retrieval.source != "directory":
                     root = given / root.relative_to(folder)
@@ -145,7 +124,7 @@ def _retrieve_one(source: Source, folder: Path, simulate: Callable[[Source, Path
         case "archive":
             return _use_archive(source, _require_file(source), folder)
         case "simulated":
-            archive = folder / _archive_name(source)
+            archive = folder / archive_name(source)
             simulate(source, archive)
             return _use_archive(source, archive, folder)
         case "gdrive" | "url":
@@ -194,7 +173,7 @@ def _use_download(source: Source, folder: Path) -> Retrieval:
     A complete download with another checksum than the configured one is kept, because the checksum may be the mistake.
     An earlier download that fails a check is downloaded again, and only deleted when the new one is complete.
     """
-    archive = folder / _archive_name(source)
+    archive = folder / archive_name(source)
     earlier = archive.with_name(f".{archive.name}.earlier")
     if earlier.exists() and not archive.exists():  # of a process that was killed
         earlier.rename(archive)
@@ -202,7 +181,7 @@ def _use_download(source: Source, folder: Path) -> Retrieval:
     try:
         while True:
             try:
-                is_new = _ensure_downloaded(source, archive)
+                is_new = ensure_downloaded(source, archive)
             except StudyError as error:
                 raise _add_earlier(error, refused) from None
             try:
@@ -261,7 +240,7 @@ def _use_archive(source: Source, archive: Path, folder: Path) -> Retrieval:
         )
     root = str(_unpack_if_changed(archive, sha256, folder))
     # As configured, so that a path in the project stays right where the project is moved.
-    origin = source["path"] if source["type"] == "archive" else _origin(source)
+    origin = source["path"] if source["type"] == "archive" else origin_of(source)
     return Retrieval(source["type"], origin, root, sha256, size_bytes, bool(expected))
 
 
@@ -297,201 +276,6 @@ def _marker_text(sha256: str, root: Path) -> str:
     return json.dumps({"sha256": sha256, "files": len(files), "states": sha256_of_json(states)}) + "\n"
 
 
-def _ensure_downloaded(source: Source, archive: Path) -> bool:
-    """Download an archive if it does not exist; return whether all of it was downloaded in this call."""
-    if archive.is_file():
-        log.info("%s was downloaded before: %s", _label(source), archive)
-        return False
-    restarts = refusals = 0
-    while True:
-        part = _find_partial_download(archive)
-        kept_bytes = part.stat().st_size if part else 0
-        log.info("Downloading %s to %s, starting at byte %d", _label(source), archive, kept_bytes)
-        try:
-            with watch_version(archive, partial(_find_partial_download, archive), bool(source.get("sha256"))):
-                _download(source, archive)
-            version_file(archive).unlink(missing_ok=True)
-            return kept_bytes == 0
-        except AnotherVersionError:
-            part = _find_partial_download(archive)
-            if part:
-                part.unlink()
-            restarts += 1
-            if restarts > max(RETRIES, 1):
-                raise StudyError(
-                    "The download failed.",
-                    found=f"a connection that broke {restarts} times, and a file that changes on the server or whose "
-                    "version the server does not name, so that the download cannot go on where it stopped",
-                    expected="a connection that holds, or a server that names the version of the file (ETag)",
-                    remedy="give the sha256 of the file in the configuration: the download then goes on where it "
-                    "stopped; or download the file yourself, and use `type: archive`",
-                ) from None
-            log.warning("%s has changed on the server, so that its download is started again", _label(source))
-        except (gdown.exceptions.DownloadError, requests.exceptions.RequestException) as error:
-            part = _find_partial_download(archive)
-            if not (part and part.stat().st_size and _is_refusal(error)):
-                # `from None`: the original error may show the query of a URL, which can contain a password.
-                raise _download_error(source, error, archive) from None
-            received = part.stat().st_size
-            part.unlink()
-            refusals += 1
-            if refusals > _MOST_REFUSALS:
-                raise StudyError(
-                    "The download failed.",
-                    found=f"a connection that broke at byte {received}, and a server that does not send the rest of a "
-                    "file, so that the download cannot go on where it stopped",
-                    expected="a connection that holds, or a server that sends the rest of a file (Range)",
-                    remedy="run again later, which starts at the beginning; or download the file yourself, and use "
-                    "`type: archive`",
-                ) from None
-            log.warning("The download of %s cannot resume at byte %d and is started again", _label(source), received)
-        except OSError as error:
-            if error.errno not in NO_SPACE:
-                raise
-            raise LocalError(
-                f"There is not enough disk space to download {_label(source)}.",
-                found=f"{size_text(shutil.disk_usage(archive.parent).free)} free in {archive.parent}",
-                remedy="free some space and run again; the download resumes where it stopped",
-            ) from None
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Return whether a server was asked for the rest of a file, and sent something else."""
-    # Without another cause, such as a broken connection.
-    is_alone = type(error) is gdown.exceptions.DownloadError and error.__cause__ is None
-    return is_alone and "requested byte range" in str(error)
-
-
-def _download(source: Source, archive: Path) -> None:
-    """Download with gdown, which resumes, retries, and renames the file when it is complete."""
-    address = {"id": source["id"]} if source["type"] == "gdrive" else {"url": source["url"]}
-    with tqdm(unit="B", unit_scale=True, desc=f"Downloading {archive.name}") as bar, _hide_secrets_in_logs():
-
-        def update_bar(received: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(received - bar.n)
-
-        # `quiet`, because gdown would write complete URLs to standard error, including tokens; we show our own bar.
-        gdown.download(
-            **address,
-            output=str(archive),
-            quiet=True,
-            resume=True,
-            use_cookies=False,
-            progress=update_bar,
-            timeout=TIMEOUT_SECONDS,
-            retries=RETRIES,
-        )
-
-
-def _find_partial_download(archive: Path) -> Path | None:
-    """Return the partial download of an archive.
-
-    If there are several, gdown raises an error; therefore all but the largest one are deleted.
-    """
-    pattern = glob.escape(archive.name) + "?" * 8 + ".part"
-    parts = sorted(archive.parent.glob(pattern), key=lambda path: path.stat().st_size)
-    for part in parts[:-1]:
-        log.info("Removing the smaller partial download %s", part)
-        part.unlink()
-    return parts[-1] if parts else None
-
-
-def _download_error(source: Source, error: Exception, archive: Path) -> StudyError:
-    found = _describe_failure(error)
-    remedy = "check that this machine reaches the server (compute nodes often do not), and run again later"
-    if isinstance(error, requests.exceptions.HTTPError):
-        remedy = _STATUS_REMEDIES.get(error.response.status_code, remedy)
-    elif isinstance(error, gdown.exceptions.FileURLRetrievalError):
-        page = (
-            _describe_answer(f"https://drive.google.com/uc?id={source['id']}") if source["type"] == "gdrive" else None
-        )
-        found = f"{found} ({page})" if page else found
-        remedy = "ask the owner to share the file with 'Anyone with the link'; if a quota is reached, wait a day"
-    elif (part := _find_partial_download(archive)) and part.stat().st_size:
-        received = part.stat().st_size
-        remedy += f"; the {received} bytes received so far are kept, and the download goes on there if the server can"
-    return StudyError("The download failed.", found=found, expected=ARCHIVE_KINDS, remedy=remedy)
-
-
-def _describe_failure(error: Exception) -> str:
-    """Describe a failed download in one line, without the query of any URL."""
-    if isinstance(error, gdown.exceptions.FileURLRetrievalError):
-        # gdown adds its own advice to the sentence of Google's page.
-        return visible_text(str(error.__context__ or error))
-    cause = error.__cause__ if isinstance(error, gdown.exceptions.DownloadError) else error
-    if cause is None or isinstance(cause, requests.exceptions.ChunkedEncodingError):
-        return _remove_secrets(str(error).splitlines()[0])
-    if isinstance(cause, requests.exceptions.HTTPError):
-        return f"HTTP status {cause.response.status_code} {cause.response.reason}"
-    # `requests` adds the path and the query of the URL to the reason that urllib3 gives.
-    reason = getattr(cause.args[0], "reason", None) if cause.args else None
-    text = re.sub(r"^\w+\(host=.*?\): ", "", str(reason or cause))
-    return f"no usable connection: {_remove_secrets(text)}"
-
-
-def _describe_answer(url: str) -> str | None:
-    """Describe the answer of a server, because gdown keeps neither status nor page; None without an answer."""
-    try:
-        with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS) as response:
-            head = next(response.iter_content(2**16), b"")
-    except requests.exceptions.RequestException:
-        return None
-    return ", ".join(filter(None, [f"HTTP status {response.status_code} {response.reason}", describe_web_page(head)]))
-
-
-def _remove_secrets(text: str) -> str:
-    """Remove user, password, query and fragment from all URLs, and paths of URLs, in a text."""
-    return re.sub(r"[?#]\S*", "", re.sub(r"//[^/?#\s]*@", "//", text))
-
-
-class _SecretsFilter(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = _remove_secrets(record.getMessage()), ()
-        return True
-
-
-@contextlib.contextmanager
-def _hide_secrets_in_logs() -> Iterator[None]:
-    """Remove secrets from the log messages of urllib3, which logs every request at level DEBUG."""
-    logger, secrets_filter = logging.getLogger("urllib3.connectionpool"), _SecretsFilter()
-    logger.addFilter(secrets_filter)
-    try:
-        yield
-    finally:
-        logger.removeFilter(secrets_filter)
-
-
-def _origin(source: Source) -> str:
-    match source["type"]:
-        case "gdrive":
-            return source["id"]
-        case "url":
-            return _remove_secrets(source["url"])
-        case "simulated":
-            return f"{source['chips']} chips of {source['size_px']} px, seed {source['seed']}"
-        case _:
-            return str(real_path(source["path"]))
-
-
-def _label(source: Source) -> str:
-    return printable(f"{source['type']} {_origin(source)}")
-
-
-def _archive_name(source: Source) -> str:
-    """Return a file name for the archive of a source that is different for every source."""
-    match source["type"]:
-        case "gdrive":
-            return "gdrive-" + re.sub(r"[^\w-]", "_", source["id"]) + ".archive"
-        case "url":
-            # Two files may differ only in the query, which must not be visible.
-            digest = hashlib.sha256(source["url"].encode()).hexdigest()[:12]
-            basename = re.sub(r"[^\w.-]", "_", _origin(source).rpartition("/")[2])[-80:]
-            return f"url-{digest}-{basename}"
-        case _:
-            return "simulated-{chips}-{size_px}-{seed}.tar.gz".format(**source)
-
-
 def _one_line(error: StudyError) -> str:
     found = f" Found: {error.found.rstrip('.')}." if error.found else ""
     return " ".join(f"{error.problem}{found}".split())
@@ -500,9 +284,9 @@ def _one_line(error: StudyError) -> str:
 def _combine_errors(errors: list[tuple[Source, StudyError]]) -> StudyError:
     lines = ["No source of the chips worked:"]
     for number, (source, error) in enumerate(errors, start=1):
-        lines.append(f"{number}. {_label(source)}: {error}")
+        lines.append(f"{number}. {label_of(source)}: {error}")
         if source["type"] in ("gdrive", "url"):
-            configured = f"{_origin(source)} (in full as configured)"
+            configured = f"{origin_of(source)} (in full as configured)"
             link = f"https://drive.google.com/file/d/{source['id']}/view" if "id" in source else configured
             manual = f"{{type: archive, path: {MANUAL_PATH}}}"
             lines.append(f"  do it yourself: open {link} in a browser, save the file as {MANUAL_PATH},")
