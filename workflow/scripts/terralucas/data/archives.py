@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
 import contextlib
 import errno
 import io
@@ -19,15 +18,14 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from tqdm import tqdm
 
+from terralucas.data.archive_kinds import CHUNK_BYTES, DECOMPRESS, require_archive
 from terralucas.disk import NO_SPACE, size_text
 from terralucas.errors import StudyError
-from terralucas.file_kinds import HEAD_BYTES, find_kind
 
-ARCHIVE_KINDS = "an archive: tar, tar.gz, tar.bz2, tar.xz or zip"
 # Linux and macOS allow no longer name of a file or folder, in bytes (macOS: in characters).
 MAX_NAME_BYTES = 255
 MAX_MEMBERS = 1_000_000
@@ -36,7 +34,6 @@ MAX_DEPTH = 100
 # Deflate compresses zeros 1000:1, but images less than 10:1. Small archives are not checked, as they do no harm.
 MAX_RATIO = 200
 RATIO_FREE_BYTES = 2**30
-CHUNK_BYTES = 2**20
 # A tar ends with two blocks of zeros, and is padded with zeros to a whole record: 20 blocks, or what an option of tar
 # says.
 _END_BYTES = 2 * tarfile.BLOCKSIZE
@@ -45,20 +42,6 @@ _RECORDS = (tarfile.RECORDSIZE, *(2**power for power in range(9, 23)))
 # Of the header of a file in a zip archive, the lengths of name and extra field; of the end of the list, that of the
 # comment (APPNOTE.TXT 6.3, sections 4.3.7 and 4.3.16). After a file its checksum and sizes may stand (4.3.9).
 _ZIP_HEADER, _ZIP_END, _ZIP_DESCRIPTOR_BYTES = struct.Struct("<26x2H"), struct.Struct("<20xH"), 24
-
-_MAGIC = {
-    b"\x1f\x8b": "tar.gz",
-    b"BZh": "tar.bz2",
-    b"\xfd7zXZ\x00": "tar.xz",
-    b"PK\x03\x04": "zip",
-    b"PK\x05\x06": "zip",
-}
-_DECOMPRESS: dict[str, Callable[[IO[bytes]], contextlib.AbstractContextManager[IO[bytes] | io.BufferedIOBase]]] = {
-    "tar": contextlib.nullcontext,
-    "tar.gz": lambda raw: io.BufferedReader(_Streams(raw, _GzipDecompressor), CHUNK_BYTES),
-    "tar.bz2": lambda raw: io.BufferedReader(_Streams(raw, bz2.BZ2Decompressor), CHUNK_BYTES),
-    "tar.xz": lambda raw: io.BufferedReader(_Streams(raw, lzma.LZMADecompressor), CHUNK_BYTES),
-}
 
 
 class LocalError(StudyError):
@@ -76,67 +59,6 @@ class _Member:
     archive_position: int
 
 
-class _GzipDecompressor:
-    """Decompressor of one gzip stream with its checksum (RFC 1952), with the methods of `bz2.BZ2Decompressor`."""
-
-    def __init__(self) -> None:
-        # 16 + 15: a header and checksum of gzip, and the largest window (zlib manual, inflateInit2).
-        self._zlib = zlib.decompressobj(16 + zlib.MAX_WBITS)
-
-    @property
-    def eof(self) -> bool:
-        return self._zlib.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._zlib.unused_data
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._zlib.unconsumed_tail
-
-    def decompress(self, block: bytes, max_length: int) -> bytes:
-        return self._zlib.decompress(self._zlib.unconsumed_tail + block, max_length)
-
-
-class _Streams(io.RawIOBase):
-    """The content of one or several compressed streams in a file.
-
-    `bz2.BZ2File` and `lzma.LZMAFile` leave out a damaged stream after the first, and all that follows it.
-    `gzip.GzipFile` reads such small blocks that unpacking takes 1.4 times as long.
-    """
-
-    def __init__(
-        self, raw: IO[bytes], make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor | _GzipDecompressor]
-    ) -> None:
-        self._raw, self._make = raw, make
-        self._decompressor = make()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        content = b""
-        while not content:
-            block = b""
-            if self._decompressor.eof:
-                # Zeros may be between and after streams (The .xz File Format, section 2.2).
-                block = self._decompressor.unused_data.lstrip(b"\0")
-                while not block:
-                    read = self._raw.read(CHUNK_BYTES)
-                    if not read:
-                        return 0
-                    block = read.lstrip(b"\0")
-                self._decompressor = self._make()
-            elif self._decompressor.needs_input:
-                block = self._raw.read(CHUNK_BYTES)
-                if not block:
-                    raise EOFError("the file ends before the end of its compressed content")
-            content = self._decompressor.decompress(block, len(buffer))
-        buffer[: len(content)] = content
-        return len(content)
-
-
 class _StrictTarInfo(tarfile.TarInfo):
     """Reader of tar headers that raises an error for a damaged header; `tarfile` takes it for the end of the file."""
 
@@ -148,66 +70,6 @@ class _StrictTarInfo(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise tarfile.ReadError(f"{error} at byte {tarfile_.offset} of the tar") from error
-
-
-def require_archive(path: Path, remedy: str = "use an archive of one of these kinds") -> str:
-    """Return the kind of an archive by its content: tar, tar.gz, tar.bz2, tar.xz or zip.
-
-    Args:
-        path: the file.
-        remedy: what the user can do about another file; it depends on where the file is from.
-
-    Raises:
-        StudyError: the file is not such an archive.
-    """
-    kind = _detect_kind(path)
-    if kind is None:
-        with path.open("rb") as file:
-            raise _other_file(path, f"{path.stat().st_size} bytes", file.read(HEAD_BYTES), remedy)
-    if kind not in ("tar", "zip"):
-        _require_tar_inside(path, kind, remedy)
-    return kind
-
-
-def _require_tar_inside(path: Path, kind: str, remedy: str) -> None:
-    """Raise a StudyError if a compressed file contains no tar; damage is left to `unpack` to name."""
-    try:
-        with path.open("rb") as raw, _DECOMPRESS[kind](raw) as stream:
-            head = stream.read(HEAD_BYTES)
-        # An empty stream is that of a truncated file.
-        if head and head.count(0) < len(head):
-            tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
-        compression = kind.removeprefix("tar.")
-        raise _other_file(path, f"a file compressed with {compression} that is no tar", head, remedy) from None
-    except (EOFError, zlib.error, lzma.LZMAError, OSError):
-        return
-
-
-def _other_file(path: Path, found: str, head: bytes, remedy: str) -> StudyError:
-    """Return the error for a file that is no archive; it, or what it contains, begins with `head`."""
-    kind = find_kind(head)
-    return StudyError(
-        f"{path.name} is not an archive.",
-        found=f"{found}: {kind.name if kind else f'it begins with {head[:24]!r}'}",
-        expected=ARCHIVE_KINDS,
-        remedy=f"{kind.remedy}; or {remedy}" if kind and kind.remedy else remedy,
-    )
-
-
-def _detect_kind(path: Path) -> str | None:
-    with path.open("rb") as file:
-        head = file.read(6)
-    for magic, kind in _MAGIC.items():
-        if head.startswith(magic):
-            return kind
-    return "tar" if head and tarfile.is_tarfile(path) else None
-
-
-def has_crc(path: Path) -> bool:
-    """Return whether the archive that begins with this file has checksums of its content: all but plain tar."""
-    with path.open("rb") as file:
-        return file.read(6).startswith(tuple(_MAGIC))
 
 
 def is_macos_metadata(path: Path) -> bool:
@@ -294,7 +156,7 @@ def _write_members(archive: Path, kind: str, target: Path, progress: bool) -> in
 def _iterate_tar(archive: Path, kind: str) -> Generator[_Member, None, None]:
     with (
         archive.open("rb") as raw,
-        _DECOMPRESS[kind](raw) as stream,
+        DECOMPRESS[kind](raw) as stream,
         tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK_BYTES, tarinfo=_StrictTarInfo) as tar,
     ):
         for info in tar:

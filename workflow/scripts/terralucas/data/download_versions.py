@@ -13,7 +13,7 @@ from typing import Any
 import requests
 from gdown.exceptions import FileURLRetrievalError
 
-from terralucas.data.archives import has_crc
+from terralucas.data.archive_kinds import has_crc
 from terralucas.files import write_json
 
 # Headers that name a version of a file.

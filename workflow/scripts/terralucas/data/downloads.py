@@ -15,7 +15,8 @@ import gdown
 import requests
 from tqdm import tqdm
 
-from terralucas.data.archives import ARCHIVE_KINDS, LocalError
+from terralucas.data.archive_kinds import ARCHIVE_KINDS
+from terralucas.data.archives import LocalError
 from terralucas.data.download_versions import AnotherVersionError, version_file, watch_version
 from terralucas.data.sources import Source, label_of, remove_secrets
 from terralucas.disk import NO_SPACE, size_text

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.contents import states_of
-from terralucas.data.archives import ARCHIVE_KINDS, LocalError, require_archive, unpack
+from terralucas.data.archive_kinds import ARCHIVE_KINDS, require_archive
+from terralucas.data.archives import LocalError, unpack
 from terralucas.data.downloads import ensure_downloaded
 from terralucas.data.folders import list_files, walk
 from terralucas.data.sources import Source, archive_name, label_of, origin_of

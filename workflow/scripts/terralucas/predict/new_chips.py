@@ -13,7 +13,8 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from terralucas.data.archives import LocalError, require_archive, unpack
+from terralucas.data.archive_kinds import require_archive
+from terralucas.data.archives import LocalError, unpack
 from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other_level
 from terralucas.data.chip_content import read_content
 from terralucas.data.chip_files import decode_chip
