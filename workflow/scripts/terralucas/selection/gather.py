@@ -56,6 +56,23 @@ class StudyChips:
     read: Callable[[int], np.ndarray]
 
 
+@dataclass(frozen=True)
+class Examination:
+    """What the chips of a study say about its selected models.
+
+    Attributes:
+        held_out: what chips that were not trained on say about predictions.
+        coverage: coverage of the sets of held-out chips, one row for all classes and one for each.
+        comparison: how far the models predict what the study recorded for them; None for a model of all chips.
+        pixels: what the pixels of the chips look like.
+    """
+
+    held_out: HeldOut
+    coverage: pd.DataFrame
+    comparison: dict[str, Any] | None
+    pixels: TrainingPixels
+
+
 def measure_cost(folder: Path, chips: np.ndarray, make: Callable[[Sequence[Path]], Ensemble]) -> Cost:
     """Count the parameters of a run's model, and measure the time of a prediction.
 
@@ -97,7 +114,7 @@ def examine(
     coverage: float,
     temperatures: Mapping[int, float],
     are_copies: bool = True,
-) -> tuple[HeldOut, pd.DataFrame, dict[str, Any] | None, TrainingPixels]:
+) -> Examination:
     """Pass all chips of a study through the selected models, and compare with the predictions of the study.
 
     Held-out predictions are those of the runs. The models are copies of the runs, or one model that was trained on all
@@ -114,10 +131,6 @@ def examine(
         coverage: share of chips whose set should contain the true class.
         temperatures: seed → number by which the logits of its run are divided.
         are_copies: whether the models are copies of the runs.
-
-    Returns:
-        What held-out chips say; the table of held-out coverage; the record of the comparison, None without one; and
-        what the pixels of the chips look like.
 
     Raises:
         StudyError: the models do not predict what the study recorded for them.
@@ -167,7 +180,8 @@ def examine(
         "other_classes": changed,
         "largest_logit_difference": max(differences, default=0),
     }
-    return held_out, _coverage_table(label, chip, in_set, coverage), comparison if are_copies else None, pixels
+    table_of_coverage = _coverage_table(label, chip, in_set, coverage)
+    return Examination(held_out, table_of_coverage, comparison if are_copies else None, pixels)
 
 
 def _pass_all(
