@@ -1,6 +1,7 @@
 """Earlier outputs are kept, with Snakemake's records of them, where a job that replaces them fails."""
 
 import asyncio
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -137,3 +138,19 @@ def test_the_earlier_record_of_weights_is_there_for_the_script_also_without_a_re
     job.dag.workflow.persistence.known.clear()
     job.run(lambda: read.append(Path(job.output[0]).read_text()), error=False)
     assert read == ["old"]
+
+
+def test_a_completed_model_card_is_kept_before_the_folder_of_an_export_is_deleted(patched, monkeypatch, tmp_path):
+    async def remove_existing_output(self):
+        shutil.rmtree(self.output[0])
+
+    monkeypatch.setattr(Job, "remove_existing_output", remove_existing_output)
+    keep_until_new()
+    exported = tmp_path / "exported"
+    exported.mkdir()
+    (exported / "export.json").write_text('{"files": {"README.md": {"sha256": "of the card as it was written"}}}')
+    (exported / "README.md").write_text("completed")
+    job = SimpleNamespace(rule=SimpleNamespace(name="export_models"), output=[str(exported)], log=[])
+    asyncio.run(Job.remove_existing_output(job))
+    assert not exported.exists()
+    assert (tmp_path / "exported-kept/1/README.md").read_text() == "completed"

@@ -9,9 +9,7 @@ rule export_models:
         classes=f"{RESULTS}/tables/classes.csv",
         chips=f"{RESULTS}/data/chips.parquet",
         retrieval=f"{RESULTS}/data/retrieval.json",
-        lost=made_again_if_lost(
-            f"{RESULTS}/exported", lost_of_export, Path(RESULTS, "exported"), find_own=own_words_in_export
-        ),
+        lost=made_again_if_lost(f"{RESULTS}/exported", lost_of_export, Path(RESULTS, "exported")),
     output:
         directory(f"{RESULTS}/exported"),
     log:

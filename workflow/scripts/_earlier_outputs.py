@@ -16,6 +16,7 @@ from typing import Any
 from snakemake.jobs import Job
 
 from _terminal import RUN_RULES
+from terralucas.study.own_files import keep_own_files
 
 # Scripts of these write each output at once and at the end, or delete the earlier ones themselves when they begin to
 # make new ones.
@@ -26,6 +27,8 @@ RULES = (
 # The script of this rule reads the commit in its earlier output, also where Snakemake's records were not copied with
 # the results.
 _READ_AGAIN = "fetch_weights"
+# Users complete the model card in the folder of this rule.
+_COMPLETED_BY_HAND = "export_models"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,8 @@ def keep_until_new() -> None:
     async def remove_existing_output(self: Job) -> None:
         earlier = _find_earlier(self)
         if earlier is None or (None in earlier.records.values() and self.rule.name != _READ_AGAIN):
+            if self.rule.name == _COMPLETED_BY_HAND:
+                keep_own_files(Path(self.output[0]))
             await remove(self)
             return
         for log in self.log:

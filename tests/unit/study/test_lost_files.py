@@ -15,7 +15,6 @@ from terralucas.study.lost_files import (
     lost_of_export,
     lost_of_prediction,
     lost_of_selection,
-    own_words_in_export,
 )
 
 
@@ -64,16 +63,6 @@ def test_an_export_misses_models_that_were_exchanged(exported):
     (exported / "models/seed-1").rename(exported / "models/seed-0")
     (exported / "models/other").rename(exported / "models/seed-1")
     assert lost_of_export(exported) == ["models/seed-0/config.json", "models/seed-1/config.json"]
-
-
-def test_a_model_card_that_a_user_completed_is_own_words(exported):
-    assert own_words_in_export(exported) is None
-    (exported / "README.md").write_text("a model card that somebody completed")
-    assert own_words_in_export(exported) == "README.md"
-    (exported / "README.md").unlink()
-    assert own_words_in_export(exported) is None
-    (exported / "export.json").write_text("{}")
-    assert own_words_in_export(exported) is None
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]"])

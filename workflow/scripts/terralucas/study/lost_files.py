@@ -22,8 +22,8 @@ def lost_of_export(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         return []
-    files = _read_json(folder / EXPORT_RECORD).get("files")
-    if not isinstance(files, dict):
+    files = read_files_of_export(folder)
+    if files is None:
         return [EXPORT_RECORD]
     written = _changes(folder / EXPORT_RECORD)
     return [
@@ -33,11 +33,10 @@ def lost_of_export(folder: Path) -> list[str]:
     ]
 
 
-def own_words_in_export(folder: Path) -> str | None:
-    """Return the name of the model card of an export if a user has changed it; it must not be lost."""
-    entry = (_read_json(folder / EXPORT_RECORD).get("files") or {}).get(CARD) or {}
-    card = folder / CARD
-    return CARD if entry.get("sha256") and card.is_file() and sha256_of_file(card) != entry["sha256"] else None
+def read_files_of_export(folder: Path) -> dict[str, Any] | None:
+    """Return what the record of an export says of each of its files; None without a record that can be read."""
+    files = _read_json(folder / EXPORT_RECORD).get("files")
+    return files if isinstance(files, dict) and all(isinstance(entry, dict) for entry in files.values()) else None
 
 
 def lost_of_explanation(page: Path) -> list[str]:
