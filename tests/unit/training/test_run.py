@@ -128,22 +128,23 @@ def test_a_job_for_a_finished_run_touches_nothing(inputs, tmp_path):
     assert states(tmp_path / "run") == before
 
 
-def test_a_job_leaves_alone_what_another_job_finished_while_it_trained(inputs, tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", ["_train", "_predict"])
+def test_a_job_leaves_alone_what_another_job_finished_meanwhile(inputs, tmp_path, monkeypatch, step):
     """As SLURM starts one where the node of the first does not answer, though its processes go on."""
     run(inputs, tmp_path / "run")
     shutil.copytree(tmp_path / "run", tmp_path / "other")
     for name in NAMES.values():
         (tmp_path / "run" / name).unlink()
-    train, found = run_module._train, {}
+    work, found = getattr(run_module, step), {}
 
-    def train_while_another_finishes(*arguments):
-        outcome = train(*arguments)
+    def work_while_another_finishes(*arguments):
+        outcome = work(*arguments)
         for name in NAMES.values():
             (tmp_path / "other" / name).rename(tmp_path / "run" / name)
         found.update(states(tmp_path / "run"))
         return outcome
 
-    monkeypatch.setattr(run_module, "_train", train_while_another_finishes)
+    monkeypatch.setattr(run_module, step, work_while_another_finishes)
     run(inputs, tmp_path / "run")
     assert states(tmp_path / "run") == found
 

@@ -196,14 +196,13 @@ def execute(
     )
     events = _event_writer(outputs["record"].parent, bookkeeping["tensorboard"])
     outcome = _train(learner, loss, resume_file, events, started)
+    rows, logits = _predict(learner, outcome.progress, chips.rows, run.n_classes)
+    point_ids = [chips.point_ids[i] for i in rows]
+    table = PredictionTable(point_ids, chips.parts[rows], chips.labels[rows], logits)
     if is_finished(outputs, fingerprint):
         # SLURM gives a job up whose node does not answer, and another one starts. The first may go on all the same.
         logger.info("%s was finished by another job meanwhile; its files are kept", run.name)
         return
-
-    rows, logits = _predict(learner, outcome.progress, chips.rows, run.n_classes)
-    point_ids = [chips.point_ids[i] for i in rows]
-    table = PredictionTable(point_ids, chips.parts[rows], chips.labels[rows], logits)
     _write_results(run, outputs, outcome.progress, table)
     precision, _ = autocast(run.training["precision"], device)
     extra_record = {
