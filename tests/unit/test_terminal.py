@@ -246,6 +246,14 @@ Command 'python' returned non-zero exit status 1.
 WorkflowError:
 At least one job did not complete successfully.
 """
+IGNORED = """\
+Exception ignored in: <function _MultiProcessingDataLoaderIter.__del__ at 0x7f>
+Traceback (most recent call last):
+  File "/p/torch/utils/data/dataloader.py", line 1664, in __del__
+    self._shutdown_workers()
+AssertionError: can only test a child process
+"""
+KILLED = "/bin/bash: line 1: 4711 Killed                  /p/.venv/bin/python x.py"
 FAILED = "SLURM-job '5' failed, SLURM status is: 'FAILED', SLURM's reason: NonZeroExitCode (it ended with an error)."
 
 
@@ -262,6 +270,13 @@ FAILED = "SLURM-job '5' failed, SLURM status is: 'FAILED', SLURM's reason: NonZe
                 "  its log ends with: ImportError: libtorch_cuda.so: failed to map segment from shared object",
             ],
         ),
+        (
+            "Traceback (most recent call last):\n  x\nImportError: no\n",
+            [FAILED, "  its log ends with: ImportError: no"],
+        ),
+        (f"Building DAG of jobs...\n{IGNORED}", [FAILED]),
+        (f"Building DAG of jobs...\n{IGNORED}{KILLED}\n", [FAILED, f"  its log ends with: {KILLED}"]),
+        (f"Building DAG of jobs...\nx\n{IGNORED[IGNORED.index('Trace') :]}epoch 2\n", [FAILED]),
         (
             'Traceback (most recent call last):\n  File "x.py", line 2, in f\nKeyboardInterrupt\nmore\n',
             [FAILED, "  its log ends with: more"],

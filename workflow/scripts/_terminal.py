@@ -35,9 +35,12 @@ _ERROR_OF_SNAKEMAKE = re.compile(
 )
 # How a process ended that could not say it itself, in the words of a shell.
 _DEATH = re.compile(r"^.*(?:Illegal instruction|Bus error|Segmentation fault|Aborted|Killed).*$", re.MULTILINE)
-# The last line of a traceback: a job whose modules cannot be read has no log of its own yet.
+# The error of a traceback that ends a log, but for what Snakemake says of the failed job: a job whose modules cannot be
+# read has no log of its own yet. Python also writes tracebacks of what it goes on after.
 _TRACEBACK = re.compile(
-    r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(?!KeyboardInterrupt|SystemExit)(\w.*)$", re.MULTILINE
+    r"^(?!Exception ignored in|--- Logging error ---).*\nTraceback \(most recent call last\):\n(?:[ \t].*\n)+"
+    r"(?!KeyboardInterrupt|SystemExit)(\w.*(?:\n[ \t].*)*)\n*(?:(?:RuleException|WorkflowError)\b[\s\S]*)?\Z",
+    re.MULTILINE,
 )
 # What Snakemake writes when it begins.
 _BEGAN = "Building DAG of jobs"
@@ -242,10 +245,9 @@ class Terminal(logging.Handler):
         of_cluster = [log for log in logs if log not in map(str, job.log)]
         reason = slurm if was_refused else _last_error([*written, *logs]) or _error_of_snakemake(of_cluster)
         has_error = reason is not None
-        if reason is None and (raised := _last_match(_TRACEBACK, of_cluster)) is not None:
-            reason, has_error = (f"{slurm}\n  its log ends with: {raised}" if slurm else raised), True
         if reason is None:
-            words = _last_words(of_cluster)
+            raised = _last_match(_TRACEBACK, of_cluster)
+            words, has_error = raised or _last_words(of_cluster), raised is not None
             reason = slurm or (words or _last_signal(written))
             if slurm and words:
                 reason = f"{slurm}\n  its log ends with: {words}"
@@ -314,7 +316,8 @@ def _error_of_snakemake(logs: Sequence[str]) -> str | None:
 
 def _last_match(pattern: re.Pattern[str], logs: Sequence[str]) -> str | None:
     for path in map(Path, logs):
-        if path.is_file() and (found := pattern.findall(path.read_text(encoding="utf-8", errors="replace"))):
+        # Patterns may look at the line before.
+        if path.is_file() and (found := pattern.findall("\n" + path.read_text(encoding="utf-8", errors="replace"))):
             return str(found[-1]).rstrip()
     return None
 
