@@ -250,7 +250,7 @@ def test_jobs_of_another_cluster_than_squeue_is_asked_for_are_refused(
     [
         *("--array=1-2", "--array 1-2", "-a 1-2", "-a1-2", "'-a1-2'", "--arr=1-2", "-Ha1-2"),
         *("--test-only", "--test", "-M b", "-Mb", "--clusters=b", "--cluster=b"),
-        *("--wait", "-W", "-QW", "--help", "-h", "-V"),
+        *("--wait", "-W", "-QW", "-OW", "--help", "-h", "-V"),
     ],
 )
 @pytest.mark.parametrize("in_profile", ["{}", '"{}"', "'--nice=5' if attempt == 1 else \"{}\""])

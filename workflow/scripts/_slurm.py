@@ -42,7 +42,7 @@ _ACCOUNTING_S = 60
 # answers when the job is over. squeue and scancel do not know jobs of another cluster. sbatch accepts the first letters
 # of a long option, and several short options in one word.
 _OTHER_KINDS = ("array", "test-only", "wait", "clusters", "help", "usage", "version")
-_OTHER_KINDS_SHORT = re.compile(r"-[EHIQksv]*[aMWhV]")
+_OTHER_KINDS_SHORT = re.compile(r"-[EHIOQksv]*[aMWhV]")
 _FEWEST_LETTERS = 2
 
 _FUNCTIONS = (
@@ -161,6 +161,8 @@ def _refuse_other_kinds_of_jobs(rules: Iterable[Any]) -> None:
 
 def _find_other_kinds(resource: str) -> list[str]:
     """Return the options with which sbatch does not submit one job of this cluster, and answer at once.
+
+    A value that looks like such an option, as in `--comment "-W"`, is taken for one.
 
     Args:
         resource: as in the profile: options, or an expression of which Snakemake takes the value.

@@ -50,6 +50,14 @@ def test_chips_on_both_sides_of_the_antimeridian_have_a_small_extent():
     assert {x for x, _ in east[0]} == {-180, found["bbox"][2]}
 
 
+@pytest.mark.parametrize("degrees", [[(179.99999, 1), (-179.9, 2)], [(179.9, 1), (-179.99999, 2)]])
+def test_an_area_at_the_antimeridian_has_no_part_without_a_width(degrees):
+    places = np.transpose(transform("EPSG:4326", "EPSG:3035", *zip(*degrees, strict=True)))
+    geometry = item(places)["geometry"]
+    assert geometry["type"] == "Polygon"
+    assert len({x for x, _ in geometry["coordinates"][0]}) == 2
+
+
 def test_one_chip_has_an_extent():
     west, south, east, north = item(PLACES[:1])["bbox"]
     assert (west, south) == (east, north)

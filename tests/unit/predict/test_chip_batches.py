@@ -164,6 +164,13 @@ def test_processors_that_this_process_may_not_use_do_not_count(monkeypatch):
     assert count_processors() == os.cpu_count()
 
 
+@pytest.mark.parametrize(("processes", "in_turn"), [(0, False), (1, False), (2, True)])
+def test_few_chips_need_no_memory_for_a_whole_batch(chips, processes, in_turn):
+    """Memory for 10^12 chips is refused by every system."""
+    (batch,) = read_chip_batches(ChipReader(make_spec(), SIDE, 30), chips, 10**12, processes, in_turn=in_turn)
+    assert len(batch.chips) == len(chips)
+
+
 def test_no_chips_have_no_batches():
     assert list(read_chip_batches(ChipReader(make_spec(), SIDE, 30), [], 4, 2)) == []
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pyproj
 import pytest
 import rasterio
@@ -78,6 +80,17 @@ def test_a_folder_an_archive_a_table_and_a_file_name_the_same_chips(tmp_path):
     assert find_new_chips(tmp_path / "t.parquet", tmp_path / "x") == found, "the ids of an index count"
     table.map(str.encode).to_parquet(tmp_path / "t.parquet")
     assert find_new_chips(tmp_path / "t.parquet", tmp_path / "x") == found, "bytes are texts in UTF-8"
+    rows = [pa.array([cell.encode() for cell in table[name]]) for name in ("path", "id")]
+    of_one_length, in_dictionary = pa.binary(3), pa.dictionary(pa.int32(), pa.large_binary())
+    for columns in ([rows[0], rows[1].cast(pa.large_binary())], [each.cast(in_dictionary) for each in rows]):
+        pq.write_table(pa.table(columns, ["path", "id"]), tmp_path / "t.parquet")
+        assert find_new_chips(tmp_path / "t.parquet", tmp_path / "x") == found
+    ids = pa.array([b"two", b"one"], of_one_length)
+    pq.write_table(pa.table([rows[0], ids], ["path", "id"]), tmp_path / "t.parquet")
+    assert find_new_chips(tmp_path / "t.parquet", tmp_path / "x") == found
+    pq.write_table(pa.table([rows[0], ids, ids], ["path", "id", "id"]), tmp_path / "t.parquet")
+    with pytest.raises(StudyError, match="2 columns of the name id"):
+        find_new_chips(tmp_path / "t.parquet", tmp_path / "x")
     table.map(lambda text: text.encode() + b"\xe9").to_parquet(tmp_path / "t.parquet")
     with pytest.raises(StudyError, match="cannot be read"):
         find_new_chips(tmp_path / "t.parquet", tmp_path / "x")

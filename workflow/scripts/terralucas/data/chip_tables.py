@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,15 +136,16 @@ def _read_parquet(table: Path) -> Any:
 
     Raises:
         ValueError: they are not UTF-8.
+        StudyError: a name stands twice in the table.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    read = pq.read_table(table)
-    for place, field in enumerate(read.schema):
-        if field.name in ("id", "path") and (pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type)):
-            read = read.set_column(place, field.name, read.column(place).cast(pa.large_string()))
-    return read.to_pandas(ignore_metadata=True)
+    _require_one_of_each(table, pq.read_schema(table).names)
+    rows = pq.read_table(table).to_pandas(ignore_metadata=True)
+    # Arrow has several types of bytes, also in dictionaries.
+    for name in {"id", "path"} & set(rows.columns):
+        rows[name] = [cell.decode("utf-8") if isinstance(cell, bytes) else cell for cell in rows[name]]
+    return rows
 
 
 def _read_csv(table: Path) -> Any:
@@ -168,14 +170,7 @@ def _read_csv(table: Path) -> Any:
     if not lines:
         raise ValueError("an empty file")
     header = [name.strip() for name in lines[0][1]]
-    for name in ("path", "id"):
-        if header.count(name) > 1:
-            raise StudyError(
-                f"The table of chips {table} has {header.count(name)} columns of the name {name}.",
-                found=f"the columns {', '.join(header)} (blanks around a name do not count)",
-                expected="one column path, and at most one column id",
-                remedy="rename or remove the other columns",
-            )
+    _require_one_of_each(table, header)
     ragged = [(line, len(cells)) for line, cells in lines[1:] if len(cells) != len(header)]
     if ragged:
         raise StudyError(
@@ -187,3 +182,15 @@ def _read_csv(table: Path) -> Any:
         )
     columns = {name: [cells[place].strip() or None for _, cells in lines[1:]] for place, name in enumerate(header)}
     return pd.DataFrame(columns, dtype=object)
+
+
+def _require_one_of_each(table: Path, header: Sequence[str]) -> None:
+    """Raise a StudyError if a table has several columns of paths or ids."""
+    for name in ("path", "id"):
+        if header.count(name) > 1:
+            raise StudyError(
+                f"The table of chips {table} has {header.count(name)} columns of the name {name}.",
+                found=f"the columns {', '.join(header)} (blanks around a name do not count)",
+                expected="one column path, and at most one column id",
+                remedy="rename or remove the other columns",
+            )

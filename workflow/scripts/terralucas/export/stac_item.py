@@ -168,6 +168,9 @@ def _area(bbox: Sequence[float]) -> dict[str, Any]:
     """Return the rectangle of an extent; two of them on both sides of the antimeridian (RFC 7946, section 3.1.9)."""
     west, south, east, north = bbox
     spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    if west > east:
+        # Coordinates are rounded, and may be the antimeridian itself.
+        spans = [(a, b) for a, b in spans if a < b] or [(180.0, 180.0)]
     rings = [[[[a, south], [b, south], [b, north], [a, north], [a, south]]] for a, b in spans]
     if len(rings) == 1:
         return {"type": "Polygon", "coordinates": rings[0]}

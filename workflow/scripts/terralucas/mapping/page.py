@@ -23,7 +23,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 # Entropy is drawn in this many steps; the value after the last one means that there is none.
 _STEPS = 255
 # Longitude and latitude are known at this many places along each side of the map; the page interpolates between them,
-# which is exact to a metre for maps of a satellite scene.
+# which is exact to a metre for maps of a satellite scene, but not near the poles.
 _PLACES = 17
 
 

@@ -38,8 +38,8 @@ class ChipBatch:
     Attributes:
         chips: what was found of each of the n chips, without its values.
         is_usable: (n,) whether the chip has values.
-        values: (usable chips, bands, side, side) reflectance; None if there is no usable chip. Other chips get this
-            memory as soon as the next batch is asked for.
+        values: (usable chips, bands, side, side) reflectance; None if there is no usable chip. If all chips are usable,
+            other chips get this memory as soon as the next batch is asked for.
     """
 
     chips: list[ReadChip]
@@ -62,6 +62,8 @@ def read_chip_batches(
             in advance.
     """
     shape = (len(reader.spec.bands), reader.side_px, reader.side_px)
+    # For few chips, no memory of a whole batch is needed.
+    size = min(size, max(len(chips), 1))
     workers = min(processes, _MOST_PROCESSES, count_processors(), max(math.ceil(len(chips) / _PIECE) - 1, 0))
     piece = min(_PIECE, math.ceil(size / max(workers, 1)))
     ahead, held = _count_ahead(math.ceil(size / piece), workers)
