@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -29,6 +30,9 @@ _MOST_PROCESSES = 8
 _SHARED = "/dev/shm"
 # What the locks of the processes need there.
 _LOCKS_BYTES = 2**20
+# Place in memory and number of each chip that a process reads before it says so.
+_Piece = list[tuple[int, int]]
+_Pieces = Sequence[list[_Piece]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def read_chip_batches(
     places = [(number // size % held * size + number % size, number) for number in range(len(chips))]
     batches = [places[start : start + size] for start in range(0, len(chips), size)]
     pieces = [[batch[start : start + piece] for start in range(0, len(batch), piece)] for batch in batches]
-    wanted = _Wanted([] if in_turn else [piece for batch in pieces for piece in batch])
+    wanted = _Wanted()
     loader = DataLoader(
         _Chips(reader, chips, memory),
         batch_sampler=wanted,
@@ -85,18 +89,29 @@ def read_chip_batches(
         prefetch_factor=ahead if workers else None,
         persistent_workers=in_turn and workers > 0,
     )
-    in_advance = None if in_turn else iter(loader)
+    read = _read_in_turn(loader, wanted, pieces) if in_turn else _read_ahead(loader, wanted, pieces)
     values = memory.numpy()
-    for batch, pieces_of_batch in zip(batches, pieces, strict=True):
-        if in_advance is None:
-            wanted.pieces = pieces_of_batch
-        # Each time it is asked for an iterator, the loader reads what is wanted then.
-        found = iter(loader) if in_advance is None else in_advance
-        read = [chip for _ in pieces_of_batch for chip in next(found)]
-        is_usable = np.array([chip.problem is None for chip in read], dtype=bool)
+    for batch, found in zip(batches, read, strict=True):
+        is_usable = np.array([chip.problem is None for chip in found], dtype=bool)
         first = batch[0][0]
         of_batch = values[first : first + len(batch)]
-        yield ChipBatch(read, is_usable, _select(of_batch, is_usable))
+        yield ChipBatch(found, is_usable, _select(of_batch, is_usable))
+
+
+def _read_ahead(loader: DataLoader[ReadChip], wanted: _Wanted, batches: _Pieces) -> Iterator[list[ReadChip]]:
+    """Yield the chips of each batch; the processes read on while the caller uses it."""
+    wanted.pieces = list(chain.from_iterable(batches))
+    found = iter(loader)
+    for pieces in batches:
+        yield list(chain.from_iterable(islice(found, len(pieces))))
+
+
+def _read_in_turn(loader: DataLoader[ReadChip], wanted: _Wanted, batches: _Pieces) -> Iterator[list[ReadChip]]:
+    """Yield the chips of each batch; the processes wait while the caller uses it."""
+    for pieces in batches:
+        # Each time it is asked for an iterator, the loader reads what is wanted then.
+        wanted.pieces = pieces
+        yield list(chain.from_iterable(loader))
 
 
 def _select(values: np.ndarray, is_usable: np.ndarray) -> np.ndarray | None:
@@ -109,8 +124,9 @@ def _select(values: np.ndarray, is_usable: np.ndarray) -> np.ndarray | None:
 def _count_ahead(pieces: int, workers: int) -> tuple[int, int]:
     """Return how many pieces each process reads ahead, and for how many batches memory is needed then.
 
-    About a batch is read while the batch before is predicted. A loader asks for the next piece each time that it hands
-    one over.
+    About a batch is read while the batch before is predicted: there is memory for two, or for more where there are more
+    processes than pieces of a batch. A loader asks for the next piece each time that it hands one over, so that no
+    process writes into memory of a batch before the caller has asked for the next one.
 
     Args:
         pieces: number of pieces of a batch.
@@ -145,13 +161,13 @@ def _shared_room() -> float:
     return state.f_bavail * state.f_frsize if os.access(_SHARED, os.W_OK | os.X_OK) else 0
 
 
-class _Wanted(Sampler[list[tuple[int, int]]]):
-    """The pieces that a loader reads next; they are replaced between batches."""
+class _Wanted(Sampler[_Piece]):
+    """The pieces that a loader reads next."""
 
-    def __init__(self, pieces: Sequence[list[tuple[int, int]]]) -> None:
-        self.pieces = pieces
+    def __init__(self) -> None:
+        self.pieces: list[_Piece] = []
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[_Piece]:
         return iter(self.pieces)
 
     def __len__(self) -> int:
