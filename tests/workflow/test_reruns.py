@@ -191,7 +191,18 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
         assert done.returncode != 0
         assert "Results were made with another configuration or other code" in done.output
         assert "results/small/data/chips.parquet" in done.output
+    with_controls = TINY | {"report": TINY.get("report", {}) | {"controls": True}}
+    done = moved.snakemake("-n", "--configfile", moved.write_config(with_controls, "controls"), check=False)
+    assert "results/small/tables/runs.csv, of other parameters or inputs" in done.output
     assert moved.planned("--configfile", "config/small.yaml") == {}
+    # Snakemake does not make a file again that is gone where what follows from it is there.
+    (moved.folder / "results/small/data/chips.parquet").unlink()
+    turned = ("--configfile", "config/turned.yaml")
+    assert "of other parameters or inputs" in moved.snakemake("-n", *turned, check=False).output
+    advice = re.search(
+        "add (--forcerun .*) to the end of the command", moved.snakemake("-n", *turned, check=False).output
+    )
+    assert {"index_chips", "split_chips", "train_run", "make_tables"} <= set(moved.planned(*turned, *advice[1].split()))
 
 
 def test_runs_and_features_outlive_a_device_that_is_not_there(study, monkeypatch):

@@ -17,7 +17,7 @@ from _leftovers import (
     let_folders_of_waiting_jobs_stay,
     remove_study_leftovers,
 )
-from _made_with import forget_planned, remember_parameters, require_same_parameters
+from _made_with import MadeWith, require_same_parameters
 from _missing_files import fail_without_job
 from _orphans import end_with_parent, name_snakemake
 from _own_start import be_own_start, know_start, own_mark
@@ -64,6 +64,13 @@ def check_planned_runs():
     require_same_parameters(workflow, Path(RESULTS))
     require_planned_inputs(workflow.dag, config, Path(DOWNLOADS))
     require_pixel_size(workflow.dag, DATASET["pixel_size_m"], Path(RESULTS, "data/report.json"))
+
+
+def remember_parameters():
+    """Write with which parameters results were made, as far as this start knows."""
+    for handler in workflow.logger_manager.logger.handlers:
+        if isinstance(handler, MadeWith):
+            handler.end(workflow)
 
 
 PATHS = name_folder(workflow)
@@ -113,7 +120,7 @@ onstart:
             workflow.logger_manager.logger.warning(describe_danger(UNPROTECTED))
     # After jobs of earlier starts have ended.
     remove_mixtures(workflow)
-    forget_planned(workflow, Path(RESULTS))
+    workflow.logger_manager.logger.addHandler(MadeWith(workflow, Path(RESULTS)))
     let_empty_folders_stay(workflow.dag)
     finished = len(finished_runs(all_runs(), RECORDS))
     register(Path(RESULTS, "registration.json"), plan_of(config), finished)
@@ -130,7 +137,7 @@ onstart:
 
 
 onsuccess:
-    remember_parameters(workflow, Path(RESULTS))
+    remember_parameters()
     remove_study_leftovers(Path(RESULTS), RECORDS)
     # With --until, Snakemake looks at no report, which may be older than the runs.
     if any(job.rule.name == "build_report" for job in workflow.dag.jobs):
@@ -138,7 +145,7 @@ onsuccess:
 
 
 onerror:
-    remember_parameters(workflow, Path(RESULTS))
+    remember_parameters()
     for handler in workflow.logger_manager.logger.handlers:
         if isinstance(handler, Terminal):
             handler.show_failures()

@@ -7,11 +7,15 @@ for results of the present configuration.
 from __future__ import annotations
 
 import contextlib
+import logging
+import time
 from pathlib import Path
 from typing import Any
 
 from snakemake.settings.enums import RerunTrigger
+from snakemake_interface_logger_plugins.common import LogEvent
 
+from _earlier_outputs import is_same
 from terralucas.contents import read_record
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json, write_json
@@ -22,60 +26,122 @@ RULES = (
     *("make_tables", "make_evidence"),
 )
 NAME = "data/made_with.json"
+# Of an output that a job makes, until it has ended well.
+BEING_MADE = "being made"
+# Between two times that the file is written while a study runs: the splits of many seeds take no time.
+_PAUSE_S = 1.0
+
+# Checksums of what a job was given: `params` and `input`; records of an earlier version are that of `params` alone.
+_Entry = dict[str, str] | str
 
 
-def remember_parameters(workflow: Any, results: Path) -> None:
-    """Write a checksum of the parameters that Snakemake has recorded of each output of these rules."""
-    persistence = workflow.persistence
-    recorded = {str(path): persistence.metadata(path) for path in _first_outputs(workflow.dag)}
-    known = read_record(results / NAME) or {}
-    found = known | {path: _digest(record.params) for path, record in recorded.items() if record}
-    if found != known:
+class MadeWith(logging.Handler):
+    """Remembers the parameters of each output as soon as its job has ended, because this process may be killed.
+
+    Args:
+        workflow: Snakemake's, before its first job.
+        results: folder of the study.
+    """
+
+    def __init__(self, workflow: Any, results: Path) -> None:
+        super().__init__(logging.INFO)
+        self._persistence, self._path = workflow.persistence, results / NAME
+        self.known: dict[str, _Entry] = read_record(self._path) or {}
+        dag = workflow.dag
+        self._jobs = {dag.jobid(job): job for job in dag.needrun_jobs() if job.rule.name in RULES}
+        planned = [Path(job.output[0]) for job in self._jobs.values()]
+        # What was there, and what was known of it, if jobs fail and leave it as it was.
+        self._before = {
+            path: (path.stat() if path.is_file() else None, self.known[str(path)])
+            for path in planned
+            if str(path) in self.known
+        }
+        if planned:
+            self.known |= {str(path): BEING_MADE for path in planned}
+            write_json(self._path, self.known)
+        self._written = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember what the job of an event was given, if it has ended well."""
+        try:
+            job = self._jobs.get(record.job_id) if getattr(record, "event", None) == LogEvent.JOB_FINISHED else None
+            if job is None:
+                return
+            self.known[str(job.output[0])] = _entry(self._persistence._params(job), self._persistence._input(job))
+            if time.monotonic() - self._written > _PAUSE_S:
+                self._write()
+        except Exception:
+            self.handleError(record)
+
+    def end(self, workflow: Any) -> None:
+        """Remember all that Snakemake has recorded, and what failed jobs have left as it was."""
+        for path, (state, entry) in self._before.items():
+            is_unchanged = not path.exists() if state is None else is_same(path, state)
+            if self.known[str(path)] == BEING_MADE and is_unchanged:
+                self.known[str(path)] = entry
+        for path in _first_outputs(workflow.dag):
+            record = self._persistence.metadata(path) if Path(path).is_file() else None
+            if record:
+                self.known[str(path)] = _entry(record.params, record.input)
+        self._write()
+
+    def _write(self) -> None:
         # A full or read-only disk has been told already.
         with contextlib.suppress(OSError):
-            write_json(results / NAME, found)
-
-
-def forget_planned(workflow: Any, results: Path) -> None:
-    """Forget the parameters of what is made again now: this process may be killed before it knows the new ones."""
-    known = read_record(results / NAME) or {}
-    planned = {str(job.output[0]) for job in workflow.dag.needrun_jobs() if job.rule.name in RULES}
-    if planned & known.keys():
-        write_json(results / NAME, {path: digest for path, digest in known.items() if path not in planned})
+            if read_record(self._path) != self.known:
+                write_json(self._path, self.known)
+        self._written = time.monotonic()
 
 
 def require_same_parameters(workflow: Any, results: Path) -> None:
-    """Check results that would be kept and of which Snakemake has no record.
+    """Check results that would be kept, or that are gone and would not be made, and of which Snakemake has no record.
 
     Raises:
         StudyError: some were made with other parameters than those of the configuration.
     """
     if RerunTrigger.PARAMS not in workflow.dag_settings.rerun_triggers:
         return
-    known = read_record(results / NAME) or {}
-    other = [
-        str(path)
+    known, persistence = read_record(results / NAME) or {}, workflow.persistence
+    other = {
+        str(path): job
         for path, job in _first_outputs(workflow.dag).items()
-        if not workflow.dag.needrun(job)
-        and not workflow.persistence.metadata(path)
-        and known.get(str(path), "") not in ("", _digest(workflow.persistence._params(job)))
-    ]
-    if other:
-        more = f" and {len(other) - 4} more" if len(other) > 4 else ""
-        raise StudyError(
-            "Results were made with another configuration or other code, and Snakemake has no record that tells so.",
-            found=f"{', '.join(sorted(other)[:4])}{more}, of other parameters ({results / NAME})",
-            expected="the configuration and the code with which they were made",
-            remedy="undo the change; or delete these files and start the study again, which makes them, and what "
-            "follows from them, anew. If the results were copied, copy .snakemake of their project too",
-        )
+        if str(path) in known
+        and not workflow.dag.needrun(job)
+        and not persistence.metadata(path)
+        and not _agree(known[str(path)], _entry(persistence._params(job), persistence._input(job)))
+    }
+    if not other:
+        return
+    killed = sorted(path for path in other if known[path] == BEING_MADE)
+    changed = sorted(other.keys() - set(killed))
+    found = [f"{_list(changed)}, of other parameters or inputs"] if changed else []
+    found += [f"{_list(killed)}, in the making when an earlier start was killed"] if killed else []
+    rules = " ".join(sorted({job.rule.name for job in other.values()}))
+    raise StudyError(
+        "Results were made with another configuration or other code, and Snakemake has no record that tells so.",
+        found=f"{'; '.join(found)} ({results / NAME})",
+        expected="the configuration and the code with which they were made",
+        remedy="undo the change; or let them, and what follows from them, be made anew: add --forcerun "
+        f"{rules} to the end of the command, once. If the results were copied, copy .snakemake of their project too",
+    )
 
 
 def _first_outputs(dag: Any) -> dict[Any, Any]:
-    """Return the first output of each job of these rules that is there, with its job."""
-    jobs = [job for job in dag.jobs if job.rule.name in RULES]
-    return {job.output[0]: job for job in jobs if Path(job.output[0]).is_file()}
+    """Return the first output of each job of these rules, with its job."""
+    return {job.output[0]: job for job in dag.jobs if job.rule.name in RULES}
 
 
-def _digest(params: list[str]) -> str:
-    return sha256_of_json(sorted(params))
+def _entry(params: list[str], inputs: list[str] | None) -> dict[str, str]:
+    entry = {"params": sha256_of_json(sorted(params))}
+    # Snakemake's oldest records have none.
+    return entry if inputs is None else entry | {"input": sha256_of_json(sorted(map(str, inputs)))}
+
+
+def _agree(known: _Entry, given: dict[str, str]) -> bool:
+    if not isinstance(known, dict):
+        return known == given["params"]
+    return all(given[name] == value for name, value in known.items())
+
+
+def _list(paths: list[str]) -> str:
+    return f"{', '.join(paths[:4])}{f' and {len(paths) - 4} more' if len(paths) > 4 else ''}"
