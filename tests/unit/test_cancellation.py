@@ -84,6 +84,14 @@ def test_jobs_are_cancelled_by_their_name_and_the_last_line_says_so(session):
     assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN, "a second Ctrl-C would leave jobs behind"
 
 
+def test_jobs_that_a_site_renamed_are_cancelled_by_their_ids(session):
+    session.submissions.active = {"7"}
+    listed = "echo '7|RUNNING|site_7'; echo '8|RUNNING|of_another_study'"
+    session.write("squeue", f"grep -q '^7' '{session.folder}/cancelled' || {{ {listed}; }}; echo 'JOBID|STATE|NAME'")
+    assert session.cancel().endswith("all SLURM jobs of this session are cancelled.")
+    assert session.cancelled == [f"--name {NAME}", "7", f"--name {NAME}"]
+
+
 def test_what_waits_to_be_submitted_never_is(session):
     calls = []
     session.submissions._run_job = lambda _executor, job: calls.append(job)
@@ -107,7 +115,9 @@ def test_a_job_that_is_being_submitted_is_cancelled_too(session, quick):
         # sbatch ends after the first scancel.
         while not session.cancelled:
             is_taken.wait(0.01)
-        session.write("squeue", f"grep -c . '{session.folder}/cancelled' | grep -q '^1$' && echo '7|PENDING' || exit 0")
+        session.write(
+            "squeue", f"grep -c . '{session.folder}/cancelled' | grep -q '^1$' && echo '7|PENDING|{NAME}' || exit 0"
+        )
         is_taken.set()
 
     session.submissions._run_job = run_job
@@ -145,7 +155,7 @@ def test_what_a_site_says_before_the_rows_is_no_job(session, quick):
     session.write("squeue", f"{GREETING}; echo 'JOBID|STATE'")
     assert session.cancel().endswith("all SLURM jobs of this session are cancelled.")
     session.last.clear()
-    session.write("squeue", f"{GREETING}; echo '7|RUNNING'")
+    session.write("squeue", f"{GREETING}; echo '7|RUNNING|{NAME}'")
     assert "but these SLURM jobs go on: 7." in session.cancel()
 
 
@@ -164,7 +174,7 @@ def test_a_controller_that_is_away_is_told_with_what_to_do(session, quick):
 
 
 def test_jobs_that_do_not_end_are_named(session, quick):
-    session.write("squeue", "printf '7|RUNNING\\n8|COMPLETING\\n'")
+    session.write("squeue", f"printf '7|RUNNING|{NAME}\\n8|COMPLETING|{NAME}\\n'")
     assert "but these SLURM jobs go on: 7." in session.cancel()
 
 

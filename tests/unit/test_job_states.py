@@ -117,6 +117,20 @@ def test_a_job_that_slurm_lost_counts_as_failed_after_several_answers_without_it
     assert slurm.submissions.active == {"8"}
 
 
+def test_jobs_that_a_site_renames_are_found_by_their_ids(slurm, clock):
+    """The question of the plugin is for a name."""
+    slurm.submissions.active = {"7", "8", "9"}
+    slurm.write(
+        "squeue",
+        "case $* in\n*'%j --jobs 7,9') echo '7|RUNNING|site_7'; echo '9|PENDING|study_uuid'; echo '5|RUNNING|x';;\n"
+        "*) echo '8|RUNNING';;\nesac",
+    )
+    for _ in range(2):
+        assert slurm.query() == {"7": "RUNNING", "8": "RUNNING"}
+    (said,) = slurm.said
+    assert said.startswith("SLURM: job 7 has the name site_7, which this study did not give it.")
+
+
 BEGUN = "Building DAG of jobs...\nSelect jobs to execute...\n"
 # The end of a job's log, as Snakemake 9.27.1 wrote it.
 DONE = "Finished jobid: 0 (Rule: train_run)\n{} steps ({}) done\nStoring output in storage.\nElapsed time: 0:00:08.3\n"

@@ -16,9 +16,9 @@ from snakemake.api import DAGApi  # noqa: F401 - first, because Snakemake's modu
 from snakemake.dag import DAG
 
 from _leftovers import (
+    clean_own_logs,
     end_without_jobs,
     let_empty_folders_stay,
-    let_folders_of_waiting_jobs_stay,
     remove_study_leftovers,
 )
 from _signatures import require_parameters
@@ -135,21 +135,23 @@ def test_an_empty_folder_that_cannot_be_deleted_stays():
     require_parameters(DAG, "cleanup_workdir", ("self",))
 
 
-def test_folders_for_the_logs_of_jobs_that_wait_stay_and_old_ones_are_deleted(tmp_path, monkeypatch):
-    """The plugin deletes empty folders at the end of any study; SLURM cannot start a job whose folder is gone."""
-    monkeypatch.setattr(plugin, "delete_empty_dirs", plugin.delete_empty_dirs)
-    let_folders_of_waiting_jobs_stay()
-    waiting, old, used = (tmp_path / "slurm_logs" / name for name in ("rule_a/1", "rule_b", "rule_c"))
-    for folder in (waiting, old, used):
-        folder.mkdir(parents=True)
-    (used / "7.log").write_text("of a job that failed")
-    long_ago = time.time() - 100 * 86_400
-    for folder in (old, used):
-        os.utime(folder, (long_ago, long_ago))
+def test_old_logs_of_jobs_and_old_folders_for_them_are_deleted_and_nothing_else(tmp_path, monkeypatch):
+    """The plugin deletes whatever is called `*.log`, and empty folders of jobs that wait: SLURM cannot start these."""
+    monkeypatch.setattr(plugin.Executor, "clean_old_logs", plugin.Executor.clean_old_logs)
+    clean_own_logs()
+    files = ("notes.log", "rule_a/1/7.log", "rule_a/2/8_1.log", "rule_a/2/own.log", "group_x/9.log", "other/10.log")
+    folders = ("rule_a/waiting", "rule_b/old", "empty")
+    paths = {name: tmp_path / name for name in (*files, *folders)}
+    for name in files:
+        paths[name].parent.mkdir(parents=True, exist_ok=True)
+        paths[name].write_text("of a job that failed")
+    for name in folders:
+        paths[name].mkdir(parents=True, exist_ok=True)
+    days = dict.fromkeys(files, 20) | {"group_x/9.log": 5, "rule_b/old": 100, "rule_b": 100, "empty": 100}
+    for name, age in days.items():
+        os.utime(tmp_path / name, (time.time() - age * 86_400,) * 2)
     settings = SimpleNamespace(delete_logfiles_older_than=10, keep_successful_logs=False)
-    logger = SimpleNamespace(info=print, error=pytest.fail)
-    executor = SimpleNamespace(
-        workflow=SimpleNamespace(executor_settings=settings), logger=logger, slurm_logdir=tmp_path / "slurm_logs"
-    )
+    executor = SimpleNamespace(workflow=SimpleNamespace(executor_settings=settings), slurm_logdir=tmp_path)
     plugin.Executor.clean_old_logs(executor)
-    assert (waiting.is_dir(), old.exists(), (used / "7.log").is_file()) == (True, False, True)
+    gone = {name for name, path in paths.items() if not path.exists()}
+    assert gone == {"rule_a/1/7.log", "rule_a/2/8_1.log", "rule_b/old"}

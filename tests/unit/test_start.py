@@ -27,6 +27,7 @@ from _start import (
     require_no_run_again,
     require_quotable_paths,
     require_quotable_settings,
+    require_readable,
     require_temporary_folder,
     require_writable_outputs,
     stop_at_study_error,
@@ -274,3 +275,25 @@ def test_a_user_whom_the_machine_does_not_know_is_named_by_the_number(monkeypatc
     monkeypatch.setattr("pwd.getpwuid", unknown)
     check_or_exit(["--target-jobs", "all:"])
     assert getpass.getuser() == str(number)
+
+
+@pytest.mark.parametrize("how", ["cannot be listed", "cannot be entered"])
+def test_a_folder_of_a_study_that_cannot_be_read_is_named(tmp_path, monkeypatch, how):
+    """Root may read everything, so that the answers of the system are made here."""
+    closed = tmp_path / "results/small/data/audit"
+    closed.mkdir(parents=True)
+    require_readable(tmp_path / "results/small")
+    scandir, access = os.scandir, os.access
+
+    def refuse(path):
+        if str(path) == str(closed):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    if how == "cannot be listed":
+        monkeypatch.setattr(os, "scandir", refuse)
+    is_refused = lambda path, mode: str(path) == str(closed) and mode != os.F_OK  # noqa: E731
+    monkeypatch.setattr(os, "access", lambda path, mode: not is_refused(path, mode) and access(path, mode))
+    with pytest.raises(StudyError, match=rf"{closed} cannot be read[\s\S]*chmod -R u\+rX"):
+        require_readable(tmp_path / "results/small")
+    require_readable(tmp_path / "results/none")

@@ -12,9 +12,9 @@ from _fork_jobs import fork_jobs
 from _earlier_jobs import check_choice
 from _interpreter import describe_optimization, describe_path
 from _leftovers import (
+    clean_own_logs,
     end_without_jobs,
     let_empty_folders_stay,
-    let_folders_of_waiting_jobs_stay,
     remove_study_leftovers,
 )
 from _made_with import MadeWith, require_same_parameters
@@ -28,6 +28,7 @@ from _start import (
     require_folders,
     require_no_deletion_beside,
     require_no_run_again,
+    require_readable,
     require_settings_of_configuration,
     require_temporary_folder,
     require_writable,
@@ -77,11 +78,12 @@ PATHS = name_folder(workflow)
 
 if workflow.is_main_process:
     take_interrupts()
-    let_folders_of_waiting_jobs_stay()
+    clean_own_logs()
     keep_configuration()
     if problem := describe_path(sys.executable) or describe_optimization(sys.flags.optimize):
         raise StudyStoppedError(problem)
     stop_at_study_error(check_choice, EARLIER_JOBS)
+    stop_at_study_error(require_readable, Path(RESULTS))
     stop_at_study_error(require_folders, workflow.rules, Path(".snakemake"), Path(DOWNLOADS))
     # Snakemake's records and lock; without this it ends with a traceback.
     require_writable(Path(".snakemake"))

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any
 
-from _clients import NoAnswerError, ask, list_jobs
+from _clients import NoAnswerError, ask, list_jobs, user
 from _processes import end_children
 from _submissions import Submissions
 
@@ -34,8 +34,8 @@ _ENDING = ("COMPLETING", "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "PREEMPT
 def cancel_session(executor: Any, submissions: Submissions, logger: logging.Logger) -> None:
     """End the plugin's executor; the last line of the study says what became of its jobs.
 
-    Jobs are cancelled by their name, which all jobs of the session have. The plugin's own list is empty while it asks
-    for states, and lacks what is being submitted.
+    Jobs are cancelled by their name, which all jobs of the session have, and by their ids where a site renamed them.
+    The plugin's own list is empty while it asks for states, and lacks what is being submitted.
     """
     submissions.stop()
     _ignore_further_interrupts()
@@ -63,8 +63,12 @@ def _cancel_by_name(name: str, submissions: Submissions) -> tuple[list[str] | No
         try:
             ask(["scancel", "--name", name], _COMMAND_S)
             is_cancelled, remaining = True, None
-            rows = list_jobs(["squeue", "--format=%i|%T", "--name", name], _COMMAND_S)
-            remaining = [row.job for row in rows if row.state not in _ENDING]
+            rows = list_jobs(["squeue", "--format=%i|%T|%j", f"--user={user()}"], _COMMAND_S)
+            # A site may have given its jobs other names.
+            own = [row for row in rows if row.more == name or row.job in submissions.active]
+            remaining = [row.job for row in own if row.state not in _ENDING]
+            if renamed := [row.job for row in own if row.job in remaining and row.more != name]:
+                ask(["scancel", *renamed], _COMMAND_S)
         except NoAnswerError as silence:
             error = str(silence)
         # Where squeue alone fails, SLURM said that it cancels what has this name.
@@ -101,7 +105,8 @@ def _last_line(name: str, remaining: list[str] | None, error: str) -> str:
         return "Stopped. Nothing more is submitted, and all SLURM jobs of this session are cancelled."
     left = "some SLURM jobs may go on" if remaining is None else f"these SLURM jobs go on: {' '.join(remaining)}"
     because = f" ({error})" if error else ""
+    which = " ".join(remaining or [f"--name={name}"])
     return (
         f"Stopped. Nothing more is submitted, but {left}{because}. "
-        f"To cancel them: scancel --name={name}; the next start of this study does it, too."
+        f"To cancel them: scancel {which}; the next start of this study does it, too."
     )

@@ -117,6 +117,7 @@ class JobStates:
         self._absent: dict[str, _Absence] = {}
         self._ends: dict[str, str] = {}
         self._preempted: set[str] = set()
+        self._are_names_said = False
         self._waiting = WaitingJobs(logger)
 
     async def query(self, command: str) -> tuple[dict[str, str] | None, float | None]:
@@ -141,6 +142,7 @@ class JobStates:
             self._is_silence_said = False
             self._logger.info("SLURM: answers again.")
         seconds = time.monotonic() - started
+        states |= await self._find_renamed(states)
         ended = [*self._end_what_does_not_return(states), *await self._end_what_is_lost(states)]
         if ended:
             # SLURM must not start them beside the ones that Snakemake submits now. No id can be of another's job: the
@@ -227,6 +229,25 @@ class JobStates:
             if state == "PREEMPTED" and states[job] == "CANCELLED":
                 self._preempted.add(job)
         return ended
+
+    async def _find_renamed(self, states: Mapping[str, str]) -> dict[str, str]:
+        """Return the states of jobs that are in no answer because the site has given them another name."""
+        missing = {job for job in self._submissions.active - states.keys() if "_" not in job}
+        if not missing:
+            return {}
+        try:
+            rows = await _list(["squeue", "--states=all", "--format=%i|%T|%j", "--jobs", ",".join(sorted(missing))])
+        except NoAnswerError:
+            return {}
+        renamed = [row for row in rows if row.job in missing and row.more and row.more != self._get_name()]
+        if renamed and not self._are_names_said:
+            self._are_names_said = True
+            self._logger.warning(
+                f"SLURM: job {renamed[0].job} has the name {renamed[0].more}, which this study did not give it. Its "
+                "jobs are found by their ids. If this process is killed, the next start does not find them: cancel "
+                "them before. Ask the site whether it must rename jobs."
+            )
+        return {row.job: row.state for row in renamed}
 
     async def _end_what_is_lost(self, states: dict[str, str]) -> list[str]:
         """Count jobs as over that SLURM does not know any more, for example after it lost its own state.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import time
@@ -17,6 +18,8 @@ from terralucas.study.head import may_be_running, remove_temporary, take_dead_ma
 
 # No job waits longer in a queue.
 _LONGEST_WAIT_S = 90 * 86_400
+# Of a job, or a task of an array.
+_OWN_LOG = re.compile(r"\d+(_\d+)?\.log")
 
 
 def let_empty_folders_stay(dag: Any) -> None:
@@ -36,23 +39,40 @@ def let_empty_folders_stay(dag: Any) -> None:
     dag.cleanup_workdir = cleanup_workdir
 
 
-def let_folders_of_waiting_jobs_stay() -> None:
-    """Let the SLURM plugin leave empty folders for logs, unless they are old.
+def clean_own_logs() -> None:
+    """Let the SLURM plugin delete old logs of its own jobs alone, and leave folders for logs, unless they are old.
 
-    At the end of each process, the plugin deletes all that are empty. Those of jobs that wait in the queue are, also
-    of other studies of this project; SLURM then cannot start these jobs.
+    At the end of each process, the plugin deletes each old file `*.log` below its folder for logs, which may hold other
+    files too, and all empty folders. Those of jobs that wait in the queue are empty, also of other studies of this
+    project; SLURM then cannot start these jobs.
     """
     plugin = sys.modules.get("snakemake_executor_plugin_slurm")
     if plugin is not None:
-        plugin.delete_empty_dirs = _delete_old_empty_folders  # type: ignore[attr-defined]  # a function of the plugin
+        plugin.Executor.clean_old_logs = _delete_own_old_logs
 
 
-def _delete_old_empty_folders(folder: Path) -> None:
-    for place, _, _ in os.walk(folder, topdown=False):
-        with contextlib.suppress(OSError):
-            if time.time() - Path(place).stat().st_mtime > _LONGEST_WAIT_S:
-                # Only an empty one can be deleted.
-                Path(place).rmdir()
+def _delete_own_old_logs(executor: Any) -> None:
+    """Delete old logs of jobs, and old empty folders for them, as far as that is possible.
+
+    Args:
+        executor: the plugin's.
+    """
+    settings = executor.workflow.executor_settings
+    days = settings.delete_logfiles_older_than
+    if days <= 0 or settings.keep_successful_logs:
+        return
+    now = time.time()
+    for kind in ("rule", "group"):
+        for own in sorted(executor.slurm_logdir.glob(f"{kind}_*")):
+            for place, _, names in os.walk(own, topdown=False):
+                for path in (Path(place, name) for name in names if _OWN_LOG.fullmatch(name)):
+                    with contextlib.suppress(OSError):
+                        if now - path.stat().st_mtime > days * 86_400:
+                            path.unlink()
+                with contextlib.suppress(OSError):
+                    if now - Path(place).stat().st_mtime > _LONGEST_WAIT_S:
+                        # Only an empty one can be deleted.
+                        Path(place).rmdir()
 
 
 def remove_study_leftovers(results: Path, records: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -129,6 +130,22 @@ def require_folders(rules: Iterable[Any], *others: Path) -> None:
                 expected="a folder, or nothing, so that one can be made",
                 remedy="move the file to another place, or give the study another name (`study:`)",
             )
+
+
+def require_readable(results: Path) -> None:
+    """Check that all folders of a study can be entered; Snakemake would end in a traceback.
+
+    Raises:
+        StudyError: one cannot, as of a colleague whose files nobody else may read.
+    """
+
+    def refuse(error: OSError) -> None:
+        if isinstance(error, PermissionError):
+            raise explain(error) or error
+
+    for folder, _, _ in os.walk(results, onerror=refuse):
+        if not os.access(folder, os.X_OK):
+            refuse(PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder))
 
 
 def require_writable_outputs(jobs: Iterable[Any]) -> None:
