@@ -25,6 +25,7 @@ from terralucas.data import chip_content as chip_content_module
 from terralucas.data import chip_files as chip_files_module
 from terralucas.data import reflectance as reflectance_module
 from terralucas.data.chip_problems import ChipError
+from terralucas.data.chip_tables import read_chip_table
 from terralucas.data.raster_files import with_sidecars
 from terralucas.data.rewrite import main as rewrite
 from terralucas.errors import StudyError
@@ -533,6 +534,13 @@ def test_entries_that_are_no_chips_are_named_and_counted(tmp_path, reader, caplo
     assert "left out 1 x .gtiff, 1 x .zip" in caplog.text
     # The plan is JSON in UTF-8.
     json.dumps([asdict(chip) for chip in chips], ensure_ascii=False).encode()
+
+
+def test_cells_that_are_not_read_may_be_missing_at_the_end_of_a_row(tmp_path):
+    """As in a table of labels."""
+    table = tmp_path / "t.csv"
+    table.write_text("id,path,note\n001,A.tif,x\n002,B.tif\n003,C.tif,,\n", encoding="utf-8")
+    assert [name for name, _ in read_chip_table(table)] == ["001", "002", "003"]
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def test_the_roll_tells_what_became_of_every_run(roll):
         ("2026-01-01 12:00:00,123 INFO terralucas.training.run: epoch 1: train_loss 1.0\n", "missing"),
         ("", "missing"),
         ("2026-01-01 12:00:00,123 INFO progress: train_run: ended by SIGTERM\n", "failed"),
+        ("2026-01-01 12:00:00,123 INFO progress: train_run: ended by SIGINT\n", "missing"),
         ("epoch 1\nERROR: train_run was killed by SIGKILL\n", "failed"),
     ],
 )

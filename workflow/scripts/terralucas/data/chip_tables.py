@@ -171,7 +171,13 @@ def _read_csv(table: Path) -> Any:
         raise ValueError("an empty file")
     header = [name.strip() for name in lines[0][1]]
     _require_one_of_each(table, header)
-    ragged = [(line, len(cells)) for line, cells in lines[1:] if len(cells) != len(header)]
+    # As in a table of labels: what is not read may be missing at the end.
+    needed = max((header.index(name) + 1 for name in ("path", "id") if name in header), default=0)
+    ragged = [
+        (line, len(cells))
+        for line, cells in lines[1:]
+        if len(cells) < needed or any(cell.strip() for cell in cells[len(header) :])
+    ]
     if ragged:
         raise StudyError(
             f"{len(ragged)} line(s) of the table of chips {table} have another number of cells than its header.",
@@ -180,7 +186,10 @@ def _read_csv(table: Path) -> Any:
             expected="as many cells in every line as in the header, with quotes around texts that contain a comma",
             remedy="correct these lines",
         )
-    columns = {name: [cells[place].strip() or None for _, cells in lines[1:]] for place, name in enumerate(header)}
+    columns = {
+        name: [(cells[place].strip() if place < len(cells) else "") or None for _, cells in lines[1:]]
+        for place, name in enumerate(header)
+    }
     return pd.DataFrame(columns, dtype=object)
 
 
