@@ -52,7 +52,6 @@ _FUNCTIONS = (
     (plugin, "validate_or_get_slurm_job_id", ("job_id", "output")),
     (plugin.Executor, "run_job", ("self", "job")),
     (plugin.Executor, "cancel", ("self",)),
-    (plugin.Executor, "clean_old_logs", ("self",)),
     (plugin.Executor, "report_job_error", ("self", "job_info", "msg", "kwargs")),
     (plugin.Executor, "_report_job_error_threadsafe", ("self", "job_info", "msg")),
     (plugin.Executor, "_report_job_submission_threadsafe", ("self", "job_info")),
