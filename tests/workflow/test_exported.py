@@ -56,7 +56,7 @@ def expected(study, chips):
     return Ensemble(load_selected(results(study)).models, torch.device("cpu")).predict(chips)[0]
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "models/seed-0/config.json", "export.json"])
+@pytest.mark.parametrize("name", ["models/seed-0/config.json", "export.json"])
 def test_an_export_of_which_a_file_is_gone_is_made_again(study, exported, tmp_path, name):
     """Snakemake knows the folder alone. What is deleted here is put back, because to make it takes long."""
     (exported / name).rename(tmp_path / "moved")

@@ -198,10 +198,9 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
     # Snakemake does not make a file again that is gone where what follows from it is there.
     (moved.folder / "results/small/data/chips.parquet").unlink()
     turned = ("--configfile", "config/turned.yaml")
-    assert "of other parameters or inputs" in moved.snakemake("-n", *turned, check=False).output
-    advice = re.search(
-        "add (--forcerun .*) to the end of the command", moved.snakemake("-n", *turned, check=False).output
-    )
+    output = moved.snakemake("-n", *turned, check=False).output
+    assert "of other parameters or inputs" in output
+    advice = re.search("add (--forcerun .*) to the end of the command", output)
     assert {"index_chips", "split_chips", "train_run", "make_tables"} <= set(moved.planned(*turned, *advice[1].split()))
 
 

@@ -338,6 +338,14 @@ def test_class_left_with_too_few_chips(root):
     assert "folds" not in caught.value.remedy
 
 
+def test_a_class_whose_files_are_no_chips_is_told_with_them(root):
+    for path in root.glob("chips/1/*.tif"):
+        path.rename(path.with_suffix(".jp2"))
+    with pytest.raises(StudyError, match="too few chips") as caught:
+        index(root, on_invalid="drop")
+    assert caught.value.found.endswith("; left out 4 x .jp2: only .tif and .tiff are read as chips")
+
+
 @pytest.mark.parametrize("minimum", [4, 5])
 def test_the_number_of_folds_that_a_class_allows_is_advised(root, minimum):
     """Two folds need four chips of a class, and three folds three."""

@@ -209,9 +209,18 @@ def count_left_out(tree: Tree) -> dict[str, int]:
     )
     left_out = dict(sorted(suffixes.items()))
     if left_out:
-        counts = ", ".join(f"{n} x {suffix}" for suffix, n in left_out.items())
-        logger.warning("left out %s: only %s are read as chips", counts, " and ".join(CHIP_SUFFIXES))
+        logger.warning("left out %s", describe_left_out(left_out))
     return left_out
+
+
+def describe_left_out(left_out: Mapping[str, int]) -> str:
+    """Return which files are no chips, as a part of a sentence.
+
+    Args:
+        left_out: result of `count_left_out`.
+    """
+    counts = ", ".join(f"{n} x {suffix}" for suffix, n in left_out.items())
+    return f"{counts}: only {' and '.join(CHIP_SUFFIXES)} are read as chips"
 
 
 def _is_unpacked(archive: PurePosixPath, folders: Collection[str]) -> bool:

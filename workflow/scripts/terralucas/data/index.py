@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -34,7 +34,7 @@ from terralucas.data.class_traits import (
     refuse_stretched_classes,
 )
 from terralucas.data.dataset import DatasetSpec, normalise_name
-from terralucas.data.discovery import ChipFile, Problem, find_chips, join_first
+from terralucas.data.discovery import ChipFile, Problem, describe_left_out, find_chips, join_first
 from terralucas.data.group_checks import (
     check_band_order,
     check_class_offsets,
@@ -102,7 +102,7 @@ def index_chips(
     if len(scaling) > 1:
         logger.warning("the chips differ in their scale and offset tags: %s", scaling)
     counts = Counter(row["label"] for row in rows)
-    _check_classes(counts, min_chips_per_class, problems, spec)
+    _check_classes(counts, min_chips_per_class, problems, listing.left_out, spec)
     check_dataset_brightness(rows, spec)
     orders = check_band_order(chips, spec), check_class_orders(chips, spec)
     bright_classes = check_class_offsets(chips, spec)
@@ -322,7 +322,13 @@ def _select_examples(problems: Sequence[Problem], kinds: Counter[str]) -> list[P
     return shown
 
 
-def _check_classes(counts: Counter[int], minimum: int, problems: Sequence[Problem], spec: DatasetSpec) -> None:
+def _check_classes(
+    counts: Counter[int],
+    minimum: int,
+    problems: Sequence[Problem],
+    left_out: Mapping[str, int],
+    spec: DatasetSpec,
+) -> None:
     """Raise a StudyError if a class has fewer chips than the split needs."""
     short = [
         f"{entry.code} {entry.name}: {counts[label]}"
@@ -338,6 +344,8 @@ def _check_classes(counts: Counter[int], minimum: int, problems: Sequence[Proble
             kinds = Counter(problem.kind for problem in problems)
             examples = [_line(next(problem for problem in problems if problem.kind == kind)) for kind in kinds]
             found += "\n    ".join([f", after {count_chips(problems)} chips were dropped: {_tally(kinds)}", *examples])
+        if left_out:
+            found += f"; left out {describe_left_out(left_out)}"
         raise StudyError(
             f"The dataset {spec.name!r} has too few chips of {len(short)} class(es).",
             found=found,
