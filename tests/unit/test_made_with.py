@@ -36,6 +36,7 @@ class Study:
             needrun=lambda job: job.rule.name in planned,
             needrun_jobs=lambda: [jobs[name] for name in planned],
             jobid=lambda job: list(jobs).index(job.rule.name),
+            forcerules=set(),
         )
         self.dag_settings = SimpleNamespace(rerun_triggers=[RerunTrigger.PARAMS])
 
@@ -83,12 +84,30 @@ def test_a_file_that_is_gone_is_refused_too_because_snakemake_does_not_make_it_a
     require_same_parameters(Study(folder), folder)
     with pytest.raises(StudyError) as stopped:
         require_same_parameters(Study(folder, seed=5), folder)
-    assert "--forcerun extract_features fetch_weights to the end" in stopped.value.remedy
+    assert "the option --forcerun extract_features fetch_weights once" in stopped.value.remedy
     # As with that option, or with Snakemake's records.
     require_same_parameters(Study(folder, seed=5, planned=("fetch_weights", "extract_features")), folder)
-    with_records = Study(folder, seed=5)
-    with_records.recorded = dict.fromkeys((job.output[0] for job in with_records.dag.jobs), object())
-    require_same_parameters(with_records, folder)
+
+
+def test_results_of_another_checkout_are_refused_though_this_one_has_records(folder):
+    """They share the folder of results, or results were copied over those of this one."""
+    make_both(folder, seed=5)
+    own = Study(folder)
+    own.recorded = dict.fromkeys((job.output[0] for job in own.dag.jobs), object())
+    with pytest.raises(StudyError, match=r"fetch_weights\.json, of other parameters"):
+        require_same_parameters(own, folder)
+    # Snakemake's own record says that what a killed start planned is as it was.
+    known = json.loads((folder / NAME).read_text())
+    (folder / NAME).write_text(json.dumps(dict.fromkeys(known, BEING_MADE)))
+    require_same_parameters(own, folder)
+
+
+def test_the_advice_keeps_what_the_command_forces(folder):
+    make_both(folder)
+    study = Study(folder, seed=5, planned=("fetch_weights",))
+    study.dag.forcerules = [SimpleNamespace(name="fetch_weights")]
+    with pytest.raises(StudyError, match="the option --forcerun extract_features fetch_weights once"):
+        require_same_parameters(study, folder)
 
 
 def test_other_inputs_are_refused(folder):

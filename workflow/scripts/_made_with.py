@@ -20,16 +20,23 @@ from terralucas.contents import read_record
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json, write_json
 
-# Runs have their settings in run.yaml; figures and pages follow from the tables.
-RULES = (
+# Rules with few jobs, whose results are also compared where Snakemake has a record of them: another checkout may share
+# the folder of results, or results of another study may have been copied over them.
+FIRST_RULES = (
     *("retrieve_chips", "fetch_weights", "index_chips", "split_chips", "extract_features"),
     *("make_tables", "make_evidence"),
+)
+# Predictions, maps and exports have records of their own.
+RULES = (
+    *FIRST_RULES,
+    *("audit_treatment", "audit_tuning", "pack_chips", "join_features", "describe_chips", "fit_control"),
+    *("train_run", "tune_run", "draw_figures", "make_gallery", "build_report", "select_models", "explain_models"),
 )
 NAME = "data/made_with.json"
 # Of an output that a job makes, until it has ended well.
 BEING_MADE = "being made"
-# Between two times that the file is written while a study runs: the splits of many seeds take no time.
-_PAUSE_S = 1.0
+# Between two times that the file is written while a study runs, at least; and how many times as long as it takes.
+_PAUSE_S, _PAUSE_TIMES = 1.0, 20
 
 # Checksums of what a job was given: `params` and `input`; records of an earlier version are that of `params` alone.
 _Entry = dict[str, str] | str
@@ -59,7 +66,7 @@ class MadeWith(logging.Handler):
         if planned:
             self.known |= {str(path): BEING_MADE for path in planned}
             write_json(self._path, self.known)
-        self._written = time.monotonic()
+        self._next = time.monotonic() + _PAUSE_S
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remember what the job of an event was given, if it has ended well."""
@@ -68,7 +75,7 @@ class MadeWith(logging.Handler):
             if job is None:
                 return
             self.known[str(job.output[0])] = _entry(self._persistence._params(job), self._persistence._input(job))
-            if time.monotonic() - self._written > _PAUSE_S:
+            if time.monotonic() >= self._next:
                 self._write()
         except Exception:
             self.handleError(record)
@@ -86,29 +93,28 @@ class MadeWith(logging.Handler):
         self._write()
 
     def _write(self) -> None:
+        started = time.monotonic()
         # A full or read-only disk has been told already.
         with contextlib.suppress(OSError):
             if read_record(self._path) != self.known:
                 write_json(self._path, self.known)
-        self._written = time.monotonic()
+        now = time.monotonic()
+        self._next = now + max(_PAUSE_S, _PAUSE_TIMES * (now - started))
 
 
 def require_same_parameters(workflow: Any, results: Path) -> None:
-    """Check results that would be kept, or that are gone and would not be made, and of which Snakemake has no record.
+    """Check results that would be kept, or that are gone and would not be made.
 
     Raises:
-        StudyError: some were made with other parameters than those of the configuration.
+        StudyError: some were made with other parameters than those of the configuration, and Snakemake does not notice.
     """
     if RerunTrigger.PARAMS not in workflow.dag_settings.rerun_triggers:
         return
-    known, persistence = read_record(results / NAME) or {}, workflow.persistence
+    dag, known = workflow.dag, read_record(results / NAME) or {}
     other = {
         str(path): job
-        for path, job in _first_outputs(workflow.dag).items()
-        if str(path) in known
-        and not workflow.dag.needrun(job)
-        and not persistence.metadata(path)
-        and not _agree(known[str(path)], _entry(persistence._params(job), persistence._input(job)))
+        for path, job in _first_outputs(dag).items()
+        if str(path) in known and not dag.needrun(job) and _is_other(known[str(path)], path, job, workflow.persistence)
     }
     if not other:
         return
@@ -116,14 +122,26 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     changed = sorted(other.keys() - set(killed))
     found = [f"{_list(changed)}, of other parameters or inputs"] if changed else []
     found += [f"{_list(killed)}, in the making when an earlier start was killed"] if killed else []
-    rules = " ".join(sorted({job.rule.name for job in other.values()}))
+    # Of several options --forcerun, Snakemake takes the last one alone.
+    rules = " ".join(sorted({job.rule.name for job in other.values()} | {rule.name for rule in dag.forcerules}))
     raise StudyError(
         "Results were made with another configuration or other code, and Snakemake has no record that tells so.",
         found=f"{'; '.join(found)} ({results / NAME})",
         expected="the configuration and the code with which they were made",
-        remedy="undo the change; or let them, and what follows from them, be made anew: add --forcerun "
-        f"{rules} to the end of the command, once. If the results were copied, copy .snakemake of their project too",
+        remedy=f"{'undo the change; or ' if changed else ''}let them, and what follows from them, be made anew: give "
+        f"the command the option --forcerun {rules} once (at its end, or before --). If the results were copied, copy "
+        ".snakemake of their project too",
     )
+
+
+def _is_other(known: _Entry, path: Any, job: Any, persistence: Any) -> bool:
+    """Return whether an output was made with other parameters or inputs than now, and Snakemake does not notice."""
+    has_record = bool(persistence.metadata(path))
+    if has_record and (job.rule.name not in FIRST_RULES or not isinstance(known, dict)):
+        return False
+    # Snakemake's record of the inputs counts where there is one.
+    given = _entry(persistence._params(job), None if has_record else persistence._input(job))
+    return not _agree(known, given)
 
 
 def _first_outputs(dag: Any) -> dict[Any, Any]:
@@ -140,7 +158,7 @@ def _entry(params: list[str], inputs: list[str] | None) -> dict[str, str]:
 def _agree(known: _Entry, given: dict[str, str]) -> bool:
     if not isinstance(known, dict):
         return known == given["params"]
-    return all(given[name] == value for name, value in known.items())
+    return all(known.get(name, value) == value for name, value in given.items())
 
 
 def _list(paths: list[str]) -> str:
