@@ -18,18 +18,6 @@ from terralucas.study.lost_files import (
 )
 
 
-@pytest.fixture
-def exported(tmp_path):
-    folder = tmp_path / "exported"
-    (folder / "models/seed-0").mkdir(parents=True)
-    names = ["README.md", "model.onnx", "models/seed-0/config.json"]
-    for name in names:
-        (folder / name).write_text(name)
-    record = {name: {"sha256": sha256_of_file(folder / name), "bytes": 1} for name in names}
-    (folder / "export.json").write_text(json.dumps({"files": record}))
-    return folder
-
-
 def test_an_export_misses_what_its_record_names(exported):
     assert lost_of_export(exported) == []
     (exported / "README.md").write_text("a model card that somebody completed")

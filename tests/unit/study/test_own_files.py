@@ -1,24 +1,8 @@
 """What a user wrote into the folder of an export is kept when the export is made again."""
 
-import json
-
 import pytest
 
-from terralucas.files import sha256_of_file
 from terralucas.study.own_files import find_own_files, keep_own_files
-
-
-@pytest.fixture
-def exported(tmp_path):
-    folder = tmp_path / "exported"
-    (folder / "models/seed-0").mkdir(parents=True)
-    names = ["README.md", "model.onnx", "models/seed-0/config.json"]
-    for name in names:
-        (folder / name).write_text(name)
-    record = {name: {"sha256": sha256_of_file(folder / name), "bytes": 1} for name in names}
-    (folder / "export.json").write_text(json.dumps({"files": record}))
-    (folder / ".snakemake_timestamp").touch()
-    return folder
 
 
 def test_an_export_as_it_was_made_has_no_own_files(exported):
