@@ -122,6 +122,7 @@ def test_other_inputs_are_refused(folder):
 def test_a_killed_start_leaves_what_its_jobs_were_given(folder, monkeypatch):
     """One job had ended well, and the next one may have written its files or not."""
     monkeypatch.setattr("_made_with._PAUSE_S", 0)
+    monkeypatch.setattr("_made_with._PAUSE_TIMES", 0)
     study = Study(folder, planned=("fetch_weights", "extract_features"))
     handler = MadeWith(study, folder)
     study.write("fetch_weights")

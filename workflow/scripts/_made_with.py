@@ -63,10 +63,10 @@ class MadeWith(logging.Handler):
             for path in planned
             if str(path) in self.known
         }
+        self._next = 0.0
         if planned:
             self.known |= {str(path): BEING_MADE for path in planned}
-            write_json(self._path, self.known)
-        self._next = time.monotonic() + _PAUSE_S
+            self._write()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remember what the job of an event was given, if it has ended well."""
@@ -94,7 +94,7 @@ class MadeWith(logging.Handler):
 
     def _write(self) -> None:
         started = time.monotonic()
-        # A full or read-only disk has been told already.
+        # A full or read-only disk has been told already; a colleague's folder may be closed to this user.
         with contextlib.suppress(OSError):
             if read_record(self._path) != self.known:
                 write_json(self._path, self.known)
