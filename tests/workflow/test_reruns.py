@@ -193,7 +193,7 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
         assert "results/small/data/chips.parquet" in done.output
     for overlay, rule in (("normalisation=train", "train_run"), ("select={rule: best}", "build_report")):
         done = moved.snakemake("-n", "--configfile", "config/small.yaml", "--config", overlay, check=False)
-        assert rule in re.search("the option --forcerun (.*) once", done.output)[1].split()
+        assert rule in re.search(r"the option --forcerun (.*) \(at the end", done.output)[1].split()
     with_controls = TINY | {"report": TINY.get("report", {}) | {"controls": True}}
     done = moved.snakemake("-n", "--configfile", moved.write_config(with_controls, "controls"), check=False)
     assert "results/small/tables/runs.csv, of other parameters or inputs" in done.output
@@ -203,7 +203,7 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
     turned = ("--configfile", "config/turned.yaml")
     output = moved.snakemake("-n", *turned, check=False).output
     assert "of other parameters or inputs" in output
-    advice = re.search("the option (--forcerun .*) once", output)
+    advice = re.search(r"the option (--forcerun .*) \(at the end", output)
     assert {"index_chips", "split_chips", "train_run", "make_tables"} <= set(moved.planned(*turned, *advice[1].split()))
 
 

@@ -18,7 +18,7 @@ from terralucas.study.head import may_be_running, remove_temporary, take_dead_ma
 
 # No job waits longer in a queue.
 _LONGEST_WAIT_S = 90 * 86_400
-# Of a job, or a task of an array.
+# Name of the log of a job, or of a task of an array.
 _OWN_LOG = re.compile(r"\d+(_\d+)?\.log")
 
 

@@ -33,7 +33,7 @@ RULES = (
     *("train_run", "tune_run", "draw_figures", "make_gallery", "build_report", "select_models", "explain_models"),
 )
 NAME = "data/made_with.json"
-# Of an output that a job makes, until it has ended well.
+# Stands for the parameters of an output until the job that makes it has ended well.
 BEING_MADE = "being made"
 # Between two times that the file is written while a study runs, at least; and how many times as long as it takes.
 _PAUSE_S, _PAUSE_TIMES = 1.0, 20
@@ -103,7 +103,7 @@ class MadeWith(logging.Handler):
 
 
 def require_same_parameters(workflow: Any, results: Path) -> None:
-    """Check results that would be kept, or that are gone and would not be made.
+    """Check the results that a start would keep, and those that are gone and that it would not make.
 
     Raises:
         StudyError: some were made with other parameters than those of the configuration, and Snakemake does not notice.
@@ -121,16 +121,16 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     killed = sorted(path for path in other if known[path] == BEING_MADE)
     changed = sorted(other.keys() - set(killed))
     found = [f"{_list(changed)}, of other parameters or inputs"] if changed else []
-    found += [f"{_list(killed)}, in the making when an earlier start was killed"] if killed else []
-    # Of several options --forcerun, Snakemake takes the last one alone.
+    found += [f"{_list(killed)}, being made when an earlier start was killed"] if killed else []
+    # Where --forcerun is given several times, Snakemake takes only the last one.
     rules = " ".join(sorted({job.rule.name for job in other.values()} | {rule.name for rule in dag.forcerules}))
     raise StudyError(
         "Results were made with another configuration or other code, and Snakemake has no record that tells so.",
         found=f"{'; '.join(found)} ({results / NAME})",
         expected="the configuration and the code with which they were made",
-        remedy=f"{'undo the change; or ' if changed else ''}let them, and what follows from them, be made anew: give "
-        f"the command the option --forcerun {rules} once (at its end, or before --). If the results were copied, copy "
-        ".snakemake of their project too",
+        remedy=f"{'undo the change; or ' if changed else ''}make them again, with what follows from them: start once "
+        f"with the option --forcerun {rules} (at the end of the command, or before --). If the results were copied, "
+        "copy .snakemake of their project too",
     )
 
 
