@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from terralucas.data.sampling import find_quantiles, sample_pixels
+from terralucas.data.sampling import find_quantiles, sample_pixels, turn
 
 
 @pytest.mark.parametrize("side", [1, 32, 64])
@@ -27,3 +27,10 @@ def test_quantiles_are_those_of_numpy(shape):
     shares = [0.0, 0.01, 0.1, 0.5, 0.9, 1.0]
     expected = np.quantile(values.astype(np.float64), shares, axis=-1)
     np.testing.assert_allclose(find_quantiles(values, shares), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_turns_are_those_of_numpy(turns):
+    values = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    np.testing.assert_array_equal(turn(values, turns), np.rot90(values, turns, axes=(1, 2)))
+    np.testing.assert_array_equal(turn(values[0], turns), np.rot90(values[0], turns))

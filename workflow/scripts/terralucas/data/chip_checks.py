@@ -21,7 +21,7 @@ from terralucas.data.gaps import (
     measure_repeated_edge,
 )
 from terralucas.data.reflectance import REFLECTANCE_RANGE, reflectance_of_zero
-from terralucas.data.sampling import find_quantiles
+from terralucas.data.sampling import find_quantiles, turn
 
 MAX_SHARE_OUTSIDE = 0.01
 
@@ -235,7 +235,7 @@ def hash_pixels(spectra: np.ndarray) -> tuple[bytes, int]:
     Args:
         spectra: (height, width) result of `terralucas.data.near_copies.hash_spectra`.
     """
-    orientations = [np.rot90(side, turns) for side in (spectra, spectra[:, ::-1]) for turns in range(4)]
+    orientations = [turn(side, turns) for side in (spectra, spectra[:, ::-1]) for turns in range(4)]
     first_rows = [orientation[0].tobytes() for orientation in orientations]
     smallest = min(first_rows)
     return min(

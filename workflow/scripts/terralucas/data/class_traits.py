@@ -72,12 +72,15 @@ def measure_traits(values: np.ndarray, moments: BandStatistics, spec: DatasetSpe
         moments: moments of the bands.
         spec: description of the dataset.
     """
-    sample = sample_pixels(values)
-    bands = [
-        some if (some := shown[np.isfinite(shown)]).size else whole[np.isfinite(whole)]
-        for shown, whole in zip(sample, values, strict=True)
-    ]
-    darkest = np.array([find_quantiles(band, [0.01])[0] for band in bands])
+    sample = sample_pixels(values).reshape(len(values), -1)
+    if np.isfinite(sample).all():
+        darkest = find_quantiles(sample, [0.01])[0]
+    else:
+        bands = [
+            some if (some := shown[np.isfinite(shown)]).size else whole[np.isfinite(whole)]
+            for shown, whole in zip(sample, values, strict=True)
+        ]
+        darkest = np.array([find_quantiles(band, [0.01])[0] for band in bands])
     top, left = (max((side - _MIDDLE_PX) // 2, 0) for side in values.shape[1:])
     middle = values[:, top : top + _MIDDLE_PX, left : left + _MIDDLE_PX]
     roughness = _measure_roughness(middle, spec.bands)

@@ -8,7 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from terralucas.data.near_copies import hash_spectra
-from terralucas.data.sampling import sample_pixels
+from terralucas.data.sampling import sample_pixels, turn
 
 _VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
 # Where one band is this bright, no other one of the same ground is exactly 0. Water is not that bright.
@@ -100,7 +100,7 @@ def measure_padding(values: np.ndarray) -> tuple[str, float]:
             is_cloud = spectrum.min() >= _CLOUD and brightest >= min(1.0, float(np.nanmax(values)))
             if brightest > _WATER and not is_cloud:
                 return "one value in each band", count / spectra.size
-    turned = [np.rot90(values, turns, axes=(1, 2))[:, :_EDGE_PX] for turns in range(4)]
+    turned = [turn(values, turns)[:, :_EDGE_PX] for turns in range(4)]
     if not any((edge[:, 1:] == edge[:, :-1]).all() for edge in turned):
         return "", 0.0
     spectra, present = hash_spectra(values), np.isfinite(values).all(axis=0)
@@ -135,7 +135,7 @@ def measure_repeated_edge(values: np.ndarray) -> tuple[str, float]:
         # Missing pixels are repeated, too, and differ from all others.
         values = np.nan_to_num(values, nan=_FAR)
     for turns in range(4):
-        turned = np.rot90(values, turns, axes=(1, 2))
+        turned = turn(values, turns)
         # Most rows differ in their first pixels of the first band already.
         candidates = np.flatnonzero((turned[0, :, :8] == turned[0, 0, :8]).all(axis=1))[1:].tolist()
         like_first = [row for row in candidates if (turned[:, row] == turned[:, 0]).all()]
@@ -164,7 +164,7 @@ def measure_flat_edge(values: np.ndarray, bands: Sequence[str]) -> tuple[str, fl
     """
     worst = ("", 0.0)
     for turns in range(4):
-        turned = np.rot90(values, turns, axes=(1, 2))
+        turned = turn(values, turns)
         flat = np.flatnonzero((turned[:, 0] == turned[:, 0, :1]).all(axis=1))
         if not len(flat):
             continue

@@ -1,4 +1,4 @@
-"""Look at some pixels of a chip, evenly spaced, and at quantiles of their values, faster than NumPy's."""
+"""Look at some pixels of a chip, turn it, and find quantiles of its values, faster than with NumPy's functions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ def sample_pixels(values: np.ndarray) -> np.ndarray:
     """Return a view of evenly spaced pixels of (..., height, width) values, at most 64 rows and columns."""
     step = max(1, -(-max(values.shape[-2:]) // _MAX_SIDE))
     return values[..., ::step, ::step]
+
+
+def turn(values: np.ndarray, turns: int) -> np.ndarray:
+    """Return a view of (..., height, width) values after 0 to 3 quarter turns to the left, as `numpy.rot90` does.
+
+    NumPy's takes twenty times as long, which counts for checks that look at edges alone.
+    """
+    turned = values.swapaxes(-2, -1) if turns % 2 else values
+    return turned[..., :: -1 if turns in (1, 2) else 1, :: -1 if turns in (2, 3) else 1]
 
 
 def find_quantiles(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
@@ -33,5 +42,6 @@ def find_quantiles(values: np.ndarray, shares: Sequence[float]) -> np.ndarray:
     below = places.astype(int)
     above = np.minimum(below + 1, last)
     ordered = np.partition(values, sorted({*below.tolist(), *above.tolist()}), axis=-1)
-    low, high = (np.moveaxis(ordered[..., place].astype(np.float64), -1, 0) for place in (below, above))
+    ordered = ordered.transpose(-1, *range(values.ndim - 1))
+    low, high = ordered[below].astype(np.float64), ordered[above].astype(np.float64)
     return low + (high - low) * (places - below).reshape(-1, *[1] * (values.ndim - 1))
