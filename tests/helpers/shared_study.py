@@ -1,4 +1,4 @@
-"""The finished tiny study, which one worker of a test run makes, and the others copy."""
+"""The finished tiny study with its selected models, which one worker of a test run makes, and the others copy."""
 
 import fcntl
 import shutil
@@ -20,13 +20,21 @@ def locked(path):
 
 
 def finish_tiny_study(project, tmp_path_factory, worker_id):
-    """Run the tiny study in a project to its end, or copy the files of the worker that did, with their times."""
+    """Run the tiny study in a project to its end and select, or copy what another worker made, with the files' times.
+
+    Args:
+        project: the project; its `result` is then the output of the study, without that of the selection.
+        tmp_path_factory: of pytest.
+        worker_id: of pytest-xdist.
+    """
     project.write_config(TINY)
     base = tmp_path_factory.getbasetemp()
     shared = (base if worker_id == "master" else base.parent) / "tiny-study"
     with locked(shared.with_suffix(".lock")):
         if not shared.is_dir():
-            output = project.snakemake("--cores", 2, "--configfile", "config/small.yaml").output
+            start = ("--cores", 2, "--configfile", "config/small.yaml")
+            output = project.snakemake(*start).output
+            project.snakemake(*start, "--", "select")
             for part in PARTS:
                 shutil.copytree(project.folder / part, shared / part)
             (shared / "output.txt").write_text(output.replace(str(project.folder), "<project>"), encoding="utf-8")

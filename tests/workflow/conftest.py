@@ -13,6 +13,13 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def study(project, tmp_path_factory, worker_id):
-    """The tiny study, run to its end."""
+    """The tiny study, run to its end, and its models selected."""
     finish_tiny_study(project, tmp_path_factory, worker_id)
     return project
+
+
+@pytest.fixture(scope="session")
+def selected(study):
+    """The same study, for tests of the selected models, which other tests may have selected otherwise."""
+    study.snakemake("--cores", 2, "--configfile", "config/small.yaml", "--", "select")
+    return study

@@ -19,12 +19,6 @@ RASTERS = ("classes.tif", "probabilities.tif", "uncertainty.tif")
 
 
 @pytest.fixture(scope="module")
-def selected(study):
-    study.snakemake(*CONFIG, "--", "select")
-    return study
-
-
-@pytest.fixture(scope="module")
 def scene(selected, tmp_path_factory):
     """Chips of the study side by side, each of them a square of 960 m."""
     path = tmp_path_factory.mktemp("scene") / "a scene.tif"

@@ -29,13 +29,6 @@ CONFIG = ("--cores", 2, "--configfile", "config/small.yaml")
 
 
 @pytest.fixture(scope="module")
-def selected(study):
-    # Other tests of this process may have selected before.
-    study.snakemake(*CONFIG, "--", "select")
-    return study
-
-
-@pytest.fixture(scope="module")
 def new_chips(selected, tmp_path_factory):
     """37 chips of the study under other names, one of them damaged, and a file that is none."""
     folder = tmp_path_factory.mktemp("new") / "somewhere else"
