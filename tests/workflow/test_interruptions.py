@@ -27,7 +27,7 @@ def files_that_must_agree(project, study):
         for name in ("predictions.parquet", "history.csv", "metrics.json"):
             yield run / name
     tables = sorted(results(project, study).glob("tables/*.csv"))
-    assert len(tables) == 25
+    assert len(tables) > 20
     yield from tables
 
 
