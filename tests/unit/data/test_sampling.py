@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from terralucas.data.sampling import find_quantiles, sample_pixels, turn
+from terralucas.data.sampling import find_quantiles, present_values, sample_pixels, turn
 
 
 @pytest.mark.parametrize("side", [1, 32, 64])
@@ -34,3 +34,10 @@ def test_turns_are_those_of_numpy(turns):
     values = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     np.testing.assert_array_equal(turn(values, turns), np.rot90(values, turns, axes=(1, 2)))
     np.testing.assert_array_equal(turn(values[0], turns), np.rot90(values[0], turns))
+
+
+def test_present_values_are_the_finite_ones_in_their_order():
+    values = np.array([[1.0, np.nan, 3.0], [np.inf, 5.0, -np.inf]])
+    assert present_values(values).tolist() == [1, 3, 5]
+    assert present_values(values[:, ::2].T[:1]).tolist() == [1]
+    assert present_values(np.arange(6.0).reshape(2, 3).T).tolist() == [0, 3, 1, 4, 2, 5]

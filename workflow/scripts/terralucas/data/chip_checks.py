@@ -21,7 +21,7 @@ from terralucas.data.gaps import (
     measure_repeated_edge,
 )
 from terralucas.data.reflectance import REFLECTANCE_RANGE, reflectance_of_zero
-from terralucas.data.sampling import find_quantiles, turn
+from terralucas.data.sampling import find_quantiles, present_values, turn
 
 MAX_SHARE_OUTSIDE = 0.01
 
@@ -89,21 +89,26 @@ def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         )
     # Reflectance read as DN would be 0..2 of 10,000: inside the range, but darker than any surface. So would
     # reflectance that a scale tag scales a second time.
-    magnitude = np.abs(present)
     is_scaled = any(factors != (1.0, 0.0) for factors in chip.scaling)
-    is_dark = np.mean(magnitude > high / DN_PER_REFLECTANCE) < MAX_SHARE_OUTSIDE
-    if (spec.unit == "dn" or is_scaled) and is_dark and magnitude.max() > 0:
+    dark = high / DN_PER_REFLECTANCE
+    if (spec.unit == "dn" or is_scaled) and present.any() and _share_beyond(present, dark) < MAX_SHARE_OUTSIDE:
+        most = float(np.abs(present).max())
         if spec.unit == "dn":
-            most = f"{float(magnitude.max()) * DN_PER_REFLECTANCE:g}"
-            message = f"has values of {most} at most; expected DN (reflectance x {DN_PER_REFLECTANCE:,})"
+            found = f"has values of {most * DN_PER_REFLECTANCE:g} at most"
+            message = f"{found}; expected DN (reflectance x {DN_PER_REFLECTANCE:,})"
             raise ChipError("value_range", f"{message}; they look like reflectance", ": set dataset.unit: reflectance")
-        message = f"has reflectance of {magnitude.max():.2g} at most after its scale tag {chip.scaling[0][0]:g}"
+        message = f"has reflectance of {most:.2g} at most after its scale tag {chip.scaling[0][0]:g}"
         raise ChipError("value_range", f"{message}; its values look scaled already: remove the tag")
     if spec.unit == "reflectance" and not is_scaled and np.dtype(chip.dtype).kind in "iu" and present.max() != 0:
         message = f"holds {chip.dtype} whole numbers without a scale tag"
         raise ChipError(
             "dtype", f"{message}; expected reflectance (0..1) as fractions", ", or DN with dataset.unit: dn"
         )
+
+
+def _share_beyond(values: np.ndarray, limit: float) -> float:
+    """Return the share of (n,) values whose magnitude is larger than a limit."""
+    return (np.count_nonzero(values > limit) + np.count_nonzero(values < -limit)) / values.size
 
 
 def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> tuple[str, str]:
@@ -222,8 +227,8 @@ def measure_darkest(values: np.ndarray) -> float:
     Args:
         values: (bands, height, width) reflectance, NaN for missing pixels.
     """
-    darkest = np.fmin.reduce(values, axis=0)
-    return float(find_quantiles(darkest[np.isfinite(darkest)], [0.01])[0])
+    darkest = present_values(np.fmin.reduce(values, axis=0))
+    return float(find_quantiles(darkest, [0.01])[0])
 
 
 def hash_pixels(spectra: np.ndarray) -> tuple[bytes, int]:
@@ -239,7 +244,13 @@ def hash_pixels(spectra: np.ndarray) -> tuple[bytes, int]:
     first_rows = [orientation[0].tobytes() for orientation in orientations]
     smallest = min(first_rows)
     return min(
-        (hashlib.sha256(repr(orientation.shape).encode() + orientation.tobytes()).digest(), number)
+        (_digest(orientation), number)
         for number, (orientation, first_row) in enumerate(zip(orientations, first_rows, strict=True))
         if first_row == smallest
     )
+
+
+def _digest(spectra: np.ndarray) -> bytes:
+    digest = hashlib.sha256(repr(spectra.shape).encode())
+    digest.update(np.ascontiguousarray(spectra))
+    return digest.digest()

@@ -13,7 +13,7 @@ import numpy as np
 
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.normalisation import BandStatistics
-from terralucas.data.sampling import find_quantiles, sample_pixels
+from terralucas.data.sampling import find_quantiles, present_values, sample_pixels
 from terralucas.errors import StudyError
 
 # Those with pixels of 10 m, which COASTAL_AEROSOL has not.
@@ -77,7 +77,7 @@ def measure_traits(values: np.ndarray, moments: BandStatistics, spec: DatasetSpe
         darkest = find_quantiles(sample, [0.01])[0]
     else:
         bands = [
-            some if (some := shown[np.isfinite(shown)]).size else whole[np.isfinite(whole)]
+            some if (some := present_values(shown)).size else present_values(whole)
             for shown, whole in zip(sample, values, strict=True)
         ]
         darkest = np.array([find_quantiles(band, [0.01])[0] for band in bands])
@@ -97,7 +97,7 @@ def _measure_roughness(values: np.ndarray, bands: Sequence[str]) -> float:
 def _compare_neighbours(values: np.ndarray) -> float | None:
     """Return the mean squared difference between next rows, divided by that of rows two steps apart; None without."""
     near, far = values[:, 1:] - values[:, :-1], values[:, 2:] - values[:, :-2]
-    near, far = near[np.isfinite(near)], far[np.isfinite(far)]
+    near, far = present_values(near), present_values(far)
     if not near.size or not far.any():
         return None
     return float(np.square(near).mean(dtype=np.float64) / np.square(far).mean(dtype=np.float64))
