@@ -252,5 +252,5 @@ def hash_pixels(spectra: np.ndarray) -> tuple[bytes, int]:
 
 def _digest(spectra: np.ndarray) -> bytes:
     digest = hashlib.sha256(repr(spectra.shape).encode())
-    digest.update(np.ascontiguousarray(spectra))
+    digest.update(np.ascontiguousarray(spectra).data)
     return digest.digest()
