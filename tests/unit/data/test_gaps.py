@@ -194,6 +194,27 @@ def test_water_clouds_and_larger_pixels_are_no_gaps():
     assert find_almost_constant(np.maximum(water, 1e-4).astype(np.float32)) is None
 
 
+@pytest.mark.parametrize(("others", "found"), [(31, 3), (32, None)])
+def test_a_band_is_almost_constant_with_other_values_in_at_most_a_hundredth_of_its_pixels(others, found):
+    """Of 3,136 pixels, also if no two of the others lie side by side."""
+    random = np.random.default_rng(0)
+    chip = random.uniform(0.02, 0.5, (6, 56, 56)).astype(np.float32)
+    band = np.full(56 * 56, 0.1, dtype=np.float32)
+    band[:: 56 * 56 // others][:others] = 0.2
+    assert np.count_nonzero(band != band[1]) == others
+    chip[3] = band.reshape(56, 56)
+    assert find_almost_constant(chip) == found
+
+
+@pytest.mark.parametrize("bands", [1, 6])
+def test_a_spectrum_that_fills_a_tenth_is_found_and_a_value_of_the_first_bands_alone_is_none(bands):
+    random = np.random.default_rng(0)
+    chip = random.uniform(0.02, 0.5, (6, 40, 40)).astype(np.float32)
+    chip[:bands, 10:16, :30] = 0.15
+    share = 6 * 30 / 40**2 if bands == 6 else 0.0
+    assert measure_padding(chip)[1] == share
+
+
 def test_padding_is_found_that_repeats_missing_pixels():
     values = pixels(3)
     values[:, 7, 20] = np.nan

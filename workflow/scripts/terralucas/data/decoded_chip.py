@@ -149,7 +149,7 @@ def _measure_commonest(raw: np.ndarray, chosen: np.ndarray) -> tuple[float | Non
         raw: (height, width) stored values.
         chosen: booleans of the same shape.
     """
-    values, counts = np.unique(raw[chosen], return_counts=True)
-    if not len(values):
+    if not chosen.any():
         return None, 0.0
+    values, counts = np.unique(raw[chosen], return_counts=True)
     return float(values[counts.argmax()]), float(counts.max() / chosen.size)

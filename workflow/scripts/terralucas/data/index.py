@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from rasterio import Env
 from tqdm import tqdm
 
 from terralucas.data.band_names import find_positions
@@ -165,12 +166,14 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
     """Return a chip with its row of the index, or its problem. The file is read only once."""
     try:
         content = read_content(root / chip.file)
-        decoded = decode_chip(content, spec)
-        values = decoded.values
-        valid = np.isfinite(values)
-        check_chip(decoded, valid, spec)
-        place, ground = (chip.easting_m, chip.northing_m), find_ground(decoded.centre)
-        check_georeference(ground, place, spec)
+        # Without an environment around them, decoding and transformation of coordinates each make one.
+        with Env():
+            decoded = decode_chip(content, spec)
+            values = decoded.values
+            valid = np.isfinite(values)
+            check_chip(decoded, valid, spec)
+            place, ground = (chip.easting_m, chip.northing_m), find_ground(decoded.centre)
+            check_georeference(ground, place, spec)
     except OSError as error:
         return Problem(chip.point_id, chip.file, "unreadable", f"cannot be read ({error.strerror})")
     except ChipError as error:

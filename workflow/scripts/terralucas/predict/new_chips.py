@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
+from rasterio import Env
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
@@ -222,7 +223,9 @@ class ChipReader:
         if chip.problem is not None:
             return ReadChip(None, problem=for_new_files(ChipError(*chip.problem)))
         try:
-            return self._read(chip)
+            # Without an environment around them, decoding and transformation of coordinates each make one.
+            with Env():
+                return self._read(chip)
         except ChipError as error:
             return ReadChip(None, problem=for_new_files(error))
         except FileNotFoundError:
