@@ -94,7 +94,8 @@ def find_impossible_level(values: np.ndarray, bands: Sequence[str], unit: str) -
     brightest = max(level[band] for band in bands)
     for band, own in zip(bands, present, strict=True):
         dn = np.abs(own.astype(np.float64)) * DN_PER_REFLECTANCE
-        if np.mean(dn > _DARK_DN) > 1 - _ALMOST_ALL or brightest < _MIN_REFLECTANCE / 2:
+        is_bright = np.count_nonzero(dn > _DARK_DN) / dn.size > 1 - _ALMOST_ALL
+        if is_bright or brightest < _MIN_REFLECTANCE / 2:
             continue
         infrared = [level[other] for other in bands if other in _INFRARED and other != band]
         is_fraction = np.mean(np.abs(dn - np.round(dn)) > 0.01) > 0.5

@@ -107,6 +107,8 @@ def _find_fill(equal: np.ndarray, raw: np.ndarray, values: np.ndarray) -> np.nda
 
     Water can be 0 in some bands, and clouds can be saturated in every band, but no ground is 0 in every band.
     """
+    if not equal.any():
+        return equal
     fill = equal.copy()
     fill[equal] = np.all((raw[:, equal] == 0) | (values[:, equal] <= 0), axis=0)
     return fill

@@ -52,7 +52,8 @@ def to_reflectance(
     if spec.unit == "dn":
         values /= np.float32(DN_PER_REFLECTANCE)
     missing |= ~np.isfinite(values)
-    np.copyto(values, np.nan, where=missing)
+    if missing.any():
+        np.copyto(values, np.nan, where=missing)
     return values
 
 
