@@ -276,6 +276,21 @@ def head_killed(trial: Trial) -> None:
     trial.must_end_well()
 
 
+def jobs_end_without_head(trial: Trial) -> None:
+    """SIGKILL of the head process; a run ends well before the next start, which keeps it."""
+    process = trial.start()
+    trial.until_struck(process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    record = trial.folder / RUNS / f"seed-{trial.seed}" / "run.yaml"
+    trial.wait(lambda: record.is_file() and not trial.jobs())
+    state = record.stat()
+    trial.drill.project.snakemake("--unlock", "--configfile", f"config/{trial.name}.yaml")
+    trial.must_end_well()
+    if (record.stat().st_ino, record.stat().st_mtime_ns) != (state.st_ino, state.st_mtime_ns):
+        raise NotSurvivedError("a finished run was made again")
+
+
 def two_heads(trial: Trial) -> None:
     process = trial.start()
     trial.until_struck(process)
@@ -615,10 +630,11 @@ FAULTS: dict[str, Callable[[Trial], None]] = {
     function.__name__: function
     for function in (
         sigkill_job, sigterm_job, scancel, requeue, node_down, controller_restart, controller_outage, time_limit,
-        head_interrupted, head_killed, two_heads, disk_full, results_read_only, features_corrupted, sidecar_corrupted,
-        sidecar_foreign, predictions_half_written, node_lost, only_node_down, preempted_requeue, preempted_cancel,
-        preempted_cancel_requeue, submit_limit, submit_refused, submit_unanswered, submit_slow_interrupted,
-        squeue_fails_interrupted, outage_interrupted, squeue_lies, job_outlives_study, unlocked_while_running,
+        head_interrupted, head_killed, jobs_end_without_head, two_heads, disk_full, results_read_only,
+        features_corrupted, sidecar_corrupted, sidecar_foreign, predictions_half_written, node_lost, only_node_down,
+        preempted_requeue, preempted_cancel, preempted_cancel_requeue, submit_limit, submit_refused,
+        submit_unanswered, submit_slow_interrupted, squeue_fails_interrupted, outage_interrupted, squeue_lies,
+        job_outlives_study, unlocked_while_running,
         accounting_scancel, accounting_frozen,
     )
 }  # fmt: skip

@@ -13,7 +13,7 @@ def drill(cluster, tmp_path_factory):
     return Drill(tmp_path_factory.mktemp("drill"), cluster, seed=7)
 
 
-@pytest.mark.parametrize(("number", "kind"), [(0, "sigkill_job")])
+@pytest.mark.parametrize(("number", "kind"), [(0, "sigkill_job"), (1, "jobs_end_without_head")])
 def test_a_fault_costs_time_but_no_numbers(drill, number, kind):
     assert drill.trial(number, kind).problem == ""
 

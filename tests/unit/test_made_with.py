@@ -10,7 +10,7 @@ import snakemake.api  # noqa: F401 - before other modules of Snakemake
 from snakemake.settings.enums import RerunTrigger
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from _made_with import BEING_MADE, NAME, MadeWith, require_same_parameters
+from _made_with import NAME, MadeWith, require_same_parameters
 from terralucas.errors import StudyError
 
 
@@ -96,10 +96,10 @@ def test_results_of_another_checkout_are_refused_though_this_one_has_records(fol
     own.recorded = dict.fromkeys((job.output[0] for job in own.dag.jobs), object())
     with pytest.raises(StudyError, match=r"fetch_weights\.json, of other parameters"):
         require_same_parameters(own, folder)
-    # Snakemake's own record says that what a killed start planned is as it was.
-    known = json.loads((folder / NAME).read_text())
-    (folder / NAME).write_text(json.dumps(dict.fromkeys(known, BEING_MADE)))
-    require_same_parameters(own, folder)
+    # A killed start of this checkout had planned to make them, and had not.
+    MadeWith(Study(folder, planned=("fetch_weights", "extract_features")), folder)
+    with pytest.raises(StudyError, match=r"fetch_weights\.json, of other parameters"):
+        require_same_parameters(own, folder)
 
 
 def test_the_advice_keeps_what_the_command_forces(folder):
@@ -119,32 +119,60 @@ def test_other_inputs_are_refused(folder):
         require_same_parameters(more, folder)
 
 
-def test_a_killed_start_leaves_what_its_jobs_were_given(folder, monkeypatch):
-    """One job had ended well, and the next one may have written its files or not."""
-    monkeypatch.setattr("_made_with._PAUSE_S", 0)
-    monkeypatch.setattr("_made_with._PAUSE_TIMES", 0)
-    study = Study(folder, planned=("fetch_weights", "extract_features"))
+def kill_while_features_are_made(folder, seed=0):
+    """A start whose first job ended well, and whose second one may write its file or not."""
+    study = Study(folder, seed, planned=("fetch_weights", "extract_features"))
     handler = MadeWith(study, folder)
     study.write("fetch_weights")
     handler.emit(finished(0))
-    study.write("extract_features")
-    # Killed here.
-    assert study.known()["extract_features"] == BEING_MADE
-    with pytest.raises(StudyError, match=r"extract_features\.json, being made when an earlier start was killed"):
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    monkeypatch.setattr("_made_with._PAUSE_S", 0)
+    monkeypatch.setattr("_made_with._PAUSE_TIMES", 0)
+
+
+def test_what_a_job_finishes_after_its_start_was_killed_is_kept_with_its_parameters_alone(folder, at_once):
+    """As on a cluster, where jobs outlive the process that submitted them."""
+    kill_while_features_are_made(folder)
+    Study(folder).write("extract_features")
+    require_same_parameters(Study(folder), folder)
+    with pytest.raises(StudyError, match=r"extract_features\.json, \S*/fetch_weights\.json, of other parameters"):
+        require_same_parameters(Study(folder, seed=5), folder)
+
+
+def test_of_a_job_that_a_kill_kept_from_writing_the_earlier_file_counts(folder, at_once):
+    make_both(folder)
+    kill_while_features_are_made(folder, seed=5)
+    with pytest.raises(StudyError, match=r"found: \S*/extract_features\.json, of other parameters"):
+        require_same_parameters(Study(folder, seed=5), folder)
+    # The same after a second start that was killed.
+    kill_while_features_are_made(folder, seed=5)
+    with pytest.raises(StudyError, match=r"found: \S*/extract_features\.json, of other parameters"):
+        require_same_parameters(Study(folder, seed=5), folder)
+    with pytest.raises(StudyError, match=r"found: \S*/fetch_weights\.json, of other parameters"):
         require_same_parameters(Study(folder), folder)
-    with pytest.raises(StudyError, match=r"fetch_weights\.json, of other parameters or inputs"):
+
+
+def test_of_a_job_that_deleted_the_earlier_file_before_a_kill_this_file_counts(folder, at_once):
+    """What follows from it was made from it."""
+    make_both(folder)
+    kill_while_features_are_made(folder, seed=5)
+    (folder / "extract_features.json").unlink()
+    with pytest.raises(StudyError, match=r"found: \S*/extract_features\.json, of other parameters"):
         require_same_parameters(Study(folder, seed=5), folder)
 
 
 def test_a_failed_job_that_left_the_earlier_files_leaves_what_was_known_of_them(folder):
-    before = make_both(folder).known()
+    make_both(folder)
     study = Study(folder, seed=5, planned=("fetch_weights", "extract_features"))
     handler = MadeWith(study, folder)
-    study.write("extract_features")
-    (folder / "extract_features.json").rename(folder / "x")
-    study.write("extract_features")
+    (folder / "extract_features.json").unlink()
     handler.end(study)
-    assert study.known() == before | {"extract_features": BEING_MADE}
+    require_same_parameters(Study(folder), folder)
+    with pytest.raises(StudyError, match=r"extract_features\.json, \S*/fetch_weights\.json, of other parameters"):
+        require_same_parameters(Study(folder, seed=5), folder)
 
 
 def test_what_an_earlier_version_remembered_still_counts(folder):

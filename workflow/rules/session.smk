@@ -1,6 +1,7 @@
 # What a session does when it begins, starts a study, ends well or with failures, and at the end of a dry run.
 import logging
 import os
+import shutil
 
 from _cluster import prepare_cluster, temporary_folders
 from _slurm_configuration import keep_configuration
@@ -109,6 +110,9 @@ if not workflow.is_main_process:
 
 
 onstart:
+    for folder in temporary_folders(workflow):
+        # Snakemake deletes it at its end, but not where the study is refused below.
+        at_exit(shutil.rmtree, folder, True)
     require_writable(Path(RESULTS))
     require_writable_outputs(workflow.dag.needrun_jobs())
     stop_at_study_error(check_planned_runs)

@@ -15,7 +15,6 @@ from typing import Any
 from snakemake.settings.enums import RerunTrigger
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from _earlier_outputs import is_same
 from terralucas.contents import read_record
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json, write_json
@@ -33,13 +32,13 @@ RULES = (
     *("train_run", "tune_run", "draw_figures", "make_gallery", "build_report", "select_models", "explain_models"),
 )
 NAME = "data/made_with.json"
-# Stands for the parameters of an output until the job that makes it has ended well.
-BEING_MADE = "being made"
 # Between two times that the file is written while a study runs, at least; and how many times as long as it takes.
 _PAUSE_S, _PAUSE_TIMES = 1.0, 20
 
-# Checksums of what a job was given: `params` and `input`; records of an earlier version are that of `params` alone.
-_Entry = dict[str, str] | str
+# Checksums of what a job was given: `params` and `input`; records of an earlier version are that of `params` alone. Of
+# an output whose job has not ended well yet: what the job was given (`by`), size and time of the file that was there
+# (`state`), and the entry of this file (`before`).
+_Entry = dict[str, Any] | str
 
 
 class MadeWith(logging.Handler):
@@ -56,16 +55,12 @@ class MadeWith(logging.Handler):
         self.known: dict[str, _Entry] = read_record(self._path) or {}
         dag = workflow.dag
         self._jobs = {dag.jobid(job): job for job in dag.needrun_jobs() if job.rule.name in RULES}
-        planned = [Path(job.output[0]) for job in self._jobs.values()]
-        # What was there, and what was known of it, if jobs fail and leave it as it was.
-        self._before = {
-            path: (path.stat() if path.is_file() else None, self.known[str(path)])
-            for path in planned
-            if str(path) in self.known
-        }
+        for job in self._jobs.values():
+            path = str(job.output[0])
+            entry = {"by": self._given(job), "state": _state(path), "before": _of_file(self.known.get(path), path)}
+            self.known[path] = entry
         self._next = 0.0
-        if planned:
-            self.known |= {str(path): BEING_MADE for path in planned}
+        if self._jobs:
             self._write()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -74,23 +69,22 @@ class MadeWith(logging.Handler):
             job = self._jobs.get(record.job_id) if getattr(record, "event", None) == LogEvent.JOB_FINISHED else None
             if job is None:
                 return
-            self.known[str(job.output[0])] = _entry(self._persistence._params(job), self._persistence._input(job))
+            self.known[str(job.output[0])] = self._given(job)
             if time.monotonic() >= self._next:
                 self._write()
         except Exception:
             self.handleError(record)
 
     def end(self, workflow: Any) -> None:
-        """Remember all that Snakemake has recorded, and what failed jobs have left as it was."""
-        for path, (state, entry) in self._before.items():
-            is_unchanged = not path.exists() if state is None else is_same(path, state)
-            if self.known[str(path)] == BEING_MADE and is_unchanged:
-                self.known[str(path)] = entry
+        """Remember all that Snakemake has recorded."""
         for path in _first_outputs(workflow.dag):
             record = self._persistence.metadata(path) if Path(path).is_file() else None
             if record:
                 self.known[str(path)] = _entry(record.params, record.input)
         self._write()
+
+    def _given(self, job: Any) -> dict[str, str]:
+        return _entry(self._persistence._params(job), self._persistence._input(job))
 
     def _write(self) -> None:
         started = time.monotonic()
@@ -114,24 +108,43 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     other = {
         str(path): job
         for path, job in _first_outputs(dag).items()
-        if str(path) in known and not dag.needrun(job) and _is_other(known[str(path)], path, job, workflow.persistence)
+        if (entry := _of_file(known.get(str(path)), path)) is not None
+        and not dag.needrun(job)
+        and _is_other(entry, path, job, workflow.persistence)
     }
     if not other:
         return
-    killed = sorted(path for path in other if known[path] == BEING_MADE)
-    changed = sorted(other.keys() - set(killed))
-    found = [f"{_list(changed)}, of other parameters or inputs"] if changed else []
-    found += [f"{_list(killed)}, being made when an earlier start was killed"] if killed else []
     # Where --forcerun is given several times, Snakemake takes only the last one.
     rules = " ".join(sorted({job.rule.name for job in other.values()} | {rule.name for rule in dag.forcerules}))
     raise StudyError(
         "Results were made with another configuration or other code, and Snakemake has no record that tells so.",
-        found=f"{'; '.join(found)} ({results / NAME})",
+        found=f"{_list(sorted(other))}, of other parameters or inputs ({results / NAME})",
         expected="the configuration and the code with which they were made",
-        remedy=f"{'undo the change; or ' if changed else ''}make them again, with what follows from them: start once "
-        f"with the option --forcerun {rules} (at the end of the command, or before --). If the results were copied, "
+        remedy="undo the change; or make them again, with what follows from them: start once with the option "
+        f"--forcerun {rules} (at the end of the command, or before --). If the results were copied, "
         "copy .snakemake of their project too",
     )
+
+
+def _of_file(entry: _Entry | None, path: Any) -> _Entry | None:
+    """Return what the job was given that made an output; None if that is not known.
+
+    Jobs that were not seen to end well may have written their files, as on a cluster after the process that submitted
+    them was killed. Where an output is gone, what follows from it was made from the file before.
+    """
+    if not isinstance(entry, dict) or "by" not in entry:
+        return entry
+    state = _state(path)
+    return entry["by"] if state not in (None, entry["state"]) else entry["before"]
+
+
+def _state(path: Any) -> list[int] | None:
+    """Return the size of a file and the time of its last change in ns; None if it is not there."""
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return None
+    return [state.st_size, state.st_mtime_ns]
 
 
 def _is_other(known: _Entry, path: Any, job: Any, persistence: Any) -> bool:
