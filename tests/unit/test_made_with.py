@@ -20,7 +20,10 @@ class Study:
     def __init__(self, folder, seed=0, planned=()):
         jobs = {
             name: SimpleNamespace(
-                rule=SimpleNamespace(name=name), output=[str(folder / f"{name}.json")], params=[f"{name} {seed}"]
+                rule=SimpleNamespace(name=name),
+                output=[str(folder / f"{name}.json")],
+                params=[f"{name} {seed}"],
+                input=[str(folder / "data" / "chips.parquet"), str(folder / "weights" / "tiny.json")],
             )
             for name in ("fetch_weights", "extract_features", "train_run")
         }
@@ -100,6 +103,48 @@ def test_results_of_another_checkout_are_refused_though_this_one_has_records(fol
     MadeWith(Study(folder, planned=("fetch_weights", "extract_features")), folder)
     with pytest.raises(StudyError, match=r"fetch_weights\.json, of other parameters"):
         require_same_parameters(own, folder)
+
+
+def write_contents(folder, chips="A", weights="B", path="w.pt"):
+    (folder / "weights").mkdir(exist_ok=True)
+    (folder / "weights" / "tiny.json").write_text(json.dumps({"source": "file", "path": path, "sha256": weights}))
+    (folder / "data" / "chips.parquet").write_text(f"index of {chips}")
+    (folder / "data" / "report.json").write_text(json.dumps({"data_fingerprint": chips}))
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("changed", [{"chips": "C"}, {"weights": "C"}])
+def test_other_contents_of_inputs_are_refused(folder, recorded, changed):
+    """As after a `touch` of all files, which hides from Snakemake that a step was made again alone."""
+    write_contents(folder)
+    make_both(folder)
+    study = Study(folder)
+    if recorded:
+        study.recorded = dict.fromkeys((job.output[0] for job in study.dag.jobs), object())
+    write_contents(folder, path="elsewhere.pt")
+    require_same_parameters(study, folder)
+    (folder / "weights" / "tiny.json").unlink()
+    require_same_parameters(study, folder)
+    write_contents(folder, **changed)
+    with pytest.raises(StudyError, match=r"extract_features\.json, \S*/fetch_weights\.json, of other parameters"):
+        require_same_parameters(study, folder)
+
+
+def test_contents_that_were_not_known_are_those_that_snakemake_accepts(folder):
+    """Results of an earlier version, at the end of the first start with this one."""
+    write_contents(folder)
+    make_both(folder)
+    entries = json.loads((folder / NAME).read_text())
+    earlier = {path: {key: entry[key] for key in ("params", "input")} for path, entry in entries.items()}
+    (folder / NAME).write_text(json.dumps(earlier))
+    study = Study(folder)
+    path = study.of["extract_features"].output[0]
+    study.recorded = {path: SimpleNamespace(params=["extract_features 0"], input=["chips"])}
+    MadeWith(study, folder).end(study)
+    assert json.loads((folder / NAME).read_text()) == earlier | {path: entries[path]}
+    write_contents(folder, chips="C")
+    with pytest.raises(StudyError, match=r"found: \S*/extract_features\.json, of other parameters"):
+        require_same_parameters(study, folder)
 
 
 def test_the_advice_keeps_what_the_command_forces(folder):

@@ -17,7 +17,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from terralucas.contents import read_record
 from terralucas.errors import StudyError
-from terralucas.files import sha256_of_json, write_json
+from terralucas.files import sha256_of_file, sha256_of_json, write_json
 
 # Rules with few jobs, whose results are also compared where Snakemake has a record of them: another checkout may share
 # the folder of results, or results of another study may have been copied over them.
@@ -35,9 +35,10 @@ NAME = "data/made_with.json"
 # Between two times that the file is written while a study runs, at least; and how many times as long as it takes.
 _PAUSE_S, _PAUSE_TIMES = 1.0, 20
 
-# Checksums of what a job was given: `params` and `input`; records of an earlier version are that of `params` alone. Of
-# an output whose job has not ended well yet: what the job was given (`by`), size and time of the file that was there
-# (`state`), and the entry of this file (`before`).
+# Checksums of what a job was given: of its `params`, of the names of its inputs (`input`), and of what is in some of
+# these (`contents`); records of an earlier version are the checksum of the parameters alone. Of an output whose job
+# has not ended well yet: what the job was given (`by`), size and time of the file that was there (`state`), and the
+# entry of this file (`before`).
 _Entry = dict[str, Any] | str
 
 
@@ -51,14 +52,16 @@ class MadeWith(logging.Handler):
 
     def __init__(self, workflow: Any, results: Path) -> None:
         super().__init__(logging.INFO)
-        self._persistence, self._path = workflow.persistence, results / NAME
+        self._persistence, self._path, self._contents = workflow.persistence, results / NAME, _Contents(results)
         self.known: dict[str, _Entry] = read_record(self._path) or {}
         dag = workflow.dag
         self._jobs = {dag.jobid(job): job for job in dag.needrun_jobs() if job.rule.name in RULES}
         for job in self._jobs.values():
             path = str(job.output[0])
-            entry = {"by": self._given(job), "state": _state(path), "before": _of_file(self.known.get(path), path)}
-            self.known[path] = entry
+            # What is in its inputs then is not known: other jobs of this start may make them first.
+            given = _entry(self._persistence._params(job), self._persistence._input(job))
+            before = _of_file(self.known.get(path), path)
+            self.known[path] = {"by": given, "state": _state(path), "before": before}
         self._next = 0.0
         if self._jobs:
             self._write()
@@ -69,7 +72,8 @@ class MadeWith(logging.Handler):
             job = self._jobs.get(record.job_id) if getattr(record, "event", None) == LogEvent.JOB_FINISHED else None
             if job is None:
                 return
-            self.known[str(job.output[0])] = self._given(job)
+            given = _entry(self._persistence._params(job), self._persistence._input(job))
+            self.known[str(job.output[0])] = given | {"contents": self._contents.of(job)}
             if time.monotonic() >= self._next:
                 self._write()
         except Exception:
@@ -77,14 +81,17 @@ class MadeWith(logging.Handler):
 
     def end(self, workflow: Any) -> None:
         """Remember all that Snakemake has recorded."""
-        for path in _first_outputs(workflow.dag):
+        planned = {str(job.output[0]) for job in self._jobs.values()}
+        for path, job in _first_outputs(workflow.dag).items():
             record = self._persistence.metadata(path) if Path(path).is_file() else None
             if record:
-                self.known[str(path)] = _entry(record.params, record.input)
+                known = _of_file(self.known.get(str(path)), path)
+                contents = known.get("contents") if isinstance(known, dict) else None
+                if contents is None and str(path) not in planned:
+                    # Snakemake takes the output for one of what its inputs are now.
+                    contents = self._contents.of(job)
+                self.known[str(path)] = _entry(record.params, record.input) | {"contents": contents or {}}
         self._write()
-
-    def _given(self, job: Any) -> dict[str, str]:
-        return _entry(self._persistence._params(job), self._persistence._input(job))
 
     def _write(self) -> None:
         started = time.monotonic()
@@ -104,26 +111,76 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     """
     if RerunTrigger.PARAMS not in workflow.dag_settings.rerun_triggers:
         return
-    dag, known = workflow.dag, read_record(results / NAME) or {}
+    dag, known, contents = workflow.dag, read_record(results / NAME) or {}, _Contents(results)
     other = {
         str(path): job
         for path, job in _first_outputs(dag).items()
         if (entry := _of_file(known.get(str(path)), path)) is not None
         and not dag.needrun(job)
-        and _is_other(entry, path, job, workflow.persistence)
+        and (_is_other(entry, path, job, workflow.persistence) or contents.differ(entry, job))
     }
     if not other:
         return
     # Where --forcerun is given several times, Snakemake takes only the last one.
     rules = " ".join(sorted({job.rule.name for job in other.values()} | {rule.name for rule in dag.forcerules}))
     raise StudyError(
-        "Results were made with another configuration or other code, and Snakemake has no record that tells so.",
+        "Results were made with another configuration, other code or other data, and Snakemake does not notice.",
         found=f"{_list(sorted(other))}, of other parameters or inputs ({results / NAME})",
-        expected="the configuration and the code with which they were made",
+        expected="the configuration, the code and the data with which they were made",
         remedy="undo the change; or make them again, with what follows from them: start once with the option "
         f"--forcerun {rules} (at the end of the command, or before --). If the results were copied, "
         "copy .snakemake of their project too",
     )
+
+
+class _Contents:
+    """Checksums of what is in inputs: chips, weights, splits and features.
+
+    Snakemake compares checksums only of inputs that are newer than an output, so that `touch` and copies without times
+    hide from it that an input has changed.
+
+    Args:
+        results: folder of the study.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self._results = results
+        self._known: dict[str, tuple[list[int], str | None]] = {}
+
+    def of(self, job: Any) -> dict[str, str]:
+        """Return the checksum of each input of a job that has one and is there."""
+        found = {str(path): self._of_input(str(path)) for path in job.input}
+        return {path: checksum for path, checksum in found.items() if checksum is not None}
+
+    def differ(self, entry: _Entry, job: Any) -> bool:
+        """Return whether an input of a job has another content than when its output was made."""
+        before = entry.get("contents", {}) if isinstance(entry, dict) else {}
+        return bool(before) and any(before.get(path, now) != now for path, now in self.of(job).items())
+
+    def _of_input(self, path: str) -> str | None:
+        state = _state(path)
+        if state is None:
+            return None
+        if path not in self._known or self._known[path][0] != state:
+            self._known[path] = state, self._read(Path(path))
+        return self._known[path][1]
+
+    def _read(self, path: Path) -> str | None:
+        folder = path.relative_to(self._results).parts[0] if path.is_relative_to(self._results) else ""
+        if path == self._results / "data" / "chips.parquet":
+            # The names of classes, which are in the index too, change no run.
+            content: Any = (read_record(path.with_name("report.json")) or {}).get("data_fingerprint")
+        elif folder == "weights":
+            record = read_record(path) or {}
+            # Of a file, what is in it counts, and not where it lies.
+            content = record.get("sha256") or [record.get("source"), record.get("seed")]
+        elif path.suffix == ".json" and (folder == "features" or path.name == "packed.json"):
+            content = (read_record(path) or {}).get("sha256")
+        elif folder == "splits":
+            content = sha256_of_file(path)
+        else:
+            return None
+        return None if content is None else sha256_of_json(content)[:16]
 
 
 def _of_file(entry: _Entry | None, path: Any) -> _Entry | None:
@@ -162,13 +219,13 @@ def _first_outputs(dag: Any) -> dict[Any, Any]:
     return {job.output[0]: job for job in dag.jobs if job.rule.name in RULES}
 
 
-def _entry(params: list[str], inputs: list[str] | None) -> dict[str, str]:
-    entry = {"params": sha256_of_json(sorted(params))}
+def _entry(params: list[str], inputs: list[str] | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"params": sha256_of_json(sorted(params))}
     # Snakemake's oldest records have none.
     return entry if inputs is None else entry | {"input": sha256_of_json(sorted(map(str, inputs)))}
 
 
-def _agree(known: _Entry, given: dict[str, str]) -> bool:
+def _agree(known: _Entry, given: dict[str, Any]) -> bool:
     if not isinstance(known, dict):
         return known == given["params"]
     return all(known.get(name, value) == value for name, value in given.items())
