@@ -5,7 +5,7 @@ from pathlib import Path
 
 # Workers of pytest share the cores; PyTorch and BLAS in each would take all of them. Jobs of Snakemake set their own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Threads that wait for others would keep cores busy that other workers need: a quarter of the time of a study.
+# Threads that wait for others would keep cores busy that other workers need; a study then takes a third longer.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 TESTS = Path(__file__).parent

@@ -23,7 +23,7 @@ def finish_tiny_study(project, tmp_path_factory, worker_id):
     """Run the tiny study in a project to its end and select, or copy what another worker made, with the files' times.
 
     Args:
-        project: the project; its `result` is then the output of the study, without that of the selection.
+        project: the project; its `result.output` is then that of the study, without that of the selection.
         tmp_path_factory: of pytest.
         worker_id: of pytest-xdist.
     """

@@ -16,9 +16,11 @@ import rasterio
 from helpers.chips import SIDE, make_spec, pixels, write_tif
 from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.data.checked_chip import CheckedChip
-from terralucas.data.chip_checks import measure_darkest
+from terralucas.data.chip_checks import check_chip, measure_darkest
 from terralucas.data.chip_comparison import compare_chips
-from terralucas.data.chip_files import read_chip
+from terralucas.data.chip_content import read_content
+from terralucas.data.chip_files import decode_chip, read_chip
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.group_checks import check_class_offsets
 from terralucas.data.index import index_chips
 from terralucas.errors import StudyError
@@ -492,6 +494,25 @@ def test_two_bands_that_are_equal_in_most_chips_stop_the_study(root):
     assert "The bands SWIR_1 and SWIR_2 of dataset 'tiny' are copies." in message
     assert "in 6 of 10 chips" in message
     assert index(root, checks={"allow_equal_bands": True})[1]["n_valid"] == NUMBER
+
+
+def test_a_chip_of_one_row_is_dropped_in_words(root):
+    write_tif(chip_path(root, 4), dn(4)[:, :1])
+    assert dropped(root) == {"size": ["4"]}
+
+
+def test_a_chip_of_zeros_has_no_other_unit(root):
+    write_tif(chip_path(root, 4), np.zeros_like(dn(4)))
+    assert dropped(root) == {"constant": ["4"]}
+
+
+def test_negative_dn_are_no_reflectance_that_was_read_as_dn(tmp_path):
+    values = -np.random.default_rng(0).integers(200, 1500, dn(4).shape).astype(np.int16)
+    write_tif(tmp_path / "a.tif", values)
+    chip = decode_chip(read_content(tmp_path / "a.tif"), make_spec(**FOLDERS))
+    check_chip(chip, np.isfinite(chip.values), make_spec(**FOLDERS))
+    with pytest.raises(ChipError, match="they look like reflectance"):
+        check_chip(replace(chip, values=chip.values / 10_000), np.isfinite(chip.values), make_spec(**FOLDERS))
 
 
 def test_bands_that_are_equal_but_for_one_pixel_are_no_copies(root):

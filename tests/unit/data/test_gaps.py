@@ -196,7 +196,7 @@ def test_water_clouds_and_larger_pixels_are_no_gaps():
 
 @pytest.mark.parametrize(("others", "found"), [(31, 3), (32, None)])
 def test_a_band_is_almost_constant_with_other_values_in_at_most_a_hundredth_of_its_pixels(others, found):
-    """Of 3,136 pixels, also if no two of the others lie side by side."""
+    """The chip has 3,136 pixels; no two of the others lie side by side."""
     random = np.random.default_rng(0)
     chip = random.uniform(0.02, 0.5, (6, 56, 56)).astype(np.float32)
     band = np.full(56 * 56, 0.1, dtype=np.float32)
@@ -207,12 +207,32 @@ def test_a_band_is_almost_constant_with_other_values_in_at_most_a_hundredth_of_i
 
 
 @pytest.mark.parametrize("bands", [1, 6])
-def test_a_spectrum_that_fills_a_tenth_is_found_and_a_value_of_the_first_bands_alone_is_none(bands):
+def test_a_spectrum_that_fills_a_tenth_is_found_and_a_value_of_the_first_band_alone_is_not(bands):
     random = np.random.default_rng(0)
     chip = random.uniform(0.02, 0.5, (6, 40, 40)).astype(np.float32)
     chip[:bands, 10:16, :30] = 0.15
     share = 6 * 30 / 40**2 if bands == 6 else 0.0
     assert measure_padding(chip)[1] == share
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 32), (32, 1), (2, 2), (3, 40)])
+def test_chips_of_a_few_rows_or_columns_have_results_too(shape):
+    chip = np.random.default_rng(0).uniform(0.02, 0.5, (6, *shape)).astype(np.float32)
+    for values in (chip, np.full_like(chip, 0.2)):
+        assert find_zeros(values, [0.0] * 6, BANDS)[1] == 0
+        assert all(
+            0 <= measure(values)[1] <= 1 for measure in (measure_padding, measure_nothing, measure_repeated_edge)
+        )
+        assert 0 <= measure_flat_edge(values, BANDS)[1] <= 1
+        assert find_almost_constant(values) == (0 if values is not chip or shape == (1, 1) else None)
+
+
+def test_zeros_are_those_of_an_offset_that_makes_them_bright():
+    """DN + 1,000 in the offset tag: a stored 0 has a reflectance of 0.1."""
+    chip = np.random.default_rng(0).uniform(0.15, 0.5, (6, 32, 32)).astype(np.float32)
+    assert find_zeros(chip, [0.1] * 6, BANDS)[1] == 0
+    chip[4, :8, :8] = 0.1
+    assert find_zeros(chip, [0.1] * 6, BANDS) == (BANDS[4], 64 / 32**2)
 
 
 def test_padding_is_found_that_repeats_missing_pixels():

@@ -1,5 +1,6 @@
 """Tables of runs, against direct computations."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,42 @@ def test_runs_of_another_configuration_than_the_studys_are_noticed_though_they_a
         run_tables.require_one_configuration([result_of(0), result_of(1)], expected)
     assert error.value.found == "training of the study: epochs 7; of tiny/focal/mlp/seed-0: epochs 20"
     run_tables.require_one_configuration([result_of(0, epochs=7), result_of(1, epochs=7)], expected)
+
+
+def with_encoder(result, weights="b1", kind="dataset", mean=0.1, path="w.pt", bands=("RED", "NIR_BROAD")):
+    features = {
+        "weights": {"source": "file", "path": path, "sha256": weights},
+        "bands": list(bands),
+        "normalisation": {"kind": kind, "scope": "all", "mean": {"RED": mean}},
+    }
+    return replace(result, record={**result.record, "encoder": run_tables.describe_encoder(features)})
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"weights": "c2"}, "weights of tiny/focal/mlp/seed-0: sha256 b1; of tiny/focal/mlp/seed-0: sha256 c2"),
+        ({"kind": "train"}, "normalisation of tiny/focal/mlp/seed-0: dataset; of tiny/focal/mlp/seed-0: train"),
+        ({"bands": ("RED",)}, "bands of tiny/focal/mlp/seed-0: RED, NIR_BROAD; of tiny/focal/mlp/seed-0: RED"),
+        ({"mean": 0.2}, "statistics of tiny/focal/mlp/seed-0: checksum"),
+    ],
+)
+def test_runs_of_other_weights_or_another_normalisation_are_not_compared(change, found):
+    """As where the runs of one loss are those of another study."""
+    with pytest.raises(StudyError, match="Runs of the backbone tiny cannot be compared") as error:
+        run_tables.require_one_encoder([with_encoder(result_of(0)), with_encoder(result_of(0), **change)])
+    assert error.value.found.startswith(found)
+
+
+def test_backbones_have_weights_of_their_own_and_seeds_statistics():
+    """With `normalisation: train`, the statistics are those of the training chips. A file may lie elsewhere."""
+    results = [
+        with_encoder(result_of(0), kind="train"),
+        with_encoder(result_of(1), kind="train", mean=0.2, path="x.pt"),
+    ]
+    run_tables.require_one_encoder([*results, with_encoder(result_of(0, backbone="base"), weights="c2", mean=0.3)])
+    # Records of simulated studies have no such part.
+    run_tables.require_one_encoder([result_of(0), result_of(1)])
 
 
 def test_confusion_is_pooled_over_seeds():

@@ -207,7 +207,9 @@ def find_equal_bands(values: np.ndarray) -> tuple[tuple[int, int], ...]:
     pairs = itertools.combinations(range(len(values)), 2)
     row = values[:, 0]
     # Most bands differ in their first row already.
-    may_be_equal = (row[:, None] == row).all(axis=2) if np.isfinite(row).all() else np.ones(2 * (len(values),))
+    may_be_equal = (
+        (row[:, None] == row).all(axis=2) if np.isfinite(row).all() else np.ones((len(values), len(values)), dtype=bool)
+    )
     return tuple(pair for pair in pairs if may_be_equal[pair] and _are_equal(*(values[band] for band in pair)))
 
 

@@ -48,8 +48,9 @@ def find_zeros(values: np.ndarray, zeros: Sequence[float], bands: Sequence[str])
         bands: names of the bands.
     """
     worst = (bands[0], 0.0)
-    # The bands of most chips are brighter everywhere.
-    if (np.fmin.reduce(values.reshape(len(values), -1), axis=1) > np.asarray(zeros) + 2 * _SAME).all():
+    # In most chips, every band is brighter than a stored 0 everywhere.
+    zero = np.asarray(zeros, dtype=np.float32)
+    if (np.fmin.reduce(values.reshape(len(values), -1), axis=1) > zero + 2 * _SAME).all():
         return worst
     is_zero = np.stack([np.abs(band - np.float32(zero)) <= _SAME for band, zero in zip(values, zeros, strict=True)])
     if not is_zero.any():
@@ -74,7 +75,8 @@ def find_almost_constant(values: np.ndarray) -> int | None:
     """
     sample = sample_pixels(values).reshape(len(values), -1)
     if np.isfinite(sample).all():
-        # Most bands vary in the pixels of a sample already. Each other value makes at most one pair unequal.
+        # Most bands vary in the pixels of a sample already. A pixel that differs from the commonest value makes at most
+        # one of these pairs unequal.
         unequal = np.count_nonzero(sample[:, :-1:2] != sample[:, 1::2], axis=1)
         numbers = np.flatnonzero(unequal <= (1 - _ALMOST_ALL) * sample.shape[1] + 1).tolist()
         numbers = [number for number in numbers if _is_almost_constant(sample[number])]
@@ -171,6 +173,8 @@ def measure_flat_edge(values: np.ndarray, bands: Sequence[str]) -> tuple[str, fl
         bands: names of the bands.
     """
     worst = ("", 0.0)
+    if min(values.shape[1:]) == 1:  # a single pixel is no row of one value
+        return worst
     for turns in range(4):
         turned = turn(values, turns)
         flat = np.flatnonzero((turned[:, 0] == turned[:, 0, :1]).all(axis=1))
@@ -225,6 +229,8 @@ def _commonest(numbers: np.ndarray) -> tuple[np.uint64, int]:
 
 def _edge_run(lines: np.ndarray, present: np.ndarray) -> float:
     """Return the share of the lines that repeat at one edge as they do nowhere else; 0 if there are few."""
+    if len(lines) == 1:
+        return 0.0
     varies = (lines != lines[:, :1]).any(axis=1) & present.any(axis=1)
     equal = (lines[1:] == lines[:-1]).all(axis=1) & varies[1:]
     runs = [(is_equal, len(list(group)) + 1) for is_equal, group in groupby(equal.tolist())]

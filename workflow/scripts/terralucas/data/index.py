@@ -166,7 +166,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
     """Return a chip with its row of the index, or its problem. The file is read only once."""
     try:
         content = read_content(root / chip.file)
-        # Without an environment around them, decoding and transformation of coordinates each make one.
+        # Without an environment of GDAL around them, decoding and transformation of coordinates each make one.
         with Env():
             decoded = decode_chip(content, spec)
             values = decoded.values

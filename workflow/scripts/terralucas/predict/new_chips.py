@@ -223,7 +223,7 @@ class ChipReader:
         if chip.problem is not None:
             return ReadChip(None, problem=for_new_files(ChipError(*chip.problem)))
         try:
-            # Without an environment around them, decoding and transformation of coordinates each make one.
+            # Without an environment of GDAL around them, decoding and transformation of coordinates each make one.
             with Env():
                 return self._read(chip)
         except ChipError as error:

@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 
 from terralucas.errors import StudyError
-from terralucas.files import sha256_of_file
+from terralucas.files import sha256_of_file, sha256_of_json
 from terralucas.predictions import read_predictions
 from terralucas.statistics.run_scores import evaluate
 from terralucas.statistics.run_status import RunStatus
@@ -71,11 +71,29 @@ def read_run(folder: Path) -> RunResult:
     names = {key: record["settings"][key] for key in (*RECIPE, "seed")}
     return RunResult(
         names,
-        {key: record[key] for key in _RECORD},
+        {key: record[key] for key in _RECORD} | {"encoder": describe_encoder(record.get("features") or {})},
         evaluate(table.labels[test], table.logits[test]),
         float(best.iloc[0]),
         history.to_numpy(dtype=np.float64),
     )
+
+
+def describe_encoder(features: Mapping[str, Any]) -> dict[str, str]:
+    """Return in words what the runs of a backbone have in common; `statistics` may be those of a seed.
+
+    Args:
+        features: this part of the record of a run; empty in records that lack it.
+    """
+    if not features:
+        return {}
+    weights, normalisation = features["weights"], features["normalisation"]
+    statistics = {key: value for key, value in normalisation.items() if key not in ("kind", "scope")}
+    return {
+        "weights": f"sha256 {weights['sha256']}" if weights.get("sha256") else f"random, seed {weights.get('seed')}",
+        "bands": ", ".join(features["bands"]),
+        "normalisation": str(normalisation.get("kind")),
+        "statistics": f"checksum {sha256_of_json(statistics)[:16]}",
+    }
 
 
 # The factor whose settings decide each part of the settings of a run.
@@ -131,6 +149,31 @@ def require_one_configuration(
                     expected="the same settings and code in all runs of a loss, decoder or backbone",
                     remedy="delete the folders of the runs whose settings are not those of the configuration now "
                     "(in runs/ of the study), and start the study again",
+                )
+
+
+def require_one_encoder(results: Iterable[RunResult]) -> None:
+    """Check that the runs of a backbone have the same weights, bands and normalisation of chips.
+
+    Runs of another study may have been copied here, or weights may have been changed between two runs.
+
+    Raises:
+        StudyError: two runs differ.
+    """
+    first: dict[tuple[str, ...], tuple[str, str]] = {}
+    for result in results:
+        run, settings = result.record["run"], result.record["settings"]
+        for name, value in result.record.get("encoder", {}).items():
+            # The statistics may be those of the training chips of the seed.
+            seed = str(settings["seed"]) if name == "statistics" else ""
+            other, known = first.setdefault((name, settings["backbone"], seed), (run, value))
+            if known != value:
+                raise StudyError(
+                    f"Runs of the backbone {settings['backbone']} cannot be compared.",
+                    found=f"{name} of {other}: {known}; of {run}: {value}",
+                    expected="the same weights, bands and normalisation in all runs of a backbone",
+                    remedy="delete the folders of the runs that are not of this study (in runs/), and start it again: "
+                    "it trains them",
                 )
 
 

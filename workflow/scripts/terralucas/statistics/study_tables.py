@@ -57,6 +57,7 @@ def study_tables(
     read = compute_each(run_tables.read_run, [status.folder for status in finished], processes)
     results = {status.run: result for status, result in zip(finished, read, strict=True)}
     run_tables.require_one_configuration(results.values(), expected)
+    run_tables.require_one_encoder(results.values())
     chosen = comparable_runs(statuses)
     included = [status for status in statuses if chosen.includes(status)]
     files: dict[Recipe, dict[int, Path]] = {recipe: {} for recipe in chosen.recipes}
