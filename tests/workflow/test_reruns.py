@@ -189,7 +189,7 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
     for start in ("-n", "--cores=1"):
         done = moved.snakemake(start, "--configfile", moved.write_config(turned, "turned"), check=False)
         assert done.returncode != 0
-        assert "Results were made with another configuration or other code" in done.output
+        assert "Results were made with another configuration, other code or other data" in done.output
         assert "results/small/data/chips.parquet" in done.output
     for overlay, rule in (("normalisation=train", "train_run"), ("select={rule: best}", "build_report")):
         done = moved.snakemake("-n", "--configfile", "config/small.yaml", "--config", overlay, check=False)
@@ -205,6 +205,28 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
     assert "of other parameters or inputs" in output
     advice = re.search(r"the option (--forcerun .*) \(at the end", output)
     assert {"index_chips", "split_chips", "train_run", "make_tables"} <= set(moved.planned(*turned, *advice[1].split()))
+
+
+@pytest.mark.parametrize("with_records", [True, False])
+def test_a_step_that_was_made_again_alone_is_noticed_after_a_touch_of_all_files(study, tmp_path, with_records):
+    moved = Project(tmp_path)
+    for part in ("results", "resources", *([".snakemake"] if with_records else [])):
+        shutil.copytree(study.folder / part, moved.folder / part)
+    start = ("--configfile", moved.write_config(TINY))
+    weights = results(moved) / "weights" / "tiny.json"
+    before = weights.read_text(encoding="utf-8")
+    weights.write_text(before.replace('"seed": 0', '"seed": 5'), encoding="utf-8")
+    assert weights.read_text(encoding="utf-8") != before
+    now = time.time()
+    for path in moved.folder.glob("re*/**/*"):
+        os.utime(path, (now, now))
+    output = moved.snakemake("-n", *start, check=False).output
+    assert "found: results/small/features/tiny/all/pooled.npy, of other parameters or inputs" in output
+    advice = re.search(r"the option (--forcerun .*) \(at the end", output)
+    assert {"extract_features", "train_run", "make_tables"} <= set(moved.planned(*start, *advice[1].split()))
+    weights.write_text(before, encoding="utf-8")
+    os.utime(weights, (now, now))
+    assert moved.planned(*start) == {}
 
 
 def test_runs_and_features_outlive_a_device_that_is_not_there(study, monkeypatch):
