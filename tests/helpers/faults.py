@@ -265,12 +265,16 @@ def head_interrupted(trial: Trial) -> None:
     trial.must_end_well()
 
 
-def head_killed(trial: Trial) -> None:
-    """SIGKILL of the head process: its jobs go on, its lock stays."""
+def _kill_head(trial: Trial) -> None:
     process = trial.start()
     trial.until_struck(process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def head_killed(trial: Trial) -> None:
+    """SIGKILL of the head process: its jobs go on, its lock stays."""
+    _kill_head(trial)
     trial.must_fail_saying("--unlock")
     trial.drill.project.snakemake("--unlock", "--configfile", f"config/{trial.name}.yaml")
     trial.must_end_well()
@@ -278,10 +282,7 @@ def head_killed(trial: Trial) -> None:
 
 def jobs_end_without_head(trial: Trial) -> None:
     """SIGKILL of the head process; a run ends well before the next start, which keeps it."""
-    process = trial.start()
-    trial.until_struck(process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    _kill_head(trial)
     record = trial.folder / RUNS / f"seed-{trial.seed}" / "run.yaml"
     trial.wait(lambda: record.is_file() and not trial.jobs())
     state = record.stat()

@@ -1,7 +1,7 @@
-"""Remembers beside the results with which parameters they were made, for where Snakemake has no records of them.
+"""Remembers beside the results what they were made with and of, for where Snakemake has no record or does not notice.
 
-Results may be copied without the folder .snakemake, and its records may be deleted. Snakemake then takes what is there
-for results of the present configuration.
+Results may be copied without the folder .snakemake or without times, and its records may be deleted. Snakemake then
+takes what is there for results of the present configuration and of the present inputs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 from snakemake.settings.enums import RerunTrigger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from _input_contents import InputContents, state_of
 from terralucas.contents import read_record
 from terralucas.errors import StudyError
-from terralucas.files import sha256_of_file, sha256_of_json, write_json
+from terralucas.files import sha256_of_json, write_json
 
 # Rules with few jobs, whose results are also compared where Snakemake has a record of them: another checkout may share
 # the folder of results, or results of another study may have been copied over them.
@@ -52,7 +53,7 @@ class MadeWith(logging.Handler):
 
     def __init__(self, workflow: Any, results: Path) -> None:
         super().__init__(logging.INFO)
-        self._persistence, self._path, self._contents = workflow.persistence, results / NAME, _Contents(results)
+        self._persistence, self._path, self._contents = workflow.persistence, results / NAME, InputContents(results)
         self.known: dict[str, _Entry] = read_record(self._path) or {}
         dag = workflow.dag
         self._jobs = {dag.jobid(job): job for job in dag.needrun_jobs() if job.rule.name in RULES}
@@ -61,7 +62,7 @@ class MadeWith(logging.Handler):
             # What is in its inputs then is not known: other jobs of this start may make them first.
             given = _entry(self._persistence._params(job), self._persistence._input(job))
             before = _of_file(self.known.get(path), path)
-            self.known[path] = {"by": given, "state": _state(path), "before": before}
+            self.known[path] = {"by": given, "state": state_of(path), "before": before}
         self._next = 0.0
         if self._jobs:
             self._write()
@@ -85,12 +86,11 @@ class MadeWith(logging.Handler):
         for path, job in _first_outputs(workflow.dag).items():
             record = self._persistence.metadata(path) if Path(path).is_file() else None
             if record:
-                known = _of_file(self.known.get(str(path)), path)
-                contents = known.get("contents") if isinstance(known, dict) else None
-                if contents is None and str(path) not in planned:
+                contents = _contents_of(_of_file(self.known.get(str(path)), path))
+                if not contents and str(path) not in planned:
                     # Snakemake takes the output for one of what its inputs are now.
                     contents = self._contents.of(job)
-                self.known[str(path)] = _entry(record.params, record.input) | {"contents": contents or {}}
+                self.known[str(path)] = _entry(record.params, record.input) | {"contents": contents}
         self._write()
 
     def _write(self) -> None:
@@ -111,13 +111,13 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     """
     if RerunTrigger.PARAMS not in workflow.dag_settings.rerun_triggers:
         return
-    dag, known, contents = workflow.dag, read_record(results / NAME) or {}, _Contents(results)
+    dag, known, contents = workflow.dag, read_record(results / NAME) or {}, InputContents(results)
     other = {
         str(path): job
         for path, job in _first_outputs(dag).items()
         if (entry := _of_file(known.get(str(path)), path)) is not None
         and not dag.needrun(job)
-        and (_is_other(entry, path, job, workflow.persistence) or contents.differ(entry, job))
+        and (_is_other(entry, path, job, workflow.persistence) or contents.differ(_contents_of(entry), job))
     }
     if not other:
         return
@@ -133,56 +133,6 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     )
 
 
-class _Contents:
-    """Checksums of what is in inputs: chips, weights, splits and features.
-
-    Snakemake compares checksums only of inputs that are newer than an output, so that `touch` and copies without times
-    hide from it that an input has changed.
-
-    Args:
-        results: folder of the study.
-    """
-
-    def __init__(self, results: Path) -> None:
-        self._results = results
-        self._known: dict[str, tuple[list[int], str | None]] = {}
-
-    def of(self, job: Any) -> dict[str, str]:
-        """Return the checksum of each input of a job that has one and is there."""
-        found = {str(path): self._of_input(str(path)) for path in job.input}
-        return {path: checksum for path, checksum in found.items() if checksum is not None}
-
-    def differ(self, entry: _Entry, job: Any) -> bool:
-        """Return whether an input of a job has another content than when its output was made."""
-        before = entry.get("contents", {}) if isinstance(entry, dict) else {}
-        return bool(before) and any(before.get(path, now) != now for path, now in self.of(job).items())
-
-    def _of_input(self, path: str) -> str | None:
-        state = _state(path)
-        if state is None:
-            return None
-        if path not in self._known or self._known[path][0] != state:
-            self._known[path] = state, self._read(Path(path))
-        return self._known[path][1]
-
-    def _read(self, path: Path) -> str | None:
-        folder = path.relative_to(self._results).parts[0] if path.is_relative_to(self._results) else ""
-        if path == self._results / "data" / "chips.parquet":
-            # The names of classes, which are in the index too, change no run.
-            content: Any = (read_record(path.with_name("report.json")) or {}).get("data_fingerprint")
-        elif folder == "weights":
-            record = read_record(path) or {}
-            # Of a file, what is in it counts, and not where it lies.
-            content = record.get("sha256") or [record.get("source"), record.get("seed")]
-        elif path.suffix == ".json" and (folder == "features" or path.name == "packed.json"):
-            content = (read_record(path) or {}).get("sha256")
-        elif folder == "splits":
-            content = sha256_of_file(path)
-        else:
-            return None
-        return None if content is None else sha256_of_json(content)[:16]
-
-
 def _of_file(entry: _Entry | None, path: Any) -> _Entry | None:
     """Return what the job was given that made an output; None if that is not known.
 
@@ -191,17 +141,14 @@ def _of_file(entry: _Entry | None, path: Any) -> _Entry | None:
     """
     if not isinstance(entry, dict) or "by" not in entry:
         return entry
-    state = _state(path)
+    state = state_of(path)
     return entry["by"] if state not in (None, entry["state"]) else entry["before"]
 
 
-def _state(path: Any) -> list[int] | None:
-    """Return the size of a file and the time of its last change in ns; None if it is not there."""
-    try:
-        state = Path(path).stat()
-    except OSError:
-        return None
-    return [state.st_size, state.st_mtime_ns]
+def _contents_of(entry: _Entry | None) -> dict[str, str]:
+    """Return the checksums of what was in inputs when an output was made; empty if they are not known."""
+    contents: dict[str, str] = entry.get("contents", {}) if isinstance(entry, dict) else {}
+    return contents
 
 
 def _is_other(known: _Entry, path: Any, job: Any, persistence: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -204,13 +205,13 @@ def find_equal_bands(values: np.ndarray) -> tuple[tuple[int, int], ...]:
     Args:
         values: (bands, height, width) reflectance, NaN for missing pixels.
     """
-    pairs = itertools.combinations(range(len(values)), 2)
+    pairs: Iterable[tuple[int, int]] = itertools.combinations(range(len(values)), 2)
     row = values[:, 0]
-    # Most bands differ in their first row already.
-    may_be_equal = (
-        (row[:, None] == row).all(axis=2) if np.isfinite(row).all() else np.ones((len(values), len(values)), dtype=bool)
-    )
-    return tuple(pair for pair in pairs if may_be_equal[pair] and _are_equal(*(values[band] for band in pair)))
+    if np.isfinite(row).all():
+        # Most bands differ in their first row already.
+        is_alike = (row[:, None] == row).all(axis=2)
+        pairs = (pair for pair in pairs if is_alike[pair])
+    return tuple((first, second) for first, second in pairs if _are_equal(values[first], values[second]))
 
 
 def _are_equal(first: np.ndarray, second: np.ndarray) -> bool:

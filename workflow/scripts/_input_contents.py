@@ -1,0 +1,68 @@
+"""Checksums of what is in the inputs of a job, as the records of the study say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from terralucas.contents import read_record
+from terralucas.files import sha256_of_file, sha256_of_json
+
+
+class InputContents:
+    """Checksums of what is in inputs: chips, weights, splits and features.
+
+    Snakemake compares checksums only of inputs that are newer than an output, so that `touch` and copies without times
+    hide from it that an input has changed.
+
+    Args:
+        results: folder of the study.
+    """
+
+    def __init__(self, results: Path) -> None:
+        self._results = results
+        self._known: dict[str, tuple[list[int], str | None]] = {}
+
+    def of(self, job: Any) -> dict[str, str]:
+        """Return the checksum of each input of a job that has one and is there."""
+        found = {str(path): self._of_input(str(path)) for path in job.input}
+        return {path: checksum for path, checksum in found.items() if checksum is not None}
+
+    def differ(self, before: Mapping[str, str], job: Any) -> bool:
+        """Return whether an input of a job has another content than before; one that had none then does not count."""
+        return bool(before) and any(before.get(path, now) != now for path, now in self.of(job).items())
+
+    def _of_input(self, path: str) -> str | None:
+        state = state_of(path)
+        if state is None:
+            return None
+        if path not in self._known or self._known[path][0] != state:
+            self._known[path] = state, self._read(Path(path))
+        return self._known[path][1]
+
+    def _read(self, path: Path) -> str | None:
+        folder = path.relative_to(self._results).parts[0] if path.is_relative_to(self._results) else ""
+        if path == self._results / "data" / "chips.parquet":
+            # The names of classes, which are in the index too, change no run.
+            content: Any = (read_record(path.with_name("report.json")) or {}).get("data_fingerprint")
+        elif folder == "weights":
+            record = read_record(path) or {}
+            # Of a file, what is in it counts, and not where it lies.
+            content = record.get("sha256") or [record.get("source"), record.get("seed")]
+        elif path.suffix == ".json" and (folder == "features" or path.name == "packed.json"):
+            content = (read_record(path) or {}).get("sha256")
+        elif folder == "splits":
+            content = sha256_of_file(path)
+        else:
+            return None
+        return None if content is None else sha256_of_json(content)[:16]
+
+
+def state_of(path: Any) -> list[int] | None:
+    """Return the size of a file and the time of its last change in ns; None if it is not there."""
+    try:
+        state = Path(path).stat()
+    except OSError:
+        return None
+    return [state.st_size, state.st_mtime_ns]
