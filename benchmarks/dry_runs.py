@@ -97,7 +97,8 @@ class Copy:
         training = training_settings(config, config["backbones"][backbone]["tuning"])
         settings |= {"training": training, "n_classes": len(config["dataset"]["classes"])}
         name = run_name(backbone, loss, decoder, settings["seed"])
-        return {"run": name, "settings": settings, "code": self._code, "versions": dict.fromkeys("abcdefgh", "1.2.3")}
+        features, versions = {"sha256": "0"}, dict.fromkeys("abcdefgh", "1.2.3")
+        return {"run": name, "settings": settings, "code": self._code, "features": features, "versions": versions}
 
     @cached_property
     def _code(self) -> str:

@@ -160,6 +160,7 @@ def _record(
         "run": f"{backbone}/{loss}/{decoder}/seed-{seed}",
         "settings": settings | {"training": {**config["training"], "threads": 1}},
         "code": "0",
+        "split": "0",
         "status": "finished",
         "diverged": "",
         "predictions_sha256": sha256_of_file(run / "predictions.parquet"),

@@ -12,12 +12,17 @@ from snakemake.settings.enums import RerunTrigger
 
 from _finished_runs import describe_danger, is_finished, patch_deletion
 from _run_status import runs_of_other_settings
+from terralucas.files import write_json
 
 SETTINGS = {
     "backbone": "tiny", "loss": "focal", "decoder": "mlp", "seed": 3, "loss_setting": {"type": "focal", "gamma": 2.0},
     "decoder_setting": {"pooling": "tokens"}, "training": {"epochs": 5, "learning_rate": 0.001}, "n_classes": 10,
 }  # fmt: skip
-RECORD = {"run": "tiny/focal/mlp/seed-3", "settings": SETTINGS, "code": "c0de"}
+WEIGHTS = {"source": "file", "seed": None, "path": "w.pt", "sha256": "b1"}
+RECORD = {
+    "run": "tiny/focal/mlp/seed-3", "settings": SETTINGS, "code": "c0de",
+    "features": {"sha256": "f1", "weights": WEIGHTS},
+}  # fmt: skip
 
 
 class FakeJob:
@@ -27,7 +32,9 @@ class FakeJob:
         self.__dict__.update(attributes)
 
 
-class Output(list):
+class Files(list):
+    """Files of a job, by number and by name."""
+
     def __init__(self, **named):
         super().__init__(named.values())
         self.__dict__.update(named)
@@ -37,12 +44,15 @@ class Output(list):
 def run(tmp_path):
     """A job for a finished run, and the files of that run."""
     names = {"predictions": "predictions.parquet", "model": "model.ckpt", "record": "run.yaml"}
-    output = Output(**{name: str(tmp_path / file) for name, file in names.items()})
+    output = Files(**{name: str(tmp_path / file) for name, file in names.items()})
     for path in output:
         (tmp_path / path).write_text("content")
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(RECORD))
     (tmp_path / "features.npy").write_text("input")
-    os.utime(tmp_path / "features.npy", (1000, 1000))
+    write_json(tmp_path / "features.json", {"sha256": "f1"})
+    write_json(tmp_path / "weights.json", WEIGHTS)
+    for name in ("features.npy", "features.json"):
+        os.utime(tmp_path / name, (1000, 1000))
     for path in output:
         os.utime(path, (2000, 2000))
     wildcards = SimpleNamespace(backbone="tiny", loss="focal", decoder="mlp", seed="3")
@@ -54,7 +64,8 @@ def run(tmp_path):
     dag = SimpleNamespace(
         workflow=SimpleNamespace(persistence=SimpleNamespace(metadata=lambda path: None, _clear_cache=lambda: None))
     )
-    files = {"output": output, "input": [str(tmp_path / "features.npy")]}
+    names = {"features": str(tmp_path / "features.npy"), "features_record": str(tmp_path / "features.json")}
+    files = {"output": output, "input": Files(**names)}
     return FakeJob(rule=rule, wildcards=wildcards, params=params, dag=dag, **files)
 
 
@@ -119,6 +130,10 @@ def change_code(run):
     run.params.code = "other"
 
 
+def change_features(run):
+    write_json(Path(run.input.features_record), {"sha256": "f2"})
+
+
 def damage_the_record(run):
     Path(run.output.record).write_text("{")
 
@@ -127,7 +142,7 @@ def be_another_rule(run):
     run.rule.name = "make_tables"
 
 
-@pytest.mark.parametrize("change", [change_settings, change_code, damage_the_record, be_another_rule])
+@pytest.mark.parametrize("change", [change_settings, change_code, change_features, damage_the_record, be_another_rule])
 def test_the_files_of_another_run_are_deleted_as_ever(run, patched, change):
     change(run)
     asyncio.run(Job.remove_existing_output(run))
@@ -138,6 +153,31 @@ def test_a_run_that_lacks_a_file_is_not_finished(run):
     assert is_finished(run)
     Path(run.output.model).unlink()
     assert not is_finished(run)
+
+
+def test_a_run_whose_features_are_gone_is_finished(run):
+    Path(run.input.features_record).unlink()
+    assert is_finished(run)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, True),
+        ({"path": "elsewhere/w.pt"}, True),
+        ({"sha256": "c2"}, False),
+        ({"source": "random", "seed": 1, "sha256": None}, False),
+    ],
+)
+def test_a_tuned_run_is_finished_with_the_weights_that_are_there(run, tmp_path, change, expected):
+    run.rule.name = "tune_run"
+    packed, weights = str(tmp_path / "features.json"), str(tmp_path / "weights.json")
+    run.input = Files(packed_record=packed, weights=weights)
+    write_json(Path(weights), WEIGHTS | change)
+    assert is_finished(run) == expected
+    write_json(Path(weights), WEIGHTS)
+    write_json(Path(packed), {"sha256": "p2", "other": "size"})
+    assert not is_finished(run), "it was trained on other chips"
 
 
 def test_another_snakemake_deletes_as_it_does_and_the_danger_is_described(monkeypatch, caplog):

@@ -183,7 +183,7 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
     for start in ("-n", "--cores=1"):
         done = moved.snakemake(start, *overlay, check=False)
         assert done.returncode != 0
-        assert "Finished runs have other settings or code than the study has now" in done.output
+        assert "Finished runs have other settings, code or data than the study has now" in done.output
         assert "results/small/runs/tiny/weighted_ce/identity/seed-0" in done.output
     turned = TINY | {"dataset": TINY["dataset"] | {"classes": TINY["dataset"]["classes"][::-1]}}
     for start in ("-n", "--cores=1"):
@@ -227,6 +227,25 @@ def test_a_step_that_was_made_again_alone_is_noticed_after_a_touch_of_all_files(
     weights.write_text(before, encoding="utf-8")
     os.utime(weights, (now, now))
     assert moved.planned(*start) == {}
+
+
+def test_runs_of_other_features_that_were_copied_here_are_refused(study, tmp_path):
+    """As where all runs of a backbone are those of a study with other weights and the same settings."""
+    moved = Project(tmp_path)
+    for part in ("results", "resources", ".snakemake"):
+        shutil.copytree(study.folder / part, moved.folder / part)
+    start = ("--configfile", moved.write_config(TINY))
+    checksum = json.loads((results(moved) / "features/tiny/all/pooled.json").read_text("utf-8"))["sha256"]
+    for path in results(moved).rglob("run.yaml"):
+        record = path.read_text(encoding="utf-8")
+        assert checksum in record
+        path.write_text(record.replace(checksum, "0" * 64), encoding="utf-8")
+    for option in ("-n", "--cores=1"):
+        output = moved.snakemake(option, *start, check=False).output
+        assert "Finished runs have other settings, code or data than the study has now" in output
+        assert "found: 2 run(s), as their run.yaml says: results/small/runs/tiny/weighted_ce/identity/seed-0" in output
+    shutil.rmtree(results(moved) / "runs")
+    assert set(moved.planned(*start)) == RUNS
 
 
 def test_runs_and_features_outlive_a_device_that_is_not_there(study, monkeypatch):

@@ -62,6 +62,7 @@ rule make_tables:
         records=reported_run_files("run.yaml"),
         histories=reported_run_files("history.csv"),
         controls=list_control_files("predictions.parquet"),
+        splits=expand(SPLIT, seed=GRID["seeds"]),
         chips=f"{RESULTS}/data/chips.parquet",
     output:
         **declare_tables(TABLES),

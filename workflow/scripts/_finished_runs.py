@@ -7,6 +7,7 @@ a cluster until the study, started again, has long finished its runs.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ import yaml
 from snakemake.jobs import Job
 
 from _earlier_outputs import is_same, keep_until_new
+from _input_contents import content_of_weights, state_of
 from _own_start import require_own_start
 from _signatures import require_parameters
 from _stopped import StudyStoppedError
 from _terminal import RUN_RULES
+from terralucas.contents import read_record
 from terralucas.errors import StudyError
 from terralucas.names import run_name
 
@@ -98,7 +101,7 @@ def _newest_input(job: Any) -> int:
 
 
 def is_finished(job: Any) -> bool:
-    """Return whether the files of a job's run are there, with the settings and the code of the job."""
+    """Return whether the files of a job's run are there, with the settings, the code and the features of the job."""
     if job.rule.name not in RUN_RULES or not all(Path(path).is_file() for path in job.output):
         return False
     try:
@@ -118,6 +121,35 @@ def is_finished(job: Any) -> bool:
             record["run"] == run_name(names.backbone, names.loss, names.decoder, names.seed)
             and record["settings"] == settings
             and record["code"] == params.code
+            and _is_of_inputs(record["features"], job)
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return False
+
+
+def _is_of_inputs(features: Any, job: Any) -> bool:
+    """Return whether a run read the features, or the chips and weights, that are there.
+
+    Runs of another study may have been copied over those of this one. An input that is gone does not count.
+
+    Args:
+        features: this part of the record of the run.
+        job: the job of the run.
+    """
+    is_frozen = job.rule.name == "train_run"
+    array = _record_of(job.input.features_record if is_frozen else job.input.packed_record)
+    if array and features["sha256"] != array["sha256"]:
+        return False
+    # Those of a frozen backbone are in its features.
+    weights = {} if is_frozen else _record_of(job.input.weights)
+    return not weights or content_of_weights(features["weights"]) == content_of_weights(weights)
+
+
+def _record_of(path: str) -> dict[str, Any]:
+    return _read_once(path, tuple(state_of(path) or ()))
+
+
+@functools.lru_cache(maxsize=1024)
+def _read_once(path: str, state: tuple[int, ...]) -> dict[str, Any]:
+    # Thousands of runs share a record; `state` makes it be read again after a change.
+    return read_record(Path(path)) or {}

@@ -47,9 +47,7 @@ class InputContents:
             # The names of classes, which are in the index too, change no run.
             content: Any = (read_record(path.with_name("report.json")) or {}).get("data_fingerprint")
         elif folder == "weights":
-            record = read_record(path) or {}
-            # Of a file, what is in it counts, and not where it lies.
-            content = record.get("sha256") or [record.get("source"), record.get("seed")]
+            content = content_of_weights(read_record(path) or {})
         elif path.suffix == ".json" and (folder == "features" or path.name == "packed.json"):
             content = (read_record(path) or {}).get("sha256")
         elif folder == "splits":
@@ -57,6 +55,15 @@ class InputContents:
         else:
             return None
         return None if content is None else sha256_of_json(content)[:16]
+
+
+def content_of_weights(record: Mapping[str, Any]) -> Any:
+    """Return what tells weights from others: of a file, what is in it, and not where it lies.
+
+    Args:
+        record: of `terralucas.backbones.weights.obtain`.
+    """
+    return record.get("sha256") or [record.get("source"), record.get("seed")]
 
 
 def state_of(path: Any) -> list[int] | None:

@@ -33,7 +33,7 @@ def planned_runs(dag: Any) -> set[Run]:
 
 
 def runs_of_other_settings(workflow: Any) -> list[Run]:
-    """Return the runs that are there and would be kept, though the configuration or the code now is another one.
+    """Return the runs that are there and would be kept, though configuration, code or data now are other ones.
 
     Snakemake does not notice where it has no records of the files, because results were copied without the folder
     .snakemake or its records were deleted, or where another process wrote the files. With --rerun-triggers and without

@@ -219,7 +219,7 @@ def require_no_run_again(again: Sequence[Run]) -> None:
 
 
 def require_settings_of_configuration(other: Sequence[Run], results: Path) -> None:
-    """Check that no run of other settings or code is kept as if it were of this configuration.
+    """Check that no run of other settings, code or data is kept as if it were of this study.
 
     Args:
         other: such runs.
@@ -233,9 +233,11 @@ def require_settings_of_configuration(other: Sequence[Run], results: Path) -> No
     names = [f"{results}/runs/{run_name(*run)}" for run in other]
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     raise StudyError(
-        "Finished runs have other settings or code than the study has now, and Snakemake has no record that tells so.",
+        "Finished runs have other settings, code or data than the study has now, and Snakemake has no record that "
+        "tells so.",
         found=f"{len(names)} run(s), as their run.yaml says: {', '.join(names[:8])}{more}",
-        expected="the settings of the configuration and the code of this project in every run",
+        expected="the settings of the configuration, the code of this project, and the features, or weights and chips, "
+        "of this study in every run",
         remedy="undo the change; or delete the folders of these runs and start the study again, which trains them. "
         "If the results were copied, copy .snakemake of their project too",
     )

@@ -7,6 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from _job import job
 from terralucas.data.index_file import read_index_table, require_classes
+from terralucas.data.split_files import read_split, split_fingerprint
 from terralucas.data.splits import spatial_blocks
 from terralucas.geography import ground_places
 from terralucas.names import seed_of
@@ -23,6 +24,11 @@ with job(snakemake):
     index = read_index_table(source.chips, columns=columns).to_pandas()
     require_classes(index, params.classes, source.chips)
     statuses = read_run_status(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds)
+    point_ids, labels = index["point_id"].to_list(), index["label"].to_numpy()
+    splits = {
+        seed: split_fingerprint(point_ids, read_split(path, point_ids), labels)
+        for seed, path in zip(params.seeds, source.splits, strict=True)
+    }
     controls = {}
     for path in map(Path, source.controls):
         control = path.parent.relative_to(params.controls).parent.as_posix()
@@ -50,6 +56,7 @@ with job(snakemake):
             blocks,
             processes=snakemake.threads,
             expected=params.settings_of_runs,
+            splits=splits,
         )
     for name, table in tables.items():
         write_table(table, Path(output[name]))

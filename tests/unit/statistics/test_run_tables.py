@@ -112,6 +112,17 @@ def test_backbones_have_weights_of_their_own_and_seeds_statistics():
     run_tables.require_one_encoder([result_of(0), result_of(1)])
 
 
+def test_runs_of_another_split_than_that_of_their_seed_are_refused_though_they_agree():
+    results = [
+        replace(result, names={"seed": seed}, record=result.record | {"split": f"s{seed}"})
+        for seed, result in enumerate([result_of(0), result_of(1)])
+    ]
+    run_tables.require_splits(results, {0: "s0", 1: "s1", 2: "s2"})
+    with pytest.raises(StudyError, match="other chips than those of the study's splits") as error:
+        run_tables.require_splits(results, {0: "s0", 1: "s9"})
+    assert error.value.found == "another split, or other labels, in 1 run(s): tiny/focal/mlp/seed-1"
+
+
 def test_confusion_is_pooled_over_seeds():
     names = {"backbone": "tiny", "loss": "ce", "decoder": "mlp"}
     runs = [

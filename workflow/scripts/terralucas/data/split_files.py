@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path
+from terralucas.files import atomic_path, sha256_of_json
 from terralucas.stored import reading
 
 PARTS = ("train", "validation", "test")
@@ -62,3 +62,8 @@ def read_split(path: Path, point_ids: Sequence[str]) -> np.ndarray:
             remedy="delete the file and start the study again; the split is made again from the index",
         )
     return np.array([row[1] for row in rows])
+
+
+def split_fingerprint(point_ids: Sequence[str], parts: np.ndarray, labels: np.ndarray) -> str:
+    """Return the fingerprint of a split: of the ids, parts and class indices of its chips, in their order."""
+    return sha256_of_json([list(point_ids), parts.tolist(), labels.tolist()])

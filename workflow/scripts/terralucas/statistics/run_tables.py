@@ -42,7 +42,7 @@ class RunResult:
 
 # A study can have ten thousand runs, so that only what is needed of each is kept.
 _RECORD = (
-    *("run", "settings", "code", "chips", "epochs", "best_epoch", "seconds", "seconds_to_first_step"),
+    *("run", "settings", "code", "split", "chips", "epochs", "best_epoch", "seconds", "seconds_to_first_step"),
     *("peak_memory_mib", "device", "resumed_after_epoch"),
 )
 # Number of recipes whose curves are computed at a time: pandas takes about as long for one recipe, and all recipes at
@@ -175,6 +175,27 @@ def require_one_encoder(results: Iterable[RunResult]) -> None:
                     remedy="delete the folders of the runs that are not of this study (in runs/), and start it again: "
                     "it trains them",
                 )
+
+
+def require_splits(results: Iterable[RunResult], splits: Mapping[int, str]) -> None:
+    """Check that every run was trained and tested on the chips that the split of its seed says.
+
+    Args:
+        results: the runs.
+        splits: fingerprint of the split of each seed, of `split_files.split_fingerprint`.
+
+    Raises:
+        StudyError: a run has another split.
+    """
+    other = [result.record["run"] for result in results if result.record["split"] != splits[result.names["seed"]]]
+    if other:
+        more = f" and {len(other) - 8} more" if len(other) > 8 else ""
+        raise StudyError(
+            "Runs were trained or tested on other chips than those of the study's splits.",
+            found=f"another split, or other labels, in {len(other)} run(s): {', '.join(other[:8])}{more}",
+            expected="in every run the split that is in splits/ for its seed",
+            remedy="delete the folders of these runs (in runs/ of the study), and start it again: it trains them",
+        )
 
 
 def _differing(value: Any, other: Any) -> str:

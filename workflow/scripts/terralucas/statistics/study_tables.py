@@ -30,6 +30,7 @@ def study_tables(
     blocks: Mapping[float, np.ndarray] | None = None,
     processes: int = 1,
     expected: Mapping[str, Mapping[str, Any]] | None = None,
+    splits: Mapping[int, str] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Compute the tables of runs, recipes, controls, contrasts and classes.
 
@@ -45,6 +46,7 @@ def study_tables(
         blocks: side in km → (n,) block of each chip, for the spatial intervals; none without places.
         processes: number of processes that compute.
         expected: settings of runs by the configuration, for `run_tables.require_one_configuration`.
+        splits: fingerprint of the split of each seed, for `run_tables.require_splits`.
 
     Returns:
         Tables by the names of their files.
@@ -58,6 +60,8 @@ def study_tables(
     results = {status.run: result for status, result in zip(finished, read, strict=True)}
     run_tables.require_one_configuration(results.values(), expected)
     run_tables.require_one_encoder(results.values())
+    if splits is not None:
+        run_tables.require_splits(results.values(), splits)
     chosen = comparable_runs(statuses)
     included = [status for status in statuses if chosen.includes(status)]
     files: dict[Recipe, dict[int, Path]] = {recipe: {} for recipe in chosen.recipes}

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 
-from terralucas.data.split_files import read_split
+from terralucas.data.split_files import read_split, split_fingerprint
 from terralucas.device import autocast, peak_memory_mib, pick_device
 from terralucas.files import atomic_path, sha256_of_file, sha256_of_json, write_json, write_text
 from terralucas.names import run_name
@@ -179,7 +179,7 @@ def execute(
         "run": run.name,
         "settings": asdict(run),
         "features": learner.fingerprint,
-        "split": sha256_of_json([chips.point_ids, chips.parts.tolist(), chips.labels.tolist()]),
+        "split": split_fingerprint(chips.point_ids, chips.parts, chips.labels),
         "code": inputs.code,
         "torch": str(torch.__version__),
         "device": device.type,
