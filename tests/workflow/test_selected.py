@@ -100,7 +100,10 @@ def test_held_out_coverage_is_given_for_each_class(selected):
     table = pd.read_csv(results(selected) / "selected" / "conformal.csv", dtype={"class_code": str})
     assert table["class_code"].tolist() == ["all", *map(str, range(1, 11))]
     assert table["chips"].iloc[0] == 400 == table["chips"].iloc[1:].sum()
-    assert (table["coverage_low"] <= table["coverage"]).all()
+    assert (table["expected_low"] <= table["expected_high"]).all()
+    # Classes of fewer than 9 chips are in the set of every new chip, too.
+    assert (table.loc[table["chips"] < 9, "expected_low"] == 1.0).all()
+    assert table["expected_low"].iloc[0] < 0.9 < table["expected_high"].iloc[0]
     # Two folds; each is the calibration of the other. Classes with fewer than 9 chips are in every set.
     assert table["coverage"].iloc[0] > 0.85
     assert table.loc[table["chips"] < 18, "coverage"].min() == 1.0

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from terralucas.predict.conformal import Calibration, held_out_p_values, in_sets, p_values, softmax
+from terralucas.predict.conformal import (
+    Calibration,
+    expected_coverage,
+    held_out_p_values,
+    in_sets,
+    p_values,
+    softmax,
+)
 
 
 def make_calibration(rng, n_chips=60, members=3, repeats=1, n_classes=3):
@@ -82,3 +89,27 @@ def test_held_out_values_use_no_chip_of_the_own_part():
 
 def test_softmax_of_huge_logits_is_finite():
     assert softmax(np.array([[1000.0, 0.0], [-1000.0, -1000.0]])).tolist() == [[1.0, 0.0], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize(("counts", "coverage"), [((20,), 0.9), ((200,), 0.9), ((30, 57), 0.8), ((20, 200), 0.95)])
+def test_the_coverage_of_new_chips_lies_in_the_expected_range(counts, coverage):
+    """Scores are uniform, so that the share of new chips below a bound is the bound itself."""
+    rng = np.random.default_rng(3)
+    label = np.repeat(np.arange(len(counts)), counts)
+    found = []
+    for _ in range(3000):
+        score = rng.random(len(label))
+        of_classes = []
+        for number, n in enumerate(counts):
+            own = np.sort(score[label == number])[::-1]
+            # A new chip is left out if fewer than m of its class are as strange; m / (n + 1) is at most 1 − goal.
+            m = max(k for k in range(n + 1) if k / (n + 1) <= 1 - coverage + 1e-9)
+            of_classes.append(own[m - 1] if m else 1.0)
+        found.append(np.average(of_classes, weights=counts))
+    low, high = expected_coverage(np.array(counts), coverage)
+    assert np.quantile(found, [0.025, 0.975]) == pytest.approx([low, high], abs=0.012)
+    assert np.mean((np.array(found) >= low) & (np.array(found) <= high)) == pytest.approx(0.95, abs=0.015)
+
+
+def test_classes_of_few_chips_are_in_every_set_for_certain():
+    assert expected_coverage(np.array([3, 8]), 0.9) == (1.0, 1.0)

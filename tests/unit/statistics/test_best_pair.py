@@ -66,3 +66,9 @@ def test_selection_widens_the_interval():
         own.append(estimates[best] <= bound)
     assert np.mean(held) >= 0.93
     assert np.mean(own) < 0.9
+
+
+def test_a_pair_whose_draws_mostly_equal_the_estimate_has_no_interval():
+    alone = np.zeros(200)
+    alone[:4] = 1.0
+    assert np.isnan(_widening(np.ones(200), alone, 0.95))

@@ -122,6 +122,21 @@ def test_what_it_would_take_is_told_for_the_claims_own_margin(judged):
     assert pd.isna(row_of(judged, "not to be told")["chips_factor_needed"]), "more than 1,000 times the chips"
 
 
+def test_a_claim_of_equivalence_is_planned_at_the_level_of_its_family(tmp_path):
+    """Three contrasts and no margin of its own: what power.csv says. With its own margin it is a fourth test."""
+    asked = [("loss", "good", "bad"), ("decoder", "mlp", "identity"), ("loss", "good", "as_good")]
+    claims = [
+        claim("of the study", "good", "as_good", "equivalent"),
+        claim("its own", "good", "as_good", "equivalent", margin=MARGINS["macro_accuracy"]),
+    ]
+    question = Question(CLASSES, (), asked, [], MARGINS, 5, 0.95, 300, 0, claims)
+    tables = compare(RECIPES, [], load, 0.3, None, question, tmp_path)
+    power = tables["power"].set_index(["contrast", "scope", "metric"]).loc[("good − as_good", "all", "macro_accuracy")]
+    rows = tables["claims"].set_index("claim")["chips_factor_needed"]
+    assert rows["of the study"] == power["chips_factor_needed"]
+    assert rows["its own"] > rows["of the study"]
+
+
 def test_every_set_of_classes_is_judged(judged):
     assert row_of(judged, "higher", "without 3")["verdict"] == "supported"
 

@@ -172,6 +172,22 @@ def test_the_table():
     assert set(tested["metric"]) == {"micro_accuracy"}
 
 
+def test_one_seed_shows_no_difference_of_recipes():
+    """Its runs may differ by their training alone, of which one seed says nothing."""
+    labels = np.repeat(np.arange(2), 100)
+    by_recipe = {}
+    for name, right in (("a", 90), ("b", 40)):
+        hits = np.arange(200) % 100 < right
+        runs = {0: Part(np.arange(200), labels, 3.0 * np.eye(2)[np.where(hits, labels, 1 - labels)])}
+        design = make_design(runs, 2, 0.25)
+        by_recipe[("tiny", name, "mlp")] = score_recipe(design, runs, 300, 1)
+    asked = simple_contrasts(list(by_recipe), ("loss", "a", "b"))
+    training = contrasts_training(design, asked, by_recipe.__getitem__)
+    table = contrasts_table(design, asked, by_recipe.__getitem__, training, {}, 0.95).set_index("metric")
+    assert table.loc["macro_accuracy", "p_holm"] < 0.01, "of these two runs"
+    assert table.loc["macro_accuracy", "verdict"] == "inconclusive"
+
+
 def test_intervals_of_differences_stay_on_the_scale():
     """Three seeds of which one is wrong throughout: Student's t would reach beyond a difference of one."""
     labels, parts = np.repeat(np.arange(2), 10), {}

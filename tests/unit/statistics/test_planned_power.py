@@ -49,6 +49,9 @@ def test_the_sentences_are_the_tables():
     )
     single = Plan.from_config(SPLIT, 1, LUCAS, 0.02, 0.95)
     assert "One seed tells nothing" in sentences(planned_power(single, ASSUMED), single, ASSUMED)[1]
+    assert not any("Neither" in line for line in sentences(planned_power(single, ASSUMED), single, ASSUMED))
+    both = sentences(planned_power(few, ASSUMED), few, ASSUMED)
+    assert "both together may" in both[2]
     easy = Plan.from_config(SPLIT, 5, [100_000] * 10, 0.05, 0.95)
     assert "Deciding 5 points takes" in sentences(planned_power(easy, ASSUMED), easy, ASSUMED)[2]
 

@@ -165,7 +165,7 @@ def test_the_share_of_chips_that_is_tested():
     for times in ([1] * 10, [3] * 10, [1] * 4, [1] * 6 + [2] * 4, [2, 2, 1, 1]):
         weights = np.array(times) / sum(times)
         of_all = 1 / 10
-        assert power.tested_share(times, 10) == pytest.approx(of_all / (weights**2).sum())
+        assert power.effective_share(times, 10) == pytest.approx(of_all / (weights**2).sum())
 
 
 def test_other_recipes_of_the_study_give_more_power():

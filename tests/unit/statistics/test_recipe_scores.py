@@ -10,6 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 from helpers.small_study import HOLDOUT, SMALL, scored
 from terralucas.statistics.recipe_scores import scores_table
 from terralucas.statistics.resampling import make_design, score_recipe
+from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.training_variance import SeedScores, training_variances
 
 
@@ -86,3 +87,31 @@ def test_a_class_never_or_always_right_still_has_an_interval():
     assert table.loc["recall:1", "wilson_low"] == pytest.approx(0)
     assert 0.05 < table.loc["recall:1", "wilson_high"] < 0.2
     assert np.isnan(table.loc["precision:1", "pooled"])
+
+
+def test_recalls_of_blocks_are_covered_where_chips_of_a_block_are_right_together():
+    """60 blocks of 10 chips of one class, in one run: with each chip as independent, about two thirds are covered."""
+    covered, n_blocks, size, truth = [], 60, 10, 0.5
+    labels = np.tile([0] * 9 + [1], n_blocks)
+    groups = np.repeat(np.arange(n_blocks), size)
+    for number in range(120):
+        rng = np.random.default_rng(number)
+        right = rng.random(n_blocks * size) < np.repeat(rng.beta(0.25, 0.25, n_blocks), size)
+        logits = np.eye(2)[np.where(right, labels, 1 - labels)]
+        runs = {0: Part(np.arange(len(labels)), labels, logits)}
+        design = make_design(runs, 2, 0.25, groups)
+        row = scores_rows(design, score_recipe(design, runs, 200, 1)).loc["recall:0"]
+        covered.append(row["wilson_low"] <= truth <= row["wilson_high"])
+    assert 0.9 <= np.mean(covered) <= 1.0
+
+
+def test_a_class_in_few_blocks_has_a_wide_interval_and_one_that_is_always_right_as_many_chips_as_blocks():
+    labels, groups = np.repeat([0, 1], 40), np.tile(np.repeat(np.arange(4), 10), 2)
+    right = np.where(labels == 0, True, groups < 2)
+    runs = {0: Part(np.arange(80), labels, np.eye(2)[np.where(right, labels, 1 - labels)])}
+    design = make_design(runs, 2, 0.25, groups)
+    table = scores_rows(design, score_recipe(design, runs, 200, 1))
+    theirs = stats.binomtest(4, 4).proportion_ci(0.95, method="wilson")
+    assert table.loc["recall:0", "wilson_low"] == pytest.approx(theirs.low)
+    low, high = table.loc["recall:1", ["wilson_low", "wilson_high"]]
+    assert high - low > 0.75, "two of four blocks are right"

@@ -78,7 +78,7 @@ def test_what_a_design_can_not_tell_is_said_and_empty():
         assert (SPLIT in rows.index) == world.holdout
         if world.holdout:
             assert np.isnan(rows.loc[SPLIT, "variance"])
-            assert "can't be told" in rows.loc[SPLIT, "note"]
+            assert "unknown: all seeds share one split" in rows.loc[SPLIT, "note"]
 
 
 @pytest.mark.slow

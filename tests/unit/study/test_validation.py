@@ -550,6 +550,19 @@ def test_a_code_has_no_semicolon_and_is_not_the_name_of_all_classes(code):
         resolve(changed("dataset.classes.0.code", code))
 
 
+def test_two_factors_have_no_contrast_of_one_name():
+    """Tables know a contrast by its two names."""
+    config = changed("losses.mlp", {"type": "ce"})
+    config["losses"]["identity"] = {"type": "ce", "class_weights": "balanced"}
+    config["grid"]["losses"] = ["mlp", "identity"]
+    of_loss = {"factor": "loss", "a": "identity", "b": "mlp"}
+    config["report"] = config.get("report", {}) | {"contrasts": [of_loss], "claims": []}
+    resolve(config)
+    config["report"]["contrasts"].append({"factor": "decoder", "a": "mlp", "b": "identity"})
+    with pytest.raises(StudyError, match="compares 'identity' and 'mlp' as decoder and as loss"):
+        resolve(config)
+
+
 def test_a_contrast_in_both_directions_is_refused():
     forth = {"factor": "loss", "a": "weighted_focal", "b": "weighted_ce"}
     back = {"factor": "loss", "a": "weighted_ce", "b": "weighted_focal"}

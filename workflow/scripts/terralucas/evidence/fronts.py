@@ -9,8 +9,8 @@ A run with an unweighted loss predicts rare classes too rarely; shifts from τ =
 for equal classes. A run with a balanced loss was trained for equal classes; τ = −1 removes that effect. τ takes both
 signs, so that every run covers the whole front.
 
-A front describes test scores over all τ. None of its points was chosen without the test chips. The table of runs has
-the scores with a shift that was chosen on validation chips.
+A front shows the test scores of all τ, so that its best point is chosen with the test chips and looks too good. The
+table of runs has the scores with a shift that was chosen on validation chips.
 """
 
 from __future__ import annotations

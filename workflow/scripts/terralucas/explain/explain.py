@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -73,7 +73,7 @@ def explain(
 
     Args:
         selected: the selected models.
-        tests: seed → predictions of the study for the test chips of its model.
+        tests: seed → predictions of the study for the test chips of its model, without temperatures.
         point_ids: id of each chip of the index.
         read: reads the reflectance (bands, side, side) of the chip in a row of the index.
         filling: (bands,) mean reflectance of all chips.
@@ -81,6 +81,7 @@ def explain(
         precision: precision of the forward pass.
         device: `auto`, `cpu` or `cuda`.
     """
+    tests = _scale(tests, selected)
     torch.set_num_threads(sampling.threads)
     where = pick_device(device)
     _, context = autocast(precision, where)
@@ -110,6 +111,13 @@ def explain(
     window = window_side(int(selected.record["chip_side_px"]))
     filled = dict(zip(bands, filling, strict=True))
     return Explanation(table, importance, _occlusion_record(gallery, shown, filled, window))
+
+
+def _scale(tests: Mapping[int, Part], selected: Selected) -> dict[int, Part]:
+    """Divide the logits by the temperature of each model, as the copied models do."""
+    temperatures = selected.record["temperatures"] or [1.0] * len(selected.models)
+    of_seed = {seed_of(folder.name): value for folder, value in zip(selected.models, temperatures, strict=True)}
+    return {seed: replace(part, logits=part.logits / of_seed[seed]) for seed, part in tests.items()}
 
 
 def _predictor(ensemble: Ensemble) -> Callable[[np.ndarray], np.ndarray]:

@@ -72,6 +72,7 @@ def _page_data(content: Mapping[str, Any], small: SmallMap, colours: Sequence[Co
         "rows": rows,
         "columns": columns,
         "bounds": content["bounds"],
+        "cellMetres": content["stride_m"],
         "classes": [
             {"name": item["name"], "colour": list(colour)}
             for item, colour in zip(content["classes"], colours, strict=True)

@@ -28,7 +28,9 @@ def write_picture(content: Mapping[str, Any], small: SmallMap, colours: Sequence
     from matplotlib.patches import Patch
 
     left, bottom, right, top = content["bounds"]
-    extent = (left / 1000, right / 1000, bottom / 1000, top / 1000)
+    # The unit of the coordinates may be a foot.
+    km = content["stride_m"] / content["transform"][0] / 1000
+    extent = (left * km, right * km, bottom * km, top * km)
     shape = (top - bottom) / (right - left)
     figure = Figure(figsize=(12, float(np.clip(5 * shape, 2.5, 10)) + 1.8), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True, sharey=True)

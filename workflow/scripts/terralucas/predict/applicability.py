@@ -17,7 +17,7 @@ _MOST_CHIPS = 5000
 
 @dataclass(frozen=True)
 class Reference:
-    """The training chips in the space of features, with distances relative to their mean distance.
+    """The chips of a study in the space of features, with distances relative to their mean distance.
 
     Attributes:
         mean: (D,) mean of the features.
@@ -57,11 +57,11 @@ class Reference:
 
 
 def held_out_dissimilarity(reference: Reference, folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Return the dissimilarity of test chips to the chips on which their model was trained.
+    """Return the dissimilarity of test chips to the training and validation chips of their model.
 
     Args:
         reference: all chips of the study.
-        folds: rows of the training chips and of the test chips of each model.
+        folds: rows of the training and validation chips, and of the test chips, of each model.
 
     Returns:
         The values of all test chips, model by model.

@@ -66,7 +66,7 @@ def require_same_order(chips: Sequence[np.ndarray], spec: DatasetSpec, allow: bo
     Args:
         chips: (bands, height, width) reflectance of those whose files do not name the bands; NaN for missing pixels.
         spec: description of the study's dataset.
-        allow: whether another order is only said.
+        allow: whether another order is only reported.
         what: `chips` or `windows of the scene`.
 
     Returns:

@@ -85,6 +85,34 @@ def in_sets(p_values: np.ndarray, coverage: float) -> np.ndarray:
     return np.asarray(p_values > 1.0 - coverage + _ROUNDING)
 
 
+def expected_coverage(chips: np.ndarray, coverage: float, level: float = 0.95) -> tuple[float, float]:
+    """Return the range in which the coverage of the sets of new chips lies with a probability.
+
+    The sets depend on the held-out chips, so that their coverage of new chips differs from study to study. With n
+    held-out chips of a class it is distributed as Beta(n + 1 − m, m), with m = ⌊(1 − coverage) (n + 1)⌋, for one model
+    and exchangeable chips (Vovk 2012, Conditional validity of inductive conformal predictors, Machine Learning 92).
+    That of several classes together is taken as a beta distribution with the mean and variance of their mean.
+
+    Args:
+        chips: (C,) number of held-out chips of each class; the classes are weighted by it.
+        coverage: share of chips whose set should contain the true class.
+        level: the probability.
+    """
+    from scipy.stats import beta
+
+    n = np.asarray(chips, dtype=np.float64)
+    left_out = np.floor((1.0 - coverage + _ROUNDING) * (n + 1.0))
+    weights = n / n.sum()
+    mean = 1.0 - left_out / (n + 1.0)
+    variance = float(weights**2 @ (mean * (1.0 - mean) / (n + 2.0)))
+    middle = float(weights @ mean)
+    if variance == 0:
+        return middle, middle
+    size = middle * (1.0 - middle) / variance - 1.0
+    low, high = beta.ppf([0.5 - level / 2.0, 0.5 + level / 2.0], middle * size, (1.0 - middle) * size)
+    return float(low), float(high)
+
+
 def held_out_p_values(calibration: Calibration, probabilities: np.ndarray, part: np.ndarray) -> np.ndarray:
     """Return p values of held-out chips, each from the calibration without the part of the chips that it is in.
 

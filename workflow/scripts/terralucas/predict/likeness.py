@@ -33,10 +33,10 @@ from terralucas.errors import StudyError
 
 # Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000.
 _OFFSET = 0.1
-# Probability of so many bright (or dark) chips below which it is said, and below which it is certain.
+# Probability of so many bright (or dark) chips below which it is reported as a warning, and below which it is refused.
 _UNLIKELY, _IMPOSSIBLE = 0.05, 1e-4
 # Median over the chips of the ratio to the median training chip, in their brightest and in their dimmest band, beyond
-# which it is said, and from how many chips on. Between any two classes of 100 real chips (EuroSAT), the first is at
+# which it is reported, and from how many chips on. Between any two classes of 100 real chips (EuroSAT), the first is at
 # least 0.62 and the second at most 1.63; chips of a third of their values have 0.39, and of three times 2.36.
 _DIM, _BRIGHT, _MIN_CHIPS = 0.5, 2.0, 10
 # Largest ratio of the brightest to the dimmest band, both relative to the training chips, of one factor for all bands.
@@ -198,7 +198,7 @@ def _check_offset(
     """Compare how many chips have dark pixels, as `terralucas.data.group_checks.check_class_offsets` does.
 
     More bright chips than in any class of the training chips are no land cover, so that this can be an error. More than
-    among all training chips can be one bright class, or a part of the chips that has the offset: it is only said.
+    among all training chips can be one bright class, or a part of the chips that has the offset: it is only reported.
     """
     darkest = np.array([measure_darkest(values) for values in chips])
     negative = _check_negative(darkest, training, spec, allow_offset, what)

@@ -19,7 +19,7 @@ from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 from terralucas.predict.applicability import Reference, held_out_dissimilarity, threshold
 from terralucas.predict.batches import read_batches
-from terralucas.predict.conformal import Calibration, held_out_p_values, in_sets, softmax
+from terralucas.predict.conformal import Calibration, expected_coverage, held_out_p_values, in_sets, softmax
 from terralucas.predict.ensemble import Ensemble
 from terralucas.predict.likeness import TrainingPixels, is_bright
 from terralucas.predict.selected import HeldOut
@@ -35,7 +35,7 @@ _MOST_CHANGED = 0.01
 _TIMED_BATCHES = 3
 # Level of the intervals of shares of bright and of dark chips in a class.
 _PIXELS_LEVEL = 0.95
-# Parts for the held-out coverage where all seeds test the same chips.
+# Parts for the held-out coverage where all seeds test the same chips, or one seed tests.
 _PARTS = 5
 
 
@@ -114,6 +114,7 @@ def examine(
     coverage: float,
     temperatures: Mapping[int, float],
     are_copies: bool = True,
+    judges: Ensemble | None = None,
 ) -> Examination:
     """Pass all chips of a study through the selected models, and compare with the predictions of the study.
 
@@ -131,6 +132,8 @@ def examine(
         coverage: share of chips whose set should contain the true class.
         temperatures: seed → number by which the logits of its run are divided.
         are_copies: whether the models are copies of the runs.
+        judges: the models of the runs, where the one model of all chips has an encoder of its own: no chip is held out
+            from that, so that the threshold of applicability comes from the encoders of the runs. None otherwise.
 
     Raises:
         StudyError: the models do not predict what the study recorded for them.
@@ -167,13 +170,19 @@ def examine(
     score = 1.0 - probabilities[np.arange(len(label)), label]
     calibration = Calibration(member, chip, label, score, ensemble.n_classes)
     # With folds, the seeds of one repetition test each chip once; the parts are the folds of the first repetition.
-    part = chip % _PARTS if same_test_chips else _first_part(source, chip)
+    part = chip % _PARTS if same_test_chips or len(tested) < 2 else _first_part(source, chip)
     in_set = in_sets(held_out_p_values(calibration, probabilities, part), coverage)
-    references, values = [], []
-    for group, pooled in zip(ensemble.groups, features, strict=True):
-        references.append(Reference.of(pooled))
-        own = [folds[number] for number in group.members] if are_copies else folds
-        values.append(held_out_dissimilarity(references[-1], own))
+    references = [Reference.of(pooled) for pooled in features]
+    if judges is None:
+        groups = [group.members if are_copies else range(len(folds)) for group in ensemble.groups]
+        of_groups = references
+    else:
+        groups = [group.members for group in judges.groups]
+        of_groups = [Reference.of(pooled) for pooled in _pass_all(judges, chips, batch_size, threads)[1]]
+    values = [
+        held_out_dissimilarity(reference, [folds[number] for number in members])
+        for reference, members in zip(of_groups, groups, strict=True)
+    ]
     held_out = HeldOut(calibration, references, threshold(np.concatenate(values)))
     comparison = {
         "test_chips": n_tested,
@@ -236,27 +245,30 @@ def _first_part(member: np.ndarray, chip: np.ndarray) -> np.ndarray:
 
 
 def _coverage_table(label: np.ndarray, chip: np.ndarray, in_set: np.ndarray, coverage: float) -> pd.DataFrame:
-    """Return the held-out coverage of the sets, of all chips (class −1) and of each class, with Wilson's interval.
+    """Return the held-out coverage of the sets, of all chips (class −1) and of each class.
 
-    A chip that several models test counts once in the interval, with the mean of its results.
+    The columns `expected_low` and `expected_high` have the range of the coverage of new chips (`expected_coverage`).
+    Held-out chips are ranked among each other, so that their own coverage is near the goal wherever folds are alike;
+    its distance from the goal shows how much folds differ, and not how far the coverage of new chips may be from it.
     """
     hit = in_set[np.arange(len(label)), label]
     size = in_set.sum(axis=1)
+    numbers = range(in_set.shape[1])
+    counts = np.array([len(np.unique(chip[label == number])) for number in numbers])
     rows = []
-    for number in [-1, *range(in_set.shape[1])]:
+    for number in [-1, *numbers]:
         chosen = np.full(len(label), True) if number < 0 else label == number
-        n = len(np.unique(chip[chosen]))
-        share = float(hit[chosen].mean()) if n else np.nan
-        low, high = wilson(share * n, n, 0.95) if n else (np.nan, np.nan)
+        own = counts if number < 0 else counts[[number]]
+        low, high = expected_coverage(own, coverage) if own.sum() else (np.nan, np.nan)
         rows.append(
             {
                 "class_index": number,
-                "chips": n,
+                "chips": int(own.sum()),
                 "goal": coverage,
-                "coverage": share,
-                "coverage_low": low,
-                "coverage_high": high,
-                "mean_set_size": float(size[chosen].mean()) if n else np.nan,
+                "coverage": float(hit[chosen].mean()) if own.sum() else np.nan,
+                "expected_low": low,
+                "expected_high": high,
+                "mean_set_size": float(size[chosen].mean()) if own.sum() else np.nan,
             }
         )
     return pd.DataFrame(rows)

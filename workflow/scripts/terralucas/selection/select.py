@@ -16,7 +16,7 @@ import torch
 from terralucas.device import autocast, pick_device
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, sha256_of_file, sha256_of_json
-from terralucas.predict.ensemble import Ensemble
+from terralucas.predict.ensemble import FROZEN, Ensemble
 from terralucas.predict.selected import EVIDENCE, MODELS, RETRAIN, write_record
 from terralucas.predictions import FINISHED
 from terralucas.selection.choice import Choice, Cost, choose, recipe_of
@@ -110,6 +110,7 @@ def select(
     of_choice = runs[choice.recipe]
     models, of_runs = _gather_models(of_choice, chips, options, files, target / MODELS)
     ensemble = make([target / MODELS / name for name in models.names])
+    is_tuned = ensemble.runs[0].record["settings"]["training"].get("tuning", FROZEN) != FROZEN
     found = examine(
         ensemble,
         of_choice,
@@ -120,6 +121,7 @@ def select(
         options.coverage,
         of_runs,
         are_copies=not models.is_retrained,
+        judges=make([of_choice[seed] for seed in sorted(of_choice)]) if models.is_retrained and is_tuned else None,
     )
     found.held_out.write(target / EVIDENCE)
     _write_csv(_with_codes(found.coverage, dataset), target / "conformal.csv")
@@ -221,7 +223,7 @@ def _with_codes(coverage: pd.DataFrame, dataset: Mapping[str, Any]) -> pd.DataFr
 
 def _coverage_of_all(coverage: pd.DataFrame) -> dict[str, float]:
     """Return the first row of the table of held-out coverage, which is that of all chips."""
-    names = ("coverage", "coverage_low", "coverage_high", "mean_set_size")
+    names = ("coverage", "expected_low", "expected_high", "mean_set_size")
     return {name: round(float(coverage[name].iloc[0]), 6) for name in names}
 
 

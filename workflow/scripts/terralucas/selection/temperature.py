@@ -15,7 +15,7 @@ from terralucas.predictions import read_predictions
 
 logger = logging.getLogger(__name__)
 
-# A temperature as near to its bounds may be one of them.
+# A temperature within 1 % of a bound counts as that bound.
 _NEAR = 1.01
 # The last layer of the head.
 _LAYER = "head.head.2."

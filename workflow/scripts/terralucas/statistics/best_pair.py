@@ -103,4 +103,6 @@ def _widening(largest: np.ndarray, alone: np.ndarray, level: float) -> float:
         alone: (B,) scaled deviation of the pair.
         level: probability with which all pairs stay within the simultaneous bound.
     """
-    return float(np.quantile(largest, level) / np.quantile(alone, level))
+    bound = float(np.quantile(alone, level))
+    # Where few chips tell the two apart, most draws may equal the estimate.
+    return float(np.quantile(largest, level)) / bound if bound > 0 else np.nan

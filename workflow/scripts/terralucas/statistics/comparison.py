@@ -29,11 +29,12 @@ from terralucas.statistics.contrasts import (
 from terralucas.statistics.crossed_interval import crossed, equivalence_p, exceeding_p
 from terralucas.statistics.mixed_model import mixed_model_table
 from terralucas.statistics.power import (
+    POWER,
     Spreads,
     chips_needed,
+    effective_share,
     seeds_needed,
     smallest_difference,
-    tested_share,
     with_seeds,
 )
 from terralucas.statistics.recipe_scores import scores_table
@@ -45,13 +46,21 @@ from terralucas.statistics.training_variance import TrainingVariance, training_v
 from terralucas.statistics.variance import variance_table
 from terralucas.tables import vocabulary
 from terralucas.tables.scores import MAIN_SCORES, SCORES
-from terralucas.tables.vocabulary import PRIMARY, RECIPE, SCHEMA_VERSION, SECONDARY, WITHOUT, Difference, Recipe
+from terralucas.tables.vocabulary import (
+    AVERAGED,
+    PRIMARY,
+    RECIPE,
+    SCHEMA_VERSION,
+    SECONDARY,
+    WITHOUT,
+    Difference,
+    Recipe,
+)
 
 TABLES = (
     *("summary", "per_class", "controls", "best_pair", "contrasts", "mixed_model", "power", "claims", "variance"),
     "spatial",
 )
-POWER = 0.8
 # The columns of tables that have no rows if a study names no contrasts.
 COLUMNS = {
     "contrasts": ("classes", *contrasts.COLUMNS, "role"),
@@ -312,14 +321,24 @@ def _margin_tests(
     training: Sequence[TrainingVariance],
     question: Question,
 ) -> pd.DataFrame:
-    """Test the claims that two settings are equivalent, and compute how many seeds or chips would decide them."""
-    alpha, rows = 1.0 - question.level, []
+    """Test the claims that two settings are equivalent, and compute how many seeds or chips would decide them.
+
+    The level is that of the first step of Holm's adjustment (`claims.judge`): a claim with a margin of its own is one
+    of the equivalence tests of the averaged contrasts and of such claims.
+    """
+    rows, averaged = [], sum(contrast.family == AVERAGED for contrast in asked)
+    own = Counter(
+        claim.metric
+        for claim in question.claims
+        if claim.margin is not None and any(claim.is_about(each) for each in asked)
+    )
     for claim in question.claims:
         place = next((number for number, each in enumerate(asked) if claim.is_about(each)), None)
         if place is None or claim.relation != vocabulary.RELATION_EQUIVALENT:
             continue
         scores, column = combine(asked[place].coefficients, load), design.names.index(claim.metric)
         margin = question.margins[claim.metric] if claim.margin is None else claim.margin
+        alpha = (1.0 - question.level) / (averaged + (0 if claim.margin is None else own[claim.metric]))
         draws, bounds = crossed(design, scores, training[place], "contrast"), np.full(len(design.names), margin)
         spreads = observed_spreads(design, scores, training[place], question.folds)[column]
         rows.append(
@@ -381,7 +400,7 @@ def observed_spreads(design: Design, scores: Scores, training: TrainingVariance,
     chips = np.where(design.shows_spread, scores.drawn_variance, np.nan)
     added = np.nan_to_num(np.maximum(training.between - training.from_chips, 0.0))
     seeds, tests = len(design.seeds), np.concatenate(design.tests)
-    tested = tested_share(np.bincount(tests), len(tests) / seeds * folds)
+    tested = effective_share(np.bincount(tests), len(tests) / seeds * folds)
     return [
         Spreads(seeds, design.test_to_train, float(a), float(b), float(c), float(free), tested)
         for a, b, c, free in zip(chips, training.from_chips, added, training.free, strict=True)

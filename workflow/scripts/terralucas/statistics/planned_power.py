@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from terralucas.statistics.power import Spreads, chips_needed, planned_spreads, seeds_needed, smallest_difference
+from terralucas.statistics.power import (
+    POWER,
+    Spreads,
+    chips_needed,
+    planned_spreads,
+    seeds_needed,
+    smallest_difference,
+)
 from terralucas.tables.scores import FEWEST_CHIPS
 from terralucas.tables.tidy_csv import tidy_table
-
-POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,6 @@ def sentences(table: pd.DataFrame, plan: Plan, assumptions: Assumptions) -> list
         lines.append(
             f"No number of seeds decides {margin:g} points; {factor:.1f} times the chips of every class would."
         )
-    else:
-        lines.append(f"Neither more seeds nor more chips decide {margin:g} points; training varies too much.")
+    elif len(own):
+        lines.append(f"Neither more seeds nor more chips alone decide {margin:g} points; both together may.")
     return lines

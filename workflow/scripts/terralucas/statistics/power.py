@@ -18,11 +18,13 @@ from scipy.special import ndtr, ndtri
 
 from terralucas.statistics.sampling_distribution import WEIGHTS, chi_square_quantiles, training_quantiles
 
+# The wanted power: the probability that a difference of the size asked for is shown.
+POWER = 0.8
 _MOST_SEEDS = 100
 # No study can collect more times its chips than this. The factor is computed to 0.1 per cent, in doublings.
 _MOST_CHIPS, _DOUBLINGS_TOLERANCE = 1000.0, 0.0007
-# Of the last step to a bound; what is missing then is about its square. Six steps are usual; more than a hundred, if
-# variances differ by many orders of magnitude.
+# Newton's method stops at this relative step; the remaining error is about its square. Six steps are usual; more than
+# a hundred, if variances differ by many orders of magnitude.
 _TOLERANCE, _MOST_STEPS = 1e-7, 1000
 
 
@@ -37,7 +39,7 @@ class Spreads:
         run_chips: what test chips add to the variance between seeds.
         training: variance of one run's difference over trainings.
         free: degrees of freedom of the estimated variance between seeds; None for J − 1, those of one recipe alone.
-        tested: share of the chips of whole repetitions that the seeds test; see `tested_share`.
+        tested: effective share of the chips that the seeds test; see `effective_share`.
     """
 
     seeds: int
@@ -59,8 +61,8 @@ class Spreads:
         return 1.0 / self.seeds + self.test_to_train
 
 
-def tested_share(times: Sequence[float] | np.ndarray, chips: float) -> float:
-    """Return the share of a study's chips that its seeds test: 1 if they test every chip equally often.
+def effective_share(times: Sequence[float] | np.ndarray, chips: float) -> float:
+    """Return the effective number of tested chips (Kish), divided by the number of chips: 1 if all are tested alike.
 
     A chip that is tested again is assumed to have the same difference again. The variance of a pooled difference is
     then proportional to Σ c² / (Σ c)², for chips that are tested c times, and 1 / n if all n are tested equally often.
@@ -103,7 +105,7 @@ def planned_spreads(
     counts, share = np.asarray(class_counts, dtype=np.float64), np.asarray(recall, dtype=np.float64)
     all_chips = float((2.0 * share * (1.0 - share) * (1.0 - paired_correlation) / counts).sum()) / len(counts) ** 2
     # Seed j tests the fold j mod K.
-    tested = tested_share([len(range(fold, seeds, folds)) for fold in range(folds)], folds)
+    tested = effective_share([len(range(fold, seeds, folds)) for fold in range(folds)], folds)
     of_run, pooled = folds * all_chips, all_chips / tested
     between = _between_runs(of_run, pooled, seeds)
     return Spreads(seeds, test_to_train, pooled, between, training_sd**2, tested=tested)
@@ -124,7 +126,10 @@ def _between_runs(of_run: float, pooled: float, seeds: int) -> float:
 
 def power(spreads: Spreads, difference: float, alpha: float) -> float:
     """Return the probability that the two-sided test at level alpha shows a true difference."""
-    bounds, sd = _bounds(spreads, alpha / 2.0)
+    return _power(*_bounds(spreads, alpha / 2.0), difference)
+
+
+def _power(bounds: np.ndarray, sd: float, difference: float) -> float:
     return float(WEIGHTS @ (ndtr((difference - bounds) / sd) + ndtr((-bounds - difference) / sd)))
 
 
@@ -134,7 +139,7 @@ def equivalence_power(spreads: Spreads, margin: float, alpha: float) -> float:
     return float(WEIGHTS @ (2.0 * ndtr(np.maximum(margin - bounds, 0.0) / sd) - 1.0))
 
 
-def smallest_difference(spreads: Spreads, alpha: float, wanted: float = 0.8) -> float:
+def smallest_difference(spreads: Spreads, alpha: float, wanted: float = POWER) -> float:
     """Return the smallest true difference that is shown with the wanted power.
 
     The result is NaN if there is one seed, or if nothing varies.
@@ -145,27 +150,27 @@ def smallest_difference(spreads: Spreads, alpha: float, wanted: float = 0.8) -> 
     bounds, sd = _bounds(spreads, alpha / 2.0)
 
     def missing(difference: float) -> float:
-        return float(WEIGHTS @ (ndtr((difference - bounds) / sd) + ndtr((-bounds - difference) / sd))) - wanted
+        return _power(bounds, sd, difference) - wanted
 
     return float(brentq(missing, 0.0, 1000.0 * scale))
 
 
 def _surplus(spreads: Spreads, margin: float, alpha: float, wanted: float) -> float:
-    """Return how much more power than wanted the test has that has less; negative if the design does not decide."""
+    """Return the smaller of the two powers (difference, equivalence) minus the wanted power."""
     return min(power(spreads, margin, alpha), equivalence_power(spreads, margin, alpha)) - wanted
 
 
-def decides(spreads: Spreads, margin: float, alpha: float, wanted: float = 0.8) -> bool:
+def decides(spreads: Spreads, margin: float, alpha: float, wanted: float = POWER) -> bool:
     """Return whether the design can decide a margin.
 
     It can if it has the wanted power to show a true difference of the size of the margin, and the wanted power to show
     that a true difference of zero lies within the margin.
     """
-    return power(spreads, margin, alpha) >= wanted and equivalence_power(spreads, margin, alpha) >= wanted
+    return _surplus(spreads, margin, alpha, wanted) >= 0.0
 
 
 def seeds_needed(
-    design_of: Callable[[int], Spreads], margin: float, alpha: float, folds: int, wanted: float = 0.8
+    design_of: Callable[[int], Spreads], margin: float, alpha: float, folds: int, wanted: float = POWER
 ) -> int | None:
     """Return the smallest number of seeds, in whole repetitions of the folds, that decides a margin.
 
@@ -199,7 +204,7 @@ def with_seeds(spreads: Spreads, seeds: int) -> Spreads:
     return replace(spreads, seeds=seeds, chips=pooled, run_chips=between, free=free, tested=1.0)
 
 
-def chips_needed(spreads: Spreads, margin: float, alpha: float, wanted: float = 0.8) -> float | None:
+def chips_needed(spreads: Spreads, margin: float, alpha: float, wanted: float = POWER) -> float | None:
     """Return the factor by which the number of chips of every class must grow to decide a margin with these seeds.
 
     The variance from training is assumed to stay the same, although more chips would reduce it.

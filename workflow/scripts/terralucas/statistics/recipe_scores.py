@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.special import ndtri, stdtrit
 
 from terralucas.statistics.crossed_interval import bca, crossed, limits, method
 from terralucas.statistics.intervals import corrected_t, wilson
@@ -67,17 +68,32 @@ def _chip_counts(design: Design) -> np.ndarray:
 
 
 def _recall_limits(design: Design, scores: Scores, training: TrainingVariance, level: float) -> np.ndarray:
-    """Compute the (2, M) Wilson limits of the recalls, with an effective number of chips that includes training.
+    """Compute the (2, M) Wilson limits of the recalls, with an effective number of chips.
 
-    A share p of n chips has the variance p (1 − p) / n. With the variance V from training added, the variance is that
-    of n* = p (1 − p) / (p (1 − p) / n + V) chips (effective sample size; Korn & Graubard 1998, Survey Methodology 24).
+    A share p of n independent chips has the variance p (1 − p) / n. Where blocks are drawn, it is that of the draws, if
+    this is larger. With the variance V from training added, the sum is the variance of n* = p (1 − p) / (sum) chips
+    (effective sample size; Korn & Graubard 1998, Survey Methodology 24). As there, n* of a class in m blocks is
+    multiplied by (z / t)², with the quantiles of the normal distribution and of Student's t with m − 1 degrees of
+    freedom. If all chips of a class have the same result, n* is the number of its blocks.
     """
     limits = np.full((2, len(design.names)), np.nan)
-    added = training.of_pooled
+    added, units = training.of_pooled, _unit_counts(design)
     for index, n in enumerate(_chip_counts(design)):
-        share = scores.pooled[index]
+        share, m = scores.pooled[index], units[index]
         if design.names[index].startswith("recall:") and n:
-            variance = share * (1.0 - share)
-            effective = variance / (variance / n + added[index]) if variance > 0 else float(n)
+            variance, in_blocks = share * (1.0 - share), m < n
+            of_chips = max(variance / n, float(scores.drawn_variance[index]) if in_blocks else 0.0)
+            effective = variance / (of_chips + added[index]) if variance > 0 else float(m)
+            if in_blocks and variance > 0:
+                effective *= (ndtri(0.5 + level / 2.0) / stdtrit(m - 1, 0.5 + level / 2.0)) ** 2 if m > 1 else 0.0
+                # One block, or few that differ much, say no more than one chip would.
+                effective = max(effective, 1.0)
             limits[:, index] = wilson(share * effective, effective, level)
     return limits
+
+
+def _unit_counts(design: Design) -> np.ndarray:
+    """Return the number of units that are drawn, chips or blocks, of each score: all of them, or those of the class."""
+    own = {each: len(np.unique(design.units[design.labels == place])) for place, each in enumerate(design.classes)}
+    everything = len(np.unique(design.units))
+    return np.array([own[int(name.partition(":")[2])] if ":" in name else everything for name in design.names])

@@ -86,15 +86,15 @@ def variance_table(design: Design, scores: Scores, level: float) -> pd.DataFrame
         seed_part = float(spread.seeds[index]) if known else np.nan
         chips = float(spread.chips[index]) if shown else np.nan
         total = chips + np.nan_to_num(seed_part)
-        few_chips = "" if shown else "a class has too few test chips: can't be told"
-        note = few_chips if spread.n[index] > 1 else "one seed: can't be told"
+        few_chips = "" if shown else "unknown: a class has too few test chips"
+        note = few_chips if spread.n[index] > 1 else "unknown: one seed"
         if known and raw < 0:
             note = "estimate below 0: test chips alone explain the spread"
         component = INITIALISATION if fixed else SPLIT_AND_INITIALISATION
         low, high = limits[:, index] if known else (np.nan, np.nan)
         rows.append(_row(name, component, seed_part, total, low, high, note))
         if fixed:
-            rows.append(_row(name, SPLIT, np.nan, total, np.nan, np.nan, "one split for all seeds: can't be told"))
+            rows.append(_row(name, SPLIT, np.nan, total, np.nan, np.nan, "unknown: all seeds share one split"))
         rows.append(_row(name, CHIPS, chips, total, np.nan, np.nan, few_chips))
     return pd.DataFrame(rows)
 

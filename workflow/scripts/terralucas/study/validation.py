@@ -189,6 +189,7 @@ def _find_contradictions(config: Mapping[str, Any]) -> list[str]:
             )
         if contrast["a"] == contrast["b"]:
             problems.append(f"report.{key} compares {contrast['a']!r} with itself")
+    problems += _find_shared_names(config)
     problems += _find_repeated_contrasts(report)
     problems += _find_wrong_claims(report)
     if config["study"] in report["beside"]:
@@ -290,6 +291,21 @@ def _find_wrong_layers(config: Mapping[str, Any]) -> list[str]:
         if decoder in config["decoders"]
         for layer in config["decoders"][decoder]["layers"] or []
         if layer > depth
+    ]
+
+
+def _find_shared_names(config: Mapping[str, Any]) -> list[str]:
+    """Return problems with contrasts of two factors that would have one name: `a − b` in the tables."""
+    report = config["report"]
+    differences = [*report["contrasts"], *(claim["contrast"] for claim in report["claims"])]
+    factors: dict[frozenset[str], set[str]] = {}
+    for difference in differences:
+        factors.setdefault(frozenset((difference["a"], difference["b"])), set()).add(difference["factor"])
+    return [
+        f"report compares {' and '.join(map(repr, sorted(names)))} as {' and as '.join(sorted(found))}; tables name a "
+        "contrast by these two names alone, so give the settings of one factor other names"
+        for names, found in factors.items()
+        if len(found) > 1
     ]
 
 

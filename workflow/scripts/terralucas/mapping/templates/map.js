@@ -63,7 +63,7 @@ const draw = () => {
   draw_scale();
 };
 const draw_scale = () => {
-  const metres = (right - left) / columns / view.size * devicePixelRatio;
+  const metres = data.cellMetres / view.size * devicePixelRatio;
   const wanted = 120 * metres;
   const power = 10 ** Math.floor(Math.log10(wanted));
   const length = [5, 2, 1].map((digit) => digit * power).find((each) => each <= wanted);

@@ -44,8 +44,8 @@ def variance_sentences(variance: pd.DataFrame) -> list[str]:
 
 
 def why_unknown(training: pd.DataFrame) -> str:
-    """Return why the part from training is unknown, which the note says, as `one seed: can't be told`."""
-    return str(training["note"].iloc[0]).partition(":")[0] if len(training) else "no recipe was compared"
+    """Return why the part from training is unknown, which the note says, as `unknown: one seed`."""
+    return str(training["note"].iloc[0]).removeprefix("unknown: ") if len(training) else "no recipe was compared"
 
 
 def variance_page_table(variance: pd.DataFrame) -> PageTable:
