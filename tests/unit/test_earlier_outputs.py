@@ -115,6 +115,14 @@ def test_what_a_kill_may_have_mixed_is_deleted_at_the_next_start(tmp_path, rule,
     assert {Path(path).exists() for path in job.output} == {kept}
 
 
+def test_a_single_output_which_the_script_reads_again_outlives_a_kill(tmp_path):
+    job = FakeJob(tmp_path, "fetch_weights", "new")
+    job.output = job.output[:1]
+    persistence = SimpleNamespace(_get_key=str, _filter_incomplete_keys=set)
+    remove_mixtures(SimpleNamespace(persistence=persistence, dag=SimpleNamespace(needrun_jobs=lambda: [job])))
+    assert Path(job.output[0]).exists()
+
+
 def test_a_job_that_ends_well_replaces_both(patched, tmp_path):
     job = FakeJob(tmp_path, "index_chips", "new")
     assert job.run(lambda: job.write(0, 1), error=False) == ({"new"}, {"new"})

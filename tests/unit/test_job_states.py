@@ -236,6 +236,16 @@ def test_why_jobs_wait_is_said_once_they_wait_for_long_and_when_the_reason_chang
     ]
 
 
+@pytest.mark.parametrize("reason", ["QOSMaxWallDurationPerJobLimit", "AssocMaxMemPerNode", "QOSMinGRES"])
+def test_a_job_that_may_never_start_is_told_from_a_limit_on_jobs(slurm, clock, waiting, reason):
+    waiting.see({"7": reason})
+    clock.seconds += 70
+    waiting.see({"7": reason})
+    assert "never starts" in slurm.said[0]
+    assert "smaller packs" in slurm.said[0]
+    assert "larger packs" not in slurm.said[0]
+
+
 def test_reasons_that_take_turns_are_not_said_again_and_again(slurm, clock, waiting):
     for reason in ("Priority", "Resources") * 4:
         clock.seconds += 70

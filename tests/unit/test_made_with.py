@@ -147,6 +147,64 @@ def test_contents_that_were_not_known_are_those_that_snakemake_accepts(folder):
         require_same_parameters(study, folder)
 
 
+def test_outputs_of_a_job_that_was_killed_while_it_wrote_are_refused(folder):
+    """Snakemake marks them as incomplete, until its records are deleted."""
+
+    def study(seed=0, planned=()):
+        found = Study(folder, seed, planned)
+        found.of["fetch_weights"].output.append(str(folder / "second.json"))
+        return found
+
+    first = study(planned=("fetch_weights",))
+    handler = MadeWith(first, folder)
+    for path in first.of["fetch_weights"].output:
+        Path(path).write_text("old")
+    handler.emit(finished(0))
+    handler.end(first)
+    killed = study(seed=5, planned=("fetch_weights",))
+    MadeWith(killed, folder)
+    require_same_parameters(study(), folder)
+    for path in reversed(killed.of["fetch_weights"].output):
+        Path(path).write_text("of another seed")
+        done = path == killed.of["fetch_weights"].output[0]
+        for seed in (0, 5):
+            if done and seed == 5:
+                require_same_parameters(study(seed), folder)
+            else:
+                with pytest.raises(StudyError, match=r"fetch_weights\.json, of other parameters"):
+                    require_same_parameters(study(seed), folder)
+
+
+def test_other_predictions_of_the_same_runs_are_refused(folder):
+    """As where runs come back from a backup with their times, or from a machine that computes other digits."""
+
+    def study(planned=()):
+        found = Study(folder, planned=planned)
+        found.of["extract_features"].input = [str(folder / "runs" / seed / "predictions.parquet") for seed in "ab"]
+        found.of["extract_features"].input.append(str(folder / "controls" / "predictions.parquet"))
+        return found
+
+    def write(run="1", control="2"):
+        for seed in "ab":
+            (folder / "runs" / seed).mkdir(parents=True, exist_ok=True)
+            (folder / "runs" / seed / "predictions.parquet").write_text(run)
+            (folder / "runs" / seed / "run.yaml").write_text(f"status: finished\npredictions_sha256: {run}{seed}\n")
+        (folder / "controls").mkdir(exist_ok=True)
+        (folder / "controls" / "predictions.parquet").write_text(control)
+
+    write()
+    made = study(planned=("extract_features",))
+    handler = MadeWith(made, folder)
+    made.write("extract_features")
+    handler.emit(finished(1))
+    handler.end(made)
+    require_same_parameters(study(), folder)
+    for change in ({"run": "3"}, {"control": "3"}):
+        write(**change)
+        with pytest.raises(StudyError, match=r"extract_features\.json, of other parameters"):
+            require_same_parameters(study(), folder)
+
+
 def test_the_advice_keeps_what_the_command_forces(folder):
     make_both(folder)
     study = Study(folder, seed=5, planned=("fetch_weights",))

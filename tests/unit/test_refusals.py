@@ -152,3 +152,20 @@ def test_variables_of_the_shell_that_sbatch_follows_are_named(monkeypatch):
     wrong, away = "Invalid qos specification", "Unable to contact slurm controller (connect failure)"
     assert "your shell sets SBATCH_QOS=long, SBATCH_RESERVATION=course" in read_refusal(by_plugin(wrong)).remedy
     assert "SBATCH" not in read_refusal(by_plugin(away)).remedy
+
+
+@pytest.mark.parametrize("limit", ["QOSMaxWallDurationPerJobLimit", "AssocMaxCpuPerJobLimit", "QOSMaxGRESPerNode"])
+def test_a_job_that_asks_for_more_than_one_job_may_have_is_not_submitted_again(limit):
+    """With the flag DenyOnLimit of a QOS; a limit on the number of jobs, which has the same last line, passes."""
+    refusal = read_refusal(by_plugin(limit, f"Batch job submission failed: {POLICY}"))
+    assert refusal.tries == 0
+    assert "smaller packs" in refusal.remedy
+    assert "larger packs" not in refusal.remedy
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_an_error_of_the_disk_in_the_plugin_itself_may_pass(number):
+    error = OSError(number, os.strerror(number), "/shared/.snakemake/slurm_logs")
+    refusal = read_refusal(f"Job submission failed with exception: {error}")
+    assert refusal.tries
+    assert "disk" in refusal.remedy

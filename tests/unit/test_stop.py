@@ -1,10 +1,14 @@
 """What ends the jobs of a study that is stopped."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 
+import psutil
+
+from _stop import EndJobsAtInterrupt
 from helpers.paths import SCRIPTS
 
 # In a process of its own, because the handler sends SIGINT to all that its process has started.
@@ -31,6 +35,30 @@ def test_jobs_end_where_snakemake_alone_was_interrupted():
     environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     done = subprocess.run([sys.executable, "-c", STUDY], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.split() == [str(-signal.SIGINT), "None"], "a command of SLURM goes on"
+
+
+def test_an_error_in_a_handler_does_not_reach_snakemake(monkeypatch, capsys):
+    """Snakemake logs before it cancels its jobs, and before it counts a job that failed."""
+
+    def refuse(self, recursive):
+        raise RuntimeError("no processes to see")
+
+    monkeypatch.setattr(psutil.Process, "children", refuse)
+    logger = logging.Logger("study", logging.INFO)
+    logger.addHandler(EndJobsAtInterrupt())
+    logger.info("Terminating processes on user request, this might take some time.")
+    assert "no processes to see" in capsys.readouterr().err
+
+
+def test_processes_that_the_machine_hides_are_none(monkeypatch, capsys):
+    def hide(self, recursive):
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "children", hide)
+    logger = logging.Logger("study", logging.INFO)
+    logger.addHandler(EndJobsAtInterrupt())
+    logger.info("Terminating processes on user request, this might take some time.")
+    assert capsys.readouterr().err == ""
 
 
 # A second SIGINT arrives while the processes are looked for.

@@ -331,6 +331,21 @@ def test_a_pack_that_slurm_does_not_take_finished_nothing_though_files_of_earlie
     assert shown.getvalue().count("FAILED") == 2
 
 
+def test_a_pack_that_ended_before_its_last_run_began_does_not_show_the_earlier_result_of_that(runs, clock):
+    """As where a pack that trains runs with other settings reaches its time limit."""
+    for seed in (0, 1):
+        finish(runs[seed])
+    logger, shown = terminal(runs)
+    start(logger)
+    finish(runs[0], macro=0.5)
+    fail(logger, runs, [0, 1], said="SLURM status is: 'TIMEOUT'.")
+    lines = shown.getvalue().splitlines()
+    assert sum("macro accuracy" in line for line in lines) == 1
+    assert [line.partition("  (log")[0] for line in lines if "FAILED" in line] == [
+        "FAILED  tiny · focal · mlp · seed 1"
+    ]
+
+
 def test_nodes_that_are_not_excluded_are_not_said_to_be(runs):
     logger, shown = terminal(runs)
     plugin = "failed due to a node failure, SLURM status is: 'NODE_FAIL'. Failed nodes will be excluded from future …"

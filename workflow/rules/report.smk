@@ -149,6 +149,7 @@ rule power:
         mem_mb=1000,
         runtime=10,
     params:
+        code=code_fingerprint("power"),
         split=config["split"],
         seeds=len(GRID["seeds"]),
         n_classes=len(DATASET["classes"]),
@@ -158,6 +159,8 @@ rule power:
         grid={name: GRID[name] for name in ("backbones", "losses", "decoders")},
         contrasts=config["report"]["contrasts"],
         index=f"{RESULTS}/data/chips.parquet",
+        # No input: the power is asked for before there are chips.
+        data=lambda wildcards: get_counted_chips(),
     message:
         "Computing the planned power of {config[study]}"
     script:

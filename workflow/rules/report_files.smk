@@ -1,4 +1,5 @@
 # The files that the report is made of.
+from terralucas.contents import read_record
 
 
 def reported_run_files(name):
@@ -61,3 +62,10 @@ def get_settings_of_runs(wildcards):
         "training": {name: training_settings(config, config["backbones"][name]["tuning"]) for name in rule_of},
         "code": {name: code_fingerprint(rule)(wildcards) for name, rule in rule_of.items()},
     }
+
+
+def get_counted_chips():
+    """Return the fingerprint of the chips whose classes rule power counts; None if the configuration has the numbers."""
+    if config["report"]["planning"]["class_counts"] is not None:
+        return None
+    return (read_record(Path(RESULTS, "data", "report.json")) or {}).get("data_fingerprint")

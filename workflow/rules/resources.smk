@@ -88,14 +88,18 @@ def selection_minutes(wildcards, attempt):
 
 def explanation_resource(function, *arguments):
     """Return a resource function for `explain_models` with the models of any recipe: the largest of the grid."""
-    chips, side_px = get_dataset_size()
-    passes = explanation_passes(
-        len(GRID["seeds"]), chips, side_px, len(DATASET["bands"]), len(DATASET["classes"]), **config["explain"]
-    )
-    return lambda wildcards, attempt: attempt * max(
-        function(Workload(config["backbones"][backbone]["model"], passes, side_px, "tokens"), *arguments)
-        for backbone in GRID["backbones"]
-    )
+
+    def resource(wildcards, attempt):
+        chips, side_px = get_dataset_size()
+        passes = explanation_passes(
+            len(GRID["seeds"]), chips, side_px, len(DATASET["bands"]), len(DATASET["classes"]), **config["explain"]
+        )
+        return attempt * max(
+            function(Workload(config["backbones"][backbone]["model"], passes, side_px, "tokens"), *arguments)
+            for backbone in GRID["backbones"]
+        )
+
+    return resource
 
 
 def training_resource(function, *arguments):

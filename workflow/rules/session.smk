@@ -56,8 +56,8 @@ RECORDS = run_files("run.yaml")
 
 
 def check_planned_runs():
-    """Stop where a report of what is there would first train finished runs again, where Snakemake would keep others, or
-    where a job could only delete what an earlier one made.
+    """Refuse a start that would train finished runs again for a report of what is there, that would keep results of other
+    settings, code or data, or whose jobs need what is known to be unusable.
     """
     if config["report"]["unfinished_runs"] == "name":
         again = planned_runs(workflow.dag) & finished_runs(all_runs(), RECORDS)
@@ -116,7 +116,7 @@ onstart:
     require_writable(Path(RESULTS))
     require_writable_outputs(workflow.dag.needrun_jobs())
     stop_at_study_error(check_planned_runs)
-    # A job without outputs, such as `power`, may run beside the study.
+    # Rules that only name targets have no outputs.
     if any(job.output for job in workflow.dag.needrun_jobs()):
         stop_at_study_error(stop_beside_another_process, Path(RESULTS), temporary_folders(workflow), code_of_start)
         be_own_start(Path(RESULTS))

@@ -13,6 +13,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from _run_status import Run
 from _start import end_at_study_error
 from _terminal import terminal_handlers
+from terralucas.data.sources import archive_name
 
 _JOB_EVENTS = (LogEvent.JOB_INFO, LogEvent.GROUP_INFO, LogEvent.SHELLCMD)
 _NETWORK_SOURCES = ("gdrive", "url")
@@ -119,12 +120,12 @@ def results_section(folder: str, files: Mapping[str, Sequence[str]], planned: Co
 
 def _chips_downloads(sources: Sequence[Mapping[str, Any]], folder: Path) -> Iterable[str]:
     # What is downloaded has its final name only when it is whole.
-    kept = [path for kind in _NETWORK_SOURCES for path in folder.glob(f"{kind}-*") if path.suffix != ".part"]
     for number, source in enumerate(sources):
         if source["type"] not in _NETWORK_SOURCES:
             continue
         origin = f"file {source['id']} of Google Drive" if source["type"] == "gdrive" else source["url"]
         condition = ", if the sources before it fail" if number else ""
+        kept = Path(folder, archive_name(source)).is_file()
         yield f"{origin}: already in {folder}" if kept else f"{origin}, to {folder}{condition}"
 
 

@@ -59,6 +59,7 @@ def keep_until_new() -> None:
     # In the process of the job, which need not be the one that starts it.
     async def remove_existing_output(self: Job) -> None:
         earlier = _find_earlier(self)
+        # What has no record may be a part of what a killed job wrote.
         if earlier is None or (None in earlier.records.values() and self.rule.name != _READ_AGAIN):
             if self.rule.name == _COMPLETED_BY_HAND:
                 keep_own_files(Path(self.output[0]))
@@ -81,10 +82,13 @@ def keep_until_new() -> None:
 def remove_mixtures(workflow: Any) -> None:
     """Delete outputs of planned jobs that were killed: some may be new and others of an earlier job.
 
-    Snakemake knows them by its mark of an incomplete job. Runs delete earlier outputs themselves.
+    Snakemake knows them by its mark of an incomplete job. Runs delete earlier outputs themselves. A single output is
+    written at once, and the script may need the earlier one (`_READ_AGAIN`).
     """
     persistence = workflow.persistence
     for job in workflow.dag.needrun_jobs():
+        if len(job.output) < 2:
+            continue
         keys = [persistence._get_key(path) for path in job.output]
         if job.rule.name in RULES and job.rule.name not in RUN_RULES and persistence._filter_incomplete_keys(keys):
             for path in job.output:

@@ -61,7 +61,8 @@ def describe_danger(problem: StudyError) -> str:
 def _keep_finished_runs() -> None:
     """Neither delete the files of a finished run nor give them other times, which Snakemake does when a job has ended.
 
-    Whether data and code are also those of the run, its script finds out; it deletes what is of other ones.
+    `is_finished` compares settings, code, features and weights; the script also compares the split, and deletes the
+    files of another run.
     """
     remove, postprocess = Job.remove_existing_output, Job.postprocess
     kept: dict[Job, dict[Path, os.stat_result]] = {}

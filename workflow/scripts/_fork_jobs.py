@@ -135,7 +135,9 @@ def _run(script: Any, path: str) -> None:
         _ServerEndedError: it did not begin.
     """
     threads = str(script.threads)
-    environment = dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, threads)
+    # The start of the server changes the environment for a moment.
+    with _lock:
+        environment = dict(os.environ) | dict.fromkeys(THREAD_VARIABLES, threads)
     if folder := script.resources.get("tmpdir"):
         environment |= dict.fromkeys(("TMPDIR", "TMP", "TEMPDIR", "TEMP"), str(folder))
     process = _context.Process(target=run_script, args=(path, script.rulename, environment, script.threads))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,13 @@ from typing import Any
 from terralucas.contents import read_record
 from terralucas.files import sha256_of_file, sha256_of_json
 
+_PREDICTIONS = "predictions.parquet"
+# Reading the whole record of a thousand runs takes seconds.
+_RECORDED = re.compile(r"^predictions_sha256: (\S+)$", re.MULTILINE)
+
 
 class InputContents:
-    """Checksums of what is in inputs: chips, weights, splits and features.
+    """Checksums of what is in inputs: chips, weights, splits, features, and predictions of runs and controls.
 
     Snakemake compares checksums only of inputs that are newer than an output, so that `touch` and copies without times
     hide from it that an input has changed.
@@ -26,7 +31,11 @@ class InputContents:
 
     def of(self, job: Any) -> dict[str, str]:
         """Return the checksum of each input of a job that has one and is there."""
-        found = {str(path): self._of_input(str(path)) for path in job.input}
+        predictions = [str(path) for path in job.input if Path(path).name == _PREDICTIONS]
+        found = {str(path): self._of_input(str(path)) for path in job.input if Path(path).name != _PREDICTIONS}
+        if predictions:
+            # Thousands of runs have one entry.
+            found[_PREDICTIONS] = sha256_of_json([[path, self._of_input(path)] for path in predictions])[:16]
         return {path: checksum for path, checksum in found.items() if checksum is not None}
 
     def differ(self, before: Mapping[str, str], job: Any) -> bool:
@@ -42,6 +51,8 @@ class InputContents:
         return self._known[path][1]
 
     def _read(self, path: Path) -> str | None:
+        if path.name == _PREDICTIONS:
+            return _of_predictions(path)
         folder = path.relative_to(self._results).parts[0] if path.is_relative_to(self._results) else ""
         if path == self._results / "data" / "chips.parquet":
             # The names of classes, which are in the index too, change no run.
@@ -55,6 +66,15 @@ class InputContents:
         else:
             return None
         return None if content is None else sha256_of_json(content)[:16]
+
+
+def _of_predictions(path: Path) -> str | None:
+    """Return the checksum of predictions: that in the record of their run; controls have few files and no record."""
+    try:
+        found = _RECORDED.search(path.with_name("run.yaml").read_text(encoding="utf-8"))
+        return found[1] if found else None
+    except OSError:
+        return sha256_of_file(path) if path.is_file() else None
 
 
 def content_of_weights(record: Mapping[str, Any]) -> Any:

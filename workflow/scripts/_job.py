@@ -51,10 +51,14 @@ def job(snakemake: Any) -> Iterator[None]:
     check_before_each_result(require_own_start)
     check_before_each_result(own_code.require)
     log = Path(snakemake.log[0])
-    log.parent.mkdir(parents=True, exist_ok=True)
-    # Emptied first, so that lines are appended: the process that started this one may add how it ended (`_fork_jobs`).
-    log.open("w").close()
-    to_file = logging.FileHandler(log, mode="a", encoding="utf-8", errors="backslashreplace")
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        # Emptied first, so that lines are appended: the process that started this one may add how it ended
+        # (`_fork_jobs`).
+        log.open("w").close()
+        to_file = logging.FileHandler(log, mode="a", encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        sys.exit(f"ERROR: {explain(error)}")
     # If the log cannot be written, for example on a full disk, logging must not hide the error with its own errors.
     logging.raiseExceptions = False
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))

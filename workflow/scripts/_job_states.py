@@ -87,7 +87,9 @@ _UNKNOWN = "Detailed failure reason unavailable (status command is not 'sacct').
 # What Snakemake writes at the beginning of a job, and when all rules of it have ended well.
 _BEGINS = "Building DAG of jobs..."
 _DONE = re.compile(r"^(\d+) of \1 steps \(100%\) done$", re.MULTILINE)
+# Limits of an account or QOS, and of what one job may ask for.
 _LIMIT = re.compile(r"(?:QOS|Assoc)\w*")
+_LIMIT_OF_A_JOB = re.compile(r"(?:QOS|Assoc)\w*Per(?:Job|Node)\w*|QOSMin\w*")
 
 
 @dataclass
@@ -336,6 +338,11 @@ def _explain(reason: str) -> str:
         return f"{reason.strip('()')} ({_AFTER_RESERVATION})"
     key = reason.strip("()").partition(",")[0].strip()
     meaning = _REASONS.get(reason.strip("()").replace(" ", "_"), _REASONS.get(key))
+    if meaning is None and _LIMIT_OF_A_JOB.fullmatch(key):
+        meaning = (
+            "the job asks for more, or less, than your account or QOS allows one job, and never starts: press Ctrl-C, "
+            "and use smaller packs, set-resources, or another account or QOS"
+        )
     if meaning is None and _LIMIT.fullmatch(key):
         meaning = "a limit of your account; fewer `jobs` or larger packs help"
     return f"{key} ({meaning})" if meaning else reason.strip("()")

@@ -76,7 +76,7 @@ def _delete_own_old_logs(executor: Any) -> None:
 
 
 def remove_study_leftovers(results: Path, records: Sequence[str]) -> None:
-    """Delete what let a finished run of a pack that failed end again at once, and what killed jobs left.
+    """Delete resume checkpoints of finished runs, and temporary files of killed jobs.
 
     What cannot be deleted stays, and harms nothing: a finished study may be on a disk that is read-only by now.
 

@@ -37,10 +37,12 @@ NAME = "data/made_with.json"
 _PAUSE_S, _PAUSE_TIMES = 1.0, 20
 
 # Checksums of what a job was given: of its `params`, of the names of its inputs (`input`), and of what is in some of
-# these (`contents`); records of an earlier version are the checksum of the parameters alone. Of an output whose job
-# has not ended well yet: what the job was given (`by`), size and time of the file that was there (`state`), and the
-# entry of this file (`before`).
+# these (`contents`); records of an earlier version are the checksum of the parameters alone. Of a job that has not
+# ended well yet: what it was given (`by`), size and time of each output that was there (`states`), and the entry of
+# these (`before`). Each entry stands under the first output of the job.
 _Entry = dict[str, Any] | str
+# Of outputs that two jobs wrote.
+_MIXTURE = {"params": "of several jobs"}
 
 
 class MadeWith(logging.Handler):
@@ -61,8 +63,8 @@ class MadeWith(logging.Handler):
             path = str(job.output[0])
             # What is in its inputs then is not known: other jobs of this start may make them first.
             given = _entry(self._persistence._params(job), self._persistence._input(job))
-            before = _of_file(self.known.get(path), path)
-            self.known[path] = {"by": given, "state": state_of(path), "before": before}
+            before = _of_files(self.known.get(path), job)
+            self.known[path] = {"by": given, "states": list(map(state_of, job.output)), "before": before}
         self._next = 0.0
         if self._jobs:
             self._write()
@@ -86,7 +88,7 @@ class MadeWith(logging.Handler):
         for path, job in _first_outputs(workflow.dag).items():
             record = self._persistence.metadata(path) if Path(path).is_file() else None
             if record:
-                contents = _contents_of(_of_file(self.known.get(str(path)), path))
+                contents = _contents_of(_of_files(self.known.get(str(path)), job))
                 if not contents and str(path) not in planned:
                     # Snakemake takes the output for one of what its inputs are now.
                     contents = self._contents.of(job)
@@ -115,7 +117,7 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     other = {
         str(path): job
         for path, job in _first_outputs(dag).items()
-        if (entry := _of_file(known.get(str(path)), path)) is not None
+        if (entry := _of_files(known.get(str(path)), job)) is not None
         and not dag.needrun(job)
         and (_is_other(entry, path, job, workflow.persistence) or contents.differ(_contents_of(entry), job))
     }
@@ -133,16 +135,21 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     )
 
 
-def _of_file(entry: _Entry | None, path: Any) -> _Entry | None:
-    """Return what the job was given that made an output; None if that is not known.
+def _of_files(entry: _Entry | None, job: Any) -> _Entry | None:
+    """Return what the job was given that made the outputs of a job; None if that is not known.
 
     Jobs that were not seen to end well may have written their files, as on a cluster after the process that submitted
-    them was killed. Where an output is gone, what follows from it was made from the file before.
+    them was killed. Where an output is gone, what follows from it was made from the file before. A job that was killed
+    while it wrote leaves some of its own and some of the job before, which no parameters give (`_MIXTURE`).
     """
     if not isinstance(entry, dict) or "by" not in entry:
         return entry
-    state = state_of(path)
-    return entry["by"] if state not in (None, entry["state"]) else entry["before"]
+    now = [state_of(path) for path in job.output]
+    is_new = [state != before for state, before in zip(now, entry["states"], strict=False) if state is not None]
+    if not any(is_new):
+        before: _Entry | None = entry["before"]
+        return before
+    return entry["by"] if all(is_new) else _MIXTURE
 
 
 def _contents_of(entry: _Entry | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""No job makes a result with other code than that for which the start of the study records it.
+"""Checks that a job runs the code that was recorded at the start of the study.
 
 Snakemake's record of a result has the code as it was when the study was started. A job runs the code that is on the
 disk when it starts, and imports some modules later; jobs that are forked run what their server imported before.

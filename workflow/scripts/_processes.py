@@ -16,7 +16,7 @@ FORK_SERVER = "fork_server"
 _RESOURCE_TRACKER = "multiprocessing.resource_tracker"
 
 
-def _children(process: psutil.Process, recursive: bool = False) -> list[psutil.Process]:
+def children_of(process: psutil.Process, recursive: bool = False) -> list[psutil.Process]:
     """Return the children of a process; none where the machine hides them (/proc with hidepid=1) or it is gone."""
     with contextlib.suppress(psutil.AccessDenied, psutil.NoSuchProcess):
         return process.children(recursive)
@@ -24,7 +24,7 @@ def _children(process: psutil.Process, recursive: bool = False) -> list[psutil.P
 
 
 # A shell script that ends with `exec snakemake` leaves its own children, such as the reader of `exec > >(tee …)`.
-_EARLIER = frozenset(_children(psutil.Process()))
+_EARLIER = frozenset(children_of(psutil.Process()))
 
 
 def end_children(patience_s: float) -> None:
@@ -38,8 +38,8 @@ def end_children(patience_s: float) -> None:
     Args:
         patience_s: how long they have after SIGTERM, all together.
     """
-    started = [child for child in _children(psutil.Process()) if child not in _EARLIER]
-    family = [process for child in started for process in (child, *_children(child, recursive=True))]
+    started = [child for child in children_of(psutil.Process()) if child not in _EARLIER]
+    family = [process for child in started for process in (child, *children_of(child, recursive=True))]
     living = [process for process in family if not _is_helper(process)]
     _send(signal.SIGTERM, living)
     deadline = time.monotonic() + patience_s

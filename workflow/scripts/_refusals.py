@@ -50,6 +50,7 @@ _PARTITION = (
     "one, smaller packs (group-components) or set-resources (docs/slurm.md, section 6)"
 )
 _POLICY = f"{_FEWER_JOBS}; or {_SMALLER}"
+_FILE_SYSTEM = "see whether the disk with the project's folder `.snakemake` answers, and the limit `ulimit -n`"
 _WORDS = (
     "do what these words say, which may be your site's own; its settings are at the top of "
     "profiles/slurm/config.yaml (docs/slurm.md, sections 2 and 9), or ask the site"
@@ -66,9 +67,13 @@ TOO_LONG = "Argument list too long"
 _KINDS = (
     # Limits on the number of jobs: the next job that ends makes room. The line after it says the same of all limits.
     (r"(?:Max|Grp)Submit\w*|MaxJobCount", _UNTIL_IT_WORKS, False, _FEWER_JOBS),
+    # A job that asks for more than one job may have is never taken.
+    (r"(?:QOS|Assoc)\w*Per(?:Job|Node)\w*|QOSMin\w*", _NEVER, False, _SMALLER),
     (r"Required partition not available|Requested nodes are busy", _UNTIL_IT_WORKS, False, _WAIT),
     (r"No space left on device|[Dd]isk quota exceeded", _UNTIL_IT_WORKS, False, _SPACE),
     (TOO_LONG, _NEVER, False, _SHORTER),
+    # The plugin's own error: EIO, ETIMEDOUT, ESTALE or EREMOTEIO of a network drive; ENFILE or EMFILE, too many files.
+    (r"\[Errno (?:5|23|24|110|116|121)\]", _A_FEW_TIMES, False, _FILE_SYSTEM),
     # The controller is away, restarts or is too busy, or munge does not answer.
     (
         r"Unable to contact slurm controller|temporarily unable|Resource temporarily unavailable|standby mode|[Mm]unge"

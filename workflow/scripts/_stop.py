@@ -14,6 +14,7 @@ import psutil
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from _own_code import OwnCode
+from _processes import children_of
 from terralucas.errors import StudyError
 
 # What Snakemake says after SIGINT, before it waits for its jobs.
@@ -37,7 +38,26 @@ class Rule(Protocol):
     restart_times: int
 
 
-class StopAtFailedCheck(logging.Handler):
+class _Listener(logging.Handler):
+    """A handler that reacts to what Snakemake logs.
+
+    An error of its own is only said: Snakemake logs before it cancels jobs and before it counts a failure, and would do
+    neither.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Let `react` take the record."""
+        try:
+            self.react(record)
+        except Exception:
+            self.handleError(record)
+
+    def react(self, record: logging.LogRecord) -> None:
+        """Do what the record asks for."""
+        raise NotImplementedError
+
+
+class StopAtFailedCheck(_Listener):
     """Turns --keep-going off when a check fails, so that Snakemake starts no more jobs.
 
     Without --keep-going Snakemake waits for the jobs that run, keeps what they make, and ends. Listening to its log is
@@ -54,7 +74,7 @@ class StopAtFailedCheck(logging.Handler):
         self.scheduler, self.checks, self.logger = scheduler, checks, logger
         self._is_interrupted = False
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def react(self, record: logging.LogRecord) -> None:
         """Stop if the record is the failure of a check, which the user did not end."""
         self._is_interrupted |= says_interrupted(record)
         is_failure = getattr(record, "event", None) == LogEvent.JOB_ERROR and not self._is_interrupted
@@ -67,19 +87,19 @@ class StopAtFailedCheck(logging.Handler):
             )
 
 
-class EndJobsAtInterrupt(logging.Handler):
+class EndJobsAtInterrupt(_Listener):
     """Ends the jobs of this machine when Snakemake was interrupted, as Ctrl-C in a terminal does.
 
     Ctrl-C sends SIGINT to the process group of the terminal, and `kill -INT` to Snakemake alone, which then waits until
     its jobs end by themselves. Jobs ignore a second SIGINT (`_job`). SLURM's commands are in groups of their own.
     """
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def react(self, record: logging.LogRecord) -> None:
         """Send SIGINT to the processes of this group that this one has started, if the record says that it ends."""
         if not says_interrupted(record):
             return
         with _ignored_interrupts():
-            for process in psutil.Process().children(recursive=True):
+            for process in children_of(psutil.Process(), recursive=True):
                 with contextlib.suppress(psutil.Error, ProcessLookupError):
                     if os.getpgid(process.pid) == os.getpgrp():
                         process.send_signal(signal.SIGINT)
@@ -98,7 +118,7 @@ def _ignored_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, earlier)
 
 
-class StopAtChangedCode(logging.Handler):
+class StopAtChangedCode(_Listener):
     """Starts no more jobs, and none again, when a job failed and its code is no longer that of the start.
 
     Each further attempt would end with the same error, and so would the other jobs.
@@ -117,7 +137,7 @@ class StopAtChangedCode(logging.Handler):
         self.scheduler, self.rules, self.recorded, self.logger = scheduler, list(rules), recorded, logger
         self._is_said = False
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def react(self, record: logging.LogRecord) -> None:
         """Stop if the record is the failure of a job whose code was changed."""
         if getattr(record, "event", None) != LogEvent.JOB_ERROR or self._is_said:
             return

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TextIO
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from _input_contents import state_of
 from _stop import INTERRUPTED, says_interrupted
 from terralucas.disk import explain
 
@@ -128,6 +129,8 @@ class Terminal(logging.Handler):
         self._lines: list[str] = []
         self._started: float | None = None
         self._is_interrupted = False
+        # The last output of each run, which may be of an earlier start.
+        self._before = {i: state_of(job.output[-1]) for i, job in jobs.items() if job.rule.name in RUN_RULES}
         # When each log was last written, of what was said before: by an earlier start, or an earlier attempt.
         self._said = {log: _written(log) for job in jobs.values() for log in map(str, job.log)}
         self._show(f"{self.runs} runs to do; {finished} of the study's {total} were there" if self.runs else "")
@@ -217,9 +220,9 @@ class Terminal(logging.Handler):
         self._lines.clear()
 
     def _fail(self, ids: Sequence[int], message: str | None, logs: Sequence[str]) -> None:
-        # Of a pack that ran, the runs whose outputs are there are finished.
+        # Of a pack that ran, the runs whose outputs are there and not those of an earlier start are finished.
         has_run = len(ids) > 1 and not (message or "").startswith(REFUSED)
-        finished = [i for i in ids if has_run and all(Path(path).exists() for path in self.jobs[i].output)]
+        finished = [i for i in ids if has_run and self._has_new_outputs(i)]
         for job_id in finished:
             self._finish(job_id)
         self._show_finished()
@@ -234,6 +237,10 @@ class Terminal(logging.Handler):
             reason = _last_error(logs) or _error_of_snakemake(logs) or message or "it ended without an error in its log"
             self._show(f"FAILED  the job of runs that are all finished  (log: {', '.join(logs)})\n{_indent(reason)}")
         self._list(failed.values(), "FAILED  ", is_first_time=True)
+
+    def _has_new_outputs(self, job_id: int) -> bool:
+        output = self.jobs[job_id].output
+        return all(Path(path).exists() for path in output) and state_of(output[-1]) != self._before.get(job_id)
 
     def _failure_of(self, job: Job, message: str | None, logs: Sequence[str]) -> Failure:
         # The SLURM plugin adds its whole command line to a refused submission, and here nodes are not excluded.

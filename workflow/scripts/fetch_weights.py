@@ -6,6 +6,7 @@ from pathlib import Path
 from _job import job
 from terralucas.backbones.weights import files_of_weights, link_weights, obtain
 from terralucas.contents import read_record, states_of, write_record
+from terralucas.disk import locked
 from terralucas.files import write_json
 
 # Without this, a library that TerraTorch imports asks a server for its latest version.
@@ -18,7 +19,7 @@ with job(snakemake):
     states = states_of(files)
     # An earlier record is there until this job writes a new one.
     weights = obtain(params.weights, Path(params.cache), read_record(record))
-    # A bad checkpoint ends the study here, before jobs are queued.
+    # A bad checkpoint is refused here, before jobs are queued that need it.
     if weights["path"]:
         # Import it here, because it imports PyTorch, which random weights do not need.
         from terralucas.backbones.encoder import check_weights
@@ -29,12 +30,15 @@ with job(snakemake):
         link = Path(params.link)
         link_weights(params.weights["path"], link)
         weights["path"] = str(link)
-    write_json(record, weights)
-    if candidates["records"]:
-        from terralucas.backbones.duplicates import refuse_duplicates
+    # One after the other, so that of two backbones that are fetched at the same time one finds the record of the other.
+    with locked(record.parent, "compares weights in"):
+        if candidates["records"]:
+            from terralucas.backbones.duplicates import refuse_duplicates
 
-        others = {name: (Path(path), candidates["weights"][name]) for name, path in candidates["records"].items()}
-        refuse_duplicates(snakemake.wildcards.backbone, record, others, candidates["model"], candidates["bands"])
+            others = {name: (Path(path), candidates["weights"][name]) for name, path in candidates["records"].items()}
+            refuse_duplicates(snakemake.wildcards.backbone, weights, others, candidates["model"], candidates["bands"])
+        # Not before: a job that is killed while it compares must not look finished.
+        write_json(record, weights)
     # At the end: what failed a check has not been read.
     write_record(
         Path(params.record), params.contents, params.weights.get("path"), files, states, {"weights": weights["sha256"]}

@@ -16,19 +16,16 @@ from terralucas.stored import read_json
 
 def refuse_duplicates(
     backbone: str,
-    record: Path,
+    own: Mapping[str, Any],
     others: Mapping[str, tuple[Path, Mapping[str, Any]]],
     model: str,
     bands: Sequence[str],
 ) -> None:
     """Raise an error if two backbones have the same weights: the difference of their scores would be noise.
 
-    If the weights of several backbones are fetched at the same time, the job that ends last compares them.
-
     Args:
-        backbone: name of the backbone whose weights were just recorded.
-        record: record of its weights, as returned by `weights.obtain`. The record is deleted if an error is raised, so
-            that the weights are fetched again at the next start.
+        backbone: name of the backbone whose weights were just fetched.
+        own: record of its weights, as returned by `weights.obtain`.
         others: for each backbone that differs from this one only in its weights, by name: the path of its record, and
             the weights in the configuration. Missing and outdated records are ignored; their backbones are compared
             when their weights are recorded.
@@ -39,19 +36,14 @@ def refuse_duplicates(
         StudyError: another backbone has the same file, the same seed or the same encoder weights; or a checkpoint does
             not contain all weights of the encoder.
     """
-    try:
-        own = read_json(record)
-        for other, weights in _read_current_records(others):
-            if reason := _describe_equality(own, weights, model, bands):
-                raise StudyError(
-                    f"The backbones {backbone!r} and {other!r} are one treatment: they have the same weights.",
-                    found=f"the same model with the same weights ({reason})",
-                    expected="a different model or different weights for each name in grid.backbones",
-                    remedy="correct backbones.<name>.weights, or remove one of the names from the grid",
-                )
-    except StudyError:
-        record.unlink()
-        raise
+    for other, weights in _read_current_records(others):
+        if reason := _describe_equality(own, weights, model, bands):
+            raise StudyError(
+                f"The backbones {backbone!r} and {other!r} are one treatment: they have the same weights.",
+                found=f"the same model with the same weights ({reason})",
+                expected="a different model or different weights for each name in grid.backbones",
+                remedy="correct backbones.<name>.weights, or remove one of the names from the grid",
+            )
 
 
 def _read_current_records(

@@ -96,7 +96,8 @@ class Running:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / NAME
+        # Snakemake goes back to the folder in which it was started (--directory) before the sign of life ends.
+        self._path = (folder / NAME).absolute()
         self._ended = threading.Event()
         self._head: Head | None = None
 
