@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from snakemake.common import get_appdirs
 from _configuration_copies import remember_content
 from terralucas.errors import StudyError
 from terralucas.study.config_files import check_arguments, configfiles_of
+
+# The cache gets copies of the workflow's files.
+_CACHE_BYTES = 2**18
 
 
 def check_or_exit(arguments: Sequence[str]) -> None:
@@ -41,16 +45,15 @@ def _name_user() -> None:
 
 
 def _require_cache(folder: Path) -> None:
-    """Raise a StudyError if Snakemake cannot make the folder of its cache."""
+    """Raise a StudyError if Snakemake cannot write to the folder of its cache, as in a home that is full."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        is_writable = os.access(folder, os.W_OK | os.X_OK)
-    except OSError:
-        is_writable = False
-    if not is_writable:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_CACHE_BYTES))
+    except OSError as error:
         raise StudyError(
             f"Snakemake cannot write its cache to {folder}.",
-            found="a folder in which nothing can be made",
-            expected="a home (HOME) or a folder for caches (XDG_CACHE_HOME) that you may write to",
-            remedy="export XDG_CACHE_HOME=/path/of/a/folder, and start again",
-        )
+            found=f"a folder in which nothing can be made ({error.strerror})",
+            expected="a home (HOME) or a folder for caches (XDG_CACHE_HOME) with some space that you may write to",
+            remedy="free some space, or export XDG_CACHE_HOME=/path/of/a/folder, and start again",
+        ) from None
