@@ -38,7 +38,7 @@ class Study:
             jobs=list(jobs.values()),
             needrun=lambda job: job.rule.name in planned,
             needrun_jobs=lambda: [jobs[name] for name in planned],
-            jobid=lambda job: list(jobs).index(job.rule.name),
+            jobid=lambda job: next(number for number, each in enumerate(jobs.values()) if each is job),
             forcerules=set(),
         )
         self.dag_settings = SimpleNamespace(rerun_triggers=[RerunTrigger.PARAMS])
@@ -203,6 +203,29 @@ def test_other_predictions_of_the_same_runs_are_refused(folder):
         write(**change)
         with pytest.raises(StudyError, match=r"extract_features\.json, of other parameters"):
             require_same_parameters(study(), folder)
+
+
+def test_a_table_that_was_put_in_the_place_of_another_is_refused(folder):
+    """As one of an earlier configuration with its time, which is older than all that was made of the other."""
+
+    def study(planned=()):
+        found = Study(folder, planned=planned)
+        tables = found.of["train_run"]
+        tables.rule.name, tables.output = "make_tables", [str(folder / f"{name}.csv") for name in ("runs", "summary")]
+        found.dag.needrun = lambda job: False
+        return found
+
+    made = study(planned=("train_run",))
+    handler = MadeWith(made, folder)
+    for path in made.of["train_run"].output:
+        Path(path).write_text("1")
+    handler.emit(finished(2))
+    handler.end(made)
+    require_same_parameters(study(), folder)
+    (folder / "summary.csv").write_text("2")
+    with pytest.raises(StudyError, match=r"runs\.csv, of other parameters") as stopped:
+        require_same_parameters(study(), folder)
+    assert "--forcerun make_tables " in stopped.value.remedy
 
 
 def test_the_advice_keeps_what_the_command_forces(folder):

@@ -10,7 +10,9 @@ from typing import Any
 from terralucas.contents import read_record
 from terralucas.files import sha256_of_file, sha256_of_json
 
-_PREDICTIONS = "predictions.parquet"
+_PREDICTIONS, _TABLES = "predictions.parquet", "tables"
+# Their outputs are compared too: figures, page and selection read them, and one may come back from a backup alone.
+_TABLE_RULES = ("make_tables", "make_evidence")
 # Reading the whole record of a thousand runs takes seconds.
 _RECORDED = re.compile(r"^predictions_sha256: (\S+)$", re.MULTILINE)
 
@@ -30,16 +32,19 @@ class InputContents:
         self._known: dict[str, tuple[list[int], str | None]] = {}
 
     def of(self, job: Any) -> dict[str, str]:
-        """Return the checksum of each input of a job that has one and is there."""
+        """Return the checksum of each input of a job that has one and is there, and of its own tables."""
         predictions = [str(path) for path in job.input if Path(path).name == _PREDICTIONS]
         found = {str(path): self._of_input(str(path)) for path in job.input if Path(path).name != _PREDICTIONS}
         if predictions:
             # Thousands of runs have one entry.
             found[_PREDICTIONS] = sha256_of_json([[path, self._of_input(path)] for path in predictions])[:16]
+        if job.rule.name in _TABLE_RULES:
+            tables = [str(path) for path in job.output if Path(path).is_file()]
+            found[_TABLES] = sha256_of_json([[path, sha256_of_file(Path(path))] for path in tables])[:16]
         return {path: checksum for path, checksum in found.items() if checksum is not None}
 
     def differ(self, before: Mapping[str, str], job: Any) -> bool:
-        """Return whether an input of a job has another content than before; one that had none then does not count."""
+        """Return whether an input or a table has another content than before; what had none then does not count."""
         return bool(before) and any(before.get(path, now) != now for path, now in self.of(job).items())
 
     def _of_input(self, path: str) -> str | None:
