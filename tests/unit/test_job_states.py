@@ -244,6 +244,21 @@ def test_a_job_that_may_never_start_is_told_from_a_limit_on_jobs(slurm, clock, w
     assert "never starts" in slurm.said[0]
     assert "smaller packs" in slurm.said[0]
     assert "larger packs" not in slurm.said[0]
+    assert "expected start" not in slurm.said[0]
+
+
+@pytest.mark.parametrize(
+    "reason", ["InvalidAccount", "AccountNotAllowed", "InvalidQOS", "QOSNotAllowed", "BadConstraints"]
+)
+def test_a_job_whose_account_or_node_is_gone_never_starts(slurm, clock, waiting, reason):
+    """As where an account or QOS is withdrawn while jobs wait."""
+    waiting.see({"7": reason})
+    clock.seconds += 70
+    waiting.see({"7": reason})
+    (said,) = slurm.said
+    assert said.startswith(f"SLURM: 1 job waits: {reason} (")
+    assert "never starts" in said
+    assert said.endswith(f"`squeue --user={USER}` shows which.")
 
 
 def test_reasons_that_take_turns_are_not_said_again_and_again(slurm, clock, waiting):

@@ -75,6 +75,15 @@ _REASONS = {
     "ReservationInvalid": _AFTER_RESERVATION,
     "Licenses": "licenses are in use",
 }
+# Why SLURM lets a job wait for ever, though it does not hold it.
+_NEVER = "and never starts: press Ctrl-C, correct the settings of your site in the profile, and start again"
+_REASONS |= {
+    **dict.fromkeys(
+        ("InvalidAccount", "AccountNotAllowed"), f"the job may not use its account here any more, {_NEVER}"
+    ),
+    **dict.fromkeys(("InvalidQOS", "QOSNotAllowed"), f"the job may not use its QOS here any more, {_NEVER}"),
+    "BadConstraints": f"no node has what the job asks for, {_NEVER}",
+}
 # What SLURM's reasons of ended jobs mean.
 _ENDS = {
     "JobLaunchFailure": "a signal ended its shell, or its node could not start it: is slurm-logdir there, and writable",
@@ -341,7 +350,7 @@ def _explain(reason: str) -> str:
     if meaning is None and _LIMIT_OF_A_JOB.fullmatch(key):
         meaning = (
             "the job asks for more, or less, than your account or QOS allows one job, and never starts: press Ctrl-C, "
-            "and use smaller packs, set-resources, or another account or QOS"
+            "use smaller packs, set-resources, or another account or QOS, and start again"
         )
     if meaning is None and _LIMIT.fullmatch(key):
         meaning = "a limit of your account; fewer `jobs` or larger packs help"
@@ -349,7 +358,7 @@ def _explain(reason: str) -> str:
 
 
 def _where_to_look(reason: str) -> str:
-    if reason.partition(" ")[0] in _LASTING or _AFTER_RESERVATION in reason:
+    if reason.partition(" ")[0] in _LASTING or _AFTER_RESERVATION in reason or "never starts" in reason:
         return f"`squeue --user={user()}` shows which."
     return f"`squeue --user={user()} --start` shows the expected start."
 
