@@ -26,7 +26,7 @@ from terralucas.statistics.crossed_interval import crossed, limits
 from terralucas.statistics.intervals import corrected_t
 from terralucas.statistics.mixed_model import mixed_model_table
 from terralucas.statistics.recipe_scores import scores_table
-from terralucas.statistics.resampling import Design, Scores, combine, draw_weights, make_design, score_recipe
+from terralucas.statistics.resampling import Design, Scores, combine, draw_weights, make_design, score_recipes
 from terralucas.statistics.training_variance import SeedScores, training_variances
 
 LEVEL, ALPHA = 0.95, 0.05
@@ -141,7 +141,8 @@ def measure(world: World, studies: int, draws: int) -> Measured:
 def _one(world: World, number: int, draws: int) -> dict[str, Any]:
     study = simulate(world, number)
     design = make_design(study.recipes["a"], len(world.counts), world.test_to_train, study.groups)
-    scores = {("x", name, "y"): score_recipe(design, runs, draws, number) for name, runs in study.recipes.items()}
+    names = [("x", name, "y") for name in study.recipes]
+    scores = dict(zip(names, score_recipes(design, study.recipes.values(), draws, number), strict=True))
     training = training_variances([SeedScores.of(design, each) for each in scores.values()], design.test_to_train)
     tables = [scores_table(design, each, known, LEVEL) for each, known in zip(scores.values(), training, strict=True)]
     pairs = [("a", "b"), ("a", "c"), *zip(list(world.recipes)[3:], list(world.recipes)[4:], strict=False)]

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from benchmarks.simulated_studies import World, simulate
-from terralucas.statistics.resampling import make_design, score_recipe
+from terralucas.statistics.resampling import make_design, score_recipes
 
 SMALL = World("small", counts=(60, 34, 17, 12), features=6, separation=2.5, units=10, fresh=10)
 HOLDOUT = replace(SMALL, name="small holdout", holdout=True)
+
+
+def score_recipe(design, runs, draws, seed):
+    """Score the runs of one recipe."""
+    return next(score_recipes(design, [runs], draws, seed))
 
 
 def scored(world=SMALL, number=0, draws=400, **design_options):

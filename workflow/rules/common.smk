@@ -43,6 +43,7 @@ except StudyError as error:
 GRID = config["grid"]
 FROZEN, TUNED = backbones_with_tuning(config, "frozen"), backbones_with_tuning(config, "full", "lora")
 DATASET = config["dataset"]
+DATASET_WITHOUT_SOURCES = {key: value for key, value in DATASET.items() if key != "sources"}
 RESULTS = f"results/{config['study']}"
 # Names with wildcards, as they stand in paths.
 SEED_NAME = seed_name("{seed}")

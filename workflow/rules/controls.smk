@@ -20,7 +20,7 @@ rule describe_chips:
         runtime=60,
     params:
         code=code_fingerprint("describe_chips"),
-        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+        dataset=without_rerun(DATASET_WITHOUT_SOURCES),
     message:
         "Computing descriptions of all chips for the controls"
     script:

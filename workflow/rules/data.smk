@@ -70,7 +70,7 @@ rule index_chips:
         # A function: Snakemake would take braces in a list for wildcards.
         codes=lambda wildcards: [entry["code"] for entry in DATASET["classes"]],
         classes=lambda wildcards: get_classes_token(),
-        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+        dataset=without_rerun(DATASET_WITHOUT_SOURCES),
         sources=without_rerun(DATASET["sources"]),
         records=[SOURCE_FILES_RECORD, LABELS_RECORD, INVALID_RECORD],
         # Only for an early error; the split checks it too.
@@ -101,7 +101,7 @@ rule pack_chips:
         runtime=60,
     params:
         code=code_fingerprint("pack_chips"),
-        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+        dataset=without_rerun(DATASET_WITHOUT_SOURCES),
     message:
         "Packing the chips into one array"
     script:

@@ -65,7 +65,7 @@ rule extract_features:
     params:
         code=code_fingerprint("extract_features"),
         settings=lambda wildcards: get_feature_settings(wildcards.backbone),
-        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+        dataset=without_rerun(DATASET_WITHOUT_SOURCES),
         workers=without_rerun(config["features"]["workers"]),
         kinds=without_rerun(list_feature_kinds()),
         shards=without_rerun(SHARDS),

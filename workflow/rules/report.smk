@@ -239,7 +239,7 @@ rule make_gallery:
         **RUN_STATUS_PARAMS,
         code=code_fingerprint("make_gallery"),
         metric=config["report"]["primary"],
-        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+        dataset=without_rerun(DATASET_WITHOUT_SOURCES),
     message:
         "Choosing chips to show of {config[study]}"
     script:

@@ -44,7 +44,7 @@ rule select_models:
         recorded=lambda wildcards: {
             key: DATASET[key] for key in ("name", "classes", "unit", "nodata", "pixel_size_m", "point_ids", "checks")
         },
-        dataset=without_rerun({key: value for key, value in DATASET.items() if key != "sources"}),
+        dataset=without_rerun(DATASET_WITHOUT_SOURCES),
         results=without_rerun(RESULTS),
         normalisation=without_rerun(config["normalisation"]),
         bookkeeping=without_rerun({key: config["training"][key] for key in BOOKKEEPING}),

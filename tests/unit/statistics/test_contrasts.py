@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from helpers.small_study import HOLDOUT, scored
+from helpers.small_study import HOLDOUT, score_recipe, scored
 from terralucas.statistics import contrasts as module
 from terralucas.statistics.best_pair import best_pair_table
 from terralucas.statistics.comparison import Question
@@ -22,7 +22,7 @@ from terralucas.statistics.contrasts import (
     simple_contrasts,
     verdicts,
 )
-from terralucas.statistics.resampling import combine, make_design, score_recipe
+from terralucas.statistics.resampling import combine, make_design
 from terralucas.statistics.run_predictions import Part
 
 LOSSES = ("weighted_ce", "weighted_focal", "ce", "focal")

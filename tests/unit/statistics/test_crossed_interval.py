@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from helpers.small_study import HOLDOUT, SMALL, scored
+from helpers.small_study import HOLDOUT, SMALL, score_recipe, scored
 from terralucas.statistics.crossed_interval import (
     bca,
     crossed,
@@ -12,7 +12,7 @@ from terralucas.statistics.crossed_interval import (
     limits,
     two_sided_p,
 )
-from terralucas.statistics.resampling import combine, make_design, score_recipe
+from terralucas.statistics.resampling import combine, make_design
 from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.training_variance import SeedScores, training_variances
 

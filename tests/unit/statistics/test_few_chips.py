@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 
 from helpers import report_page, synthetic
+from helpers.small_study import score_recipe
 from terralucas.report.sections import power
 from terralucas.statistics import comparison, mixed_model
 from terralucas.statistics.contrasts import Contrast, contrasts_table, contrasts_training
-from terralucas.statistics.resampling import make_design, score_recipe
+from terralucas.statistics.resampling import make_design
 from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.variance import variance_table
 from terralucas.tables.vocabulary import CELL, CHIPS, INITIALISATION

@@ -9,10 +9,10 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from benchmarks.simulated_studies import simulate
-from helpers.small_study import HOLDOUT, SMALL, scored
+from helpers.small_study import HOLDOUT, SMALL, score_recipe, scored
 from terralucas.statistics import comparison, power
 from terralucas.statistics.power import Spreads
-from terralucas.statistics.resampling import combine, make_design, score_recipe
+from terralucas.statistics.resampling import combine, make_design
 from terralucas.statistics.sampling_distribution import NODES
 from terralucas.statistics.training_variance import SeedScores, training_variances
 

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score
 
-from helpers.small_study import HOLDOUT, SMALL, scored
+from helpers.small_study import HOLDOUT, SMALL, score_recipe, scored
 from terralucas.statistics.recipe_scores import scores_table
-from terralucas.statistics.resampling import make_design, score_recipe
+from terralucas.statistics.resampling import make_design
 from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.training_variance import SeedScores, training_variances
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from helpers.sklearn_scores import reference_scores
-from helpers.small_study import HOLDOUT, SMALL, scored
+from helpers.small_study import HOLDOUT, SMALL, score_recipe, scored
 from terralucas.errors import StudyError
 from terralucas.statistics import resampling
-from terralucas.statistics.resampling import Scores, combine, draw_weights, make_design, score_recipe, score_recipes
+from terralucas.statistics.resampling import Scores, combine, draw_weights, make_design, score_recipes
 from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.weighted_scores import CALIBRATION_SCORES
 from terralucas.tables.scores import RUN_SCORES, SCORES

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.small_study import score_recipe
 from terralucas.statistics.best_pair import best_pair_table
 from terralucas.statistics.comparison import _needs, observed_spreads
 from terralucas.statistics.contrasts import Contrast, contrasts_table, contrasts_training
@@ -11,7 +12,7 @@ from terralucas.statistics.intervals import corrected_t
 from terralucas.statistics.mixed_model import mixed_model_table
 from terralucas.statistics.power import smallest_difference
 from terralucas.statistics.recipe_scores import scores_table
-from terralucas.statistics.resampling import combine, make_design, score_recipe
+from terralucas.statistics.resampling import combine, make_design
 from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.training_variance import SeedScores, training_variances
 from terralucas.tables.scores import MAIN_SCORES

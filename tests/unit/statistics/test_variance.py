@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from helpers.small_study import HOLDOUT, SMALL, scored
-from terralucas.statistics.resampling import make_design, score_recipe
+from helpers.small_study import HOLDOUT, SMALL, score_recipe, scored
+from terralucas.statistics.resampling import make_design
 from terralucas.statistics.run_predictions import Part
 from terralucas.statistics.variance import seed_spread, variance_table
 from terralucas.tables.vocabulary import CHIPS, INITIALISATION, SPLIT, SPLIT_AND_INITIALISATION

@@ -246,11 +246,6 @@ def draw_weights(design: Design, draws: int, seed: int) -> Iterator[np.ndarray]:
         yield np.concatenate(weights, axis=1).astype(np.float32)[:, design.units]
 
 
-def score_recipe(design: Design, runs: Mapping[int, Part], draws: int, seed: int) -> Scores:
-    """Score a recipe's runs, with and without resampling; see `score_recipes`."""
-    return next(score_recipes(design, [runs], draws, seed))
-
-
 def score_recipes(design: Design, recipes: Iterable[Mapping[int, Part]], draws: int, seed: int) -> Iterator[Scores]:
     """Score the runs of recipes, with and without resampling.
 
