@@ -72,6 +72,21 @@ def test_a_mark_that_is_removed_while_the_study_runs_is_made_again(tmp_path, mon
     running.end()
 
 
+def test_the_mark_stays_that_of_its_study_in_another_folder(tmp_path, monkeypatch):
+    """Snakemake goes back to where it was started (--directory), where a study of the same name may be."""
+    monkeypatch.setattr(head, "HEARTBEAT_S", 0.01)
+    for place in ("own", "other"):
+        (tmp_path / place / "results").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "own")
+    running = Running(Path("results"))
+    running.begin()
+    monkeypatch.chdir(tmp_path / "other")
+    time.sleep(0.1)
+    assert not list((tmp_path / "other" / "results").iterdir())
+    running.end()
+    assert not (tmp_path / "own" / "results" / NAME).exists()
+
+
 def test_a_process_that_was_suspended_for_long_does_not_take_the_study_back(tmp_path, monkeypatch):
     """Another process may have taken it for dead, and have run the study to its end, which removes the mark."""
     interrupted = threading.Event()
