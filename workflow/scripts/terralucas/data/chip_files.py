@@ -37,6 +37,7 @@ from terralucas.data.georeference import (
 )
 from terralucas.data.raster_masks import read_masks
 from terralucas.data.reflectance import to_reflectance
+from terralucas.data.tiff_structure import find_damage
 from terralucas.file_kinds import HEAD_BYTES, TIFF, find_kind
 
 # Chips need no place.
@@ -100,6 +101,7 @@ def decode_chip(
     """
     if not content.data:
         raise ChipError("unreadable", "is empty (0 bytes); expected a GeoTIFF")
+    _require_whole(content.data)
     # Metadata beside a chip can say another place, and GDAL reads them only together with the place.
     is_alone = content.metadata is None
     tags = read_geo_tags(content.data) if with_place and is_alone else None
@@ -141,6 +143,17 @@ def decode_chip(
     values = to_reflectance(raw, missing, nodata_values, scaling, spec)
     chip = make_chip(raw, values, descriptions, scaling, centre, simulated)
     return replace(chip, is_cropped=raw.shape[1:] != shape)
+
+
+def _require_whole(data: bytes, name: str = "") -> None:
+    """Raise a ChipError where a part of a file is lost or damaged that GDAL would leave out without an error.
+
+    Args:
+        data: bytes of the file.
+        name: begin of the message about a file beside the chip.
+    """
+    if (damage := find_damage(data)) is not None:
+        raise ChipError("unreadable", f"{name}is damaged ({damage}); expected a whole GeoTIFF")
 
 
 def _unreadable(error: Exception, data: bytes = b"") -> ChipError:
@@ -213,6 +226,7 @@ def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
         ChipError: the mask cannot be decoded, is no mask of GDAL, or has another size than the chip.
     """
+    _require_whole(data, f"has a mask {MASK_SUFFIX} that ")
     try:
         with MemoryFile(data, filename="chip.tif.msk") as memory, memory.open(driver="GTiff") as source:
             if source.shape != shape[1:] or source.count not in (1, shape[0]):

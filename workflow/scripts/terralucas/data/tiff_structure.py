@@ -1,0 +1,137 @@
+"""Tell whether a TIFF file has lost its end, or has damaged metadata.
+
+GDAL reads on where tags or a mask lie behind the end of a file: it leaves them out, with their scale, offset, value for
+missing data or place. So it does with metadata that are no XML. Formats: TIFF 6.0 (Adobe 1992), section 2, and BigTIFF.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from mmap import mmap
+from xml.etree import ElementTree
+
+import numpy as np
+
+# Bytes of a value of each type.
+_SIZES = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 1,
+    7: 1,
+    8: 2,
+    9: 4,
+    10: 8,
+    11: 4,
+    12: 8,
+    13: 4,
+    16: 8,
+    17: 8,
+    18: 8,
+}
+# Unsigned integers of 2, 4 and 8 bytes.
+_INTEGERS = {3: "u2", 4: "u4", 16: "u8"}
+# Tags: what kind of image it is (bit 2: a mask), and where its strips or tiles are, with their lengths.
+_KIND, _MASK = 254, 4
+_PLACES = {273: 279, 324: 325}
+# GDAL's tag with scales, offsets and other metadata in XML.
+_METADATA = 42112
+# A file of more images, or one whose list of images never ends, is no raster.
+_MOST_IMAGES = 1000
+
+
+def find_damage(data: bytes | mmap) -> str | None:
+    """Return in words what of a TIFF lies behind its end or is no XML; None if nothing is, or if this is no TIFF.
+
+    The pixels of images are left to GDAL, which reports what it cannot read, but for those of masks.
+
+    Args:
+        data: the file.
+    """
+    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return None
+    try:
+        for image in _images(data):
+            for tag, (kind, count, at) in image.items():
+                end = at + _SIZES.get(kind, 0) * count
+                if end > len(data):
+                    return f"its tag {tag} reaches to byte {end} of {len(data)}"
+            if (end := _end_of_mask(data, image)) > len(data):
+                return f"its mask reaches to byte {end} of {len(data)}"
+            if _METADATA in image and (error := _find_error(_bytes(data, image[_METADATA]))) is not None:
+                return f"its tag {_METADATA} with scale or offset is no XML: {error}"
+    except struct.error:
+        return f"the list of its tags goes on behind byte {len(data)}"
+    return None
+
+
+# Type, number of values, and where they begin.
+_Tags = dict[int, tuple[int, int, int]]
+
+
+def _images(data: bytes | mmap) -> Iterator[_Tags]:
+    """Yield the tags of each image of a file.
+
+    Raises:
+        struct.error: the file ends before the list of tags of an image.
+    """
+    order, is_big = _order(data), data[2:4] in (b"+\0", b"\0+")
+    offset, entry = ("Q", "HHQ") if is_big else ("I", "HHI")
+    number, size = ("Q", 20) if is_big else ("H", 12)
+    inline = struct.calcsize(offset)
+    (place,) = struct.unpack_from(order + offset, data, 8 if is_big else 4)
+    for _ in range(_MOST_IMAGES):
+        if not place:
+            return
+        (entries,) = struct.unpack_from(order + number, data, place)
+        place += struct.calcsize(number)
+        tags: _Tags = {}
+        for at in range(place, place + size * entries, size):
+            tag, kind, count = struct.unpack_from(order + entry, data, at)
+            value = at + size - inline
+            if _SIZES.get(kind, 0) * count > inline:
+                (value,) = struct.unpack_from(order + offset, data, value)
+            tags[tag] = kind, count, value
+        yield tags
+        (place,) = struct.unpack_from(order + offset, data, place + size * entries)
+
+
+def _end_of_mask(data: bytes | mmap, image: _Tags) -> int:
+    """Return where the pixels of a mask end; 0 for another image."""
+    if _KIND not in image or not _values(data, image[_KIND])[0] & _MASK:
+        return 0
+    ends = [
+        (_values(data, image[places]) + _values(data, image[lengths])).max()
+        for places, lengths in _PLACES.items()
+        if places in image and lengths in image
+    ]
+    return int(max(ends, default=0))
+
+
+def _find_error(text: bytes) -> str | None:
+    """Return what is wrong with XML that says a scale or an offset; None if nothing is, or for other XML."""
+    if b"scale" not in text and b"offset" not in text:
+        return None
+    try:
+        ElementTree.fromstring(text.rstrip(b"\0"))
+    except ElementTree.ParseError as error:
+        return str(error)
+    return None
+
+
+def _bytes(data: bytes | mmap, tag: tuple[int, int, int]) -> bytes:
+    _, count, at = tag
+    return bytes(data[at : at + count])
+
+
+def _values(data: bytes | mmap, tag: tuple[int, int, int]) -> np.ndarray:
+    kind, count, at = tag
+    dtype = np.dtype(_INTEGERS.get(kind, "u1")).newbyteorder(_order(data))
+    return np.frombuffer(data, dtype, count, at).astype(np.int64)
+
+
+def _order(data: bytes | mmap) -> str:
+    return "<" if data[:1] == b"I" else ">"
