@@ -7,10 +7,11 @@ import logging
 import math
 import os
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from terralucas.data import discovery
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery import count_left_out, find_chips, join_first
 from terralucas.data.folders import walk
@@ -650,3 +651,19 @@ def test_archives_beside_the_chips_are_counted_but_not_those_they_were_unpacked_
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert count_left_out(walk(tmp_path)) == {".gtiff": 1, ".zip": 1}
+
+
+def test_files_of_one_name_are_read_once_and_copies_are_found(tmp_path, monkeypatch):
+    """One folder for each chip: comparing each with all others takes days for a hundred thousand."""
+    names = [PurePosixPath(f"{number}/image.tif") for number in range(40)]
+    for number, name in enumerate(names):
+        (tmp_path / name).parent.mkdir()
+        # Two thirds differ at the end alone; the last two are copies of others.
+        content = bytes([number % 3 and number]) * 70_000 + b"end" + bytes([number])
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / names[38]).write_bytes((tmp_path / names[3]).read_bytes())
+    (tmp_path / names[39]).write_bytes((tmp_path / names[4]).read_bytes())
+    opened, plain_open = [], Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *given: opened.append(path) or plain_open(path, *given))
+    assert discovery._drop_copies(tmp_path, names, make_spec()) == names[:38]
+    assert len(opened) <= 2 * len(names)

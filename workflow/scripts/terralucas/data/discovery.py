@@ -6,8 +6,9 @@ opened here; `terralucas.data.index` reads and checks them.
 
 from __future__ import annotations
 
-import filecmp
+import hashlib
 import logging
+import os
 import posixpath
 import re
 from collections import Counter, defaultdict
@@ -56,6 +57,8 @@ _OTHER_IMAGES = {
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
 # A number that counts chips, with a word before it or not: it says nothing outside its folder.
 _COUNTER = re.compile(r"\D*[0-9]{1,6}")
+# The beginning of a file that mostly tells it from others.
+_HEAD_BYTES = 2**16
 
 Files = Sequence[PurePosixPath]
 Sources = dict[str, list[PurePosixPath]]
@@ -311,22 +314,42 @@ def _find_table(root: Path, tree: Tree, spec: DatasetSpec) -> tuple[PurePosixPat
 def _drop_copies(root: Path, files: Iterable[PurePosixPath], spec: DatasetSpec) -> list[PurePosixPath]:
     """Return `files` without identical copies of an earlier file with the same name and class folder."""
     lookup = spec.class_lookup()
-    kept_by_name: dict[tuple[int | None, str], list[PurePosixPath]] = defaultdict(list)
-    kept = []
-    for file in dict.fromkeys(files):
-        same_name = kept_by_name[lookup.get(normalise_name(file.parent.name)), file.name]
-        if not any(_are_equal(root / file, root / earlier_file) for earlier_file in same_name):
-            same_name.append(file)
-            kept.append(file)
-    return kept
+    by_name: dict[tuple[int | None, str], list[PurePosixPath]] = defaultdict(list)
+    unique = list(dict.fromkeys(files))
+    for file in unique:
+        by_name[lookup.get(normalise_name(file.parent.name)), file.name].append(file)
+    copies: set[PurePosixPath] = set()
+    for same_name in by_name.values():
+        kept: set[object] = set()
+        for file, content in _contents(root, same_name).items():
+            if content in kept:
+                copies.add(file)
+            kept.add(content)
+    return [file for file in unique if file not in copies]
 
 
-def _are_equal(first: Path, second: Path) -> bool:
-    """Return whether two files have the same bytes; a file that cannot be read equals none, and the index says why."""
+def _contents(root: Path, files: Sequence[PurePosixPath]) -> dict[PurePosixPath, object]:
+    """Return for each file something that is equal for files with the same bytes.
+
+    Each file is read at most once, and only its beginning where that differs from the others: a hundred thousand chips
+    may have one name, each in a folder of its own. A file that cannot be read equals none, and the index says why.
+    """
+    if len(files) < 2:
+        return {file: file for file in files}
+    heads = {file: _digest(root / file, _HEAD_BYTES) for file in files}
+    counts = Counter(heads.values())
+    # A file of one beginning has this for its content.
+    return {file: head if counts[head] == 1 else _digest(root / file, None) for file, head in heads.items()}
+
+
+def _digest(path: Path, most: int | None) -> object:
+    """Return the size of a file and the checksum of its first bytes, or of all; an object of its own without access."""
     try:
-        return filecmp.cmp(first, second, shallow=False)
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return size, hashlib.sha256(file.read(most)).digest()
     except OSError:
-        return False
+        return object()
 
 
 def _group_by_folder(root: Path, candidates: Files, spec: DatasetSpec) -> Sources:
@@ -345,20 +368,20 @@ def _group_by_folder(root: Path, candidates: Files, spec: DatasetSpec) -> Source
         folder = normalise_name(file.parent.name)
         return spec.classes[lookup[folder]].code if folder in lookup else folder
 
+    contents = {name: _contents(root, group) for name, group in groups.items() if _COUNTER.fullmatch(name)}
     is_counted = any(
         # Equal files in two classes are one chip with two labels.
-        len(set(map(class_of, group))) > 1 and not any(_are_equal(root / group[0], root / other) for other in group[1:])
+        len(set(map(class_of, group))) > 1 and list(contents[name].values()).count(contents[name][group[0]]) == 1
         for name, group in groups.items()
-        if _COUNTER.fullmatch(name)
+        if name in contents
     )
     if not is_counted:
         return groups
     renamed: Sources = {}
     for name, group in groups.items():
+        counts = Counter(contents.get(name, {}).values())
         for file in group:
-            is_counter = _COUNTER.fullmatch(name) and not any(
-                other != file and _are_equal(root / file, root / other) for other in group
-            )
+            is_counter = name in contents and counts[contents[name][file]] == 1
             renamed.setdefault(f"{class_of(file)}/{name}" if is_counter else name, []).append(file)
     return dict(sorted(renamed.items(), key=lambda item: item[1][0]))
 
