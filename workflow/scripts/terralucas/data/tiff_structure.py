@@ -129,7 +129,7 @@ def _bytes(data: bytes | mmap, tag: tuple[int, int, int]) -> bytes:
 
 def _values(data: bytes | mmap, tag: tuple[int, int, int]) -> np.ndarray:
     kind, count, at = tag
-    dtype = np.dtype(_INTEGERS.get(kind, "u1")).newbyteorder(_order(data))
+    dtype = np.dtype(_order(data) + _INTEGERS.get(kind, "u1"))
     return np.frombuffer(data, dtype, count, at).astype(np.int64)
 
 
