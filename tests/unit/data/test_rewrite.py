@@ -87,6 +87,15 @@ def test_a_file_on_another_grid_keeps_names_scale_and_what_is_missing(tmp_path):
         assert shown.min() >= 2000, "no zeros from outside of the image"
 
 
+def test_a_file_that_lost_its_offset_with_its_end_is_not_written_as_if_it_had_none(tmp_path):
+    write(tmp_path / "a.tif")
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data[:-1])
+    with pytest.raises(StudyError, match=r"a\.tif is damaged"):
+        rewrite(tmp_path / "a.tif", tmp_path / "b.tif")
+    assert not (tmp_path / "b.tif").exists()
+
+
 def test_tags_of_scale_can_be_left_out(tmp_path):
     write(tmp_path / "a.tif")
     assert main([str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--without-scale"]) == 0

@@ -82,6 +82,17 @@ def test_names_and_descriptions_of_band_files_that_contradict_each_other_are_ref
         read(files)
 
 
+def test_a_scene_that_lost_its_end_is_refused_also_behind_a_vrt(tmp_path, values):
+    path = write_scene(tmp_path / "a.tif", values)
+    with rasterio.open(path, "r+") as file:
+        file.offsets = [-0.1] * file.count
+    copy(path, tmp_path / "a.vrt", driver="VRT")
+    path.write_bytes(path.read_bytes()[:-1])
+    for each in (path, tmp_path / "a.vrt"):
+        with pytest.raises(StudyError, match=r"a\.tif is damaged"):
+            read(each)
+
+
 def test_a_vrt_is_a_scene(tmp_path, values):
     copy(write_scene(tmp_path / "a.tif", values), tmp_path / "a.vrt", driver="VRT")
     assert np.array_equal(read(tmp_path / "a.vrt"), values[:, 5:45, 7:43])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import rasterio
@@ -15,6 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from terralucas.data.chip_content import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX
 from terralucas.data.georeference import world_files
+from terralucas.data.tiff_structure import find_damage
 from terralucas.disk import no_space
 from terralucas.errors import StudyError
 
@@ -65,6 +67,26 @@ def require_whole(path: Path, is_whole: bool) -> None:
     """Raise a StudyError if a file that GDAL wrote does not hold what was written."""
     if not is_whole:
         raise no_space(path, "a file that lacks a part of its pixels")
+
+
+def require_undamaged(paths: Iterable[Path]) -> None:
+    """Raise a StudyError if a file has lost tags or a mask, which GDAL leaves out without an error.
+
+    Args:
+        paths: of `files_of_raster`; files that do not exist are passed over.
+    """
+    for path in paths:
+        if not path.is_file() or not path.stat().st_size:
+            continue
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            damage = find_damage(data)
+        if damage is not None:
+            raise StudyError(
+                f"The file {path} is damaged.",
+                found=damage,
+                expected="a whole GeoTIFF",
+                remedy="use a complete copy",
+            )
 
 
 def _files_named(path: Path) -> list[Path]:

@@ -38,7 +38,7 @@ from terralucas.data.chip_content import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUF
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.grids import MAX_SIDE_PX, grid_of, not_convertible, other_grid
 from terralucas.data.missing_pixels import Layers
-from terralucas.data.raster_files import gdal_writes, require_whole
+from terralucas.data.raster_files import files_of_raster, gdal_writes, require_undamaged, require_whole
 from terralucas.data.raster_masks import find_alpha
 from terralucas.disk import explain
 from terralucas.errors import StudyError
@@ -109,6 +109,7 @@ def rewrite(
         with ExitStack() as stack:
             stack.enter_context(Env(GDAL_TIFF_INTERNAL_MASK=True, **GDAL_OPTIONS))
             image = stack.enter_context(rasterio.open(source))
+            require_undamaged(files_of_raster(source))
             alpha = find_alpha(image)
             numbers = list(bands or [number for number in image.indexes if number not in alpha])
             _require_one_mask(source)

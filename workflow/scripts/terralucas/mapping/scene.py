@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,9 @@ from terralucas.data.dataset import DatasetSpec
 from terralucas.data.georeference import Centre, describe_system
 from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
 from terralucas.data.places import is_local
-from terralucas.data.raster_files import changed_scene, files_of_raster
+from terralucas.data.raster_files import changed_scene, files_of_raster, require_undamaged
 from terralucas.data.raster_masks import find_alpha, read_masks
 from terralucas.data.reflectance import to_reflectance
-from terralucas.data.tiff_structure import find_damage
 from terralucas.errors import StudyError
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene
@@ -121,8 +119,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         ]
         positions, descriptions = _find_in_files(paths, sources, spec)
         files = {str(file): file for path in paths for file in files_of_raster(path.resolve())}
-        for file in files.values():
-            _require_whole(file)
+        require_undamaged(files.values())
         return Scene(
             bands=tuple(places[position] for position in positions),
             descriptions=tuple(descriptions[position] for position in positions),
@@ -132,21 +129,6 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
             transform=tuple(first.transform)[:6],
             pixel_m=_pixel_size(paths[0], first, pixel_size_m),
             states={name: list(state) for name, state in states_of(files).items()},
-        )
-
-
-def _require_whole(path: Path) -> None:
-    """Raise a StudyError if a file of a scene has lost tags or a mask, which GDAL leaves out without an error."""
-    if not path.is_file() or not path.stat().st_size:
-        return
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        damage = find_damage(data)
-    if damage is not None:
-        raise StudyError(
-            f"The file {path} of the scene is damaged.",
-            found=damage,
-            expected="a whole GeoTIFF",
-            remedy="use a complete copy",
         )
 
 
