@@ -369,7 +369,7 @@ def test_grey_pixels_and_saturated_clouds_fill_nothing(root):
     assert "25 % in 0 (1/0.tif)" in notice
 
 
-@pytest.mark.parametrize("value", [-32768, 32767, -9999])
+@pytest.mark.parametrize("value", [-32768, 32767, -9999, -10_000, -3000])
 def test_a_value_that_no_ground_has_is_found_in_a_few_pixels(root, value):
     for number in range(NUMBER):
         write_tif(
@@ -382,7 +382,7 @@ def test_a_value_that_no_ground_has_is_found_in_a_few_pixels(root, value):
     assert dropped(root, nodata=value) == {}
 
 
-@pytest.mark.parametrize("value", [65535, 1e20, -3.4028235e38, 9.96921e36, -9999])
+@pytest.mark.parametrize("value", [65535, 1e20, -3.4028235e38, 9.96921e36, -9999, -1.0, -0.9999])
 def test_a_value_that_no_reflectance_can_be(root, value):
     for number in range(NUMBER):
         write_tif(
@@ -390,6 +390,14 @@ def test_a_value_that_no_reflectance_can_be(root, value):
         )
     assert dropped(root, unit="reflectance") == {"impossible_values": ["5"]}
     assert dropped(root, unit="reflectance", nodata=value) == {}
+
+
+@pytest.mark.parametrize("value", [6.5535, 3.2767, 6.4535])
+def test_saturation_is_found_after_a_scale_that_was_applied_before(root, value):
+    for number in range(NUMBER):
+        values = with_values(pixels(number), (slice(None), 0, slice(9 * (number == 5))), value)
+        write_tif(chip_path(root, number), values)
+    assert dropped(root, unit="reflectance") == {"impossible_values": ["5"]}
 
 
 @pytest.mark.parametrize(("value", "is_told"), [(-9999, True), (65536, True), (0.5, True), (65535, False), (0, False)])

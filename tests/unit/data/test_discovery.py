@@ -653,6 +653,20 @@ def test_archives_beside_the_chips_are_counted_but_not_those_they_were_unpacked_
     assert count_left_out(walk(tmp_path)) == {".gtiff": 1, ".zip": 1}
 
 
+@pytest.mark.parametrize("beside", [".msk", ".aux.xml"])
+def test_files_that_differ_in_what_lies_beside_them_are_no_copies(tmp_path, beside):
+    """The copy that comes first in the alphabet would count, with or without the mask of the other."""
+    names = [PurePosixPath(folder, "1.tif") for folder in ("backup", "chips")]
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"pixels")
+    assert discovery._drop_copies(tmp_path, names, make_spec()) == names[:1]
+    (tmp_path / f"chips/1.tif{beside}").write_bytes(b"mask")
+    assert discovery._drop_copies(tmp_path, names, make_spec()) == names
+    (tmp_path / f"backup/1.tif{beside}").write_bytes(b"mask")
+    assert discovery._drop_copies(tmp_path, names, make_spec()) == names[:1]
+
+
 def test_files_of_one_name_are_read_once_and_copies_are_found(tmp_path, monkeypatch):
     """One folder for each chip: comparing each with all others takes days for a hundred thousand."""
     names = [PurePosixPath(f"{number}/image.tif") for number in range(40)]

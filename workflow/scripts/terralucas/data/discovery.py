@@ -23,6 +23,7 @@ from terralucas.data.dataset import DatasetSpec, LayoutSpec, normalise_name
 from terralucas.data.folders import CHIP_SUFFIXES, Tree, is_named, walk
 from terralucas.data.label_tables import TABLE_SUFFIXES, Row, read_table, refuse_spreadsheet_ids
 from terralucas.data.places import has_columns, is_missing, locate
+from terralucas.data.raster_files import with_sidecars
 from terralucas.errors import StudyError, printable, told_apart
 from terralucas.files import real_path, sha256_of_file
 
@@ -343,13 +344,18 @@ def _contents(root: Path, files: Sequence[PurePosixPath]) -> dict[PurePosixPath,
 
 
 def _digest(path: Path, most: int | None) -> object:
-    """Return the size of a file and the checksum of its first bytes, or of all; an object of its own without access."""
+    """Return the size of a file and the checksum of its first bytes, or of all, with those of the files beside it.
+
+    A mask or metadata beside a chip are a part of it. Without access, the result is an object of its own.
+    """
+    found = []
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return size, hashlib.sha256(file.read(most)).digest()
+        for part in filter(os.path.exists, with_sidecars(path)):
+            with part.open("rb") as file:
+                found.append((part.suffix, os.fstat(file.fileno()).st_size, hashlib.sha256(file.read(most)).digest()))
     except OSError:
         return object()
+    return tuple(found)
 
 
 def _group_by_folder(root: Path, candidates: Files, spec: DatasetSpec) -> Sources:
