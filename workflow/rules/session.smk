@@ -23,6 +23,7 @@ from _missing_files import fail_without_job
 from _orphans import end_with_parent, name_snakemake
 from _own_start import be_own_start, know_start, own_mark
 from _planned_inputs import require_pixel_size, require_planned_inputs
+from _scheduler import survive_full_temporary_folder
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
 from _start import (
     name_folder,
@@ -124,6 +125,7 @@ onstart:
         stop_at_study_error(prepare_cluster, workflow, Path(RESULTS), EARLIER_JOBS)
         if UNPROTECTED:
             workflow.logger_manager.logger.warning(describe_danger(UNPROTECTED))
+    survive_full_temporary_folder(workflow.scheduler, workflow.logger_manager.logger)
     # After jobs of earlier starts have ended.
     remove_mixtures(workflow)
     workflow.logger_manager.logger.addHandler(MadeWith(workflow, Path(RESULTS)))

@@ -59,6 +59,7 @@ _KEPT = (
     "Will exit after finishing",
     "No suitable partition found",
     "No more jobs are started",
+    "The folder for temporary files",
     "SLURM: ",
 )
 
