@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from helpers.chips import write_tif
 from helpers.paths import ROOT
 
 SCRIPTS = ROOT / "workflow" / "scripts"
@@ -39,6 +41,31 @@ def test_data_of_another_installation_are_ignored_and_told_in_one_line(tmp_path)
         "PROJ_DATA, PROJ_LIB, GDAL_DATA, GDAL_DRIVER_PATH of your shell are ignored; they name GDAL or PROJ of another "
         "installation"
     ]
+
+
+READ = """
+import sys
+from pathlib import Path
+from helpers.chips import make_spec
+from terralucas.data.chip_files import read_chip
+import numpy as np
+print(float(np.isnan(read_chip(Path(sys.argv[1]), make_spec(unit="dn", bands=["RED", "GREEN"]))).mean()))
+"""
+
+
+def test_options_of_gdal_in_the_shell_do_not_change_what_is_read(tmp_path):
+    """The nodata value of the chip is in the file beside it, which is not read with this option."""
+    values = np.full((2, 32, 32), 500, np.uint16)
+    values[:, :8] = 7
+    write_tif(tmp_path / "a.tif", values)
+    band = '<PAMRasterBand band="{}"><NoDataValue>7</NoDataValue></PAMRasterBand>'
+    text = f"<PAMDataset>{band.format(1)}{band.format(2)}</PAMDataset>"
+    (tmp_path / "a.tif.aux.xml").write_text(text, encoding="utf-8")
+    code = READ.replace("sys.argv[1]", repr(str(tmp_path / "a.tif")))
+    path = f"{SCRIPTS}{os.pathsep}{ROOT / 'tests'}"
+    done = run(code, GDAL_GEOREF_SOURCES="INTERNAL", GDAL_PAM_ENABLED="NO", PYTHONPATH=path)
+    assert float(done.stdout) == 0.25
+    assert "GDAL_GEOREF_SOURCES, GDAL_PAM_ENABLED of your shell are ignored; they change what GDAL reads" in done.stderr
 
 
 @pytest.mark.parametrize("value", [f"{sys.prefix}/share/proj", None])

@@ -223,6 +223,30 @@ def test_files_of_lucas_chips_whose_names_were_exchanged_are_dropped(root):
     assert "lies by its georeference at the point of 45922242, whose own file" in message_of(root, point_ids="lucas")
 
 
+@pytest.mark.parametrize(("rows", "stops"), [(range(1, NUMBER + 1), True), ([1, 2, 0, *range(3, NUMBER)], False)])
+def test_a_table_whose_rows_are_shifted_stops_the_study(root, rows, stops):
+    """Adjacent chips of 320 m: each row has class and place of the next chip, 160 m outside of this one."""
+    west = [4_592_000 + 320 * number for number in range(NUMBER + 1)]
+    lines = ["id,file,class,x,y"]
+    for number, row in zip(range(NUMBER), rows, strict=True):
+        path = chip_path(root, number)
+        transform = rasterio.Affine(10, 0, west[number], 0, -10, 2_254_320)
+        write_tif(path, dn(number), transform=transform)
+        lines.append(f"{number},{path.relative_to(root)},{1 + row % 2},{west[row] + 160},{2_254_160}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    layout = {
+        "labels": "table", "table": "labels.csv", "id_column": "id", "file_column": "file", "label_column": "class",
+        "x_column": "x", "y_column": "y", "crs": "EPSG:3035",
+    }  # fmt: skip
+    if not stops:
+        assert dropped(root, layout=layout) == {}
+        return
+    said = message_of(root, layout=layout)
+    assert "The coordinates of most chips of dataset 'tiny' lie outside the chips." in said
+    assert "10 of 10 places" in said
+    assert "if its rows are shifted, the labels are too" in said
+
+
 # Descriptions of bands.
 
 

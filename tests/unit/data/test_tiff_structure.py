@@ -76,6 +76,14 @@ def test_damaged_metadata_with_an_offset_are_no_xml():
     assert "tag 42112 with scale or offset is no XML" in find_damage(data.replace(b"<Item", b"<\0tem", 1))
 
 
+@pytest.mark.parametrize("text", [b"<GDALMetadata>", b"</GDALMetadata>"])
+def test_a_file_of_the_right_size_whose_end_was_never_written(text):
+    """As after a crash: all from some byte on is zero."""
+    data = make(offset=-1000)
+    begin = data.rindex(text)
+    assert "is no XML" in find_damage(data[:begin] + bytes(len(data) - begin))
+
+
 def test_other_files_and_mapped_ones(tmp_path):
     assert find_damage(b"") is None
     assert find_damage(b"\x89PNG\r\n") is None

@@ -1,4 +1,4 @@
-"""Keep GDAL and PROJ from the data of another installation that variables of the shell name."""
+"""Keep GDAL and PROJ from variables of the shell: those of another installation, and those that change what is read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ logger = logging.getLogger(__name__)
 # QGIS, PostGIS and conda set them. Data of another version make every coordinate reference system unknown, and drivers
 # of another version cannot be loaded.
 _VARIABLES = ("PROJ_DATA", "PROJ_LIB", "GDAL_DATA", "GDAL_DRIVER_PATH")
+# Options of GDAL with which the same files have other values, places or missing pixels, or damage is no error.
+_OPTIONS = (
+    *("GDAL_GEOREF_SOURCES", "GDAL_PAM_ENABLED", "GDAL_DISABLE_READDIR_ON_OPEN", "GDAL_CONFIG_FILE"),
+    *("GTIFF_IGNORE_READ_ERRORS", "GTIFF_POINT_GEO_IGNORE", "GTIFF_HONOUR_NEGATIVE_SCALEY", "GTIFF_SRS_SOURCE"),
+    *("GDAL_TIFF_INTERNAL_MASK_TO_8BIT", "GTIFF_VIRTUAL_MEM_IO", "GTIFF_DIRECT_IO"),
+    "OSR_DEFAULT_AXIS_MAPPING_STRATEGY",
+)
 
 
-def ignore_other_installations() -> None:
+def ignore_shell_variables() -> None:
     """Remove variables that name files outside this Python's environment, so that rasterio and pyproj use their own.
+
+    Remove also options of GDAL, so that a file is read in the same way in every shell.
 
     Both read the variables when they are imported, so that this comes first. Processes that are started later inherit
     what is left.
@@ -28,6 +37,9 @@ def ignore_other_installations() -> None:
         logger.warning(
             "%s of your shell are ignored; they name GDAL or PROJ of another installation", ", ".join(ignored)
         )
+    options = [name for name in _OPTIONS if os.environ.pop(name, None) is not None]
+    if options:
+        logger.warning("%s of your shell are ignored; they change what GDAL reads", ", ".join(options))
 
 
 def _is_below(path: str, folder: Path) -> bool:

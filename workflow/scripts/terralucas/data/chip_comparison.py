@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -16,8 +17,11 @@ from terralucas.data.chip_problems import REMEDIES
 from terralucas.data.dataset import PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
 from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size, size_text
-from terralucas.data.places import find_exchanged
+from terralucas.data.places import distance_outside, find_exchanged, has_columns
 from terralucas.errors import StudyError
+
+# Single places may be rounded, or lie beside their chip.
+_FEW_OUTSIDE = 3
 
 
 def compare_chips(
@@ -41,6 +45,7 @@ def compare_chips(
         _check_dtypes,
         _check_pixel_sizes,
         _check_names,
+        _check_places,
         _check_equal_bands,
         _check_brightness,
         find_duplicates,
@@ -131,6 +136,32 @@ def _check_names(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Proble
         else None
         for chip in chips
     ]
+
+
+def _check_places(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[None]:
+    """Check that most chips have their place of the labels table inside them; of one chip, it may be rounded.
+
+    Raises:
+        StudyError: more than half of the places are outside of their chips, as where the rows of a table are shifted.
+    """
+    if spec.point_ids != "lucas" and has_columns(spec):
+        located = [(chip.ground, (chip.row["easting_m"], chip.row["northing_m"])) for chip in chips]
+        distances = [
+            (distance_outside(ground, place), ground.pixel_m)
+            for ground, place in located
+            if ground is not None and all(map(math.isfinite, place))
+        ]
+        outside = [distance for distance, pixel_m in distances if distance > pixel_m]
+        if len(outside) > max(len(distances) / 2, _FEW_OUTSIDE):
+            raise StudyError(
+                f"The coordinates of most chips of dataset {spec.name!r} lie outside the chips.",
+                found=f"{len(outside)} of {len(distances)} places of the labels table outside of their chip, as its "
+                f"file says where it is; half of them by more than {float(np.median(outside)):,.0f} m",
+                expected="places inside the chips",
+                remedy="correct the labels table: if its rows are shifted, the labels are too; if the coordinates are "
+                "only rounded, set x_column and y_column of dataset.layout to null, because the files know their place",
+            )
+    return [None] * len(chips)
 
 
 def _check_equal_bands(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:

@@ -113,10 +113,11 @@ def _end_of_mask(data: bytes | mmap, image: _Tags) -> int:
 
 def _find_error(text: bytes) -> str | None:
     """Return what is wrong with XML that says a scale or an offset; None if nothing is, or for other XML."""
-    if b"scale" not in text and b"offset" not in text:
+    text = text.rstrip(b"\0")
+    if text and b"scale" not in text and b"offset" not in text:
         return None
     try:
-        ElementTree.fromstring(text.rstrip(b"\0"))
+        ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         return str(error)
     return None
