@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import replace
@@ -414,6 +415,30 @@ def test_a_value_that_no_reflectance_can_be(root, value):
         )
     assert dropped(root, unit="reflectance") == {"impossible_values": ["5"]}
     assert dropped(root, unit="reflectance", nodata=value) == {}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "tags", "unit"),
+    [
+        ("float64", -3.4028234663852886e38, None, "reflectance"),
+        ("int16", -9999, (1e-4, 0.0), "reflectance"),
+        ("int16", -9999, (1.0, -1000.0), "dn"),
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 12])
+def test_the_advised_value_of_missing_data_is_the_stored_one_and_helps(root, dtype, value, tags, unit, rows):
+    for number in range(NUMBER):
+        values = pixels(number).astype(np.float64)
+        if dtype == "int16":
+            values = np.round(values * 10_000) - (tags[1] if tags[0] == 1 else 0)
+        values[:, :rows] = value
+        write_tif(chip_path(root, number), values.astype(dtype))
+        if tags is not None:
+            with rasterio.open(chip_path(root, number), "r+") as file:
+                file.scales, file.offsets = [tags[0]] * file.count, [tags[1]] * file.count
+    advised = re.search(r"set dataset\.nodata: (\S+)", message_of(root, unit=unit))[1]
+    assert float(advised) == value
+    assert dropped(root, unit=unit, nodata=float(advised)) == {}
 
 
 @pytest.mark.parametrize("value", [6.5535, 3.2767, 6.4535])

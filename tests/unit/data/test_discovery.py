@@ -136,12 +136,14 @@ def test_linked_folders_are_followed_once(tmp_path):
     assert len(files_of(root, make_spec())) == 4
 
 
-def test_deeper_table_that_differs_is_ignored_with_a_warning(tmp_path, caplog):
+def test_a_deeper_table_that_differs_is_refused_because_its_labels_may_be_the_right_ones(tmp_path):
     lucas_tree(tmp_path)
     put(tmp_path / "old" / TABLE, "Point_ID,STR18\n45922254,2\n")
-    with caplog.at_level(logging.WARNING):
-        assert len(files_of(tmp_path, make_spec())) == 4
-    assert f"old/{TABLE}" in caplog.text
+    with pytest.raises(StudyError, match="two different labels tables") as caught:
+        find_chips(tmp_path, make_spec())
+    assert f"{TABLE} and old/{TABLE}" in caught.value.found
+    (tmp_path / "old" / TABLE).rename(tmp_path / "old" / "other.csv")
+    assert len(files_of(tmp_path, make_spec())) == 4
 
 
 def test_different_tables_at_one_depth_are_refused_and_named(tmp_path):

@@ -81,7 +81,7 @@ def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     outside = present[:0] if is_within else present[(present < low) | (present > high)]
     scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
     if outside.size > MAX_SHARE_OUTSIDE * present.size:
-        cause, advice = _likely_cause(present, outside, scale)
+        cause, advice = _likely_cause(chip, present, outside, scale)
         raise ChipError(
             "value_range",
             f"has {outside.size / present.size:.0%} of its values outside {low * scale:g}..{high * scale:g} "
@@ -112,12 +112,15 @@ def _share_beyond(values: np.ndarray, limit: float) -> float:
     return (np.count_nonzero(values > limit) + np.count_nonzero(values < -limit)) / values.size
 
 
-def _likely_cause(present: np.ndarray, outside: np.ndarray, scale: int) -> tuple[str, str]:
+def _likely_cause(chip: Chip, present: np.ndarray, outside: np.ndarray, scale: int) -> tuple[str, str]:
     """Return the likely reason for values outside the range of the configured unit, and the advice that it gives."""
     values, counts = np.unique(outside, return_counts=True)
     commonest = values[counts.argmax()] * scale
     if counts.max() > outside.size / 2 and (commonest < 0 or commonest >= np.iinfo(np.int16).max):
-        value = f"{commonest:.9g}" if scale == 1 else f"{commonest:.0f}"  # nine digits identify any float32
+        value = f"{commonest:.9g}" if scale == 1 else f"{commonest:.0f}"
+        if chip.impossible_value is not None:
+            # As the file stores it, before its tags of scale and offset.
+            value = _stored_text(chip)
         return f"{value} seems to mean missing data", f": set dataset.nodata: {value}"
     if scale == DN_PER_REFLECTANCE:
         return f"expected DN (reflectance x {DN_PER_REFLECTANCE:,})", ""
@@ -140,10 +143,17 @@ def _check_impossible(chip: Chip) -> None:
     if chip.impossible_value is not None:
         raise ChipError(
             "impossible_values",
-            f"has the value {chip.impossible_value:.9g}, which no ground has, in {chip.impossible_pixels} of its "
-            "pixels; it seems to mean missing data",
-            f": set dataset.nodata: {chip.impossible_value:.9g}",
+            f"has the value {_stored_text(chip)}, which no ground has, in {chip.impossible_pixels} of its pixels; it "
+            "seems to mean missing data",
+            f": set dataset.nodata: {_stored_text(chip)}",
         )
+
+
+def _stored_text(chip: Chip) -> str:
+    """Return the impossible value of a chip in as many digits as tell it from all others of its type."""
+    value = chip.impossible_value
+    # Nine digits identify any number of 32 bits with a point.
+    return repr(value) if chip.dtype == "float64" else f"{value:.9g}"
 
 
 def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:

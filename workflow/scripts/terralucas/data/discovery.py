@@ -46,6 +46,9 @@ _OTHER_IMAGES = {
     ".img",
     ".gtiff",
     ".geotiff",
+    ".gtif",
+    ".tf8",
+    ".cog",
     ".tif_",
     ".tif~",
     ".bil",
@@ -133,7 +136,7 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
 
     Raises:
         StudyError: the folder, the labels table, one of its columns or all chips are missing, a folder cannot be read,
-            or two different tables are at the same depth. Problems of single chips are returned and not raised.
+            or there are two different tables. Problems of single chips are returned and not raised.
     """
     tree = walk(root)
     tree.require_readable(root)
@@ -300,15 +303,13 @@ def _find_table(root: Path, tree: Tree, spec: DatasetSpec) -> tuple[PurePosixPat
     for other in rest:
         if sha256_of_file(root / other) == digest:
             copies.append(other.parent)
-        elif len(other.parts) == len(chosen.parts):
-            raise StudyError(
-                f"There are two different labels tables {spec.layout.table} at the same depth.",
-                found=f"{chosen} and {other}, below {root}",
-                expected="one labels table",
-                remedy="remove one of them, or give dataset.layout.table with its folder",
-            )
         else:
-            logger.warning("The labels table %s is used; the different table %s is ignored", chosen, other)
+            raise StudyError(
+                f"There are two different labels tables {spec.layout.table}.",
+                found=f"{chosen} and {other}, below {root}",
+                expected="one labels table, or copies of it",
+                remedy="remove or rename one of them, or give dataset.layout.table with its folder",
+            )
     return chosen, copies
 
 
