@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import snakemake.api  # noqa: F401 - before other modules of Snakemake
 from snakemake.settings.enums import RerunTrigger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from _input_contents import state_of
 from _made_with import NAME, MadeWith, require_same_parameters
 from terralucas.errors import StudyError
 
@@ -226,6 +228,43 @@ def test_a_table_that_was_put_in_the_place_of_another_is_refused(folder):
     with pytest.raises(StudyError, match=r"runs\.csv, of other parameters") as stopped:
         require_same_parameters(study(), folder)
     assert "--forcerun make_tables " in stopped.value.remedy
+
+
+def test_what_a_version_before_remembered_of_jobs_that_had_not_ended_is_understood(folder):
+    """It had the state of the first output alone."""
+    make_both(folder)
+    path = str(folder / "fetch_weights.json")
+    known = json.loads((folder / NAME).read_text())
+    known[path] = {"by": {"params": "of another"}, "state": state_of(path), "before": known[path]}
+    (folder / NAME).write_text(json.dumps(known))
+    require_same_parameters(Study(folder), folder)
+    Path(path).write_text("of the job that had not ended")
+    with pytest.raises(StudyError, match=r"fetch_weights\.json, of other parameters"):
+        require_same_parameters(Study(folder), folder)
+
+
+@pytest.mark.parametrize("gone", ["runs/a/predictions.parquet", "runs", "summary.csv"])
+def test_predictions_and_tables_that_were_deleted_to_free_space_are_not_compared(folder, gone):
+    def study(planned=()):
+        found = Study(folder, planned=planned)
+        tables = found.of["train_run"]
+        tables.rule.name, tables.output = "make_tables", [str(folder / f"{name}.csv") for name in ("runs", "summary")]
+        tables.input = [str(folder / "runs" / seed / "predictions.parquet") for seed in "ab"]
+        found.dag.needrun = lambda job: False
+        return found
+
+    for seed in "ab":
+        (folder / "runs" / seed).mkdir(parents=True)
+        (folder / "runs" / seed / "predictions.parquet").write_text(seed)
+        (folder / "runs" / seed / "run.yaml").write_text(f"predictions_sha256: {seed}\n")
+    made = study(planned=("train_run",))
+    handler = MadeWith(made, folder)
+    for path in made.of["train_run"].output:
+        Path(path).write_text("1")
+    handler.emit(finished(2))
+    handler.end(made)
+    shutil.rmtree(folder / gone) if (folder / gone).is_dir() else (folder / gone).unlink()
+    require_same_parameters(study(), folder)
 
 
 def test_the_advice_keeps_what_the_command_forces(folder):

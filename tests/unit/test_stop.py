@@ -44,6 +44,8 @@ def test_an_error_in_a_handler_does_not_reach_snakemake(monkeypatch, capsys):
         raise RuntimeError("no processes to see")
 
     monkeypatch.setattr(psutil.Process, "children", refuse)
+    # As a study does.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
     logger = logging.Logger("study", logging.INFO)
     logger.addHandler(EndJobsAtInterrupt())
     logger.info("Terminating processes on user request, this might take some time.")

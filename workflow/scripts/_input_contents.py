@@ -35,12 +35,12 @@ class InputContents:
         """Return the checksum of each input of a job that has one and is there, and of its own tables."""
         predictions = [str(path) for path in job.input if Path(path).name == _PREDICTIONS]
         found = {str(path): self._of_input(str(path)) for path in job.input if Path(path).name != _PREDICTIONS}
-        if predictions:
-            # Thousands of runs have one entry.
-            found[_PREDICTIONS] = sha256_of_json([[path, self._of_input(path)] for path in predictions])[:16]
-        if job.rule.name in _TABLE_RULES:
-            tables = [str(path) for path in job.output if Path(path).is_file()]
-            found[_TABLES] = sha256_of_json([[path, sha256_of_file(Path(path))] for path in tables])[:16]
+        # Thousands of runs have one entry. Where one of them is gone, there is nothing to compare.
+        of_runs = [[path, self._of_input(path)] for path in predictions]
+        if of_runs and all(checksum is not None for _, checksum in of_runs):
+            found[_PREDICTIONS] = sha256_of_json(of_runs)[:16]
+        if job.rule.name in _TABLE_RULES and all(Path(path).is_file() for path in job.output):
+            found[_TABLES] = sha256_of_json([[str(path), sha256_of_file(Path(path))] for path in job.output])[:16]
         return {path: checksum for path, checksum in found.items() if checksum is not None}
 
     def differ(self, before: Mapping[str, str], job: Any) -> bool:

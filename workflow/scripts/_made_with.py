@@ -145,7 +145,9 @@ def _of_files(entry: _Entry | None, job: Any) -> _Entry | None:
     if not isinstance(entry, dict) or "by" not in entry:
         return entry
     now = [state_of(path) for path in job.output]
-    is_new = [state != before for state, before in zip(now, entry["states"], strict=False) if state is not None]
+    # An earlier version remembered the state of the first output alone.
+    states = entry.get("states", [entry.get("state")])
+    is_new = [state != before for state, before in zip(now, states, strict=False) if state is not None]
     if not any(is_new):
         before: _Entry | None = entry["before"]
         return before

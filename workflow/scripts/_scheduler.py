@@ -30,8 +30,9 @@ def survive_full_temporary_folder(scheduler: Any, logger: logging.Logger) -> Non
             if not is_said:
                 is_said = True
                 logger.warning(
-                    f"The folder for temporary files, {tempfile.gettempdir()} (TMPDIR), cannot be written "
-                    f"({error.strerror}): free some space there. The study goes on; jobs that need it may fail."
+                    f"The folder for temporary files, {tempfile.gettempdir()} (TMPDIR), cannot be used by the solver "
+                    f"that chooses jobs ({error}). The study goes on without it; jobs that need this folder may fail: "
+                    "free some space there."
                 )
             # Snakemake asks its greedy scheduler then.
             return None

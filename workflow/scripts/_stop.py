@@ -6,7 +6,9 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
@@ -50,7 +52,8 @@ class _Listener(logging.Handler):
         try:
             self.react(record)
         except Exception:
-            self.handleError(record)
+            # `handleError` is silent in a study (logging.raiseExceptions).
+            traceback.print_exc(file=sys.stderr)
 
     def react(self, record: logging.LogRecord) -> None:
         """Do what the record asks for."""

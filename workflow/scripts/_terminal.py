@@ -240,8 +240,13 @@ class Terminal(logging.Handler):
         self._list(failed.values(), "FAILED  ", is_first_time=True)
 
     def _has_new_outputs(self, job_id: int) -> bool:
+        # Late, because it imports names of rules from here.
+        from _finished_runs import is_finished
+
         output = self.jobs[job_id].output
-        return all(Path(path).exists() for path in output) and state_of(output[-1]) != self._before.get(job_id)
+        is_new = state_of(output[-1]) != self._before.get(job_id)
+        # A job keeps the files of a run that is finished.
+        return all(Path(path).exists() for path in output) and (is_new or is_finished(self.jobs[job_id]))
 
     def _failure_of(self, job: Job, message: str | None, logs: Sequence[str]) -> Failure:
         # The SLURM plugin adds its whole command line to a refused submission, and here nodes are not excluded.

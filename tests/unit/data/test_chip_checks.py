@@ -423,14 +423,15 @@ def test_a_value_that_no_reflectance_can_be(root, value):
         ("float64", -3.4028234663852886e38, None, "reflectance"),
         ("int16", -9999, (1e-4, 0.0), "reflectance"),
         ("int16", -9999, (1.0, -1000.0), "dn"),
+        ("int32", -2147483648, None, "dn"),
     ],
 )
 @pytest.mark.parametrize("rows", [1, 12])
 def test_the_advised_value_of_missing_data_is_the_stored_one_and_helps(root, dtype, value, tags, unit, rows):
     for number in range(NUMBER):
         values = pixels(number).astype(np.float64)
-        if dtype == "int16":
-            values = np.round(values * 10_000) - (tags[1] if tags[0] == 1 else 0)
+        if dtype.startswith("int"):
+            values = np.round(values * 10_000) - (tags[1] if tags and tags[0] == 1 else 0)
         values[:, :rows] = value
         write_tif(chip_path(root, number), values.astype(dtype))
         if tags is not None:
@@ -439,6 +440,20 @@ def test_the_advised_value_of_missing_data_is_the_stored_one_and_helps(root, dty
     advised = re.search(r"set dataset\.nodata: (\S+)", message_of(root, unit=unit))[1]
     assert float(advised) == value
     assert dropped(root, unit=unit, nodata=float(advised)) == {}
+
+
+def test_the_commonest_value_outside_is_advised_and_not_another_one(root):
+    for number in range(NUMBER):
+        values = with_values(dn(number).astype(np.int16), (slice(None), slice(0, 20)), -2500)
+        write_tif(chip_path(root, number), with_values(values, (0, 0, 0), -9999))
+    assert "set dataset.nodata: -2500" in message_of(root)
+
+
+def test_single_pixels_of_deep_shade_are_ground(root):
+    write_tif(chip_path(root, 5), with_values(dn(5).astype(np.int16), (2, 0, 0), -3100))
+    for number in set(range(NUMBER)) - {5}:
+        write_tif(chip_path(root, number), dn(number).astype(np.int16))
+    assert dropped(root) == {}
 
 
 @pytest.mark.parametrize("value", [6.5535, 3.2767, 6.4535])

@@ -142,6 +142,8 @@ def test_a_deeper_table_that_differs_is_refused_because_its_labels_may_be_the_ri
     with pytest.raises(StudyError, match="two different labels tables") as caught:
         find_chips(tmp_path, make_spec())
     assert f"{TABLE} and old/{TABLE}" in caught.value.found
+    layout = {"labels": "table", "table": f"./{TABLE}", "id_column": "Point_ID", "label_column": "STR18"}
+    assert len(files_of(tmp_path, make_spec(layout))) == 4
     (tmp_path / "old" / TABLE).rename(tmp_path / "old" / "other.csv")
     assert len(files_of(tmp_path, make_spec())) == 4
 
@@ -667,6 +669,19 @@ def test_files_that_differ_in_what_lies_beside_them_are_no_copies(tmp_path, besi
     assert discovery._drop_copies(tmp_path, names, make_spec()) == names
     (tmp_path / f"backup/1.tif{beside}").write_bytes(b"mask")
     assert discovery._drop_copies(tmp_path, names, make_spec()) == names[:1]
+
+
+def test_statistics_that_a_viewer_adds_beside_a_copy_do_not_make_it_another_chip(tmp_path):
+    names = [PurePosixPath(folder, "1.tif") for folder in ("backup", "chips")]
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"pixels")
+    band = '<PAMRasterBand band="1"><Metadata><MDI key="STATISTICS_MEAN">5</MDI></Metadata>{}</PAMRasterBand>'
+    beside = tmp_path / "chips/1.tif.aux.xml"
+    beside.write_text(f"<PAMDataset>{band.format('')}</PAMDataset>")
+    assert discovery._drop_copies(tmp_path, names, make_spec()) == names[:1]
+    beside.write_text(f"<PAMDataset>{band.format('<NoDataValue>7</NoDataValue>')}</PAMDataset>")
+    assert discovery._drop_copies(tmp_path, names, make_spec()) == names
 
 
 def test_files_of_one_name_are_read_once_and_copies_are_found(tmp_path, monkeypatch):

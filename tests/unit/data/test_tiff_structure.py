@@ -84,10 +84,64 @@ def test_a_file_of_the_right_size_whose_end_was_never_written(text):
     assert "is no XML" in find_damage(data[:begin] + bytes(len(data) - begin))
 
 
+def tags_of(data):
+    """Place of each entry in the list of the first image, by tag."""
+    start = int.from_bytes(data[4:8], "little")
+    places = range(start + 2, start + 2 + 12 * int.from_bytes(data[start : start + 2], "little"), 12)
+    return {int.from_bytes(data[place : place + 2], "little"): place for place in places}
+
+
+def changed(data, tag, kind=None, count=None, value=None):
+    data, place = bytearray(data), tags_of(data)[tag]
+    for at, size, number in ((2, 2, kind), (4, 4, count), (8, 4, value)):
+        if number is not None:
+            data[place + at : place + at + size] = number.to_bytes(size, "little")
+    return bytes(data)
+
+
+def test_metadata_in_another_coding_or_without_anything_are_no_damage():
+    with MemoryFile(make(offset=-1000)) as memory:
+        data = memory.read()
+    assert find_damage(data.replace(b"DESCRIPTION", b"DESCR\xe9PTION", 1)) is None
+    item = data.replace(b'name="OFFSET"', b'name="OFF\xe9ET"', 1)
+    assert item != data and find_damage(item) is None
+    assert find_damage(changed(data, 42112, count=0)) is None
+    assert find_damage(changed(data, 42112, count=1)) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tag": 254, "count": 0},
+        {"tag": 254, "value": 4},
+        {"tag": 273, "count": 0},
+        {"tag": 279, "count": 0},
+        {"tag": 273, "kind": 99},
+        {"tag": 279, "count": 3},
+    ],
+)
+def test_tags_that_contradict_each_other_are_no_traceback(change, spec):
+    data = make(blockysize=4)
+    if 254 not in tags_of(data):
+        # Of the first image, as if it were a mask.
+        data = changed(data, 262)
+        place = tags_of(data)[262]
+        data = data[:place] + (254).to_bytes(2, "little") + data[place + 2 :]
+        data = changed(data, 254, kind=4, count=1, value=4)
+    found = find_damage(changed(data, **change))
+    assert found is None or "byte" in found or "contradict" in found
+
+
+def test_a_list_behind_all_bytes_is_lost():
+    data = bytearray(make(BIGTIFF="YES"))
+    data[8:16] = b"\xff" * 8
+    assert "tags" in find_damage(bytes(data))
+
+
 def test_other_files_and_mapped_ones(tmp_path):
     assert find_damage(b"") is None
     assert find_damage(b"\x89PNG\r\n") is None
-    assert find_damage(b"II*\0") == "the list of its tags goes on behind byte 4"
+    assert find_damage(b"II*\0") == "the file ends at byte 4, before the end of its list of tags"
     (tmp_path / "a.tif").write_bytes(make(with_mask=True))
     with (tmp_path / "a.tif").open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         assert find_damage(data) is None

@@ -118,7 +118,8 @@ def _likely_cause(chip: Chip, present: np.ndarray, outside: np.ndarray, scale: i
     commonest = values[counts.argmax()] * scale
     if counts.max() > outside.size / 2 and (commonest < 0 or commonest >= np.iinfo(np.int16).max):
         value = f"{commonest:.9g}" if scale == 1 else f"{commonest:.0f}"
-        if chip.impossible_value is not None:
+        factor, offset = chip.scaling[0]
+        if chip.impossible_value is not None and np.isclose(chip.impossible_value * factor + offset, commonest):
             # As the file stores it, before its tags of scale and offset.
             value = _stored_text(chip)
         return f"{value} seems to mean missing data", f": set dataset.nodata: {value}"
@@ -152,6 +153,8 @@ def _check_impossible(chip: Chip) -> None:
 def _stored_text(chip: Chip) -> str:
     """Return the impossible value of a chip in as many digits as tell it from all others of its type."""
     value = chip.impossible_value
+    if value is None or np.dtype(chip.dtype).kind in "iu":
+        return f"{value:.0f}"
     # Nine digits identify any number of 32 bits with a point.
     return repr(value) if chip.dtype == "float64" else f"{value:.9g}"
 

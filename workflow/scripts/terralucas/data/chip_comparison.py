@@ -17,7 +17,7 @@ from terralucas.data.chip_problems import REMEDIES
 from terralucas.data.dataset import PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
 from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size, size_text
-from terralucas.data.places import distance_outside, find_exchanged, has_columns
+from terralucas.data.places import find_exchanged, ground_offset, has_columns
 from terralucas.errors import StudyError
 
 # Single places may be rounded, or lie beside their chip.
@@ -147,11 +147,12 @@ def _check_places(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[None]
     if spec.point_ids != "lucas" and has_columns(spec):
         located = [(chip.ground, (chip.row["easting_m"], chip.row["northing_m"])) for chip in chips]
         distances = [
-            (distance_outside(ground, place), ground.pixel_m)
+            math.hypot(*ground_offset(ground.place, place)) - ground.side_m / math.sqrt(2) - ground.pixel_m
             for ground, place in located
             if ground is not None and all(map(math.isfinite, place))
         ]
-        outside = [distance for distance, pixel_m in distances if distance > pixel_m]
+        # From the circle around a chip, because its sides are turned against the axes of the places.
+        outside = [distance for distance in distances if distance > 0]
         if len(outside) > max(len(distances) / 2, _FEW_OUTSIDE):
             raise StudyError(
                 f"The coordinates of most chips of dataset {spec.name!r} lie outside the chips.",

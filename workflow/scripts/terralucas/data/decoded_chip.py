@@ -10,12 +10,14 @@ from terralucas.data.georeference import Centre
 from terralucas.data.reflectance import REFLECTANCE_RANGE
 
 # Sun glint can be brighter than `REFLECTANCE_RANGE`, but neither as bright as this, nor in exactly the values that
-# programs write for missing data: the ends of 16-bit integers, and the -9999 of GIS. Atmospheric correction makes dark
-# ground negative, but never as far as this: -10000 of MAJA is -1 as reflectance, and -9999 may have been scaled.
-_POSSIBLE_REFLECTANCE = (-0.3, 10.0)
+# programs write for missing data: the ends of 16-bit integers, the -9999 of GIS, and the -10000 of MAJA, which is a
+# reflectance of -1.
+_POSSIBLE_REFLECTANCE = (-1.0, 10.0)
+# Corrections of atmosphere and terrain can make deep shade this dark, but not many pixels with one value.
+_DEEP_SHADE, _REPEATED = -0.3, 3
 _MARKS_OF_MISSING = (-32768, -9999, 32767, 65535)
-# The same after the scale of Sentinel-2, and after its offset since baseline 04.00.
-_SCALED_MARKS = (6.5535, 3.2767, 6.4535, 3.1767)
+# The same after the scale of Sentinel-2, and 65535 after its offset since baseline 04.00.
+_SCALED_MARKS = (-0.9999, 3.2767, 6.5535, 6.4535)
 # Negative DN down to -10,000 have these values in 16 bits without a sign.
 FIRST_WRAPPED = 2**16 - 10_000
 # In fewer bands, grey ground can have one value in all of them.
@@ -143,6 +145,9 @@ def _find_impossible(raw: np.ndarray, values: np.ndarray) -> tuple[float | None,
     is_mark = np.isin(raw, _MARKS_OF_MISSING)
     for mark in _SCALED_MARKS:
         is_mark |= np.isclose(values, mark, rtol=0, atol=2e-5)
+    is_deep = values <= _DEEP_SHADE
+    deep, times = np.unique(raw[is_deep], return_counts=True)
+    is_mark |= is_deep & np.isin(raw, deep[times >= _REPEATED])
     is_impossible = is_outside & (is_mark | (values <= low) | (values > high) | is_wrapped)
     found, counts = np.unique(raw[is_impossible], return_counts=True)
     if not len(found):

@@ -6,6 +6,7 @@ opened here; `terralucas.data.index` reads and checks them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
@@ -18,12 +19,12 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from unicodedata import normalize
 
+from terralucas.data.chip_content import MASK_SUFFIX, METADATA_SUFFIX, reduce_metadata
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec, LayoutSpec, normalise_name
 from terralucas.data.folders import CHIP_SUFFIXES, Tree, is_named, walk
 from terralucas.data.label_tables import TABLE_SUFFIXES, Row, read_table, refuse_spreadsheet_ids
 from terralucas.data.places import has_columns, is_missing, locate
-from terralucas.data.raster_files import with_sidecars
 from terralucas.errors import StudyError, printable, told_apart
 from terralucas.files import real_path, sha256_of_file
 
@@ -279,6 +280,8 @@ def _find_table(root: Path, tree: Tree, spec: DatasetSpec) -> tuple[PurePosixPat
     """Return the path of the labels table, and the folders of its identical copies."""
     files = tree.files
     tables = [file for file in files if is_named(file, str(spec.layout.table))]
+    if str(spec.layout.table).startswith("./"):
+        tables = [file for file in tables if file == PurePosixPath(str(spec.layout.table))]
     unusable = {**tree.others, **dict.fromkeys(tree.folders, "is a folder")}
     named = {path: kind for path, kind in unusable.items() if is_named(path, str(spec.layout.table))}
     if not tables and named:
@@ -308,7 +311,8 @@ def _find_table(root: Path, tree: Tree, spec: DatasetSpec) -> tuple[PurePosixPat
                 f"There are two different labels tables {spec.layout.table}.",
                 found=f"{chosen} and {other}, below {root}",
                 expected="one labels table, or copies of it",
-                remedy="remove or rename one of them, or give dataset.layout.table with its folder",
+                remedy="remove or rename one of them, or give dataset.layout.table with its folder (./ for that of the "
+                "source itself)",
             )
     return chosen, copies
 
@@ -347,16 +351,22 @@ def _contents(root: Path, files: Sequence[PurePosixPath]) -> dict[PurePosixPath,
 def _digest(path: Path, most: int | None) -> object:
     """Return the size of a file and the checksum of its first bytes, or of all, with those of the files beside it.
 
-    A mask or metadata beside a chip are a part of it. Without access, the result is an object of its own.
+    A mask and metadata beside a chip are a part of it, but for statistics that viewers add. Without access, the result
+    is an object of its own.
     """
-    found = []
     try:
-        for part in filter(os.path.exists, with_sidecars(path)):
-            with part.open("rb") as file:
-                found.append((part.suffix, os.fstat(file.fileno()).st_size, hashlib.sha256(file.read(most)).digest()))
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            own = hashlib.file_digest(file, "sha256") if most is None else hashlib.sha256(file.read(most))
+        mask, metadata = path.with_name(path.name + MASK_SUFFIX), path.with_name(path.name + METADATA_SUFFIX)
+        beside = [part.read_bytes() if part.exists() else None for part in (mask, metadata)]
     except OSError:
         return object()
-    return tuple(found)
+    if beside[1] is not None:
+        # What is no XML is a problem that the index tells.
+        with contextlib.suppress(ChipError):
+            beside[1] = reduce_metadata(beside[1])
+    return (size, own.digest(), *(None if part is None else hashlib.sha256(part).digest() for part in beside))
 
 
 def _group_by_folder(root: Path, candidates: Files, spec: DatasetSpec) -> Sources:

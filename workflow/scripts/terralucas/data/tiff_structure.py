@@ -6,6 +6,7 @@ missing data or place. So it does with metadata that are no XML. Formats: TIFF 6
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterator
 from mmap import mmap
@@ -64,7 +65,9 @@ def find_damage(data: bytes | mmap) -> str | None:
             if _METADATA in image and (error := _find_error(_bytes(data, image[_METADATA]))) is not None:
                 return f"its tag {_METADATA} with scale or offset is no XML: {error}"
     except struct.error:
-        return f"the list of its tags goes on behind byte {len(data)}"
+        return f"the file ends at byte {len(data)}, before the end of its list of tags"
+    except (ValueError, OverflowError) as error:
+        return f"its tags contradict each other: {error}"
     return None
 
 
@@ -101,10 +104,10 @@ def _images(data: bytes | mmap) -> Iterator[_Tags]:
 
 def _end_of_mask(data: bytes | mmap, image: _Tags) -> int:
     """Return where the pixels of a mask end; 0 for another image."""
-    if _KIND not in image or not _values(data, image[_KIND])[0] & _MASK:
+    if _KIND not in image or not any(_values(data, image[_KIND]) & _MASK):
         return 0
     ends = [
-        (_values(data, image[places]) + _values(data, image[lengths])).max()
+        (_values(data, image[places]) + _values(data, image[lengths])).max(initial=0)
         for places, lengths in _PLACES.items()
         if places in image and lengths in image
     ]
@@ -113,12 +116,17 @@ def _end_of_mask(data: bytes | mmap, image: _Tags) -> int:
 
 def _find_error(text: bytes) -> str | None:
     """Return what is wrong with XML that says a scale or an offset; None if nothing is, or for other XML."""
-    text = text.rstrip(b"\0")
-    if text and b"scale" not in text and b"offset" not in text:
+    stripped = text.rstrip(b"\0")
+    # Some programs write the tag without anything in it.
+    if len(text) <= 1 or (stripped and b"scale" not in stripped and b"offset" not in stripped):
         return None
     try:
-        ElementTree.fromstring(text)
+        ElementTree.fromstring(stripped)
     except ElementTree.ParseError as error:
+        # GDAL does not mind letters in another coding than UTF-8.
+        with contextlib.suppress(ElementTree.ParseError):
+            ElementTree.fromstring(stripped.decode("latin-1"))
+            return None
         return str(error)
     return None
 
