@@ -17,8 +17,9 @@ from terralucas.data.chip_problems import REMEDIES
 from terralucas.data.dataset import PATCH_PX, DatasetSpec
 from terralucas.data.discovery import Problem
 from terralucas.data.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size, size_text
-from terralucas.data.places import find_exchanged, ground_offset, has_columns
+from terralucas.data.places import find_exchanged, has_columns
 from terralucas.errors import StudyError
+from terralucas.geography import ground_offset
 
 # Single places may be rounded, or lie beside their chip.
 _FEW_OUTSIDE = 3
