@@ -86,6 +86,8 @@ if workflow.is_main_process:
         raise StudyStoppedError(problem)
     stop_at_study_error(check_choice, EARLIER_JOBS)
     stop_at_study_error(require_readable, Path(RESULTS))
+    # A damaged index is told here, without the lines of the rules that ask for the size of their jobs.
+    get_dataset_size()
     stop_at_study_error(require_folders, workflow.rules, Path(".snakemake"), Path(DOWNLOADS))
     # Snakemake's records and lock; without this it ends with a traceback.
     require_writable(Path(".snakemake"))
