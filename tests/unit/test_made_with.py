@@ -207,26 +207,33 @@ def test_other_predictions_of_the_same_runs_are_refused(folder):
             require_same_parameters(study(), folder)
 
 
-def test_a_table_that_was_put_in_the_place_of_another_is_refused(folder):
-    """As one of an earlier configuration with its time, which is older than all that was made of the other."""
+def study_with_tables(folder, planned=()):
+    """A study whose last step makes two tables of the predictions of two runs, if these are there."""
+    found = Study(folder, planned=planned)
+    tables = found.of["train_run"]
+    tables.rule.name, tables.output = "make_tables", [str(folder / f"{name}.csv") for name in ("runs", "summary")]
+    tables.input = [str(folder / "runs" / seed / "predictions.parquet") for seed in "ab"]
+    found.dag.needrun = lambda job: False
+    return found
 
-    def study(planned=()):
-        found = Study(folder, planned=planned)
-        tables = found.of["train_run"]
-        tables.rule.name, tables.output = "make_tables", [str(folder / f"{name}.csv") for name in ("runs", "summary")]
-        found.dag.needrun = lambda job: False
-        return found
 
-    made = study(planned=("train_run",))
+def make_tables(folder):
+    made = study_with_tables(folder, planned=("train_run",))
     handler = MadeWith(made, folder)
     for path in made.of["train_run"].output:
         Path(path).write_text("1")
     handler.emit(finished(2))
     handler.end(made)
-    require_same_parameters(study(), folder)
+
+
+def test_a_table_that_was_put_in_the_place_of_another_is_refused(folder):
+    """As one of an earlier configuration with its time, which is older than all that was made of the other."""
+
+    make_tables(folder)
+    require_same_parameters(study_with_tables(folder), folder)
     (folder / "summary.csv").write_text("2")
     with pytest.raises(StudyError, match=r"runs\.csv, of other parameters") as stopped:
-        require_same_parameters(study(), folder)
+        require_same_parameters(study_with_tables(folder), folder)
     assert "--forcerun make_tables " in stopped.value.remedy
 
 
@@ -245,26 +252,13 @@ def test_what_a_version_before_remembered_of_jobs_that_had_not_ended_is_understo
 
 @pytest.mark.parametrize("gone", ["runs/a/predictions.parquet", "runs", "summary.csv"])
 def test_predictions_and_tables_that_were_deleted_to_free_space_are_not_compared(folder, gone):
-    def study(planned=()):
-        found = Study(folder, planned=planned)
-        tables = found.of["train_run"]
-        tables.rule.name, tables.output = "make_tables", [str(folder / f"{name}.csv") for name in ("runs", "summary")]
-        tables.input = [str(folder / "runs" / seed / "predictions.parquet") for seed in "ab"]
-        found.dag.needrun = lambda job: False
-        return found
-
     for seed in "ab":
         (folder / "runs" / seed).mkdir(parents=True)
         (folder / "runs" / seed / "predictions.parquet").write_text(seed)
         (folder / "runs" / seed / "run.yaml").write_text(f"predictions_sha256: {seed}\n")
-    made = study(planned=("train_run",))
-    handler = MadeWith(made, folder)
-    for path in made.of["train_run"].output:
-        Path(path).write_text("1")
-    handler.emit(finished(2))
-    handler.end(made)
+    make_tables(folder)
     shutil.rmtree(folder / gone) if (folder / gone).is_dir() else (folder / gone).unlink()
-    require_same_parameters(study(), folder)
+    require_same_parameters(study_with_tables(folder), folder)
 
 
 def test_the_advice_keeps_what_the_command_forces(folder):
