@@ -56,6 +56,8 @@ _RESERVATION_OVER = re.compile(r"Reservation \S+ was deleted")
 _AFTER_RESERVATION = (
     "held, because the reservation is over: press Ctrl-C, correct or remove slurm-reservation, and start again"
 )
+# Why SLURM lets a job wait for ever, though it does not hold it.
+_NEVER = "and never starts: press Ctrl-C, correct the settings of your site in the profile, and start again"
 # What SLURM's reasons mean for a user; the others are shown as they are.
 _REASONS = {
     "Priority": "other jobs come first",
@@ -74,10 +76,6 @@ _REASONS = {
     "ReservationDeleted": _AFTER_RESERVATION,
     "ReservationInvalid": _AFTER_RESERVATION,
     "Licenses": "licenses are in use",
-}
-# Why SLURM lets a job wait for ever, though it does not hold it.
-_NEVER = "and never starts: press Ctrl-C, correct the settings of your site in the profile, and start again"
-_REASONS |= {
     **dict.fromkeys(
         ("InvalidAccount", "AccountNotAllowed"), f"the job may not use its account here any more, {_NEVER}"
     ),

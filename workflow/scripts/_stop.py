@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
@@ -40,7 +41,7 @@ class Rule(Protocol):
     restart_times: int
 
 
-class _Listener(logging.Handler):
+class _Listener(logging.Handler, ABC):
     """A handler that reacts to what Snakemake logs.
 
     An error of its own is only said: Snakemake logs before it cancels jobs and before it counts a failure, and would do
@@ -55,9 +56,9 @@ class _Listener(logging.Handler):
             # `handleError` is silent in a study (logging.raiseExceptions).
             traceback.print_exc(file=sys.stderr)
 
+    @abstractmethod
     def react(self, record: logging.LogRecord) -> None:
         """Do what the record asks for."""
-        raise NotImplementedError
 
 
 class StopAtFailedCheck(_Listener):

@@ -195,21 +195,11 @@ def check_georeference(ground: Ground | None, place: tuple[float, float], spec: 
     if ground is None or not all(map(math.isfinite, place)):
         return
     margin = MAX_DISTANCE_M if spec.point_ids == "lucas" else max(MIN_MARGIN_M, ground.side_m)
-    outside = distance_outside(ground, place)
+    outside = math.hypot(*(max(abs(each) - ground.side_m / 2, 0.0) for each in ground_offset(ground.place, place)))
     if outside > margin:
         source = "coordinates in the labels table" if has_columns(spec) else "a LUCAS id whose point is"
         message = f"has {source} {'that are ' if has_columns(spec) else ''}{outside / 1000:,.1f} km outside the chip"
         raise ChipError("bad_coordinates", f"{message}, whose file has a place of its own; expected a point inside it")
-
-
-def distance_outside(ground: Ground, place: tuple[float, float]) -> float:
-    """Return how far in metres a place is outside of a chip; 0 inside.
-
-    Args:
-        ground: what the georeference of the chip says.
-        place: (easting, northing) in metres in EPSG:3035.
-    """
-    return math.hypot(*(max(abs(each) - ground.side_m / 2, 0.0) for each in ground_offset(ground.place, place)))
 
 
 def find_exchanged(places: Mapping[str, tuple[float, float]]) -> dict[str, str]:
