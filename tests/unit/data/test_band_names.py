@@ -51,6 +51,12 @@ AGREEING = {
     "names and wavelengths": (["Red (665 nm)", "B3, 560 nm", "blue 0.49 µm, 66 nm wide"], RGB),
     "ranges are no centres": (["650-680 nm", "543 to 578 nm", "450 nm, 560 nm"], RGB),
     "wavelengths of Landsat": (["blue 482 nm", "green 561 nm", "red 655 nm", "nir 865 nm", "1609 nm", "2201 nm"], SIX),
+    "Digital Earth Australia, Sentinel-2": (
+        ["nbart_blue", "nbart_green", "nbart_red", "nbart_nir_2", "nbart_swir_2", "nbart_swir_3"], SIX,
+    ),
+    "Digital Earth Australia, Landsat": (
+        ["nbart_blue", "nbart_green", "nbart_red", "nbart_nir", "nbart_swir_1", "nbart_swir_2"], SIX,
+    ),
     "none": ([None, None, None], RGB),
 }  # fmt: skip
 
@@ -86,6 +92,8 @@ def test_descriptions_that_agree(case):
         (["S2B2", "S2B3", "S2B4"], RGB, "(BLUE, GREEN, RED)"),
         (["LC08_B1", "LC08_B2", "LC08_B3"], ALL[1:4], "(COASTAL_AEROSOL, BLUE, GREEN)"),
         (["SR_B4", "SR_B3", "ST_B6"], RGB, "no band of TerraMind"),
+        (["B04", "AOT", "WVP"], RGB, "no band of TerraMind"),
+        (["nbart_red", "nbart_swir_3", "nbart_swir_2"], ("RED", "SWIR_1", "SWIR_2"), "(RED, SWIR_2, SWIR_1 or SWIR_2)"),
         (["sur_refl_b01", "sur_refl_b02", "sur_refl_b03"], RGB, "(RED, NIR_BROAD or NIR_NARROW, BLUE)"),
         (["SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"], (*RGB, *SIX[3:]), "(BLUE, GREEN, RED, NIR_BROAD or"),
     ],
@@ -120,6 +128,7 @@ def test_any_two_bands_that_change_places_are_found_by_the_names_of_this_project
         (("SR_B2", "SR_B3", "SR_B4", "SR_B5"), ("RED", "BLUE"), (2, 0)),
         (("red", "red", "blue"), ("RED", "BLUE"), None),
         (("red", None, "blue"), ("RED", "GREEN", "BLUE"), None),
+        (("nbart_swir_2", "nbart_swir_3"), ("SWIR_2",), None),
         ((None, None), ("RED", "BLUE"), None),
         (("Band 1", "Band 2", "Band 3"), ("BLUE", "GREEN"), None),
     ],

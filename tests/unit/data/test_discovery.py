@@ -10,6 +10,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 
 import pytest
+import rasterio
 
 from terralucas.data import discovery
 from terralucas.data.dataset import DatasetSpec
@@ -654,7 +655,16 @@ def test_archives_beside_the_chips_are_counted_but_not_those_they_were_unpacked_
     for name in ("chips/1/a.tif", "chips/chips.tar.gz", "chips/1.zip", "chips/more.zip", "chips/b.gtiff"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert count_left_out(walk(tmp_path)) == {".gtiff": 1, ".zip": 1}
+    assert count_left_out(tmp_path, walk(tmp_path)) == {".gtiff": 1, ".zip": 1}
+
+
+def test_tiff_files_that_are_not_named_as_such_are_counted_but_neither_masks_nor_texts(tmp_path):
+    for name in ("a.tif", "b", "c.tif1", "d.tif.msk", "a.tif.ovr"):
+        with rasterio.open(tmp_path / name, "w", driver="GTiff", width=1, height=1, count=1, dtype="uint8"):
+            pass
+    put(tmp_path / "README", "how the chips were cut")
+    put(tmp_path / "empty", "")
+    assert count_left_out(tmp_path, walk(tmp_path)) == {".tif1": 1, "no suffix": 1}
 
 
 @pytest.mark.parametrize("beside", [".msk", ".aux.xml"])

@@ -7,6 +7,10 @@ import pytest
 import rasterio
 from pyproj import Transformer
 from rasterio import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+from rasterio.rpc import RPC
+from rasterio.transform import GCPTransformer, RPCTransformer
 
 from helpers.chips import make_spec
 from helpers.paths import ROOT
@@ -254,6 +258,32 @@ def test_a_cut_keeps_whole_pixels_and_their_places(tmp_path, capsys, place, side
         assert (new.crs, new.nodata, new.dtypes) == (old.crs, old.nodata, old.dtypes)
         expected = old.transform if place is None else old.window_transform(window)
         assert new.transform.almost_equals(expected, 1e-9)
+
+
+@pytest.mark.parametrize("side_px", [None, 20])
+def test_control_points_and_polynomials_say_the_same_place_afterwards(tmp_path, side_px):
+    points = [
+        GroundControlPoint(row, column, 10 + column / 1e3, 45 - row / 1e3) for row, column in ((0, 0), (9, 30), (31, 5))
+    ]
+    polynomials = RPC(
+        height_off=0.0, height_scale=500.0, lat_off=45.0, lat_scale=1.0, long_off=10.0, long_scale=1.0,
+        line_off=16.0, line_scale=32.0, samp_off=15.0, samp_scale=32.0,
+        line_num_coeff=[0.0, 0.0, 1.0] + [0.0] * 17, line_den_coeff=[1.0] + [0.0] * 19,
+        samp_num_coeff=[0.0, 1.0] + [0.0] * 18, samp_den_coeff=[1.0] + [0.0] * 19,
+    )  # fmt: skip
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", width=32, height=30, count=1, dtype="uint8") as file:
+        file.write(np.arange(960, dtype=np.uint8).reshape(1, 30, 32))
+        file.gcps = (points, CRS.from_epsg(4326))
+        file.rpcs = polynomials
+    rewrite(tmp_path / "a.tif", tmp_path / "b.tif", side_px=side_px)
+    (row, column) = (5, 6) if side_px else (0, 0)
+    with rasterio.open(tmp_path / "a.tif") as before, rasterio.open(tmp_path / "b.tif") as after:
+        assert np.array_equal(after.read(), before.read()[:, row : row + after.height, column : column + after.width])
+        assert after.gcps[1] == before.gcps[1]
+        with GCPTransformer(before.gcps[0]) as whole, GCPTransformer(after.gcps[0]) as cut:
+            assert cut.xy(3, 4) == pytest.approx(whole.xy(3 + row, 4 + column), abs=1e-9)
+        with RPCTransformer(before.rpcs) as whole, RPCTransformer(after.rpcs) as cut:
+            assert cut.xy(3, 4) == pytest.approx(whole.xy(3 + row, 4 + column), abs=1e-9)
 
 
 def test_a_file_that_is_smaller_than_the_cut_is_an_error(tmp_path, capsys):

@@ -35,8 +35,11 @@ _WORDS: dict[str, Bands] = {
     }.items()
     for word in words.split()
 } | {"nir": _NIR, "nir08": _NIR, "nearinfrared": _NIR, "rededge": _RED_EDGE, "swir": _SWIR, "shortwaveinfrared": _SWIR}
+# Digital Earth Australia counts the short-wave infrared of Landsat from 1 (1610 nm), and that of Sentinel-2 from 2.
+_WORDS |= {"nbartswir2": _SWIR, "nbartswir3": frozenset({"SWIR_2"}), "swir3": frozenset({"SWIR_2"})}
+_WORDS |= {"nbartnir1": frozenset({"NIR_BROAD"}), "nbartnir2": frozenset({"NIR_NARROW"})}
 _OTHER_LAYERS = (
-    "cirrus pan panchromatic thermal lwir tir alpha scl qa qa60 qaaerosol fmask cloud ndvi ndwi evi vv vh hh hv"
+    "cirrus pan panchromatic thermal lwir tir alpha scl qa qa60 qaaerosol aot wvp fmask cloud ndvi ndwi evi vv vh hh hv"
 )
 _WORDS |= dict.fromkeys(_OTHER_LAYERS.split(), frozenset[str]())
 # Words of German, French, Italian and Spanish without accents. They may belong to a place in the name of a file, such

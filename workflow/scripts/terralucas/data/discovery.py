@@ -26,6 +26,7 @@ from terralucas.data.folders import CHIP_SUFFIXES, Tree, is_named, walk
 from terralucas.data.label_tables import TABLE_SUFFIXES, Row, read_table, refuse_spreadsheet_ids
 from terralucas.data.places import has_columns, is_missing, locate
 from terralucas.errors import StudyError, printable, told_apart
+from terralucas.file_kinds import TIFF, find_kind
 from terralucas.files import real_path, sha256_of_file
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,10 @@ _OTHER_IMAGES = {
     ".safe",
 }
 _ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
+# Masks and overviews are TIFF files too.
+_BESIDE_CHIPS = {".msk", ".ovr", ".xml"}
+# So many first bytes tell a TIFF file.
+_KIND_BYTES = 4
 # A number that counts chips, with a word before it or not: it says nothing outside its folder.
 _COUNTER = re.compile(r"\D*[0-9]{1,6}")
 # The beginning of a file that mostly tells it from others.
@@ -144,7 +149,7 @@ def find_chips(root: Path, spec: DatasetSpec) -> Listing:
     candidates, unusable = select_chips(tree)
     if not candidates and not unusable:
         raise _no_chips_error(root, tree, spec)
-    left_out = count_left_out(tree)
+    left_out = count_left_out(root, tree)
     folders = frozenset(normalise_name(file.parent.name) for file in candidates)
     if spec.layout.labels == "folders":
         sources = _group_by_folder(root, candidates, spec)
@@ -203,22 +208,34 @@ def select_chips(tree: Tree) -> tuple[list[PurePosixPath], dict[PurePosixPath, R
     return chips, unusable
 
 
-def count_left_out(tree: Tree) -> dict[str, int]:
+def count_left_out(root: Path, tree: Tree) -> dict[str, int]:
     """Return the number of other images and archives, which are not read, by their suffix, and log it.
 
-    An archive with the name of a folder is the one that the folder was unpacked from, and does not count.
+    An archive with the name of a folder is the one that the folder was unpacked from, and does not count. A TIFF file
+    that has another suffix, or none, is told by its first bytes.
     """
     names = {folder.name for folder in tree.folders}
     # An array of Zarr is a folder.
-    suffixes = Counter(
-        path.suffix.lower()
+    known = [
+        path
         for path in (*tree.files, *tree.folders)
         if path.suffix.lower() in _OTHER_IMAGES or (path.suffix.lower() in _ARCHIVES and not _is_unpacked(path, names))
-    )
-    left_out = dict(sorted(suffixes.items()))
+    ]
+    named = {*CHIP_SUFFIXES, *_OTHER_IMAGES, *_ARCHIVES, *_BESIDE_CHIPS}
+    renamed = [file for file in tree.files if file.suffix.lower() not in named and _is_tiff(root / file)]
+    left_out = dict(sorted(Counter(path.suffix.lower() or "no suffix" for path in (*known, *renamed)).items()))
     if left_out:
         logger.warning("left out %s", describe_left_out(left_out))
     return left_out
+
+
+def _is_tiff(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            kind = find_kind(file.read(_KIND_BYTES))
+    except OSError:
+        return False
+    return kind is not None and kind.name == TIFF
 
 
 def describe_left_out(left_out: Mapping[str, int]) -> str:

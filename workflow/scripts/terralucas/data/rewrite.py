@@ -26,10 +26,11 @@ import rasterio
 from affine import Affine
 from rasterio import Env
 from rasterio._err import CPLE_BaseError  # errors of `transform`, for which rasterio has no public class
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import CRSError, RasterioError
-from rasterio.io import DatasetReader
+from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
@@ -297,6 +298,7 @@ def _write(
             if mask is not None:
                 written.write_mask(mask, window=window)
             sums.append(_checksum(values, missing))
+        _copy_model(image, written, grid)
         written.update_tags(**image.tags())
         for place, number in enumerate(numbers, 1):
             written.update_tags(place, **image.tags(number))
@@ -307,6 +309,21 @@ def _write(
             written.scales = [image.scales[place] for place in chosen]
             written.offsets = [image.offsets[place] for place in chosen]
     return sums
+
+
+def _copy_model(image: DatasetReader, written: DatasetWriter, grid: Mapping[str, Any]) -> None:
+    """Copy control points or rational polynomials of an image without another place, whose middle may be cut out."""
+    if not grid["transform"].is_identity:
+        return
+    row, column = ((whole - grid[side]) // 2 for whole, side in zip(image.shape, ("height", "width"), strict=True))
+    points, system = image.gcps
+    if points:
+        moved = [GroundControlPoint(each.row - row, each.col - column, each.x, each.y, each.z) for each in points]
+        written.gcps = (moved, system)
+    if polynomials := image.rpcs:
+        polynomials.line_off -= row
+        polynomials.samp_off -= column
+        written.rpcs = polynomials
 
 
 def _sums_of_blocks(path: Path) -> list[int]:

@@ -177,7 +177,7 @@ def _chips_in_folder(folder: Path, source: Path) -> list[NewChip]:
     base = folder.resolve()
     chips = [NewChip(_name(file), str(base / file)) for file in files]
     _require_different_ids(chips, source)
-    count_left_out(tree)
+    count_left_out(folder, tree)
     # An entry that is no chip may have the id of one, such as a link a.TIF beside a.tif.
     chips += [
         NewChip(_name(file), printable(str(base / file)), (reason.kind, reason.message))
