@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 import _job_states
-from _job_states import JobStates, WaitingJobs
+import _waiting_jobs
+from _job_states import JobStates
 
 USER = getpass.getuser()
 
@@ -46,7 +47,8 @@ class Slurm:
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(seconds=1000.0)
-    monkeypatch.setattr(_job_states, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    for module in (_job_states, _waiting_jobs):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
 
 
@@ -211,87 +213,6 @@ def test_a_preempted_job_is_over_at_once_where_slurm_may_not_requeue(slurm):
     slurm.answer("7|PREEMPTED", "8|NODE_FAIL")
     assert slurm.query() == {"7": "CANCELLED", "8": "NODE_FAIL"}, "of failed nodes the plugin tells itself"
     assert [slurm.states.was_preempted(job) for job in ("7", "8")] == [True, False]
-
-
-@pytest.fixture
-def waiting(slurm):
-    logger = logging.Logger("slurm", logging.INFO)
-    handler = logging.Handler()
-    handler.emit = lambda record: slurm.said.append(record.getMessage())
-    logger.addHandler(handler)
-    return WaitingJobs(logger)
-
-
-def test_why_jobs_wait_is_said_once_they_wait_for_long_and_when_the_reason_changes(slurm, clock, waiting):
-    waiting.see({"7": "Priority", "8": "Priority"})
-    assert slurm.said == [], "they may start in a moment"
-    for reason in ("Priority", "Priority", "QOSMaxJobsPerUserLimit", "QOSMaxJobsPerUserLimit"):
-        clock.seconds += 70
-        waiting.see({"7": reason, "8": reason})
-    how_long = f"`squeue --user={USER} --start` shows the expected start."
-    assert slurm.said == [
-        f"SLURM: 2 jobs wait: Priority (other jobs come first). {how_long}",
-        "SLURM: 2 jobs wait: QOSMaxJobsPerUserLimit (a limit of your account; fewer `jobs` or larger packs help). "
-        f"{how_long}",
-    ]
-
-
-@pytest.mark.parametrize("reason", ["QOSMaxWallDurationPerJobLimit", "AssocMaxMemPerNode", "QOSMinGRES"])
-def test_a_job_that_may_never_start_is_told_from_a_limit_on_jobs(slurm, clock, waiting, reason):
-    waiting.see({"7": reason})
-    clock.seconds += 70
-    waiting.see({"7": reason})
-    assert "never starts" in slurm.said[0]
-    assert "smaller packs" in slurm.said[0]
-    assert "larger packs" not in slurm.said[0]
-    assert "expected start" not in slurm.said[0]
-
-
-@pytest.mark.parametrize(
-    "reason", ["InvalidAccount", "AccountNotAllowed", "InvalidQOS", "QOSNotAllowed", "BadConstraints"]
-)
-def test_a_job_whose_account_or_node_is_gone_never_starts(slurm, clock, waiting, reason):
-    """As where an account or QOS is withdrawn while jobs wait."""
-    waiting.see({"7": reason})
-    clock.seconds += 70
-    waiting.see({"7": reason})
-    (said,) = slurm.said
-    assert said.startswith(f"SLURM: 1 job waits: {reason} (")
-    assert "never starts" in said
-    assert said.endswith(f"`squeue --user={USER}` shows which.")
-
-
-def test_reasons_that_take_turns_are_not_said_again_and_again(slurm, clock, waiting):
-    for reason in ("Priority", "Resources") * 4:
-        clock.seconds += 70
-        waiting.see({"7": reason})
-    assert len(slurm.said) == 2
-
-
-def test_an_unknown_reason_is_shown_as_it_is(slurm, clock, waiting):
-    for _ in range(2):
-        clock.seconds += 70
-        waiting.see({"7": "ReqNodeNotAvail, UnavailableNodes:n1"})
-        waiting.see({"8": "SomethingNew"} | {"7": "ReqNodeNotAvail, UnavailableNodes:n1"})
-    clock.seconds += 70
-    waiting.see({"8": "SomethingNew"})
-    assert [line.partition(".")[0] for line in slurm.said] == [
-        "SLURM: 1 job waits: ReqNodeNotAvail (its nodes are down or reserved)",
-        "SLURM: 1 job waits: SomethingNew",
-    ]
-
-
-@pytest.mark.parametrize(
-    "reason", ["Reservation k5 was deleted", "(Reservation k5 was deleted)", "RESV_DEL_HOLD", "ReservationDeleted"]
-)
-def test_a_reservation_that_is_over_holds_its_jobs_for_ever(slurm, clock, waiting, reason):
-    waiting.see({"7": reason})
-    clock.seconds += 70
-    waiting.see({"7": reason})
-    (said,) = slurm.said
-    assert reason.strip("()") in said
-    assert "press Ctrl-C, correct or remove slurm-reservation, and start again" in said
-    assert "--start" not in said, "SLURM expects no start"
 
 
 def test_the_reasons_are_asked_of_squeue_for_jobs_that_wait(slurm, clock):

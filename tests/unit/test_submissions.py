@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 import _submissions
+from _refusals import REFUSED
 from _submissions import Submissions
-from _terminal import REFUSED
 
 FULL = (
     "SLURM sbatch failed. The error message was 'sbatch: error: QOSMaxSubmitJobPerUserLimit'.\n    sbatch call:\n  x\n"

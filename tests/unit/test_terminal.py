@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from _refusals import REFUSED
 from _stop import StopAtFailedCheck
-from _terminal import REFUSED, Terminal, duration
+from _terminal import Terminal, duration
 from terralucas.errors import StudyError
 
 

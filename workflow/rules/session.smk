@@ -27,6 +27,11 @@ from _scheduler import survive_full_temporary_folder
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
 from _start import (
     name_folder,
+    stop_at_study_error,
+    stop_beside_another_process,
+    take_interrupts,
+)
+from _start_checks import (
     require_folders,
     require_no_deletion_beside,
     require_no_run_again,
@@ -35,9 +40,6 @@ from _start import (
     require_temporary_folder,
     require_writable,
     require_writable_outputs,
-    stop_at_study_error,
-    stop_beside_another_process,
-    take_interrupts,
 )
 from _stop import EndJobsAtInterrupt, StopAtChangedCode, StopAtFailedCheck
 from _stopped import StudyStoppedError

@@ -8,7 +8,7 @@ from typing import Any
 from _configuration_copies import copy_configuration
 from _own_start import tell_jobs
 from _packs import patch_packs
-from _start import require_quotable_paths, require_quotable_settings
+from _start_checks import require_quotable_paths, require_quotable_settings
 
 
 def temporary_folders(workflow: Any) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from snakemake.jobs import Job
 
-from _terminal import RUN_RULES
+from _rule_names import RUN_RULES
 from terralucas.study.own_files import keep_own_files
 
 # Scripts of these write each output at once and at the end, or delete the earlier ones themselves when they begin to

@@ -18,9 +18,9 @@ from snakemake.jobs import Job
 from _earlier_outputs import is_same, keep_until_new
 from _input_contents import content_of_weights, state_of
 from _own_start import require_own_start
+from _rule_names import RUN_RULES
 from _signatures import require_parameters
 from _stopped import StudyStoppedError
-from _terminal import RUN_RULES
 from terralucas.contents import read_record
 from terralucas.errors import StudyError
 from terralucas.names import run_name

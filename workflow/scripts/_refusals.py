@@ -6,6 +6,9 @@ import os
 import re
 from dataclasses import dataclass
 
+# How the message about a job begins that SLURM does not take.
+REFUSED = "SLURM does not take this job."
+
 
 @dataclass(frozen=True)
 class Refusal:

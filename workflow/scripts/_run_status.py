@@ -9,7 +9,7 @@ from typing import Any
 from snakemake.settings.enums import RerunTrigger
 
 from _finished_runs import is_finished
-from _terminal import RUN_RULES
+from _rule_names import RUN_RULES
 
 # Backbone, loss, decoder and seed.
 Run = tuple[str, str, str, str]

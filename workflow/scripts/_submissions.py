@@ -13,9 +13,8 @@ from typing import Any
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from _clients import NoAnswerError, ask, list_jobs
-from _refusals import NO_ID, TOO_LONG, Refusal, read_refusal
+from _refusals import NO_ID, REFUSED, TOO_LONG, Refusal, read_refusal
 from _sbatch import Sbatch
-from _terminal import REFUSED
 
 # Pauses before a refused job is tried again: they double from the first to the longest.
 FIRST_PAUSE_S = 5.0

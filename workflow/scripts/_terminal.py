@@ -18,34 +18,14 @@ from typing import Any, Protocol, TextIO
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from _finished_runs import is_finished
 from _input_contents import state_of
+from _job_logs import error_of_snakemake, last_error, last_signal, last_traceback, last_words, time_written
+from _refusals import REFUSED
+from _rule_names import RUN_RULES
 from _stop import INTERRUPTED, says_interrupted
 from terralucas.disk import explain
 
-# An error in a rule's log ("… ERROR name: message") or in SLURM's ("ERROR: message"), with its indented lines; or what
-# SLURM itself says of a job it ended or could not start.
-_ERROR = re.compile(
-    r"^(?:(?:[\d-]+ [\d:,]+ )?ERROR(?: [\w.]+)?: |(?:slurmstepd|slurmd)(?:-\S+)?: error: )(.*(?:\n  .*)*)",
-    re.MULTILINE,
-)
-# An error that Snakemake itself writes into SLURM's log, such as one about clocks that differ.
-_ERROR_OF_SNAKEMAKE = re.compile(
-    r"^(?!CalledProcessError)\w*(?:Error|Exception)(?: in \w+ .*)?:\n"
-    r"(?!CalledProcessError|At least one job did not complete)(\S.*(?:\n  (?!File ).*)*)",
-    re.MULTILINE,
-)
-# How a process ended that could not say it itself, in the words of a shell.
-_DEATH = re.compile(r"^.*(?:Illegal instruction|Bus error|Segmentation fault|Aborted|Killed).*$", re.MULTILINE)
-# The error of a traceback that ends a log, but for what Snakemake says of the failed job: a job whose modules cannot be
-# read has no log of its own yet. Python also writes tracebacks of what it goes on after.
-_TRACEBACK = re.compile(
-    r"^(?!Exception ignored in|--- Logging error ---).*\nTraceback \(most recent call last\):\n(?:[ \t].*\n)+"
-    r"(?!KeyboardInterrupt|SystemExit)(\w.*(?:\n[ \t].*)*)\n*(?:(?:RuleException|WorkflowError)\b[\s\S]*)?\Z",
-    re.MULTILINE,
-)
-# What Snakemake writes when it begins.
-_BEGAN = "Building DAG of jobs"
-_ENDED = re.compile(r" INFO progress: \w+: (ended by SIG\w+)$", re.MULTILINE)
 # Snakemake's error where it cannot write its record of a job.
 _OF_RECORDS = re.compile(
     r"Error recording metadata for finished job "
@@ -70,11 +50,6 @@ _EMPTY_ERRORS = (
     "WorkflowError:\nAt least one job did not complete",
 )
 
-# How the message about a job begins that SLURM does not take.
-REFUSED = "SLURM does not take this job."
-
-# Rules of which each job is one run of the study.
-RUN_RULES = ("train_run", "tune_run")
 # Rules whose jobs are parts of one work, and what each has done.
 PART_RULES = {"predict_part": "predicted", "map_part": "mapped"}
 
@@ -133,7 +108,7 @@ class Terminal(logging.Handler):
         # The last output of each run, which may be of an earlier start.
         self._before = {i: state_of(job.output[-1]) for i, job in jobs.items() if job.rule.name in RUN_RULES}
         # When each log was last written, of what was said before: by an earlier start, or an earlier attempt.
-        self._said = {log: _written(log) for job in jobs.values() for log in map(str, job.log)}
+        self._said = {log: time_written(log) for job in jobs.values() for log in map(str, job.log)}
         self._show(f"{self.runs} runs to do; {finished} of the study's {total} were there" if self.runs else "")
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -235,14 +210,11 @@ class Terminal(logging.Handler):
                 return
         self._failures.update(failed)
         if finished and not failed:
-            reason = _last_error(logs) or _error_of_snakemake(logs) or message or "it ended without an error in its log"
+            reason = last_error(logs) or error_of_snakemake(logs) or message or "it ended without an error in its log"
             self._show(f"FAILED  the job of runs that are all finished  (log: {', '.join(logs)})\n{_indent(reason)}")
         self._list(failed.values(), "FAILED  ", is_first_time=True)
 
     def _has_new_outputs(self, job_id: int) -> bool:
-        # Late, because it imports names of rules from here.
-        from _finished_runs import is_finished
-
         output = self.jobs[job_id].output
         is_new = state_of(output[-1]) != self._before.get(job_id)
         # A job keeps the files of a run that is finished.
@@ -253,15 +225,15 @@ class Terminal(logging.Handler):
         slurm = (message or "").partition("\n    sbatch call:")[0].partition(" Failed nodes will be excluded")[0]
         # Of a job that was never started, a log can only be of an earlier one; so is one that was not written since.
         was_refused = slurm.startswith(REFUSED)
-        written = [log for log in map(str, job.log) if _written(log) != self._said.get(log)]
-        self._said.update({log: _written(log) for log in written})
+        changed = [log for log in map(str, job.log) if time_written(log) != self._said.get(log)]
+        self._said.update({log: time_written(log) for log in changed})
         of_cluster = [log for log in logs if log not in map(str, job.log)]
-        reason = slurm if was_refused else _last_error([*written, *logs]) or _error_of_snakemake(of_cluster)
+        reason = slurm if was_refused else last_error([*changed, *logs]) or error_of_snakemake(of_cluster)
         has_error = reason is not None
         if reason is None:
-            raised = _last_match(_TRACEBACK, of_cluster)
-            words, has_error = raised or _last_words(of_cluster), raised is not None
-            reason = slurm or (words or _last_signal(written))
+            raised = last_traceback(of_cluster)
+            words, has_error = raised or last_words(of_cluster), raised is not None
+            reason = slurm or (words or last_signal(changed))
             if slurm and words:
                 reason = f"{slurm}\n  its log ends with: {words}"
         return Failure(job, reason, tuple(dict.fromkeys([*map(str, job.log), *logs])), has_error)
@@ -315,50 +287,6 @@ def duration(seconds: float) -> str:
 def _name(job: Job) -> str:
     values = [f"seed {value}" if name == "seed" else str(value) for name, value in job.wildcards.items()]
     return " · ".join(values if job.rule.name in RUN_RULES else [job.rule.name, *values])
-
-
-def _last_error(logs: Sequence[str]) -> str | None:
-    """The last error a job wrote into one of its logs, of which the first that has any counts."""
-    return _last_match(_ERROR, logs)
-
-
-def _error_of_snakemake(logs: Sequence[str]) -> str | None:
-    """The last error that Snakemake itself wrote into SLURM's log of a job."""
-    return _last_match(_ERROR_OF_SNAKEMAKE, logs)
-
-
-def _last_match(pattern: re.Pattern[str], logs: Sequence[str]) -> str | None:
-    for path in map(Path, logs):
-        # Patterns may look at the line before.
-        if path.is_file() and (found := pattern.findall("\n" + path.read_text(encoding="utf-8", errors="replace"))):
-            return str(found[-1]).rstrip()
-    return None
-
-
-def _last_words(logs: Sequence[str]) -> str | None:
-    """The last line of SLURM's log of a job in which no Snakemake began, or else how a process ended."""
-    for path in map(Path, logs):
-        if path.is_file():
-            text = path.read_text(encoding="utf-8", errors="replace").strip()
-            if lines := _DEATH.findall(text) if _BEGAN in text else text.splitlines():
-                return str(lines[-1]).strip()
-    return None
-
-
-def _last_signal(logs: Sequence[str]) -> str:
-    """What a job wrote that was ended by Ctrl-C or SIGTERM, which is no error."""
-    for path in map(Path, logs):
-        if path.is_file() and (found := _ENDED.findall(path.read_text(encoding="utf-8", errors="replace"))):
-            return str(found[-1])
-    return "it ended without an error in its log"
-
-
-def _written(path: str) -> int | None:
-    """Return when a file was last written, in ns; None if it is not there."""
-    try:
-        return Path(path).stat().st_mtime_ns
-    except OSError:
-        return None
 
 
 def _with_remedy(message: str) -> str:
