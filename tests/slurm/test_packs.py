@@ -1,8 +1,11 @@
 """Runs that share a job: one that fails takes no other along."""
 
+import shutil
+
 import pytest
 
 from helpers.project import Project
+from helpers.shared_study import finish_tiny_study
 from helpers.tiny_study import TINY
 
 pytestmark = pytest.mark.slurm
@@ -10,9 +13,18 @@ pytestmark = pytest.mark.slurm
 QUICK = ("--profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", 2, "--configfile")
 
 
-def test_a_failure_inside_a_pack_loses_only_that_run(project):
-    config = project.write_config(TINY | {"study": "packs"}, "packs")
-    project.snakemake("--cores", 2, "--configfile", config, "--until", "extract_features", "split_chips")
+@pytest.fixture(scope="module")
+def config(project, tmp_path_factory, worker_id):
+    """The configuration of a study of which all is there but its runs and what follows from them."""
+    here = Project(tmp_path_factory.mktemp("here"))
+    finish_tiny_study(here, tmp_path_factory, worker_id)
+    shutil.copytree(here.folder / "resources", project.folder / "resources")
+    for part in ("data", "features", "splits", "weights"):
+        shutil.copytree(here.folder / "results" / "small" / part, project.folder / "results" / "packs" / part)
+    return project.write_config(TINY | {"study": "packs"}, "packs")
+
+
+def test_a_failure_inside_a_pack_loses_only_that_run(project, config):
     results = project.folder / "results" / "packs"
     split = results / "splits" / "seed-0.csv"
     whole = split.read_text(encoding="utf-8")
@@ -42,10 +54,8 @@ def test_a_failure_inside_a_pack_loses_only_that_run(project):
     assert {path.name: path.stat().st_mtime_ns for path in (runs / "seed-1").iterdir()} == finished
 
 
-def test_a_job_that_slurm_never_takes_fails_at_once_with_what_to_do(project):
+def test_a_job_that_slurm_never_takes_fails_at_once_with_what_to_do(project, config):
     """The first attempt would be followed by two more, each with more memory and time."""
-    config = project.write_config(TINY | {"study": "packs"}, "packs")
-    project.snakemake("--cores", 2, "--configfile", config, "--until", "extract_features", "split_chips")
     failed = project.snakemake(
         *QUICK, config, "--forcerun", "train_run", "--retries", 2, "--default-resources", "slurm_partition=nowhere",
         check=False,
