@@ -44,6 +44,7 @@ class Study:
             forcerules=set(),
         )
         self.dag_settings = SimpleNamespace(rerun_triggers=[RerunTrigger.PARAMS])
+        self.touch = False
 
     def write(self, name):
         Path(self.of[name].output[0]).write_text(name)
@@ -345,3 +346,22 @@ def test_what_an_earlier_version_remembered_still_counts(folder):
 
 def test_what_is_not_known_is_accepted(folder):
     require_same_parameters(Study(folder, seed=5), folder)
+
+
+def test_touch_keeps_results_whose_times_alone_are_other_ones(folder):
+    """It would have Snakemake record that results of other parameters are those of now."""
+    make_both(folder)
+    planned = ("fetch_weights", "extract_features")
+    same, other = Study(folder, planned=planned), Study(folder, seed=1, planned=planned)
+    same.touch = True
+    require_same_parameters(same, folder)
+    require_same_parameters(other, folder)
+    other.touch = True
+    # Snakemake has a record of the parameters before.
+    other.recorded = {each.output[0]: SimpleNamespace(params=[], input=[]) for each in other.dag.jobs}
+    with pytest.raises(
+        StudyError, match="With --touch, results would count as those of another configuration"
+    ) as caught:
+        require_same_parameters(other, folder)
+    assert "extract_features.json" in caught.value.found
+    assert "start without --touch" in caught.value.remedy

@@ -168,6 +168,15 @@ def test_a_report_of_what_is_there_refuses_runs_of_another_configuration(study):
     assert planned(study) == set()
 
 
+def test_touch_is_refused_where_results_are_of_other_settings(study):
+    overlay = ("--configfile", "config/small.yaml", "--config", "training={epochs: 4}")
+    done = study.snakemake("--cores", 1, "--touch", *overlay, check=False)
+    assert done.returncode != 0
+    assert "With --touch, results would count as those of another configuration" in done.output
+    assert "results/small/runs/tiny/weighted_ce/identity/seed-0" in done.output
+    assert planned(study) == set()
+
+
 def test_results_without_snakemakes_records_are_refused_with_other_settings_and_kept_with_these(study, tmp_path):
     moved = Project(tmp_path)
     for part in ("results", "resources"):

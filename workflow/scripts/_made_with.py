@@ -108,21 +108,34 @@ class MadeWith(logging.Handler):
 def require_same_parameters(workflow: Any, results: Path) -> None:
     """Check the results that a start would keep, and those that are gone and that it would not make.
 
+    With --touch, a start keeps all results, and records that they are of the present parameters.
+
     Raises:
         StudyError: some were made with other parameters than those of the configuration, and Snakemake does not notice.
     """
     if RerunTrigger.PARAMS not in workflow.dag_settings.rerun_triggers:
         return
     dag, known, contents = workflow.dag, read_record(results / NAME) or {}, InputContents(results)
+    keeps_all = workflow.touch
     other = {
         str(path): job
         for path, job in _first_outputs(dag).items()
         if (entry := _of_files(known.get(str(path)), job)) is not None
-        and not dag.needrun(job)
-        and (_is_other(entry, path, job, workflow.persistence) or contents.differ(_contents_of(entry), job))
+        and (keeps_all or not dag.needrun(job))
+        and (
+            _is_other(entry, path, job, workflow.persistence, counts_record=not keeps_all)
+            or contents.differ(_contents_of(entry), job)
+        )
     }
     if not other:
         return
+    if keeps_all:
+        raise StudyError(
+            "With --touch, results would count as those of another configuration, other code or other data.",
+            found=f"{_list(sorted(other))}, of other parameters or inputs ({results / NAME})",
+            expected="results of the present configuration, code and data, whose times alone are other ones",
+            remedy="start without --touch, which makes them again; or undo the change",
+        )
     # Where --forcerun is given several times, Snakemake takes only the last one.
     rules = " ".join(sorted({job.rule.name for job in other.values()} | {rule.name for rule in dag.forcerules}))
     raise StudyError(
@@ -160,9 +173,12 @@ def _contents_of(entry: _Entry | None) -> dict[str, str]:
     return contents
 
 
-def _is_other(known: _Entry, path: Any, job: Any, persistence: Any) -> bool:
-    """Return whether an output was made with other parameters or inputs than now, and Snakemake does not notice."""
-    has_record = bool(persistence.metadata(path))
+def _is_other(known: _Entry, path: Any, job: Any, persistence: Any, counts_record: bool) -> bool:
+    """Return whether an output was made with other parameters or inputs than now, and Snakemake does not notice.
+
+    `counts_record` tells whether Snakemake's record of the output, where there is one, is looked at by Snakemake.
+    """
+    has_record = counts_record and bool(persistence.metadata(path))
     if has_record and (job.rule.name not in FIRST_RULES or not isinstance(known, dict)):
         return False
     # Snakemake's record of the inputs counts where there is one.
