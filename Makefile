@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo example test test-fast test-python drill overhead lint format manual lock guard bench scale chip-scale against throughput gpu demo-time coverage clean
+.PHONY: help setup demo example test test-fast test-python drill changes overhead lint format manual lock guard bench scale chip-scale against throughput gpu demo-time coverage clean
 
 # Of the supported versions (README.md).
 PYTHON ?= python3
@@ -56,6 +56,9 @@ test-python: .venv/ready ## with PYTHON=python3.13: some tests on another Python
 
 drill: .venv/ready ## 60 faults on a Slurm of one's own (root, Debian's slurm and mariadb packages; about an hour)
 	@PYTHONPATH=workflow/scripts:tests $(BIN)/python -m helpers.drill $(OPTIONS)
+
+changes: .venv/ready ## random changes of a study, after which its tables must be those of one from nothing (an hour)
+	@PYTHONPATH=workflow/scripts:tests $(BIN)/python -m helpers.changes $(OPTIONS)
 
 overhead: .venv/ready ## what SLURM costs a run, packed and not (likewise)
 	@PYTHONPATH=tests $(BIN)/python benchmarks/slurm_overhead.py

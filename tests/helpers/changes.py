@@ -56,6 +56,11 @@ STUDY = TINY | {
 MOST_STARTS = 8
 
 
+def decides(path: Path) -> bool:
+    """Return whether a result may decide others: not logs and records of time."""
+    return not {"logs", "benchmarks"} & set(path.parts)
+
+
 class ChangesError(Exception):
     """What a study must not do: other numbers, a traceback, or a refusal without a way out."""
 
@@ -82,6 +87,7 @@ class History:
         self.config["dataset"]["sources"] = [{"type": "directory", "path": str(self.chips / "labelled")}]
         self.project = Project(folder / "project")
         self.earlier: list[Path] = []
+        self.configs: list[dict] = []
         self.options: tuple[object, ...] = ()
         self.done: list[str] = []
 
@@ -101,7 +107,7 @@ class History:
 
     def any_result(self) -> Path | None:
         """A random file of the results, if there is one."""
-        files = [path for path in sorted(self.results.rglob("*")) if path.is_file() and "logs" not in path.parts]
+        files = [path for path in sorted(self.results.rglob("*")) if path.is_file() and decides(path)]
         return self.draw.choice(files) if files else None
 
     def start(self, *options: object) -> subprocess.CompletedProcess:
@@ -143,6 +149,7 @@ class History:
         """Keep the results as a state to restore from later."""
         self.earlier.append(self.folder / f"earlier-{len(self.earlier)}")
         shutil.copytree(self.results, self.earlier[-1])
+        self.configs.append(copy.deepcopy(self.config))
 
     def compare(self) -> None:
         """Compare all tables with those of a study from nothing; raise a ChangesError where they differ."""
@@ -303,7 +310,7 @@ def restore(history):
     """A file or folder of an earlier state, with its times or without."""
     earlier = history.draw.choice(history.earlier)
     is_folder, with_times = history.draw.random() < 0.5, history.draw.random() < 0.5
-    paths = [path for path in sorted(earlier.rglob("*")) if path.is_dir() == is_folder and "logs" not in path.parts]
+    paths = [path for path in sorted(earlier.rglob("*")) if path.is_dir() == is_folder and decides(path)]
     path = history.draw.choice(paths)
     target = history.results / path.relative_to(earlier)
     if is_folder:
@@ -314,6 +321,38 @@ def restore(history):
         target.unlink(missing_ok=True)
         (shutil.copy2 if with_times else shutil.copyfile)(path, target)
     return f"restored {path.relative_to(earlier)} of {earlier.name}, {'with' if with_times else 'without'} times"
+
+
+def restore_all(history):
+    """The whole of an earlier state, as from a backup, with its times or without."""
+    earlier, with_times = history.draw.choice(history.earlier), history.draw.random() < 0.5
+    shutil.rmtree(history.results)
+    shutil.copytree(earlier, history.results, copy_function=shutil.copy2 if with_times else shutil.copyfile)
+    return f"restored all of {earlier.name}, {'with' if with_times else 'without'} times"
+
+
+def revert(history):
+    """The configuration of an earlier start."""
+    number = history.draw.randrange(len(history.configs))
+    history.config = copy.deepcopy(history.configs[number])
+    return f"configuration of start {number}"
+
+
+def swap(history):
+    """Two files, or folders, of one name and of two seeds or settings, that change places."""
+    by_name = {}
+    for path in sorted(history.results.rglob("*")):
+        if decides(path):
+            name = re.sub(r"\d+", "0", path.name) if path.is_dir() else path.name
+            by_name.setdefault((path.is_dir(), len(path.parts), name), []).append(path)
+    alike = [paths for paths in by_name.values() if len(paths) > 1]
+    if not alike:
+        return "nothing to swap"
+    one, other = history.draw.sample(history.draw.choice(alike), 2)
+    between = history.folder / "between"
+    for source, target in ((one, between), (other, one), (between, other)):
+        shutil.move(source, target)
+    return f"swapped {one.relative_to(history.results)} and {other.relative_to(history.results)}"
 
 
 def kill(history):
@@ -391,6 +430,9 @@ CHANGES = {
     "records": delete_records,
     "hidden": delete_hidden,
     "restore": restore,
+    "restore_all": restore_all,
+    "revert": revert,
+    "swap": swap,
     "kill": kill,
     "stop": stop,
     "until": until,
