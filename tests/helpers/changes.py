@@ -5,7 +5,8 @@
 
 A history is a study that is changed several times and started again after each change: its configuration, its chips,
 its results (deleted, copied, restored from an earlier state), or a start that is interrupted or told to do otherwise.
-Where a start is refused, what the message advises is done. All draws come from the seed.
+Where a start is refused, what the message advises is done. All draws come from the seed. With `--uses`, models are selected
+and new chips predicted after each change, and the predictions are compared, too.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ STUDY = TINY | {
     },
     "report": {"controls": False},
 }  # fmt: skip
+COMPARED = ("tables/*.csv", "selected/*.csv", "selected/models/*/model.ckpt", "predictions/*/predictions.parquet")
 # A start that is refused names what to do; so many times it is done.
 MOST_STARTS = 8
 
@@ -71,10 +73,11 @@ class History:
     Args:
         folder: where all of it goes.
         draw: every random choice.
+        has_uses: whether models are selected and new chips predicted.
     """
 
-    def __init__(self, folder: Path, draw: random.Random) -> None:
-        self.draw, self.folder = draw, folder
+    def __init__(self, folder: Path, draw: random.Random, has_uses: bool = False) -> None:
+        self.draw, self.folder, self.has_uses = draw, folder, has_uses
         self.chips = folder / "chips"
         write_example(self.chips)
         table = self.table
@@ -110,10 +113,16 @@ class History:
         files = [path for path in sorted(self.results.rglob("*")) if path.is_file() and decides(path)]
         return self.draw.choice(files) if files else None
 
-    def start(self, *options: object) -> subprocess.CompletedProcess:
+    @property
+    def goals(self) -> list[tuple[object, ...]]:
+        """Targets of the starts that finish a study, each with what is set for it."""
+        new = ("--config", f"predict={{input: {self.chips / 'new'}}}", "--", "select", "predict")
+        return [(), new] if self.has_uses else [()]
+
+    def start(self, *options: object, goal: tuple[object, ...] = ()) -> subprocess.CompletedProcess:
         """Start the study as it is configured now."""
         config = self.project.write_config(self.config)
-        return self.project.snakemake(*WITHOUT_PAGE, "--configfile", config, *options, check=False)
+        return self.project.snakemake(*WITHOUT_PAGE, "--configfile", config, *options, *goal, check=False)
 
     def finish(self) -> list[str]:
         """Start the study until it ends well; return what was advised and done.
@@ -121,10 +130,16 @@ class History:
         Raises:
             ChangesError: a traceback, or a refusal that names nothing that helps.
         """
-        advised, options = [], self.options
-        self.options = ()
+        options, self.options = self.options, ()
+        advised = self._reach((), options)
+        for goal in self.goals[1:]:
+            advised += self._reach(goal)
+        return advised
+
+    def _reach(self, goal: tuple[object, ...], options: tuple[object, ...] = ()) -> list[str]:
+        advised: list[str] = []
         for _ in range(MOST_STARTS):
-            done = self.start(*options)
+            done = self.start(*options, goal=goal)
             options = ()
             if "Traceback" in done.output:
                 raise ChangesError(f"a traceback: {done.output[-3000:]}")
@@ -152,20 +167,24 @@ class History:
         self.configs.append(copy.deepcopy(self.config))
 
     def compare(self) -> None:
-        """Compare all tables with those of a study from nothing; raise a ChangesError where they differ."""
+        """Compare tables, models and predictions with those of a study from nothing; raise a ChangesError where they differ."""
         files = sorted(path for path in (self.chips / "labelled").iterdir())
-        key = sha256_of_json([self.config, [(path.name, path.read_bytes().hex()) for path in files]])
+        new = [path.name for path in sorted((self.chips / "new").iterdir())]
+        key = sha256_of_json([self.config, new, [(path.name, path.read_bytes().hex()) for path in files]])
         nothing = self.folder / "nothing" / key
         if not nothing.is_dir():
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
                 project = Project(Path(folder))
                 config = project.write_config(self.config)
-                project.snakemake(*WITHOUT_PAGE, "--configfile", config)
-                shutil.copytree(results(project) / "tables", nothing)
-        found = {path.name: path.read_bytes() for path in (self.results / "tables").glob("*.csv")}
-        expected = {path.name: path.read_bytes() for path in nothing.glob("*.csv")}
+                for goal in self.goals:
+                    project.snakemake(*WITHOUT_PAGE, "--configfile", config, *goal)
+                shutil.copytree(results(project), nothing)
+        found, expected = (
+            {str(path.relative_to(root)): path.read_bytes() for kind in COMPARED for path in root.glob(kind)}
+            for root in (self.results, nothing)
+        )
         if other := sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name)):
-            raise ChangesError(f"other tables than from nothing: {', '.join(other)}")
+            raise ChangesError(f"other files than from nothing: {', '.join(other)}")
 
     def interrupt(self, number: int) -> float:
         """Send a signal to a start at a random moment; return after how many seconds."""
@@ -234,7 +253,7 @@ def remove_chip(history):
 
 def add_chip(history):
     """One more chip."""
-    if not history.new:
+    if len(history.new) < 2:
         return "no chip is left to add"
     path = history.new.pop()
     table = history.table
@@ -447,7 +466,7 @@ def run(number: int, arguments: argparse.Namespace) -> str:
     draw = random.Random(f"{arguments.seed}-{number}")
     said: list[str] = []
     with tempfile.TemporaryDirectory(prefix="changes-") as folder:
-        history = History(Path(folder), draw)
+        history = History(Path(folder), draw, arguments.uses)
         try:
             history.finish()
             history.keep()
@@ -473,6 +492,7 @@ def main() -> None:
     parser.add_argument("--changes", type=int, default=4, help="starts of each history after its first")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=CHANGES, default=list(CHANGES))
+    parser.add_argument("--uses", action="store_true", help="select models and predict new chips after each change")
     parser.add_argument("--workers", type=int, default=2, help="histories at a time")
     parser.add_argument("--keep", help="folder for the histories that failed")
     arguments = parser.parse_args()

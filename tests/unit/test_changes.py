@@ -55,7 +55,7 @@ def test_other_tables_than_from_nothing_are_noticed(history, monkeypatch):
     assert history.finish() == []
     history.compare()
     (history.results / "tables" / "summary.csv").write_text("of before")
-    with pytest.raises(ChangesError, match=r"other tables than from nothing: summary\.csv"):
+    with pytest.raises(ChangesError, match=r"other files than from nothing: tables/summary\.csv"):
         history.compare()
     (history.results / "tables" / "summary.csv").unlink()
     with pytest.raises(ChangesError, match=r"summary\.csv"):
