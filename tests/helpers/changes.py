@@ -53,7 +53,11 @@ STUDY = TINY | {
     },
     "report": {"controls": False},
 }  # fmt: skip
-COMPARED = ("tables/*.csv", "selected/*.csv", "selected/models/*/model.ckpt", "predictions/*/predictions.parquet")
+# Results without times of this machine.
+COMPARED = (
+    *("tables/*.csv", "selected/conformal.csv", "selected/models/*/model.ckpt"),
+    "predictions/*/predictions.parquet",
+)
 # A start that is refused names what to do; so many times it is done.
 MOST_STARTS = 8
 
@@ -167,7 +171,11 @@ class History:
         self.configs.append(copy.deepcopy(self.config))
 
     def compare(self) -> None:
-        """Compare tables, models and predictions with those of a study from nothing; raise a ChangesError where they differ."""
+        """Compare tables, models and predictions with those of a study from nothing.
+
+        Raises:
+            ChangesError: some differ.
+        """
         files = sorted(path for path in (self.chips / "labelled").iterdir())
         new = [path.name for path in sorted((self.chips / "new").iterdir())]
         key = sha256_of_json([self.config, new, [(path.name, path.read_bytes().hex()) for path in files]])
