@@ -5,8 +5,8 @@
 
 A history is a study that is changed several times and started again after each change: its configuration, its chips,
 its results (deleted, copied, restored from an earlier state), or a start that is interrupted or told to do otherwise.
-Where a start is refused, what the message advises is done. All draws come from the seed. With `--uses`, models are selected
-and new chips predicted after each change, and the predictions are compared, too.
+Where a start is refused, what the message advises is done. All draws come from the seed. With `--uses`, models are
+selected and new chips predicted after each change, and the predictions are compared, too.
 """
 
 from __future__ import annotations
