@@ -60,6 +60,10 @@ COMPARED = (
 )
 # A start that is refused names what to do; so many times it is done.
 MOST_STARTS = 8
+# An error about a file of the study, and its advice two or three lines below.
+DELETE_THIS = re.compile(
+    r"^ERROR: .*?(results/small/[\w/.-]*\w).*\n(?:  .*\n){0,2}?  what to do: delete (?:the file|it)\b", re.M
+)
 
 
 def decides(path: Path) -> bool:
@@ -160,6 +164,10 @@ class History:
                 advised.append(f"delete {len(set(runs))} runs")
                 for run in set(runs):
                     shutil.rmtree(self.project.folder / run)
+            elif paths := {path for path in DELETE_THIS.findall(done.output) if (self.project.folder / path).exists()}:
+                advised.append(f"delete {', '.join(sorted(paths))}")
+                for path in paths:
+                    (self.project.folder / path).unlink()
             else:
                 raise ChangesError(f"refused: {done.output[-3000:]}")
         raise ChangesError(f"refused again and again: {advised}: {done.output[-3000:]}")

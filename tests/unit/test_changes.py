@@ -70,9 +70,18 @@ def test_what_a_refusal_advises_is_done(history, monkeypatch):
         (1, "start once with the option --forcerun index_chips train_run (at the end of the command"),
         (1, "found: results/small/runs/tiny/seed-0 what to do: delete the folders of these runs and start"),
     )
+    split = history.results / "splits" / "seed-0.csv"
+    split.parent.mkdir()
+    split.touch()
+    lines = ("ERROR: The split results/small/splits/seed-0.csv belongs to other chips.", "found: 1", "expected: 2")
+    advice = "what to do: delete the file and start the study again"
+    refusals = (*refusals, (1, "\n  ".join([*lines, advice])))
     monkeypatch.setattr(FakeProject, "answers", (refusals[0], (0, "unlocked"), *refusals[1:]))
-    assert history.finish() == ["--unlock", "--forcerun index_chips train_run", "delete 1 runs"]
+    assert history.finish() == [
+        "--unlock", "--forcerun index_chips train_run", "delete 1 runs", "delete results/small/splits/seed-0.csv",
+    ]  # fmt: skip
     assert not run.exists()
+    assert not split.exists()
     assert history.project.starts[3][-3:] == ("--forcerun", "index_chips", "train_run")
 
 
