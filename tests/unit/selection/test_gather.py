@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from terralucas.errors import StudyError
 from terralucas.predict.applicability import Reference, held_out_dissimilarity, threshold
 from terralucas.predictions import PredictionTable, write_predictions
 from terralucas.selection.gather import StudyChips, examine
@@ -14,18 +15,19 @@ LABELS = np.arange(N) % CLASSES
 
 
 class Models:
-    """An ensemble whose features are given; its encoders have the models `members`."""
+    """An ensemble whose features are given; its encoders have the models `members`. Without `logits`, they are zero."""
 
-    def __init__(self, features, members):
-        self.features, self.n_classes = features, CLASSES
+    def __init__(self, features, members, logits=None):
+        self.features, self.n_classes, self.logits = features, CLASSES, logits
         self.groups = [SimpleNamespace(members=each) for each in members]
         self.seen = 0
 
     def predict(self, chips):
         rows = chips[:, 0, 0, 0].astype(int)
         self.seen += len(rows)
-        logits = np.zeros((sum(len(group.members) for group in self.groups), len(rows), CLASSES), dtype=np.float32)
-        return logits, [each[rows] for each in self.features]
+        members = sum(len(group.members) for group in self.groups)
+        whole = np.zeros((members, N, CLASSES), dtype=np.float32) if self.logits is None else self.logits
+        return whole[:, rows], [each[rows] for each in self.features]
 
 
 @pytest.fixture
@@ -46,11 +48,13 @@ def study(tmp_path):
     return chips, runs
 
 
-def look(models, study, seeds=(0, 1), **options):
+def look(models, study, seeds=(0, 1), are_copies=False, **options):
     chips, runs = study
     arguments = {"batch_size": 16, "threads": 1, "same_test_chips": False, "coverage": 0.8}
     own = {seed: runs[seed] for seed in seeds}
-    return examine(models, own, chips, temperatures=dict.fromkeys(own, 1.0), are_copies=False, **arguments, **options)
+    return examine(
+        models, own, chips, temperatures=dict.fromkeys(own, 1.0), are_copies=are_copies, **arguments, **options
+    )
 
 
 def test_where_the_encoder_saw_all_chips_the_encoders_of_the_runs_give_the_threshold(study):
@@ -78,3 +82,20 @@ def test_with_one_seed_its_test_chips_are_judged_by_each_other(study):
     coverage = look(models, study, seeds=(0,)).coverage
     assert coverage["chips"].tolist() == [20, 10, 10]
     assert coverage["mean_set_size"].iloc[0] < CLASSES
+
+
+@pytest.mark.parametrize(("flipped", "is_refused"), [(0, False), (1, False), (2, True)])
+def test_models_that_predict_other_classes_than_their_runs_recorded_are_refused(study, flipped, is_refused):
+    """One of twenty chips may change by rounding; the run of more is named."""
+    chips, runs = study
+    logits = np.stack([np.eye(CLASSES, dtype=np.float32)[LABELS]] * 2)
+    test = np.flatnonzero(chips.parts[1] == "test")[:flipped]
+    logits[1, test] = logits[1, test, ::-1]
+    models = Models([np.random.default_rng(0).normal(size=(N, 3))], [[0, 1]], logits)
+    if is_refused:
+        with pytest.raises(StudyError, match="do not predict what the study recorded") as caught:
+            look(models, study, are_copies=True)
+        assert caught.value.found.startswith(f"another class for test chips: 2 of 20 in {runs[1]}; logits that differ")
+    else:
+        compared = look(models, study, are_copies=True).comparison
+        assert compared == {"test_chips": 40, "other_classes": flipped, "largest_logit_difference": float(flipped)}
