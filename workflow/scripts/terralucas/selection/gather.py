@@ -202,7 +202,7 @@ def require_recorded_classes(changed: Mapping[Path, np.ndarray], difference: flo
         raise StudyError(
             "The saved models do not predict what the study recorded for them.",
             found=f"another class for test chips: {of_runs}; logits that differ by up to {difference:.2g}",
-            expected=f"the same class for at least {1 - _MOST_CHANGED:.0%} of the test chips of each run, or for all but one",
+            expected=f"the same class for at least {1 - _MOST_CHANGED:.0%} of each run's test chips, or all but one",
             remedy="delete the folders of these runs, and start the study again",
         )
 
