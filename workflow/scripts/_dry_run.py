@@ -125,7 +125,7 @@ def _chips_downloads(sources: Sequence[Mapping[str, Any]], folder: Path) -> Iter
             continue
         origin = f"file {source['id']} of Google Drive" if source["type"] == "gdrive" else source["url"]
         condition = ", if the sources before it fail" if number else ""
-        kept = Path(folder, archive_name(source)).is_file()
+        kept = Path(folder, archive_name(dict(source))).is_file()
         yield f"{origin}: already in {folder}" if kept else f"{origin}, to {folder}{condition}"
 
 

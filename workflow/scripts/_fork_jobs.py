@@ -32,7 +32,7 @@ from terralucas.sockets import use_folder_for_sockets
 PRELOADED = "_preloaded"
 
 # Signals at which a script cannot say that it ends.
-_DEADLY = (
+_DEADLY: tuple[int, ...] = (
     *(signal.SIGKILL, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT),
     signal.SIGXCPU,
 )
@@ -152,7 +152,7 @@ def _run(script: Any, path: str) -> None:
         connection.wait([process.sentinel])
     with _lock:
         process.join()
-    status = process.exitcode
+    status: int = process.exitcode  # type: ignore[assignment]  # it has ended
     if -status in _DEADLY:
         by = signal.Signals(-status)
         _say_in_log(script, f"{script.rulename} was killed by {by.name}{_CAUSES.get(by, '')}")

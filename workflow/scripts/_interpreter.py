@@ -11,7 +11,7 @@ import sys
 FIRST, TOO_NEW = (3, 11), (3, 14)
 
 
-def describe_version(version: tuple) -> str:
+def describe_version(version: tuple) -> str:  # type: ignore[type-arg]  # old Pythons read it
     """Return what is wrong with a version of Python, or an empty text."""
     if FIRST <= version < TOO_NEW:
         return ""

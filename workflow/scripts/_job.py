@@ -48,7 +48,7 @@ def job(snakemake: Any) -> Iterator[None]:
     if head is not None and multiprocessing.parent_process() is None:
         start_again_if_other()
     remember_script()
-    check_before_each_result(require_own_start)
+    check_before_each_result(_check_start)
     check_before_each_result(own_code.require)
     log = Path(snakemake.log[0])
     try:
@@ -133,6 +133,10 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _check_start() -> None:
+    require_own_start()
+
+
 def _wait_for_no_thread() -> None:
     """Let pools end without their threads: one may read from a disk that does not answer, and wait for ever."""
     shutdown = ThreadPoolExecutor.shutdown
@@ -140,7 +144,7 @@ def _wait_for_no_thread() -> None:
     def shutdown_at_once(self: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
         shutdown(self, wait=False, cancel_futures=True)
 
-    ThreadPoolExecutor.shutdown = shutdown_at_once  # type: ignore[method-assign]
+    ThreadPoolExecutor.shutdown = shutdown_at_once  # type: ignore[method-assign, assignment]
 
 
 def _exit_beside_threads(status: int) -> None:

@@ -71,8 +71,9 @@ class MadeWith(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remember what the job of an event was given, if it has ended well."""
+        event: Any = record
         try:
-            job = self._jobs.get(record.job_id) if getattr(record, "event", None) == LogEvent.JOB_FINISHED else None
+            job = self._jobs.get(event.job_id) if getattr(record, "event", None) == LogEvent.JOB_FINISHED else None
             if job is None:
                 return
             given = _entry(self._persistence._params(job), self._persistence._input(job))

@@ -11,7 +11,7 @@ import threading
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 from snakemake_interface_logger_plugins.common import LogEvent
@@ -57,7 +57,7 @@ class _Listener(logging.Handler, ABC):
             traceback.print_exc(file=sys.stderr)
 
     @abstractmethod
-    def react(self, record: logging.LogRecord) -> None:
+    def react(self, record: Any) -> None:
         """Do what the record asks for."""
 
 
@@ -78,7 +78,7 @@ class StopAtFailedCheck(_Listener):
         self.scheduler, self.checks, self.logger = scheduler, checks, logger
         self._is_interrupted = False
 
-    def react(self, record: logging.LogRecord) -> None:
+    def react(self, record: Any) -> None:
         """Stop if the record is the failure of a check, which the user did not end."""
         self._is_interrupted |= says_interrupted(record)
         is_failure = getattr(record, "event", None) == LogEvent.JOB_ERROR and not self._is_interrupted
@@ -98,7 +98,7 @@ class EndJobsAtInterrupt(_Listener):
     its jobs end by themselves. Jobs ignore a second SIGINT (`_job`). SLURM's commands are in groups of their own.
     """
 
-    def react(self, record: logging.LogRecord) -> None:
+    def react(self, record: Any) -> None:
         """Send SIGINT to the processes of this group that this one has started, if the record says that it ends."""
         if not says_interrupted(record):
             return
@@ -141,7 +141,7 @@ class StopAtChangedCode(_Listener):
         self.scheduler, self.rules, self.recorded, self.logger = scheduler, list(rules), recorded, logger
         self._is_said = False
 
-    def react(self, record: logging.LogRecord) -> None:
+    def react(self, record: Any) -> None:
         """Stop if the record is the failure of a job whose code was changed."""
         if getattr(record, "event", None) != LogEvent.JOB_ERROR or self._is_said:
             return

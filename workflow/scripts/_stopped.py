@@ -5,11 +5,11 @@ from __future__ import annotations
 from snakemake.exceptions import WorkflowError
 
 
-class StudyStoppedError(WorkflowError):
+class StudyStoppedError(WorkflowError):  # type: ignore[misc]  # Snakemake has no types
     """Ends Snakemake with a message that says all that a user needs."""
 
     @property
-    def __traceback__(self) -> None:  # type: ignore[override]
+    def __traceback__(self) -> None:
         """Nothing: Snakemake shows lines of rules from it, below the message."""
         return
 

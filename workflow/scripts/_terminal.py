@@ -114,29 +114,7 @@ class Terminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Show what a record means to a user, if anything."""
         try:
-            event = getattr(record, "event", None)
-            self._is_interrupted |= says_interrupted(record)
-            if event == LogEvent.JOB_INFO:
-                self._begin(record)
-            elif event == LogEvent.JOB_FINISHED:
-                self._finish(record.job_id)
-            elif event == LogEvent.PROGRESS:
-                self._show_finished()
-            elif event == LogEvent.JOB_ERROR and not record.indent:
-                self._fail([record.jobid], record.rule_msg, record.log)
-            elif event == LogEvent.GROUP_ERROR:
-                ids = [info["jobid"] for info in record.job_error_info]
-                self._fail(ids, getattr(record, "said", None), record.aux_logs)
-            elif event is None and record.getMessage().startswith("Trying to restart job"):
-                self._show(_indent("it is started again"))
-            elif event == LogEvent.ERROR and not record.getMessage().startswith(_EMPTY_ERRORS):
-                message = _with_remedy(record.getMessage())
-                # Snakemake says again at its end what has ended it.
-                if message not in self._other_errors:
-                    self._other_errors.append(message)
-                    self._show(message)
-            elif event is None and _is_kept(record):
-                self._show(record.getMessage())
+            self._take(record)
         except Exception:
             self.handleError(record)
 
@@ -148,7 +126,33 @@ class Terminal(logging.Handler):
             for message in self._other_errors:
                 self._show(_indent(message, "  "))
 
-    def _begin(self, record: logging.LogRecord) -> None:
+    def _take(self, record: Any) -> None:
+        """Take a record, which has what Snakemake adds for its event."""
+        event = getattr(record, "event", None)
+        self._is_interrupted |= says_interrupted(record)
+        if event == LogEvent.JOB_INFO:
+            self._begin(record)
+        elif event == LogEvent.JOB_FINISHED:
+            self._finish(record.job_id)
+        elif event == LogEvent.PROGRESS:
+            self._show_finished()
+        elif event == LogEvent.JOB_ERROR and not record.indent:
+            self._fail([record.jobid], record.rule_msg, record.log)
+        elif event == LogEvent.GROUP_ERROR:
+            ids = [info["jobid"] for info in record.job_error_info]
+            self._fail(ids, getattr(record, "said", None), record.aux_logs)
+        elif event is None and record.getMessage().startswith("Trying to restart job"):
+            self._show(_indent("it is started again"))
+        elif event == LogEvent.ERROR and not record.getMessage().startswith(_EMPTY_ERRORS):
+            message = _with_remedy(record.getMessage())
+            # Snakemake says again at its end what has ended it.
+            if message not in self._other_errors:
+                self._other_errors.append(message)
+                self._show(message)
+        elif event is None and _is_kept(record):
+            self._show(record.getMessage())
+
+    def _begin(self, record: Any) -> None:
         if record.rule_name in RUN_RULES:
             if self._started is None:
                 self._started = time.monotonic()
