@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import rasterio
+from rasterio.warp import transform
 
 from helpers.project import Project, results
 from helpers.tiny_study import TINY
@@ -276,8 +277,6 @@ def add_chip(history):
     shutil.copy(path, history.chips / "labelled" / path.name)
     row = table.iloc[[0]].assign(file=path.name, **{"class": history.draw.choice(list(CLASSES.values()))})
     with rasterio.open(path) as file:
-        from rasterio.warp import transform
-
         (lon,), (lat,) = transform(file.crs, "EPSG:4326", *([each] for each in file.xy(16, 16)))
     history.write_table(pd.concat([table, row.assign(lon=round(lon, 6), lat=round(lat, 6))]))
     return f"with {path.name}"
