@@ -101,7 +101,6 @@ class History:
         self.earlier: list[Path] = []
         self.configs: list[dict] = []
         self.options: tuple[object, ...] = ()
-        self.done: list[str] = []
 
     @property
     def results(self) -> Path:
