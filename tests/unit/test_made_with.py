@@ -12,7 +12,7 @@ from snakemake.settings.enums import RerunTrigger
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from _input_contents import state_of
-from _made_with import NAME, MadeWith, require_same_parameters
+from _made_with import NAME, MadeWith, require_own_parameters, require_same_parameters
 from terralucas.errors import StudyError
 
 
@@ -208,18 +208,18 @@ def test_other_predictions_of_the_same_runs_are_refused(folder):
             require_same_parameters(study(), folder)
 
 
-def study_with_tables(folder, planned=()):
+def study_with_tables(folder, planned=(), rule="make_tables"):
     """A study whose last step makes two tables of the predictions of two runs, if these are there."""
     found = Study(folder, planned=planned)
     tables = found.of["train_run"]
-    tables.rule.name, tables.output = "make_tables", [str(folder / f"{name}.csv") for name in ("runs", "summary")]
+    tables.rule.name, tables.output = rule, [str(folder / f"{name}.csv") for name in ("runs", "summary")]
     tables.input = [str(folder / "runs" / seed / "predictions.parquet") for seed in "ab"]
     found.dag.needrun = lambda job: False
     return found
 
 
-def make_tables(folder):
-    made = study_with_tables(folder, planned=("train_run",))
+def make_tables(folder, rule="make_tables"):
+    made = study_with_tables(folder, planned=("train_run",), rule=rule)
     handler = MadeWith(made, folder)
     for path in made.of["train_run"].output:
         Path(path).write_text("1")
@@ -227,15 +227,37 @@ def make_tables(folder):
     handler.end(made)
 
 
-def test_a_table_that_was_put_in_the_place_of_another_is_refused(folder):
-    """As one of an earlier configuration with its time, which is older than all that was made of the other."""
+@pytest.mark.parametrize("rule", ["make_tables", "make_evidence", "draw_figures", "make_gallery", "build_report"])
+def test_an_output_of_the_report_that_was_put_in_the_place_of_another_is_refused(folder, rule):
+    """As a table of an earlier configuration with its time, or the page of another study."""
 
-    make_tables(folder)
-    require_same_parameters(study_with_tables(folder), folder)
+    make_tables(folder, rule)
+    require_same_parameters(study_with_tables(folder, rule=rule), folder)
     (folder / "summary.csv").write_text("2")
-    with pytest.raises(StudyError, match=r"runs\.csv, of other parameters") as stopped:
-        require_same_parameters(study_with_tables(folder), folder)
-    assert "--forcerun make_tables " in stopped.value.remedy
+    with pytest.raises(StudyError, match=r"runs\.csv, of other parameters or inputs, or changed since") as stopped:
+        require_same_parameters(study_with_tables(folder, rule=rule), folder)
+    assert f"--forcerun {rule} " in stopped.value.remedy
+
+
+@pytest.mark.parametrize("planned", [("extract_features",), ()])
+def test_a_job_that_is_given_other_parameters_than_its_start_records_is_refused(folder, planned):
+    """A job on a cluster reads the rules again, of a project that may have been upgraded."""
+
+    def job_of(seed=0, inputs="chips"):
+        study = Study(folder, seed)
+        study.inputs = [inputs]
+        study.of["extract_features"].dag = SimpleNamespace(workflow=study)
+        return study.of["extract_features"]
+
+    MadeWith(Study(folder, planned=planned), folder)
+    require_own_parameters(job_of(), folder)
+    for changed in ({"seed": 5}, {"inputs": "others"}):
+        if planned:
+            with pytest.raises(StudyError, match=r"found: other parameters or inputs of \S+/extract_features\.json"):
+                require_own_parameters(job_of(**changed), folder)
+        else:
+            # The start has not written what it records.
+            require_own_parameters(job_of(**changed), folder)
 
 
 def test_what_a_version_before_remembered_of_jobs_that_had_not_ended_is_understood(folder):

@@ -15,7 +15,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 
 from _finished_runs import patch_deletion
-from _own_start import KEY, know_start, require_own_start, tell_jobs
+from _own_start import KEY, know_start, require_own_settings, require_own_start, tell_jobs
 from helpers.paths import SCRIPTS
 from terralucas import files
 from terralucas.errors import StudyError
@@ -68,6 +68,22 @@ def test_a_job_ends_when_its_start_is_over(results, end, found):
     end(results)
     with pytest.raises(StudyError, match=rf"This job ends without a change to any result[\s\S]*{found}"):
         require_own_start()
+
+
+@pytest.mark.parametrize("recorded", ["", "of the start"])
+def test_a_job_ends_where_the_project_gives_it_other_settings(results, monkeypatch, recorded):
+    """The mark of an earlier version of the project has none."""
+    start = this_process(settings=recorded)
+    mark(results, start)
+    know_start(start.start, results)
+    require_own_settings("of the start")
+    if not recorded:
+        require_own_settings("others")
+        return
+    with pytest.raises(StudyError, match="gives it other settings than the start of the study"):
+        require_own_settings("others")
+    monkeypatch.delenv("TERRALUCAS_SUBMITTED_BY")
+    require_own_settings("of no job")
 
 
 def test_news_of_a_shared_file_system_may_take_a_while(results, monkeypatch):
@@ -124,7 +140,7 @@ def test_snakemake_in_a_job_does_not_delete_the_files_of_the_next_run(results, m
     job = SimpleNamespace(
         rule=SimpleNamespace(name="train_run"),
         output=[str(results / "predictions.parquet")],
-        dag=SimpleNamespace(workflow=SimpleNamespace(persistence=persistence)),
+        dag=SimpleNamespace(workflow=SimpleNamespace(persistence=persistence, is_main_process=False)),
     )
     asyncio.run(Job.remove_existing_output(job))
     end(results)

@@ -88,7 +88,7 @@ def test_a_start_marks_the_study_and_deletes_what_a_dead_process_left(tmp_path, 
         folder.mkdir(parents=True)
     dead = replace(this_process((str(left), str(foreign))), started=1000.0)
     (tmp_path / NAME).write_text(json.dumps(asdict(dead)))
-    stop_beside_another_process(tmp_path, (str(own),), dict)
+    stop_beside_another_process(tmp_path, (str(own),), dict, "")
     assert not left.exists()
     assert foreign.exists(), "a copy of a running study has the mark of the original, whose process may live"
     assert read_head(tmp_path).temporary == (str(own),)

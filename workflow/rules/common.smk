@@ -40,6 +40,8 @@ try:
 except StudyError as error:
     raise StudyStoppedError(str(error)) from None
 
+# With the defaults, which may be others in the version of the project that is there when a job starts.
+SETTINGS = sha256_of_json(config)
 GRID = config["grid"]
 FROZEN, TUNED = backbones_with_tuning(config, "frozen"), backbones_with_tuning(config, "full", "lora")
 DATASET = config["dataset"]

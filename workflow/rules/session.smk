@@ -21,7 +21,7 @@ from _leftovers import (
 from _made_with import MadeWith, require_same_parameters
 from _missing_files import fail_without_job
 from _orphans import end_with_parent, name_snakemake
-from _own_start import be_own_start, know_start, own_mark
+from _own_start import be_own_start, know_start, own_mark, require_own_settings
 from _planned_inputs import require_pixel_size, require_planned_inputs
 from _scheduler import survive_full_temporary_folder
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
@@ -109,6 +109,7 @@ stop_at_study_error(fork_jobs, workflow, FORK_JOBS)
 UNPROTECTED = patch_deletion()
 if not workflow.is_main_process:
     stop_at_study_error(know_start, SUBMITTED_BY, Path(RESULTS))
+    stop_at_study_error(require_own_settings, SETTINGS)
     at_exit(fail_without_job, workflow)
     if "SLURM_JOB_ID" in os.environ:
         end_with_parent()
@@ -123,7 +124,9 @@ onstart:
     stop_at_study_error(check_planned_runs)
     # Rules that only name targets have no outputs.
     if any(job.output for job in workflow.dag.needrun_jobs()):
-        stop_at_study_error(stop_beside_another_process, Path(RESULTS), temporary_folders(workflow), code_of_start)
+        stop_at_study_error(
+            stop_beside_another_process, Path(RESULTS), temporary_folders(workflow), code_of_start, SETTINGS
+        )
         be_own_start(Path(RESULTS))
     if not workflow.local_exec:
         stop_at_study_error(prepare_cluster, workflow, Path(RESULTS), EARLIER_JOBS)

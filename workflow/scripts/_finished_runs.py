@@ -17,7 +17,9 @@ from snakemake.jobs import Job
 
 from _earlier_outputs import is_same, keep_until_new
 from _input_contents import content_of_weights, state_of
-from _own_start import require_own_start
+from _made_with import require_own_parameters
+from _own_code import OwnCode
+from _own_start import require_own_start, results_of_own_start
 from _rule_names import RUN_RULES
 from _signatures import require_parameters
 from _stopped import StudyStoppedError
@@ -68,7 +70,7 @@ def _keep_finished_runs() -> None:
     kept: dict[Job, dict[Path, os.stat_result]] = {}
 
     async def remove_existing_output(self: Job) -> None:
-        _require_own_start()
+        _require_own_job(self)
         if is_finished(self):
             kept[self] = {Path(path): Path(path).stat() for path in self.output}
         else:
@@ -89,10 +91,14 @@ def _keep_finished_runs() -> None:
     Job.postprocess = postprocess_with_times
 
 
-def _require_own_start() -> None:
-    """End Snakemake in a job whose start is over, before it deletes the outputs of the next run of a pack."""
+def _require_own_job(job: Job) -> None:
+    """End Snakemake in a job whose start is over, or does not want it so, before it deletes the outputs of a run."""
     try:
-        require_own_start()
+        head = require_own_start()
+        if head is not None and not job.dag.workflow.is_main_process:
+            # It says more about code that was changed.
+            OwnCode(job.rule.name, head.code).require()
+            require_own_parameters(job, results_of_own_start())
     except StudyError as error:
         raise StudyStoppedError(str(error)) from None
 

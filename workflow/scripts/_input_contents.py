@@ -10,9 +10,11 @@ from typing import Any
 from terralucas.contents import read_record
 from terralucas.files import sha256_of_file, sha256_of_json
 
-_PREDICTIONS, _TABLES = "predictions.parquet", "tables"
-# Their outputs are compared too: figures, page and selection read them, and one may come back from a backup alone.
-_TABLE_RULES = ("make_tables", "make_evidence")
+# The name of the second one is that of records of earlier versions.
+_PREDICTIONS, _OUTPUTS = "predictions.parquet", "tables"
+# Their outputs are compared too: others read them or people look at them, and one may come back from a backup, or be
+# copied from another study, alone.
+_RULES_OF_REPORT = ("make_tables", "make_evidence", "draw_figures", "make_gallery", "build_report")
 # Reading the whole record of a thousand runs takes seconds.
 _RECORDED = re.compile(r"^predictions_sha256: (\S+)$", re.MULTILINE)
 
@@ -32,19 +34,22 @@ class InputContents:
         self._known: dict[str, tuple[list[int], str | None]] = {}
 
     def of(self, job: Any) -> dict[str, str]:
-        """Return the checksum of each input of a job that has one and is there, and of its own tables."""
+        """Return the checksum of each input of a job that has one and is there, and that of outputs of the report."""
         predictions = [str(path) for path in job.input if Path(path).name == _PREDICTIONS]
         found = {str(path): self._of_input(str(path)) for path in job.input if Path(path).name != _PREDICTIONS}
         # Thousands of runs have one entry. Where one of them is gone, there is nothing to compare.
         of_runs = [[path, self._of_input(path)] for path in predictions]
         if of_runs and all(checksum is not None for _, checksum in of_runs):
             found[_PREDICTIONS] = sha256_of_json(of_runs)[:16]
-        if job.rule.name in _TABLE_RULES and all(Path(path).is_file() for path in job.output):
-            found[_TABLES] = sha256_of_json([[str(path), sha256_of_file(Path(path))] for path in job.output])[:16]
+        if job.rule.name in _RULES_OF_REPORT and all(Path(path).is_file() for path in job.output):
+            found[_OUTPUTS] = sha256_of_json([[str(path), sha256_of_file(Path(path))] for path in job.output])[:16]
         return {path: checksum for path, checksum in found.items() if checksum is not None}
 
     def differ(self, before: Mapping[str, str], job: Any) -> bool:
-        """Return whether an input or a table has another content than before; what had none then does not count."""
+        """Return whether an input, or an output of a rule of the report, is another one than before.
+
+        What had no checksum then does not count.
+        """
         return bool(before) and any(before.get(path, now) != now for path, now in self.of(job).items())
 
     def _of_input(self, path: str) -> str | None:

@@ -141,12 +141,40 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     rules = " ".join(sorted({job.rule.name for job in other.values()} | {rule.name for rule in dag.forcerules}))
     raise StudyError(
         "Results were made with another configuration, other code or other data, and Snakemake does not notice.",
-        found=f"{_list(sorted(other))}, of other parameters or inputs ({results / NAME})",
+        found=f"{_list(sorted(other))}, of other parameters or inputs, or changed since ({results / NAME})",
         expected="the configuration, the code and the data with which they were made",
         remedy="undo the change; or make them again, with what follows from them: start once with the option "
         f"--forcerun {rules} (at the end of the command, or before --). If the results were copied, "
         "copy .snakemake of their project too",
     )
+
+
+def require_own_parameters(job: Any, results: Path) -> None:
+    """Return if a job is given the parameters and inputs that its start records for its results.
+
+    A job on another machine reads the rules of the project when it begins, which may be changed by then.
+
+    Args:
+        job: Snakemake's, in the process that runs it.
+        results: folder of the study.
+
+    Raises:
+        StudyError: they are others.
+    """
+    entry = (read_record(results / NAME) or {}).get(str(job.output[0]))
+    # Without this part, it is of an earlier start: a full disk has kept this one from writing.
+    if not isinstance(entry, dict) or "by" not in entry:
+        return
+    persistence = job.dag.workflow.persistence
+    if not _agree(entry["by"], _entry(persistence._params(job), persistence._input(job))):
+        raise StudyError(
+            f"This job of {job.rule.name} ends without a change to any result: the project was changed while the "
+            "study runs, and gives the job other parameters or inputs than the start of the study.",
+            found=f"other parameters or inputs of {job.output[0]} than when the study was started",
+            expected="one project from the start of the study to its end",
+            remedy="stop the study, and start it again: it goes on with the project that is there then; or undo the "
+            "change first",
+        )
 
 
 def _of_files(entry: _Entry | None, job: Any) -> _Entry | None:

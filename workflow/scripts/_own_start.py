@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from terralucas.errors import StudyError
 from terralucas.study.head import Head, read_head, require_start
 
 # In `--config` of a job's Snakemake, and in the environment of its scripts.
@@ -63,6 +64,35 @@ def require_own_start() -> Head | None:
     """
     start, _, results = os.environ.get(_VARIABLE, "").partition(" ")
     return require_start(Path(results), start) if start else None
+
+
+def results_of_own_start() -> Path:
+    """Return the folder of the study of which this is a job (`require_own_start`)."""
+    return Path(os.environ[_VARIABLE].partition(" ")[2])
+
+
+def require_own_settings(settings: str) -> None:
+    """Return if a job has the settings of the start that it belongs to; also where this is no job of a study.
+
+    The configuration of a start is kept for its jobs (`_configuration_copies`). Its defaults are code of the project.
+
+    Args:
+        settings: SHA-256 of the configuration with its defaults.
+
+    Raises:
+        StudyError: they are others, or the start is over.
+    """
+    head = require_own_start()
+    # The mark of an earlier version has none.
+    if head is not None and head.settings not in ("", settings):
+        raise StudyError(
+            "This job ends without a change to any result: the project was changed while the study runs, and gives "
+            "it other settings than the start of the study.",
+            found="other defaults of the configuration than when the study was started",
+            expected="one project from the start of the study to its end",
+            remedy="stop the study, and start it again: it goes on with the project that is there then; or undo the "
+            "change first",
+        )
 
 
 def own_mark() -> Head | None:

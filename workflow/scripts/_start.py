@@ -75,7 +75,7 @@ def end_at_study_error(check: Callable[[], None]) -> None:
 
 
 def stop_beside_another_process(
-    results: Path, temporary: tuple[str, ...], code: Callable[[], Mapping[str, str]]
+    results: Path, temporary: tuple[str, ...], code: Callable[[], Mapping[str, str]], settings: str
 ) -> None:
     """Mark the study as run by this process until its end, and delete what a process that died left.
 
@@ -83,6 +83,7 @@ def stop_beside_another_process(
         results: folder of the study.
         temporary: folders of this process, which are deleted at its end.
         code: returns the fingerprints of the code for which this process records results (`Head.code`).
+        settings: SHA-256 of the configuration with its defaults (`Head.settings`).
 
     Raises:
         StudyError: another process runs the study.
@@ -91,6 +92,6 @@ def stop_beside_another_process(
     for path in temporary:
         at_exit(shutil.rmtree, path, ignore_errors=True)
     running = Running(results)
-    died = running.begin(temporary, code())
+    died = running.begin(temporary, code(), settings)
     at_exit(running.end)
     remove_temporary(died)

@@ -52,6 +52,7 @@ class Head:
         started: when it started, in seconds since the boot (`seconds_after_boot`).
         temporary: paths that it deletes at its end, and whoever finds it dead deletes for it.
         code: names of rules, as `Fingerprints` joins them → fingerprint of their code, which it records for results.
+        settings: SHA-256 of the configuration with its defaults; empty for a version that did not remember it.
         place: device and inode of the study's folder. A copy of the folder has the mark too, and another place.
     """
 
@@ -61,6 +62,7 @@ class Head:
     started: float
     temporary: tuple[str, ...] = ()
     code: Mapping[str, str] = field(default_factory=dict)
+    settings: str = ""
     place: tuple[int, ...] = ()
 
     @property
@@ -70,11 +72,14 @@ class Head:
 
 
 def this_process(
-    temporary: tuple[str, ...] = (), code: Mapping[str, str] | None = None, folder: Path | None = None
+    temporary: tuple[str, ...] = (),
+    code: Mapping[str, str] | None = None,
+    settings: str = "",
+    folder: Path | None = None,
 ) -> Head:
     """Return the mark of this process, which runs the study with results in a folder."""
     started, place = seconds_after_boot(os.getpid()), () if folder is None else _place_of(folder)
-    return Head(socket.gethostname(), _boot_id(), os.getpid(), started, temporary, dict(code or {}), place)
+    return Head(socket.gethostname(), _boot_id(), os.getpid(), started, temporary, dict(code or {}), settings, place)
 
 
 def seconds_after_boot(pid: int) -> float:
@@ -101,8 +106,12 @@ class Running:
         self._ended = threading.Event()
         self._head: Head | None = None
 
-    def begin(self, temporary: tuple[str, ...] = (), code: Mapping[str, str] | None = None) -> Head | None:
+    def begin(
+        self, temporary: tuple[str, ...] = (), code: Mapping[str, str] | None = None, settings: str = ""
+    ) -> Head | None:
         """Mark the study as run by this process; returns the mark of a process that died with it, if there is one.
+
+        The arguments are attributes of the mark (`Head`).
 
         Raises:
             StudyError: another process runs the study.
@@ -110,7 +119,7 @@ class Running:
         other = read_head(self._path.parent)
         if other is not None:
             require_dead(other, self._path)
-        self._head = this_process(temporary, code, self._path.parent)
+        self._head = this_process(temporary, code, settings, self._path.parent)
         write_json(self._path, asdict(self._head))
         threading.Thread(target=self._show_life, name="sign_of_life", daemon=True).start()
         return other
