@@ -11,8 +11,10 @@ import snakemake.api  # noqa: F401 - before other modules of Snakemake
 from snakemake.settings.enums import RerunTrigger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from _given_to_jobs import NAME
 from _input_contents import state_of
-from _made_with import NAME, MadeWith, require_own_parameters, require_same_parameters
+from _made_with import RULES, MadeWith, require_own_parameters, require_same_parameters
+from _rule_names import RUN_RULES
 from terralucas.errors import StudyError
 
 
@@ -227,9 +229,9 @@ def make_tables(folder, rule="make_tables"):
     handler.end(made)
 
 
-@pytest.mark.parametrize("rule", ["make_tables", "make_evidence", "draw_figures", "make_gallery", "build_report"])
-def test_an_output_of_the_report_that_was_put_in_the_place_of_another_is_refused(folder, rule):
-    """As a table of an earlier configuration with its time, or the page of another study."""
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule not in RUN_RULES])
+def test_an_output_that_was_put_in_the_place_of_another_is_refused(folder, rule):
+    """As a table or a split of an earlier configuration with its time, or the page or the controls of another study."""
 
     make_tables(folder, rule)
     require_same_parameters(study_with_tables(folder, rule=rule), folder)

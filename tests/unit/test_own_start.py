@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -67,6 +68,21 @@ def test_a_job_goes_on_while_its_start_runs_and_after_that_was_killed(results):
 def test_a_job_ends_when_its_start_is_over(results, end, found):
     end(results)
     with pytest.raises(StudyError, match=rf"This job ends without a change to any result[\s\S]*{found}"):
+        require_own_start()
+
+
+def test_a_job_ends_whose_project_was_renamed_and_replaced_by_a_copy(tmp_path, monkeypatch):
+    """Its relative paths lead to the renamed folder, which another start may run by now; the copy has the mark, too."""
+    monkeypatch.setenv("TERRALUCAS_SUBMITTED_BY", "")
+    project, results = tmp_path / "project", Path("results", "small")
+    (project / results).mkdir(parents=True)
+    monkeypatch.chdir(project)
+    start = this_process()
+    mark(results, start)
+    know_start(start.start, results)
+    project.rename(tmp_path / "renamed")
+    shutil.copytree(tmp_path / "renamed", project)
+    with pytest.raises(StudyError, match="the folder of its study was moved while it ran"):
         require_own_start()
 
 

@@ -163,6 +163,14 @@ def test_a_job_that_asks_for_more_than_one_job_may_have_is_not_submitted_again(l
     assert "larger packs" not in refusal.remedy
 
 
+def test_a_deleted_folder_of_snakemake_is_no_wrong_setting_of_the_site():
+    """As after `rm -rf .snakemake` while jobs wait; the next start makes it again."""
+    error = OSError(errno.ENOENT, os.strerror(errno.ENOENT), "/p/.snakemake/tmp.1/snakejob.runs.2.waitforfilesfile.txt")
+    refusal = read_refusal(raised(error))
+    assert refusal.tries == 0
+    assert refusal.remedy.startswith("start the study again")
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
 def test_an_error_of_the_disk_in_the_plugin_itself_may_pass(number):
     error = OSError(number, os.strerror(number), "/shared/.snakemake/slurm_logs")

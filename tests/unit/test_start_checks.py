@@ -1,5 +1,6 @@
 """What refuses a start before its first job."""
 
+import asyncio
 import errno
 import json
 import os
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from snakemake.exceptions import WorkflowError
+from snakemake.jobs import Job
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
 from _start_checks import (
@@ -24,7 +26,9 @@ from _start_checks import (
     require_readable,
     require_temporary_folder,
     require_writable_outputs,
+    tell_outputs_that_cannot_be_replaced,
 )
+from _stopped import StudyStoppedError
 from terralucas.errors import StudyError
 from terralucas.study.head import NAME, seconds_after_boot, this_process
 
@@ -55,6 +59,29 @@ def test_a_folder_of_outputs_that_cannot_be_written_is_refused(tmp_path, monkeyp
     require_writable_outputs([job("open")])
     with pytest.raises(WorkflowError, match=r"closed cannot be written"):
         require_writable_outputs([job("open"), job("closed")])
+
+
+class Output(str):
+    """Snakemake's output of a job, as far as it matters here."""
+
+    __slots__ = ()
+
+    async def protected(self):
+        return not os.access(self, os.W_OK)
+
+
+def test_results_of_a_colleague_that_must_be_made_again_are_refused_with_words(tmp_path, monkeypatch):
+    """Root may write everywhere, so that the answer of the system is replaced."""
+    monkeypatch.setattr(Job, "check_protected_output", Job.check_protected_output)
+    tell_outputs_that_cannot_be_replaced()
+    file = tmp_path / "chips.parquet"
+    file.touch()
+    output = Output(file)
+    asyncio.run(Job.check_protected_output(SimpleNamespace(output=[output])))
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    job = SimpleNamespace(output=[output], rule=SimpleNamespace(lineno=1, snakefile="x"), wildcards={}, log=[])
+    with pytest.raises(StudyStoppedError, match=rf"found: {file}, of the user {file.owner()}\n[\s\S]*umask 002"):
+        asyncio.run(Job.check_protected_output(job))
 
 
 def rule_of(*output):

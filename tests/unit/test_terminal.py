@@ -254,6 +254,15 @@ Traceback (most recent call last):
     self._shutdown_workers()
 AssertionError: can only test a child process
 """
+FULL = """\
+Building DAG of jobs...
+RuleException:
+OSError in file "/p/workflow/rules/train.smk", line 50:
+[Errno 28] No space left on device
+  File "/usr/lib/python3.11/tempfile.py", line 483, in func_wrapper
+WorkflowError:
+At least one job did not complete successfully.
+"""
 KILLED = "/bin/bash: line 1: 4711 Killed                  /p/.venv/bin/python x.py"
 FAILED = "SLURM-job '5' failed, SLURM status is: 'FAILED', SLURM's reason: NonZeroExitCode (it ended with an error)."
 
@@ -262,6 +271,15 @@ FAILED = "SLURM-job '5' failed, SLURM status is: 'FAILED', SLURM's reason: NonZe
     ("log", "shown_at_last"),
     [
         (CLOCKS, ["Output predictions.parquet has older modification time (00:47) than input tokens.npy (02:34)."]),
+        (
+            FULL,
+            [
+                "There is no space left to write .snakemake, or the folder TMPDIR of the node.",
+                "  found: No space left on device",
+                "  expected: space for the whole file",
+                "  what to do: free space or raise the limit",
+            ],
+        ),
         (STOPPED, ["This job ends without a change to any result.", "  found: process 5 on login2"]),
         (BROKEN, [FAILED, "  its log ends with: /bin/bash: line 1: 4711 Illegal instruction "]),
         (

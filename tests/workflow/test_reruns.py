@@ -210,6 +210,23 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
     assert {"index_chips", "split_chips", "train_run", "make_tables"} <= set(moved.planned(*turned, *advice[1].split()))
 
 
+def test_a_study_that_got_another_name_is_compared_by_what_it_was_made_with(study, tmp_path):
+    """As after `mv` or `cp -a` of the folder of results; Snakemake's records are of the other name."""
+    moved = Project(tmp_path)
+    shutil.copytree(study.folder / "results" / "small", moved.folder / "results" / "renamed")
+    shutil.copytree(study.folder / "resources", moved.folder / "resources")
+    for changes, made_again in (
+        ({}, {"build_report"}),
+        ({"split": {"folds": 2, "random_state": 7}}, {"split_chips", "make_tables", "build_report"}),
+    ):
+        config = moved.write_config(TINY | {"study": "renamed"} | changes, "renamed")
+        output = moved.snakemake("-n", "--configfile", config, check=False).output
+        assert "Results were made with another configuration, other code or other data" in output
+        advice = re.search(r"the option --forcerun (.*) \(at the end", output)
+        # The page has the name of the study.
+        assert set(advice[1].split()) == made_again
+
+
 @pytest.mark.parametrize("with_records", [True, False])
 def test_a_step_that_was_made_again_alone_is_noticed_after_a_touch_of_all_files(study, tmp_path, with_records):
     moved = Project(tmp_path)

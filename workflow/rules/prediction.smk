@@ -57,6 +57,8 @@ rule predict_part:
         gpu=0 if PREDICT["device"] == "cpu" else 1,
     params:
         code=code_fingerprint("predict_part"),
+        source=without_rerun(PREDICT["input"]),
+        record=NEW_CHIPS_RECORD,
         parts=PREDICT["shards"],
         study=without_rerun(RESULTS),
     message:

@@ -40,6 +40,7 @@ from _start_checks import (
     require_temporary_folder,
     require_writable,
     require_writable_outputs,
+    tell_outputs_that_cannot_be_replaced,
 )
 from _stop import EndJobsAtInterrupt, StopAtChangedCode, StopAtFailedCheck
 from _stopped import StudyStoppedError
@@ -107,6 +108,7 @@ if workflow.is_main_process:
 name_snakemake()
 stop_at_study_error(fork_jobs, workflow, FORK_JOBS)
 UNPROTECTED = patch_deletion()
+tell_outputs_that_cannot_be_replaced()
 if not workflow.is_main_process:
     stop_at_study_error(know_start, SUBMITTED_BY, Path(RESULTS))
     stop_at_study_error(require_own_settings, SETTINGS)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from _rule_names import RUN_RULES
 from terralucas.contents import read_record
 from terralucas.files import sha256_of_file, sha256_of_json
+from terralucas.study.lost_files import EXPORT_RECORD
 
 # The name of the second one is that of records of earlier versions.
 _PREDICTIONS, _OUTPUTS = "predictions.parquet", "tables"
-# Their outputs are compared too: others read them or people look at them, and one may come back from a backup, or be
-# copied from another study, alone.
-_RULES_OF_REPORT = ("make_tables", "make_evidence", "draw_figures", "make_gallery", "build_report")
+# Of outputs. Programs that show maps write statistics beside them, and people change their colours. The checksum of an
+# array is in its record.
+_NOT_COMPARED = (".xml", ".qml", ".npy")
 # Reading the whole record of a thousand runs takes seconds.
 _RECORDED = re.compile(r"^predictions_sha256: (\S+)$", re.MULTILINE)
 
 
 class InputContents:
-    """Checksums of what is in inputs: chips, weights, splits, features, and predictions of runs and controls.
+    """Checksums of what is in inputs: chips, weights, splits, features, predictions of chips of the study, selections.
 
     Snakemake compares checksums only of inputs that are newer than an output, so that `touch` and copies without times
     hide from it that an input has changed.
@@ -33,24 +35,32 @@ class InputContents:
         self._results = results
         self._known: dict[str, tuple[list[int], str | None]] = {}
 
-    def of(self, job: Any) -> dict[str, str]:
-        """Return the checksum of each input of a job that has one and is there, and that of outputs of the report."""
+    def of(self, job: Any, names: Callable[[str], str] = str) -> dict[str, str]:
+        """Return the checksum of each input of a job that has one and is there, and that of its outputs.
+
+        Args:
+            job: Snakemake's.
+            names: gives each path the name that it has in what is returned.
+        """
         predictions = [str(path) for path in job.input if Path(path).name == _PREDICTIONS]
-        found = {str(path): self._of_input(str(path)) for path in job.input if Path(path).name != _PREDICTIONS}
+        others = [str(path) for path in job.input if Path(path).name != _PREDICTIONS]
+        found = {names(path): self._of_input(path) for path in others}
         # Thousands of runs have one entry. Where one of them is gone, there is nothing to compare.
-        of_runs = [[path, self._of_input(path)] for path in predictions]
+        of_runs = [[names(path), self._of_input(path)] for path in predictions]
         if of_runs and all(checksum is not None for _, checksum in of_runs):
             found[_PREDICTIONS] = sha256_of_json(of_runs)[:16]
-        if job.rule.name in _RULES_OF_REPORT and all(Path(path).is_file() for path in job.output):
-            found[_OUTPUTS] = sha256_of_json([[str(path), sha256_of_file(Path(path))] for path in job.output])[:16]
+        # One may come back from a backup, or be copied from another study, alone. Runs are compared by their records.
+        outputs = [] if job.rule.name in RUN_RULES else _files_of_output(job)
+        if outputs and all(path.is_file() for path in outputs):
+            found[_OUTPUTS] = sha256_of_json([[names(str(path)), self._of_output(path)] for path in outputs])[:16]
         return {path: checksum for path, checksum in found.items() if checksum is not None}
 
-    def differ(self, before: Mapping[str, str], job: Any) -> bool:
-        """Return whether an input, or an output of a rule of the report, is another one than before.
+    def differ(self, before: Mapping[str, str], job: Any, names: Callable[[str], str] = str) -> bool:
+        """Return whether an input, or an output, is another one than before.
 
         What had no checksum then does not count.
         """
-        return bool(before) and any(before.get(path, now) != now for path, now in self.of(job).items())
+        return bool(before) and any(before.get(path, now) != now for path, now in self.of(job, names).items())
 
     def _of_input(self, path: str) -> str | None:
         state = state_of(path)
@@ -59,6 +69,9 @@ class InputContents:
         if path not in self._known or self._known[path][0] != state:
             self._known[path] = state, self._read(Path(path))
         return self._known[path][1]
+
+    def _of_output(self, path: Path) -> str:
+        return self._of_input(str(path)) or sha256_of_file(path)
 
     def _read(self, path: Path) -> str | None:
         if path.name == _PREDICTIONS:
@@ -71,11 +84,18 @@ class InputContents:
             content = content_of_weights(read_record(path) or {})
         elif path.suffix == ".json" and (folder == "features" or path.name == "packed.json"):
             content = (read_record(path) or {}).get("sha256")
-        elif folder == "splits":
+        elif folder == "splits" or path == self._results / "selected" / "selection.yaml":
             content = sha256_of_file(path)
         else:
             return None
         return None if content is None else sha256_of_json(content)[:16]
+
+
+def _files_of_output(job: Any) -> list[Path]:
+    """Return the files of a job's output that are compared; of a folder, the record of its other files."""
+    folders = [Path(path, EXPORT_RECORD) for path in job.output if Path(path, EXPORT_RECORD).is_file()]
+    files = [Path(path) for path in job.output if not Path(path).is_dir()]
+    return [path for path in [*files, *folders] if path.suffix not in _NOT_COMPARED]
 
 
 def _of_predictions(path: Path) -> str | None:

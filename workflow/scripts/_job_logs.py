@@ -6,18 +6,23 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from terralucas.disk import explain
+
 # An error in a rule's log ("… ERROR name: message") or in SLURM's ("ERROR: message"), with its indented lines; or what
 # SLURM itself says of a job it ended or could not start.
 _ERROR = re.compile(
     r"^(?:(?:[\d-]+ [\d:,]+ )?ERROR(?: [\w.]+)?: |(?:slurmstepd|slurmd)(?:-\S+)?: error: )(.*(?:\n  .*)*)",
     re.MULTILINE,
 )
-# An error that Snakemake itself writes into SLURM's log, such as one about clocks that differ.
+# An error that Snakemake itself writes into SLURM's log, such as one about clocks that differ. The error of a rule may
+# begin with the line of another error, which caused it.
 _ERROR_OF_SNAKEMAKE = re.compile(
     r"^(?!CalledProcessError)\w*(?:Error|Exception)(?: in \w+ .*)?:\n"
-    r"(?!CalledProcessError|At least one job did not complete)(\S.*(?:\n  (?!File ).*)*)",
+    r"(?!CalledProcessError|At least one job did not complete|\w+ in file )(\S.*(?:\n  (?!File ).*)*)",
     re.MULTILINE,
 )
+# What Python says of an error of the system.
+_ERROR_OF_SYSTEM = re.compile(r"\[Errno (\d+)\] ([^:\n]+)(?:: '(.*)')?")
 # How a process ended that could not say it itself, in the words of a shell.
 _DEATH = re.compile(r"^.*(?:Illegal instruction|Bus error|Segmentation fault|Aborted|Killed).*$", re.MULTILINE)
 # The error of a traceback that ends a log, but for what Snakemake says of the failed job: a job whose modules cannot be
@@ -38,8 +43,14 @@ def last_error(logs: Sequence[str]) -> str | None:
 
 
 def error_of_snakemake(logs: Sequence[str]) -> str | None:
-    """The last error that Snakemake itself wrote into SLURM's log of a job."""
-    return _last_match(_ERROR_OF_SNAKEMAKE, logs)
+    """The last error that Snakemake itself wrote into SLURM's log of a job; one of the system is explained."""
+    said = _last_match(_ERROR_OF_SNAKEMAKE, logs)
+    of_system = _ERROR_OF_SYSTEM.fullmatch(said or "")
+    if of_system is None:
+        return said
+    number, words, path = of_system.groups()
+    # It writes the scripts of jobs into its folder.
+    return str(explain(OSError(int(number), words, path or ".snakemake, or the folder TMPDIR of the node")) or said)
 
 
 def _last_match(pattern: re.Pattern[str], logs: Sequence[str]) -> str | None:

@@ -9,40 +9,31 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from snakemake.settings.enums import RerunTrigger
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from _given_to_jobs import NAME, Entry, agree, contents_of, entry_of, is_of_other, names_of, of_files, read_known
 from _input_contents import InputContents, state_of
 from terralucas.contents import read_record
 from terralucas.errors import StudyError
-from terralucas.files import sha256_of_json, write_json
+from terralucas.files import write_json
 
 # Rules with few jobs, whose results are also compared where Snakemake has a record of them: another checkout may share
 # the folder of results, or results of another study may have been copied over them.
 FIRST_RULES = (
-    *("retrieve_chips", "fetch_weights", "index_chips", "split_chips", "extract_features"),
-    *("make_tables", "make_evidence"),
+    *("retrieve_chips", "fetch_weights", "index_chips", "split_chips", "pack_chips", "describe_chips"),
+    *("extract_features", "join_features", "make_tables", "make_evidence", "draw_figures", "make_gallery"),
+    *("build_report", "power", "select_models", "explain_models", "explain", "export_models"),
+    *("plan_prediction", "join_predictions", "plan_map", "write_map"),
 )
-# Predictions, maps and exports have records of their own.
-RULES = (
-    *FIRST_RULES,
-    *("audit_treatment", "audit_tuning", "pack_chips", "join_features", "describe_chips", "fit_control"),
-    *("train_run", "tune_run", "draw_figures", "make_gallery", "build_report", "select_models", "explain_models"),
-)
-NAME = "data/made_with.json"
+# Parts of predictions and maps are deleted when these are finished.
+RULES = (*FIRST_RULES, "audit_treatment", "audit_tuning", "fit_control", "train_run", "tune_run")
 # Between two times that the file is written while a study runs, at least; and how many times as long as it takes.
 _PAUSE_S, _PAUSE_TIMES = 1.0, 20
-
-# Checksums of what a job was given: of its `params`, of the names of its inputs (`input`), and of what is in some of
-# these (`contents`); records of an earlier version are the checksum of the parameters alone. Of a job that has not
-# ended well yet: what it was given (`by`), size and time of each output that was there (`states`), and the entry of
-# these (`before`). Each entry stands under the first output of the job.
-_Entry = dict[str, Any] | str
-# Of outputs that two jobs wrote.
-_MIXTURE = {"params": "of several jobs"}
 
 
 class MadeWith(logging.Handler):
@@ -56,14 +47,14 @@ class MadeWith(logging.Handler):
     def __init__(self, workflow: Any, results: Path) -> None:
         super().__init__(logging.INFO)
         self._persistence, self._path, self._contents = workflow.persistence, results / NAME, InputContents(results)
-        self.known: dict[str, _Entry] = read_record(self._path) or {}
+        self.known: dict[str, Entry] = read_known(results)
         dag = workflow.dag
         self._jobs = {dag.jobid(job): job for job in dag.needrun_jobs() if job.rule.name in RULES}
         for job in self._jobs.values():
             path = str(job.output[0])
             # What is in its inputs then is not known: other jobs of this start may make them first.
-            given = _entry(self._persistence._params(job), self._persistence._input(job))
-            before = _of_files(self.known.get(path), job)
+            given = entry_of(self._persistence._params(job), self._persistence._input(job))
+            before = of_files(self.known.get(path), job)
             self.known[path] = {"by": given, "states": list(map(state_of, job.output)), "before": before}
         self._next = 0.0
         if self._jobs:
@@ -76,7 +67,7 @@ class MadeWith(logging.Handler):
             job = self._jobs.get(event.job_id) if getattr(record, "event", None) == LogEvent.JOB_FINISHED else None
             if job is None:
                 return
-            given = _entry(self._persistence._params(job), self._persistence._input(job))
+            given = entry_of(self._persistence._params(job), self._persistence._input(job))
             self.known[str(job.output[0])] = given | {"contents": self._contents.of(job)}
             if time.monotonic() >= self._next:
                 self._write()
@@ -87,13 +78,14 @@ class MadeWith(logging.Handler):
         """Remember all that Snakemake has recorded."""
         planned = {str(job.output[0]) for job in self._jobs.values()}
         for path, job in _first_outputs(workflow.dag).items():
-            record = self._persistence.metadata(path) if Path(path).is_file() else None
+            record = self._persistence.metadata(path) if Path(path).exists() else None
             if record:
-                contents = _contents_of(_of_files(self.known.get(str(path)), job))
+                before = of_files(self.known.get(str(path)), job)
+                contents = {} if is_of_other(before) else contents_of(before)
                 if not contents and str(path) not in planned:
                     # Snakemake takes the output for one of what its inputs are now.
                     contents = self._contents.of(job)
-                self.known[str(path)] = _entry(record.params, record.input) | {"contents": contents}
+                self.known[str(path)] = entry_of(record.params, record.input) | {"contents": contents}
         self._write()
 
     def _write(self) -> None:
@@ -116,16 +108,16 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     """
     if RerunTrigger.PARAMS not in workflow.dag_settings.rerun_triggers:
         return
-    dag, known, contents = workflow.dag, read_record(results / NAME) or {}, InputContents(results)
+    dag, known, contents = workflow.dag, read_known(results), InputContents(results)
     keeps_all = workflow.touch
     other = {
         str(path): job
         for path, job in _first_outputs(dag).items()
-        if (entry := _of_files(known.get(str(path)), job)) is not None
+        if (entry := of_files(known.get(str(path)), job)) is not None
         and (keeps_all or not dag.needrun(job))
         and (
-            _is_other(entry, path, job, workflow.persistence, counts_record=not keeps_all)
-            or contents.differ(_contents_of(entry), job)
+            _is_other(entry, path, job, workflow.persistence, names_of(entry, results), counts_record=not keeps_all)
+            or contents.differ(contents_of(entry), job, names_of(entry, results))
         )
     }
     if not other:
@@ -161,12 +153,12 @@ def require_own_parameters(job: Any, results: Path) -> None:
     Raises:
         StudyError: they are others.
     """
-    entry = (read_record(results / NAME) or {}).get(str(job.output[0]))
+    entry = read_known(results).get(str(job.output[0]))
     # Without this part, it is of an earlier start: a full disk has kept this one from writing.
     if not isinstance(entry, dict) or "by" not in entry:
         return
     persistence = job.dag.workflow.persistence
-    if not _agree(entry["by"], _entry(persistence._params(job), persistence._input(job))):
+    if not agree(entry["by"], entry_of(persistence._params(job), persistence._input(job))):
         raise StudyError(
             f"This job of {job.rule.name} ends without a change to any result: the project was changed while the "
             "study runs, and gives the job other parameters or inputs than the start of the study.",
@@ -177,32 +169,9 @@ def require_own_parameters(job: Any, results: Path) -> None:
         )
 
 
-def _of_files(entry: _Entry | None, job: Any) -> _Entry | None:
-    """Return what the job was given that made the outputs of a job; None if that is not known.
-
-    Jobs that were not seen to end well may have written their files, as on a cluster after the process that submitted
-    them was killed. Where an output is gone, what follows from it was made from the file before. A job that was killed
-    while it wrote leaves some of its own and some of the job before, which no parameters give (`_MIXTURE`).
-    """
-    if not isinstance(entry, dict) or "by" not in entry:
-        return entry
-    now = [state_of(path) for path in job.output]
-    # An earlier version remembered the state of the first output alone.
-    states = entry.get("states", [entry.get("state")])
-    is_new = [state != before for state, before in zip(now, states, strict=False) if state is not None]
-    if not any(is_new):
-        before: _Entry | None = entry["before"]
-        return before
-    return entry["by"] if all(is_new) else _MIXTURE
-
-
-def _contents_of(entry: _Entry | None) -> dict[str, str]:
-    """Return the checksums of what was in inputs when an output was made; empty if they are not known."""
-    contents: dict[str, str] = entry.get("contents", {}) if isinstance(entry, dict) else {}
-    return contents
-
-
-def _is_other(known: _Entry, path: Any, job: Any, persistence: Any, counts_record: bool) -> bool:
+def _is_other(
+    known: Entry, path: Any, job: Any, persistence: Any, names: Callable[[str], str], counts_record: bool
+) -> bool:
     """Return whether an output was made with other parameters or inputs than now, and Snakemake does not notice.
 
     `counts_record` tells whether Snakemake's record of the output, where there is one, is looked at by Snakemake.
@@ -211,25 +180,13 @@ def _is_other(known: _Entry, path: Any, job: Any, persistence: Any, counts_recor
     if has_record and (job.rule.name not in FIRST_RULES or not isinstance(known, dict)):
         return False
     # Snakemake's record of the inputs counts where there is one.
-    given = _entry(persistence._params(job), None if has_record else persistence._input(job))
-    return not _agree(known, given)
+    given = entry_of(persistence._params(job), None if has_record else persistence._input(job), names)
+    return not agree(known, given)
 
 
 def _first_outputs(dag: Any) -> dict[Any, Any]:
     """Return the first output of each job of these rules, with its job."""
     return {job.output[0]: job for job in dag.jobs if job.rule.name in RULES}
-
-
-def _entry(params: list[str], inputs: list[str] | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"params": sha256_of_json(sorted(params))}
-    # Snakemake's oldest records have none.
-    return entry if inputs is None else entry | {"input": sha256_of_json(sorted(map(str, inputs)))}
-
-
-def _agree(known: _Entry, given: dict[str, Any]) -> bool:
-    if not isinstance(known, dict):
-        return known == given["params"]
-    return all(known.get(name, value) == value for name, value in given.items())
 
 
 def _list(paths: list[str]) -> str:

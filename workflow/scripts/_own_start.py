@@ -62,8 +62,21 @@ def require_own_start() -> Head | None:
     Raises:
         StudyError: it is over.
     """
-    start, _, results = os.environ.get(_VARIABLE, "").partition(" ")
-    return require_start(Path(results), start) if start else None
+    start, _, told = os.environ.get(_VARIABLE, "").partition(" ")
+    if not start:
+        return None
+    results = Path(told)
+    # The folder of the project may have been renamed while the job runs, and a copy be at its old place: paths of
+    # results lead to the former, and the mark is also in the latter.
+    here = Path(*results.parts[-2:])
+    if here.is_dir() and results.is_dir() and not here.samefile(results):
+        raise StudyError(
+            "This job ends without a change to any result: the folder of its study was moved while it ran.",
+            found=f"another folder at {results} than {here.absolute()}, in which this job writes",
+            expected="the folder of the study at its place until the study ends",
+            remedy="nothing: what is not finished, another start of the study does",
+        )
+    return require_start(results, start)
 
 
 def results_of_own_start() -> Path:

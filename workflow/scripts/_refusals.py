@@ -54,6 +54,10 @@ _PARTITION = (
 )
 _POLICY = f"{_FEWER_JOBS}; or {_SMALLER}"
 _FILE_SYSTEM = "see whether the disk with the project's folder `.snakemake` answers, and the limit `ulimit -n`"
+_DELETED = (
+    "start the study again: somebody, or the clean-up of the disk, deleted files of the project's folder `.snakemake` "
+    "while the study ran; finished results are kept"
+)
 _WORDS = (
     "do what these words say, which may be your site's own; its settings are at the top of "
     "profiles/slurm/config.yaml (docs/slurm.md, sections 2 and 9), or ask the site"
@@ -75,7 +79,9 @@ _KINDS = (
     (r"Required partition not available|Requested nodes are busy", _UNTIL_IT_WORKS, False, _WAIT),
     (r"No space left on device|[Dd]isk quota exceeded", _UNTIL_IT_WORKS, False, _SPACE),
     (TOO_LONG, _NEVER, False, _SHORTER),
-    # The plugin's own error: EIO, ETIMEDOUT, ESTALE or EREMOTEIO of a network drive; ENFILE or EMFILE, too many files.
+    # The plugin's own error.
+    (r"\[Errno 2\].*/\.snakemake/", _NEVER, False, _DELETED),
+    # As well: EIO, ETIMEDOUT, ESTALE or EREMOTEIO of a network drive; ENFILE or EMFILE, too many files.
     (r"\[Errno (?:5|23|24|110|116|121)\]", _A_FEW_TIMES, False, _FILE_SYSTEM),
     # The controller is away, restarts or is too busy, or munge does not answer.
     (

@@ -9,8 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from snakemake.exceptions import ProtectedOutputException
+from snakemake.jobs import Job
+
 from _run_status import Run
 from _start import stop_at_study_error
+from _stopped import StudyStoppedError
 from terralucas.disk import check_writable, explain
 from terralucas.errors import StudyError
 from terralucas.names import run_name
@@ -98,6 +102,36 @@ def require_writable_outputs(jobs: Iterable[Any]) -> None:
         existing = next((each for each in (folder, *folder.parents) if each.is_dir()), folder)
         if not os.access(existing, os.W_OK | os.X_OK):
             require_writable(existing)
+
+
+def tell_outputs_that_cannot_be_replaced() -> None:
+    """Let Snakemake say in words which earlier outputs a job may not replace, as those of a colleague."""
+    original = Job.check_protected_output
+
+    async def check_protected_output(self: Job) -> None:
+        try:
+            await original(self)
+        except ProtectedOutputException:
+            files = [str(path) for path in self.output if not os.access(path, os.W_OK)]
+            raise StudyStoppedError(str(_closed(files))) from None
+
+    Job.check_protected_output = check_protected_output
+
+
+def _closed(files: Sequence[str]) -> StudyError:
+    """Return the error for files that this user may not write."""
+    more = f" and {len(files) - 4} more" if len(files) > 4 else ""
+    try:
+        of = f", of the user {Path(files[0]).owner()}"
+    except (KeyError, OSError):  # no name is known
+        of = ""
+    return StudyError(
+        "Results that must be made again belong to somebody else, or are write-protected.",
+        found=f"{', '.join(files[:4])}{more}{of}",
+        expected="files that your user may write",
+        remedy="let their owner start the study, or give your group the right to write (chmod -R g+w on the folder of "
+        "the study); set `umask 002` in the shells of all who share it. chmod u+w ends a write protection of your own",
+    )
 
 
 def require_quotable_paths(paths: Iterable[str | Path]) -> None:

@@ -17,8 +17,8 @@ from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index_file import read_index_table
 from terralucas.data.normalisation import normaliser_of_index
 from terralucas.data.split_files import read_split
-from terralucas.disk import locked
 from terralucas.files import sha256_of_json, write_json
+from terralucas.folder_locks import locked
 from terralucas.parts import part_of
 from terralucas.stored import read_json
 
@@ -40,7 +40,8 @@ with job(snakemake):
     features, record = Path(snakemake.output.features), Path(snakemake.output.record)
     fingerprint = sha256_of_json([snakemake.params.code, settings, weights, normalisation, checksums])
     name = f"{snakemake.wildcards.backbone}: {snakemake.wildcards.kind} features of {len(rows)} chips"
-    with locked(features.parent, "passes chips for"):
+    # Features are written at once, and two passes make the same.
+    with locked(features.parent, "passes chips for", patience_s=300):
         # Their chips were retrieved or checked again, and are the same.
         is_kept = is_passed(features, record, fingerprint)
         done = None if is_kept else take_over(features, fingerprint)

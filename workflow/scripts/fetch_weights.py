@@ -6,8 +6,8 @@ from pathlib import Path
 from _job import job
 from terralucas.backbones.weights import files_of_weights, link_weights, obtain
 from terralucas.contents import read_record, states_of, write_record
-from terralucas.disk import locked
 from terralucas.files import write_json
+from terralucas.folder_locks import locked
 
 # Without this, a library that TerraTorch imports asks a server for its latest version.
 os.environ["LIGHTLY_DID_VERSION_CHECK"] = "True"

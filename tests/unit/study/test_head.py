@@ -198,6 +198,18 @@ def show_life(folder, seconds_ago):
     os.utime(folder / NAME, (then, then))
 
 
+def test_a_process_of_another_container_is_named_as_one(elsewhere):
+    """Its number is that of another process here, which nobody should be told to stop."""
+    folder, clock = elsewhere
+    boot, _ = this_process().boot.rsplit(" ", 1)
+    mark(folder, replace(this_process(), pid=1, boot=f"{boot} pid:[1]"))
+    clock.life = lambda: show_life(folder, 0)
+    with pytest.raises(StudyError, match="process 1 of another container, or of the host, on ") as refused:
+        Running(folder).begin()
+    assert "stop it in it (kill -INT 1)" not in refused.value.remedy
+    assert "stop it in that container (kill -INT 1)" in refused.value.remedy
+
+
 clocks = pytest.mark.parametrize("behind_s", [0, 2 * HOURS, -2 * HOURS], ids=["same", "behind", "ahead"])
 
 

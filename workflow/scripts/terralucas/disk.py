@@ -1,15 +1,12 @@
-"""Lock folders, check that they are writable, explain errors of the disk, and delete temporary files."""
+"""Check that folders are writable, explain errors of the disk, and delete temporary files."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from terralucas.errors import StudyError
@@ -21,32 +18,6 @@ logger = logging.getLogger(__name__)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A disk that is broken, and a network drive that went away.
 _BAD_DISK = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN)
-
-
-@contextmanager
-def locked(folder: Path, work: str) -> Iterator[None]:
-    """Lock a folder; wait while another process has the lock.
-
-    The operating system releases the lock when the process ends, also when it is killed.
-
-    Args:
-        folder: folder that exists.
-        work: what is done with the folder, for messages, such as `downloads into`.
-    """
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info("Another process %s %s; waiting for it", work, folder)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            # Some file systems of clusters do not support locks; the study must be able to run there.
-            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-                raise
-            logger.warning(
-                "The file system has no locks; do not start another process that %s %s at the same time", work, folder
-            )
-        yield
 
 
 def size_text(size_bytes: float) -> str:

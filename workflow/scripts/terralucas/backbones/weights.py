@@ -14,9 +14,9 @@ from typing import Any
 from terralucas.backbones.checkpoint_files import refuse_damaged, refuse_other_file
 from terralucas.backbones.hub import HubFile, download, is_sha256, repo_folder, request_state
 from terralucas.contents import read_record, token_elsewhere, token_of, token_of_absent
-from terralucas.disk import locked
 from terralucas.errors import StudyError
 from terralucas.files import real_path, sha256_of_file, sha256_of_json
+from terralucas.folder_locks import locked
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -98,6 +98,18 @@ def _files_named(path: Path) -> list[Path]:
                 return [Path(name) for name in source.files]
     except RasterioError:
         return []
+
+
+def changed_chips(paths: Sequence[Path]) -> StudyError:
+    """Return the error for files of new chips that are not those whose prediction was begun."""
+    more = f" and {len(paths) - 4} more" if len(paths) > 4 else ""
+    return StudyError(
+        "Chips were changed while they were predicted.",
+        found=f"other files than before: {', '.join(map(str, paths[:4]))}{more}",
+        expected="the chips that were there when the prediction was planned",
+        remedy="start the prediction again when the chips are complete; it is planned again, and parts of the other "
+        "chips are made again",
+    )
 
 
 def changed_scene(path: str) -> StudyError:

@@ -17,9 +17,9 @@ from terralucas.data.archives import LocalError, unpack
 from terralucas.data.downloads import ensure_downloaded
 from terralucas.data.folders import list_files, walk
 from terralucas.data.sources import Source, archive_name, label_of, origin_of
-from terralucas.disk import locked
 from terralucas.errors import StudyError, printable
 from terralucas.files import real_path, sha256_of_file, sha256_of_json
+from terralucas.folder_locks import locked
 
 log = logging.getLogger(__name__)
 

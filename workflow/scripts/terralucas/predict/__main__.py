@@ -12,7 +12,7 @@ from terralucas.codebase import code_of_script
 from terralucas.commands import a_path
 from terralucas.predict.command import add_options, count, options_of, run, say_warnings
 from terralucas.predict.outputs import remove_parts, summary_text, write_joined
-from terralucas.predict.plan import is_part_of, make_plan
+from terralucas.predict.plan import is_part_of, make_plan, require_unchanged
 from terralucas.predict.selected import load_selected, require_current
 
 
@@ -37,6 +37,7 @@ def _predict(options: argparse.Namespace) -> None:
         predictor = Predictor(selected, plan.options, options.threads)
         for part in missing:
             predict_part(plan, predictor, part, options.parts, parts[part], progress=True)
+    require_unchanged(plan, selected, code)
     content = write_joined(plan.record, parts, options.output)
     remove_parts(options.output / "parts")
     print(f"{summary_text(content)}\n{options.output / 'predictions.parquet'}")

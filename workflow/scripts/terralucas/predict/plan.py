@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from terralucas.contents import states_of
-from terralucas.data.raster_files import with_sidecars
+from terralucas.data.raster_files import changed_chips, with_sidecars
 from terralucas.files import sha256_of_json, write_json
+from terralucas.parts import part_of
 from terralucas.predict.new_chips import NewChip, check_sample, find_new_chips
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.selected import Selected
@@ -65,16 +66,38 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
         "looked_at": looked_at,
         "options": asdict(options),
     }
+    fingerprint = _fingerprint_of(chips, options, selected, code_of_parts)
+    plan = Plan(chips, options, fingerprint, record)
+    rows = [[chip.id, chip.path, chip.problem] for chip in chips]
+    write_json(path, {"fingerprint": fingerprint, "record": record, "options": asdict(options), "chips": rows})
+    return plan
+
+
+def _fingerprint_of(chips: Sequence[NewChip], options: PredictOptions, selected: Selected, code_of_parts: str) -> str:
     # Chips that were replaced by others of the same names must not get the predictions of parts that are finished.
     states = states_of(
         {str(file): file for chip in chips if chip.problem is None for file in with_sidecars(Path(chip.path))}
     )
     of = [selected.fingerprint, asdict(options), [asdict(chip) for chip in chips], states, code_of_parts]
-    fingerprint = sha256_of_json(of)
-    plan = Plan(chips, options, fingerprint, record)
-    rows = [[chip.id, chip.path, chip.problem] for chip in chips]
-    write_json(path, {"fingerprint": fingerprint, "record": record, "options": asdict(options), "chips": rows})
-    return plan
+    return sha256_of_json(of)
+
+
+def require_unchanged(plan: Plan, selected: Selected, code_of_parts: str) -> None:
+    """Raise a StudyError if a file of a chip has other times or another size than when the plan was made.
+
+    Args:
+        plan: of `make_plan`, as the other arguments.
+        selected: the selected models.
+        code_of_parts: fingerprint of the code that makes parts.
+    """
+    if _fingerprint_of(plan.chips, plan.options, selected, code_of_parts) != plan.fingerprint:
+        raise changed_chips([Path(plan.record["input"])])
+
+
+def chips_of_part(plan: Plan, part: int, parts: int) -> Sequence[NewChip]:
+    """Return the chips of a part of a plan that has this many parts."""
+    rows = part_of(len(plan.chips), plan.options.batch_size, part, parts)
+    return plan.chips[rows.start : rows.stop]
 
 
 def read_plan(path: Path) -> Plan:

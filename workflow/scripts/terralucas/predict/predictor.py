@@ -25,13 +25,12 @@ from tqdm import tqdm
 from terralucas.device import autocast, pick_device
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
-from terralucas.parts import part_of
 from terralucas.predict.chip_batches import ChipBatch, read_chip_batches
 from terralucas.predict.conformal import in_sets, p_values, softmax
 from terralucas.predict.ensemble import Ensemble
 from terralucas.predict.new_chips import NewChip
 from terralucas.predict.options import PredictOptions
-from terralucas.predict.plan import FINGERPRINT, Plan
+from terralucas.predict.plan import FINGERPRINT, Plan, chips_of_part
 from terralucas.predict.selected import Selected
 from terralucas.processors import count_processors
 
@@ -143,7 +142,6 @@ class Predictor:
 
 def predict_part(plan: Plan, predictor: Predictor, part: int, parts: int, path: Path, *, progress: bool = True) -> None:
     """Predict a part of the chips, and write it to a Parquet file."""
-    rows = part_of(len(plan.chips), plan.options.batch_size, part, parts)
-    table = predictor.predict_files(plan.chips[rows.start : rows.stop], progress)
+    table = predictor.predict_files(chips_of_part(plan, part, parts), progress)
     with atomic_path(path) as temporary:
         pq.write_table(table.replace_schema_metadata({FINGERPRINT: plan.fingerprint}), temporary)

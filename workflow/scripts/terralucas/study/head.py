@@ -278,7 +278,12 @@ def require_dead(head: Head, path: Path) -> None:
         StudyError: the process lives.
     """
     found = f"process {head.pid} on " + (f"this machine{_where(head)}" if _is_here(head) else head.machine)
-    remedy = f"wait until it ends, or stop it there (kill -INT {head.pid}), and start the study again"
+    place = "there"
+    if _is_in_other_container(head):
+        # Here, another process has its number.
+        found = f"process {head.pid} of another container, or of the host, on {head.machine}"
+        place = "in that container"
+    remedy = f"wait until it ends, or stop it {place} (kill -INT {head.pid}), and start the study again"
     if _is_here(head) and _is_stopped(head):
         found += ", which is stopped, as after Ctrl-Z"
         remedy = f"let it go on first (`fg` in its terminal, or kill -CONT {head.pid}); then {remedy}"
@@ -307,6 +312,12 @@ def require_dead(head: Head, path: Path) -> None:
 def _is_here(head: Head) -> bool:
     # Two machines may have one name; and after a restart, a machine has another boot.
     return head.machine == socket.gethostname() and head.boot == _boot_id() and not _is_hidden(head.pid)
+
+
+def _is_in_other_container(head: Head) -> bool:
+    """Return whether a process is on this machine, and has its number in another container."""
+    boot, own = head.boot.split(), _boot_id().split()
+    return len(boot) == len(own) == 2 and boot[0] == own[0] and boot[1] != own[1]
 
 
 def _is_hidden(pid: int) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from terralucas.contents import states_of, token_of, write_record
+from terralucas.contents import read_record, states_of, token_of, write_record
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table, why_impossible
 from terralucas.data.folders import CHIP_SUFFIXES, list_files
-from terralucas.data.georeference import WORLD_SUFFIXES
-from terralucas.data.raster_files import with_sidecars
+from terralucas.data.georeference import WORLD_SUFFIXES, world_files
+from terralucas.data.raster_files import changed_chips, with_sidecars
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 from terralucas.results_input import (
@@ -116,6 +116,43 @@ def write_new_chips_record(source: Path, record: Path, token: str) -> None:
     """Record the new chips that a prediction reads."""
     files = files_of_new_chips(source)
     write_record(record, token, str(source), files, states_of(files), {}, digest_of_file)
+
+
+def require_recorded_chips(paths: Iterable[str], source: Path, record: Path) -> None:
+    """Raise a StudyError if chips are not those that were planned: predictions would be of two sets of chips.
+
+    Args:
+        paths: of the chips, as the plan has them.
+        source: what was configured: a folder, table, archive or chip. What was unpacked of an archive is not compared.
+        record: the record of `write_new_chips_record`.
+    """
+    known = read_record(record)
+    if known is None or not (name_of := _namer(source)):
+        return
+    places = [Path(path) for path in paths]
+    # Files that are not there count: one may have been, or have come.
+    files = {name_of(file): file for path in places for file in (*with_sidecars(path), *world_files(path))}
+    states, recorded = states_of(files), known["files"]
+    # The checksum of a file that is not there is that of one of which nothing is read.
+    changed = [
+        path
+        for name, path in files.items()
+        if list(states.get(name, ())) != (before := recorded.get(name, [""]))[:-1]
+        and (digest_of_file(path) if name in states else "") != before[-1]
+    ]
+    if changed:
+        raise changed_chips(changed)
+
+
+def _namer(source: Path) -> Callable[[Path], str] | None:
+    """Return what gives files their names in `files_of_new_chips`; None if these are not the files of chips."""
+    if source.is_dir():
+        folder = source.resolve()
+        return lambda path: str(path.relative_to(folder))
+    suffix = source.suffix.lower()
+    if suffix in CHIP_TABLE_SUFFIXES:
+        return str
+    return (lambda path: path.name) if suffix in CHIP_SUFFIXES else None
 
 
 def _chips_of(table: Path) -> list[Path]:

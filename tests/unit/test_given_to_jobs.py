@@ -1,0 +1,78 @@
+"""What is remembered of what jobs were given, also in a study that has got another name."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from _given_to_jobs import NAME, agree, entry_of, names_of, of_files, read_known
+from _input_contents import InputContents
+
+OWN, OTHER = Path("results/new"), Path("results/new-1")
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for results in (OWN, OTHER):
+        (results / "data").mkdir(parents=True)
+
+
+def remember(results, entries):
+    (results / NAME).write_text(json.dumps(entries))
+
+
+@pytest.mark.parametrize(("own", "other"), [(OWN, OTHER), (OTHER, OWN)])
+def test_an_entry_of_another_name_is_compared_by_the_names_it_has(own, other):
+    """As after `mv` or `cp -a` of the folder of results, and another `study:`. One name begins as the other."""
+
+    def given(results, seed=0, names=str):
+        texts = [f"'{results}/controls'", f"{{'seed': {seed}, 'study': '{results}'}}", f"'{results}x/a'"[:0]]
+        return entry_of(texts, [f"{results}/data/chips.parquet", "elsewhere/results"], names)
+
+    remember(own, {f"{other}/tables/runs.csv": given(other)})
+    (entry,) = read_known(own).values()
+    assert list(read_known(own)) == [f"{own}/tables/runs.csv"]
+    names = names_of(entry, own)
+    assert agree(entry, given(own, names=names))
+    assert not agree(entry, given(own, seed=1, names=names))
+    assert not agree(entry, given(own))
+    # What this study has remembered itself counts more.
+    remember(own, {f"{other}/tables/runs.csv": given(other), f"{own}/tables/runs.csv": given(own, seed=1)})
+    (entry,) = read_known(own).values()
+    assert agree(entry, given(own, seed=1, names=names_of(entry, own)))
+
+
+def test_contents_are_compared_by_the_names_they_had():
+    def write(results, content="1"):
+        (results / "splits").mkdir(exist_ok=True)
+        (results / "splits" / "seed-0.csv").write_text(content)
+        (results / "runs.csv").write_text(content)
+        return SimpleNamespace(
+            rule=SimpleNamespace(name="make_tables"),
+            input=[f"{results}/splits/seed-0.csv"],
+            output=[f"{results}/runs.csv"],
+        )
+
+    before = InputContents(OTHER).of(write(OTHER))
+    assert set(before) == {f"{OTHER}/splits/seed-0.csv", "tables"}
+    names = names_of({"of": str(OTHER)}, OWN)
+    assert not InputContents(OWN).differ(before, write(OWN), names)
+    assert InputContents(OWN).differ(before, write(OWN, "2"), names)
+
+
+def test_what_a_killed_start_remembered_under_another_name_says_so_too():
+    job = SimpleNamespace(output=[f"{OWN}/runs.csv"])
+    entry = {"by": {"params": "5"}, "states": [None], "before": {"params": "4"}}
+    remember(OWN, {f"{OTHER}/runs.csv": entry, f"{OTHER}/old.csv": "3"})
+    known = read_known(OWN)
+    assert of_files(known[f"{OWN}/runs.csv"], job) == {"params": "4", "of": str(OTHER)}
+    (OWN / "runs.csv").touch()
+    assert of_files(known[f"{OWN}/runs.csv"], job) == {"params": "5", "of": str(OTHER)}
+    assert known[f"{OWN}/old.csv"] == {"params": "3", "of": str(OTHER)}
+
+
+def test_a_damaged_record_is_none():
+    (OWN / NAME).write_text("{")
+    assert read_known(OWN) == {}

@@ -1,0 +1,118 @@
+"""The record, beside the results, of what jobs were given: parameters, names of inputs, and what was in these.
+
+Its entries have the names of files as they were: a study may be copied or moved, and get another name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from _input_contents import state_of
+from terralucas.contents import read_record
+from terralucas.files import sha256_of_json
+
+NAME = "data/made_with.json"
+# Checksums of what a job was given: of its `params`, of the names of its inputs (`input`), and of what is in some of
+# these (`contents`), with the folder of results whose names these are, if it was another one (`of`); records of an
+# earlier version are the checksum of the parameters alone. Of a job that has not ended well yet: what it was given
+# (`by`), size and time of each output that was there (`states`), and the entry of these (`before`). Each entry stands
+# under the first output of the job.
+Entry = dict[str, Any] | str
+# Of outputs that two jobs wrote.
+_MIXTURE = {"params": "of several jobs"}
+
+
+def read_known(results: Path) -> dict[str, Entry]:
+    """Return the entries of a study by the path of the first output, also those that were written under another name.
+
+    Args:
+        results: folder of the study.
+    """
+    known: dict[str, Entry] = {}
+    for path, entry in (read_record(results / NAME) or {}).items():
+        if Path(path).is_relative_to(results):
+            known[path] = entry
+        elif Path(path).is_relative_to(results.parent):
+            name, *rest = Path(path).relative_to(results.parent).parts
+            known.setdefault(str(Path(results, *rest)), _of_other(entry, str(results.parent / name)))
+    return known
+
+
+def _of_other(entry: Entry, results: str) -> dict[str, Any]:
+    """Return an entry that says of which folder of results its names are."""
+    if isinstance(entry, str):
+        return {"params": entry, "of": results}
+    if "by" not in entry:
+        return {"of": results} | entry
+    before = entry["before"]
+    return entry | {
+        "by": _of_other(entry["by"], results),
+        "before": None if before is None else _of_other(before, results),
+    }
+
+
+def is_of_other(entry: Entry | None) -> bool:
+    """Return whether the names of an entry are those of a study of another name."""
+    return isinstance(entry, dict) and "of" in entry
+
+
+def names_of(entry: Entry | None, results: Path) -> Callable[[str], str]:
+    """Return a function that gives the names in a text as they were when an entry was written."""
+    if not is_of_other(entry):
+        return str
+    assert isinstance(entry, dict)
+    other: str = entry["of"]
+    # Not results/a in results/ab.
+    own = re.compile(rf"{re.escape(str(results))}(?![\w.-])")
+    return lambda text: own.sub(lambda found: other, text)
+
+
+def entry_of(params: Iterable[Any], inputs: Iterable[Any] | None, names: Callable[[str], str] = str) -> dict[str, Any]:
+    """Return the entry of what a job was given.
+
+    Args:
+        params: representations of the parameters.
+        inputs: names of the inputs; None where they are not known, as in Snakemake's oldest records.
+        names: of `names_of`.
+    """
+    entry: dict[str, Any] = {"params": _sha256(params, names)}
+    return entry if inputs is None else entry | {"input": _sha256(inputs, names)}
+
+
+def agree(known: Entry, given: Entry) -> bool:
+    """Return whether an entry is of the same parameters and inputs as another one, as far as both say it."""
+    if not isinstance(known, dict) or not isinstance(given, dict):
+        return known == (given["params"] if isinstance(given, dict) else given)
+    return all(known.get(name, value) == value for name, value in given.items())
+
+
+def of_files(entry: Entry | None, job: Any) -> Entry | None:
+    """Return what the job was given that made the outputs of a job; None if that is not known.
+
+    Jobs that were not seen to end well may have written their files, as on a cluster after the process that submitted
+    them was killed. Where an output is gone, what follows from it was made from the file before. A job that was killed
+    while it wrote leaves some of its own and some of the job before, which no parameters give (`_MIXTURE`).
+    """
+    if not isinstance(entry, dict) or "by" not in entry:
+        return entry
+    now = [state_of(path) for path in job.output]
+    # An earlier version remembered the state of the first output alone.
+    states = entry.get("states", [entry.get("state")])
+    is_new = [state != before for state, before in zip(now, states, strict=False) if state is not None]
+    if not any(is_new):
+        before: Entry | None = entry["before"]
+        return before
+    return entry["by"] if all(is_new) else _MIXTURE
+
+
+def contents_of(entry: Entry | None) -> dict[str, str]:
+    """Return the checksums of what was in inputs when an output was made; empty if they are not known."""
+    contents: dict[str, str] = entry.get("contents", {}) if isinstance(entry, dict) else {}
+    return contents
+
+
+def _sha256(texts: Iterable[Any], names: Callable[[str], str]) -> str:
+    return sha256_of_json(sorted(names(str(text)) for text in texts))
