@@ -1,9 +1,12 @@
 """How a start begins and is stopped, and which runs it asks about."""
 
+import errno
 import getpass
+import io
 import json
 import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -14,7 +17,7 @@ from snakemake.exceptions import WorkflowError, format_exception_to_string
 
 from _config_files import check_or_exit
 from _run_status import finished_runs, planned_runs
-from _start import stop_at_study_error, stop_beside_another_process, take_interrupts
+from _start import say, stop_at_study_error, stop_beside_another_process, take_interrupts
 from _start_checks import require_no_run_again
 from terralucas.errors import StudyError
 from terralucas.study import head
@@ -142,3 +145,16 @@ def test_a_user_whom_the_machine_does_not_know_is_named_by_the_number(monkeypatc
     monkeypatch.setattr("pwd.getpwuid", unknown)
     check_or_exit(["--target-jobs", "all:"])
     assert getpass.getuser() == str(number)
+
+
+class Gone(io.StringIO):
+    """A terminal that has ended."""
+
+    def write(self, text):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_a_terminal_that_has_ended_hides_no_error(monkeypatch):
+    """`snakemake … | tee log`: Ctrl-C ends tee first, and Snakemake still writes its own log."""
+    monkeypatch.setattr(sys, "stderr", Gone())
+    say("The study is not finished.")

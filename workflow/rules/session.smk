@@ -27,6 +27,7 @@ from _scheduler import survive_full_temporary_folder
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
 from _start import (
     name_folder,
+    say,
     stop_at_study_error,
     stop_beside_another_process,
     take_interrupts,
@@ -158,7 +159,7 @@ onsuccess:
     remove_study_leftovers(Path(RESULTS), RECORDS)
     # With --until, Snakemake looks at no report, which may be older than the runs.
     if any(job.rule.name == "build_report" for job in workflow.dag.jobs):
-        print(f"The report is at {Path(RESULTS, 'report.html').resolve()}", file=sys.stderr)
+        say(f"The report is at {Path(RESULTS, 'report.html').resolve()}")
 
 
 onerror:
@@ -167,8 +168,5 @@ onerror:
         if isinstance(handler, Terminal):
             handler.show_failures()
     if PATHS:
-        print(f"In these messages, {PATHS}.", file=sys.stderr)
-    print(
-        "The study is not finished. What is finished is kept: start it again, and it goes on from there.",
-        file=sys.stderr,
-    )
+        say(f"In these messages, {PATHS}.")
+    say("The study is not finished. What is finished is kept: start it again, and it goes on from there.")

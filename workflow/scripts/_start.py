@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -60,6 +61,13 @@ def stop_at_study_error(function: Callable[..., Result], *arguments: object) -> 
         raise StudyStoppedError(f"{error}{_Paths.note}") from None
     except KeyboardInterrupt:
         raise StudyStoppedError("Stopped before the first job; nothing was started.") from None
+
+
+def say(line: str) -> None:
+    """Show a line on the terminal, if it is still there: `tee` may have ended before."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 def end_at_study_error(check: Callable[[], None]) -> None:

@@ -211,7 +211,8 @@ def require_settings_of_configuration(other: Sequence[Run], results: Path) -> No
         expected="the settings of the configuration, the code of this project, and the features, or weights and chips, "
         "of this study in every run",
         remedy="undo the change; or delete the folders of these runs and start the study again, which trains them. "
-        "If the results were copied, copy .snakemake of their project too",
+        "They may be of a start with other settings that was killed while its jobs went on; if they were copied, copy "
+        ".snakemake of their project too",
     )
 
 

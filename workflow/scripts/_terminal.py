@@ -5,6 +5,7 @@ Snakemake's own lines go on into its log file, whose name it gives at the end.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -120,11 +121,13 @@ class Terminal(logging.Handler):
 
     def show_failures(self) -> None:
         """List the jobs that failed for good, and Snakemake's own errors, once more at the end of a study."""
-        if self._failures or self._other_errors:
-            self._show("\nFailed:")
-            self._list(self._failures.values(), "  ")
-            for message in self._other_errors:
-                self._show(_indent(message, "  "))
+        # The terminal, or `tee`, may have ended.
+        with contextlib.suppress(OSError):
+            if self._failures or self._other_errors:
+                self._show("\nFailed:")
+                self._list(self._failures.values(), "  ")
+                for message in self._other_errors:
+                    self._show(_indent(message, "  "))
 
     def _take(self, record: Any) -> None:
         """Take a record, which has what Snakemake adds for its event."""
