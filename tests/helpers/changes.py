@@ -63,7 +63,7 @@ COMPARED = (
 MOST_STARTS = 8
 # An error about a file of the study, and its advice two or three lines below.
 DELETE_THIS = re.compile(
-    r"^ERROR: .*?(results/small/[\w/.-]*\w).*\n(?:  .*\n){0,2}?  what to do: delete (?:the file|it)\b", re.M
+    r"^ERROR: .*?(results/[\w/.-]*\w).*\n(?:  .*\n){0,2}?  what to do: delete (?:the file|it)\b", re.M
 )
 
 
@@ -105,7 +105,11 @@ class History:
     @property
     def results(self) -> Path:
         """Folder of the study."""
-        return results(self.project)
+        return results(self.project, self.config["study"])
+
+    def write_config(self) -> str:
+        """Write the configuration, and return its path."""
+        return self.project.write_config(self.config, self.config["study"])
 
     @property
     def table(self) -> pd.DataFrame:
@@ -129,7 +133,7 @@ class History:
 
     def start(self, *options: object, goal: tuple[object, ...] = ()) -> subprocess.CompletedProcess:
         """Start the study as it is configured now."""
-        config = self.project.write_config(self.config)
+        config = self.write_config()
         return self.project.snakemake(*WITHOUT_PAGE, "--configfile", config, *options, *goal, check=False)
 
     def finish(self) -> list[str]:
@@ -160,7 +164,7 @@ class History:
                 advised.append(found[1])
                 options = tuple(found[1].split())
             elif "delete the folders of these runs" in done.output:
-                runs = re.findall(r"results/small/runs/[\w/.-]+", done.output)
+                runs = re.findall(r"results/[\w.-]+/runs/[\w/.-]+", done.output)
                 advised.append(f"delete {len(set(runs))} runs")
                 for run in set(runs):
                     shutil.rmtree(self.project.folder / run)
@@ -185,15 +189,16 @@ class History:
             ChangesError: some differ.
         """
         files = sorted(path for path in (self.chips / "labelled").iterdir())
-        new = [path.name for path in sorted((self.chips / "new").iterdir())]
-        key = sha256_of_json([self.config, new, [(path.name, path.read_bytes().hex()) for path in files]])
+        new = [[path.name, path.read_bytes().hex()] for path in sorted((self.chips / "new").iterdir())]
+        config = self.config | {"study": TINY["study"]}
+        key = sha256_of_json([config, new, [(path.name, path.read_bytes().hex()) for path in files]])
         nothing = self.folder / "nothing" / key
         if not nothing.is_dir():
             with tempfile.TemporaryDirectory(dir=self.folder) as folder:
                 project = Project(Path(folder))
-                config = project.write_config(self.config)
+                path = project.write_config(config)
                 for goal in self.goals:
-                    project.snakemake(*WITHOUT_PAGE, "--configfile", config, *goal)
+                    project.snakemake(*WITHOUT_PAGE, "--configfile", path, *goal)
                 shutil.copytree(results(project), nothing)
         found, expected = (
             {str(path.relative_to(root)): path.read_bytes() for kind in COMPARED for path in root.glob(kind)}
@@ -204,8 +209,7 @@ class History:
 
     def interrupt(self, number: int) -> float:
         """Send a signal to a start at a random moment; return after how many seconds."""
-        after = self.draw.uniform(1, 25)
-        config = self.project.write_config(self.config)
+        after, config = self.draw.uniform(1, 25), self.write_config()
         process = subprocess.Popen(
             self.project.command(*WITHOUT_PAGE, "--configfile", config),
             cwd=self.project.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
@@ -367,8 +371,23 @@ def restore_all(history):
 def revert(history):
     """The configuration of an earlier start."""
     number = history.draw.randrange(len(history.configs))
-    history.config = copy.deepcopy(history.configs[number])
+    history.config = copy.deepcopy(history.configs[number]) | {"study": history.config["study"]}
     return f"configuration of start {number}"
+
+
+def rename(history):
+    """Another name of the study, to which its results are moved or copied."""
+    before, is_moved = history.results, history.draw.random() < 0.5
+    history.config["study"] = f"named-{history.draw.randrange(10**6)}"
+    (shutil.move if is_moved else shutil.copytree)(before, history.results)
+    return f"{'moved' if is_moved else 'copied'} to {history.results.name}"
+
+
+def change_new_chip(history):
+    """The pixels of a chip to predict, with the time that the chip had."""
+    first, *others = sorted((history.chips / "new").glob("*.tif"))
+    (shutil.copy2 if history.draw.random() < 0.5 else shutil.copyfile)(history.draw.choice(others), first)
+    return f"other pixels of {first.name} to predict"
 
 
 def swap(history):
@@ -465,6 +484,8 @@ CHANGES = {
     "restore": restore,
     "restore_all": restore_all,
     "revert": revert,
+    "rename": rename,
+    "new_pixels": change_new_chip,
     "swap": swap,
     "kill": kill,
     "stop": stop,

@@ -21,7 +21,7 @@ class FakeProject:
     def __init__(self, folder):
         self.folder = folder
 
-    def write_config(self, config):
+    def write_config(self, config, name="small"):
         return "config/small.yaml"
 
     def snakemake(self, *arguments, check=True):
