@@ -134,8 +134,8 @@ def reduce_metadata(text: bytes) -> bytes | None:
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        message = f"has a file {METADATA_SUFFIX} beside it that cannot be read ({error}); expected XML of GDAL"
-        raise ChipError("unreadable", message) from error
+        found = f"has a file {METADATA_SUFFIX} beside it that cannot be read ({error})"
+        raise ChipError("unreadable", f"{found}; expected XML of GDAL, or no such file") from error
     reduced = ElementTree.Element("PAMDataset")
     for item in sorted((item for item in root if item.tag in _PLACE_METADATA), key=lambda item: item.tag):
         ElementTree.SubElement(reduced, item.tag, item.attrib).text = item.text

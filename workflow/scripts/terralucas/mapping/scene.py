@@ -199,11 +199,18 @@ class SceneReader:
         return np.stack([masks[place] for place in self.scene.bands])
 
 
+def _kind_of(path: Path) -> str:
+    """Return what is at a path where no file is."""
+    if path.is_dir():
+        return "a folder"
+    return "neither a file nor a folder" if path.exists() else "nothing"
+
+
 def _open(path: Path, stack: ExitStack) -> DatasetReader:
     if not path.is_file():
         raise StudyError(
             f"There is no scene at {path}.",
-            found="a folder" if path.is_dir() else "nothing",
+            found=_kind_of(path),
             expected="a GeoTIFF, a VRT, or a list of files with some bands each",
             remedy="correct the path; of a folder, name its band files",
         )

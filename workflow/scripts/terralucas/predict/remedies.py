@@ -24,7 +24,8 @@ _REMEDIES = {
     "dtype": "write the values as real numbers in the unit of the study",
     "scale_tags": "correct the tags of the files, so that they give the unit of the study ("
     f"{REWRITE} chips corrected --without-scale leaves them out)",
-    "size": "cut the chips to the size of the training chips around the labelled point",
+    "size": "cut chips of the size of the training chips, or larger ones, around the labelled point from the images "
+    "that these come from",
     "missing_values": "use files with data in every band",
     "impossible_values": "give the files this value as their nodata value if it means missing data (rio edit-info "
     "--nodata)",
