@@ -32,12 +32,13 @@ def read_known(results: Path) -> dict[str, Entry]:
         results: folder of the study.
     """
     known: dict[str, Entry] = {}
+    own, all_studies = f"{results}/", f"{results.parent}/"
     for path, entry in (read_record(results / NAME) or {}).items():
-        if Path(path).is_relative_to(results):
+        if path.startswith(own):
             known[path] = entry
-        elif Path(path).is_relative_to(results.parent):
-            name, *rest = Path(path).relative_to(results.parent).parts
-            known.setdefault(str(Path(results, *rest)), _of_other(entry, str(results.parent / name)))
+        elif path.startswith(all_studies):
+            name, _, rest = path.removeprefix(all_studies).partition("/")
+            known.setdefault(f"{own}{rest}", _of_other(entry, f"{all_studies}{name}"))
     return known
 
 

@@ -7,6 +7,7 @@ takes what is there for results of the present configuration and of the present 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -153,7 +154,7 @@ def require_own_parameters(job: Any, results: Path) -> None:
     Raises:
         StudyError: they are others.
     """
-    entry = read_known(results).get(str(job.output[0]))
+    entry = _read_once(results, tuple(state_of(results / NAME) or ())).get(str(job.output[0]))
     # Without this part, it is of an earlier start: a full disk has kept this one from writing.
     if not isinstance(entry, dict) or "by" not in entry:
         return
@@ -167,6 +168,12 @@ def require_own_parameters(job: Any, results: Path) -> None:
             remedy="stop the study, and start it again: it goes on with the project that is there then; or undo the "
             "change first",
         )
+
+
+@functools.lru_cache(maxsize=1)
+def _read_once(results: Path, state: tuple[int, ...]) -> dict[str, Entry]:
+    # All runs of a pack look at it; `state` makes it be read again after a change.
+    return read_known(results)
 
 
 def _is_other(

@@ -68,8 +68,8 @@ def require_own_start() -> Head | None:
     results = Path(told)
     # The folder of the project may have been renamed while the job runs, and a copy be at its old place: paths of
     # results lead to the former, and the mark is also in the latter.
-    here = Path(*results.parts[-2:])
-    if here.is_dir() and results.is_dir() and not here.samefile(results):
+    here = results_of_own_start()
+    if results.is_dir() and not here.samefile(results):
         raise StudyError(
             "This job ends without a change to any result: the folder of its study was moved while it ran.",
             found=f"another folder at {results} than {here.absolute()}, in which this job writes",
@@ -80,8 +80,11 @@ def require_own_start() -> Head | None:
 
 
 def results_of_own_start() -> Path:
-    """Return the folder of the study of which this is a job (`require_own_start`)."""
-    return Path(os.environ[_VARIABLE].partition(" ")[2])
+    """Return the folder of the study of which this is a job (`require_own_start`), as paths of its results begin."""
+    results = Path(os.environ[_VARIABLE].partition(" ")[2])
+    # results/<study>, in the folder of the project.
+    relative = Path(*results.parts[-2:])
+    return relative if relative.is_dir() else results
 
 
 def require_own_settings(settings: str) -> None:
