@@ -63,7 +63,7 @@ COMPARED = (
 MOST_STARTS = 8
 # An error about a file of the study, and its advice two or three lines below.
 DELETE_THIS = re.compile(
-    r"^ERROR: .*?(results/[\w/.-]*\w).*\n(?:  .*\n){0,2}?  what to do: delete (?:the file|it)\b", re.M
+    r"^ERROR: .*?(results/[\w/.-]*\w).*\n(?:  .*\n){0,2}?  what to do: delete (?:the file|the folder|it)\b", re.M
 )
 
 
@@ -170,8 +170,8 @@ class History:
                     shutil.rmtree(self.project.folder / run)
             elif paths := {path for path in DELETE_THIS.findall(done.output) if (self.project.folder / path).exists()}:
                 advised.append(f"delete {', '.join(sorted(paths))}")
-                for path in paths:
-                    (self.project.folder / path).unlink()
+                for path in (self.project.folder / each for each in paths):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
             else:
                 raise ChangesError(f"refused: {done.output[-3000:]}")
         raise ChangesError(f"refused again and again: {advised}: {done.output[-3000:]}")

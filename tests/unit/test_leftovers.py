@@ -61,7 +61,7 @@ def test_what_killed_jobs_of_this_study_left_is_deleted_and_unfinished_runs_keep
     ],
 )
 def test_a_start_with_nothing_to_do_deletes_too(left, scheduler, jobs, kept):
-    end_without_jobs(SimpleNamespace(scheduler=scheduler, dag=jobs), lambda: None, RESULTS, RECORDS)
+    end_without_jobs(SimpleNamespace(scheduler=scheduler, dag=jobs), lambda: None, lambda: None, RESULTS, RECORDS)
     assert left() == kept
 
 
@@ -75,7 +75,7 @@ def test_a_start_with_nothing_to_do_removes_the_mark_of_a_start_that_was_killed(
     if not lives:
         process.kill()
         process.wait()
-    end_without_jobs(SimpleNamespace(scheduler=object(), dag=[]), lambda: None, RESULTS, RECORDS)
+    end_without_jobs(SimpleNamespace(scheduler=object(), dag=[]), lambda: None, lambda: None, RESULTS, RECORDS)
     assert (RESULTS / ".running.json").exists() == temporary.exists() == lives
     process.kill()
     process.wait()
@@ -90,13 +90,13 @@ def test_a_finished_study_on_a_disk_that_is_read_only_starts_without_a_word(left
     (parts / "tokens.npy").touch()
     (parts.parent.parent / "tokens.json").touch()
     monkeypatch.setattr(Path, "unlink", refuse)
-    end_without_jobs(SimpleNamespace(scheduler=object(), dag=[]), lambda: None, RESULTS, RECORDS)
+    end_without_jobs(SimpleNamespace(scheduler=object(), dag=[]), lambda: None, lambda: None, RESULTS, RECORDS)
     assert left() == {OF_FINISHED, OF_UNFINISHED, OWN_SCRIPT, OTHER_SCRIPT}
 
 
 def test_a_start_with_nothing_to_do_beside_a_running_study_deletes_nothing(left, monkeypatch):
     monkeypatch.setattr("_leftovers.may_be_running", lambda folder: True)
-    end_without_jobs(SimpleNamespace(scheduler=object(), dag=[]), lambda: None, RESULTS, RECORDS)
+    end_without_jobs(SimpleNamespace(scheduler=object(), dag=[]), lambda: None, pytest.fail, RESULTS, RECORDS)
     assert left() == {OF_FINISHED, OF_UNFINISHED, OWN_SCRIPT, OTHER_SCRIPT}
 
 

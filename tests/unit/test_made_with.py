@@ -13,7 +13,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from _given_to_jobs import NAME
 from _input_contents import state_of
-from _made_with import RULES, MadeWith, require_own_parameters, require_same_parameters
+from _made_with import RULES, MadeWith, remember_accepted, require_own_parameters, require_same_parameters
 from _rule_names import RUN_RULES
 from terralucas.errors import StudyError
 
@@ -239,6 +239,19 @@ def test_an_output_that_was_put_in_the_place_of_another_is_refused(folder, rule)
     with pytest.raises(StudyError, match=r"runs\.csv, of other parameters or inputs, or changed since") as stopped:
         require_same_parameters(study_with_tables(folder, rule=rule), folder)
     assert f"--forcerun {rule} " in stopped.value.remedy
+
+
+@pytest.mark.parametrize("has_jobs", [True, False])
+def test_results_of_which_all_records_were_deleted_are_compared_from_the_next_start_on(folder, has_jobs):
+    """Of `rm -rf .snakemake` and `rm -rf results/…/data`; that start takes them for those of its configuration."""
+    make_both(folder)
+    (folder / NAME).unlink()
+    accepting = Study(folder, seed=0)
+    require_same_parameters(accepting, folder)
+    MadeWith(accepting, folder).end(accepting) if has_jobs else remember_accepted(accepting, folder)
+    require_same_parameters(Study(folder), folder)
+    with pytest.raises(StudyError, match=r"extract_features\.json, \S*/fetch_weights\.json, of other parameters"):
+        require_same_parameters(Study(folder, seed=5), folder)
 
 
 @pytest.mark.parametrize("planned", [("extract_features",), ()])

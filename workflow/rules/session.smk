@@ -18,7 +18,7 @@ from _leftovers import (
     let_empty_folders_stay,
     remove_study_leftovers,
 )
-from _made_with import MadeWith, require_same_parameters
+from _made_with import MadeWith, remember_accepted, require_same_parameters
 from _missing_files import fail_without_job
 from _orphans import end_with_parent, name_snakemake
 from _own_start import be_own_start, know_start, own_mark, require_own_settings
@@ -80,6 +80,11 @@ def remember_parameters():
             handler.end(workflow)
 
 
+def accept():
+    """Remember what a start without jobs takes for finished."""
+    remember_accepted(workflow, Path(RESULTS))
+
+
 PATHS = name_folder(workflow)
 
 if workflow.is_main_process:
@@ -104,7 +109,7 @@ if workflow.is_main_process:
         logging.raiseExceptions = False
         require_temporary_folder()
         stop_at_study_error(require_no_deletion_beside, Path(RESULTS), sys.argv[1:])
-        at_exit(end_without_jobs, workflow, check_planned_runs, Path(RESULTS), RECORDS)
+        at_exit(end_without_jobs, workflow, check_planned_runs, accept, Path(RESULTS), RECORDS)
 # In every process that starts jobs: here, and on the nodes.
 name_snakemake()
 stop_at_study_error(fork_jobs, workflow, FORK_JOBS)

@@ -66,8 +66,8 @@ def names_of(entry: Entry | None, results: Path) -> Callable[[str], str]:
         return str
     assert isinstance(entry, dict)
     other: str = entry["of"]
-    # Not results/a in results/ab.
-    own = re.compile(rf"{re.escape(str(results))}(?![\w.-])")
+    # Not results/a in results/ab, nor in old_results/a.
+    own = re.compile(rf"(?<![\w./-]){re.escape(str(results))}(?![\w.-])")
     return lambda text: own.sub(lambda found: other, text)
 
 

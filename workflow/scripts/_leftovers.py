@@ -107,12 +107,15 @@ def _remove_joined_parts(features: Path) -> None:
             parts.rmdir()
 
 
-def end_without_jobs(workflow: Any, check: Callable[[], None], results: Path, records: Sequence[str]) -> None:
+def end_without_jobs(
+    workflow: Any, check: Callable[[], None], remember: Callable[[], None], results: Path, records: Sequence[str]
+) -> None:
     """Check the study and delete leftovers where nothing was to be done, of which Snakemake tells no hook.
 
     Args:
         workflow: Snakemake's.
         check: raises a StudyError where the study must not be taken as finished; Snakemake then ends with status 1.
+        remember: remembers what is taken as finished.
         results: folder of the study.
         records: path of the run.yaml of every run.
     """
@@ -120,5 +123,6 @@ def end_without_jobs(workflow: Any, check: Callable[[], None], results: Path, re
         return
     end_at_study_error(check)
     if not may_be_running(results):
+        remember()
         remove_temporary(take_dead_mark(results))
         remove_study_leftovers(results, records)

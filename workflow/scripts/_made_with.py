@@ -10,7 +10,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ class MadeWith(logging.Handler):
                     # Snakemake takes the output for one of what its inputs are now.
                     contents = self._contents.of(job)
                 self.known[str(path)] = entry_of(record.params, record.input) | {"contents": contents}
+        _accept(self.known, self._contents, self._persistence, workflow.dag, planned)
         self._write()
 
     def _write(self) -> None:
@@ -97,6 +98,41 @@ class MadeWith(logging.Handler):
                 write_json(self._path, self.known)
         now = time.monotonic()
         self._next = now + max(_PAUSE_S, _PAUSE_TIMES * (now - started))
+
+
+def remember_accepted(workflow: Any, results: Path) -> None:
+    """Remember what a start without jobs takes for finished, where nothing is known of it.
+
+    Args:
+        workflow: Snakemake's.
+        results: folder of the study.
+    """
+    known = read_known(results)
+    if _accept(known, InputContents(results), workflow.persistence, workflow.dag):
+        with contextlib.suppress(OSError):
+            write_json(results / NAME, known)
+
+
+def _accept(
+    known: dict[str, Entry], contents: InputContents, persistence: Any, dag: Any, planned: Collection[str] = ()
+) -> bool:
+    """Take outputs of which nothing is known for made of what is there now; return whether there were any.
+
+    Somebody has deleted Snakemake's records and those of the study. What is changed from now on is noticed.
+
+    Args:
+        known: the entries, to which those of the outputs are added.
+        contents: of inputs and outputs.
+        persistence: Snakemake's.
+        dag: Snakemake's.
+        planned: first outputs of jobs of this start.
+    """
+    found = False
+    for path, job in _first_outputs(dag).items():
+        if str(path) not in known and str(path) not in planned and Path(path).exists():
+            given = entry_of(persistence._params(job), persistence._input(job))
+            known[str(path)], found = given | {"contents": contents.of(job)}, True
+    return found
 
 
 def require_same_parameters(workflow: Any, results: Path) -> None:
@@ -154,7 +190,7 @@ def require_own_parameters(job: Any, results: Path) -> None:
     Raises:
         StudyError: they are others.
     """
-    entry = _read_once(results, tuple(state_of(results / NAME) or ())).get(str(job.output[0]))
+    entry = _read_once(results).get(str(job.output[0]))
     # Without this part, it is of an earlier start: a full disk has kept this one from writing.
     if not isinstance(entry, dict) or "by" not in entry:
         return
@@ -171,8 +207,8 @@ def require_own_parameters(job: Any, results: Path) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _read_once(results: Path, state: tuple[int, ...]) -> dict[str, Entry]:
-    # All runs of a pack look at it; `state` makes it be read again after a change.
+def _read_once(results: Path) -> dict[str, Entry]:
+    # All runs of a pack look at it. Of jobs that have not begun, it says the same until the start is over.
     return read_known(results)
 
 

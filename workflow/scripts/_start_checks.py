@@ -112,7 +112,7 @@ def tell_outputs_that_cannot_be_replaced() -> None:
         try:
             await original(self)
         except ProtectedOutputException:
-            files = [str(path) for path in self.output if not os.access(path, os.W_OK)]
+            files = [str(path) for path in self.output if Path(path).exists() and not os.access(path, os.W_OK)]
             raise StudyStoppedError(str(_closed(files))) from None
 
     Job.check_protected_output = check_protected_output

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +90,60 @@ def test_what_changes_no_chip_of_a_part_is_fine(folder, kind, change):
     change(folder / "chips" / "a" / "1.tif")
     replace(folder / "chips" / "a" / "2.tif")
     require_recorded_chips(paths, source, record)
+
+
+def test_a_chip_that_is_a_link_of_another_name_is_the_one_that_was_planned(folder):
+    (folder / "latest.tif").symlink_to(folder / "chips" / "a" / "1.tif")
+    _, paths = of_input(folder, "chip")
+    record = folder / "chips_found.json"
+    write_new_chips_record(folder / "latest.tif", record, "token")
+    require_recorded_chips(paths, folder / "latest.tif", record)
+    remove_mask(folder / "chips" / "a" / "1.tif")
+    with pytest.raises(StudyError, match="Chips were changed"):
+        require_recorded_chips(paths, folder / "latest.tif", record)
+
+
+@pytest.mark.parametrize("kind", ["folder", "table", "chip"])
+def test_chips_that_are_away_are_refused(folder, kind):
+    """As on a disk that is not mounted: each chip would count as one that cannot be read."""
+    source, paths = of_input(folder, kind)
+    record = folder / "chips_found.json"
+    write_new_chips_record(source, record, "token")
+    (folder / "chips").rename(folder / "away")
+    with pytest.raises(StudyError, match="Chips were changed"):
+        require_recorded_chips(paths, source, record)
+
+
+def test_a_link_that_leads_to_another_delivery_is_refused(folder):
+    shutil.copytree(folder / "chips", folder / "second")
+    link = folder / "latest"
+    link.symlink_to(folder / "chips")
+    _, paths = of_input(folder, "folder")
+    record = folder / "chips_found.json"
+    write_new_chips_record(link, record, "token")
+    link.unlink()
+    link.symlink_to(folder / "second")
+    with pytest.raises(StudyError, match="Chips were changed"):
+        require_recorded_chips(paths, link, record)
+
+
+def test_a_file_system_that_takes_capitals_for_small_letters_has_one_world_file(folder, monkeypatch):
+    source, paths = of_input(folder, "folder")
+    record = folder / "chips_found.json"
+    write_new_chips_record(source, record, "token")
+    for name in ("1.TIFW", "1.Tifw"):
+        (folder / "chips" / "a" / name).write_text("20")
+    seen = [path for path in (folder / "chips" / "a").iterdir() if not path.name.startswith("1.T")]
+    monkeypatch.setattr(Path, "iterdir", lambda parent: iter(seen))
+    require_recorded_chips(paths, source, record)
+
+
+def test_what_was_unpacked_of_an_archive_is_not_compared(folder):
+    archive = folder / "chips.zip"
+    archive.write_bytes(b"zip")
+    record = folder / "chips_found.json"
+    write_new_chips_record(archive, record, "token")
+    require_recorded_chips([str(folder / "unpacked-1" / "1.tif")], archive, record)
 
 
 def test_a_folder_that_is_a_link_has_the_same_names(folder):

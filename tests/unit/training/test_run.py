@@ -171,12 +171,17 @@ def test_damaged_features_are_refused(inputs, tmp_path):
         run(inputs, tmp_path / "run")
 
 
-def test_predictions_that_are_not_the_runs_are_refused(inputs, tmp_path):
+@pytest.mark.parametrize("file", ["predictions.parquet", "history.csv"])
+def test_files_that_are_not_the_runs_are_refused(inputs, tmp_path, file):
     run(inputs, tmp_path / "a")
     run(inputs, tmp_path / "b", learning_rate=0.02)
-    (tmp_path / "a" / "predictions.parquet").write_bytes((tmp_path / "b" / "predictions.parquet").read_bytes())
-    with pytest.raises(StudyError, match=r"not those its run\.yaml describes"):
+    read_run(tmp_path / "a")
+    (tmp_path / "a" / file).write_bytes((tmp_path / "b" / file).read_bytes())
+    with pytest.raises(StudyError, match=rf"The file {file} in \S* is not the one that its run\.yaml describes"):
         read_run(tmp_path / "a")
+    # A job for the same run trains it again.
+    run(inputs, tmp_path / "a")
+    read_run(tmp_path / "a")
 
 
 def test_a_run_that_diverges_leaves_a_record_that_says_so_and_no_predictions(inputs, tmp_path):

@@ -55,15 +55,20 @@ def read_run(folder: Path) -> RunResult:
     """Read the folder of one run, and score its test chips.
 
     Raises:
-        StudyError: predictions and record do not belong together.
+        StudyError: predictions, history and record do not belong together.
     """
     record = yaml.load((folder / "run.yaml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    if sha256_of_file(folder / "predictions.parquet") != record["predictions_sha256"]:
-        raise StudyError(
-            f"The predictions in {folder} are not those its run.yaml describes.",
-            expected=f"sha256 {record['predictions_sha256']}",
-            remedy="delete the folder and start the study again, which repeats the run",
-        )
+    for file, expected in (
+        ("predictions.parquet", record["predictions_sha256"]),
+        # Runs of an earlier version do not say it.
+        ("history.csv", record.get("history_sha256")),
+    ):
+        if expected is not None and sha256_of_file(folder / file) != expected:
+            raise StudyError(
+                f"The file {file} in {folder} is not the one that its run.yaml describes.",
+                expected=f"sha256 {expected}",
+                remedy="delete the folder and start the study again, which repeats the run",
+            )
     table = read_predictions(folder / "predictions.parquet")
     test = table.parts == "test"
     history = pd.read_csv(folder / "history.csv", usecols=_HISTORY)[_HISTORY]

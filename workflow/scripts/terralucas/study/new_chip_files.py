@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from terralucas.contents import read_record, states_of, token_of, write_record
+from terralucas.contents import FileState, read_record, states_of, token_of, write_record
+from terralucas.data.chip_content import MASK_SUFFIX, METADATA_SUFFIX
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table, why_impossible
 from terralucas.data.folders import CHIP_SUFFIXES, list_files
 from terralucas.data.georeference import WORLD_SUFFIXES, world_files
@@ -101,7 +104,8 @@ def files_of_new_chips(source: Path) -> dict[str, Path]:
         return {}
     files = {source.name: source}
     if source.suffix.lower() in CHIP_SUFFIXES:
-        return {path.name: path for path in with_sidecars(source)}
+        # Where it is a link, its chip has the name and the place of the file.
+        return {path.name: path for path in with_sidecars(source.resolve())}
     if source.suffix.lower() in CHIP_TABLE_SUFFIXES:
         files |= {str(path): path for chip in _chips_of(source) for path in with_sidecars(chip)}
     return files
@@ -126,33 +130,57 @@ def require_recorded_chips(paths: Iterable[str], source: Path, record: Path) -> 
         source: what was configured: a folder, table, archive or chip. What was unpacked of an archive is not compared.
         record: the record of `write_new_chips_record`.
     """
-    known = read_record(record)
-    if known is None or not (name_of := _namer(source)):
+    known, suffix = read_record(record), source.suffix.lower()
+    is_archive = source.name in (known or {"files": ()})["files"] and suffix not in (
+        *CHIP_SUFFIXES,
+        *CHIP_TABLE_SUFFIXES,
+    )
+    if known is None or is_archive:
         return
-    places = [Path(path) for path in paths]
-    # Files that are not there count: one may have been, or have come.
-    files = {name_of(file): file for path in places for file in (*with_sidecars(path), *world_files(path))}
-    states, recorded = states_of(files), known["files"]
-    # The checksum of a file that is not there is that of one of which nothing is read.
-    changed = [
-        path
-        for name, path in files.items()
-        if list(states.get(name, ())) != (before := recorded.get(name, [""]))[:-1]
-        and (digest_of_file(path) if name in states else "") != before[-1]
-    ]
+    recorded, folder = known["files"], source.resolve()
+
+    def name_of(path: Path) -> str:
+        """Return the name of a file in the record (`files_of_new_chips`)."""
+        if suffix in CHIP_TABLE_SUFFIXES:
+            return str(path)
+        if suffix in CHIP_SUFFIXES:
+            return path.name
+        # A link may lead to another folder by now.
+        return str(path.relative_to(folder)) if path.is_relative_to(folder) else ""
+
+    @cache
+    def list_names(parent: Path) -> set[str]:
+        with suppress(OSError):
+            return {path.name for path in parent.iterdir()}
+        return set()
+
+    changed: list[Path] = []
+    for chip in map(Path, paths):
+        beside = (chip.with_name(chip.name + each) for each in (MASK_SUFFIX, METADATA_SUFFIX))
+        # One may be gone, or have come. Where a file system takes A for a, a file has one name in its folder.
+        files = [
+            (file, name)
+            for file in (chip, *beside, *world_files(chip))
+            if (name := name_of(file)) in recorded or file is chip or file.name in list_names(file.parent)
+        ]
+        states = states_of({str(file): file for file, _ in files})
+        changed += (file for file, name in files if _is_other(file, states.get(str(file)), recorded.get(name)))
     if changed:
         raise changed_chips(changed)
 
 
-def _namer(source: Path) -> Callable[[Path], str] | None:
-    """Return what gives files their names in `files_of_new_chips`; None if these are not the files of chips."""
-    if source.is_dir():
-        folder = source.resolve()
-        return lambda path: str(path.relative_to(folder))
-    suffix = source.suffix.lower()
-    if suffix in CHIP_TABLE_SUFFIXES:
-        return str
-    return (lambda path: path.name) if suffix in CHIP_SUFFIXES else None
+def _is_other(path: Path, state: FileState | None, entry: Sequence[Any] | None) -> bool:
+    """Return whether a file has another content than the one in an entry of a record.
+
+    Args:
+        path: of the file.
+        state: its state; None if it is not there.
+        entry: state and checksum of the recorded file; None if it was not there.
+    """
+    if state is None or entry is None:
+        # A file of which nothing is read counts as none: its checksum is empty.
+        return bool(entry[-1] if entry else state and digest_of_file(path))
+    return list(state) != list(entry[:-1]) and digest_of_file(path) != entry[-1]
 
 
 def _chips_of(table: Path) -> list[Path]:

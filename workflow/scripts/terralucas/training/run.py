@@ -229,8 +229,8 @@ def is_finished(outputs: Mapping[str, Path], fingerprint: str) -> bool:
         return False
     try:
         record = yaml.safe_load(outputs["record"].read_text(encoding="utf-8"))
-        sha256 = record["predictions_sha256"]
-        return record["fingerprint"] == fingerprint and sha256 == sha256_of_file(outputs["predictions"])
+        is_whole = all(record[f"{name}_sha256"] == sha256_of_file(outputs[name]) for name in ("predictions", "history"))
+        return record["fingerprint"] == fingerprint and is_whole
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return False
 
@@ -365,6 +365,7 @@ def _write_record(
         "status": DIVERGED if outcome.progress.diverged else FINISHED,
         "diverged": outcome.progress.diverged,
         "predictions_sha256": sha256_of_file(outputs["predictions"]),
+        "history_sha256": sha256_of_file(outputs["history"]),
         "features": {key: source[key] for key in ("model", "weights", "bands", "normalisation", "precision", "sha256")},
         **extra,
         "best_epoch": outcome.progress.best_epoch,
