@@ -28,7 +28,8 @@ def test_an_entry_of_another_name_is_compared_by_the_names_it_has(own, other):
     """As after `mv` or `cp -a` of the folder of results, and another `study:`. One name begins as the other."""
 
     def given(results, seed=0, names=str):
-        texts = [f"'{results}/controls'", f"{{'seed': {seed}, 'study': '{results}'}}", f"'{results}x/a'"[:0]]
+        # The last one is of others, whose names begin or end so.
+        texts = [f"'{results}/controls'", f"{{'seed': {seed}, 'study': '{results}'}}", f"old_{OWN} {OWN}-x {OTHER}-x"]
         return entry_of(texts, [f"{results}/data/chips.parquet", "elsewhere/results"], names)
 
     remember(own, {f"{other}/tables/runs.csv": given(other)})
@@ -56,10 +57,10 @@ def test_contents_are_compared_by_the_names_they_had():
         )
 
     before = InputContents(OTHER).of(write(OTHER))
-    assert set(before) == {f"{OTHER}/splits/seed-0.csv", "tables"}
+    assert set(before) == {f"{OTHER}/splits/seed-0.csv", f"{OTHER}/runs.csv"}
     names = names_of({"of": str(OTHER)}, OWN)
-    assert not InputContents(OWN).differ(before, write(OWN), names)
-    assert InputContents(OWN).differ(before, write(OWN, "2"), names)
+    assert InputContents(OWN).changed(before, write(OWN), names) == []
+    assert InputContents(OWN).changed(before, write(OWN, "2"), names) == list(before)
 
 
 def test_what_a_killed_start_remembered_under_another_name_says_so_too():

@@ -118,8 +118,8 @@ def write_contents(folder, chips="A", weights="B", path="w.pt"):
 
 
 @pytest.mark.parametrize("recorded", [False, True])
-@pytest.mark.parametrize("changed", [{"chips": "C"}, {"weights": "C"}])
-def test_other_contents_of_inputs_are_refused(folder, recorded, changed):
+@pytest.mark.parametrize(("changed", "named"), [({"chips": "C"}, "chips.parquet"), ({"weights": "C"}, "tiny.json")])
+def test_other_contents_of_inputs_are_refused(folder, recorded, changed, named):
     """As after a `touch` of all files, which hides from Snakemake that a step was made again alone."""
     write_contents(folder)
     make_both(folder)
@@ -131,8 +131,9 @@ def test_other_contents_of_inputs_are_refused(folder, recorded, changed):
     (folder / "weights" / "tiny.json").unlink()
     require_same_parameters(study, folder)
     write_contents(folder, **changed)
-    with pytest.raises(StudyError, match=r"extract_features\.json, \S*/fetch_weights\.json, of other parameters"):
+    with pytest.raises(StudyError, match=rf"found: \S*/{named}, not as when results were made \(") as stopped:
         require_same_parameters(study, folder)
+    assert "--forcerun extract_features fetch_weights " in stopped.value.remedy
 
 
 def test_contents_that_were_not_known_are_those_that_snakemake_accepts(folder):
@@ -148,7 +149,7 @@ def test_contents_that_were_not_known_are_those_that_snakemake_accepts(folder):
     MadeWith(study, folder).end(study)
     assert json.loads((folder / NAME).read_text()) == earlier | {path: entries[path]}
     write_contents(folder, chips="C")
-    with pytest.raises(StudyError, match=r"found: \S*/extract_features\.json, of other parameters"):
+    with pytest.raises(StudyError, match=r"found: \S*/chips\.parquet, not as when results were made"):
         require_same_parameters(study, folder)
 
 
@@ -206,7 +207,7 @@ def test_other_predictions_of_the_same_runs_are_refused(folder):
     require_same_parameters(study(), folder)
     for change in ({"run": "3"}, {"control": "3"}):
         write(**change)
-        with pytest.raises(StudyError, match=r"extract_features\.json, of other parameters"):
+        with pytest.raises(StudyError, match=r"found: .*predictions\.parquet, not as when results were made"):
             require_same_parameters(study(), folder)
 
 
@@ -236,7 +237,7 @@ def test_an_output_that_was_put_in_the_place_of_another_is_refused(folder, rule)
     make_tables(folder, rule)
     require_same_parameters(study_with_tables(folder, rule=rule), folder)
     (folder / "summary.csv").write_text("2")
-    with pytest.raises(StudyError, match=r"runs\.csv, of other parameters or inputs, or changed since") as stopped:
+    with pytest.raises(StudyError, match=r"found: \S*/summary\.csv, not as when results were made") as stopped:
         require_same_parameters(study_with_tables(folder, rule=rule), folder)
     assert f"--forcerun {rule} " in stopped.value.remedy
 
@@ -264,15 +265,16 @@ def test_a_job_that_is_given_other_parameters_than_its_start_records_is_refused(
         study.of["extract_features"].dag = SimpleNamespace(workflow=study)
         return study.of["extract_features"]
 
-    MadeWith(Study(folder, planned=planned), folder)
-    require_own_parameters(job_of(), folder)
+    MadeWith(Study(folder, planned=planned), folder, "start-1")
+    require_own_parameters(job_of(), folder, "start-1")
     for changed in ({"seed": 5}, {"inputs": "others"}):
         if planned:
             with pytest.raises(StudyError, match=r"found: other parameters or inputs of \S+/extract_features\.json"):
-                require_own_parameters(job_of(**changed), folder)
-        else:
-            # The start has not written what it records.
-            require_own_parameters(job_of(**changed), folder)
+                require_own_parameters(job_of(**changed), folder, "start-1")
+        # The start of the job has not written what it records.
+        require_own_parameters(job_of(**changed), folder, "start-2")
+        if not planned:
+            require_own_parameters(job_of(**changed), folder, "start-1")
 
 
 def test_what_a_version_before_remembered_of_jobs_that_had_not_ended_is_understood(folder):

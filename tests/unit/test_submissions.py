@@ -190,6 +190,23 @@ def test_a_job_whose_id_sbatch_does_not_say_is_cancelled_and_submitted_again(slu
     assert "sbatch did not say its id" in slurm.said[0]
 
 
+def test_a_second_job_of_one_id_is_cancelled_and_submitted_again(slurm, clients, tmp_path):
+    """A controller that lost its state begins with id 1 again: the end of one job would be taken for that of both."""
+    ids = iter(["1", "1", "2"])
+
+    def run_job(self, job):
+        self.calls.append(job.name)
+        self.submissions.accept(SimpleNamespace(job=job, external_jobid=next(ids), aux=None))
+
+    slurm.submissions._run_job = run_job
+    slurm.submissions.submit(Job("a"))
+    slurm.submissions.submit(Job("b"))
+    slurm.wait(lambda: "2" in slurm.submissions.active)
+    assert slurm.calls == ["a", "b", "b"]
+    assert (tmp_path / "cancelled").read_text() == "1\n"
+    assert "its controller has lost its state (1)" in slurm.said[0]
+
+
 def test_nothing_is_submitted_beside_a_job_that_may_have_been_taken_until_slurm_can_tell(slurm, clients, tmp_path):
     clients("squeue", f"echo >> '{tmp_path}/asked'; exit 1")
     slurm.answers["a"] = [LOST]

@@ -241,7 +241,7 @@ def test_a_step_that_was_made_again_alone_is_noticed_after_a_touch_of_all_files(
     for path in moved.folder.glob("re*/**/*"):
         os.utime(path, (now, now))
     output = moved.snakemake("-n", *start, check=False).output
-    assert "found: results/small/features/tiny/all/pooled.npy, of other parameters or inputs" in output
+    assert "found: results/small/weights/tiny.json, not as when results were made" in output
     advice = re.search(r"the option (--forcerun .*) \(at the end", output)
     assert {"extract_features", "train_run", "make_tables"} <= set(moved.planned(*start, *advice[1].split()))
     weights.write_text(before, encoding="utf-8")

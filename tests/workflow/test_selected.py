@@ -234,7 +234,7 @@ def test_uses_of_other_chips_or_models_are_noticed_where_snakemake_has_no_record
     with (results(project) / "selected" / "conformal.csv").open("a") as file:
         file.write("\n")
     output = project.snakemake("-n", *CONFIG, "--", "select", check=False).output
-    assert "found: results/small/selected/selection.yaml, of other parameters or inputs, or changed since" in output
+    assert "found: results/small/selected/conformal.csv, not as when results were made" in output
 
 
 def test_chips_that_change_while_their_prediction_waits_are_not_mixed(selected, new_chips, tmp_path):

@@ -64,6 +64,9 @@ rule make_tables:
         controls=list_control_files("predictions.parquet"),
         splits=expand(SPLIT, seed=GRID["seeds"]),
         chips=f"{RESULTS}/data/chips.parquet",
+        features=list_feature_records(),
+        packed=f"{RESULTS}/data/packed.json" if TUNED else [],
+        weights=[f"{RESULTS}/weights/{name}.json" for name in TUNED],
     output:
         **declare_tables(TABLES),
         durations=f"{RESULTS}/durations.csv",

@@ -143,7 +143,8 @@ onstart:
     survive_full_temporary_folder(workflow.scheduler, workflow.logger_manager.logger)
     # After jobs of earlier starts have ended.
     remove_mixtures(workflow)
-    workflow.logger_manager.logger.addHandler(MadeWith(workflow, Path(RESULTS)))
+    mark = own_mark()
+    workflow.logger_manager.logger.addHandler(MadeWith(workflow, Path(RESULTS), mark.start if mark else ""))
     let_empty_folders_stay(workflow.dag)
     finished = len(finished_runs(all_runs(), RECORDS))
     register(Path(RESULTS, "registration.json"), plan_of(config), finished)
@@ -153,9 +154,12 @@ onstart:
         StopAtFailedCheck(workflow.scheduler, CHECKS, workflow.logger_manager.logger)
     )
     workflow.logger_manager.logger.addHandler(EndJobsAtInterrupt())
-    if (mark := own_mark()) is not None:
+    if mark is not None:
+        schemas = Path(workflow.basedir) / "workflow" / "schemas"
         workflow.logger_manager.logger.addHandler(
-            StopAtChangedCode(workflow.scheduler, workflow.rules, mark.code, workflow.logger_manager.logger)
+            StopAtChangedCode(
+                workflow.scheduler, workflow.rules, mark.code, schemas, workflow.logger_manager.logger
+            )
         )
 
 

@@ -16,14 +16,14 @@ import yaml
 from snakemake.jobs import Job
 
 from _earlier_outputs import is_same, keep_until_new
-from _input_contents import content_of_weights, state_of
+from _input_contents import state_of
 from _made_with import require_own_parameters
 from _own_code import OwnCode
 from _own_start import require_own_start, results_of_own_start
 from _rule_names import RUN_RULES
 from _signatures import require_parameters
 from _stopped import StudyStoppedError
-from terralucas.contents import read_record
+from terralucas.contents import content_of_weights, read_record
 from terralucas.errors import StudyError
 from terralucas.names import run_name
 
@@ -98,7 +98,7 @@ def _require_own_job(job: Job) -> None:
         if head is not None and not job.dag.workflow.is_main_process:
             # It says more about code that was changed.
             OwnCode(job.rule.name, head.code).require()
-            require_own_parameters(job, results_of_own_start())
+            require_own_parameters(job, results_of_own_start(), head.start)
     except StudyError as error:
         raise StudyStoppedError(str(error)) from None
 

@@ -18,8 +18,8 @@ NAME = "data/made_with.json"
 # Checksums of what a job was given: of its `params`, of the names of its inputs (`input`), and of what is in some of
 # these (`contents`), with the folder of results whose names these are, if it was another one (`of`); records of an
 # earlier version are the checksum of the parameters alone. Of a job that has not ended well yet: what it was given
-# (`by`), size and time of each output that was there (`states`), and the entry of these (`before`). Each entry stands
-# under the first output of the job.
+# (`by`), size and time of each output that was there (`states`), the entry of these (`before`), and which start has
+# planned it (`start`). Each entry stands under the first output of the job.
 Entry = dict[str, Any] | str
 # Of outputs that two jobs wrote.
 _MIXTURE = {"params": "of several jobs"}

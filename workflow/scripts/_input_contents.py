@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from _rule_names import RUN_RULES
-from terralucas.contents import read_record
+from terralucas.contents import content_of_weights, read_record
 from terralucas.files import sha256_of_file, sha256_of_json
 from terralucas.study.lost_files import EXPORT_RECORD
 
-# The name of the second one is that of records of earlier versions.
-_PREDICTIONS, _OUTPUTS = "predictions.parquet", "tables"
+_PREDICTIONS = "predictions.parquet"
 # Of outputs. Programs that show maps write statistics beside them, and people change their colours. The checksum of an
 # array is in its record.
 _NOT_COMPARED = (".xml", ".qml", ".npy")
@@ -51,16 +51,18 @@ class InputContents:
             found[_PREDICTIONS] = sha256_of_json(of_runs)[:16]
         # One may come back from a backup, or be copied from another study, alone. Runs are compared by their records.
         outputs = [] if job.rule.name in RUN_RULES else _files_of_output(job)
-        if outputs and all(path.is_file() for path in outputs):
-            found[_OUTPUTS] = sha256_of_json([[names(str(path)), self._of_output(path)] for path in outputs])[:16]
+        found |= {names(str(path)): self._of_output(path) for path in outputs}
         return {path: checksum for path, checksum in found.items() if checksum is not None}
 
-    def differ(self, before: Mapping[str, str], job: Any, names: Callable[[str], str] = str) -> bool:
-        """Return whether an input, or an output, is another one than before.
+    def changed(self, before: Mapping[str, str], job: Any, names: Callable[[str], str] = str) -> list[str]:
+        """Return the inputs and outputs that are other ones than before, by their names; what had none then is not.
 
-        What had no checksum then does not count.
+        Args:
+            before: what `of` returned then.
+            job: Snakemake's.
+            names: as for `of`.
         """
-        return bool(before) and any(before.get(path, now) != now for path, now in self.of(job, names).items())
+        return [name for name, now in self.of(job, names).items() if before.get(name, now) != now] if before else []
 
     def _of_input(self, path: str) -> str | None:
         state = state_of(path)
@@ -70,8 +72,11 @@ class InputContents:
             self._known[path] = state, self._read(Path(path))
         return self._known[path][1]
 
-    def _of_output(self, path: Path) -> str:
-        return self._of_input(str(path)) or sha256_of_file(path)
+    def _of_output(self, path: Path) -> str | None:
+        # A job that writes it, or who may read it, says why it cannot be read.
+        with contextlib.suppress(OSError):
+            return self._of_input(str(path)) or sha256_of_file(path)
+        return None
 
     def _read(self, path: Path) -> str | None:
         if path.name == _PREDICTIONS:
@@ -105,15 +110,6 @@ def _of_predictions(path: Path) -> str | None:
         return found[1] if found else None
     except OSError:
         return sha256_of_file(path) if path.is_file() else None
-
-
-def content_of_weights(record: Mapping[str, Any]) -> Any:
-    """Return what tells weights from others: of a file, what is in it, and not where it lies.
-
-    Args:
-        record: of `terralucas.backbones.weights.obtain`.
-    """
-    return record.get("sha256") or [record.get("source"), record.get("seed")]
 
 
 def state_of(path: Any) -> list[int] | None:

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +43,10 @@ class MadeWith(logging.Handler):
     Args:
         workflow: Snakemake's, before its first job.
         results: folder of the study.
+        start: of this process (`Head.start`).
     """
 
-    def __init__(self, workflow: Any, results: Path) -> None:
+    def __init__(self, workflow: Any, results: Path, start: str = "") -> None:
         super().__init__(logging.INFO)
         self._persistence, self._path, self._contents = workflow.persistence, results / NAME, InputContents(results)
         self.known: dict[str, Entry] = read_known(results)
@@ -56,7 +57,8 @@ class MadeWith(logging.Handler):
             # What is in its inputs then is not known: other jobs of this start may make them first.
             given = entry_of(self._persistence._params(job), self._persistence._input(job))
             before = of_files(self.known.get(path), job)
-            self.known[path] = {"by": given, "states": list(map(state_of, job.output)), "before": before}
+            states = list(map(state_of, job.output))
+            self.known[path] = {"by": given, "states": states, "before": before, "start": start}
         self._next = 0.0
         if self._jobs:
             self._write()
@@ -147,22 +149,26 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
         return
     dag, known, contents = workflow.dag, read_known(results), InputContents(results)
     keeps_all = workflow.touch
-    other = {
-        str(path): job
-        for path, job in _first_outputs(dag).items()
-        if (entry := of_files(known.get(str(path)), job)) is not None
-        and (keeps_all or not dag.needrun(job))
-        and (
-            _is_other(entry, path, job, workflow.persistence, names_of(entry, results), counts_record=not keeps_all)
-            or contents.differ(contents_of(entry), job, names_of(entry, results))
-        )
-    }
+    other: dict[str, Any] = {}
+    of_others, changed = [], []
+    for path, job in _first_outputs(dag).items():
+        entry = of_files(known.get(str(path)), job)
+        if entry is None or not (keeps_all or not dag.needrun(job)):
+            continue
+        names = names_of(entry, results)
+        is_of_others = _is_other(entry, path, job, workflow.persistence, names, counts_record=not keeps_all)
+        files = contents.changed(contents_of(entry), job, names)
+        if is_of_others or files:
+            other[str(path)] = job
+            changed += files
+        if is_of_others:
+            of_others.append(str(path))
     if not other:
         return
     if keeps_all:
         raise StudyError(
             "With --touch, results would count as those of another configuration, other code or other data.",
-            found=f"{_list(sorted(other))}, of other parameters or inputs ({results / NAME})",
+            found=_describe(of_others, changed, results),
             expected="results of the present configuration, code and data, whose times alone are other ones",
             remedy="start without --touch, which makes them again; or undo the change",
         )
@@ -170,7 +176,7 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     rules = " ".join(sorted({job.rule.name for job in other.values()} | {rule.name for rule in dag.forcerules}))
     raise StudyError(
         "Results were made with another configuration, other code or other data, and Snakemake does not notice.",
-        found=f"{_list(sorted(other))}, of other parameters or inputs, or changed since ({results / NAME})",
+        found=_describe(of_others, changed, results),
         expected="the configuration, the code and the data with which they were made",
         remedy="undo the change; or make them again, with what follows from them: start once with the option "
         f"--forcerun {rules} (at the end of the command, or before --). If the results were copied, "
@@ -178,7 +184,7 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     )
 
 
-def require_own_parameters(job: Any, results: Path) -> None:
+def require_own_parameters(job: Any, results: Path, start: str) -> None:
     """Return if a job is given the parameters and inputs that its start records for its results.
 
     A job on another machine reads the rules of the project when it begins, which may be changed by then.
@@ -186,13 +192,14 @@ def require_own_parameters(job: Any, results: Path) -> None:
     Args:
         job: Snakemake's, in the process that runs it.
         results: folder of the study.
+        start: the start to which the job belongs (`Head.start`).
 
     Raises:
         StudyError: they are others.
     """
     entry = _read_once(results).get(str(job.output[0]))
-    # Without this part, it is of an earlier start: a full disk has kept this one from writing.
-    if not isinstance(entry, dict) or "by" not in entry:
+    # It may be of an earlier start: a full disk has kept this one from writing.
+    if not isinstance(entry, dict) or "by" not in entry or entry.get("start") != start:
         return
     persistence = job.dag.workflow.persistence
     if not agree(entry["by"], entry_of(persistence._params(job), persistence._input(job))):
@@ -230,6 +237,19 @@ def _is_other(
 def _first_outputs(dag: Any) -> dict[Any, Any]:
     """Return the first output of each job of these rules, with its job."""
     return {job.output[0]: job for job in dag.jobs if job.rule.name in RULES}
+
+
+def _describe(of_others: Sequence[str], changed: Sequence[str], results: Path) -> str:
+    """Return what a start found in words.
+
+    Args:
+        of_others: outputs of other parameters or inputs.
+        changed: inputs and outputs that are other files than when results were made.
+        results: folder of the study.
+    """
+    found = [f"{_list(sorted(of_others))}, of other parameters or inputs"] if of_others else []
+    found += [f"{_list(sorted(set(changed)))}, not as when results were made"] if changed else []
+    return f"{'; '.join(found)} ({results / NAME})"
 
 
 def _list(paths: list[str]) -> str:

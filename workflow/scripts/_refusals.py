@@ -67,6 +67,7 @@ _OF_SETTINGS = (_SITE, _GRES, _NODES, _SMALLER, _PARTITION, _POLICY, _WORDS)
 _ASK_FOR_ID = "ask the site why its sbatch does not print the id of a job, as --parsable says"
 # What `Submissions` itself says.
 NO_ID = "SLURM may have taken the job, but sbatch did not say its id"
+SAME_ID = "SLURM gave the id of another job of this start, because its controller has lost its state"
 # Of Linux, about one argument of more than 128 KiB, or all of them and the environment.
 TOO_LONG = "Argument list too long"
 
@@ -98,6 +99,7 @@ _KINDS = (
     (r"Requested partition configuration not available", _A_FEW_TIMES, False, _PARTITION),
     (r"establish a configuration source|process configuration file", _NEVER, False, _CONFIGURATION),
     (NO_ID, _A_FEW_TIMES, True, _ASK_FOR_ID),
+    (SAME_ID, _UNTIL_IT_WORKS, False, _WAIT),
     (r"generic resource \(gres\)|Invalid Trackable RESource", _NEVER, False, _GRES),
     (r"Invalid node name", _NEVER, False, _NODES),
     (

@@ -13,6 +13,7 @@ from snakemake.exceptions import ProtectedOutputException
 from snakemake.jobs import Job
 
 from _run_status import Run
+from _signatures import require_parameters
 from _start import stop_at_study_error
 from _stopped import StudyStoppedError
 from terralucas.disk import check_writable, explain
@@ -106,6 +107,10 @@ def require_writable_outputs(jobs: Iterable[Any]) -> None:
 
 def tell_outputs_that_cannot_be_replaced() -> None:
     """Let Snakemake say in words which earlier outputs a job may not replace, as those of a colleague."""
+    try:
+        require_parameters(Job, "check_protected_output", ("self",))
+    except StudyError:
+        return
     original = Job.check_protected_output
 
     async def check_protected_output(self: Job) -> None:

@@ -11,6 +11,7 @@ import threading
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
@@ -19,6 +20,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from _own_code import OwnCode
 from _processes import children_of
 from terralucas.errors import StudyError
+from terralucas.files import sha256_of_file
 
 # What Snakemake says after SIGINT, before it waits for its jobs.
 INTERRUPTED = "Terminating processes on user request"
@@ -123,7 +125,7 @@ def _ignored_interrupts() -> Iterator[None]:
 
 
 class StopAtChangedCode(_Listener):
-    """Starts no more jobs, and none again, when a job failed and its code is no longer that of the start.
+    """Starts no more jobs, and none again, when a job failed and its code or its defaults are not those of the start.
 
     Each further attempt would end with the same error, and so would the other jobs.
 
@@ -131,13 +133,20 @@ class StopAtChangedCode(_Listener):
         scheduler: of the running study.
         rules: of the study.
         recorded: `Head.code` of this start.
+        schemas: folder of the schemas of configurations, which have the defaults.
         logger: where Snakemake logs.
     """
 
     def __init__(
-        self, scheduler: Scheduler, rules: Iterable[Rule], recorded: Mapping[str, str], logger: logging.Logger
+        self,
+        scheduler: Scheduler,
+        rules: Iterable[Rule],
+        recorded: Mapping[str, str],
+        schemas: Path,
+        logger: logging.Logger,
     ) -> None:
         super().__init__(logging.ERROR)
+        self._schemas, self._of_start = schemas, _checksums(schemas)
         self.scheduler, self.rules, self.recorded, self.logger = scheduler, list(rules), recorded, logger
         self._is_said = False
 
@@ -145,11 +154,25 @@ class StopAtChangedCode(_Listener):
         """Stop if the record is the failure of a job whose code was changed."""
         if getattr(record, "event", None) != LogEvent.JOB_ERROR or self._is_said:
             return
+        changed = ""
         try:
             OwnCode(record.rule_name, self.recorded).require()
         except StudyError:
+            changed = f"the code of {record.rule_name} was"
+        if _checksums(self._schemas) != self._of_start:
+            changed = "the defaults of the configuration were"
+        if changed:
             self._is_said = True
             self.scheduler.keepgoing = False
             for rule in self.rules:
                 rule.restart_times = 0
-            self.logger.info("No more jobs are started, because the code of %s was changed.", record.rule_name)
+            self.logger.info("No more jobs are started, because %s changed.", changed)
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """Return the checksum of each file in a folder that can be read."""
+    found = {}
+    for path in folder.glob("*"):
+        with contextlib.suppress(OSError):
+            found[path.name] = sha256_of_file(path)
+    return found

@@ -7,13 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from _clients import NoAnswerError, ask, list_jobs
-from _refusals import NO_ID, REFUSED, TOO_LONG, Refusal, read_refusal
+from _refusals import NO_ID, REFUSED, SAME_ID, TOO_LONG, Refusal, read_refusal
 from _sbatch import Sbatch
 
 # Pauses before a refused job is tried again: they double from the first to the longest.
@@ -59,6 +60,8 @@ class Submissions:
         # Where SLURM writes what each of its jobs says, by id.
         self.logs: dict[str, Path] = {}
         self.stopped = threading.Event()
+        # Of all jobs that SLURM took.
+        self._ids: set[str] = set()
         self._refused: deque[Any] = deque()
         self._tries: dict[Any, int] = {}
         self._lock = threading.Lock()
@@ -92,6 +95,15 @@ class Submissions:
         """Pass on that SLURM took a job; one without an id is refused."""
         if not job_info.external_jobid:
             self.refuse(SubmittedJobInfo(job_info.job), NO_ID)
+            return
+        with self._lock:
+            is_known = job_info.external_jobid in self._ids
+            self._ids.add(job_info.external_jobid)
+        if is_known:
+            # Its state is that of both. When it is cancelled, the earlier job counts as failed, and is started again.
+            with suppress(NoAnswerError):
+                ask(["scancel", job_info.external_jobid], _QUESTION_S)
+            self.refuse(SubmittedJobInfo(job_info.job), f"{SAME_ID} ({job_info.external_jobid})")
             return
         with self._lock:
             if log := (job_info.aux or {}).get("slurm_logfile"):

@@ -12,6 +12,7 @@ from terralucas.data.splits import spatial_blocks
 from terralucas.geography import ground_places
 from terralucas.names import seed_of
 from terralucas.statistics.comparison import Question
+from terralucas.statistics.run_inputs import inputs_of_study
 from terralucas.statistics.run_status import read_run_status
 from terralucas.statistics.spatial_intervals import BLOCKS_KM
 from terralucas.statistics.study_tables import study_tables
@@ -57,6 +58,7 @@ with job(snakemake):
             processes=snakemake.threads,
             expected=params.settings_of_runs,
             splits=splits,
+            inputs=inputs_of_study(source.features, source.packed, source.weights),
         )
     for name, table in tables.items():
         write_table(table, Path(output[name]))

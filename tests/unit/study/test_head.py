@@ -206,7 +206,6 @@ def test_a_process_of_another_container_is_named_as_one(elsewhere):
     clock.life = lambda: show_life(folder, 0)
     with pytest.raises(StudyError, match="process 1 of another container, or of the host, on ") as refused:
         Running(folder).begin()
-    assert "stop it in it (kill -INT 1)" not in refused.value.remedy
     assert "stop it in that container (kill -INT 1)" in refused.value.remedy
 
 

@@ -157,3 +157,12 @@ def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str
         with contextlib.suppress(OSError):
             write_text(path, json.dumps(record | {"files": entries}) + "\n")
     return record["token"]
+
+
+def content_of_weights(record: Mapping[str, Any]) -> Any:
+    """Return what tells weights from others: of a file, what is in it, and not where it lies.
+
+    Args:
+        record: of `terralucas.backbones.weights.obtain`.
+    """
+    return record.get("sha256") or [record.get("source"), record.get("seed")]

@@ -37,7 +37,7 @@ def _predict(options: argparse.Namespace) -> None:
         predictor = Predictor(selected, plan.options, options.threads)
         for part in missing:
             predict_part(plan, predictor, part, options.parts, parts[part], progress=True)
-    require_unchanged(plan, selected, code)
+    require_unchanged(plan)
     content = write_joined(plan.record, parts, options.output)
     remove_parts(options.output / "parts")
     print(f"{summary_text(content)}\n{options.output / 'predictions.parquet'}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,14 @@ class Plan:
         options: options of the prediction.
         fingerprint: fingerprint of the models, chips and options, and of the code that makes parts.
         record: what is written of the plan into prediction.json.
+        files: size, time and inode of each file of the chips, by path; empty if the plan was read.
     """
 
     chips: Sequence[NewChip]
     options: PredictOptions
     fingerprint: str
     record: Mapping[str, Any]
+    files: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def make_plan(source: Path, selected: Selected, options: PredictOptions, path: Path, code_of_parts: str = "") -> Plan:
@@ -66,32 +69,40 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
         "looked_at": looked_at,
         "options": asdict(options),
     }
-    fingerprint = _fingerprint_of(chips, options, selected, code_of_parts)
-    plan = Plan(chips, options, fingerprint, record)
+    # Chips that were replaced by others of the same names must not get the predictions of parts that are finished.
+    files = _files_of(chips)
+    of = [selected.fingerprint, asdict(options), [asdict(chip) for chip in chips], states_of(files), code_of_parts]
+    fingerprint = sha256_of_json(of)
+    plan = Plan(chips, options, fingerprint, record, _identities(files))
     rows = [[chip.id, chip.path, chip.problem] for chip in chips]
     write_json(path, {"fingerprint": fingerprint, "record": record, "options": asdict(options), "chips": rows})
     return plan
 
 
-def _fingerprint_of(chips: Sequence[NewChip], options: PredictOptions, selected: Selected, code_of_parts: str) -> str:
-    # Chips that were replaced by others of the same names must not get the predictions of parts that are finished.
-    states = states_of(
-        {str(file): file for chip in chips if chip.problem is None for file in with_sidecars(Path(chip.path))}
-    )
-    of = [selected.fingerprint, asdict(options), [asdict(chip) for chip in chips], states, code_of_parts]
-    return sha256_of_json(of)
+def _files_of(chips: Sequence[NewChip]) -> dict[str, Path]:
+    return {str(file): file for chip in chips if chip.problem is None for file in with_sidecars(Path(chip.path))}
 
 
-def require_unchanged(plan: Plan, selected: Selected, code_of_parts: str) -> None:
-    """Raise a StudyError if a file of a chip has other times or another size than when the plan was made.
+def require_unchanged(plan: Plan) -> None:
+    """Raise a StudyError if a file of a chip is another one than when the plan was made, by its size, time and inode.
 
     Args:
-        plan: of `make_plan`, as the other arguments.
-        selected: the selected models.
-        code_of_parts: fingerprint of the code that makes parts.
+        plan: of `make_plan`.
     """
-    if _fingerprint_of(plan.chips, plan.options, selected, code_of_parts) != plan.fingerprint:
-        raise changed_chips([Path(plan.record["input"])])
+    now = _identities(_files_of(plan.chips))
+    changed = [name for name in {**plan.files, **now} if plan.files.get(name) != now.get(name)]
+    if changed:
+        raise changed_chips(list(map(Path, sorted(changed))))
+
+
+def _identities(files: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
+    """Return what tells the files that exist from others; not the time at which links or rights were changed."""
+    found: dict[str, tuple[int, ...]] = {}
+    for name, path in files.items():
+        with suppress(OSError):
+            status = path.stat()
+            found[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return found
 
 
 def chips_of_part(plan: Plan, part: int, parts: int) -> Sequence[NewChip]:

@@ -14,6 +14,7 @@ import yaml
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file, sha256_of_json
 from terralucas.predictions import read_predictions
+from terralucas.statistics.run_inputs import inputs_of_run
 from terralucas.statistics.run_scores import evaluate
 from terralucas.statistics.run_status import RunStatus
 from terralucas.tables.scores import RUN_SCORES
@@ -76,7 +77,9 @@ def read_run(folder: Path) -> RunResult:
     names = {key: record["settings"][key] for key in (*RECIPE, "seed")}
     return RunResult(
         names,
-        {key: record[key] for key in _RECORD} | {"encoder": describe_encoder(record.get("features") or {})},
+        {key: record[key] for key in _RECORD}
+        | {"encoder": describe_encoder(record.get("features") or {})}
+        | {"inputs": inputs_of_run(record.get("features") or {})},
         evaluate(table.labels[test], table.logits[test]),
         float(best.iloc[0]),
         history.to_numpy(dtype=np.float64),

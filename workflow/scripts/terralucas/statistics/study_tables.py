@@ -14,6 +14,7 @@ from terralucas.predictions import FINISHED
 from terralucas.processes import compute_each
 from terralucas.statistics import run_tables
 from terralucas.statistics.comparison import Question, compare
+from terralucas.statistics.run_inputs import RunInputs, require_inputs
 from terralucas.statistics.run_predictions import Part, read_run_predictions
 from terralucas.statistics.run_status import RunStatus, comparable_runs
 from terralucas.statistics.seed_means import mean_test_to_train
@@ -31,6 +32,7 @@ def study_tables(
     processes: int = 1,
     expected: Mapping[str, Mapping[str, Any]] | None = None,
     splits: Mapping[int, str] | None = None,
+    inputs: Mapping[str, list[RunInputs]] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """Compute the tables of runs, recipes, controls, contrasts and classes.
 
@@ -47,6 +49,7 @@ def study_tables(
         processes: number of processes that compute.
         expected: settings of runs by the configuration, for `run_tables.require_one_configuration`.
         splits: fingerprint of the split of each seed, for `run_tables.require_splits`.
+        inputs: on what runs may be trained, for `run_inputs.require_inputs`.
 
     Returns:
         Tables by the names of their files.
@@ -62,6 +65,8 @@ def study_tables(
     run_tables.require_one_encoder(results.values())
     if splits is not None:
         run_tables.require_splits(results.values(), splits)
+    if inputs is not None:
+        require_inputs((result.record for result in results.values()), inputs)
     chosen = comparable_runs(statuses)
     included = [status for status in statuses if chosen.includes(status)]
     files: dict[Recipe, dict[int, Path]] = {recipe: {} for recipe in chosen.recipes}

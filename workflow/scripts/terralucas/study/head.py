@@ -68,7 +68,9 @@ class Head:
     @property
     def start(self) -> str:
         """Short text that no other start of the study has."""
-        return f"start-{sha256_of_json(asdict(self))[:12]}"
+        # Without what the mark of an earlier version lacks, so that jobs which were told its start know it.
+        values = {name: value for name, value in asdict(self).items() if name != "settings" or value}
+        return f"start-{sha256_of_json(values)[:12]}"
 
 
 def this_process(
