@@ -45,7 +45,7 @@ _REASONS = {
     "PartitionDown": "the partition is down",
     "PartitionInactive": "the partition is inactive",
     "PartitionTimeLimit": "more time than the partition allows: use smaller packs",
-    "BeginTime": "SLURM starts it again in a moment",
+    "BeginTime": "its --begin has not come, or SLURM starts it again in a moment",
     "JobHeldUser": "held: scontrol release <job id>",
     "JobHeldAdmin": "held by the site; ask there",
     "job_requeued_in_held_state": "held: scontrol release <job id>",
