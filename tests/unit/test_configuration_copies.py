@@ -1,12 +1,13 @@
 """Jobs of a cluster get the configuration that the start has read, or the start ends."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 import _config_files
 import _configuration_copies
-from _configuration_copies import copy_configuration, remember_content
+from _configuration_copies import copy_again, copy_configuration, remember_content
 from terralucas.errors import StudyError
 
 
@@ -14,6 +15,7 @@ from terralucas.errors import StudyError
 def file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(_configuration_copies, "_read", {})
+    monkeypatch.setattr(_configuration_copies, "_copies", {})
     Path("config").mkdir()
     Path("config/mine.yaml").write_text("study: mine\n")
     return tmp_path / "config/mine.yaml"
@@ -26,6 +28,16 @@ def test_jobs_get_a_copy_that_a_later_edit_does_not_change(file):
     file.write_text("study: other\n")
     (copy,) = files
     assert (copy.name, copy.read_text()) == ("mine.yaml", "study: mine\n")
+
+
+def test_a_copy_that_was_deleted_is_there_for_the_next_job(file):
+    """The user may have edited the file meanwhile."""
+    files = [file]
+    copy_configuration(files)
+    file.write_text("study: other\n")
+    shutil.rmtree(".snakemake")
+    copy_again()
+    assert files[0].read_text() == "study: mine\n"
 
 
 def edit(file):

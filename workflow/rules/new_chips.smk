@@ -1,7 +1,13 @@
 # The new chips of a prediction, as the configuration names them.
-from terralucas.study.new_chip_files import plan_name, prediction_name, require_own_prediction, token_of_new_chips
+from terralucas.study.new_chip_files import (
+    plan_name,
+    prediction_name,
+    require_own_prediction,
+    token_of_new_chips,
+    with_home,
+)
 
-PREDICT = config["predict"]
+PREDICT = with_home(config["predict"])
 # Settings of `predict` and `map` that are options of every prediction.
 PREDICT_OPTIONS = ("batch_size", "device", "precision", "allow_offset", "allow_band_order")
 PREDICTION = f"{RESULTS}/predictions/{prediction_name(PREDICT, Path(RESULTS, 'predictions'))}"

@@ -1,8 +1,8 @@
 # The scene of a map, as the configuration names it.
 from terralucas.study.scene_files import map_name, require_own_map, scene_paths, token_of_scene
-from terralucas.study.new_chip_files import plan_name
+from terralucas.study.new_chip_files import plan_name, with_home
 
-MAP = config["map"]
+MAP = with_home(config["map"])
 MAP_FOLDER = f"{RESULTS}/maps/{map_name(MAP, Path(RESULTS, 'maps'))}"
 MAP_PLAN = f"{MAP_FOLDER}/{plan_name(MAP, ('input', 'stride_m', *PREDICT_OPTIONS))}"
 # Written by plan_map, and none of its outputs, because Snakemake deletes outputs before a job, which must still find the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from terralucas.errors import StudyError
@@ -12,8 +13,9 @@ from terralucas.files import atomic_path, sha256_of_file
 # In the folder of the project, which the nodes see. A copy is small, and jobs of an earlier start may need it.
 COPIES = Path(".snakemake", "configurations")
 
-# SHA-256 of each file when it was read.
+# SHA-256 of each file when it was read, and the content of each copy.
 _read: dict[Path, str] = {}
+_copies: dict[Path, bytes] = {}
 
 
 def remember_content(files: Iterable[Path | str]) -> None:
@@ -41,9 +43,23 @@ def copy_configuration(files: list[Path]) -> None:
         if _read.get(file.absolute(), sha256) != sha256:
             raise _other_content(file, "other content than a moment ago, when it was read")
         copy = Path(COPIES.absolute(), sha256[:16], file.name)
-        with atomic_path(copy) as temporary:
-            temporary.write_bytes(content)
+        _copies[copy] = content
+        _write(copy)
         files[number] = copy
+
+
+def copy_again() -> None:
+    """Write copies that are gone: somebody, or the clean-up of a scratch disk, may have deleted them."""
+    for copy in _copies:
+        if not copy.is_file():
+            # What submits the job says what is wrong with the disk.
+            with suppress(OSError):
+                _write(copy)
+
+
+def _write(copy: Path) -> None:
+    with atomic_path(copy) as temporary:
+        temporary.write_bytes(_copies[copy])
 
 
 def _other_content(file: Path, found: str) -> StudyError:

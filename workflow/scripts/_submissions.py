@@ -14,6 +14,7 @@ from typing import Any
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from _clients import NoAnswerError, ask, list_jobs
+from _configuration_copies import copy_again
 from _refusals import NO_ID, REFUSED, SAME_ID, TOO_LONG, Refusal, read_refusal
 from _sbatch import Sbatch
 
@@ -85,6 +86,7 @@ class Submissions:
                 if self.stopped.is_set():
                     return
                 self._in_flight += 1
+            copy_again()
             try:
                 self._run_job(self._executor, job)
             finally:

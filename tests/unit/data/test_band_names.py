@@ -90,6 +90,8 @@ def test_descriptions_that_agree(case):
         (["blu", "verde", "rosso"], RGB, "(BLUE, GREEN, RED)"),
         (["azul", "verde", "rojo"], RGB, "(BLUE, GREEN, RED)"),
         (["S2B2", "S2B3", "S2B4"], RGB, "(BLUE, GREEN, RED)"),
+        (["B2_1", "B3_1", "B4_1"], RGB, "(BLUE, GREEN, RED)"),
+        (["B02 (1)", "Band 3 (2)", "B4.1"], RGB, "(BLUE, GREEN, RED)"),
         (["LC08_B1", "LC08_B2", "LC08_B3"], ALL[1:4], "(COASTAL_AEROSOL, BLUE, GREEN)"),
         (["SR_B4", "SR_B3", "ST_B6"], RGB, "no band of TerraMind"),
         (["B04", "AOT", "WVP"], RGB, "no band of TerraMind"),
@@ -124,6 +126,9 @@ def test_any_two_bands_that_change_places_are_found_by_the_names_of_this_project
     [
         (("B12", "B11", "B8A", "B4", "B3", "B2"), ("RED", "NIR_NARROW", "SWIR_1"), (3, 2, 1)),
         (("swir22", "nir08", "green", "red"), ("RED", "NIR_BROAD"), (3, 1)),
+        # As Earth Engine names bands that have come twice.
+        (("B12_1", "B11_1", "B8A_1", "B4_1", "B3_1", "B1_1"), ("RED", "SWIR_1", "COASTAL_AEROSOL"), (3, 1, 5)),
+        (("B 12", "band_11", "sur_refl_b04_1"), ("SWIR_2", "SWIR_1"), (0, 1)),
         (("B2", "B3", "B4", "B5", "B6", "B7"), ("RED", "NIR_BROAD"), None),
         (("SR_B2", "SR_B3", "SR_B4", "SR_B5"), ("RED", "BLUE"), (2, 0)),
         (("red", "red", "blue"), ("RED", "BLUE"), None),

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from terralucas.errors import StudyError
-from terralucas.study.new_chip_files import require_recorded_chips, token_of_new_chips, write_new_chips_record
+from terralucas.study.new_chip_files import (
+    require_recorded_chips,
+    token_of_new_chips,
+    with_home,
+    write_new_chips_record,
+)
 
 
 @pytest.fixture
@@ -155,6 +160,14 @@ def test_a_folder_that_is_a_link_has_the_same_names(folder):
     replace(folder / "chips" / "a" / "0.tif")
     with pytest.raises(StudyError, match="Chips were changed"):
         require_recorded_chips(paths, folder / "link", record)
+
+
+@pytest.mark.parametrize("given", [None, "~/a.tif", ["~/a.tif", "b.tif"]])
+def test_the_home_in_an_input_is_written_out(monkeypatch, given):
+    """No shell does that in --config 'predict={input: ~/chips}'."""
+    monkeypatch.setenv("HOME", "/home/me")
+    expected = {None: None, "~/a.tif": "/home/me/a.tif"}.get(str(given), ["/home/me/a.tif", "b.tif"])
+    assert with_home({"input": given, "name": "n"}) == {"input": None if given is None else expected, "name": "n"}
 
 
 def test_without_a_record_nothing_is_compared(folder):

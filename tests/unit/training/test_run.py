@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from helpers.index_file import write_index_of
+from terralucas import files
 from terralucas.data.split_files import write_split
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
@@ -114,6 +115,20 @@ def test_a_finished_run_that_is_started_again_writes_the_same_without_training(i
     run(inputs, tmp_path / "run")
     assert {name: (tmp_path / "run" / name).read_bytes() for name in before} == before
     assert yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["resumed_after_epoch"] == 4
+
+
+def test_an_earlier_run_is_not_deleted_by_a_job_whose_start_is_over(inputs, tmp_path, monkeypatch):
+    """As one that SLURM had suspended, while another start finished its run with other settings."""
+    run(inputs, tmp_path / "run")
+    before = states(tmp_path / "run")
+
+    def refuse():
+        raise StudyError("the start is over")
+
+    monkeypatch.setattr(files, "_checks", [refuse])
+    with pytest.raises(StudyError, match="the start is over"):
+        run(inputs, tmp_path / "run", learning_rate=0.02)
+    assert states(tmp_path / "run") == before
 
 
 def states(folder):

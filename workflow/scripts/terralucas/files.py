@@ -23,6 +23,12 @@ def check_before_each_result(check: Callable[[], None]) -> None:
     _checks.append(check)
 
 
+def check_before_deletion() -> None:
+    """Call what `check_before_each_result` was given, before earlier results are deleted for new ones."""
+    for check in _checks:
+        check()
+
+
 @contextmanager
 def atomic_path(path: Path, is_result: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; rename it to `path` when the block ends without an error.

@@ -315,6 +315,10 @@ def _parse(text: str) -> _Described:
                 found = _FOREIGN_WORDS[joined]
                 foreign = found if foreign is None else (foreign & found) or (foreign | found)
                 break
+            *before, last = tokens[start : start + length]
+            if last.isdigit() and _BAND_NUMBER.fullmatch("".join(before)):
+                # A number behind that of a band: Earth Engine calls a second B2 B2_1, which is not B21.
+                continue
             match = _BAND_NUMBER.fullmatch(joined)
             if length == 1 and not match:
                 match = _BAND_NUMBER_OF_SENTINEL_2.fullmatch(joined)

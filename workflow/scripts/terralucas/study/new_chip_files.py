@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -31,6 +32,16 @@ _SUFFIXES = (
     ".tar.xz",
 )  # fmt: skip
 _LONGEST_NAME = 100
+
+
+def with_home(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the section `predict` or `map` of a resolved configuration with `~` in its input written out."""
+    given = settings["input"]
+    if given is None:
+        return dict(settings)
+    is_list = not isinstance(given, str)
+    paths = [os.path.expanduser(path) for path in (given if is_list else [given])]  # noqa: PTH111 - keeps ./ and //
+    return {**settings, "input": paths if is_list else paths[0]}
 
 
 def prediction_name(settings: Mapping[str, Any], folder: Path) -> str:

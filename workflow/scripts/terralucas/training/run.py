@@ -27,7 +27,7 @@ import yaml
 
 from terralucas.data.split_files import read_split, split_fingerprint
 from terralucas.device import autocast, peak_memory_mib, pick_device
-from terralucas.files import atomic_path, sha256_of_file, sha256_of_json, write_json, write_text
+from terralucas.files import atomic_path, check_before_deletion, sha256_of_file, sha256_of_json, write_json, write_text
 from terralucas.names import run_name
 from terralucas.predictions import DIVERGED, FINISHED, PredictionTable, write_predictions
 from terralucas.training.losses import Loss, build_loss, class_weights, head_scale
@@ -188,6 +188,8 @@ def execute(
     if is_finished(outputs, fingerprint):
         logger.info("%s is finished with these settings, data and code; it is kept", run.name)
         return
+    # To read the data may have taken long, in which another start may have finished the run.
+    check_before_deletion()
     # What is there is of another configuration, data or code; a failure from here on must not leave it.
     for path in outputs.values():
         path.unlink(missing_ok=True)
