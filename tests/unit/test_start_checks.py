@@ -24,6 +24,7 @@ from _start_checks import (
     require_quotable_paths,
     require_quotable_settings,
     require_readable,
+    require_start_that_waits,
     require_temporary_folder,
     require_writable_outputs,
     tell_outputs_that_cannot_be_replaced,
@@ -82,6 +83,13 @@ def test_results_of_a_colleague_that_must_be_made_again_are_refused_with_words(t
     job = SimpleNamespace(output=[output], rule=SimpleNamespace(lineno=1, snakefile="x"), wildcards={}, log=[])
     with pytest.raises(StudyStoppedError, match=rf"found: {file}, of the user {file.owner()}\n[\s\S]*umask 002"):
         asyncio.run(Job.check_protected_output(job))
+
+
+def test_a_start_that_would_not_wait_for_its_jobs_is_refused():
+    """It ended well, having submitted nothing, and named a report that was not there."""
+    require_start_that_waits(SimpleNamespace(immediate_submit=False))
+    with pytest.raises(StudyError, match="found: --immediate-submit"):
+        require_start_that_waits(SimpleNamespace(immediate_submit=True))
 
 
 def rule_of(*output):

@@ -38,6 +38,7 @@ from _start_checks import (
     require_no_run_again,
     require_readable,
     require_settings_of_configuration,
+    require_start_that_waits,
     require_temporary_folder,
     require_writable,
     require_writable_outputs,
@@ -94,6 +95,7 @@ if workflow.is_main_process:
     if problem := describe_path(sys.executable) or describe_optimization(sys.flags.optimize):
         raise StudyStoppedError(problem)
     stop_at_study_error(check_choice, EARLIER_JOBS)
+    stop_at_study_error(require_start_that_waits, workflow.remote_execution_settings)
     stop_at_study_error(require_readable, Path(RESULTS))
     # A damaged index is told here, without the lines of the rules that ask for the size of their jobs.
     get_dataset_size()

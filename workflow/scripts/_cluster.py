@@ -9,7 +9,6 @@ from _configuration_copies import copy_configuration
 from _own_start import tell_jobs
 from _packs import patch_packs
 from _start_checks import require_quotable_paths, require_quotable_settings
-from terralucas.errors import StudyError
 
 
 def temporary_folders(workflow: Any) -> tuple[str, ...]:
@@ -28,13 +27,6 @@ def prepare_cluster(workflow: Any, results: Path, earlier_jobs: str) -> None:
     Raises:
         StudyError: the study cannot run on this cluster, or not with this version of Snakemake.
     """
-    if workflow.remote_execution_settings.immediate_submit:
-        raise StudyError(
-            "Jobs cannot be submitted before the jobs on which they depend have ended.",
-            found="--immediate-submit",
-            expected="a start that waits for its jobs, and then submits what follows from them",
-            remedy="start without this option, in tmux or as a job of its own (docs/slurm.md, section 3)",
-        )
     require_quotable_paths((Path.cwd(), workflow.main_snakefile, *workflow.overwrite_configfiles))
     require_quotable_settings(workflow.config_settings.config_args)
     copy_configuration(workflow.config_settings.configfiles)

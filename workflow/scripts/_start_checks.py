@@ -221,6 +221,24 @@ def require_settings_of_configuration(other: Sequence[Run], results: Path) -> No
     )
 
 
+def require_start_that_waits(settings: Any) -> None:
+    """Check that a start waits for its jobs: otherwise it submits nothing, and ends well.
+
+    Args:
+        settings: `workflow.remote_execution_settings`.
+
+    Raises:
+        StudyError: it would not.
+    """
+    if settings.immediate_submit:
+        raise StudyError(
+            "Jobs cannot be submitted before the jobs on which they depend have ended.",
+            found="--immediate-submit",
+            expected="a start that waits for its jobs, and then submits what follows from them",
+            remedy="start without this option, in tmux or as a job of its own (docs/slurm.md, section 3)",
+        )
+
+
 def require_no_deletion_beside(results: Path, arguments: Iterable[str]) -> None:
     """Check that the results of a study that runs are not deleted, which Snakemake does without asking anybody.
 
