@@ -95,7 +95,6 @@ if workflow.is_main_process:
     if problem := describe_path(sys.executable) or describe_optimization(sys.flags.optimize):
         raise StudyStoppedError(problem)
     stop_at_study_error(check_choice, EARLIER_JOBS)
-    stop_at_study_error(require_start_that_waits, workflow.remote_execution_settings)
     stop_at_study_error(require_readable, Path(RESULTS))
     # A damaged index is told here, without the lines of the rules that ask for the size of their jobs.
     get_dataset_size()
@@ -129,6 +128,7 @@ onstart:
     for folder in temporary_folders(workflow):
         # Snakemake deletes it at its end, but not where the study is refused below.
         at_exit(shutil.rmtree, folder, True)
+    stop_at_study_error(require_start_that_waits, workflow.remote_execution_settings)
     require_writable(Path(RESULTS))
     require_writable_outputs(workflow.dag.needrun_jobs())
     stop_at_study_error(check_planned_runs)
