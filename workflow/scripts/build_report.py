@@ -30,7 +30,11 @@ with job(snakemake):
     tables["durations"] = durations
     # The path is results/<study>/tables/summary.csv.
     others = {Path(path).parts[-3]: read_table(path) for path in source.beside}
-    tables["beside"] = other_studies_table({context.study: tables["summary"], **others})
+    files = {Path(path).parts[-3]: Path(path).with_name("classes.csv") for path in source.beside}
+    classes = {name: read_table(path) for name, path in files.items() if path.is_file()}
+    tables["beside"] = other_studies_table(
+        {context.study: tables["summary"], **others}, {context.study: tables["classes"], **classes}
+    )
     write_table(tables["beside"], Path(output.beside))
     figures = {name: Path(source[f"figure_{name}"]) for name in params.figures}
     # Not from the GeoJSON file, which takes much memory where there are thousands of recipes.

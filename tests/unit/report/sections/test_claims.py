@@ -8,7 +8,11 @@ from helpers import synthetic
 from helpers.report_page import Page, as_written, render
 from terralucas.errors import StudyError
 from terralucas.report.sections.claims import claim_items
-from terralucas.report.sections.other_studies import other_studies_page_table, other_studies_table
+from terralucas.report.sections.other_studies import (
+    other_class_sentences,
+    other_studies_page_table,
+    other_studies_table,
+)
 from terralucas.statistics.claims import COLUMNS
 
 LEVEL = 0.95
@@ -93,9 +97,11 @@ def test_the_page_shows_claims_before_everything_but_the_answer(study, tmp_path)
     claims = pd.DataFrame([BASE | {"says": "MLP < others & wins."}, BASE | OPEN | {"claim": "C2"}])
     claims.insert(0, "schema_version", 2)
     study.tables["claims"] = claims
-    study.tables["beside"] = other_studies_table({"demo": study.tables["summary"], "other": other(study)})
+    classes = {"demo": pd.DataFrame({"class_code": ["a", "b"]}), "other": pd.DataFrame({"class_code": ["<c>", "b"]})}
+    study.tables["beside"] = other_studies_table({"demo": study.tables["summary"], "other": other(study)}, classes)
     page = Page(render(as_written(study, tmp_path), tmp_path))
     assert "C1 : “MLP < others & wins.” Supported. In macro accuracy mlp is higher" in page.text.replace("C1:", "C1 :")
+    assert "The study other has other classes (2: <c>, b) than this one (2)" in page.text
     ids = [attributes["id"] for attributes in page.attributes("h2") if "id" in attributes]
     assert ids.index("answer") < ids.index("claims") < ids.index("beside") < ids.index("recipes")
     links = {attributes.get("href") for attributes in page.attributes("a")}
@@ -129,6 +135,18 @@ def test_recipes_of_both_studies_stand_in_one_row(study):
     assert rows["tiny · terratorch_focal · identity"] == ["—", "25.0", "—", "25.0"]
     assert page.rows[0].cells[1].small == ("crossed [20.0, 30.0]",)
     assert "an interval (crossed: for new seeds and new chips)." in page.caption
+
+
+def test_a_study_of_other_classes_is_said_to_have_another_task(study):
+    codes = {"ours": [1, 2, 3, 4, 5], "theirs": ["1", "7"]}
+    classes = {name: pd.DataFrame({"class_code": each}) for name, each in codes.items()}
+    summaries = {"ours": study.tables["summary"], "theirs": other(study), "same": other(study), "old": other(study)}
+    table = other_studies_table(summaries, classes | {"same": classes["ours"].iloc[::-1]})
+    assert other_class_sentences(table) == [
+        "The study theirs has other classes (2: 1, 7) than this one (5), and so another task: by chance, its macro "
+        "accuracy is 50 %, and here 20 %."
+    ]
+    assert other_class_sentences(other_studies_table({"ours": study.tables["summary"]})) == []
 
 
 def test_an_interval_of_a_study_with_one_seed_is_not_called_one_for_new_seeds(study):

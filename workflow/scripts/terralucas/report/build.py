@@ -175,6 +175,7 @@ def _sections(tables: Mapping[str, pd.DataFrame], shares: pd.Series, context: Re
         ),
         "claims": claims.claim_items(tables["claims"], level),
         "other_studies_table": other_studies.other_studies_page_table(tables["beside"]),
+        "other_class_sentences": other_studies.other_class_sentences(tables["beside"]),
         "leaders": recipes.leader_cards(summary),
         "leader_sentences": recipes.leader_sentences(summary, tables["classes"], context.chance_macro_accuracy),
         "selection": recipes.selection_sentence(summary, context.select, primary),

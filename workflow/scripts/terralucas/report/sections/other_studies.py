@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -15,6 +15,7 @@ from terralucas.tables.vocabulary import ALL_CLASSES, CROSSED_MEANING, RECIPE, S
 COLUMNS = (
     "schema_version",
     "study",
+    "class_codes",
     *RECIPE,
     "metric",
     "n",
@@ -27,11 +28,14 @@ COLUMNS = (
 )
 
 
-def other_studies_table(summaries: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def other_studies_table(
+    summaries: Mapping[str, pd.DataFrame], classes: Mapping[str, pd.DataFrame] | None = None
+) -> pd.DataFrame:
     """Join macro and micro accuracy, over all classes, of every recipe of several studies.
 
     Args:
         summaries: study → its summary.csv; the first one is this study.
+        classes: study → its classes.csv, as far as there is one.
 
     Returns:
         One row for each study, recipe and score; no rows if there is no other study.
@@ -42,6 +46,7 @@ def other_studies_table(summaries: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     if len(summaries) < 2:
         return pd.DataFrame(columns=list(COLUMNS))
     parts = []
+    codes = {study: ";".join(map(str, table["class_code"])) for study, table in (classes or {}).items()}
     for study, summary in summaries.items():
         versions = set(summary["schema_version"])
         if versions != {SCHEMA_VERSION}:
@@ -52,7 +57,7 @@ def other_studies_table(summaries: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 remedy="make its tables again with this version, or remove the study from report.beside",
             )
         chosen = summary["metric"].isin(MAIN_SCORES) & (summary["classes"] == ALL_CLASSES)
-        parts.append(summary[chosen].assign(study=study))
+        parts.append(summary[chosen].assign(study=study, class_codes=codes.get(study, "")))
     return pd.concat(parts, ignore_index=True)[list(COLUMNS)]
 
 
@@ -84,6 +89,26 @@ def other_studies_page_table(beside: pd.DataFrame) -> PageTable | None:
         "no such recipe."
     )
     return PageTable(caption, headings, rows)
+
+
+def other_class_sentences(beside: pd.DataFrame) -> list[str]:
+    """Return a sentence for each study that has other classes than this one: its scores are those of another task."""
+    codes = {
+        study: str(text).split(";")
+        for study, text in zip(beside["study"], beside["class_codes"], strict=True)
+        if isinstance(text, str) and text
+    }
+    own = codes.get(beside["study"].iloc[0], []) if len(beside) else []
+    return [
+        f"The study {study} has other classes ({len(found)}: {_list(found)}) than this one ({len(own)}), and so another "
+        f"task: by chance, its macro accuracy is {100 / len(found):.3g} %, and here {100 / len(own):.3g} %."
+        for study, found in codes.items()
+        if own and set(found) != set(own)
+    ]
+
+
+def _list(codes: Sequence[str]) -> str:
+    return ", ".join(codes[:12]) + (", …" if len(codes) > 12 else "")
 
 
 def _heading(metric: str, study: str, beside: pd.DataFrame) -> Column:
