@@ -100,8 +100,8 @@ def other_class_sentences(beside: pd.DataFrame) -> list[str]:
     }
     own = codes.get(beside["study"].iloc[0], []) if len(beside) else []
     return [
-        f"The study {study} has other classes ({len(found)}: {_list(found)}) than this one ({len(own)}), and so another "
-        f"task: by chance, its macro accuracy is {100 / len(found):.3g} %, and here {100 / len(own):.3g} %."
+        f"The study {study} has other classes ({len(found)}: {_list(found)}) than this one ({len(own)}), and so "
+        f"another task: by chance, its macro accuracy is {100 / len(found):.3g} %, and here {100 / len(own):.3g} %."
         for study, found in codes.items()
         if own and set(found) != set(own)
     ]
