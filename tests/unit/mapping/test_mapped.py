@@ -1,6 +1,7 @@
 """From a scene to its map with a model that reads a class from the middle of a window: places, gaps, parts, files."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.shutil import copy
+from rasterio.warp import transform
 
 from helpers.chips import SIDE
 from helpers.scenes import CLASSES, LEFT, TOP, FakePredictor, make_selected, noise, patches, write_scene
@@ -58,6 +60,20 @@ def scene(tmp_path_factory):
 def mapped(scene, tmp_path_factory):
     folder = tmp_path_factory.mktemp("map")
     return folder, make_map(scene, folder)
+
+
+def test_lengths_and_areas_are_of_the_ground_where_the_projection_stretches_them(tmp_path):
+    """Web Mercator stretches lengths at a latitude by its secant: 10 m at 44° are 13.9 m in its coordinates."""
+    nominal_m = 10 / math.cos(math.radians(44))
+    (x,), (y,) = transform("EPSG:4326", "EPSG:3857", [9.0], [44.0])
+    place = {"crs": "EPSG:3857", "transform": rasterio.Affine(nominal_m, 0, x, 0, -nominal_m, y)}
+    scene = write_scene(tmp_path / "scene.tif", patches(TRUE[:2, :2], 64), **place)
+    content = make_map(scene, tmp_path, stride_m=None)
+    assert content["stride_px"] == 8
+    # Of an ellipsoid, whose secant is another one by less than half a percent.
+    assert content["stride_m"] == pytest.approx(80, rel=0.005)
+    assert f"Each cell of {content['stride_m']:g} m" in content["meaning"]
+    assert f"({4 * content['stride_m']:g} m)" in content["meaning"]
 
 
 @pytest.mark.parametrize(("stride_m", "side"), [(10, 16), (70, 64), (80, 64), (320, 64)])

@@ -121,7 +121,7 @@ def _stride_px(stride_m: float | None, pixel_m: float) -> int:
         nearest = max(1, round(stride)) * pixel_m if is_possible else DEFAULT_STRIDE_PX * pixel_m
         raise StudyError(
             "The stride of the map is no whole number of pixels, or larger than any scene.",
-            found=f"map.stride_m: {stride_m:g} with pixels of {pixel_m:g} m",
+            found=f"map.stride_m: {stride_m:g} with pixels of {pixel_m:g} m in the scene's coordinates",
             expected=f"a multiple of {pixel_m:g} m",
             remedy=f"set map.stride_m: {nearest:g}",
         )

@@ -38,6 +38,8 @@ from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, measure_ground
 _CACHE_BYTES = 256 * 2**20
 # A tile is decoded whole, whatever the window.
 _MAX_TILE_PX = 64 * 2**20
+# Share by which sizes in the coordinates and on the ground may differ: UTM has up to 0.1 %.
+_SAME_SIZE = 0.01
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Scene:
         crs: coordinate reference system as WKT.
         transform: the six coefficients of the affine transform.
         pixel_m: nominal side of a pixel in metres, in the scene's coordinate reference system.
+        ground_m: side of a pixel on the ground in metres, at the centre of the scene; the nominal one where they differ
+            by no more than 1 %.
         states: size and times of each file of the scene, which tell another scene of the same name.
     """
 
@@ -62,6 +66,7 @@ class Scene:
     crs: str
     transform: tuple[float, ...]
     pixel_m: float
+    ground_m: float
     states: Mapping[str, Sequence[int]]
 
     @classmethod
@@ -120,6 +125,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         positions, descriptions = _find_in_files(paths, sources, spec)
         files = {str(file): file for path in paths for file in files_of_raster(path.resolve())}
         require_undamaged(files.values())
+        pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)
         return Scene(
             bands=tuple(places[position] for position in positions),
             descriptions=tuple(descriptions[position] for position in positions),
@@ -127,7 +133,8 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
             height=first.height,
             crs=first.crs.to_wkt() if first.crs else "",
             transform=tuple(first.transform)[:6],
-            pixel_m=_pixel_size(paths[0], first, pixel_size_m),
+            pixel_m=pixel_m,
+            ground_m=ground_m,
             states={name: list(state) for name, state in states_of(files).items()},
         )
 
@@ -311,8 +318,8 @@ def _find_in_files(
         ) from None
 
 
-def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
-    """Return the nominal side of a pixel in metres.
+def _pixel_sizes(path: Path, source: DatasetReader, expected_m: float) -> tuple[float, float]:
+    """Return the side of a pixel in metres, nominal and on the ground, which Web Mercator stretches (`Scene`).
 
     Raises:
         StudyError: the scene has no projected coordinates, its rows or columns do not run along the axes, or its pixels
@@ -357,4 +364,6 @@ def _pixel_size(path: Path, source: DatasetReader, expected_m: float) -> float:
             expected=f"{expected_m:g} m (dataset.pixel_size_m of the study), {100 * PIXEL_TOLERANCE:g} % more or less",
             remedy=f"resample the scene: {warp}; {IF_SIZE_IS_WRONG}",
         )
-    return float(affine.a * crs.linear_units_factor[1])
+    nominal_m, ground_m = float(affine.a * crs.linear_units_factor[1]), math.sqrt(ground.width_m * ground.height_m)
+    # It changes within the scene, so that more digits would say nothing.
+    return nominal_m, nominal_m if abs(ground_m / nominal_m - 1) <= _SAME_SIZE else float(f"{ground_m:.4g}")

@@ -154,7 +154,8 @@ def _read_strip(plan: Plan, strips: Path, number: int) -> Strip:
 def _describe(plan: Plan, selected: Selected) -> dict[str, Any]:
     """Return what map.json says beside counts."""
     grid, scene, study = plan.grid, plan.scene, selected.record
-    window_m, stride_m = grid.side * scene.pixel_m, grid.stride * scene.pixel_m
+    # Areas and scale bars are of the ground.
+    window_m, stride_m = (float(f"{px * scene.ground_m:.6g}") for px in (grid.side, grid.stride))
     transform = grid.transform(scene.affine)
     left, top = transform.c, transform.f
     right, bottom = transform @ (grid.columns, grid.rows)
