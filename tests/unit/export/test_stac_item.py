@@ -38,6 +38,16 @@ def test_it_describes_input_output_and_place():
     assert {asset["href"] for asset in found["assets"].values()} == {"./model.onnx", "./model.pt2", "./README.md"}
 
 
+def test_classes_of_other_alphabets_and_of_like_names_have_names_of_their_own():
+    names = ["水", "лес", "Forêt", "Forest (dense)", "Forest [dense]"]
+    classes = [{"code": str(number), "name": name} for number, name in enumerate(names)]
+    found = make_item(DESCRIPTION | {"study": "森林", "classes": classes}, 5, 1234, None, PLACES)
+    named = found["properties"]["mlm:output"][0]["classification:classes"]
+    assert [entry["name"] for entry in named] == ["class-0", "class-1", "Foret", "Forest-dense-3", "Forest-dense-4"]
+    assert named[0]["description"] == "0: 水"
+    assert found["id"] == "model"
+
+
 def test_chips_on_both_sides_of_the_antimeridian_have_a_small_extent():
     """By RFC 7946, sections 3.1.9 and 5.2, the western longitude is greater then, and the area has two parts."""
     degrees = [(179.95, -16.8), (-179.96, -16.7), (179.98, -16.75)]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unicodedata import combining, normalize
 
 import jsonschema
 import numpy as np
@@ -51,7 +52,7 @@ def make_item(
 
     bbox, bands = _extent(places), [{"name": band} for band in description["bands"]]
     item = pystac.Item(
-        id=_identifier(description["study"]),
+        id=_identifier(description["study"]) or "model",
         geometry=None if bbox is None else _area(bbox),
         bbox=bbox,
         datetime=datetime.now(UTC).replace(microsecond=0),
@@ -126,9 +127,10 @@ def _input(description: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _outputs(description: Mapping[str, Any], n_models: int) -> list[dict[str, Any]]:
+    names = _class_names([entry["name"] for entry in description["classes"]])
     classes = [
-        {"value": number, "name": _identifier(entry["name"]), "description": f"{entry['code']}: {entry['name']}"}
-        for number, entry in enumerate(description["classes"])
+        {"value": number, "name": name, "description": f"{entry['code']}: {entry['name']}"}
+        for number, (name, entry) in enumerate(zip(names, description["classes"], strict=True))
     ]
     shapes = {
         "logits": ([-1, n_models, len(classes)], ["batch", "model", "class"], "Logits of each model"),
@@ -178,5 +180,14 @@ def _area(bbox: Sequence[float]) -> dict[str, Any]:
 
 
 def _identifier(text: str) -> str:
-    """Return a text of letters, digits and hyphens."""
-    return re.sub(r"[^0-9A-Za-z]+", "-", text).strip("-") or "class"
+    """Return a text of letters without accents, digits and hyphens; empty for one of other letters."""
+    plain = "".join(letter for letter in normalize("NFKD", text) if not combining(letter))
+    return re.sub(r"[^0-9A-Za-z]+", "-", plain).strip("-")
+
+
+def _class_names(names: Sequence[str]) -> list[str]:
+    """Return names of classes as the extension allows them; those that would be empty or the same get their number."""
+    plain = [_identifier(name) for name in names]
+    return [
+        name if name and plain.count(name) == 1 else f"{name or 'class'}-{number}" for number, name in enumerate(plain)
+    ]
