@@ -69,6 +69,23 @@ class Project:
         return {name: int(count) for name, count in rows if name not in ("job", "all")}
 
 
+def damage_split(results, seed=0):
+    """Leave the last chip out of a split, so that runs of its seed fail; return the split and its whole text.
+
+    A start would refuse a split that is not as it was made, so that this is forgotten (`forget_what_was_made`).
+    """
+    split = results / "splits" / f"seed-{seed}.csv"
+    whole = split.read_text(encoding="utf-8")
+    split.write_text("\n".join(whole.splitlines()[:-1]), encoding="utf-8")
+    forget_what_was_made(results)
+    return split, whole
+
+
+def forget_what_was_made(results):
+    """Delete the study's record of what its results were made with, so that they count as those of its configuration."""
+    (results / "data" / "made_with.json").unlink(missing_ok=True)
+
+
 def results(project, study="small"):
     """Where a study's results lie in the project's copy."""
     return project.folder / "results" / study

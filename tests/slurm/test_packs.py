@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from helpers.project import Project
+from helpers.project import Project, damage_split, forget_what_was_made
 from helpers.shared_study import finish_tiny_study
 from helpers.tiny_study import TINY
 
@@ -26,9 +26,7 @@ def config(project, tmp_path_factory, worker_id):
 
 def test_a_failure_inside_a_pack_loses_only_that_run(project, config):
     results = project.folder / "results" / "packs"
-    split = results / "splits" / "seed-0.csv"
-    whole = split.read_text(encoding="utf-8")
-    split.write_text("\n".join(whole.splitlines()[:-1]), encoding="utf-8")
+    split, whole = damage_split(results)
 
     failed = project.snakemake(*QUICK, config, "--retries", 1, check=False)
     assert failed.returncode != 0
@@ -47,6 +45,7 @@ def test_a_failure_inside_a_pack_loses_only_that_run(project, config):
     assert not (runs / "seed-0" / "predictions.parquet").exists()
 
     split.write_text(whole, encoding="utf-8")
+    forget_what_was_made(results)
     assert project.planned("--configfile", config)["train_run"] == 1
     project.snakemake(*QUICK, config, "--until", "train_run")
     assert (runs / "seed-0" / "predictions.parquet").is_file()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.project import results
+from helpers.project import damage_split, results
 from helpers.tiny_study import TINY
 
 pytestmark = pytest.mark.workflow
@@ -47,8 +47,7 @@ def test_a_run_that_fails_is_listed_at_the_end_and_the_others_are_finished(faili
     config = "config/failing.yaml"
     failing.snakemake("--cores", 2, "--configfile", config, "--until", "extract_features", "split_chips")
     results = failing.folder / "results" / "failing"
-    split = results / "splits" / "seed-0.csv"
-    split.write_text("\n".join(split.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
+    damage_split(results)
 
     failed = failing.snakemake("--cores", 1, "--configfile", config, check=False)
     assert failed.returncode != 0

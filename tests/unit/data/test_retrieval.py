@@ -442,7 +442,7 @@ def test_second_process_waits_and_then_uses_what_the_first_brought(server, folde
             if "waiting for it" in record.getMessage():
                 waits.set()
 
-    logging.getLogger("terralucas.disk").addHandler(watch := Watch())
+    logging.getLogger("terralucas.folder_locks").addHandler(watch := Watch())
     results = []
     second = threading.Thread(target=lambda: results.append(retrieve([GDRIVE], folder, simulate=no_simulation)))
     try:
@@ -453,7 +453,7 @@ def test_second_process_waits_and_then_uses_what_the_first_brought(server, folde
             assert server.seen == []
         second.join(timeout=10)
     finally:
-        logging.getLogger("terralucas.disk").removeHandler(watch)
+        logging.getLogger("terralucas.folder_locks").removeHandler(watch)
     assert tree_of(results[0].root) == TREE
 
 

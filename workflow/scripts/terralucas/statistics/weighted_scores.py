@@ -17,6 +17,7 @@ from terralucas.tables.scores import CLASS_SCORES, SCORES
 
 # The scores that need the gaps between probability and hits in bins.
 CALIBRATION_SCORES = ("ece", "classwise_ece")
+_CHIPS_AT_ONCE = 512
 _UNITS_AT_ONCE = 4096
 
 
@@ -87,10 +88,21 @@ def scores(
 def weighted_sums(weights: np.ndarray, labels: np.ndarray, terms: np.ndarray, n_classes: int) -> Sums:
     """Add up the terms of chips for each weighting; arguments as for `scores`."""
     bounds = np.searchsorted(labels, np.arange(n_classes + 1))
-    confusion = np.stack(
-        [weights[:, a:b] @ terms[a:b, :n_classes] for a, b in itertools.pairwise(bounds)], axis=1
-    ).astype(np.float64)
-    return _as_sums(confusion, (weights @ terms[:, n_classes:]).astype(np.float64))
+    confusion = [_add_up(weights[:, a:b], terms[a:b, :n_classes]) for a, b in itertools.pairwise(bounds)]
+    return _as_sums(np.stack(confusion, axis=1), _add_up(weights, terms[:, n_classes:]))
+
+
+def _add_up(weights: np.ndarray, terms: np.ndarray) -> np.ndarray:
+    """Return the matrix product of weights (B, n) and terms (n, columns) as float64.
+
+    Some libraries add all n products of float32 one after the other: with 9,000 equal chips, sums differed by 5e-6 of
+    themselves. So blocks are added as float64.
+    """
+    total = np.zeros((len(weights), terms.shape[1]))
+    for first in range(0, len(terms), _CHIPS_AT_ONCE):
+        block = slice(first, first + _CHIPS_AT_ONCE)
+        total += weights[:, block] @ terms[block]
+    return total
 
 
 def scores_without_units(
