@@ -82,7 +82,7 @@ def damage_split(results, seed=0):
 
 
 def forget_what_was_made(results):
-    """Delete the study's record of what its results were made with, so that they count as those of its configuration."""
+    """Delete the record of what results were made with, so that they count as those of the configuration."""
     (results / "data" / "made_with.json").unlink(missing_ok=True)
 
 
