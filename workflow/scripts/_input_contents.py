@@ -55,14 +55,18 @@ class InputContents:
         return {path: checksum for path, checksum in found.items() if checksum is not None}
 
     def changed(self, before: Mapping[str, str], job: Any, names: Callable[[str], str] = str) -> list[str]:
-        """Return the inputs and outputs that are other ones than before, by their names; what had none then is not.
+        """Return the inputs and outputs that are other ones than before; what had no checksum then does not count.
 
         Args:
             before: what `of` returned then.
             job: Snakemake's.
             names: as for `of`.
         """
-        return [name for name, now in self.of(job, names).items() if before.get(name, now) != now] if before else []
+        now = self.of(job, names) if before else {}
+        changed = [number for number, name in enumerate(now) if before.get(name, now[name]) != now[name]]
+        # By the names that they have now.
+        own = list(self.of(job)) if changed else []
+        return [own[number] for number in changed]
 
     def _of_input(self, path: str) -> str | None:
         state = state_of(path)
