@@ -5,6 +5,7 @@ import shutil
 from contextlib import contextmanager
 from types import SimpleNamespace
 
+from helpers.project import Project
 from helpers.tiny_study import TINY
 
 # What a study leaves: its results, Snakemake's records and the unpacked chips.
@@ -43,3 +44,12 @@ def finish_tiny_study(project, tmp_path_factory, worker_id):
                 shutil.copytree(shared / part, project.folder / part, dirs_exist_ok=True)
     output = (shared / "output.txt").read_text(encoding="utf-8")
     project.result = SimpleNamespace(output=output.replace("<project>", str(project.folder)))
+
+
+def copy_study(study, folder):
+    """Return a project in a folder, with the results of a study and Snakemake's records of them."""
+    project = Project(folder)
+    for part in PARTS:
+        shutil.copytree(study.folder / part, project.folder / part)
+    project.write_config(TINY)
+    return project
