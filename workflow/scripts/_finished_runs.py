@@ -92,11 +92,11 @@ def _keep_finished_runs() -> None:
 
 
 def _require_own_job(job: Job) -> None:
-    """End Snakemake in a job whose start is over, or does not want it so, before it deletes the outputs of a run."""
+    """End Snakemake in a job, before it deletes outputs, if its start is over or had other code or parameters."""
     try:
         head = require_own_start()
         if head is not None and not job.dag.workflow.is_main_process:
-            # It says more about code that was changed.
+            # First, because code is one of the parameters, and this error names it.
             OwnCode(job.rule.name, head.code).require()
             require_own_parameters(job, results_of_own_start(), head.start)
     except StudyError as error:

@@ -71,7 +71,7 @@ def _wait_for_life(file: IO[str], patience_s: float) -> bool:
         with suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        # Clocks of machines differ: only whether the time changes, tells.
+        # How old the time is says nothing, because clocks of machines differ; a change of it is a sign of life.
         now = os.fstat(file.fileno()).st_mtime_ns
         if now != last:
             last, seen = now, time.monotonic()

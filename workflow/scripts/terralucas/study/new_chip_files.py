@@ -141,14 +141,13 @@ def require_recorded_chips(paths: Iterable[str], source: Path, record: Path) -> 
         source: what was configured: a folder, table, archive or chip. What was unpacked of an archive is not compared.
         record: the record of `write_new_chips_record`.
     """
-    known, suffix = read_record(record), source.suffix.lower()
-    is_archive = source.name in (known or {"files": ()})["files"] and suffix not in (
-        *CHIP_SUFFIXES,
-        *CHIP_TABLE_SUFFIXES,
-    )
-    if known is None or is_archive:
+    known = read_record(record)
+    if known is None:
         return
-    recorded, folder = known["files"], source.resolve()
+    recorded, folder, suffix = known["files"], source.resolve(), source.suffix.lower()
+    if source.name in recorded and suffix not in (*CHIP_SUFFIXES, *CHIP_TABLE_SUFFIXES):
+        # An archive, which may be away by now.
+        return
 
     def name_of(path: Path) -> str:
         """Return the name of a file in the record (`files_of_new_chips`)."""
