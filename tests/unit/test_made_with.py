@@ -114,7 +114,6 @@ def write_contents(folder, chips="A", weights="B", path="w.pt"):
     (folder / "weights").mkdir(exist_ok=True)
     (folder / "weights" / "tiny.json").write_text(json.dumps({"source": "file", "path": path, "sha256": weights}))
     (folder / "data" / "chips.parquet").write_text(f"index of {chips}")
-    (folder / "data" / "report.json").write_text(json.dumps({"data_fingerprint": chips}))
 
 
 @pytest.mark.parametrize("recorded", [False, True])

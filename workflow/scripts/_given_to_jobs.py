@@ -111,7 +111,8 @@ def of_files(entry: Entry | None, job: Any) -> Entry | None:
 
 def contents_of(entry: Entry | None) -> dict[str, str]:
     """Return the checksums of what was in inputs when an output was made; empty if they are not known."""
-    contents: dict[str, str] = entry.get("contents", {}) if isinstance(entry, dict) else {}
+    # An earlier version wrote `contents`, in which the index had the checksum of its chips and classes alone.
+    contents: dict[str, str] = entry.get("checksums", {}) if isinstance(entry, dict) else {}
     return contents
 
 

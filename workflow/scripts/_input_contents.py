@@ -33,6 +33,7 @@ class InputContents:
 
     def __init__(self, results: Path) -> None:
         self._results = results
+        self._compared_whole = (results / "data" / "chips.parquet", results / "selected" / "selection.yaml")
         self._known: dict[str, tuple[list[int], str | None]] = {}
 
     def of(self, job: Any, names: Callable[[str], str] = str) -> dict[str, str]:
@@ -86,14 +87,11 @@ class InputContents:
         if path.name == _PREDICTIONS:
             return _of_predictions(path)
         folder = path.relative_to(self._results).parts[0] if path.is_relative_to(self._results) else ""
-        if path == self._results / "data" / "chips.parquet":
-            # The names of classes, which are in the index too, change no run.
-            content: Any = (read_record(path.with_name("report.json")) or {}).get("data_fingerprint")
-        elif folder == "weights":
-            content = content_of_weights(read_record(path) or {})
+        if folder == "weights":
+            content: Any = content_of_weights(read_record(path) or {})
         elif path.suffix == ".json" and (folder == "features" or path.name == "packed.json"):
             content = (read_record(path) or {}).get("sha256")
-        elif folder == "splits" or path == self._results / "selected" / "selection.yaml":
+        elif folder == "splits" or path in self._compared_whole:
             content = sha256_of_file(path)
         else:
             return None

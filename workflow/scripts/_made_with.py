@@ -71,7 +71,7 @@ class MadeWith(logging.Handler):
             if job is None:
                 return
             given = entry_of(self._persistence._params(job), self._persistence._input(job))
-            self.known[str(job.output[0])] = given | {"contents": self._contents.of(job)}
+            self.known[str(job.output[0])] = given | {"checksums": self._contents.of(job)}
             if time.monotonic() >= self._next:
                 self._write()
         except Exception:
@@ -88,7 +88,7 @@ class MadeWith(logging.Handler):
                 if not contents and str(path) not in planned:
                     # Snakemake takes the output for one of what its inputs are now.
                     contents = self._contents.of(job)
-                self.known[str(path)] = entry_of(record.params, record.input) | {"contents": contents}
+                self.known[str(path)] = entry_of(record.params, record.input) | {"checksums": contents}
         _accept(self.known, self._contents, self._persistence, workflow.dag, planned)
         self._write()
 
@@ -133,7 +133,7 @@ def _accept(
     for path, job in _first_outputs(dag).items():
         if str(path) not in known and str(path) not in planned and Path(path).exists():
             given = entry_of(persistence._params(job), persistence._input(job))
-            known[str(path)], found = given | {"contents": contents.of(job)}, True
+            known[str(path)], found = given | {"checksums": contents.of(job)}, True
     return found
 
 

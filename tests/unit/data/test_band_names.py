@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from terralucas.data.band_names import find_all_positions, find_contradiction, find_positions
+from terralucas.data.band_names import are_named, find_all_positions, find_contradiction, find_positions
 from terralucas.data.chip_problems import ChipError
 from terralucas.predict.bands import find_bands
 
@@ -136,10 +136,32 @@ def test_any_two_bands_that_change_places_are_found_by_the_names_of_this_project
         (("nbart_swir_2", "nbart_swir_3"), ("SWIR_2",), None),
         ((None, None), ("RED", "BLUE"), None),
         (("Band 1", "Band 2", "Band 3"), ("BLUE", "GREEN"), None),
+        # Positions, also beside a layer that has a name; numbers as soon as one of them is not the band's position.
+        (("Band 1", "Band 2", "Band 3", "SCL"), ("BLUE", "GREEN"), None),
+        (("b1", "b2", "b3", "b4"), ("BLUE", "GREEN"), None),
+        (("b1", "b2", "b3", "b8a"), ("BLUE", "GREEN"), (1, 2)),
+        (("Band 1", "Band 2", "Band 3", "Band 8A"), ("BLUE", "GREEN"), (1, 2)),
     ],
 )
 def test_bands_are_found_where_each_is_named_once(descriptions, bands, expected):
     assert find_positions(descriptions, bands) == expected
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "expected"),
+    [
+        (("B1", "B2", "B3", "B4"), False),
+        (("B1", "B2", "B3", "SCL"), False),
+        (("B1", "B2", "B3", "B8A"), True),
+        (("B3", "B2"), True),
+        (("B1 coastal", "B2 blue", "B3 green"), True),
+        (("coastal", "blue", "green"), True),
+        (("S2A_B1", "S2A_B2", "S2A_B3"), True),
+    ],
+)
+def test_numbers_that_may_be_positions_must_be_confirmed_by_pixels(descriptions, expected):
+    assert find_positions(descriptions, ("BLUE", "GREEN")) is not None
+    assert are_named(descriptions, ("BLUE", "GREEN")) == expected
 
 
 LANDSAT_5 = ("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "ST_B6", "SR_B7")

@@ -159,7 +159,8 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
 
     Numbers of bands have one meaning in all bands of a file: that of the satellite whose name is there (LT05, LC08,
     S2A), or else any of those that they can have, and the file contradicts if it does with each of these. A word counts
-    more than a number. `Band 1`, `Band 2`, ... in the order of the bands are positions and not names.
+    more than a number. `Band 1`, `Band 2`, ... and `b1`, `b2`, ... (Earth Engine names bands without a name so) in the
+    order of the bands are positions and not names, also beside bands that have a name.
 
     Args:
         descriptions: description of each band in the file; None without one.
@@ -205,6 +206,24 @@ def find_all_positions(descriptions: tuple[str | None, ...], bands: tuple[str, .
 
 
 @lru_cache(maxsize=1024)
+def are_named(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> bool:
+    """Return whether descriptions name each band once and cannot be positions, so that the order of bands is known.
+
+    B1, B2, ... in the order of the bands may be either: they count as names, and pixels must confirm them.
+
+    Args:
+        descriptions: description of each band in the file; None without one.
+        bands: names of the bands to find.
+    """
+    if find_positions(descriptions, bands) is None:
+        return False
+    parsed = [_parse(text or "") for text in descriptions]
+    by_number = [each for each in parsed if each.kind and each.word is None and each.foreign is None]
+    may_count = bool(by_number) and _are_at_own_places(parsed)
+    return not (may_count and all(each.kind in ("b", "band") for each in by_number))
+
+
+@lru_cache(maxsize=1024)
 def find_named(descriptions: tuple[str | None, ...]) -> tuple[int, ...]:
     """Return which bands of a file have a description that names a band or another layer that is known (SCL, NDVI).
 
@@ -242,6 +261,7 @@ class _Described:
         kind: what stands before the number of a band; empty without a number.
         number: the number of a band.
         numbers: what numbers mean by the name of the satellite; None without it.
+        is_counted: whether the number may only count the bands of the file: Band 1 or b1, but not B1.
     """
 
     word: Bands | None
@@ -249,6 +269,7 @@ class _Described:
     kind: str
     number: str
     numbers: Numbers | None
+    is_counted: bool = False
 
     def means(self, numbers: Numbers) -> Bands | None:
         """Return the bands that the description allows, if numbers have this meaning; None if it says nothing."""
@@ -282,7 +303,7 @@ def _read(descriptions: tuple[str | None, ...]) -> tuple[list[list[Bands | None]
     if letters := _read_letters(texts):
         return [letters], False
     parsed = [_parse(text) for text in texts]
-    if all(each.number == str(position) and each.kind == "band" for position, each in enumerate(parsed, 1)):
+    if _are_at_own_places(parsed) and all(each.is_counted for each in parsed if each.kind):
         parsed = [replace(each, kind="", number="") for each in parsed]
     named = [each.numbers for each in parsed if each.numbers is not None]
     is_landsat = any(each.kind in ("srb", "stb") for each in parsed)
@@ -295,6 +316,12 @@ def _read(descriptions: tuple[str | None, ...]) -> tuple[list[list[Bands | None]
         # Some programs write SR_B8A.
         possible = [_OF_SENTINEL_2]
     return [[each.means(numbers) for each in parsed] for numbers in possible or [{}]], is_landsat
+
+
+def _are_at_own_places(parsed: Sequence[_Described]) -> bool:
+    """Return whether bands have numbers, and each number is the position of its band and of no known satellite."""
+    numbered = [(str(place), each) for place, each in enumerate(parsed, 1) if each.kind]
+    return bool(numbered) and all(each.number == place and each.numbers is None for place, each in numbered)
 
 
 def _parse(text: str) -> _Described:
@@ -326,7 +353,8 @@ def _parse(text: str) -> _Described:
                 kind, number = match["kind"], match["number"]
                 break
         start += length
-    return _Described(word, foreign, kind, number, satellites[0] if len(satellites) == 1 else None)
+    numbers = satellites[0] if len(satellites) == 1 else None
+    return _Described(word, foreign, kind, number, numbers, kind == "band" or (kind == "b" and text.islower()))
 
 
 def _tokens(text: str) -> list[str]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from rasterio import Env
 from tqdm import tqdm
 
-from terralucas.data.band_names import find_positions
+from terralucas.data.band_names import are_named
 from terralucas.data.band_order import measure_spectrum
 from terralucas.data.checked_chip import CheckedChip
 from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other_level, hash_pixels, measure_darkest
@@ -178,7 +178,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         return Problem(chip.point_id, chip.file, "unreadable", f"cannot be read ({error.strerror})")
     except ChipError as error:
         return Problem(chip.point_id, chip.file, error.kind, error.problem)
-    is_named = spec.checks.band_descriptions and find_positions(decoded.descriptions, spec.bands) is not None
+    is_named = spec.checks.band_descriptions and are_named(decoded.descriptions, spec.bands)
     moments = measure_chip(values)
     entry = spec.classes[chip.label]
     spectra = hash_spectra(values)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from terralucas.data.band_names import are_named
 from terralucas.data.chip_checks import find_other_level
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.decoded_chip import make_chip
@@ -16,7 +17,7 @@ from terralucas.errors import StudyError
 from terralucas.mapping.band_files import describe_order
 from terralucas.mapping.grid import Grid
 from terralucas.mapping.scene import Pixels, SceneReader
-from terralucas.predict.bands import are_named, require_same_order
+from terralucas.predict.bands import require_same_order
 from terralucas.predict.likeness import TrainingPixels, require_likeness
 from terralucas.predict.new_chips import require_usable
 from terralucas.predict.options import PredictOptions
@@ -144,7 +145,8 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
     wrong = [problem for problem in problems if problem.kind not in _NO_DATA]
     usable = [window.values for window in windows if window.problem is None]
     what, order = "windows of the scene", list[str]()
-    if not are_named(reader.scene.scene.descriptions, spec):
+    is_named = spec.checks.band_descriptions and are_named(reader.scene.scene.descriptions, spec.bands)
+    if not is_named:
         # Bands in another order look as if one had another scale.
         ordered = [each.values for each in windows if each.problem is None or each.problem.kind == "band_levels"]
         order = require_same_order(ordered, spec, options.allow_band_order, what)
@@ -164,7 +166,7 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
             expected="windows with data in every band",
             remedy="cut the scene to the area that has data",
         )
-    if not are_named(reader.scene.scene.descriptions, spec):
+    if not is_named:
         order = [*describe_order(reader.scene.scene.bands, spec.bands), *order]
     warnings = [*require_likeness(usable, training, spec, options.allow_offset, what), *order]
     kinds = Counter(problem.kind for problem in problems)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from terralucas.commands import REWRITE
-from terralucas.data.band_names import find_all_positions, find_contradiction, find_positions
+from terralucas.data.band_names import find_all_positions, find_contradiction
 from terralucas.data.band_order import measure_spectrum, require_order
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
@@ -51,11 +51,6 @@ def find_bands(descriptions: tuple[str | None, ...], bands: tuple[str, ...], are
     if are_right and (contradiction := find_contradiction(descriptions, bands)):
         raise ChipError("band_descriptions", contradiction)
     return tuple(range(len(bands)))
-
-
-def are_named(descriptions: tuple[str | None, ...], spec: DatasetSpec) -> bool:
-    """Return whether the descriptions of a file's bands name all bands of a study, so that their order is known."""
-    return spec.checks.band_descriptions and find_positions(descriptions, spec.bands) is not None
 
 
 def require_same_order(chips: Sequence[np.ndarray], spec: DatasetSpec, allow: bool, what: str) -> list[str]:

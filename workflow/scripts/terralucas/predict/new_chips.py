@@ -16,6 +16,7 @@ from rasterio.warp import transform
 
 from terralucas.data.archive_kinds import require_archive
 from terralucas.data.archives import LocalError, unpack
+from terralucas.data.band_names import are_named
 from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other_level
 from terralucas.data.chip_content import read_content
 from terralucas.data.chip_files import decode_chip
@@ -32,7 +33,7 @@ from terralucas.data.places import is_local, not_on_earth
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG
-from terralucas.predict.bands import are_named, find_bands, require_same_order
+from terralucas.predict.bands import find_bands, require_same_order
 from terralucas.predict.likeness import TrainingPixels, require_likeness
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.pixel_size import Ground, measure_ground
@@ -247,7 +248,7 @@ class ChipReader:
         else:
             self._require_size(ground, decoded.centre)
             pixel_m = ground.side_m
-        is_named = are_named(decoded.descriptions, self.spec)
+        is_named = self.spec.checks.band_descriptions and are_named(decoded.descriptions, self.spec.bands)
         level = find_other_level(values, self.spec)
         if level is not None:
             problem = for_new_files(ChipError("band_levels", level))
