@@ -64,6 +64,20 @@ def test_band_files_whose_names_say_nothing_are_in_the_declared_order_and_others
         read(wrong)
 
 
+@pytest.mark.parametrize("described", ["Band 1", "b1", "band_1"])
+def test_a_description_that_counts_the_bands_of_its_own_file_says_nothing_of_the_others(tmp_path, values, described):
+    """As programs write it into band files."""
+    files = [
+        write_scene(tmp_path / f"{name}.tif", values[band : band + 1], [described]) for band, name in enumerate(NAMES)
+    ]
+    assert np.array_equal(read(files[::-1]), values[:, 5:45, 7:43])
+    scene = find_scene(files, make_spec(), 10)
+    assert scene.is_named
+    two = [write_scene(tmp_path / f"two{n}.tif", values[n : n + 3], ["Band 1", "Band 2", "Band 3"]) for n in (0, 3)]
+    assert np.array_equal(read(two), values[:, 5:45, 7:43])
+    assert not find_scene(two, make_spec(), 10).is_named
+
+
 @pytest.mark.parametrize("is_used", ["names", "descriptions"])
 def test_names_and_descriptions_of_band_files_that_contradict_each_other_are_refused(tmp_path, values, is_used):
     """Names count where descriptions do not name all bands; here one of the others names another band."""

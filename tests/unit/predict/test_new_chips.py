@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pyproj
 import pytest
 import rasterio
+from rasterio import Affine
 from rasterio.enums import ColorInterp
 
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif, write_with_alpha
@@ -203,6 +204,18 @@ def test_bands_are_found_by_their_descriptions_in_any_order_and_among_others(tmp
     assert np.array_equal(reader(write_described(tmp_path / "twelve.tif", twelve, SENTINEL)).values, values)
 
 
+def test_numbers_that_count_the_bands_of_a_file_name_none_and_pixels_confirm_those_that_may(tmp_path, reader):
+    ten = pixels(2, (10, SIDE, SIDE))
+    for layers in (["Band {}"] * 10, ["b{}"] * 10, ["Band {}"] * 9 + ["SCL"]):
+        described = [layer.format(number) for number, layer in enumerate(layers, 1)]
+        assert reader(write_described(tmp_path / "a.tif", ten, described)).problem.kind == "band_count"
+    # The bands of the study have other numbers than their positions in the file, so that these names are certain.
+    named = [name for name in SENTINEL if name != "B1"]
+    assert reader(write_described(tmp_path / "a.tif", pixels(2, (11, SIDE, SIDE)), named)).is_named
+    blue = replace(reader, spec=make_spec(bands=("BLUE", "GREEN", "RED")))
+    assert not blue(write_described(tmp_path / "a.tif", ten[:8], SENTINEL[:8])).is_named
+
+
 @pytest.mark.parametrize("place", [0, 6])
 def test_an_alpha_band_among_others_is_a_mask(tmp_path, reader, place):
     """As gdalwarp -dstalpha adds one; what lies under it is left of before."""
@@ -313,6 +326,14 @@ def test_the_place_is_the_centre_of_the_chip_or_of_its_lucas_id(tmp_path, reader
     write_tif(tmp_path / "45922254.tif", pixels(1), crs=None, transform=None)
     by_id = reader(NewChip("45922254", str(tmp_path / "45922254.tif")))
     assert by_id.place == pytest.approx(to_wgs84(4_592_000, 2_254_000), abs=1e-7), "the id says km 4592, 2254"
+
+
+def test_places_are_written_from_180_degrees_west_also_where_the_chip_counts_from_0_to_360(tmp_path, reader):
+    """GeoJSON (RFC 7946) and WGS 84 count so."""
+    degrees = 30 / 111_320
+    write_tif(tmp_path / "a.tif", pixels(1), crs="EPSG:4326", transform=Affine(degrees, 0, 357.5, 0, -degrees, 1))
+    read = reader(NewChip("a", str(tmp_path / "a.tif")))
+    assert read.place == pytest.approx((-2.5 + SIDE / 2 * degrees, 1 - SIDE / 2 * degrees), abs=1e-9)
 
 
 @pytest.mark.parametrize("crs", ['LOCAL_CS["a drawing",UNIT["metre",1]]', None])

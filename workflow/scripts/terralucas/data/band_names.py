@@ -227,21 +227,27 @@ def are_named(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> b
 def find_named(descriptions: tuple[str | None, ...]) -> tuple[int, ...]:
     """Return which bands of a file have a description that names a band or another layer that is known (SCL, NDVI).
 
-    `Band 5` of the fifth band is its position, also where other bands have names.
-
     Args:
         descriptions: description of each band in the file; None without one.
 
     Returns:
         Positions, counted from 0.
     """
-    parsed = [_parse(text or "") for text in descriptions]
-    names = [
-        None if each.kind == "band" and each.number == str(number) else text
-        for number, (text, each) in enumerate(zip(descriptions, parsed, strict=True), 1)
-    ]
-    readings, _ = _read(tuple(names))
+    readings, _ = _read(without_positions(descriptions))
     return tuple(place for place, allowed in enumerate(readings[0]) if allowed is not None)
+
+
+def without_positions(descriptions: tuple[str | None, ...]) -> tuple[str | None, ...]:
+    """Return descriptions with None for those that say only which band of the file it is: `Band 5` or `b5` of the fifth.
+
+    Args:
+        descriptions: description of each band in one file; None without one.
+    """
+    parsed = [_parse(text or "") for text in descriptions]
+    return tuple(
+        None if each.is_counted and each.number == str(number) and each.word is None and each.foreign is None else text
+        for number, (text, each) in enumerate(zip(descriptions, parsed, strict=True), 1)
+    )
 
 
 def _find(reading: Sequence[Bands | None], bands: Sequence[str]) -> tuple[int, ...] | None:

@@ -132,7 +132,7 @@ def decode_chip(
                 centre = find_centre(source, content.path, tags)
             elif tags is not None:
                 centre = centre_of(tags, source.shape)
-            count, shape = source.count, source.shape
+            count, shape, all_descriptions = source.count, source.shape, source.descriptions
             simulated = SIMULATED_TAG.items() <= source.tags().items()
     except (RasterioError, UnicodeDecodeError) as error:
         raise _unreadable(error, content.data) from error
@@ -142,7 +142,7 @@ def decode_chip(
     scaling = tuple(zip(scales, offsets, strict=True))
     values = to_reflectance(raw, missing, nodata_values, scaling, spec)
     chip = make_chip(raw, values, descriptions, scaling, centre, simulated)
-    return replace(chip, is_cropped=raw.shape[1:] != shape)
+    return replace(chip, is_cropped=raw.shape[1:] != shape, all_descriptions=all_descriptions)
 
 
 def _require_whole(data: bytes, name: str = "") -> None:

@@ -47,6 +47,7 @@ class Chip:
         centre: where the file says that the centre of the chip is on Earth; None if it does not.
         simulated: whether the file says that this project simulated it.
         is_cropped: whether the file is larger, and only its middle was decoded.
+        all_descriptions: descriptions of all bands of the file, also of those that were not decoded.
     """
 
     values: np.ndarray
@@ -63,6 +64,7 @@ class Chip:
     patch_may_be_cloud: bool
     simulated: bool
     is_cropped: bool = False
+    all_descriptions: tuple[str | None, ...] = ()
 
 
 def make_chip(

@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from terralucas.commands import REWRITE
 from terralucas.contents import FileState, states_of
-from terralucas.data.band_names import find_contradiction, find_positions
+from terralucas.data.band_names import are_named, find_contradiction, find_positions, without_positions
 from terralucas.data.chip_content import GDAL_OPTIONS
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
@@ -49,6 +49,7 @@ class Scene:
     Attributes:
         bands: path and band number (from 1) of each band of the study, in the study's order.
         descriptions: what the file says of each of these bands: its description, or the name of a band file.
+        is_named: whether descriptions or names tell the order of the bands, so that pixels need not confirm it.
         width: columns in pixels.
         height: rows in pixels.
         crs: coordinate reference system as WKT.
@@ -61,6 +62,7 @@ class Scene:
 
     bands: tuple[tuple[str, int], ...]
     descriptions: tuple[str | None, ...]
+    is_named: bool
     width: int
     height: int
     crs: str
@@ -129,6 +131,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         return Scene(
             bands=tuple(places[position] for position in positions),
             descriptions=tuple(descriptions[position] for position in positions),
+            is_named=spec.checks.band_descriptions and are_named(descriptions, spec.bands),
             width=first.width,
             height=first.height,
             crs=first.crs.to_wkt() if first.crs else "",
@@ -291,12 +294,12 @@ def _find_in_files(
     instead of its description; and if names do not either, the bands must be those of the study in their order.
     """
     bands = [_bands_of(source) for source in sources]
-    described = tuple(
-        source.descriptions[band - 1] for source, of_file in zip(sources, bands, strict=True) for band in of_file
-    )
+    # Of several files, each counts its own bands.
+    of_files = [source.descriptions if len(paths) == 1 else without_positions(source.descriptions) for source in sources]
+    described = tuple(texts[band - 1] for texts, of_file in zip(of_files, bands, strict=True) for band in of_file)
     named = tuple(
-        path.stem if len(of_file) == 1 else source.descriptions[band - 1]
-        for path, source, of_file in zip(paths, sources, bands, strict=True)
+        path.stem if len(of_file) == 1 else texts[band - 1]
+        for path, texts, of_file in zip(paths, of_files, bands, strict=True)
         for band in of_file
     )
     are_found = spec.checks.band_descriptions and find_positions(described, spec.bands) is not None

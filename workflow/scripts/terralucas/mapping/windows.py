@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from terralucas.data.band_names import are_named
 from terralucas.data.chip_checks import find_other_level
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.decoded_chip import make_chip
@@ -145,8 +144,7 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
     wrong = [problem for problem in problems if problem.kind not in _NO_DATA]
     usable = [window.values for window in windows if window.problem is None]
     what, order = "windows of the scene", list[str]()
-    is_named = spec.checks.band_descriptions and are_named(reader.scene.scene.descriptions, spec.bands)
-    if not is_named:
+    if not reader.scene.scene.is_named:
         # Bands in another order look as if one had another scale.
         ordered = [each.values for each in windows if each.problem is None or each.problem.kind == "band_levels"]
         order = require_same_order(ordered, spec, options.allow_band_order, what)
@@ -166,7 +164,7 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
             expected="windows with data in every band",
             remedy="cut the scene to the area that has data",
         )
-    if not is_named:
+    if not reader.scene.scene.is_named:
         order = [*describe_order(reader.scene.scene.bands, spec.bands), *order]
     warnings = [*require_likeness(usable, training, spec, options.allow_offset, what), *order]
     kinds = Counter(problem.kind for problem in problems)

@@ -27,7 +27,7 @@ class Ground:
     """A place of an image on the ground.
 
     Attributes:
-        longitude: longitude, WGS 84.
+        longitude: longitude, WGS 84, from -180 to 180 degrees.
         latitude: latitude, WGS 84.
         width_m: width of the pixels there in metres.
         height_m: their height in metres.
@@ -71,7 +71,8 @@ def measure_ground(centre: Centre) -> Ground | None:
         return None
     if not all(map(math.isfinite, (*longitudes, *latitudes))):
         return None
-    here = longitudes[0], latitudes[0]
+    # Where degrees are counted from 0 to 360, their transformation leaves them so.
+    here = longitudes[0] if -180 <= longitudes[0] <= 180 else (longitudes[0] + 180) % 360 - 180, latitudes[0]
     width, height = (
         _EARTH.inv(*here, *there)[2] / _MEASURED_PX for there in zip(longitudes[1:], latitudes[1:], strict=True)
     )
