@@ -13,5 +13,5 @@ def test_a_local_rule_that_fails_is_not_tried_again(tmp_path):
         overwrite_configfiles=[], config_settings=SimpleNamespace(config_args=[], configfiles=[]),
         group_settings=SimpleNamespace(overwrite_groups={}), executor_plugin=SimpleNamespace(name="another"),
     )  # fmt: skip
-    prepare_cluster(workflow, tmp_path, "cancel")
+    prepare_cluster(workflow, tmp_path, "start-1", "cancel")
     assert {rule.name: rule.restart_times for rule in rules} == {"make_tables": 0, "train_run": 2}

@@ -1,6 +1,7 @@
 """A job for a run that is finished leaves its files alone; any other job begins without the files of an earlier one."""
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +11,11 @@ import yaml
 from snakemake.jobs import Job
 from snakemake.settings.enums import RerunTrigger
 
+import _finished_runs as finished_runs_module
 from _finished_runs import describe_danger, is_finished, patch_deletion
 from _run_status import runs_of_other_settings
+from _stopped import StudyStoppedError
+from terralucas.errors import StudyError
 from terralucas.files import write_json
 
 SETTINGS = {
@@ -97,6 +101,33 @@ def times(run):
 def test_the_files_of_a_finished_run_are_kept_with_their_times(run, patched):
     asyncio.run(Job.remove_existing_output(run))
     asyncio.run(Job.postprocess(run))
+    assert times(run) == {2000}
+
+
+@pytest.mark.parametrize("error", [False, True])
+def test_a_job_whose_start_is_over_neither_records_nor_deletes_files(run, patched, monkeypatch, error):
+    """Its process was taken for dead, and goes on: the files are those of another start."""
+
+    def over():
+        raise StudyError("The start is over.")
+
+    asyncio.run(Job.remove_existing_output(run))
+    before = times(run)
+    monkeypatch.setattr(finished_runs_module, "require_own_start", over)
+    os.utime(run.input[0], (3000, 3000))
+    asyncio.run(Job.postprocess(run, error=error))
+    assert times(run) == before
+
+
+def test_a_run_whose_record_cannot_be_read_is_not_taken_for_one_of_other_settings(run, patched, monkeypatch):
+    """Its files would be deleted; the record may be there again, as on a network drive that hung."""
+
+    def refuse(self, *args, **options):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(self))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(StudyStoppedError, match=r"The disk of \S+/run\.yaml does not answer"):
+        asyncio.run(Job.remove_existing_output(run))
     assert times(run) == {2000}
 
 

@@ -1,6 +1,8 @@
 """What is remembered of what jobs were given, also in a study that has got another name."""
 
+import errno
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +10,7 @@ import pytest
 
 from _given_to_jobs import NAME, agree, entry_of, names_of, of_files, read_known
 from _input_contents import InputContents
+from terralucas.errors import StudyError
 
 OWN, OTHER = Path("results/new"), Path("results/new-1")
 
@@ -21,6 +24,19 @@ def project(tmp_path, monkeypatch):
 
 def remember(results, entries):
     (results / NAME).write_text(json.dumps(entries))
+
+
+def test_a_record_that_is_damaged_or_closed_to_this_user_does_not_count_as_none(monkeypatch):
+    (OWN / NAME).write_text('{"results/new/tables/runs.csv": {"par')
+    with pytest.raises(StudyError, match=rf"is damaged\.\n  found: {OWN / NAME}, which is no JSON"):
+        read_known(OWN)
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(StudyError, match=rf"{OWN / NAME} cannot be"):
+        read_known(OWN)
 
 
 @pytest.mark.parametrize(("own", "other"), [(OWN, OTHER), (OTHER, OWN)])
@@ -69,12 +85,7 @@ def test_what_a_killed_start_remembered_under_another_name_says_so_too():
     entry = {"by": {"params": "5"}, "states": [None], "before": {"params": "4"}}
     remember(OWN, {f"{OTHER}/runs.csv": entry, f"{OTHER}/old.csv": "3"})
     known = read_known(OWN)
-    assert of_files(known[f"{OWN}/runs.csv"], job) == {"params": "4", "of": str(OTHER)}
+    assert of_files(known[f"{OWN}/runs.csv"], job, InputContents(OWN)) == {"params": "4", "of": str(OTHER)}
     (OWN / "runs.csv").touch()
-    assert of_files(known[f"{OWN}/runs.csv"], job) == {"params": "5", "of": str(OTHER)}
+    assert of_files(known[f"{OWN}/runs.csv"], job, InputContents(OWN)) == {"params": "5", "of": str(OTHER)}
     assert known[f"{OWN}/old.csv"] == {"params": "3", "of": str(OTHER)}
-
-
-def test_a_damaged_record_is_none():
-    (OWN / NAME).write_text("{")
-    assert read_known(OWN) == {}

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +18,8 @@ from _input_contents import state_of
 from _made_with import RULES, MadeWith, remember_accepted, require_own_parameters, require_same_parameters
 from _rule_names import RUN_RULES
 from terralucas.errors import StudyError
+from terralucas.study.head import NAME as MARK
+from terralucas.study.head import this_process
 
 
 class Study:
@@ -68,9 +72,16 @@ def finished(job_id):
     return record
 
 
+def begin(study, folder):
+    """A start that runs the study: its mark is there."""
+    head = this_process()
+    (folder / MARK).write_text(json.dumps(asdict(head)))
+    return MadeWith(study, folder, head.start)
+
+
 def make_both(folder, seed=0):
     study = Study(folder, seed, planned=("fetch_weights", "extract_features"))
-    handler = MadeWith(study, folder)
+    handler = begin(study, folder)
     for number, name in enumerate(("fetch_weights", "extract_features")):
         study.write(name)
         handler.emit(finished(number))
@@ -105,7 +116,7 @@ def test_results_of_another_checkout_are_refused_though_this_one_has_records(fol
     with pytest.raises(StudyError, match=r"fetch_weights\.json, of other parameters"):
         require_same_parameters(own, folder)
     # A killed start of this checkout had planned to make them, and had not.
-    MadeWith(Study(folder, planned=("fetch_weights", "extract_features")), folder)
+    begin(Study(folder, planned=("fetch_weights", "extract_features")), folder)
     with pytest.raises(StudyError, match=r"fetch_weights\.json, of other parameters"):
         require_same_parameters(own, folder)
 
@@ -145,7 +156,7 @@ def test_contents_that_were_not_known_are_those_that_snakemake_accepts(folder):
     study = Study(folder)
     path = study.of["extract_features"].output[0]
     study.recorded = {path: SimpleNamespace(params=["extract_features 0"], input=["chips"])}
-    MadeWith(study, folder).end(study)
+    begin(study, folder).end(study)
     assert json.loads((folder / NAME).read_text()) == earlier | {path: entries[path]}
     write_contents(folder, chips="C")
     with pytest.raises(StudyError, match=r"found: \S*/chips\.parquet, not as when results were made"):
@@ -161,13 +172,13 @@ def test_outputs_of_a_job_that_was_killed_while_it_wrote_are_refused(folder):
         return found
 
     first = study(planned=("fetch_weights",))
-    handler = MadeWith(first, folder)
+    handler = begin(first, folder)
     for path in first.of["fetch_weights"].output:
         Path(path).write_text("old")
     handler.emit(finished(0))
     handler.end(first)
     killed = study(seed=5, planned=("fetch_weights",))
-    MadeWith(killed, folder)
+    begin(killed, folder)
     require_same_parameters(study(), folder)
     for path in reversed(killed.of["fetch_weights"].output):
         Path(path).write_text("of another seed")
@@ -199,7 +210,7 @@ def test_other_predictions_of_the_same_runs_are_refused(folder):
 
     write()
     made = study(planned=("extract_features",))
-    handler = MadeWith(made, folder)
+    handler = begin(made, folder)
     made.write("extract_features")
     handler.emit(finished(1))
     handler.end(made)
@@ -222,7 +233,7 @@ def study_with_tables(folder, planned=(), rule="make_tables"):
 
 def make_tables(folder, rule="make_tables"):
     made = study_with_tables(folder, planned=("train_run",), rule=rule)
-    handler = MadeWith(made, folder)
+    handler = begin(made, folder)
     for path in made.of["train_run"].output:
         Path(path).write_text("1")
     handler.emit(finished(2))
@@ -248,7 +259,7 @@ def test_results_of_which_all_records_were_deleted_are_compared_from_the_next_st
     (folder / NAME).unlink()
     accepting = Study(folder, seed=0)
     require_same_parameters(accepting, folder)
-    MadeWith(accepting, folder).end(accepting) if has_jobs else remember_accepted(accepting, folder)
+    begin(accepting, folder).end(accepting) if has_jobs else remember_accepted(accepting, folder)
     require_same_parameters(Study(folder), folder)
     with pytest.raises(StudyError, match=r"extract_features\.json, \S*/fetch_weights\.json, of other parameters"):
         require_same_parameters(Study(folder, seed=5), folder)
@@ -264,16 +275,16 @@ def test_a_job_that_is_given_other_parameters_than_its_start_records_is_refused(
         study.of["extract_features"].dag = SimpleNamespace(workflow=study)
         return study.of["extract_features"]
 
-    MadeWith(Study(folder, planned=planned), folder, "start-1")
-    require_own_parameters(job_of(), folder, "start-1")
+    own = begin(Study(folder, planned=planned), folder).start
+    require_own_parameters(job_of(), folder, own)
     for changed in ({"seed": 5}, {"inputs": "others"}):
         if planned:
             with pytest.raises(StudyError, match=r"found: other parameters or inputs of \S+/extract_features\.json"):
-                require_own_parameters(job_of(**changed), folder, "start-1")
+                require_own_parameters(job_of(**changed), folder, own)
         # The start of the job has not written what it records.
         require_own_parameters(job_of(**changed), folder, "start-2")
         if not planned:
-            require_own_parameters(job_of(**changed), folder, "start-1")
+            require_own_parameters(job_of(**changed), folder, own)
 
 
 def test_what_a_version_before_remembered_of_jobs_that_had_not_ended_is_understood(folder):
@@ -320,7 +331,7 @@ def test_other_inputs_are_refused(folder):
 def kill_while_features_are_made(folder, seed=0):
     """A start whose first job ended well, and whose second one may write its file or not."""
     study = Study(folder, seed, planned=("fetch_weights", "extract_features"))
-    handler = MadeWith(study, folder)
+    handler = begin(study, folder)
     study.write("fetch_weights")
     handler.emit(finished(0))
 
@@ -365,12 +376,56 @@ def test_of_a_job_that_deleted_the_earlier_file_before_a_kill_this_file_counts(f
 def test_a_failed_job_that_left_the_earlier_files_leaves_what_was_known_of_them(folder):
     make_both(folder)
     study = Study(folder, seed=5, planned=("fetch_weights", "extract_features"))
-    handler = MadeWith(study, folder)
+    handler = begin(study, folder)
     (folder / "extract_features.json").unlink()
     handler.end(study)
     require_same_parameters(Study(folder), folder)
     with pytest.raises(StudyError, match=r"extract_features\.json, \S*/fetch_weights\.json, of other parameters"):
         require_same_parameters(Study(folder, seed=5), folder)
+
+
+def test_files_that_lost_their_times_are_not_those_of_a_job_that_a_kill_kept_from_writing(folder):
+    """As after `tar`, which keeps seconds; all outputs had other times than the killed start had seen."""
+    make_tables(folder)
+    killed = study_with_tables(folder, planned=("train_run",))
+    killed.of["train_run"].params = ["of another configuration"]
+    begin(killed, folder)
+    for path in killed.of["train_run"].output:
+        os.utime(path, (1, 1))
+    require_same_parameters(study_with_tables(folder), folder)
+    with pytest.raises(StudyError, match=r"found: \S*/runs\.csv, of other parameters"):
+        require_same_parameters(killed, folder)
+
+
+@pytest.mark.parametrize("rule", ["make_tables", "train_run"])
+def test_snakemakes_record_of_another_output_does_not_replace_what_is_known(folder, rule):
+    """As where the folder .snakemake comes back from before, and a start does not look at parameters."""
+    make_tables(folder, rule)
+    later = study_with_tables(folder, rule=rule)
+    later.recorded = {later.of["train_run"].output[0]: SimpleNamespace(params=["of another"], input=["chips"])}
+    begin(later, folder).end(later)
+    if rule in RUN_RULES:
+        # Snakemake notices no change of theirs that their own records say to be none.
+        with pytest.raises(StudyError, match="of other parameters"):
+            require_same_parameters(study_with_tables(folder, rule=rule), folder)
+    else:
+        require_same_parameters(study_with_tables(folder, rule=rule), folder)
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_a_start_that_another_one_took_for_dead_remembers_nothing(folder, other):
+    """It was stopped for long, and goes on: the results are those of the other one, which may have ended."""
+    study = Study(folder, seed=5, planned=("fetch_weights", "extract_features"))
+    stopped = begin(study, folder)
+    make_both(folder)
+    if other:
+        (folder / MARK).write_text(json.dumps(asdict(replace(this_process(), pid=5, machine="login2"))))
+    else:
+        (folder / MARK).unlink()
+    study.recorded = {path: SimpleNamespace(params=["of seed 5"], input=["chips"]) for path in stopped.known}
+    stopped.emit(finished(0))
+    stopped.end(study)
+    require_same_parameters(Study(folder), folder)
 
 
 def test_what_an_earlier_version_remembered_still_counts(folder):

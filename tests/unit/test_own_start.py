@@ -37,7 +37,7 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(head, "_NEWS_TAKE_S", 0.0)
     mark(tmp_path, this_process(("tmp.x",)))
     settings = SimpleNamespace(config_args=["earlier_jobs=report"])
-    tell_jobs(settings, tmp_path)
+    tell_jobs(settings, this_process(("tmp.x",)).start)
     given, told = settings.config_args
     assert given == "earlier_jobs=report"
     key, _, start = told.partition("=")
@@ -117,9 +117,9 @@ def test_what_is_no_job_of_another_machine_asks_nothing(tmp_path, monkeypatch):
     require_own_start()
 
 
-def test_without_a_mark_jobs_are_told_nothing(tmp_path):
+def test_without_a_mark_jobs_are_told_nothing():
     settings = SimpleNamespace(config_args=None)
-    tell_jobs(settings, tmp_path)
+    tell_jobs(settings, None)
     assert settings.config_args is None
 
 

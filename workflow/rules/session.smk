@@ -21,7 +21,7 @@ from _leftovers import (
 from _made_with import MadeWith, remember_accepted, require_same_parameters
 from _missing_files import fail_without_job
 from _orphans import end_with_parent, name_snakemake
-from _own_start import be_own_start, know_start, own_mark, require_own_settings
+from _own_start import know_start, owns_study, require_own_settings
 from _planned_inputs import require_pixel_size, require_planned_inputs
 from _scheduler import survive_full_temporary_folder
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
@@ -74,11 +74,9 @@ def check_planned_runs():
     require_pixel_size(workflow.dag, DATASET["pixel_size_m"], Path(RESULTS, "data/report.json"))
 
 
-def remember_parameters():
-    """Write with which parameters results were made, as far as this start knows."""
-    for handler in workflow.logger_manager.logger.handlers:
-        if isinstance(handler, MadeWith):
-            handler.end(workflow)
+def find_handler(kind):
+    """Return this start's own handler of Snakemake's messages of a class; None if it ended before it had one."""
+    return next((each for each in workflow.logger_manager.logger.handlers if isinstance(each, kind)), None)
 
 
 def accept():
@@ -132,24 +130,26 @@ onstart:
     require_writable(Path(RESULTS))
     require_writable_outputs(workflow.dag.needrun_jobs())
     stop_at_study_error(check_planned_runs)
+    mark = start = None
     # Rules that only name targets have no outputs.
     if any(job.output for job in workflow.dag.needrun_jobs()):
-        stop_at_study_error(
+        mark = stop_at_study_error(
             stop_beside_another_process, Path(RESULTS), temporary_folders(workflow), code_of_start, SETTINGS
         )
-        be_own_start(Path(RESULTS))
+        start = mark.start
+        stop_at_study_error(know_start, start, Path(RESULTS))
     if not workflow.local_exec:
-        stop_at_study_error(prepare_cluster, workflow, Path(RESULTS), EARLIER_JOBS)
+        stop_at_study_error(prepare_cluster, workflow, Path(RESULTS), start, EARLIER_JOBS)
         if UNPROTECTED:
             workflow.logger_manager.logger.warning(describe_danger(UNPROTECTED))
     survive_full_temporary_folder(workflow.scheduler, workflow.logger_manager.logger)
     # After jobs of earlier starts have ended.
     remove_mixtures(workflow)
-    mark = own_mark()
-    workflow.logger_manager.logger.addHandler(MadeWith(workflow, Path(RESULTS), mark.start if mark else ""))
+    if mark is not None:
+        workflow.logger_manager.logger.addHandler(MadeWith(workflow, Path(RESULTS), start))
     let_empty_folders_stay(workflow.dag)
     finished = len(finished_runs(all_runs(), RECORDS))
-    register(Path(RESULTS, "registration.json"), plan_of(config), finished)
+    stop_at_study_error(register, Path(RESULTS, "registration.json"), plan_of(config), finished)
     show_progress(workflow, len(all_runs()), finished)
     # After the terminal, which shows the failure before this says what follows from it.
     workflow.logger_manager.logger.addHandler(
@@ -166,18 +166,22 @@ onstart:
 
 
 onsuccess:
-    remember_parameters()
-    remove_study_leftovers(Path(RESULTS), RECORDS)
+    made_with = find_handler(MadeWith)
+    # Another process may have taken this one for dead, and run the study now.
+    if made_with is not None and owns_study(made_with.start, Path(RESULTS)):
+        made_with.end(workflow)
+        remove_study_leftovers(Path(RESULTS), RECORDS)
     # With --until, Snakemake looks at no report, which may be older than the runs.
     if any(job.rule.name == "build_report" for job in workflow.dag.jobs):
         say(f"The report is at {Path(RESULTS, 'report.html').resolve()}")
 
 
 onerror:
-    remember_parameters()
-    for handler in workflow.logger_manager.logger.handlers:
-        if isinstance(handler, Terminal):
-            handler.show_failures()
+    made_with, terminal = find_handler(MadeWith), find_handler(Terminal)
+    if made_with is not None:
+        made_with.end(workflow)
+    if terminal is not None:
+        terminal.show_failures()
     if PATHS:
         say(f"In these messages, {PATHS}.")
     say("The study is not finished. What is finished is kept: start it again, and it goes on from there.")

@@ -16,12 +16,13 @@ def temporary_folders(workflow: Any) -> tuple[str, ...]:
     return () if workflow.local_exec else (workflow.scheduler._executor.tmpdir,)
 
 
-def prepare_cluster(workflow: Any, results: Path, earlier_jobs: str) -> None:
+def prepare_cluster(workflow: Any, results: Path, start: str | None, earlier_jobs: str) -> None:
     """Check and change what Snakemake needs to run jobs on a cluster, before the first job.
 
     Args:
         workflow: Snakemake's.
         results: folder of the study.
+        start: of this process (`Head.start`).
         earlier_jobs: what becomes of SLURM jobs of earlier starts: cancel or report.
 
     Raises:
@@ -30,7 +31,7 @@ def prepare_cluster(workflow: Any, results: Path, earlier_jobs: str) -> None:
     require_quotable_paths((Path.cwd(), workflow.main_snakefile, *workflow.overwrite_configfiles))
     require_quotable_settings(workflow.config_settings.config_args)
     copy_configuration(workflow.config_settings.configfiles)
-    tell_jobs(workflow.config_settings, results)
+    tell_jobs(workflow.config_settings, start)
     if workflow.group_settings.overwrite_groups:
         patch_packs()
     # A local rule fails on this machine as it did before; only jobs of the cluster end for reasons of their own.

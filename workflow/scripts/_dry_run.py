@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,10 @@ def runs_section(runs: Sequence[Run], planned: Collection[Run], there: Collectio
     if others:
         counts.append(f"{others} not asked for")
     rows = [("backbone", "loss", "decoder", "seeds to do", "seeds finished")]
+    to_do, done = (Counter(run[:3] for run in group) for group in (planned, finished))
     for recipe in dict.fromkeys(run[:3] for run in runs):
-        to_do, done = (sum(run[:3] == recipe for run in group) for group in (planned, finished))
-        if to_do or done:
-            rows.append((*recipe, str(to_do), str(done)))
+        if to_do[recipe] or done[recipe]:
+            rows.append((*recipe, str(to_do[recipe]), str(done[recipe])))
     return [f"Runs: {', '.join(counts)}", *(_table(rows) if len(rows) > 1 else [])]
 
 

@@ -24,6 +24,7 @@ from _rule_names import RUN_RULES
 from _signatures import require_parameters
 from _stopped import StudyStoppedError
 from terralucas.contents import content_of_weights, read_record
+from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.names import run_name
 
@@ -63,6 +64,8 @@ def describe_danger(problem: StudyError) -> str:
 def _keep_finished_runs() -> None:
     """Neither delete the files of a finished run nor give them other times, which Snakemake does when a job has ended.
 
+    Where the start that a job belongs to is over, the files are those of another start, and stay as they are.
+
     `is_finished` compares settings, code, features and weights; the script also compares the split, and deletes the
     files of another run.
     """
@@ -70,13 +73,22 @@ def _keep_finished_runs() -> None:
     kept: dict[Job, dict[Path, os.stat_result]] = {}
 
     async def remove_existing_output(self: Job) -> None:
-        _require_own_job(self)
-        if is_finished(self):
+        try:
+            _require_own_job(self)
+            is_kept = is_finished(self)
+        except StudyError as error:
+            raise StudyStoppedError(str(error)) from None
+        if is_kept:
             kept[self] = {Path(path): Path(path).stat() for path in self.output}
         else:
             await remove(self)
 
     async def postprocess_with_times(self: Job, *args: Any, **options: Any) -> None:
+        try:
+            require_own_start()
+        except StudyError:
+            # Snakemake would record, or delete after a failure, the files of another start.
+            return
         before = kept.pop(self, {})
         is_unchanged = bool(before) and all(is_same(path, state) for path, state in before.items())
         await postprocess(self, *args, **options)
@@ -92,15 +104,12 @@ def _keep_finished_runs() -> None:
 
 
 def _require_own_job(job: Job) -> None:
-    """End Snakemake in a job, before it deletes outputs, if its start is over or had other code or parameters."""
-    try:
-        head = require_own_start()
-        if head is not None and not job.dag.workflow.is_main_process:
-            # First, because code is one of the parameters, and this error names it.
-            OwnCode(job.rule.name, head.code).require()
-            require_own_parameters(job, results_of_own_start(), head.start)
-    except StudyError as error:
-        raise StudyStoppedError(str(error)) from None
+    """Raise a StudyError in a job, before it deletes outputs, if its start is over or had other code or parameters."""
+    head = require_own_start()
+    if head is not None and not job.dag.workflow.is_main_process:
+        # First, because code is one of the parameters, and this error names it.
+        OwnCode(job.rule.name, head.code).require()
+        require_own_parameters(job, results_of_own_start(), head.start)
 
 
 def _newest_input(job: Any) -> int:
@@ -108,7 +117,11 @@ def _newest_input(job: Any) -> int:
 
 
 def is_finished(job: Any) -> bool:
-    """Return whether the files of a job's run are there, with the settings, the code and the features of the job."""
+    """Return whether the files of a job's run are there, with the settings, the code and the features of the job.
+
+    Raises:
+        StudyError: the record of the run is there, and cannot be read.
+    """
     if job.rule.name not in RUN_RULES or not all(Path(path).is_file() for path in job.output):
         return False
     try:
@@ -130,8 +143,10 @@ def is_finished(job: Any) -> bool:
             and record["code"] == params.code
             and _is_of_inputs(record["features"], job)
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return False
+    except OSError as error:
+        raise explain(error) or error from None
 
 
 def _is_of_inputs(features: Any, job: Any) -> bool:

@@ -5,13 +5,15 @@ Its entries have the names of files as they were: a study may be copied or moved
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from _input_contents import state_of
-from terralucas.contents import read_record
+from _input_contents import InputContents, state_of
+from terralucas.disk import explain
+from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 
 NAME = "data/made_with.json"
@@ -30,16 +32,37 @@ def read_known(results: Path) -> dict[str, Entry]:
 
     Args:
         results: folder of the study.
+
+    Raises:
+        StudyError: the record is there, and cannot be read.
     """
     known: dict[str, Entry] = {}
     own, all_studies = f"{results}/", f"{results.parent}/"
-    for path, entry in (read_record(results / NAME) or {}).items():
+    for path, entry in _read(results / NAME).items():
         if path.startswith(own):
             known[path] = entry
         elif path.startswith(all_studies):
             name, _, rest = path.removeprefix(all_studies).partition("/")
             known.setdefault(f"{own}{rest}", _of_other(entry, f"{all_studies}{name}"))
     return known
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    try:
+        record: dict[str, Entry] = json.loads(path.read_bytes())
+        return record
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise explain(error) or error from None
+    except ValueError as error:
+        raise StudyError(
+            "The record of what the results were made with is damaged.",
+            found=f"{path}, which is no JSON ({error})",
+            expected="the file as the workflow wrote it",
+            remedy="copy it again from where the results come from; or delete it, if you know that all results are of "
+            "the present configuration, code and data: they then count as such",
+        ) from None
 
 
 def _of_other(entry: Entry, results: str) -> dict[str, Any]:
@@ -90,21 +113,30 @@ def agree(known: Entry, given: Entry) -> bool:
     return all(known.get(name, value) == value for name, value in given.items())
 
 
-def of_files(entry: Entry | None, job: Any) -> Entry | None:
+def of_files(entry: Entry | None, job: Any, contents: InputContents) -> Entry | None:
     """Return what the job was given that made the outputs of a job; None if that is not known.
 
     Jobs that were not seen to end well may have written their files, as on a cluster after the process that submitted
     them was killed. Where an output is gone, what follows from it was made from the file before. A job that was killed
     while it wrote leaves some of its own and some of the job before, which no parameters give (`_MIXTURE`).
+
+    Args:
+        entry: the record of the job.
+        job: Snakemake's.
+        contents: tells whether a file that has another time is the one that was there before: copies may lose times.
     """
     if not isinstance(entry, dict) or "by" not in entry:
         return entry
-    now = [state_of(path) for path in job.output]
+    before: Entry | None = entry["before"]
+    checksums, names = contents_of(before), names_of(before, contents.results)
     # An earlier version remembered the state of the first output alone.
     states = entry.get("states", [entry.get("state")])
-    is_new = [state != before for state, before in zip(now, states, strict=False) if state is not None]
+    is_new = [
+        now != state and not contents.is_output(path, checksums.get(names(str(path))))
+        for path, state in zip(job.output, states, strict=False)
+        if (now := state_of(path)) is not None
+    ]
     if not any(is_new):
-        before: Entry | None = entry["before"]
         return before
     return entry["by"] if all(is_new) else _MIXTURE
 

@@ -32,12 +32,12 @@ class InputContents:
     """
 
     def __init__(self, results: Path) -> None:
-        self._results = results
+        self.results = results
         self._compared_whole = (results / "data" / "chips.parquet", results / "selected" / "selection.yaml")
         self._known: dict[str, tuple[list[int], str | None]] = {}
 
     def of(self, job: Any, names: Callable[[str], str] = str) -> dict[str, str]:
-        """Return the checksum of each input of a job that has one and is there, and that of its outputs.
+        """Return the checksums of a job's inputs and outputs, without files that are gone or are not compared.
 
         Args:
             job: Snakemake's.
@@ -69,6 +69,10 @@ class InputContents:
         own = list(self.of(job)) if changed else []
         return [own[number] for number in changed]
 
+    def is_output(self, path: Any, checksum: str | None) -> bool:
+        """Return whether a file of an output has a checksum that `of` returned; not where there was none."""
+        return checksum is not None and self._of_output(Path(path)) == checksum
+
     def _of_input(self, path: str) -> str | None:
         state = state_of(path)
         if state is None:
@@ -86,7 +90,7 @@ class InputContents:
     def _read(self, path: Path) -> str | None:
         if path.name == _PREDICTIONS:
             return _of_predictions(path)
-        folder = path.relative_to(self._results).parts[0] if path.is_relative_to(self._results) else ""
+        folder = path.relative_to(self.results).parts[0] if path.is_relative_to(self.results) else ""
         if folder == "weights":
             content: Any = content_of_weights(read_record(path) or {})
         elif path.suffix == ".json" and (folder == "features" or path.name == "packed.json"):
@@ -110,7 +114,7 @@ def _of_predictions(path: Path) -> str | None:
     try:
         found = _RECORDED.search(path.with_name("run.yaml").read_text(encoding="utf-8"))
         return found[1] if found else None
-    except OSError:
+    except FileNotFoundError:
         return sha256_of_file(path) if path.is_file() else None
 
 

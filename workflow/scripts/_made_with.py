@@ -19,20 +19,20 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from _given_to_jobs import NAME, Entry, agree, contents_of, entry_of, is_of_other, names_of, of_files, read_known
 from _input_contents import InputContents, state_of
+from _own_start import owns_study
+from _rule_names import RUN_RULES
 from terralucas.contents import read_record
 from terralucas.errors import StudyError
 from terralucas.files import write_json
 
-# Rules with few jobs, whose results are also compared where Snakemake has a record of them: another checkout may share
-# the folder of results, or results of another study may have been copied over them.
-FIRST_RULES = (
+# Parts of predictions and maps are deleted when these are finished.
+RULES = (
     *("retrieve_chips", "fetch_weights", "index_chips", "split_chips", "pack_chips", "describe_chips"),
-    *("extract_features", "join_features", "make_tables", "make_evidence", "draw_figures", "make_gallery"),
-    *("build_report", "power", "select_models", "explain_models", "explain", "export_models"),
+    *("audit_treatment", "audit_tuning", "extract_features", "join_features", "fit_control", *RUN_RULES),
+    *("make_tables", "make_evidence", "draw_figures", "make_gallery", "build_report", "power"),
+    *("select_models", "explain_models", "explain", "export_models"),
     *("plan_prediction", "join_predictions", "plan_map", "write_map"),
 )
-# Parts of predictions and maps are deleted when these are finished.
-RULES = (*FIRST_RULES, "audit_treatment", "audit_tuning", "fit_control", "train_run", "tune_run")
 # Between two times that the file is written while a study runs, at least; and how many times as long as it takes.
 _PAUSE_S, _PAUSE_TIMES = 1.0, 20
 
@@ -46,8 +46,9 @@ class MadeWith(logging.Handler):
         start: of this process (`Head.start`).
     """
 
-    def __init__(self, workflow: Any, results: Path, start: str = "") -> None:
+    def __init__(self, workflow: Any, results: Path, start: str) -> None:
         super().__init__(logging.INFO)
+        self.start, self._results = start, results
         self._persistence, self._path, self._contents = workflow.persistence, results / NAME, InputContents(results)
         self.known: dict[str, Entry] = read_known(results)
         dag = workflow.dag
@@ -56,7 +57,7 @@ class MadeWith(logging.Handler):
             path = str(job.output[0])
             # What is in its inputs then is not known: other jobs of this start may make them first.
             given = entry_of(self._persistence._params(job), self._persistence._input(job))
-            before = of_files(self.known.get(path), job)
+            before = of_files(self.known.get(path), job, self._contents)
             states = list(map(state_of, job.output))
             self.known[path] = {"by": given, "states": states, "before": before, "start": start}
         self._next = 0.0
@@ -83,16 +84,23 @@ class MadeWith(logging.Handler):
         for path, job in _first_outputs(workflow.dag).items():
             record = self._persistence.metadata(path) if Path(path).exists() else None
             if record:
-                before = of_files(self.known.get(str(path)), job)
+                before = of_files(self.known.get(str(path)), job, self._contents)
                 contents = {} if is_of_other(before) else contents_of(before)
-                if not contents and str(path) not in planned:
+                given = entry_of(record.params, record.input)
+                if str(path) not in planned:
                     # Snakemake takes the output for one of what its inputs are now.
-                    contents = self._contents.of(job)
-                self.known[str(path)] = entry_of(record.params, record.input) | {"checksums": contents}
+                    contents = contents or self._contents.of(job)
+                    # Its record may be of another output than the one that is there. Runs have their own records.
+                    if isinstance(before, dict) and not is_of_other(before) and job.rule.name not in RUN_RULES:
+                        given = before
+                self.known[str(path)] = given | {"checksums": contents}
         _accept(self.known, self._contents, self._persistence, workflow.dag, planned)
         self._write()
 
     def _write(self) -> None:
+        # Another process may have taken this one for dead, and made these results with something else.
+        if not owns_study(self.start, self._results):
+            return
         started = time.monotonic()
         # A full or read-only disk has been told already; a colleague's folder may be closed to this user.
         with contextlib.suppress(OSError):
@@ -152,7 +160,7 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     other: dict[str, Any] = {}
     of_others, changed = [], []
     for path, job in _first_outputs(dag).items():
-        entry = of_files(known.get(str(path)), job)
+        entry = of_files(known.get(str(path)), job, contents)
         if entry is None or not (keeps_all or not dag.needrun(job)):
             continue
         names = names_of(entry, results)
@@ -227,7 +235,8 @@ def _is_other(
     `counts_record` tells whether Snakemake's record of the output, where there is one, is looked at by Snakemake.
     """
     has_record = counts_record and bool(persistence.metadata(path))
-    if has_record and (job.rule.name not in FIRST_RULES or not isinstance(known, dict)):
+    # Runs have their own records. Entries of an earlier version say nothing of inputs.
+    if has_record and (job.rule.name in RUN_RULES or not isinstance(known, dict)):
         return False
     # Snakemake's record of the inputs counts where there is one.
     given = entry_of(persistence._params(job), None if has_record else persistence._input(job), names)

@@ -18,34 +18,22 @@ KEY = "submitted_by"
 _VARIABLE = "TERRALUCAS_SUBMITTED_BY"
 
 
-def tell_jobs(settings: Any, results: Path) -> None:
+def tell_jobs(settings: Any, start: str | None) -> None:
     """Let the jobs that are submitted from now on know this start.
 
     Args:
         settings: `workflow.config_settings`, from which Snakemake makes the command lines of jobs.
-        results: folder of the study, which this process has marked as run by it.
+        start: `Head.start` of the mark of this process; None where it has no jobs, and no mark.
     """
-    head = read_head(results)
-    if head is not None:
-        settings.config_args = [*(settings.config_args or ()), f"{KEY}={head.start}"]
-
-
-def be_own_start(results: Path) -> None:
-    """Let the jobs that this process itself runs know this start.
-
-    Args:
-        results: folder of the study, which this process has marked as run by it.
-    """
-    head = read_head(results)
-    if head is not None:
-        know_start(head.start, results)
+    if start is not None:
+        settings.config_args = [*(settings.config_args or ()), f"{KEY}={start}"]
 
 
 def know_start(start: str | None, results: Path) -> None:
-    """Let this process, a job's, and what it starts know the start that submitted it, and check it.
+    """Let this process, a job's or that of the start, and what it starts know the start, and check it.
 
     Args:
-        start: what `tell_jobs` told.
+        start: `Head.start`, or what `tell_jobs` told.
         results: folder of the study.
 
     Raises:
@@ -111,8 +99,12 @@ def require_own_settings(settings: str) -> None:
         )
 
 
-def own_mark() -> Head | None:
-    """Return the mark of the start that this job belongs to; None if that is over, or this is no job of a study."""
-    start, _, results = os.environ.get(_VARIABLE, "").partition(" ")
-    head = read_head(Path(results)) if start else None
-    return head if head is not None and head.start == start else None
+def owns_study(start: str | None, results: Path) -> bool:
+    """Return whether a start is the one that runs a study now, and not one that another process took for dead.
+
+    Args:
+        start: `Head.start` of it.
+        results: folder of the study.
+    """
+    head = read_head(results)
+    return head is not None and head.start == start

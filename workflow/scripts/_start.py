@@ -8,14 +8,16 @@ import shutil
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from _exit import at_exit
 from _stopped import StudyStoppedError
+from terralucas.disk import explain
 from terralucas.errors import StudyError
-from terralucas.study.head import Running, remove_temporary
+from terralucas.study.head import Head, Running, remove_temporary
 
 
 def take_interrupts() -> None:
@@ -54,11 +56,18 @@ def name_folder(workflow: Any) -> str:
 
 
 def stop_at_study_error(function: Callable[..., Result], *arguments: object) -> Result:
-    """Call a function before the first job; its StudyError, or Ctrl-C, ends Snakemake without a traceback."""
+    """Call a function before the first job; its StudyError, or Ctrl-C, ends Snakemake without a traceback.
+
+    So does an error of the system that the user can mend, such as a file that may not be read.
+    """
     try:
         return function(*arguments)
     except StudyError as error:
         raise StudyStoppedError(f"{error}{_Paths.note}") from None
+    except OSError as error:
+        if (known := explain(error)) is None:
+            raise
+        raise StudyStoppedError(f"{known}{_Paths.note}") from None
     except KeyboardInterrupt:
         raise StudyStoppedError("Stopped before the first job; nothing was started.") from None
 
@@ -71,11 +80,12 @@ def say(line: str) -> None:
 
 
 def end_at_study_error(check: Callable[[], None]) -> None:
-    """Call a check while Python ends; its StudyError ends the process with status 1."""
+    """Call a check while Python ends; its error ends the process with status 1."""
     try:
         check()
-    except StudyError as error:
-        sys.stderr.write(f"{error}{_Paths.note}\n")
+    except Exception as error:
+        known = error if isinstance(error, StudyError) else explain(error) if isinstance(error, OSError) else None
+        sys.stderr.write(f"{known}{_Paths.note}\n" if known else traceback.format_exc())
         sys.stderr.flush()
         sys.stdout.flush()
         # An error at exit is shown, but leaves the exit status as it was.
@@ -84,7 +94,7 @@ def end_at_study_error(check: Callable[[], None]) -> None:
 
 def stop_beside_another_process(
     results: Path, temporary: tuple[str, ...], code: Callable[[], Mapping[str, str]], settings: str
-) -> None:
+) -> Head:
     """Mark the study as run by this process until its end, and delete what a process that died left.
 
     Args:
@@ -93,6 +103,9 @@ def stop_beside_another_process(
         code: returns the fingerprints of the code for which this process records results (`Head.code`).
         settings: SHA-256 of the configuration with its defaults (`Head.settings`).
 
+    Returns:
+        The mark of this process.
+
     Raises:
         StudyError: another process runs the study.
     """
@@ -100,6 +113,7 @@ def stop_beside_another_process(
     for path in temporary:
         at_exit(shutil.rmtree, path, ignore_errors=True)
     running = Running(results)
-    died = running.begin(temporary, code(), settings)
+    head, died = running.begin(temporary, code(), settings)
     at_exit(running.end)
     remove_temporary(died)
+    return head

@@ -54,7 +54,7 @@ def of_process(process, **changes):
 
 def test_a_mark_is_there_while_the_study_runs(tmp_path):
     running = Running(tmp_path)
-    assert running.begin() is None
+    assert running.begin() == (this_process(folder=tmp_path), None)
     assert read_head(tmp_path) == this_process(folder=tmp_path)
     running.end()
     assert list(tmp_path.iterdir()) == []
@@ -165,7 +165,7 @@ def test_a_killed_process_is_taken_over_at_once_and_what_it_left_is_told(tmp_pat
     process.kill()
     process.wait()
     assert not is_running(tmp_path)
-    assert Running(tmp_path).begin() == died
+    assert Running(tmp_path).begin()[1] == died
     assert read_head(tmp_path).pid == os.getpid()
 
 
@@ -227,7 +227,7 @@ def test_a_process_of_another_machine_that_shows_life_is_refused_whatever_its_cl
 def test_a_process_of_another_machine_that_shows_no_more_life_is_taken_over_whatever_its_clock(elsewhere, behind_s):
     folder, clock = elsewhere
     show_life(folder, behind_s)
-    assert Running(folder).begin().pid == os.getppid()
+    assert Running(folder).begin()[1].pid == os.getppid()
     assert head.DEAD_AFTER_S <= clock.now < head.DEAD_AFTER_S + 5
     assert read_head(folder) == this_process(folder=folder)
 
@@ -346,4 +346,54 @@ def test_signs_of_life_are_several_before_one_counts_as_dead():
 def test_a_mark_that_cannot_be_read_is_none(tmp_path):
     (tmp_path / NAME).write_text("{")
     assert not is_running(tmp_path)
-    Running(tmp_path).begin()
+    assert Running(tmp_path).begin() == (this_process(folder=tmp_path), None)
+    assert read_head(tmp_path) == this_process(folder=tmp_path)
+
+
+def test_of_processes_that_begin_at_the_same_moment_one_runs_the_study(tmp_path):
+    """Each finds the mark of the same dead process, and removes it."""
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    mark(tmp_path, replace(of_process(dead), place=this_process(folder=tmp_path).place))
+    dead.wait()
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom terralucas.errors import StudyError\n"
+        "from terralucas.study.head import Running, read_head\n"
+        "folder = Path(sys.argv[1])\nprint(flush=True)\nsys.stdin.readline()\n"
+        "try:\n    own, _ = Running(folder).begin()\nexcept StudyError:\n    print('refused', flush=True)\n"
+        "else:\n    print(own == read_head(folder), flush=True)\nsys.stdin.readline()\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command, environment = [sys.executable, "-c", code, str(tmp_path)], os.environ | {"PYTHONPATH": SCRIPTS}
+    starts = [subprocess.Popen(command, env=environment, **pipes) for _ in range(6)]
+    for start in starts:
+        start.stdout.readline()
+    for start in starts:
+        start.stdin.write("\n")
+        start.stdin.flush()
+    said = sorted(start.stdout.readline().strip() for start in starts)
+    for start in starts:
+        start.communicate("\n")
+    assert said == ["True", *["refused"] * 5]
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_a_file_system_without_links_has_marks_too(tmp_path, monkeypatch):
+    def link(source, target):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    running = Running(tmp_path)
+    running.begin()
+    assert read_head(tmp_path) == this_process(folder=tmp_path)
+    running.end()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_of_another_machine_may_run_a_study_that_this_user_may_not_write_to(elsewhere, monkeypatch):
+    folder, _ = elsewhere
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(head, "atomic_path", refuse)
+    assert may_be_running(folder)

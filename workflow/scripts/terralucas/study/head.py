@@ -110,21 +110,56 @@ class Running:
 
     def begin(
         self, temporary: tuple[str, ...] = (), code: Mapping[str, str] | None = None, settings: str = ""
-    ) -> Head | None:
-        """Mark the study as run by this process; returns the mark of a process that died with it, if there is one.
+    ) -> tuple[Head, Head | None]:
+        """Mark the study as run by this process.
 
         The arguments are attributes of the mark (`Head`).
+
+        Returns:
+            The mark, and that of a process that died with it, if there is one.
 
         Raises:
             StudyError: another process runs the study.
         """
-        other = read_head(self._path.parent)
-        if other is not None:
-            require_dead(other, self._path)
-        self._head = this_process(temporary, code, settings, self._path.parent)
-        write_json(self._path, asdict(self._head))
+        self._head, died = this_process(temporary, code, settings, self._path.parent), None
+        while True:
+            other = read_head(self._path.parent)
+            if other is not None:
+                require_dead(other, self._path)
+                died = other
+            self._remove_dead(other)
+            if self._write_new():
+                break
         threading.Thread(target=self._show_life, name="sign_of_life", daemon=True).start()
-        return other
+        return self._head, died
+
+    def _remove_dead(self, other: Head | None) -> None:
+        """Remove the mark of a dead process, or a damaged one; not that of a process that began meanwhile."""
+        taken = self._path.with_name(f"{NAME}.{os.getpid()}.dead")
+        # Of two processes that find the same mark, one moves it.
+        with contextlib.suppress(FileNotFoundError):
+            self._path.rename(taken)
+            if _read_mark(taken) != other:
+                with contextlib.suppress(FileExistsError):
+                    os.link(taken, self._path)
+            taken.unlink()
+
+    def _write_new(self) -> bool:
+        """Write the mark, and return whether it is this process's; not if there is one of another process by now."""
+        assert self._head is not None
+        temporary = self._path.with_name(f"{NAME}.{os.getpid()}.tmp")
+        temporary.write_text(json.dumps(asdict(self._head)), encoding="utf-8")
+        try:
+            # A link is whole at once, and never replaces the mark of another process that began meanwhile.
+            os.link(temporary, self._path)
+        except FileExistsError:
+            pass
+        except OSError:
+            # A file system without links.
+            write_json(self._path, asdict(self._head))
+        finally:
+            temporary.unlink(missing_ok=True)
+        return read_head(self._path.parent) == self._head
 
     def end(self) -> None:
         """Remove the mark, if it is this process's."""
@@ -178,14 +213,9 @@ class Running:
             )  # fmt: skip
             _interrupt_this_process()
             return False
-        temporary = self._path.with_name(f"{NAME}.{self._head.pid}.tmp")
         with contextlib.suppress(OSError):
-            temporary.write_text(json.dumps(asdict(self._head)), encoding="utf-8")
-            # A link is whole at once, and never replaces the mark of another process that began meanwhile.
-            os.link(temporary, self._path)
-            logger.warning("%s was removed while this process runs the study; it is there again.", self._path)
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            if self._write_new():
+                logger.warning("%s was removed while this process runs the study; it is there again.", self._path)
         return True
 
 
@@ -195,8 +225,12 @@ def _interrupt_this_process() -> None:
 
 def read_head(folder: Path) -> Head | None:
     """Return the mark in a study's folder; None if there is none, or it cannot be read."""
+    return _read_mark(folder / NAME)
+
+
+def _read_mark(path: Path) -> Head | None:
     try:
-        mark: Mapping[str, Any] = json.loads((folder / NAME).read_text(encoding="utf-8"))
+        mark: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         # A later version may write more, and its process is one all the same.
         values = {name: mark[name] for name in (each.name for each in fields(Head)) if name in mark}
         return Head(**values | {name: tuple(values[name]) for name in ("temporary", "place") if name in values})
@@ -221,7 +255,13 @@ def may_be_running(folder: Path) -> bool:
     head = read_head(folder)
     if head is None:
         return False
-    return _runs(head, folder) if _is_here(head) else _age(folder / NAME) < _LONG_AGO_S
+    if _is_here(head):
+        return _runs(head, folder)
+    try:
+        return _age(folder / NAME) < _LONG_AGO_S
+    except OSError:
+        # The results are read-only to this user.
+        return True
 
 
 def take_dead_mark(folder: Path) -> Head | None:
