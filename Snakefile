@@ -31,5 +31,6 @@ rule all:
     input:
         f"{RESULTS}/report.html",
         # Listed too: Snakemake would not miss a table or run that was deleted while the report is there.
-        [*rules.make_tables.output, *rules.make_evidence.output, *reported_run_files("predictions.parquet")],
+        [*rules.make_tables.output, *rules.make_evidence.output],
+        reported_run_files("predictions.parquet"),
     localrule: True

@@ -22,7 +22,7 @@ def cells(lines):
 def test_runs_are_counted_by_recipe_and_those_that_change_are_named():
     lines = runs_section(RUNS, planned={RUNS[0], RUNS[1]}, there={RUNS[1], RUNS[3]})
     assert lines[0] == (
-        "Runs: 2 to do (1 of them again, unless what they are made of proves to be the same), 1 finished, "
+        "Runs: 2 to do (1 finished, each kept if its settings, data and code prove unchanged), 1 finished, "
         "3 not asked for"
     )
     assert cells(lines[2:]) == [["tiny", "ce", "identity", "2", "0"], ["tiny", "ce", "mlp", "0", "1"]]

@@ -12,7 +12,7 @@ from snakemake.jobs import Job
 from snakemake.settings.enums import RerunTrigger
 
 import _finished_runs as finished_runs_module
-from _finished_runs import describe_danger, is_finished, patch_deletion
+from _finished_runs import describe_danger, is_of_these_settings, patch_deletion
 from _run_status import runs_of_other_settings
 from _stopped import StudyStoppedError
 from terralucas.errors import StudyError
@@ -181,14 +181,14 @@ def test_the_files_of_another_run_are_deleted_as_ever(run, patched, change):
 
 
 def test_a_run_that_lacks_a_file_is_not_finished(run):
-    assert is_finished(run)
+    assert is_of_these_settings(run)
     Path(run.output.model).unlink()
-    assert not is_finished(run)
+    assert not is_of_these_settings(run)
 
 
-def test_a_run_whose_features_are_gone_is_finished(run):
+def test_a_run_whose_features_are_gone_is_of_these_settings(run):
     Path(run.input.features_record).unlink()
-    assert is_finished(run)
+    assert is_of_these_settings(run)
 
 
 @pytest.mark.parametrize(
@@ -200,15 +200,15 @@ def test_a_run_whose_features_are_gone_is_finished(run):
         ({"source": "random", "seed": 1, "sha256": None}, False),
     ],
 )
-def test_a_tuned_run_is_finished_with_the_weights_that_are_there(run, tmp_path, change, expected):
+def test_a_tuned_run_is_of_these_settings_with_the_weights_that_are_there(run, tmp_path, change, expected):
     run.rule.name = "tune_run"
     packed, weights = str(tmp_path / "features.json"), str(tmp_path / "weights.json")
     run.input = Files(packed_record=packed, weights=weights)
     write_json(Path(weights), WEIGHTS | change)
-    assert is_finished(run) == expected
+    assert is_of_these_settings(run) == expected
     write_json(Path(weights), WEIGHTS)
     write_json(Path(packed), {"sha256": "p2", "other": "size"})
-    assert not is_finished(run), "it was trained on other chips"
+    assert not is_of_these_settings(run), "it was trained on other chips"
 
 
 def test_another_snakemake_deletes_as_it_does_and_the_danger_is_described(monkeypatch, caplog):

@@ -63,7 +63,7 @@ def test_a_process_that_shows_no_life_is_not_waited_for(tmp_path, hold, caplog):
     with locked(tmp_path, "works in", 1.0):
         assert time.monotonic() - began >= 1
         assert process.poll() is None
-    assert "has shown no life for 1 s" in caplog.records[-1].message
+    assert "has given no sign of life for 1 s" in caplog.records[-1].message
 
 
 def test_a_lock_of_a_process_that_was_killed_is_free(tmp_path, hold, caplog):

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from _given_to_jobs import NAME, agree, entry_of, names_of, of_files, read_known
-from _input_contents import InputContents
+from _file_checksums import FileChecksums
+from _given_to_jobs import NAME, agree, find_entry_of_outputs, find_names, make_entry, read_entries
 from terralucas.errors import StudyError
 
 OWN, OTHER = Path("results/new"), Path("results/new-1")
@@ -29,14 +29,14 @@ def remember(results, entries):
 def test_a_record_that_is_damaged_or_closed_to_this_user_does_not_count_as_none(monkeypatch):
     (OWN / NAME).write_text('{"results/new/tables/runs.csv": {"par')
     with pytest.raises(StudyError, match=rf"is damaged\.\n  found: {OWN / NAME}, which is no JSON"):
-        read_known(OWN)
+        read_entries(OWN)
 
     def refuse(path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(StudyError, match=rf"{OWN / NAME} cannot be"):
-        read_known(OWN)
+        read_entries(OWN)
 
 
 @pytest.mark.parametrize(("own", "other"), [(OWN, OTHER), (OTHER, OWN)])
@@ -46,19 +46,19 @@ def test_an_entry_of_another_name_is_compared_by_the_names_it_has(own, other):
     def given(results, seed=0, names=str):
         # The last one is of others, whose names begin or end so.
         texts = [f"'{results}/controls'", f"{{'seed': {seed}, 'study': '{results}'}}", f"old_{OWN} {OWN}-x {OTHER}-x"]
-        return entry_of(texts, [f"{results}/data/chips.parquet", "elsewhere/results"], names)
+        return make_entry(texts, [f"{results}/data/chips.parquet", "elsewhere/results"], names)
 
     remember(own, {f"{other}/tables/runs.csv": given(other)})
-    (entry,) = read_known(own).values()
-    assert list(read_known(own)) == [f"{own}/tables/runs.csv"]
-    names = names_of(entry, own)
+    (entry,) = read_entries(own).values()
+    assert list(read_entries(own)) == [f"{own}/tables/runs.csv"]
+    names = find_names(entry, own)
     assert agree(entry, given(own, names=names))
     assert not agree(entry, given(own, seed=1, names=names))
     assert not agree(entry, given(own))
     # What this study has remembered itself counts more.
     remember(own, {f"{other}/tables/runs.csv": given(other), f"{own}/tables/runs.csv": given(own, seed=1)})
-    (entry,) = read_known(own).values()
-    assert agree(entry, given(own, seed=1, names=names_of(entry, own)))
+    (entry,) = read_entries(own).values()
+    assert agree(entry, given(own, seed=1, names=find_names(entry, own)))
 
 
 def test_contents_are_compared_by_the_names_they_had():
@@ -72,20 +72,19 @@ def test_contents_are_compared_by_the_names_they_had():
             output=[f"{results}/runs.csv"],
         )
 
-    before = InputContents(OTHER).of(write(OTHER))
+    before = FileChecksums(OTHER).of_job(write(OTHER))
     assert set(before) == {f"{OTHER}/splits/seed-0.csv", f"{OTHER}/runs.csv"}
-    names = names_of({"of": str(OTHER)}, OWN)
-    assert InputContents(OWN).changed(before, write(OWN), names) == []
-    changed = InputContents(OWN).changed(before, write(OWN, "2"), names)
+    names = find_names({"of": str(OTHER)}, OWN)
+    assert FileChecksums(OWN).changed(before, write(OWN), names) == []
+    changed = FileChecksums(OWN).changed(before, write(OWN, "2"), names)
     assert changed == [f"{OWN}/splits/seed-0.csv", f"{OWN}/runs.csv"]
 
 
 def test_what_a_killed_start_remembered_under_another_name_says_so_too():
-    job = SimpleNamespace(output=[f"{OWN}/runs.csv"])
+    job = SimpleNamespace(output=[f"{OWN}/runs.csv"], rule=SimpleNamespace(name="make_tables"))
     entry = {"by": {"params": "5"}, "states": [None], "before": {"params": "4"}}
-    remember(OWN, {f"{OTHER}/runs.csv": entry, f"{OTHER}/old.csv": "3"})
-    known = read_known(OWN)
-    assert of_files(known[f"{OWN}/runs.csv"], job, InputContents(OWN)) == {"params": "4", "of": str(OTHER)}
+    remember(OWN, {f"{OTHER}/runs.csv": entry})
+    known = read_entries(OWN)
+    assert find_entry_of_outputs(known[f"{OWN}/runs.csv"], job, FileChecksums(OWN)) == {"params": "4", "of": str(OTHER)}
     (OWN / "runs.csv").touch()
-    assert of_files(known[f"{OWN}/runs.csv"], job, InputContents(OWN)) == {"params": "5", "of": str(OTHER)}
-    assert known[f"{OWN}/old.csv"] == {"params": "3", "of": str(OTHER)}
+    assert find_entry_of_outputs(known[f"{OWN}/runs.csv"], job, FileChecksums(OWN)) == {"params": "5", "of": str(OTHER)}

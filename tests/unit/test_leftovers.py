@@ -22,6 +22,7 @@ from _leftovers import (
     remove_study_leftovers,
 )
 from _signatures import require_parameters
+from terralucas.files import write_json
 from terralucas.study.head import seconds_after_boot, this_process
 
 RESULTS = Path("results/mine")
@@ -105,15 +106,20 @@ def test_parts_of_features_that_are_joined_are_deleted_and_others_kept(tmp_path)
     for part in ("0-of-3", "1-of-3", "0-of-2"):
         (features / "parts" / part).mkdir(parents=True)
         (features / "parts" / part / ".lock").touch()
-    for name in ("tokens.npy", "tokens.json", ".tokens.npy", "pooled.npy"):
+    for name in ("tokens.npy", ".tokens.npy", "pooled.npy"):
         (features / "parts" / "0-of-3" / name).touch()
-    (features / "tokens.json").touch()
+    for kind in ("tokens", "pooled"):
+        write_json(features / "parts" / "0-of-3" / f"{kind}.json", {"fingerprint": "a"})
+    write_json(features / "tokens.json", {"parts": [{"fingerprint": "a"}, {"fingerprint": "b"}]})
+    # Of an earlier pass, with other settings.
+    write_json(features / "pooled.json", {"parts": [{"fingerprint": "c"}]})
     # A file manager's own, which must not end a finished study with an error.
     (features / "parts" / ".DS_Store").touch()
     remove_study_leftovers(tmp_path, [])
     left = sorted(path.relative_to(features).as_posix() for path in features.rglob("*") if path.is_file())
-    assert left == ["parts/.DS_Store", "parts/0-of-3/.lock", "parts/0-of-3/pooled.npy", "tokens.json"]
-    (features / "pooled.json").touch()
+    of_parts = [f"parts/{name}" for name in (".DS_Store", *(f"0-of-3/{each}" for each in (".lock", "pooled.json")))]
+    assert left == [*of_parts, "parts/0-of-3/pooled.npy", "pooled.json", "tokens.json"]
+    write_json(features / "pooled.json", {"parts": [{"fingerprint": "a"}]})
     remove_study_leftovers(tmp_path, [])
     assert [path.name for path in (features / "parts").iterdir()] == [".DS_Store"]
 

@@ -87,17 +87,17 @@ def test_a_start_marks_the_study_and_deletes_what_a_dead_process_left(tmp_path, 
     monkeypatch.setattr("_start.at_exit", lambda call, *given, **named: at_exit.append((call, given, named)))
     monkeypatch.chdir(tmp_path)
     left, own, foreign = (tmp_path / name for name in (".snakemake/tmp.dead", "tmp.own", "other/.snakemake/tmp.lives"))
-    for folder in (left, own, foreign):
+    for folder in (left, foreign):
         folder.mkdir(parents=True)
     dead = replace(this_process((str(left), str(foreign))), started=1000.0)
     (tmp_path / NAME).write_text(json.dumps(asdict(dead)))
-    stop_beside_another_process(tmp_path, (str(own),), dict, "")
+    mark = stop_beside_another_process(tmp_path, (str(own),), dict, "")
     assert not left.exists()
     assert foreign.exists(), "a copy of a running study has the mark of the original, whose process may live"
-    assert read_head(tmp_path).temporary == (str(own),)
+    assert read_head(tmp_path) == mark
+    assert mark.temporary == (str(own),)
     for call, given, named in reversed(at_exit):
         call(*given, **named)
-    assert not own.exists()
     assert not (tmp_path / NAME).exists()
 
 

@@ -142,13 +142,14 @@ def test_uses_of_other_chips_or_models_are_noticed_where_snakemake_has_no_record
     shutil.copy(second, first)
     for option in ("-n", "--touch"):
         output = project.snakemake(option, *predict, check=False).output
-        assert re.search(r"found: results/small/predictions/chips/plan-\w+\.json, of other parameters", output), option
+        plan = r"results/small/predictions/chips/plan-\w+\.json"
+        assert re.search(f"found: made with other parameters or inputs: {plan}", output), option
     shutil.copy(sorted(new_chips.glob("*.tif"))[0], first)
     assert project.planned(*predict) == {}
     with (results(project) / "selected" / "conformal.csv").open("a") as file:
         file.write("\n")
     output = project.snakemake("-n", *CONFIG, "--", "select", check=False).output
-    assert "found: results/small/selected/conformal.csv, not as when results were made" in output
+    assert "found: changed since the results were made: results/small/selected/conformal.csv" in output
 
 
 def test_chips_that_change_while_their_prediction_waits_are_not_mixed(selected, new_chips, tmp_path):

@@ -192,20 +192,20 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
     for start in ("-n", "--cores=1"):
         done = moved.snakemake(start, "--configfile", moved.write_config(turned, "turned"), check=False)
         assert done.returncode != 0
-        assert "Results were made with another configuration, other code or other data" in done.output
+        assert "Results do not fit the present configuration, code or data" in done.output
         assert "results/small/data/chips.parquet" in done.output
     for overlay, rule in (("normalisation=train", "train_run"), ("select={rule: best}", "build_report")):
         done = moved.snakemake("-n", "--configfile", "config/small.yaml", "--config", overlay, check=False)
         assert rule in re.search(r"the option --forcerun (.*) \(at the end", done.output)[1].split()
     with_controls = TINY | {"report": TINY.get("report", {}) | {"controls": True}}
     done = moved.snakemake("-n", "--configfile", moved.write_config(with_controls, "controls"), check=False)
-    assert "results/small/tables/runs.csv, of other parameters or inputs" in done.output
+    assert "made with other parameters or inputs: results/small/tables/runs.csv" in done.output
     assert moved.planned("--configfile", "config/small.yaml") == {}
     # Snakemake does not make a file again that is gone where what follows from it is there.
     (moved.folder / "results/small/data/chips.parquet").unlink()
     turned = ("--configfile", "config/turned.yaml")
     output = moved.snakemake("-n", *turned, check=False).output
-    assert "of other parameters or inputs" in output
+    assert "made with other parameters or inputs: " in output
     advice = re.search(r"the option (--forcerun .*) \(at the end", output)
     assert {"index_chips", "split_chips", "train_run", "make_tables"} <= set(moved.planned(*turned, *advice[1].split()))
 
@@ -221,7 +221,7 @@ def test_a_study_that_got_another_name_is_compared_by_what_it_was_made_with(stud
     ):
         config = moved.write_config(TINY | {"study": "renamed"} | changes, "renamed")
         output = moved.snakemake("-n", "--configfile", config, check=False).output
-        assert "Results were made with another configuration, other code or other data" in output
+        assert "Results do not fit the present configuration, code or data" in output
         advice = re.search(r"the option --forcerun (.*) \(at the end", output)
         # The page has the name of the study.
         assert set(advice[1].split()) == made_again
@@ -241,7 +241,7 @@ def test_a_step_that_was_made_again_alone_is_noticed_after_a_touch_of_all_files(
     for path in moved.folder.glob("re*/**/*"):
         os.utime(path, (now, now))
     output = moved.snakemake("-n", *start, check=False).output
-    assert "found: results/small/weights/tiny.json, not as when results were made" in output
+    assert "found: changed since the results were made: results/small/weights/tiny.json" in output
     advice = re.search(r"the option (--forcerun .*) \(at the end", output)
     assert {"extract_features", "train_run", "make_tables"} <= set(moved.planned(*start, *advice[1].split()))
     weights.write_text(before, encoding="utf-8")

@@ -27,7 +27,7 @@ rule audit_treatment:
         runtime=30,
     params:
         # Only the code that the audit shares with the runs: a change of the audit itself must not rerun a finished study.
-        code=shared_code_fingerprint("audit_treatment", "train_run"),
+        code=code_fingerprint("audit_treatment", "train_run"),
         # A run depends on the audits of its settings. Therefore an audit must rerun only when the run reruns anyway. It
         # does not rerun when a name is added to the grid: the audit of the new name compares it with all others.
         setting=lambda wildcards: get_setting(wildcards.section, wildcards.setting),
@@ -58,7 +58,7 @@ rule audit_tuning:
         mem_mb=3000,
         runtime=60,
     params:
-        code=shared_code_fingerprint("audit_tuning", "tune_run"),
+        code=code_fingerprint("audit_tuning", "tune_run"),
         training=lambda wildcards: training_settings(config, wildcards.tuning),
         bands=DATASET["bands"],
         study=get_tunings_to_compare,

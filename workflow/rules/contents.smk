@@ -1,4 +1,5 @@
-# What Snakemake compares of files that a study reads and did not make: their content, and neither times nor presence.
+# Files that the study reads but did not make: Snakemake compares their content, not their times, and not whether they are
+# there.
 from functools import cache
 
 from terralucas.contents import SOURCE_FILES

@@ -3,14 +3,19 @@ from terralucas.contents import read_record
 
 
 def reported_run_files(name):
-    """Return the path of a file of every run in the report.
+    """Return an input function that gives the path of a file of every run in the report.
 
-    These are all runs, or the finished ones if `report.unfinished_runs` is `name`.
+    These are all runs, or the finished ones if `report.unfinished_runs` is `name`. Jobs of a cluster read the rules too,
+    and need no list of thousands of runs.
     """
-    files = run_files(name)
-    if config["report"]["unfinished_runs"] == "refuse":
-        return files
-    return [file for file, record in zip(files, run_files("run.yaml")) if Path(record).is_file()]
+
+    def find_files(wildcards):
+        files = run_files(name)
+        if config["report"]["unfinished_runs"] == "refuse":
+            return files
+        return [file for file, record in zip(files, run_files("run.yaml")) if Path(record).is_file()]
+
+    return find_files
 
 
 def get_reported_config():

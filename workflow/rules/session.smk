@@ -55,8 +55,8 @@ include: "dry_run.smk"
 
 # Rules that check chips, splits and settings. Where one fails, the chips or the configuration must be corrected, which may
 # change what all others are made of: the study stops there, though other failures leave the runs that do not depend on them
-# to be finished (keep-going in profiles/default). An audit as an input of feature passes would come before them for certain,
-# but a new input makes Snakemake repeat those of finished studies; so audits have a higher priority instead.
+# to be finished (keep-going in profiles/default). Audits should come before feature passes. They are no inputs of these,
+# because a new input would make Snakemake repeat the passes of finished studies; a higher priority does it.
 CHECKS = ("index_chips", "split_chips", "audit_treatment", "audit_tuning")
 RECORDS = run_files("run.yaml")
 

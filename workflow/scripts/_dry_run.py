@@ -79,7 +79,7 @@ def runs_section(runs: Sequence[Run], planned: Collection[Run], there: Collectio
     others = len(runs) - len(planned) - len(finished)
     counts = [f"{len(planned)} to do", f"{len(finished)} finished"]
     if again:
-        counts[0] += f" ({len(again)} of them again, unless what they are made of proves to be the same)"
+        counts[0] += f" ({len(again)} finished, each kept if its settings, data and code prove unchanged)"
     if others:
         counts.append(f"{others} not asked for")
     rows = [("backbone", "loss", "decoder", "seeds to do", "seeds finished")]

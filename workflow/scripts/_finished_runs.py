@@ -16,7 +16,7 @@ import yaml
 from snakemake.jobs import Job
 
 from _earlier_outputs import is_same, keep_until_new
-from _input_contents import state_of
+from _file_checksums import state_of
 from _made_with import require_own_parameters
 from _own_code import OwnCode
 from _own_start import require_own_start, results_of_own_start
@@ -66,8 +66,8 @@ def _keep_finished_runs() -> None:
 
     Where the start that a job belongs to is over, the files are those of another start, and stay as they are.
 
-    `is_finished` compares settings, code, features and weights; the script also compares the split, and deletes the
-    files of another run.
+    `is_of_these_settings` compares settings, code, features and weights; the script also compares the split, and
+    deletes the files of another run.
     """
     remove, postprocess = Job.remove_existing_output, Job.postprocess
     kept: dict[Job, dict[Path, os.stat_result]] = {}
@@ -75,7 +75,7 @@ def _keep_finished_runs() -> None:
     async def remove_existing_output(self: Job) -> None:
         try:
             _require_own_job(self)
-            is_kept = is_finished(self)
+            is_kept = is_of_these_settings(self)
         except StudyError as error:
             raise StudyStoppedError(str(error)) from None
         if is_kept:
@@ -116,7 +116,7 @@ def _newest_input(job: Any) -> int:
     return max((Path(path).stat().st_mtime_ns for path in job.input if Path(path).is_file()), default=0)
 
 
-def is_finished(job: Any) -> bool:
+def is_of_these_settings(job: Any) -> bool:
     """Return whether the files of a job's run are there, with the settings, the code and the features of the job.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The record, beside the results, of what jobs were given: parameters, names of inputs, and what was in these.
+"""The record, beside the results, of what jobs were given: parameters, names of inputs, and what was in files.
 
 Its entries have the names of files as they were: a study may be copied or moved, and get another name.
 """
@@ -11,23 +11,31 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from _input_contents import InputContents, state_of
+from _file_checksums import FileChecksums, state_of
+from _rule_names import RUN_RULES
 from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 
 NAME = "data/made_with.json"
-# Checksums of what a job was given: of its `params`, of the names of its inputs (`input`), and of what is in some of
-# these (`contents`), with the folder of results whose names these are, if it was another one (`of`); records of an
-# earlier version are the checksum of the parameters alone. Of a job that has not ended well yet: what it was given
-# (`by`), size and time of each output that was there (`states`), the entry of these (`before`), and which start has
-# planned it (`start`). Each entry stands under the first output of the job.
-Entry = dict[str, Any] | str
-# Of outputs that two jobs wrote.
-_MIXTURE = {"params": "of several jobs"}
+# What is known of the outputs of a job, under its first output:
+#   params     checksum of the job's parameters
+#   input      checksum of the names of its inputs
+#   checksums  of its inputs and outputs by path, when it had ended (an earlier version wrote `contents`, in which the
+#              index had the checksum of its chips and classes alone)
+#   of         folder of results whose names these are, if it is not this study's
+# Of a job that was planned, and has not been seen to end well:
+#   by         entry of what it is given
+#   states     size and time of each output that was there
+#   before     entry of these outputs; None if it is not known
+#   start      the start that has planned it (`Head.start`)
+#   begun      whether the job had begun; an earlier version did not say. Runs have their own records
+Entry = dict[str, Any]
+# Of outputs that the planned job did not make, or not all of them: no job is given this, so that it agrees with none.
+_OF_OTHER_JOBS = {"params": "of other jobs"}
 
 
-def read_known(results: Path) -> dict[str, Entry]:
+def read_entries(results: Path) -> dict[str, Entry]:
     """Return the entries of a study by the path of the first output, also those that were written under another name.
 
     Args:
@@ -43,7 +51,7 @@ def read_known(results: Path) -> dict[str, Entry]:
             known[path] = entry
         elif path.startswith(all_studies):
             name, _, rest = path.removeprefix(all_studies).partition("/")
-            known.setdefault(f"{own}{rest}", _of_other(entry, f"{all_studies}{name}"))
+            known.setdefault(f"{own}{rest}", _with_names_of(f"{all_studies}{name}", entry))
     return known
 
 
@@ -65,87 +73,82 @@ def _read(path: Path) -> dict[str, Entry]:
         ) from None
 
 
-def _of_other(entry: Entry, results: str) -> dict[str, Any]:
+def _with_names_of(results: str, entry: Entry) -> Entry:
     """Return an entry that says of which folder of results its names are."""
-    if isinstance(entry, str):
-        return {"params": entry, "of": results}
     if "by" not in entry:
         return {"of": results} | entry
     before = entry["before"]
     return entry | {
-        "by": _of_other(entry["by"], results),
-        "before": None if before is None else _of_other(before, results),
+        "by": _with_names_of(results, entry["by"]),
+        "before": None if before is None else _with_names_of(results, before),
     }
 
 
-def is_of_other(entry: Entry | None) -> bool:
+def has_names_of_another_study(entry: Entry | None) -> bool:
     """Return whether the names of an entry are those of a study of another name."""
-    return isinstance(entry, dict) and "of" in entry
+    return entry is not None and "of" in entry
 
 
-def names_of(entry: Entry | None, results: Path) -> Callable[[str], str]:
+def find_names(entry: Entry | None, results: Path) -> Callable[[str], str]:
     """Return a function that gives the names in a text as they were when an entry was written."""
-    if not is_of_other(entry):
+    if entry is None or "of" not in entry:
         return str
-    assert isinstance(entry, dict)
     other: str = entry["of"]
     # Not results/a in results/ab, nor in old_results/a.
     own = re.compile(rf"(?<![\w./-]){re.escape(str(results))}(?![\w.-])")
     return lambda text: own.sub(lambda found: other, text)
 
 
-def entry_of(params: Iterable[Any], inputs: Iterable[Any] | None, names: Callable[[str], str] = str) -> dict[str, Any]:
+def make_entry(params: Iterable[Any], inputs: Iterable[Any] | None, names: Callable[[str], str] = str) -> Entry:
     """Return the entry of what a job was given.
 
     Args:
         params: representations of the parameters.
         inputs: names of the inputs; None where they are not known, as in Snakemake's oldest records.
-        names: of `names_of`.
+        names: of `find_names`.
     """
-    entry: dict[str, Any] = {"params": _sha256(params, names)}
+    entry: Entry = {"params": _sha256(params, names)}
     return entry if inputs is None else entry | {"input": _sha256(inputs, names)}
 
 
 def agree(known: Entry, given: Entry) -> bool:
     """Return whether an entry is of the same parameters and inputs as another one, as far as both say it."""
-    if not isinstance(known, dict) or not isinstance(given, dict):
-        return known == (given["params"] if isinstance(given, dict) else given)
     return all(known.get(name, value) == value for name, value in given.items())
 
 
-def of_files(entry: Entry | None, job: Any, contents: InputContents) -> Entry | None:
-    """Return what the job was given that made the outputs of a job; None if that is not known.
+def find_entry_of_outputs(entry: Entry | None, job: Any, files: FileChecksums) -> Entry | None:
+    """Return what the job was given that made the outputs that are there; None if that is not known.
 
     Jobs that were not seen to end well may have written their files, as on a cluster after the process that submitted
     them was killed. Where an output is gone, what follows from it was made from the file before. A job that was killed
-    while it wrote leaves some of its own and some of the job before, which no parameters give (`_MIXTURE`).
+    while it wrote leaves some outputs of its own and some of the job before. What is there of a job that had not begun
+    came from elsewhere, as from a backup.
 
     Args:
         entry: the record of the job.
         job: Snakemake's.
-        contents: tells whether a file that has another time is the one that was there before: copies may lose times.
+        files: tells whether a file that has another time is the one that was there before: copies may lose times.
     """
-    if not isinstance(entry, dict) or "by" not in entry:
+    if entry is None or "by" not in entry:
         return entry
     before: Entry | None = entry["before"]
-    checksums, names = contents_of(before), names_of(before, contents.results)
-    # An earlier version remembered the state of the first output alone.
-    states = entry.get("states", [entry.get("state")])
+    checksums, names = checksums_of(before), find_names(before, files.results)
     is_new = [
-        now != state and not contents.is_output(path, checksums.get(names(str(path))))
-        for path, state in zip(job.output, states, strict=False)
+        now != state and not files.is_output(path, checksums.get(names(str(path))))
+        for path, state in zip(job.output, entry["states"], strict=False)
         if (now := state_of(path)) is not None
     ]
     if not any(is_new):
         return before
-    return entry["by"] if all(is_new) else _MIXTURE
+    planned: Entry = entry["by"]
+    may_have_written = job.rule.name in RUN_RULES or entry.get("begun", True)
+    return planned if all(is_new) and may_have_written else _OF_OTHER_JOBS
 
 
-def contents_of(entry: Entry | None) -> dict[str, str]:
-    """Return the checksums of what was in inputs when an output was made; empty if they are not known."""
-    # An earlier version wrote `contents`, in which the index had the checksum of its chips and classes alone.
-    contents: dict[str, str] = entry.get("checksums", {}) if isinstance(entry, dict) else {}
-    return contents
+def checksums_of(entry: Entry | None) -> dict[str, str]:
+    """Return the checksums of inputs and outputs when an output was made; empty if they are not known."""
+    checksums: dict[str, str] = (entry or {}).get("checksums", {})
+    return checksums
 
 
 def _sha256(texts: Iterable[Any], names: Callable[[str], str]) -> str:

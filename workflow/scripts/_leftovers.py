@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from _start import end_at_study_error
+from terralucas.contents import read_record
 from terralucas.disk import remove_leftovers, remove_scripts
 from terralucas.study.head import may_be_running, remove_temporary, take_dead_mark
 
@@ -95,11 +96,14 @@ def remove_study_leftovers(results: Path, records: Sequence[str]) -> None:
 
 
 def _remove_joined_parts(features: Path) -> None:
-    """Delete parts of feature passes whose joined array is there, and the folders that joining leaves."""
+    """Delete parts of feature passes that are in the joined array, and the folders that joining leaves."""
     for parts in features.glob("*/*/parts"):
-        for file in parts.glob("*/*"):
-            if parts.with_name(f"{file.stem.lstrip('.')}.json").is_file():
-                file.unlink(missing_ok=True)
+        for record in parts.glob("*/*.json"):
+            # The joined array may be an earlier one than that of which these are parts, as after a change of settings.
+            own, joined = read_record(record) or {}, read_record(parts.with_name(record.name)) or {}
+            if own.get("fingerprint") in [part.get("fingerprint") for part in joined.get("parts", [])]:
+                for file in [*record.parent.glob(f"{record.stem}.*"), *record.parent.glob(f".{record.stem}.*")]:
+                    file.unlink(missing_ok=True)
         for folder in filter(Path.is_dir, parts.glob("*")):
             if {file.name for file in folder.iterdir()} <= {".lock"}:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -62,7 +62,7 @@ def require_own_start() -> Head | None:
             "This job ends without a change to any result: the folder of its study was moved while it ran.",
             found=f"another folder at {results} than {here.absolute()}, in which this job writes",
             expected="the folder of the study at its place until the study ends",
-            remedy="nothing: what is not finished, another start of the study does",
+            remedy="nothing: the next start of the study finishes what is missing",
         )
     return require_start(results, start)
 

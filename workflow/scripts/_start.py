@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -99,7 +98,7 @@ def stop_beside_another_process(
 
     Args:
         results: folder of the study.
-        temporary: folders of this process, which are deleted at its end.
+        temporary: folders of this process, which whoever finds it dead deletes for it.
         code: returns the fingerprints of the code for which this process records results (`Head.code`).
         settings: SHA-256 of the configuration with its defaults (`Head.settings`).
 
@@ -109,9 +108,6 @@ def stop_beside_another_process(
     Raises:
         StudyError: another process runs the study.
     """
-    # Also where this process is refused, or anything else stops it before its first job.
-    for path in temporary:
-        at_exit(shutil.rmtree, path, ignore_errors=True)
     running = Running(results)
     head, died = running.begin(temporary, code(), settings)
     at_exit(running.end)

@@ -213,8 +213,7 @@ def require_settings_of_configuration(other: Sequence[Run], results: Path) -> No
         "Finished runs have other settings, code or data than the study has now, and Snakemake has no record that "
         "tells so.",
         found=f"{len(names)} run(s), as their run.yaml says: {', '.join(names[:8])}{more}",
-        expected="the settings of the configuration, the code of this project, and the features, or weights and chips, "
-        "of this study in every run",
+        expected="runs with the present configuration, code, and features (or weights and chips)",
         remedy="undo the change; or delete the folders of these runs and start the study again, which trains them. "
         "They may be of a start with other settings that was killed while its jobs went on; if they were copied, copy "
         ".snakemake of their project too",

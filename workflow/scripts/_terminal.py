@@ -19,11 +19,11 @@ from typing import Any, Protocol, TextIO
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from _finished_runs import is_finished
-from _input_contents import state_of
+from _file_checksums import state_of
+from _finished_runs import is_of_these_settings
 from _job_logs import error_of_snakemake, last_error, last_signal, last_traceback, last_words, time_written
 from _refusals import REFUSED
-from _rule_names import RUN_RULES
+from _rule_names import PART_RULES, RUN_RULES
 from _stop import INTERRUPTED, says_interrupted
 from terralucas.disk import explain
 
@@ -50,9 +50,6 @@ _EMPTY_ERRORS = (
     "Exiting because a job execution failed",
     "WorkflowError:\nAt least one job did not complete",
 )
-
-# Rules whose jobs are parts of one work, and what each has done.
-PART_RULES = {"predict_part": "predicted", "map_part": "mapped"}
 
 
 class Job(Protocol):
@@ -225,7 +222,7 @@ class Terminal(logging.Handler):
         output = self.jobs[job_id].output
         is_new = state_of(output[-1]) != self._before.get(job_id)
         # A job keeps the files of a run that is finished.
-        return all(Path(path).exists() for path in output) and (is_new or is_finished(self.jobs[job_id]))
+        return all(Path(path).exists() for path in output) and (is_new or is_of_these_settings(self.jobs[job_id]))
 
     def _failure_of(self, job: Job, message: str | None, logs: Sequence[str]) -> Failure:
         # The SLURM plugin adds its whole command line to a refused submission, and here nodes are not excluded.

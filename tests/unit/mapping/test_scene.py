@@ -64,6 +64,22 @@ def test_band_files_whose_names_say_nothing_are_in_the_declared_order_and_others
         read(wrong)
 
 
+def test_a_scene_that_is_a_link_has_the_mask_and_metadata_beside_the_link(tmp_path, values):
+    """As in stores of content (git-annex, DVC), where each file is a link of its own into a folder of checksums."""
+    (tmp_path / "store").mkdir()
+    hidden = np.zeros((60, 50), dtype=bool)
+    hidden[:30] = True
+    write_scene(tmp_path / "scene.tif", values)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(tmp_path / "scene.tif", "r+") as target:
+        target.write_mask(~hidden)
+    expected = read(tmp_path / "scene.tif")
+    assert np.isnan(expected).any()
+    for number, name in enumerate(("scene.tif", "scene.tif.msk")):
+        (tmp_path / name).rename(tmp_path / "store" / f"{number}")
+        (tmp_path / name).symlink_to(tmp_path / "store" / f"{number}")
+    assert np.array_equal(read(tmp_path / "scene.tif"), expected, equal_nan=True)
+
+
 @pytest.mark.parametrize("described", ["Band 1", "b1", "band_1"])
 def test_a_description_that_counts_the_bands_of_its_own_file_says_nothing_of_the_others(tmp_path, values, described):
     """As programs write it into band files."""

@@ -318,6 +318,24 @@ def test_a_mask_that_metadata_beside_the_chip_name_counts(tmp_path, reader):
     assert np.array_equal(reader(chip).values, values, equal_nan=True)
 
 
+def test_a_chip_and_a_table_that_are_links_have_the_files_beside_the_link(tmp_path, reader):
+    """As in stores of content (git-annex, DVC), where each file is a link of its own into a folder of checksums."""
+    values, hidden = pixels(1), np.zeros((SIDE, SIDE), dtype=bool)
+    hidden[:9] = True
+    write_tif(tmp_path / "a.tif", values, **PLACE_30_M)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(tmp_path / "a.tif", "r+") as target:
+        target.write_mask(~hidden)
+    (tmp_path / "t.csv").write_text("path\na.tif\n")
+    (tmp_path / "store").mkdir()
+    for number, name in enumerate(("a.tif", "a.tif.msk", "t.csv")):
+        (tmp_path / name).rename(tmp_path / "store" / f"{number}")
+        (tmp_path / name).symlink_to(tmp_path / "store" / f"{number}")
+    expected = np.where(hidden, np.nan, values)
+    for source in ("a.tif", "t.csv"):
+        (chip,) = find_new_chips(tmp_path / source, tmp_path / "x")
+        assert np.array_equal(reader(chip).values, expected, equal_nan=True), source
+
+
 def test_the_place_is_the_centre_of_the_chip_or_of_its_lucas_id(tmp_path, reader):
     read = reader(write_described(tmp_path / "a.tif", pixels(1), BANDS))
     # 32 pixels of 30 m from the corner 4592000, 2254000 of EPSG:3035.

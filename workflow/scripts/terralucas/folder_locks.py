@@ -44,8 +44,8 @@ def locked(folder: Path, work: str, patience_s: float | None = None) -> Iterator
                 fcntl.flock(file, fcntl.LOCK_EX)
             elif not _wait_for_life(file, patience_s):
                 logger.warning(
-                    "The process that %s %s has shown no life for %.0f s: it may be stopped, or its node may hang. "
-                    "This one does the work, too.", work, folder, patience_s,
+                    "The process that %s %s has given no sign of life for %.0f s: it may be stopped, or its node may "
+                    "hang. This one does the work, too.", work, folder, patience_s,
                 )  # fmt: skip
                 yield
                 return

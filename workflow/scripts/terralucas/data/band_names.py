@@ -238,7 +238,7 @@ def find_named(descriptions: tuple[str | None, ...]) -> tuple[int, ...]:
 
 
 def without_positions(descriptions: tuple[str | None, ...]) -> tuple[str | None, ...]:
-    """Return descriptions with None for those that say only which band of the file it is: `Band 5` or `b5` of the fifth.
+    """Return descriptions with None for those that only count the bands of the file: `Band 5` or `b5` of the fifth.
 
     Args:
         descriptions: description of each band in one file; None without one.

@@ -87,7 +87,7 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
             expected="a path and a different id in each row",
             remedy="correct the columns id and path",
         )
-    base = table.resolve().parent
+    base = table.absolute().parent
     return [(name, base / str(path)) for name, path in zip(ids, rows["path"], strict=True)]
 
 
@@ -102,7 +102,7 @@ def find_chips_of_table(table: Path) -> list[tuple[str, Path]]:
         raise StudyError(
             f"None of the {len(chips)} chips in the table {table} is at its path.",
             found=f"no file {printable(str(chips[0][1]))[:_SHOWN_PATH]}",
-            expected=f"whole paths, or paths relative to the folder of the table, {table.resolve().parent}",
+            expected=f"whole paths, or paths relative to the folder of the table, {table.absolute().parent}",
             remedy="correct the column path, or move the table",
         )
     return chips

@@ -120,12 +120,13 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         for path, source in zip(paths[1:], sources[1:], strict=True):
             _require_same_grid(path, source, paths[0], first)
         places = [
-            (str(path.resolve()), band)
+            (str(path.absolute()), band)
             for path, source in zip(paths, sources, strict=True)
             for band in _bands_of(source)
         ]
         positions, descriptions = _find_in_files(paths, sources, spec)
-        files = {str(file): file for path in paths for file in files_of_raster(path.resolve())}
+        # Of a link, masks and metadata lie beside the link.
+        files = {str(file): file for path in paths for file in files_of_raster(path.absolute())}
         require_undamaged(files.values())
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)
         return Scene(
@@ -295,11 +296,11 @@ def _find_in_files(
     """
     bands = [_bands_of(source) for source in sources]
     # Of several files, each counts its own bands.
-    of_files = [source.descriptions if len(paths) == 1 else without_positions(source.descriptions) for source in sources]
-    described = tuple(texts[band - 1] for texts, of_file in zip(of_files, bands, strict=True) for band in of_file)
+    texts_of = [each.descriptions if len(paths) == 1 else without_positions(each.descriptions) for each in sources]
+    described = tuple(texts[band - 1] for texts, of_file in zip(texts_of, bands, strict=True) for band in of_file)
     named = tuple(
         path.stem if len(of_file) == 1 else texts[band - 1]
-        for path, texts, of_file in zip(paths, of_files, bands, strict=True)
+        for path, texts, of_file in zip(paths, texts_of, bands, strict=True)
         for band in of_file
     )
     are_found = spec.checks.band_descriptions and find_positions(described, spec.bands) is not None

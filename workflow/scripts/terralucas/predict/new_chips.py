@@ -101,9 +101,9 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
     Raises:
         StudyError: nothing is there, or there is no chip.
     """
-    if printable(str(source.resolve())) != str(source.resolve()):
+    if printable(str(source.absolute())) != str(source.absolute()):
         raise StudyError(
-            f"The path {source.resolve()} of the chips to predict is not UTF-8.",
+            f"The path {source.absolute()} of the chips to predict is not UTF-8.",
             found="the bytes that are shown with a backslash",
             expected="names of folders and files in UTF-8",
             remedy="rename them, with letters in UTF-8",
@@ -119,7 +119,8 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
         )
     suffix = source.suffix.lower()
     if suffix in CHIP_SUFFIXES:
-        return [NewChip(source.stem, str(source.resolve()))]
+        # Of a link, masks and metadata lie beside the link.
+        return [NewChip(source.stem, str(source.absolute()))]
     if suffix in CHIP_TABLE_SUFFIXES:
         return [_chip_of_table(name, path) for name, path in find_chips_of_table(source)]
     require_archive(source, "name a folder, a table (.csv, .parquet), an archive or a GeoTIFF (.tif, .tiff)")

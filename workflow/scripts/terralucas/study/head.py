@@ -181,8 +181,8 @@ class Running:
                 # This process was stopped or cut off for so long that another one took it for dead.
                 assert other is not None
                 logger.error(
-                    "Process %d on %s runs this study now, because it took this process for dead: it showed no life "
-                    "for too long. This process ends as after Ctrl-C; the other one goes on.",
+                    "Process %d on %s runs this study now: this process gave no sign of life for too long, so that it "
+                    "counted as dead. This process ends as after Ctrl-C; the other one goes on.",
                     other.pid, other.machine,
                 )  # fmt: skip
                 _interrupt_this_process()
@@ -208,8 +208,8 @@ class Running:
         assert self._head is not None
         if silent_s >= DEAD_AFTER_S:
             logger.error(
-                "The mark of this process is gone, which showed no life for %.0f s: another process may have run the "
-                "study. This process ends as after Ctrl-C; start the study again.", silent_s,
+                "The mark of this process is gone, which gave no sign of life for %.0f s: another process may have run "
+                "the study. This process ends as after Ctrl-C; start the study again.", silent_s,
             )  # fmt: skip
             _interrupt_this_process()
             return False
@@ -301,7 +301,7 @@ def require_start(folder: Path, start: str, patience_s: float | None = None) -> 
                 "This job ends without a change to any result: the start of the study that submitted it is over.",
                 found=f"process {head.pid} on {head.machine} runs the study now" if head else f"no {folder / NAME}",
                 expected="the process that submitted this job",
-                remedy="nothing: what is not finished, another start of the study does",
+                remedy="nothing: the next start of the study finishes what is missing",
             )
         time.sleep(min(_PAUSE_S, max(0.0, deadline - time.monotonic())))
     return head

@@ -115,8 +115,7 @@ def files_of_new_chips(source: Path) -> dict[str, Path]:
         return {}
     files = {source.name: source}
     if source.suffix.lower() in CHIP_SUFFIXES:
-        # Where it is a link, its chip has the name and the place of the file.
-        return {path.name: path for path in with_sidecars(source.resolve())}
+        return {path.name: path for path in with_sidecars(source)}
     if source.suffix.lower() in CHIP_TABLE_SUFFIXES:
         files |= {str(path): path for chip in _chips_of(source) for path in with_sidecars(chip)}
     return files

@@ -1,4 +1,4 @@
-"""Checksums of what is in the inputs of a job, as the records of the study say it."""
+"""Checksums of what is in the inputs and outputs of jobs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _NOT_COMPARED = (".xml", ".qml", ".npy")
 _RECORDED = re.compile(r"^predictions_sha256: (\S+)$", re.MULTILINE)
 
 
-class InputContents:
-    """Checksums of what is in inputs: chips, weights, splits, features, predictions of chips of the study, selections.
+class FileChecksums:
+    """Checksums of inputs (chips, weights, splits, features, predictions, tables, selections) and of outputs.
 
     Snakemake compares checksums only of inputs that are newer than an output, so that `touch` and copies without times
     hide from it that an input has changed.
@@ -34,58 +34,62 @@ class InputContents:
     def __init__(self, results: Path) -> None:
         self.results = results
         self._compared_whole = (results / "data" / "chips.parquet", results / "selected" / "selection.yaml")
-        self._known: dict[str, tuple[list[int], str | None]] = {}
+        self._known: dict[tuple[str, bool], tuple[list[int], str | None]] = {}
 
-    def of(self, job: Any, names: Callable[[str], str] = str) -> dict[str, str]:
-        """Return the checksums of a job's inputs and outputs, without files that are gone or are not compared.
+    def of_job(self, job: Any, names: Callable[[str], str] = str) -> dict[str, str]:
+        """Return the checksums of a job's inputs and outputs by path, without files that are gone or are not compared.
 
         Args:
             job: Snakemake's.
-            names: gives each path the name that it has in what is returned.
+            names: gives each path the name that counts in the checksum of all predictions.
         """
         predictions = [str(path) for path in job.input if Path(path).name == _PREDICTIONS]
-        others = [str(path) for path in job.input if Path(path).name != _PREDICTIONS]
-        found = {names(path): self._of_input(path) for path in others}
+        found = {path: self._of(path) for path in map(str, job.input) if path not in predictions}
         # Thousands of runs have one entry. Where one of them is gone, there is nothing to compare.
-        of_runs = [[names(path), self._of_input(path)] for path in predictions]
+        of_runs = [[names(path), self._of(path)] for path in predictions]
         if of_runs and all(checksum is not None for _, checksum in of_runs):
             found[_PREDICTIONS] = sha256_of_json(of_runs)[:16]
-        # One may come back from a backup, or be copied from another study, alone. Runs are compared by their records.
+        # An output may come back from a backup, or from another study, alone. Runs are compared by their records.
         outputs = [] if job.rule.name in RUN_RULES else _files_of_output(job)
-        found |= {names(str(path)): self._of_output(path) for path in outputs}
+        found |= {str(path): self._of_output(path) for path in outputs}
         return {path: checksum for path, checksum in found.items() if checksum is not None}
 
     def changed(self, before: Mapping[str, str], job: Any, names: Callable[[str], str] = str) -> list[str]:
         """Return the inputs and outputs that are other ones than before; what had no checksum then does not count.
 
         Args:
-            before: what `of` returned then.
+            before: what `of_job` returned then.
             job: Snakemake's.
-            names: as for `of`.
+            names: gives each path the name that it had then.
         """
-        now = self.of(job, names) if before else {}
-        changed = [number for number, name in enumerate(now) if before.get(name, now[name]) != now[name]]
-        # By the names that they have now.
-        own = list(self.of(job)) if changed else []
-        return [own[number] for number in changed]
+        now = self.of_job(job, names) if before else {}
+        return [path for path, checksum in now.items() if before.get(names(path), checksum) != checksum]
 
     def is_output(self, path: Any, checksum: str | None) -> bool:
-        """Return whether a file of an output has a checksum that `of` returned; not where there was none."""
+        """Return whether an output has a checksum that `of_job` returned for it; not where there was none."""
         return checksum is not None and self._of_output(Path(path)) == checksum
-
-    def _of_input(self, path: str) -> str | None:
-        state = state_of(path)
-        if state is None:
-            return None
-        if path not in self._known or self._known[path][0] != state:
-            self._known[path] = state, self._read(Path(path))
-        return self._known[path][1]
 
     def _of_output(self, path: Path) -> str | None:
         # A job that writes it, or who may read it, says why it cannot be read.
         with contextlib.suppress(OSError):
-            return self._of_input(str(path)) or sha256_of_file(path)
+            return self._of(str(path)) or self._of(str(path), is_whole=True)
         return None
+
+    def _of(self, path: str, is_whole: bool = False) -> str | None:
+        """Return the checksum of a file; None if it is gone, or if its kind is not compared.
+
+        Args:
+            path: of the file.
+            is_whole: take all bytes, whatever kind it is.
+        """
+        state = state_of(path)
+        if state is None:
+            return None
+        known = self._known.get((path, is_whole))
+        if known is None or known[0] != state:
+            known = state, sha256_of_file(Path(path)) if is_whole else self._read(Path(path))
+            self._known[path, is_whole] = known
+        return known[1]
 
     def _read(self, path: Path) -> str | None:
         if path.name == _PREDICTIONS:
@@ -95,7 +99,8 @@ class InputContents:
             content: Any = content_of_weights(read_record(path) or {})
         elif path.suffix == ".json" and (folder == "features" or path.name == "packed.json"):
             content = (read_record(path) or {}).get("sha256")
-        elif folder == "splits" or path in self._compared_whole:
+        # Tables may also be those of another study (`report.beside`).
+        elif path.suffix == ".csv" or path in self._compared_whole:
             content = sha256_of_file(path)
         else:
             return None
