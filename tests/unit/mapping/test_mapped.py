@@ -345,6 +345,18 @@ def test_a_stride_that_is_no_whole_number_of_pixels_is_an_error(scene, tmp_path,
     assert not (tmp_path / "plan.json").exists()
 
 
+def test_the_stride_that_the_message_advises_is_one(tmp_path):
+    """It has six digits; pixels of the real EuroSAT chips have more."""
+    path = write_scene(tmp_path / "a.tif", patches(TRUE, 64), pixel=10.005196165)
+    for stride_m, cells in ((110.0, 11), (140.0, 14)):
+        with pytest.raises(StudyError, match="no whole number of pixels") as error:
+            make_plan([path], make_selected(), stride_m, PredictOptions(), tmp_path / "plan.json")
+        advised = float(error.value.remedy.removeprefix("set map.stride_m: "))
+        assert (
+            make_plan([path], make_selected(), advised, PredictOptions(), tmp_path / "plan.json").grid.stride == cells
+        )
+
+
 @pytest.mark.parametrize("stride_m", [1e308, 1e12])
 def test_a_stride_beyond_any_scene_is_an_error_in_a_few_words(scene, tmp_path, stride_m):
     with pytest.raises(StudyError, match="larger than any scene") as error:

@@ -25,6 +25,8 @@ MAX_CLASSES = 255
 DEFAULT_STRIDE_PX = 8
 # More than the side of any scene.
 _MAX_STRIDE_PX = 10**7
+# By which a stride of six digits, as messages advise it, may differ from a whole number of pixels.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _stride_px(stride_m: float | None, pixel_m: float) -> int:
     stride = stride_m / pixel_m
     # Also without a number (NaN) or with infinity.
     is_possible = math.isfinite(stride) and stride <= _MAX_STRIDE_PX
-    if not is_possible or round(stride) < 1 or abs(stride - round(stride)) > 1e-6 * stride:
+    if not is_possible or round(stride) < 1 or abs(stride - round(stride)) > _ROUNDING * stride:
         nearest = max(1, round(stride)) * pixel_m if is_possible else DEFAULT_STRIDE_PX * pixel_m
         raise StudyError(
             "The stride of the map is no whole number of pixels, or larger than any scene.",
