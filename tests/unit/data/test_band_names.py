@@ -128,6 +128,10 @@ def test_any_two_bands_that_change_places_are_found_by_the_names_of_this_project
         (("swir22", "nir08", "green", "red"), ("RED", "NIR_BROAD"), (3, 1)),
         # As Earth Engine names bands that have come twice.
         (("B12_1", "B11_1", "B8A_1", "B4_1", "B3_1", "B1_1"), ("RED", "SWIR_1", "COASTAL_AEROSOL"), (3, 1, 5)),
+        # A word that all names have is of the place or the product.
+        (("Red_Sea_B02", "Red_Sea_B03", "Red_Sea_B04"), ("RED", "BLUE"), (2, 0)),
+        (("cloud_free_B02", "cloud_free_B03", "cloud_free_B04"), ("RED", "BLUE"), (2, 0)),
+        (("B05 red edge", "B06 red edge", "B07 red edge"), ("RED_EDGE_2",), (1,)),
         (("B 12", "band_11", "sur_refl_b04_1"), ("SWIR_2", "SWIR_1"), (0, 1)),
         (("B2", "B3", "B4", "B5", "B6", "B7"), ("RED", "NIR_BROAD"), None),
         (("SR_B2", "SR_B3", "SR_B4", "SR_B5"), ("RED", "BLUE"), (2, 0)),

@@ -159,8 +159,8 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
 
     Numbers of bands have one meaning in all bands of a file: that of the satellite whose name is there (LT05, LC08,
     S2A), or else any of those that they can have, and the file contradicts if it does with each of these. A word counts
-    more than a number. `Band 1`, `Band 2`, ... and `b1`, `b2`, ... (Earth Engine names bands without a name so) in the
-    order of the bands are positions and not names, also beside bands that have a name.
+    more than a number, unless all names have it. `Band 1`, `Band 2`, ... and `b1`, `b2`, ... (as Earth Engine calls
+    bands without a name) in the order of the bands are positions and not names, also beside bands that have a name.
 
     Args:
         descriptions: description of each band in the file; None without one.
@@ -309,6 +309,9 @@ def _read(descriptions: tuple[str | None, ...]) -> tuple[list[list[Bands | None]
     if letters := _read_letters(texts):
         return [letters], False
     parsed = [_parse(text) for text in texts]
+    # A word of all names, such as Red Sea, says nothing of a band where numbers tell them apart.
+    if len(parsed) > 1 and len({each.word for each in parsed}) == 1 and all(each.kind for each in parsed):
+        parsed = [replace(each, word=None) for each in parsed]
     if _are_at_own_places(parsed) and all(each.is_counted for each in parsed if each.kind):
         parsed = [replace(each, kind="", number="") for each in parsed]
     named = [each.numbers for each in parsed if each.numbers is not None]
