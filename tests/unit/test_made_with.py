@@ -386,17 +386,26 @@ def test_a_failed_job_that_left_the_earlier_files_leaves_what_was_known_of_them(
         require_same_parameters(Study(folder, seed=5), folder)
 
 
-def test_files_that_lost_their_times_are_not_those_of_a_job_that_a_kill_kept_from_writing(folder):
-    """As after `tar`, which keeps seconds; all outputs had other times than the killed start had seen."""
+@pytest.mark.parametrize("begins", [True, False])
+def test_files_that_lost_their_times_are_not_those_of_a_job_that_a_kill_kept_from_writing(folder, begins):
+    """As after `tar`, which keeps seconds: all outputs have other times than the killed start saw, also an array."""
+
+    def study(params="train_run 0", planned=()):
+        found = study_with_tables(folder, planned)
+        found.of["train_run"].params = [params]
+        found.of["train_run"].output.append(str(folder / "array.npy"))
+        return found
+
     make_tables(folder)
-    killed = study_with_tables(folder, planned=("train_run",))
-    killed.of["train_run"].params = ["of another configuration"]
-    begin(killed, folder)
-    for path in killed.of["train_run"].output:
+    (folder / "array.npy").write_text("1")
+    killed = begin(study("of another configuration", planned=("train_run",)), folder)
+    if begins:
+        killed.emit(begun(2))
+    for path in study().of["train_run"].output:
         os.utime(path, (1, 1))
-    require_same_parameters(study_with_tables(folder), folder)
+    require_same_parameters(study(), folder)
     with pytest.raises(StudyError, match=r"found: made with other parameters or inputs: \S*/runs\.csv"):
-        require_same_parameters(killed, folder)
+        require_same_parameters(study("of another configuration"), folder)
 
 
 @pytest.mark.parametrize("rule", ["make_tables", "train_run"])

@@ -133,10 +133,17 @@ def find_entry_of_outputs(entry: Entry | None, job: Any, files: FileChecksums) -
         return entry
     before: Entry | None = entry["before"]
     checksums, names = checksums_of(before), find_names(before, files.results)
-    is_new = [
-        now != state and not files.is_output(path, checksums.get(names(str(path))))
+    there = [
+        (path, now != state, checksums.get(names(str(path))))
         for path, state in zip(job.output, entry["states"], strict=False)
         if (now := state_of(path)) is not None
+    ]
+    # Times count only where no output has a checksum; that of an array is in its record.
+    has_checksums = any(checksum is not None for *_, checksum in there)
+    is_new = [
+        has_other_time and not files.is_output(path, checksum)
+        for path, has_other_time, checksum in there
+        if checksum is not None or not has_checksums
     ]
     if not any(is_new):
         return before
