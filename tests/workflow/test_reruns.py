@@ -199,7 +199,7 @@ def test_results_without_snakemakes_records_are_refused_with_other_settings_and_
         assert rule in re.search(r"the option --forcerun (.*) \(at the end", done.output)[1].split()
     with_controls = TINY | {"report": TINY.get("report", {}) | {"controls": True}}
     done = moved.snakemake("-n", "--configfile", moved.write_config(with_controls, "controls"), check=False)
-    assert "made with other parameters or inputs: results/small/tables/runs.csv" in done.output
+    assert re.search(r"made with other parameters or inputs: .*results/small/tables/runs.csv", done.output)
     assert moved.planned("--configfile", "config/small.yaml") == {}
     # Snakemake does not make a file again that is gone where what follows from it is there.
     (moved.folder / "results/small/data/chips.parquet").unlink()
