@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import pwd
@@ -10,7 +11,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -101,6 +102,21 @@ class Client:
         # One that cannot be killed has no exit status yet.
         return -signal.SIGKILL if status is None else status, _read(self._out), _read(self._err)
 
+    def close(self) -> None:
+        """Forget what it printed."""
+        self._out.close()
+        self._err.close()
+
+
+# Clients whose answer is waited for. A loop of coroutines that ends with this process waits for none of them.
+_asked: set[Client] = set()
+
+
+@atexit.register
+def _kill_asked() -> None:
+    for client in list(_asked):
+        client.kill()
+
 
 def ask(command: Sequence[str], patience_s: float) -> str:
     """Return what a command of SLURM prints.
@@ -108,12 +124,10 @@ def ask(command: Sequence[str], patience_s: float) -> str:
     Raises:
         NoAnswerError: it failed, or took longer.
     """
-    client = _start(command)
-    if not client.wait(patience_s):
-        client.kill()
-        client.finish()
+    with _start(command) as client:
+        if client.wait(patience_s):
+            return _output(command, client)
         raise _silence(command, patience_s)
-    return _output(command, client)
 
 
 async def ask_beside(command: Sequence[str], patience_s: float) -> str:
@@ -122,16 +136,14 @@ async def ask_beside(command: Sequence[str], patience_s: float) -> str:
     Raises:
         NoAnswerError: it failed, or took longer.
     """
-    client = _start(command)
     until = time.monotonic() + patience_s
-    # No thread waits for it: Python waits for its threads before it ends.
-    while not client.wait(0):
-        if time.monotonic() >= until:
-            client.kill()
-            client.finish()
-            raise _silence(command, patience_s)
-        await asyncio.sleep(_LOOK_S)
-    return _output(command, client)
+    with _start(command) as client:
+        # No thread waits for it: Python waits for its threads before it ends.
+        while not client.wait(0):
+            if time.monotonic() >= until:
+                raise _silence(command, patience_s)
+            await asyncio.sleep(_LOOK_S)
+        return _output(command, client)
 
 
 def list_jobs(command: Sequence[str], patience_s: float) -> list[Row]:
@@ -171,11 +183,21 @@ def plain(text: str) -> str:
     return _COLOUR.sub("", text)
 
 
-def _start(command: Sequence[str]) -> Client:
+@contextlib.contextmanager
+def _start(command: Sequence[str]) -> Iterator[Client]:
+    """Start a command, and kill it if it has not ended at the end: also where Ctrl-C ends the wait for it."""
     try:
-        return Client(command)
+        client = Client(command)
     except OSError as error:
         raise NoAnswerError(str(error)) from None
+    _asked.add(client)
+    try:
+        yield client
+    finally:
+        _asked.discard(client)
+        if not client.wait(0):
+            client.kill()
+        client.close()
 
 
 def _silence(command: Sequence[str], patience_s: float) -> NoAnswerError:
