@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from helpers.chips import BANDS, make_spec, pixels, write_tif
+from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
 from helpers.real_chips import BANDS as REAL_BANDS
 from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.data.chip_files import read_chip
@@ -154,16 +154,31 @@ def test_fill_at_an_edge_of_few_bands_is_found(count, value):
     assert measure_padding(pad_columns(pixels(3)[:count]))[1] == 5 / 32 + 1 / 32
 
 
-def test_a_class_whose_pixels_are_missing_is_said(tmp_path):
+@pytest.mark.parametrize(
+    ("rows", "columns", "words"),
+    [
+        (SIDE, 8, "class 2: median 25 % of the pixels"),
+        # A corner, which tells the class as well.
+        (2, 3, "class 2: pixels of 6 of 6 chips, and of 0 % of the others"),
+    ],
+)
+def test_a_class_whose_pixels_are_missing_is_said(tmp_path, rows, columns, words):
     for number in range(12):
         values = dn(number)
         if number % 2:
-            values[:, :, :8] = 0
+            values[:, :rows, :columns] = 0
         write_tif(tmp_path / "12"[number % 2] / f"{number}x.tif", values, nodata=0)
     (notice,) = index(tmp_path)["notices"]
-    assert notice.startswith(
-        "pixels are missing in most chips of some classes and not of the others (class 2: median 25 %"
-    )
+    assert notice.startswith(f"pixels are missing in most chips of some classes and not of the others ({words}")
+
+
+def test_small_missing_parts_in_chips_of_all_classes_are_nothing_to_say(tmp_path):
+    for number in range(12):
+        values = dn(number)
+        if number % 2 or number == 0:
+            values[:, :2, :3] = 0
+        write_tif(tmp_path / "12"[number % 2] / f"{number}x.tif", values, nodata=0)
+    assert index(tmp_path)["notices"] == []
 
 
 def test_water_clouds_and_larger_pixels_are_no_gaps():

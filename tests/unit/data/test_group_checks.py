@@ -99,6 +99,22 @@ def test_a_unit_of_few_chips_of_a_class_is_dropped(tmp_path, number, changed):
     assert index(tmp_path, on_invalid="drop", checks={"band_levels": False})[1]["n_dropped"] == changed
 
 
+@pytest.mark.parametrize(("of_one", "of_other"), [(4, 0), (4, 1), (4, 2), (2, 0)])
+def test_a_class_that_loses_far_more_chips_than_the_others_is_said(tmp_path, of_one, of_other):
+    write_land(tmp_path, 10, lambda chip: chip)
+    for name, count in (("2", of_one), ("1", of_other)):
+        for number in range(count):
+            (tmp_path / name / f"{name}-{number}x.tif").write_bytes(b"")
+    notices = index(tmp_path, on_invalid="drop")[1]["notices"]
+    if (of_one, of_other) in ((4, 0), (4, 1)):
+        (notice,) = notices
+        assert notice.startswith(
+            "far more chips of some classes than of the others are dropped (class 2: 4 of 10 chips):"
+        )
+    else:
+        assert notices == []
+
+
 def test_faults_that_all_classes_have_alike_are_dropped(tmp_path):
     for name, kind in (("1", "fields"), ("2", "town")):
         for i, chip in enumerate(draw_land(kind, 10, BANDS)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ _SCALE_KINDS = ("value_range", "brightness", "band_levels")
 # Such a problem is that of a class if so many of its chips have it, and either half of them, or a quarter and three
 # times as large a share as of the other chips.
 _FEW, _HALF, _QUARTER, _TIMES = 3, 0.5, 0.25, 3
+# Share of the chips of the other classes that lack pixels, at most, for missing pixels to tell a class.
+_HARDLY_ANY = 0.1
 # A class is strikingly dark (bright) if its median chip has less (more) than so many times the mean reflectance of the
 # median chip of the other classes, in every band. Of 100 real chips (EuroSAT), lakes are the darkest class, with 0.81
 # times in their brightest band, and no class has more than 1.01 times in its dimmest one.
@@ -169,25 +171,60 @@ def refuse_faults_of_classes(problems: Sequence[Problem], chips: Sequence[ChipFi
     """
     label_of = {chip.file: chip.label for chip in chips}
     wrong = [problem for problem in problems if problem.kind in _SCALE_KINDS and problem.file in label_of]
-    faulty, every = Counter(label_of[str(problem.file)] for problem in wrong), Counter(label_of.values())
-
-    def is_of_class(label: int) -> bool:
-        own, others = faulty[label] / every[label], faulty.total() - faulty[label]
-        of_others = others / max(every.total() - every[label], 1)
-        return faulty[label] >= _FEW and (own >= _HALF or own >= max(_QUARTER, _TIMES * of_others))
-
-    found = [label for label in sorted(faulty) if is_of_class(label)]
+    found = _count_in_classes([label_of[str(problem.file)] for problem in wrong], label_of.values(), _HALF)
     if not found:
         return
-    example = next(problem for problem in wrong if label_of[str(problem.file)] == found[0])
+    example = next(problem for problem in wrong if label_of[str(problem.file)] in found)
     raise StudyError(
         f"Chips of {len(found)} class(es) of dataset {spec.name!r} have another unit or scale.",
-        found="; ".join(f"class {spec.classes[label].code}: {faulty[label]} of {every[label]} chips" for label in found)
-        + f"; {example.point_id} ({example.file}) {example.message}",
+        found=f"{_classes_text(found, spec)}; {example.point_id} ({example.file}) {example.message}",
         expected="one unit and scale in all chips; the other chips of these classes may have the same fault, and their "
         "land does not show it, so that to drop some does not help",
         remedy=f"{REMEDIES[example.kind]}; if the other chips of these classes are right, remove the faulty ones",
     )
+
+
+def describe_dropped(problems: Sequence[Problem], chips: Sequence[ChipFile], spec: DatasetSpec) -> str | None:
+    """Return a sentence about classes of which far more chips are dropped than of the others; None without any.
+
+    Args:
+        problems: the problems of all chips that are dropped.
+        chips: all chips with a label.
+        spec: description of the dataset.
+    """
+    label_of = {chip.file: chip.label for chip in chips}
+    dropped = [label_of[str(problem.file)] for problem in problems if problem.file in label_of]
+    found = _count_in_classes(dropped, label_of.values(), math.inf)
+    if not found:
+        return None
+    return (
+        f"far more chips of some classes than of the others are dropped ({_classes_text(found, spec)}): those that are "
+        "left may be unlike the others of their class, and scores are of those that are left"
+    )
+
+
+def _count_in_classes(labels: Sequence[int], every: Iterable[int], enough: float) -> dict[int, tuple[int, int]]:
+    """Find classes of which many chips have something that chips of the other classes have far less often.
+
+    Args:
+        labels: labels of the chips that have it.
+        every: labels of all chips.
+        enough: share of a class that is enough, whatever the share of the others.
+
+    Returns:
+        Label of each such class → number of its chips that have it, and of all its chips.
+    """
+    having, all_chips, found = Counter(labels), Counter(every), {}
+    for label, count in sorted(having.items()):
+        own, others = count / all_chips[label], having.total() - count
+        of_others = others / max(all_chips.total() - all_chips[label], 1)
+        if count >= _FEW and (own >= enough or own >= max(_QUARTER, _TIMES * of_others)):
+            found[label] = count, all_chips[label]
+    return found
+
+
+def _classes_text(counts: Mapping[int, tuple[int, int]], spec: DatasetSpec) -> str:
+    return "; ".join(f"class {spec.classes[label].code}: {own} of {n} chips" for label, (own, n) in counts.items())
 
 
 def check_class_scales(rows: Sequence[Mapping[str, Any]], spec: DatasetSpec) -> str | None:
@@ -282,8 +319,16 @@ def describe_missing(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | N
     found = []
     for code, own in shares.items():
         others = [share for other, values in shares.items() if other != code for share in values]
-        if min(len(own), len(others)) >= MIN_CHIPS_OF_CLASS and np.median(own) >= 0.05 and np.median(others) <= 0.01:
+        if min(len(own), len(others)) < MIN_CHIPS_OF_CLASS:
+            continue
+        # However small a part is missing, where it is tells the class if hardly any other chip lacks pixels.
+        lacking, of_others = np.count_nonzero(own), np.count_nonzero(others) / len(others)
+        if np.median(own) >= 0.05 and np.median(others) <= 0.01:
             found.append(f"class {code}: median {percent_text(float(np.median(own)))} of the pixels")
+        elif lacking >= MOST * len(own) and of_others <= _HARDLY_ANY:
+            found.append(
+                f"class {code}: pixels of {lacking} of {len(own)} chips, and of {percent_text(of_others)} of the others"
+            )
     if not found:
         return None
     return (

@@ -44,6 +44,7 @@ from terralucas.data.group_checks import (
     check_dataset_brightness,
     describe_bright,
     describe_bright_classes,
+    describe_dropped,
     describe_missing,
     describe_same_places,
     refuse_faults_of_classes,
@@ -125,6 +126,7 @@ def index_chips(
         describe_same_places(rows, spec),
         describe_alike(rows, [chip.pattern for chip in chips], spec.pixel_size_m),
         describe_missing(chips, spec),
+        describe_dropped(problems, listing.chips, spec),
         _describe_folders(rows, spec),
     )
     report = {
