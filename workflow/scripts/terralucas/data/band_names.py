@@ -42,6 +42,9 @@ _OTHER_LAYERS = (
     "cirrus pan panchromatic thermal lwir tir alpha scl qa qa60 qaaerosol aot wvp fmask cloud ndvi ndwi evi vv vh hh hv"
 )
 _WORDS |= dict.fromkeys(_OTHER_LAYERS.split(), frozenset[str]())
+# Of places and products, if all names have them: Red Sea, Green Bay, cloud free. Not those of thermal or other layers,
+# which may have numbers of their own.
+_WORDS_OF_PLACES = ("red", "green", "blue", "coastal", "cloud", "clouds", "qa")
 # Words of German, French, Italian and Spanish without accents. They may belong to a place in the name of a file, such
 # as Casa Verde, so that a number of a band counts more.
 _FOREIGN_WORDS: dict[str, Bands] = {
@@ -159,8 +162,9 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
 
     Numbers of bands have one meaning in all bands of a file: that of the satellite whose name is there (LT05, LC08,
     S2A), or else any of those that they can have, and the file contradicts if it does with each of these. A word counts
-    more than a number, unless all names have it. `Band 1`, `Band 2`, ... and `b1`, `b2`, ... (as Earth Engine calls
-    bands without a name) in the order of the bands are positions and not names, also beside bands that have a name.
+    more than a number, unless it may be of a place (Red Sea) and all names have it. `Band 1`, `Band 2`, ... and `b1`,
+    `b2`, ... (as Earth Engine calls bands without a name) in the order of the bands are positions and not names, also
+    beside bands that have a name.
 
     Args:
         descriptions: description of each band in the file; None without one.
@@ -308,10 +312,7 @@ def _read(descriptions: tuple[str | None, ...]) -> tuple[list[list[Bands | None]
     texts = _read_bare_wavelengths(texts) or texts
     if letters := _read_letters(texts):
         return [letters], False
-    parsed = [_parse(text) for text in texts]
-    # A word of all names, such as Red Sea, says nothing of a band where numbers tell them apart.
-    if len(parsed) > 1 and len({each.word for each in parsed}) == 1 and all(each.kind for each in parsed):
-        parsed = [replace(each, word=None) for each in parsed]
+    parsed = [_parse(text) for text in _without_words_of_places(texts)]
     if _are_at_own_places(parsed) and all(each.is_counted for each in parsed if each.kind):
         parsed = [replace(each, kind="", number="") for each in parsed]
     named = [each.numbers for each in parsed if each.numbers is not None]
@@ -331,6 +332,18 @@ def _are_at_own_places(parsed: Sequence[_Described]) -> bool:
     """Return whether bands have numbers, and each number is the position of its band and of no known satellite."""
     numbered = [(str(place), each) for place, each in enumerate(parsed, 1) if each.kind]
     return bool(numbered) and all(each.number == place and each.numbers is None for place, each in numbered)
+
+
+def _without_words_of_places(texts: Sequence[str]) -> Sequence[str]:
+    """Return texts without words that all of them have, such as Red Sea, where numbers of bands tell them apart."""
+    tokens = [_tokens(text) for text in texts]
+    shared = set.intersection(*map(set, tokens)) if len(tokens) > 1 else set[str]()
+    if "edge" in shared or not (words := shared.intersection(_WORDS_OF_PLACES)):
+        return texts
+    pattern = re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})(?![^\W_])", re.IGNORECASE)
+    shorter = [pattern.sub(" ", text) for text in texts]
+    parsed = [_parse(text) for text in shorter]
+    return shorter if all(each.kind for each in parsed) and not _are_at_own_places(parsed) else texts
 
 
 def _parse(text: str) -> _Described:
