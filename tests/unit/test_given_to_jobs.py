@@ -26,8 +26,9 @@ def remember(results, entries):
     (results / NAME).write_text(json.dumps(entries))
 
 
-def test_a_record_that_is_damaged_or_closed_to_this_user_does_not_count_as_none(monkeypatch):
-    (OWN / NAME).write_text('{"results/new/tables/runs.csv": {"par')
+@pytest.mark.parametrize("text", ['{"results/new/tables/runs.csv": {"par', "[]", "null"])
+def test_a_record_that_is_damaged_or_closed_to_this_user_does_not_count_as_none(monkeypatch, text):
+    (OWN / NAME).write_text(text)
     with pytest.raises(StudyError, match=rf"is damaged\.\n  found: {OWN / NAME}, which is no JSON"):
         read_entries(OWN)
 
@@ -37,6 +38,14 @@ def test_a_record_that_is_damaged_or_closed_to_this_user_does_not_count_as_none(
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(StudyError, match=rf"{OWN / NAME} cannot be"):
         read_entries(OWN)
+
+
+def test_entries_of_earlier_versions_count_as_none():
+    earlier = {"text": "abc", "state": {"by": {"params": "5"}, "state": [1, 2], "before": None}}
+    earlier["texts"] = {"by": "abc", "states": [[1, 2]], "before": None}
+    known = {"own": {"params": "5"}, "planned": {"by": {"params": "5"}, "states": [None], "before": {"params": "4"}}}
+    remember(OWN, {f"{OWN}/{name}": entry for name, entry in (earlier | known).items()})
+    assert read_entries(OWN) == {f"{OWN}/{name}": entry for name, entry in known.items()}
 
 
 @pytest.mark.parametrize(("own", "other"), [(OWN, OTHER), (OTHER, OWN)])

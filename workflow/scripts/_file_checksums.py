@@ -44,7 +44,7 @@ class FileChecksums:
             names: gives each path the name that counts in the checksum of all predictions.
         """
         predictions = [str(path) for path in job.input if Path(path).name == _PREDICTIONS]
-        found = {path: self._of(path) for path in map(str, job.input) if path not in predictions}
+        found = {path: self._of(path) for path in map(str, job.input) if Path(path).name != _PREDICTIONS}
         # Thousands of runs have one entry. Where one of them is gone, there is nothing to compare.
         of_runs = [[names(path), self._of(path)] for path in predictions]
         if of_runs and all(checksum is not None for _, checksum in of_runs):

@@ -57,8 +57,11 @@ def read_entries(results: Path) -> dict[str, Entry]:
 
 def _read(path: Path) -> dict[str, Entry]:
     try:
-        record: dict[str, Entry] = json.loads(path.read_bytes())
-        return record
+        record = json.loads(path.read_bytes())
+        if not isinstance(record, dict):
+            raise ValueError("no object")
+        # Those of other versions count as none.
+        return {name: entry for name, entry in record.items() if _is_entry(entry)}
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -71,6 +74,13 @@ def _read(path: Path) -> dict[str, Entry]:
             remedy="copy it again from where the results come from; or delete it, if you know that all results are of "
             "the present configuration, code and data: they then count as such",
         ) from None
+
+
+def _is_entry(value: Any) -> bool:
+    if not isinstance(value, dict) or "by" not in value:
+        return isinstance(value, dict)
+    parts = [value["by"], *([] if value.get("before") is None else [value["before"]])]
+    return {"states", "before"} <= value.keys() and all(map(_is_entry, parts))
 
 
 def _with_names_of(results: str, entry: Entry) -> Entry:

@@ -350,15 +350,18 @@ def test_a_mark_that_cannot_be_read_is_none(tmp_path):
     assert read_head(tmp_path) == this_process(folder=tmp_path)
 
 
-def test_of_processes_that_begin_at_the_same_moment_one_runs_the_study(tmp_path):
-    """Each finds the mark of the same dead process, and removes it."""
+@pytest.mark.parametrize("links", [True, False])
+def test_of_processes_that_begin_at_the_same_moment_one_runs_the_study(tmp_path, links):
+    """Each finds the mark of the same dead process, and removes it; also on a file system without links."""
     dead = subprocess.Popen([sys.executable, "-c", ""])
     mark(tmp_path, replace(of_process(dead), place=this_process(folder=tmp_path).place))
     dead.wait()
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom terralucas.errors import StudyError\n"
+        "import os, sys\nfrom pathlib import Path\nfrom terralucas.errors import StudyError\n"
         "from terralucas.study.head import Running, read_head\n"
-        "folder = Path(sys.argv[1])\nprint(flush=True)\nsys.stdin.readline()\n"
+        "folder = Path(sys.argv[1])\n"
+        + ("" if links else "os.link = lambda *paths: os.rename('/nowhere', '/there')\n")
+        + "print(flush=True)\nsys.stdin.readline()\n"
         "try:\n    own, _ = Running(folder).begin()\nexcept StudyError:\n    print('refused', flush=True)\n"
         "else:\n    print(own == read_head(folder), flush=True)\nsys.stdin.readline()\n"
     )
@@ -374,6 +377,26 @@ def test_of_processes_that_begin_at_the_same_moment_one_runs_the_study(tmp_path)
     for start in starts:
         start.communicate("\n")
     assert said == ["True", *["refused"] * 5]
+    assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+def test_a_mark_that_was_moved_aside_for_a_moment_is_not_that_of_a_process_that_died(tmp_path, monkeypatch):
+    """Another start looked at it; what this process deletes for a dead one are then its own folders."""
+    link = os.link
+
+    def link_and_fail(source, target):
+        link(source, target)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    monkeypatch.setattr(os, "link", link_and_fail)
+    assert Running(tmp_path).begin(("tmp.own",)) == (this_process(("tmp.own",), folder=tmp_path), None)
+
+
+def test_the_mark_of_a_process_that_began_meanwhile_is_put_back(tmp_path, process):
+    running, living = Running(tmp_path), of_process(process)
+    mark(tmp_path, living)
+    running._remove_dead(replace(living, pid=5))
+    assert read_head(tmp_path) == living
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, sha256_of_json, write_json
+from terralucas.files import atomic_path, sha256_of_json
 
 logger = logging.getLogger(__name__)
 
@@ -122,44 +122,49 @@ class Running:
             StudyError: another process runs the study.
         """
         self._head, died = this_process(temporary, code, settings, self._path.parent), None
-        while True:
+        while not self._write_new():
             other = read_head(self._path.parent)
+            # A network drive may say that a link fails which it has made.
+            if other == self._head:
+                break
             if other is not None:
                 require_dead(other, self._path)
                 died = other
             self._remove_dead(other)
-            if self._write_new():
-                break
         threading.Thread(target=self._show_life, name="sign_of_life", daemon=True).start()
         return self._head, died
 
-    def _remove_dead(self, other: Head | None) -> None:
-        """Remove the mark of a dead process, or a damaged one; not that of a process that began meanwhile."""
-        taken = self._path.with_name(f"{NAME}.{os.getpid()}.dead")
-        # Of two processes that find the same mark, one moves it.
-        with contextlib.suppress(FileNotFoundError):
-            self._path.rename(taken)
-            if _read_mark(taken) != other:
-                with contextlib.suppress(FileExistsError):
-                    os.link(taken, self._path)
-            taken.unlink()
-
     def _write_new(self) -> bool:
-        """Write the mark, and return whether it is this process's; not if there is one of another process by now."""
+        """Write the mark where there is none; return whether there was none."""
         assert self._head is not None
+        text = json.dumps(asdict(self._head))
         temporary = self._path.with_name(f"{NAME}.{os.getpid()}.tmp")
-        temporary.write_text(json.dumps(asdict(self._head)), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
         try:
             # A link is whole at once, and never replaces the mark of another process that began meanwhile.
             os.link(temporary, self._path)
         except FileExistsError:
-            pass
+            return False
         except OSError:
             # A file system without links.
-            write_json(self._path, asdict(self._head))
+            try:
+                with self._path.open("x", encoding="utf-8") as file:
+                    file.write(text)
+            except FileExistsError:
+                return False
         finally:
             temporary.unlink(missing_ok=True)
-        return read_head(self._path.parent) == self._head
+        return True
+
+    def _remove_dead(self, other: Head | None) -> None:
+        """Remove the mark of a dead process, or a damaged one (None); not that of a process that began meanwhile."""
+        taken = self._path.with_name(f"{NAME}.{os.getpid()}.dead")
+        # Of two processes that find the same mark, one moves it.
+        with contextlib.suppress(FileNotFoundError):
+            self._path.rename(taken)
+            if _read_mark(taken) != other and not self._path.exists():
+                taken.rename(self._path)
+            taken.unlink(missing_ok=True)
 
     def end(self) -> None:
         """Remove the mark, if it is this process's."""
