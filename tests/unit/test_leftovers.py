@@ -108,8 +108,13 @@ def test_parts_of_features_that_are_joined_are_deleted_and_others_kept(tmp_path)
         (features / "parts" / part / ".lock").touch()
     for name in ("tokens.npy", ".tokens.npy", "pooled.npy"):
         (features / "parts" / "0-of-3" / name).touch()
-    for kind in ("tokens", "pooled"):
+    for kind in ("tokens", "pooled", ".cls"):
         write_json(features / "parts" / "0-of-3" / f"{kind}.json", {"fingerprint": "a"})
+    (features / "parts" / "0-of-3" / ".cls.npy").touch()
+    # Joined of one part, by a study whose features have no parts now.
+    write_json(features / "cls.json", {"fingerprint": "a"})
+    # Of a job that was killed before it wrote the record.
+    (features / "parts" / "1-of-3" / "tokens.npy").touch()
     write_json(features / "tokens.json", {"parts": [{"fingerprint": "a"}, {"fingerprint": "b"}]})
     # Of an earlier pass, with other settings.
     write_json(features / "pooled.json", {"parts": [{"fingerprint": "c"}]})
@@ -118,7 +123,7 @@ def test_parts_of_features_that_are_joined_are_deleted_and_others_kept(tmp_path)
     remove_study_leftovers(tmp_path, [])
     left = sorted(path.relative_to(features).as_posix() for path in features.rglob("*") if path.is_file())
     of_parts = [f"parts/{name}" for name in (".DS_Store", *(f"0-of-3/{each}" for each in (".lock", "pooled.json")))]
-    assert left == [*of_parts, "parts/0-of-3/pooled.npy", "pooled.json", "tokens.json"]
+    assert left == ["cls.json", *of_parts, "parts/0-of-3/pooled.npy", "pooled.json", "tokens.json"]
     write_json(features / "pooled.json", {"parts": [{"fingerprint": "a"}]})
     remove_study_leftovers(tmp_path, [])
     assert [path.name for path in (features / "parts").iterdir()] == [".DS_Store"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from _start import end_at_study_error
+from terralucas.backbones.shared_passes import fingerprints_of
 from terralucas.contents import read_record
 from terralucas.disk import remove_leftovers, remove_scripts
 from terralucas.study.head import may_be_running, remove_temporary, take_dead_mark
@@ -98,17 +99,28 @@ def remove_study_leftovers(results: Path, records: Sequence[str]) -> None:
 def _remove_joined_parts(features: Path) -> None:
     """Delete parts of feature passes that are in the joined array, and the folders that joining leaves."""
     for parts in features.glob("*/*/parts"):
-        for record in parts.glob("*/*.json"):
-            # The joined array may be an earlier one than that of which these are parts, as after a change of settings.
-            own, joined = read_record(record) or {}, read_record(parts.with_name(record.name)) or {}
-            if own.get("fingerprint") in [part.get("fingerprint") for part in joined.get("parts", [])]:
-                for file in [*record.parent.glob(f"{record.stem}.*"), *record.parent.glob(f".{record.stem}.*")]:
-                    file.unlink(missing_ok=True)
+        for file in [file for file in parts.glob("*/*") if _is_joined(file, parts)]:
+            file.unlink(missing_ok=True)
         for folder in filter(Path.is_dir, parts.glob("*")):
             if {file.name for file in folder.iterdir()} <= {".lock"}:
                 shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             parts.rmdir()
+
+
+def _is_joined(file: Path, parts: Path) -> bool:
+    """Return whether a file of a part is needed no more: its pass is in the joined array, or it is not finished.
+
+    The joined array may be an earlier one than that of which these are parts, as after a change of settings.
+
+    Args:
+        file: an array, its record, or a temporary file; one that the job of another kind made has a dot before its name.
+        parts: folder of all parts.
+    """
+    hidden, kind = "." if file.name.startswith(".") else "", file.name.lstrip(".").split(".")[0]
+    joined = fingerprints_of(parts.with_name(f"{kind}.json"))
+    own = read_record(file.with_name(f"{hidden}{kind}.json"))
+    return bool(joined) and (own is None or own.get("fingerprint") in joined)
 
 
 def end_without_jobs(

@@ -171,9 +171,10 @@ def require_same_parameters(workflow: Any, results: Path) -> None:
     Raises:
         StudyError: some were made with other parameters than those of the configuration, and Snakemake does not notice.
     """
+    # Also where nothing is compared: this start goes on with the record, and must be able to read it.
+    dag, known, files = workflow.dag, read_entries(results), FileChecksums(results)
     if RerunTrigger.PARAMS not in workflow.dag_settings.rerun_triggers:
         return
-    dag, known, files = workflow.dag, read_entries(results), FileChecksums(results)
     keeps_all = workflow.touch
     other: list[Any] = []
     of_others, changed = [], []

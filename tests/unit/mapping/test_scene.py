@@ -74,6 +74,9 @@ def test_a_scene_that_is_a_link_has_the_mask_and_metadata_beside_the_link(tmp_pa
         target.write_mask(~hidden)
     expected = read(tmp_path / "scene.tif")
     assert np.isnan(expected).any()
+    (tmp_path / "alone.tif").symlink_to(tmp_path / "scene.tif")
+    with pytest.raises(StudyError, match="is a link, and would be read without its mask"):
+        read(tmp_path / "alone.tif")
     for number, name in enumerate(("scene.tif", "scene.tif.msk")):
         (tmp_path / name).rename(tmp_path / "store" / f"{number}")
         (tmp_path / name).symlink_to(tmp_path / "store" / f"{number}")

@@ -336,6 +336,37 @@ def test_a_chip_and_a_table_that_are_links_have_the_files_beside_the_link(tmp_pa
         assert np.array_equal(reader(chip).values, expected, equal_nan=True), source
 
 
+def test_a_link_without_the_mask_or_metadata_of_its_file_is_refused(tmp_path, reader):
+    """As of `ln -s archive/*.tif .`: GDAL would read the chip as if it had none."""
+    (tmp_path / "archive").mkdir()
+    file, link = write_tif(tmp_path / "archive" / "a.tif", pixels(1), **PLACE_30_M), tmp_path / "b.tif"
+    link.symlink_to(file)
+    read = reader(NewChip("b", str(link)))
+    assert read.problem is None
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False), rasterio.open(file, "r+") as target:
+        target.write_mask(np.zeros((SIDE, SIDE), dtype=bool))
+    assert reader(NewChip("b", str(link))).problem.kind == "lost_by_link"
+    (tmp_path / "b.tif.msk").symlink_to(f"{file}.msk")
+    assert reader(NewChip("b", str(link))).problem.kind != "lost_by_link"
+    Path(f"{file}.aux.xml").write_text("<PAMDataset><PAMRasterBand band='1'/></PAMDataset>")
+    assert reader(NewChip("b", str(link))).problem.kind != "lost_by_link"
+    offset = "<PAMDataset><PAMRasterBand band='1'><Offset>-1000</Offset></PAMRasterBand></PAMDataset>"
+    Path(f"{file}.aux.xml").write_text(offset)
+    problem = reader(NewChip("b", str(link))).problem
+    assert f"beside which the file {file}.aux.xml is missing" in problem.problem
+
+
+def test_a_table_that_is_a_link_says_so_where_its_chips_are_beside_the_table(tmp_path):
+    (tmp_path / "set").mkdir()
+    write_tif(tmp_path / "set" / "a.tif", pixels(1))
+    (tmp_path / "set" / "t.csv").write_text("path\na.tif\n")
+    (tmp_path / "t.csv").symlink_to(tmp_path / "set" / "t.csv")
+    with pytest.raises(StudyError, match="None of the 1 chips") as error:
+        find_new_chips(tmp_path / "t.csv", tmp_path / "x")
+    assert f"the table is a link to {tmp_path / 'set' / 't.csv'}" in error.value.found
+    assert "name the table itself" in error.value.remedy
+
+
 def test_the_place_is_the_centre_of_the_chip_or_of_its_lucas_id(tmp_path, reader):
     read = reader(write_described(tmp_path / "a.tif", pixels(1), BANDS))
     # 32 pixels of 30 m from the corner 4592000, 2254000 of EPSG:3035.

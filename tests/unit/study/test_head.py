@@ -350,6 +350,20 @@ def test_a_mark_that_cannot_be_read_is_none(tmp_path):
     assert read_head(tmp_path) == this_process(folder=tmp_path)
 
 
+def test_a_mark_that_this_user_may_not_read_is_that_of_a_process_that_may_live(tmp_path, process, monkeypatch):
+    mark(tmp_path, of_process(process))
+    text = (tmp_path / NAME).read_text()
+
+    def refuse(self, *args, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(StudyError, match=rf"{NAME} cannot be"):
+        Running(tmp_path).begin()
+    monkeypatch.undo()
+    assert (tmp_path / NAME).read_text() == text
+
+
 @pytest.mark.parametrize("links", [True, False])
 def test_of_processes_that_begin_at_the_same_moment_one_runs_the_study(tmp_path, links):
     """Each finds the mark of the same dead process, and removes it; also on a file system without links."""

@@ -26,11 +26,11 @@ def kinds_to_share(features: Path, kinds: Sequence[str], folder: Path, fingerpri
     return {
         kind: _shared_array(features.with_name(f"{kind}.npy"))
         for kind in kinds
-        if kind != features.stem and fingerprint not in _fingerprints(folder / f"{kind}.json")
+        if kind != features.stem and fingerprint not in fingerprints_of(folder / f"{kind}.json")
     }
 
 
-def _fingerprints(record: Path) -> list[str | None]:
+def fingerprints_of(record: Path) -> list[str | None]:
     """Return the fingerprint of the pass of some features, or those of the passes of their parts; empty without."""
     try:
         found = json.loads(record.read_text(encoding="utf-8"))

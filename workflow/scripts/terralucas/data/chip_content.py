@@ -61,7 +61,8 @@ def read_content(path: Path) -> ChipContent:
 
     Raises:
         OSError: a file cannot be read.
-        ChipError: a file is too large for a chip, or the metadata beside it are no XML.
+        ChipError: a file is too large for a chip, the metadata beside it are no XML, or it is a link, and its mask or
+            its metadata lie beside the file to which it leads.
     """
     data = _read_file(path)
     assert data is not None
@@ -69,7 +70,34 @@ def read_content(path: Path) -> ChipContent:
     masks = (path.with_name(path.name + suffix) for suffix in (MASK_SUFFIX, MASK_SUFFIX.upper()))
     mask = next((mask for file in masks if (mask := _read_file(file, optional=True)) is not None), None)
     metadata = _read_file(path.with_name(path.name + METADATA_SUFFIX), optional=True)
+    if (lost := find_lost_by_link(path)) is not None:
+        raise ChipError(
+            "lost_by_link", f"is a link, beside which the file {lost} is missing; expected a link to it, too"
+        )
     return ChipContent(data, mask, None if metadata is None else reduce_metadata(metadata), path)
+
+
+def find_lost_by_link(path: Path) -> Path | None:
+    """Return the mask or the metadata beside the file to which a link leads, if the link has none beside it.
+
+    GDAL looks beside the link. None where `path` is no link.
+    """
+    if not os.path.islink(path):  # noqa: PTH114 - false for names that are too long
+        return None
+    target = path.resolve()
+    for suffix in (MASK_SUFFIX, METADATA_SUFFIX):
+        lost = target.with_name(target.name + suffix)
+        if lost.is_file() and not path.with_name(path.name + suffix).exists() and _matters(lost):
+            return lost
+    return None
+
+
+def _matters(beside: Path) -> bool:
+    """Return whether a file beside an image changes pixels or their meaning."""
+    try:
+        return not beside.name.endswith(METADATA_SUFFIX) or reduce_metadata(beside.read_bytes()) is not None
+    except ChipError:
+        return True
 
 
 def read_unchanged(path: Path, sha256: str) -> ChipContent:

@@ -99,11 +99,14 @@ def find_chips_of_table(table: Path) -> list[tuple[str, Path]]:
     """
     chips = read_chip_table(table)
     if not any(why_impossible(path) is None and path.is_file() for _, path in chips):
+        is_link = table.is_symlink()
         raise StudyError(
             f"None of the {len(chips)} chips in the table {table} is at its path.",
-            found=f"no file {printable(str(chips[0][1]))[:_SHOWN_PATH]}",
+            found=f"no file {printable(str(chips[0][1]))[:_SHOWN_PATH]}"
+            + (f"; the table is a link to {printable(str(table.resolve()))}" if is_link else ""),
             expected=f"whole paths, or paths relative to the folder of the table, {table.absolute().parent}",
-            remedy="correct the column path, or move the table",
+            remedy="correct the column path, or move the table"
+            + ("; or name the table itself, if the chips are beside it" if is_link else ""),
         )
     return chips
 

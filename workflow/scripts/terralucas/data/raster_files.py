@@ -14,7 +14,7 @@ from rasterio import Env
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from terralucas.data.chip_content import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX
+from terralucas.data.chip_content import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX, find_lost_by_link
 from terralucas.data.georeference import world_files
 from terralucas.data.tiff_structure import find_damage
 from terralucas.disk import no_space
@@ -72,12 +72,21 @@ def require_whole(path: Path, is_whole: bool) -> None:
 def require_undamaged(paths: Iterable[Path]) -> None:
     """Raise a StudyError if a file has lost tags or a mask, which GDAL leaves out without an error.
 
+    It does so with those beside the file to which a link leads.
+
     Args:
         paths: of `files_of_raster`; files that do not exist are passed over.
     """
     for path in paths:
         if not path.is_file() or not path.stat().st_size:
             continue
+        if (lost := find_lost_by_link(path)) is not None:
+            raise StudyError(
+                f"The file {path} is a link, and would be read without its mask or metadata.",
+                found=f"{lost} beside the file to which it leads, and none beside the link",
+                expected="both beside one another",
+                remedy="make a link to it, too, or name the file itself",
+            )
         with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
             damage = find_damage(data)
         if damage is not None:

@@ -22,6 +22,7 @@ from typing import Any
 
 import psutil
 
+from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path, sha256_of_json
 
@@ -123,7 +124,11 @@ class Running:
         """
         self._head, died = this_process(temporary, code, settings, self._path.parent), None
         while not self._write_new():
-            other = read_head(self._path.parent)
+            try:
+                other = _read_mark(self._path)
+            except OSError as error:
+                # Of a colleague, or on a network drive that hangs: its process may live.
+                raise explain(error) or error from None
             # A network drive may say that a link fails which it has made.
             if other == self._head:
                 break
@@ -230,16 +235,19 @@ def _interrupt_this_process() -> None:
 
 def read_head(folder: Path) -> Head | None:
     """Return the mark in a study's folder; None if there is none, or it cannot be read."""
-    return _read_mark(folder / NAME)
+    with contextlib.suppress(OSError):
+        return _read_mark(folder / NAME)
+    return None
 
 
 def _read_mark(path: Path) -> Head | None:
+    """Return the mark in a file; None if there is none, or it is damaged."""
     try:
         mark: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         # A later version may write more, and its process is one all the same.
         values = {name: mark[name] for name in (each.name for each in fields(Head)) if name in mark}
         return Head(**values | {name: tuple(values[name]) for name in ("temporary", "place") if name in values})
-    except (OSError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
 
 
