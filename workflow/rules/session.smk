@@ -21,7 +21,7 @@ from _leftovers import (
 from _made_with import MadeWith, remember_accepted, require_same_parameters
 from _missing_files import fail_without_job
 from _orphans import end_with_parent, name_snakemake
-from _own_start import know_start, owns_study, require_own_settings
+from _own_start import know_start, require_own_settings
 from _planned_inputs import require_pixel_size, require_planned_inputs
 from _scheduler import survive_full_temporary_folder
 from _run_status import finished_runs, planned_runs, runs_of_other_settings
@@ -168,8 +168,7 @@ onstart:
 onsuccess:
     made_with = find_handler(MadeWith)
     # Another process may have taken this one for dead, and run the study now.
-    if made_with is not None and owns_study(made_with.start, Path(RESULTS)):
-        made_with.end(workflow)
+    if made_with is not None and made_with.end(workflow):
         remove_study_leftovers(Path(RESULTS), RECORDS)
     # With --until, Snakemake looks at no report, which may be older than the runs.
     if any(job.rule.name == "build_report" for job in workflow.dag.jobs):

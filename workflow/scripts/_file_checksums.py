@@ -99,8 +99,8 @@ class FileChecksums:
             content: Any = content_of_weights(read_record(path) or {})
         elif path.suffix == ".json" and (folder == "features" or path.name == "packed.json"):
             content = (read_record(path) or {}).get("sha256")
-        # Tables may also be those of another study (`report.beside`).
-        elif path.suffix == ".csv" or path in self._compared_whole:
+        # Tables may also be those of another study (`report.beside`). Runs have their own records.
+        elif (path.suffix == ".csv" and folder != "runs") or path in self._compared_whole:
             content = sha256_of_file(path)
         else:
             return None

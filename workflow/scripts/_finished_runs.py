@@ -122,9 +122,11 @@ def is_of_these_settings(job: Any) -> bool:
     Raises:
         StudyError: the record of the run is there, and cannot be read.
     """
-    if job.rule.name not in RUN_RULES or not all(Path(path).is_file() for path in job.output):
+    if job.rule.name not in RUN_RULES:
         return False
     try:
+        if not all(Path(path).is_file() for path in job.output):
+            return False
         record = yaml.load(Path(job.output.record).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         names, params = job.wildcards, job.params
         settings = {

@@ -31,7 +31,7 @@ NAME = "data/made_with.json"
 #   start      the start that has planned it (`Head.start`)
 #   begun      whether the job had begun; an earlier version did not say. Runs have their own records
 Entry = dict[str, Any]
-# Of outputs that the planned job did not make, or not all of them: no job is given this, so that it agrees with none.
+# Entry of outputs that came from elsewhere, at least in part. No job has these parameters, so that it never agrees.
 _OF_OTHER_JOBS = {"params": "of other jobs"}
 
 
@@ -70,7 +70,7 @@ def _read(path: Path) -> dict[str, Entry]:
         raise StudyError(
             "The record of what the results were made with is damaged.",
             found=f"{path}, which is no JSON ({error})",
-            expected="the file as the workflow wrote it",
+            expected="whole JSON, as the workflow wrote it",
             remedy="copy it again from where the results come from; or delete it, if you know that all results are of "
             "the present configuration, code and data: they then count as such",
         ) from None
@@ -131,8 +131,8 @@ def find_entry_of_outputs(entry: Entry | None, job: Any, files: FileChecksums) -
 
     Jobs that were not seen to end well may have written their files, as on a cluster after the process that submitted
     them was killed. Where an output is gone, what follows from it was made from the file before. A job that was killed
-    while it wrote leaves some outputs of its own and some of the job before. What is there of a job that had not begun
-    came from elsewhere, as from a backup.
+    while it wrote leaves some outputs of its own and some of the job before. If the job had not begun, its outputs came
+    from elsewhere, for example from a backup.
 
     Args:
         entry: the record of the job.
@@ -148,7 +148,7 @@ def find_entry_of_outputs(entry: Entry | None, job: Any, files: FileChecksums) -
         for path, state in zip(job.output, entry["states"], strict=False)
         if (now := state_of(path)) is not None
     ]
-    # Times count only where no output has a checksum; that of an array is in its record.
+    # Times are compared only if no output has a checksum. Of an array, its record has the checksum.
     has_checksums = any(checksum is not None for *_, checksum in there)
     is_new = [
         has_other_time and not files.is_output(path, checksum)

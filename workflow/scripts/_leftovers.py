@@ -111,10 +111,10 @@ def _remove_joined_parts(features: Path) -> None:
 def _is_joined(file: Path, parts: Path) -> bool:
     """Return whether a file of a part is needed no more: its pass is in the joined array, or it is not finished.
 
-    The joined array may be an earlier one than that of which these are parts, as after a change of settings.
+    After a change of settings, the joined array is still the earlier one: these parts do not belong to it.
 
     Args:
-        file: an array, its record, or a temporary file; one that the job of another kind made has a dot before its name.
+        file: an array, its record, or a temporary file; one of the job of another kind has a dot before its name.
         parts: folder of all parts.
     """
     hidden, kind = "." if file.name.startswith(".") else "", file.name.lstrip(".").split(".")[0]

@@ -31,7 +31,6 @@ from _given_to_jobs import (
 )
 from _own_start import owns_study
 from _rule_names import PART_RULES, RUN_RULES
-from terralucas.contents import read_record
 from terralucas.errors import StudyError
 from terralucas.files import write_json
 
@@ -90,28 +89,47 @@ class MadeWith(logging.Handler):
     def _finish(self, job: Any) -> None:
         if job is not None:
             given = make_entry(self._persistence._params(job), self._persistence._input(job))
-            self.known[str(job.output[0])] = given | {"checksums": self._files.of_job(job)}
+            self.known[str(job.output[0])] = given | {"checksums": self._checksums(job)}
             if time.monotonic() >= self._next:
                 self._write()
 
-    def end(self, workflow: Any) -> None:
-        """Remember all that Snakemake has recorded."""
+    def end(self, workflow: Any) -> bool:
+        """Remember all that Snakemake has recorded; return whether this start still runs the study."""
+        if not owns_study(self.start, self._results):
+            return False
         planned = {str(job.output[0]) for job in self._jobs.values()}
         for path, job in _first_outputs(workflow.dag).items():
             record = self._persistence.metadata(job.output[0]) if Path(path).exists() else None
             if record:
+                given = make_entry(record.params, record.input)
                 entry = find_entry_of_outputs(self.known.get(path), job, self._files)
                 own = None if has_names_of_another_study(entry) else entry
-                given, checksums = make_entry(record.params, record.input), checksums_of(own)
-                if path not in planned:
-                    # Snakemake takes the output for one of what its inputs are now.
-                    checksums = checksums or self._files.of_job(job)
-                    # Its record may be of another output than the one that is there. Runs have their own records.
-                    if own is not None and job.rule.name not in RUN_RULES:
-                        given = own
-                self.known[path] = given | {"checksums": checksums}
-        _accept(self.known, self._files, self._persistence, workflow.dag, planned)
+                if path in planned:
+                    self.known[path] = given | {"checksums": checksums_of(own)}
+                else:
+                    self.known[path] = self._entry_of_kept(job, given, own)
+        _accept(self.known, self._checksums, self._persistence, workflow.dag, planned)
         self._write()
+        return True
+
+    def _entry_of_kept(self, job: Any, given: Entry, own: Entry | None) -> Entry:
+        """Return the entry of outputs that this start has kept.
+
+        Args:
+            job: Snakemake's.
+            given: what Snakemake has recorded of them.
+            own: what is known of them, with the names of this study.
+        """
+        # Snakemake's record may be of other outputs than those that are there. Runs have their own records.
+        entry = given if own is None or job.rule.name in RUN_RULES else own
+        # Without checksums, Snakemake takes the outputs for those of what its inputs are now.
+        return entry | {"checksums": checksums_of(own) or self._checksums(job)}
+
+    def _checksums(self, job: Any) -> dict[str, str]:
+        # Whoever reads a file that cannot be read says so.
+        with contextlib.suppress(StudyError, OSError):
+            return self._files.of_job(job)
+        return {}
 
     def _write(self) -> None:
         # Another process may have taken this one for dead, and made these results with something else.
@@ -120,8 +138,7 @@ class MadeWith(logging.Handler):
         started = time.monotonic()
         # A full or read-only disk has been told already; a colleague's folder may be closed to this user.
         with contextlib.suppress(OSError):
-            if read_record(self._path) != self.known:
-                write_json(self._path, self.known)
+            write_json(self._path, self.known)
         now = time.monotonic()
         self._next = now + max(_PAUSE_S, _PAUSE_TIMES * (now - started))
 
@@ -134,13 +151,17 @@ def remember_accepted(workflow: Any, results: Path) -> None:
         results: folder of the study.
     """
     known = read_entries(results)
-    if _accept(known, FileChecksums(results), workflow.persistence, workflow.dag):
+    if _accept(known, FileChecksums(results).of_job, workflow.persistence, workflow.dag):
         with contextlib.suppress(OSError):
             write_json(results / NAME, known)
 
 
 def _accept(
-    known: dict[str, Entry], files: FileChecksums, persistence: Any, dag: Any, planned: Collection[str] = ()
+    known: dict[str, Entry],
+    checksums: Callable[[Any], dict[str, str]],
+    persistence: Any,
+    dag: Any,
+    planned: Collection[str] = (),
 ) -> bool:
     """Take outputs of which nothing is known for made of what is there now; return whether there were any.
 
@@ -148,7 +169,7 @@ def _accept(
 
     Args:
         known: the entries, to which those of the outputs are added.
-        files: gives checksums of inputs and outputs.
+        checksums: returns those of the inputs and outputs of a job.
         persistence: Snakemake's.
         dag: Snakemake's.
         planned: first outputs of jobs of this start.
@@ -157,7 +178,7 @@ def _accept(
     for path, job in _first_outputs(dag).items():
         if path not in known and path not in planned and Path(path).exists():
             given = make_entry(persistence._params(job), persistence._input(job))
-            known[path], found = given | {"checksums": files.of_job(job)}, True
+            known[path], found = given | {"checksums": checksums(job)}, True
     return found
 
 

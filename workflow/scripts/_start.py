@@ -61,14 +61,19 @@ def stop_at_study_error(function: Callable[..., Result], *arguments: object) -> 
     """
     try:
         return function(*arguments)
-    except StudyError as error:
-        raise StudyStoppedError(f"{error}{_Paths.note}") from None
-    except OSError as error:
-        if (known := explain(error)) is None:
+    except (StudyError, OSError) as error:
+        if (known := _as_study_error(error)) is None:
             raise
         raise StudyStoppedError(f"{known}{_Paths.note}") from None
     except KeyboardInterrupt:
         raise StudyStoppedError("Stopped before the first job; nothing was started.") from None
+
+
+def _as_study_error(error: Exception) -> StudyError | None:
+    """Return an error for the user; None if it is one of the program."""
+    if isinstance(error, StudyError):
+        return error
+    return explain(error) if isinstance(error, OSError) else None
 
 
 def say(line: str) -> None:
@@ -83,7 +88,7 @@ def end_at_study_error(check: Callable[[], None]) -> None:
     try:
         check()
     except Exception as error:
-        known = error if isinstance(error, StudyError) else explain(error) if isinstance(error, OSError) else None
+        known = _as_study_error(error)
         sys.stderr.write(f"{known}{_Paths.note}\n" if known else traceback.format_exc())
         sys.stderr.flush()
         sys.stdout.flush()
@@ -98,7 +103,7 @@ def stop_beside_another_process(
 
     Args:
         results: folder of the study.
-        temporary: folders of this process, which whoever finds it dead deletes for it.
+        temporary: folders of this process; the next start deletes them if this process dies.
         code: returns the fingerprints of the code for which this process records results (`Head.code`).
         settings: SHA-256 of the configuration with its defaults (`Head.settings`).
 

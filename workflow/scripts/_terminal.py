@@ -26,6 +26,7 @@ from _refusals import REFUSED
 from _rule_names import PART_RULES, RUN_RULES
 from _stop import INTERRUPTED, says_interrupted
 from terralucas.disk import explain
+from terralucas.errors import StudyError
 
 # Snakemake's error where it cannot write its record of a job.
 _OF_RECORDS = re.compile(
@@ -50,6 +51,10 @@ _EMPTY_ERRORS = (
     "Exiting because a job execution failed",
     "WorkflowError:\nAt least one job did not complete",
 )
+
+
+# What has become of a part when its job is finished.
+_DONE = dict(zip(PART_RULES, ("predicted", "mapped"), strict=True))
 
 
 class Job(Protocol):
@@ -186,7 +191,7 @@ class Terminal(logging.Handler):
         name = self.jobs[job_id].rule.name
         done = sum(self.jobs[number].rule.name == name for number in self._finished_parts)
         if self.parts[name] > 1:
-            self._show(f"{done} of {self.parts[name]} parts are {PART_RULES[name]}")
+            self._show(f"{done} of {self.parts[name]} parts are {_DONE[name]}")
 
     def _show_finished(self) -> None:
         """Show the runs that finished together, of a pack, and how long the others will take."""
@@ -221,8 +226,10 @@ class Terminal(logging.Handler):
     def _has_new_outputs(self, job_id: int) -> bool:
         output = self.jobs[job_id].output
         is_new = state_of(output[-1]) != self._before.get(job_id)
-        # A job keeps the files of a run that is finished.
-        return all(Path(path).exists() for path in output) and (is_new or is_of_these_settings(self.jobs[job_id]))
+        # A job keeps the files of a run that is finished. Of one that cannot be read, nothing is known.
+        with contextlib.suppress(StudyError, OSError):
+            return all(Path(path).exists() for path in output) and (is_new or is_of_these_settings(self.jobs[job_id]))
+        return False
 
     def _failure_of(self, job: Job, message: str | None, logs: Sequence[str]) -> Failure:
         # The SLURM plugin adds its whole command line to a refused submission, and here nodes are not excluded.

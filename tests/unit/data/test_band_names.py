@@ -151,6 +151,8 @@ def test_any_two_bands_that_change_places_are_found_by_the_names_of_this_project
         # Positions, also beside a layer that has a name; numbers as soon as one of them is not the band's position.
         (("Band 1", "Band 2", "Band 3", "SCL"), ("BLUE", "GREEN"), None),
         (("b1", "b2", "b3", "b4"), ("BLUE", "GREEN"), None),
+        (("T32TQM_b1", "T32TQM_b2", "T32TQM_b3"), ("BLUE", "GREEN"), None),
+        (("T32TQM_B1", "T32TQM_B2", "T32TQM_B3"), ("BLUE", "GREEN"), (1, 2)),
         (("b1", "b2", "b3", "b8a"), ("BLUE", "GREEN"), (1, 2)),
         (("Band 1", "Band 2", "Band 3", "Band 8A"), ("BLUE", "GREEN"), (1, 2)),
     ],

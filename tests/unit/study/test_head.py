@@ -407,9 +407,9 @@ def test_a_mark_that_was_moved_aside_for_a_moment_is_not_that_of_a_process_that_
 
 
 def test_the_mark_of_a_process_that_began_meanwhile_is_put_back(tmp_path, process):
-    running, living = Running(tmp_path), of_process(process)
+    living = of_process(process)
     mark(tmp_path, living)
-    running._remove_dead(replace(living, pid=5))
+    head._remove_mark(tmp_path / NAME, replace(living, pid=5))
     assert read_head(tmp_path) == living
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 

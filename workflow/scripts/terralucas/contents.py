@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from terralucas.disk import explain
 from terralucas.files import sha256_of_file, sha256_of_json, write_text
 
 # Beside the record of the retrieval: what a study has read of local sources, and where they are now.
@@ -55,11 +56,17 @@ def states_of(files: Mapping[str, Path]) -> dict[str, FileState]:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """Return a record of `write_record`; None if there is none, or if it cannot be read."""
+    """Return a record of `write_record`; None if there is none, or if it is damaged.
+
+    Raises:
+        StudyError: it is there, and cannot be read.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except OSError as error:
+        raise explain(error) or error from None
 
 
 def write_record(

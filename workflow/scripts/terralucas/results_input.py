@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from terralucas.disk import explain
 from terralucas.errors import StudyError
 
 # The records of finished predictions and maps, in the folders of these results.
@@ -49,6 +50,8 @@ def absolute_paths(inputs: Sequence[Path]) -> list[str]:
 def _recorded_inputs(record: Path) -> list[str]:
     try:
         recorded = json.loads(record.read_text(encoding="utf-8"))["input"]
-    except (OSError, ValueError, KeyError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return []
+    except OSError as error:
+        raise explain(error) or error from None
     return absolute_paths([Path(recorded)] if isinstance(recorded, str) else list(map(Path, recorded)))

@@ -237,11 +237,11 @@ def find_named(descriptions: tuple[str | None, ...]) -> tuple[int, ...]:
     Returns:
         Positions, counted from 0.
     """
-    readings, _ = _read(without_positions(descriptions))
+    readings, _ = _read(drop_positions(descriptions))
     return tuple(place for place, allowed in enumerate(readings[0]) if allowed is not None)
 
 
-def without_positions(descriptions: tuple[str | None, ...]) -> tuple[str | None, ...]:
+def drop_positions(descriptions: tuple[str | None, ...]) -> tuple[str | None, ...]:
     """Return descriptions with None for those that only count the bands of the file: `Band 5` or `b5` of the fifth.
 
     Args:
@@ -249,7 +249,9 @@ def without_positions(descriptions: tuple[str | None, ...]) -> tuple[str | None,
     """
     parsed = [_parse(text or "") for text in descriptions]
     return tuple(
-        None if each.is_counted and each.number == str(number) and each.word is None and each.foreign is None else text
+        None
+        if each.may_be_position and each.number == str(number) and each.word is None and each.foreign is None
+        else text
         for number, (text, each) in enumerate(zip(descriptions, parsed, strict=True), 1)
     )
 
@@ -271,7 +273,7 @@ class _Described:
         kind: what stands before the number of a band; empty without a number.
         number: the number of a band.
         numbers: what numbers mean by the name of the satellite; None without it.
-        is_counted: whether the number may only count the bands of the file: Band 1 or b1, but not B1.
+        may_be_position: whether the number may only count the bands of the file: Band 1 or b1, but not B1.
     """
 
     word: Bands | None
@@ -279,7 +281,7 @@ class _Described:
     kind: str
     number: str
     numbers: Numbers | None
-    is_counted: bool = False
+    may_be_position: bool = False
 
     def means(self, numbers: Numbers) -> Bands | None:
         """Return the bands that the description allows, if numbers have this meaning; None if it says nothing."""
@@ -312,8 +314,8 @@ def _read(descriptions: tuple[str | None, ...]) -> tuple[list[list[Bands | None]
     texts = _read_bare_wavelengths(texts) or texts
     if letters := _read_letters(texts):
         return [letters], False
-    parsed = [_parse(text) for text in _without_words_of_places(texts)]
-    if _are_at_own_places(parsed) and all(each.is_counted for each in parsed if each.kind):
+    parsed = [_parse(text) for text in _drop_words_of_places(texts)]
+    if _are_at_own_places(parsed) and all(each.may_be_position for each in parsed if each.kind):
         parsed = [replace(each, kind="", number="") for each in parsed]
     named = [each.numbers for each in parsed if each.numbers is not None]
     is_landsat = any(each.kind in ("srb", "stb") for each in parsed)
@@ -334,7 +336,7 @@ def _are_at_own_places(parsed: Sequence[_Described]) -> bool:
     return bool(numbered) and all(each.number == place and each.numbers is None for place, each in numbered)
 
 
-def _without_words_of_places(texts: Sequence[str]) -> Sequence[str]:
+def _drop_words_of_places(texts: Sequence[str]) -> Sequence[str]:
     """Return texts without words that all of them have, such as Red Sea, where numbers of bands tell them apart."""
     tokens = [_tokens(text) for text in texts]
     shared = set.intersection(*map(set, tokens)) if len(tokens) > 1 else set[str]()
@@ -376,7 +378,10 @@ def _parse(text: str) -> _Described:
                 break
         start += length
     numbers = satellites[0] if len(satellites) == 1 else None
-    return _Described(word, foreign, kind, number, numbers, kind == "band" or (kind == "b" and text.islower()))
+    may_be_position = kind == "band" or (
+        kind == "b" and re.search(rf"(?<![^\W_])b0?{number}(?![^\W_])", text) is not None
+    )
+    return _Described(word, foreign, kind, number, numbers, may_be_position)
 
 
 def _tokens(text: str) -> list[str]:

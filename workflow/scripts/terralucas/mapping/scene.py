@@ -18,7 +18,7 @@ from rasterio.windows import Window
 
 from terralucas.commands import REWRITE
 from terralucas.contents import FileState, states_of
-from terralucas.data.band_names import are_named, find_contradiction, find_positions, without_positions
+from terralucas.data.band_names import are_named, drop_positions, find_contradiction, find_positions
 from terralucas.data.chip_content import GDAL_OPTIONS
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
@@ -132,7 +132,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         return Scene(
             bands=tuple(places[position] for position in positions),
             descriptions=tuple(descriptions[position] for position in positions),
-            is_named=spec.checks.band_descriptions and are_named(descriptions, spec.bands),
+            is_named=spec.checks.band_descriptions and _are_named(descriptions, spec.bands, len(paths)),
             width=first.width,
             height=first.height,
             crs=first.crs.to_wkt() if first.crs else "",
@@ -296,7 +296,7 @@ def _find_in_files(
     """
     bands = [_bands_of(source) for source in sources]
     # Of several files, each counts its own bands.
-    texts_of = [each.descriptions if len(paths) == 1 else without_positions(each.descriptions) for each in sources]
+    texts_of = [each.descriptions if len(paths) == 1 else drop_positions(each.descriptions) for each in sources]
     described = tuple(texts[band - 1] for texts, of_file in zip(texts_of, bands, strict=True) for band in of_file)
     named = tuple(
         path.stem if len(of_file) == 1 else texts[band - 1]
@@ -320,6 +320,12 @@ def _find_in_files(
             remedy=f"map a scene with the bands {', '.join(spec.bands)}; if it has them, correct the descriptions of "
             "its bands or the names of its files",
         ) from None
+
+
+def _are_named(texts: tuple[str | None, ...], bands: tuple[str, ...], files: int) -> bool:
+    """Return whether descriptions, or names of files, tell the order of bands, so that pixels need not confirm it."""
+    # Names of several files do not count the bands of one.
+    return are_named(texts, bands) if files == 1 else find_positions(texts, bands) is not None
 
 
 def _pixel_sizes(path: Path, source: DatasetReader, expected_m: float) -> tuple[float, float]:

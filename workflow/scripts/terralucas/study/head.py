@@ -123,7 +123,7 @@ class Running:
             StudyError: another process runs the study.
         """
         self._head, died = this_process(temporary, code, settings, self._path.parent), None
-        while not self._write_new():
+        while not self._claim():
             try:
                 other = _read_mark(self._path)
             except OSError as error:
@@ -135,11 +135,11 @@ class Running:
             if other is not None:
                 require_dead(other, self._path)
                 died = other
-            self._remove_dead(other)
+            _remove_mark(self._path, other)
         threading.Thread(target=self._show_life, name="sign_of_life", daemon=True).start()
         return self._head, died
 
-    def _write_new(self) -> bool:
+    def _claim(self) -> bool:
         """Write the mark where there is none; return whether there was none."""
         assert self._head is not None
         text = json.dumps(asdict(self._head))
@@ -161,16 +161,6 @@ class Running:
             temporary.unlink(missing_ok=True)
         return True
 
-    def _remove_dead(self, other: Head | None) -> None:
-        """Remove the mark of a dead process, or a damaged one (None); not that of a process that began meanwhile."""
-        taken = self._path.with_name(f"{NAME}.{os.getpid()}.dead")
-        # Of two processes that find the same mark, one moves it.
-        with contextlib.suppress(FileNotFoundError):
-            self._path.rename(taken)
-            if _read_mark(taken) != other and not self._path.exists():
-                taken.rename(self._path)
-            taken.unlink(missing_ok=True)
-
     def end(self) -> None:
         """Remove the mark, if it is this process's."""
         self._ended.set()
@@ -191,9 +181,9 @@ class Running:
                 # This process was stopped or cut off for so long that another one took it for dead.
                 assert other is not None
                 logger.error(
-                    "Process %d on %s runs this study now: this process gave no sign of life for too long, so that it "
-                    "counted as dead. This process ends as after Ctrl-C; the other one goes on.",
-                    other.pid, other.machine,
+                    "Process %d on %s runs this study now. It started because this process had given no sign of life "
+                    "for more than %.0f s. This process ends as after Ctrl-C; the other one goes on.",
+                    other.pid, other.machine, DEAD_AFTER_S,
                 )  # fmt: skip
                 _interrupt_this_process()
                 return
@@ -224,7 +214,7 @@ class Running:
             _interrupt_this_process()
             return False
         with contextlib.suppress(OSError):
-            if self._write_new():
+            if self._claim():
                 logger.warning("%s was removed while this process runs the study; it is there again.", self._path)
         return True
 
@@ -283,8 +273,19 @@ def take_dead_mark(folder: Path) -> Head | None:
     if head is None or not _is_here(head) or _runs(head, folder):
         return None
     with contextlib.suppress(OSError):
-        (folder / NAME).unlink()
+        _remove_mark(folder / NAME, head)
     return head
+
+
+def _remove_mark(path: Path, head: Head | None) -> None:
+    """Remove a mark, or a damaged one (None). If another process has written its mark meanwhile, that is put back."""
+    taken = path.with_name(f"{NAME}.{os.getpid()}.dead")
+    # Only one of two processes can rename the file.
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(taken)
+        if _read_mark(taken) != head and not path.exists():
+            taken.rename(path)
+        taken.unlink(missing_ok=True)
 
 
 def remove_temporary(died: Head | None) -> None:
