@@ -1,6 +1,7 @@
 """The order of all tests: files that take long come first, so that workers end at about the same time."""
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Threads that wait for others would keep cores busy that other workers need; a study then takes a third longer.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Each of thousands of jobs would compile the project's modules again; users have them compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 TESTS = Path(__file__).parent
 

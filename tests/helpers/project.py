@@ -27,7 +27,8 @@ class Project:
         for name in PARTS:
             source = ROOT / name
             if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                # With compiled modules, which are valid for files of the same times.
+                shutil.copytree(source, folder / name)
             else:
                 shutil.copy(source, folder / name)
 

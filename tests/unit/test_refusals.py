@@ -27,6 +27,12 @@ def by_plugin(*lines):
         ("AssocGrpSubmitJobsLimit", f"Batch job submission failed: {POLICY}"),
         ("Batch job submission failed: Required partition not available (inactive or drain)",),
         ("Batch job submission failed: Unable to contact slurm controller (connect failure)",),
+        # On a site whose nodes have no configuration, while the name server does not answer.
+        (
+            "resolve_ctls_from_dns_srv: res_nsearch error: Host name lookup failure",
+            "fetch_config: DNS SRV lookup failed",
+            "fatal: Could not establish a configuration source",
+        ),
         # Slurm's source.
         ("Batch job submission failed: Socket timed out on send/recv operation",),
         (
@@ -71,7 +77,14 @@ def test_only_a_lost_answer_may_be_of_a_job_that_was_taken():
             "packs",
         ),
         # In a job of a site whose nodes have no configuration, without SLURM_CONF.
-        (("DNS SRV lookup failed", "fatal: Could not establish a configuration source"), "SLURM_CONF"),
+        (
+            (
+                "resolve_ctls_from_dns_srv: res_nsearch error: Unknown host",
+                "fetch_config: DNS SRV lookup failed",
+                "fatal: Could not establish a configuration source",
+            ),
+            "SLURM_CONF",
+        ),
         (("Batch job submission failed: Invalid generic resource (gres) specification",), "`gres`"),
         # Slurm's source.
         (("Batch job submission failed: Invalid node name specified",), "`sinfo -N`"),

@@ -1,6 +1,8 @@
 """Submissions that SLURM refuses: which are tried again, when, and that none follows a stop."""
 
+import errno
 import logging
+import os
 import threading
 import time
 from pathlib import Path
@@ -8,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import _configuration_copies as configuration_copies_module
 import _submissions
 from _refusals import REFUSED
 from _submissions import Submissions
@@ -21,7 +24,7 @@ STRANGE = FULL.replace("QOSMaxSubmitJobPerUserLimit", "Our site says no.")
 
 
 class Slurm:
-    """A plugin's executor before a SLURM that has answers prepared for each job: a message, or None to take it."""
+    """A plugin's executor before a SLURM with answers prepared for each job: a message, an error, or None to take it."""
 
     run_uuid = "study-12345678_uuid"
 
@@ -42,6 +45,8 @@ class Slurm:
         self.times.append(time.monotonic())
         answers = self.answers.get(job.name, [])
         message = answers.pop(0) if answers else None
+        if isinstance(message, Exception):
+            raise message
         number = str(len(self.calls))
         info = SimpleNamespace(job=job, external_jobid=number, aux={"slurm_logfile": Path(f"{number}.log")})
         if message is None:
@@ -104,6 +109,31 @@ def test_a_job_that_is_refused_for_now_is_tried_until_slurm_takes_it_and_its_att
     # They double from the first to the longest.
     for pause, least in zip(pauses, (0.02, 0.04, 0.08, 0.1), strict=True):
         assert pause >= least
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_an_error_of_a_submission_is_not_lost(slurm, in_thread):
+    """The plugin asks no thread for its error, and Snakemake would wait for the job for ever."""
+    passing = OSError(errno.ESTALE, os.strerror(errno.ESTALE), ".snakemake/configurations/1/small.yaml")
+    slurm.answers |= {"a": [*([FULL] if in_thread else []), passing], "b": [ValueError("a fault of the plugin")]}
+    for name in ("a", "b"):
+        slurm.submissions.submit(Job(name))
+    slurm.wait(lambda: slurm.submissions.active and slurm.errors)
+    assert slurm.calls.count("a") == 2 + in_thread
+    ((name, message),) = slurm.errors
+    assert name == "b"
+    assert "found: a fault of the plugin" in message
+    assert slurm.submissions.in_flight == 0
+
+
+def test_a_disk_that_does_not_answer_for_a_moment_does_not_keep_a_job_from_being_submitted(slurm, monkeypatch):
+    def refuse(self):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(self))
+
+    monkeypatch.setitem(configuration_copies_module._copies, Path("small.yaml"), b"study: small")
+    monkeypatch.setattr(Path, "is_file", refuse)
+    slurm.submissions.submit(Job("a"))
+    assert slurm.submissions.active == {"1"}
 
 
 def test_the_reason_is_said_once_and_that_slurm_takes_jobs_again(slurm):

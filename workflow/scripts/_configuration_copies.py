@@ -51,9 +51,9 @@ def copy_configuration(files: list[Path]) -> None:
 def copy_again() -> None:
     """Write copies that are gone: somebody, or the clean-up of a scratch disk, may have deleted them."""
     for copy in _copies:
-        if not copy.is_file():
-            # What submits the job says what is wrong with the disk.
-            with suppress(OSError):
+        # What submits the job says what is wrong with the disk.
+        with suppress(OSError):
+            if not copy.is_file():
                 _write(copy)
 
 

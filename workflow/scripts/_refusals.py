@@ -84,10 +84,11 @@ _KINDS = (
     (r"\[Errno 2\].*/\.snakemake/", _NEVER, False, _DELETED),
     # As well: EIO, ETIMEDOUT, ESTALE or EREMOTEIO of a network drive; ENFILE or EMFILE, too many files.
     (r"\[Errno (?:5|23|24|110|116|121)\]", _A_FEW_TIMES, False, _FILE_SYSTEM),
-    # The controller is away, restarts or is too busy, or munge does not answer.
+    # The controller is away, restarts or is too busy, or munge or the name server do not answer.
     (
         r"Unable to contact slurm controller|temporarily unable|Resource temporarily unavailable|standby mode|[Mm]unge"
-        r"|I/O error writing script|authentication error|Connection refused|Unable to resolve|allocate memory",
+        r"|I/O error writing script|authentication error|Connection refused|Unable to resolve|allocate memory"
+        r"|[Hh]ost name lookup failure|failure in name resolution",
         _UNTIL_IT_WORKS, False, _WAIT,
     ),
     (
@@ -115,7 +116,7 @@ _KINDS = (
 )  # fmt: skip
 
 _MESSAGE = re.compile(r"The error message was '(.*?)'\.\n", re.DOTALL)
-_RAISED = "Job submission failed with exception: "
+RAISED = "Job submission failed with exception: "
 # Of an sbatch without an error, which says the words "submission failed" and no id.
 _DOUBTED = "SLURM job submission failed. The error message was "
 
@@ -136,9 +137,9 @@ def read_refusal(message: str) -> Refusal:
     """
     found = _MESSAGE.search(message)
     # Before the plugin's whole command line, in which any word may occur.
-    text = found[1] if found else message.partition("\n    sbatch call:")[0].removeprefix(_RAISED)
+    text = found[1] if found else message.partition("\n    sbatch call:")[0].removeprefix(RAISED)
     # What the plugin raises itself, it raises again; sbatch's own words may be a site's.
-    is_own_error = found is None and message.startswith(_RAISED) and not text.startswith(_DOUBTED)
+    is_own_error = found is None and message.startswith(RAISED) and not text.startswith(_DOUBTED)
     text = text.removeprefix(_DOUBTED)
     lines = [re.sub(r"^(?:sbatch: )?(?:error: )?", "", line.strip()) for line in text.splitlines()]
     reason = "; ".join(line for line in lines if line) or "sbatch failed without a message"

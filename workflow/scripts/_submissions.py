@@ -15,7 +15,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 from _clients import NoAnswerError, ask, list_jobs
 from _configuration_copies import copy_again
-from _refusals import NO_ID, REFUSED, SAME_ID, TOO_LONG, Refusal, read_refusal
+from _refusals import NO_ID, RAISED, REFUSED, SAME_ID, TOO_LONG, Refusal, read_refusal
 from _sbatch import Sbatch
 
 # Pauses before a refused job is tried again: they double from the first to the longest.
@@ -86,9 +86,12 @@ class Submissions:
                 if self.stopped.is_set():
                     return
                 self._in_flight += 1
-            copy_again()
             try:
+                copy_again()
                 self._run_job(self._executor, job)
+            except Exception as error:
+                # Nobody asks the plugin's threads for their errors: Snakemake would wait for the job for ever.
+                self.refuse(SubmittedJobInfo(job), f"{RAISED}{error}")
             finally:
                 with self._lock:
                     self._in_flight -= 1
