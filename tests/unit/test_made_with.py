@@ -439,6 +439,26 @@ def test_a_start_that_another_one_took_for_dead_remembers_nothing(folder, other)
     require_same_parameters(Study(folder), folder)
 
 
+def test_files_that_were_replaced_while_the_study_ran_are_told_at_its_end(folder):
+    """As by a backup of earlier results that was copied over them; tables and report are of these then."""
+    made = study_with_tables(folder, planned=("train_run",))
+    handler = begin(made, folder)
+    handler.require_unchanged()
+    for path in made.of["train_run"].output:
+        Path(path).write_text("1")
+    handler.emit(finished(2))
+    handler.end(made)
+    handler.require_unchanged()
+    os.utime(folder / "summary.csv", (1, 1))
+    handler.require_unchanged()
+    (folder / "summary.csv").write_text("2")
+    with pytest.raises(StudyError, match=r"found: changed since jobs of this start .*: \S*/summary\.csv\n") as stopped:
+        handler.require_unchanged()
+    assert "--forcerun make_tables " in stopped.value.remedy
+    with pytest.raises(StudyError, match=r"changed since the results were made: \S*/summary\.csv"):
+        require_same_parameters(study_with_tables(folder), folder)
+
+
 def test_what_is_not_known_is_accepted(folder):
     require_same_parameters(Study(folder, seed=5), folder)
 

@@ -24,7 +24,7 @@ STRANGE = FULL.replace("QOSMaxSubmitJobPerUserLimit", "Our site says no.")
 
 
 class Slurm:
-    """A plugin's executor before a SLURM with answers prepared for each job: a message, an error, or None to take it."""
+    """A plugin's executor before a SLURM with prepared answers for each job: a message, an error, or None (taken)."""
 
     run_uuid = "study-12345678_uuid"
 

@@ -60,7 +60,38 @@ def test_a_job_that_may_never_start_is_told_from_a_limit_on_jobs(told, clock, wa
 
 
 @pytest.mark.parametrize(
-    "reason", ["InvalidAccount", "AccountNotAllowed", "InvalidQOS", "QOSNotAllowed", "BadConstraints"]
+    ("reason", "is_used_up"),
+    [
+        ("AssocGrpCPUMinutesLimit", True),
+        ("AssocGrpGRESMinutes", True),
+        ("AssocGrpBillingMinutes", True),
+        ("AssocGrpWallLimit", True),
+        ("QOSGrpCPUMinutesLimit", True),
+        ("QOSUsageThreshold", True),
+        # Of the jobs that run now.
+        ("AssocGrpCPURunMinutesLimit", False),
+        ("AssocMaxJobsLimit", False),
+    ],
+)
+def test_hours_that_are_used_up_are_told_from_a_limit_on_jobs(told, clock, waiting, reason, is_used_up):
+    """Squeue's names, from Slurm's source."""
+    waiting.see({"7": reason})
+    clock.seconds += 70
+    waiting.see({"7": reason})
+    assert ("are used up: ask who manages them" in told[0]) == is_used_up
+    assert ("larger packs" in told[0]) != is_used_up
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "InvalidAccount",
+        "AccountNotAllowed",
+        "InvalidQOS",
+        "QOSNotAllowed",
+        "BadConstraints",
+        "DependencyNeverSatisfied",
+    ],
 )
 def test_a_job_whose_account_or_node_is_gone_never_starts(told, clock, waiting, reason):
     """As where an account or QOS is withdrawn while jobs wait."""

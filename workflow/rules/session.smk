@@ -169,6 +169,7 @@ onsuccess:
     made_with = find_handler(MadeWith)
     # Another process may have taken this one for dead, and run the study now.
     if made_with is not None and made_with.end(workflow):
+        stop_at_study_error(made_with.require_unchanged)
         remove_study_leftovers(Path(RESULTS), RECORDS)
     # With --until, Snakemake looks at no report, which may be older than the runs.
     if any(job.rule.name == "build_report" for job in workflow.dag.jobs):

@@ -112,6 +112,27 @@ class MadeWith(logging.Handler):
         self._write()
         return True
 
+    def require_unchanged(self) -> None:
+        """Check at the end of a start that nobody has replaced what its jobs have read or made.
+
+        Raises:
+            StudyError: somebody has, for example with a backup of earlier results.
+        """
+        changed, rules = set[str](), set[str]()
+        for job in self._jobs.values():
+            # What was not finished has no checksums.
+            found = self._files.changed(checksums_of(self.known[str(job.output[0])]), job)
+            changed.update(found)
+            rules |= {job.rule.name} if found else set()
+        if changed:
+            raise StudyError(
+                "Files were replaced while the study ran, so that its tables and report may be of both.",
+                found=f"changed since jobs of this start have read or made them: {_list(sorted(changed))}",
+                expected="nobody who copies files into the results, such as a backup, while the study runs",
+                remedy="start it again with the option "
+                f"--forcerun {' '.join(sorted(rules))} (at the end of the command, or before --)",
+            )
+
     def _entry_of_kept(self, job: Any, given: Entry, own: Entry | None) -> Entry:
         """Return the entry of outputs that this start has kept.
 

@@ -29,8 +29,9 @@ def fail_without_job(workflow: Any) -> None:
             f"The node {node} does not see the input files of this job.",
             found=f"no {', '.join(missing[:4])}{more} after {settings.latency_wait} s",
             expected="the folder of the project, on a file system that all nodes share",
-            remedy="ask the site which folders its nodes share; where files only come late, raise latency-wait in the "
-            "profile",
+            remedy="start the study again, if the files are gone on the machine that started it, too: somebody, or the "
+            "clean-up of the disk, deleted them; otherwise ask the site which folders its nodes share. Where files "
+            "only come late, raise latency-wait in the profile",
         )
         sys.stderr.write(f"ERROR: {error}\n")
     sys.stderr.flush()

@@ -59,9 +59,12 @@ _REASONS = {
     ),
     **dict.fromkeys(("InvalidQOS", "QOSNotAllowed"), f"the job may not use its QOS here any more, {_NEVER}"),
     "BadConstraints": f"no node has what the job asks for, {_NEVER}",
+    "DependencyNeverSatisfied": f"the job that it depends on failed, {_NEVER}",
 }
 # Limits of an account or QOS, and of what one job may ask for.
 _LIMIT = re.compile(r"(?:QOS|Assoc)\w*")
+# A budget of hours. In `RunMinutes`, those of the jobs that run now count.
+_BUDGET = re.compile(r"(?:QOS|Assoc)\w*(?<!Run)Minutes\w*|AssocGrpWallLimit|QOSGrpWallLimit|QOSUsageThreshold")
 _LIMIT_OF_A_JOB = re.compile(r"(?:QOS|Assoc)\w*Per(?:Job|Node)\w*|QOSMin\w*")
 
 
@@ -105,6 +108,11 @@ def _explain(reason: str) -> str:
         meaning = (
             "the job asks for more, or less, than your account or QOS allows one job, and never starts: press Ctrl-C, "
             "use smaller packs, set-resources, or another account or QOS, and start again"
+        )
+    if meaning is None and _BUDGET.fullmatch(key):
+        meaning = (
+            "the hours of your account or QOS are used up: ask who manages them; or press Ctrl-C, set another account "
+            "or QOS, and start again"
         )
     if meaning is None and _LIMIT.fullmatch(key):
         meaning = "a limit of your account; fewer `jobs` or larger packs help"

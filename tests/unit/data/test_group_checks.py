@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 
 from helpers.chips import BANDS, make_spec, write_tif
 from helpers.land import draw_land
 from helpers.real_chips import BANDS as REAL_BANDS
 from helpers.real_chips import needs_real_chips, write_real
+from terralucas.data.chip_checks import check_chip
+from terralucas.data.chip_content import read_content
+from terralucas.data.chip_files import decode_chip
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.index import index_chips
+from terralucas.data.said_of_bands import find_wrong_colours, read_descriptions
 from terralucas.errors import StudyError
 
 ORDER = dict(zip(BANDS, range(len(BANDS)), strict=True))
@@ -97,6 +103,56 @@ def test_a_unit_of_one_class_that_some_of_its_chips_show_stops_the_study(tmp_pat
 def test_a_unit_of_few_chips_of_a_class_is_dropped(tmp_path, number, changed):
     write_land(tmp_path, number, tenfold, changed=changed)
     assert index(tmp_path, on_invalid="drop", checks={"band_levels": False})[1]["n_dropped"] == changed
+
+
+def write_colours(path, values, kinds, **options):
+    """Write a chip whose bands are to be shown in these colours, without descriptions."""
+    write_tif(path, values, **options)
+    with rasterio.open(path, "r+") as target:
+        target.colorinterp = [*kinds, *[ColorInterp.gray] * (len(values) - len(kinds))]
+
+
+RGB_COLOURS = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+
+
+def test_colours_that_contradict_the_bands_are_said(tmp_path):
+    """RED, GREEN, BLUE are the first bands; a program that copies the profile of another file copies its colours."""
+    write_land(tmp_path, 6, lambda chip: chip)
+    for number in range(2):
+        chip = draw_land("town", 6, BANDS)[number] * 10_000
+        write_colours(tmp_path / "1" / f"1-{number}x.tif", chip, RGB_COLOURS)
+    assert index(tmp_path)[1]["notices"] == []
+    for number in range(2):
+        chip = draw_land("town", 6, BANDS)[number] * 10_000
+        write_colours(tmp_path / "1" / f"1-{number}x.tif", chip, RGB_COLOURS[::-1])
+    (notice,) = index(tmp_path)[1]["notices"]
+    assert notice.startswith(
+        "2 of 12 chips may have their bands in another order (class 1: 2): 1-0x (1/1-0x.tif) shows"
+    )
+    assert "blue, green, red" in notice
+
+
+@pytest.mark.parametrize(("dtype", "is_said"), [("uint8", False), ("uint16", True)])
+def test_colours_that_gdal_gives_to_every_file_say_nothing(tmp_path, dtype, is_said):
+    write_colours(tmp_path / "a.tif", np.ones((3, 8, 8), dtype=dtype), RGB_COLOURS)
+    with rasterio.open(tmp_path / "a.tif") as source:
+        assert source.colorinterp[:3] == RGB_COLOURS
+        assert (find_wrong_colours(source, (0, 1, 2), ("BLUE", "GREEN", "RED")) is not None) == is_said
+        assert find_wrong_colours(source, (2, 1, 0), ("BLUE", "GREEN", "RED")) is None
+
+
+def test_wavelengths_of_bands_are_read_where_they_have_no_description(tmp_path):
+    write_tif(tmp_path / "a.tif", np.ones((3, 8, 8), dtype="uint16"))
+    with rasterio.open(tmp_path / "a.tif", "r+") as target:
+        target.set_band_description(1, "own words")
+        for band, wavelength in ((1, 0.49), (2, 0.56), (3, 0.665)):
+            target.update_tags(band, ns="IMAGERY", CENTRAL_WAVELENGTH_UM=wavelength)
+    with rasterio.open(tmp_path / "a.tif") as source:
+        assert read_descriptions(source) == ("own words", "0.56 um", "0.665 um")
+    spec = make_spec(bands=("RED", "GREEN", "BLUE"), chip_size_px=8)
+    with pytest.raises(ChipError, match=r"describes its bands as own words, 0\.56 um, 0\.665 um"):
+        chip = decode_chip(read_content(tmp_path / "a.tif"), spec)
+        check_chip(chip, np.isfinite(chip.values), spec)
 
 
 @pytest.mark.parametrize(("of_one", "of_other"), [(4, 0), (4, 1), (4, 2), (2, 0)])

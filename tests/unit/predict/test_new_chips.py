@@ -216,6 +216,21 @@ def test_numbers_that_count_the_bands_of_a_file_name_none_and_pixels_confirm_tho
     assert not blue(write_described(tmp_path / "a.tif", ten[:8], SENTINEL[:8])).is_named
 
 
+def test_colours_that_contradict_the_study_are_said_and_wavelengths_find_bands(tmp_path, reader):
+    values = pixels(1)
+    chip = write_described(tmp_path / "a.tif", values, [None] * 6)
+    with rasterio.open(chip.path, "r+") as target:
+        target.colorinterp = [ColorInterp.blue, ColorInterp.green, ColorInterp.red, *[ColorInterp.gray] * 3]
+    assert "shows its bands as blue, green, red" in reader(chip).wrong_colours
+    with rasterio.open(chip.path, "r+") as target:
+        for band, wavelength in enumerate((2.19, 1.61, 0.842, 0.49, 0.56, 0.665), 1):
+            target.update_tags(band, ns="IMAGERY", CENTRAL_WAVELENGTH_UM=wavelength)
+    read = reader(chip)
+    assert read.is_named
+    assert read.wrong_colours is None
+    assert np.array_equal(read.values, values[::-1])
+
+
 @pytest.mark.parametrize("place", [0, 6])
 def test_an_alpha_band_among_others_is_a_mask(tmp_path, reader, place):
     """As gdalwarp -dstalpha adds one; what lies under it is left of before."""

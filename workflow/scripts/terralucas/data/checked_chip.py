@@ -34,6 +34,8 @@ class CheckedChip:
         squares: result of `terralucas.data.near_copies.sketch_squares`.
         pattern: result of `terralucas.data.patterns.measure_pattern`.
         simulated: whether the file says that this project simulated it.
+        wrong_colours: what the file says of the colours of its bands, if that contradicts the bands of the dataset, and
+            the file does not name them.
     """
 
     row: dict[str, Any]
@@ -51,6 +53,7 @@ class CheckedChip:
     squares: np.ndarray | None = None
     pattern: np.ndarray | None = None
     simulated: bool = False
+    wrong_colours: str | None = None
 
     @property
     def name(self) -> str:

@@ -37,6 +37,7 @@ from terralucas.data.georeference import (
 )
 from terralucas.data.raster_masks import read_masks
 from terralucas.data.reflectance import to_reflectance
+from terralucas.data.said_of_bands import find_wrong_colours, read_descriptions
 from terralucas.data.tiff_structure import find_damage
 from terralucas.file_kinds import HEAD_BYTES, TIFF, find_kind
 
@@ -123,16 +124,19 @@ def decode_chip(
             window = None if side_px is None else _find_middle(source.shape, side_px)
             raw = source.read(bands, window=window)
             missing = read_masks(source, bands, window)
-            nodata_values, descriptions, scales, offsets = (
+            all_descriptions = read_descriptions(source)
+            descriptions = tuple(all_descriptions[band - 1] for band in bands)
+            nodata_values, scales, offsets = (
                 tuple(values[band - 1] for band in bands)
-                for values in (source.nodatavals, source.descriptions, source.scales, source.offsets)
+                for values in (source.nodatavals, source.scales, source.offsets)
             )
+            wrong_colours = find_wrong_colours(source, [band - 1 for band in bands], spec.bands)
             centre = None
             if is_asked:
                 centre = find_centre(source, content.path, tags)
             elif tags is not None:
                 centre = centre_of(tags, source.shape)
-            count, shape, all_descriptions = source.count, source.shape, source.descriptions
+            count, shape = source.count, source.shape
             simulated = SIMULATED_TAG.items() <= source.tags().items()
     except (RasterioError, UnicodeDecodeError) as error:
         raise _unreadable(error, content.data) from error
@@ -142,7 +146,8 @@ def decode_chip(
     scaling = tuple(zip(scales, offsets, strict=True))
     values = to_reflectance(raw, missing, nodata_values, scaling, spec)
     chip = make_chip(raw, values, descriptions, scaling, centre, simulated)
-    return replace(chip, is_cropped=raw.shape[1:] != shape, all_descriptions=all_descriptions)
+    is_cropped = raw.shape[1:] != shape
+    return replace(chip, is_cropped=is_cropped, all_descriptions=all_descriptions, wrong_colours=wrong_colours)
 
 
 def _require_whole(data: bytes, name: str = "") -> None:
@@ -200,7 +205,7 @@ def _bands_to_read(source: DatasetReader, spec: DatasetSpec, find_bands: FindBan
         ChipError: the file does not have the bands of the dataset.
     """
     if find_bands is not None:
-        return [position + 1 for position in find_bands(source.descriptions)]
+        return [position + 1 for position in find_bands(read_descriptions(source))]
     if source.count != len(spec.bands):
         expected = f"{len(spec.bands)} ({', '.join(spec.bands)})"
         raise ChipError("band_count", f"has {source.count} band(s); expected {expected}")

@@ -48,6 +48,7 @@ class Chip:
         simulated: whether the file says that this project simulated it.
         is_cropped: whether the file is larger, and only its middle was decoded.
         all_descriptions: descriptions of all bands of the file, also of those that were not decoded.
+        wrong_colours: what the file says of the colours of its bands, if that contradicts the bands of the dataset.
     """
 
     values: np.ndarray
@@ -65,6 +66,7 @@ class Chip:
     simulated: bool
     is_cropped: bool = False
     all_descriptions: tuple[str | None, ...] = ()
+    wrong_colours: str | None = None
 
 
 def make_chip(

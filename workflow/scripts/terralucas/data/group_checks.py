@@ -337,6 +337,20 @@ def describe_missing(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | N
     )
 
 
+def describe_colours(chips: Sequence[CheckedChip]) -> str | None:
+    """Return a sentence about chips whose files show their bands in other colours than configured; None without any."""
+    wrong = [chip for chip in chips if chip.wrong_colours is not None]
+    if not wrong:
+        return None
+    counts = Counter(chip.row["class_code"] for chip in wrong)
+    return (
+        f"{len(wrong)} of {len(chips)} chips may have their bands in another order ("
+        + "; ".join(f"class {code}: {count}" for code, count in sorted(counts.items()))
+        + f"): {wrong[0].name} {wrong[0].wrong_colours}. Look up the order in the program that wrote them; colours "
+        "that were copied from another file say nothing"
+    )
+
+
 def check_class_offsets(chips: Sequence[CheckedChip], spec: DatasetSpec) -> dict[str, dict[str, int]]:
     """Find classes whose chips are brighter by the offset of Sentinel-2's baseline 04.00, which was not subtracted.
 

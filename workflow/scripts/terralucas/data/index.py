@@ -44,6 +44,7 @@ from terralucas.data.group_checks import (
     check_dataset_brightness,
     describe_bright,
     describe_bright_classes,
+    describe_colours,
     describe_dropped,
     describe_missing,
     describe_same_places,
@@ -126,6 +127,7 @@ def index_chips(
         describe_same_places(rows, spec),
         describe_alike(rows, [chip.pattern for chip in chips], spec.pixel_size_m),
         describe_missing(chips, spec),
+        describe_colours(chips),
         describe_dropped(problems, listing.chips, spec),
         _describe_folders(rows, spec),
     )
@@ -214,6 +216,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         sketch_squares(spectra, valid.all(axis=0)),
         measure_pattern(values),
         decoded.simulated,
+        None if is_named else decoded.wrong_colours,
     )
 
 

@@ -28,6 +28,7 @@ from terralucas.data.places import is_local
 from terralucas.data.raster_files import changed_scene, files_of_raster, require_undamaged
 from terralucas.data.raster_masks import find_alpha, read_masks
 from terralucas.data.reflectance import to_reflectance
+from terralucas.data.said_of_bands import find_wrong_colours, read_descriptions
 from terralucas.errors import StudyError
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene
@@ -50,6 +51,7 @@ class Scene:
         bands: path and band number (from 1) of each band of the study, in the study's order.
         descriptions: what the file says of each of these bands: its description, or the name of a band file.
         is_named: whether descriptions or names tell the order of the bands, so that pixels need not confirm it.
+        wrong_colours: what a file that does not name its bands says of their colours, if that contradicts the study.
         width: columns in pixels.
         height: rows in pixels.
         crs: coordinate reference system as WKT.
@@ -63,6 +65,7 @@ class Scene:
     bands: tuple[tuple[str, int], ...]
     descriptions: tuple[str | None, ...]
     is_named: bool
+    wrong_colours: str | None
     width: int
     height: int
     crs: str
@@ -129,10 +132,15 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         files = {str(file): file for path in paths for file in files_of_raster(path.absolute())}
         require_undamaged(files.values())
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)
+        is_named = spec.checks.band_descriptions and _are_named(descriptions, spec.bands, len(paths))
+        wrong_colours = None
+        if len(paths) == 1 and not is_named:
+            wrong_colours = find_wrong_colours(first, [places[position][1] - 1 for position in positions], spec.bands)
         return Scene(
             bands=tuple(places[position] for position in positions),
             descriptions=tuple(descriptions[position] for position in positions),
-            is_named=spec.checks.band_descriptions and _are_named(descriptions, spec.bands, len(paths)),
+            is_named=is_named,
+            wrong_colours=wrong_colours,
             width=first.width,
             height=first.height,
             crs=first.crs.to_wkt() if first.crs else "",
@@ -296,7 +304,8 @@ def _find_in_files(
     """
     bands = [_bands_of(source) for source in sources]
     # Of several files, each counts its own bands.
-    texts_of = [each.descriptions if len(paths) == 1 else drop_positions(each.descriptions) for each in sources]
+    descriptions = map(read_descriptions, sources)
+    texts_of = [each if len(paths) == 1 else drop_positions(each) for each in descriptions]
     described = tuple(texts[band - 1] for texts, of_file in zip(texts_of, bands, strict=True) for band in of_file)
     named = tuple(
         path.stem if len(of_file) == 1 else texts[band - 1]

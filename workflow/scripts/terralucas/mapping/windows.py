@@ -166,6 +166,8 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
         )
     if not reader.scene.scene.is_named:
         order = [*describe_order(reader.scene.scene.bands, spec.bands), *order]
+    if reader.scene.scene.wrong_colours is not None:
+        order = [*order, f"The scene may have its bands in another order: it {reader.scene.scene.wrong_colours}."]
     warnings = [*require_likeness(usable, training, spec, options.allow_offset, what), *order]
     kinds = Counter(problem.kind for problem in problems)
     return {"windows_looked_at": len(windows), "problems": dict(sorted(kinds.items())), "warnings": warnings}

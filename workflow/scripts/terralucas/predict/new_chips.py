@@ -74,6 +74,7 @@ class ReadChip:
         is_cropped: whether its margins were cut off.
         pixel_m: side of its pixels on the ground in metres; None if unknown.
         is_named: whether its file names the bands.
+        wrong_colours: what a file that does not name its bands says of their colours, if that contradicts the study.
         refused: the values of a chip that cannot be used because a band seems to have another unit or scale.
     """
 
@@ -84,6 +85,7 @@ class ReadChip:
     pixel_m: float | None = None
     is_named: bool = False
     refused: np.ndarray | None = None
+    wrong_colours: str | None = None
 
 
 def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
@@ -254,7 +256,8 @@ class ChipReader:
         if level is not None:
             problem = for_new_files(ChipError("band_levels", level))
             return ReadChip(None, place, problem, pixel_m=pixel_m, is_named=is_named, refused=values)
-        return ReadChip(values, place, None, decoded.is_cropped, pixel_m, is_named)
+        wrong_colours = None if is_named else decoded.wrong_colours
+        return ReadChip(values, place, None, decoded.is_cropped, pixel_m, is_named, wrong_colours=wrong_colours)
 
     def _require_size(self, ground: Ground, centre: Centre) -> None:
         """Raise a ChipError if the pixels of a chip have another size than those of the training chips."""
@@ -316,6 +319,12 @@ def check_sample(
         warnings.append(
             f"{kinds.count('band_levels')} of {len(read)} chips that were looked at have a band in another unit or "
             "scale than their other bands, and are left out. Others, whose land does not show it, may have it too."
+        )
+    coloured = [(chip, result.wrong_colours) for chip, result in read if result.wrong_colours is not None]
+    if coloured:
+        warnings.append(
+            f"{len(coloured)} of {len(read)} chips that were looked at may have their bands in another order: "
+            f"{coloured[0][0].path} {coloured[0][1]}."
         )
     cropped = sum(result.is_cropped for _, result in read)
     if cropped:
