@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from helpers.chips import make_spec
 from terralucas.data.band_names import are_named, find_all_positions, find_contradiction, find_positions
 from terralucas.data.chip_problems import ChipError
 from terralucas.predict.bands import find_bands
@@ -107,6 +108,32 @@ def test_descriptions_that_contradict(descriptions, bands, meaning):
     found = find_contradiction(tuple(descriptions), tuple(bands))
     assert found is not None
     assert meaning in found
+
+
+RED_EDGES = ("B2", "B3", "B4", "B5", "B6", "B7")
+
+
+def test_red_edges_of_sentinel_2_are_not_taken_for_the_infrared_of_landsat_where_pixels_are_smaller():
+    assert find_contradiction(RED_EDGES, SIX, True) is None
+    assert "RED_EDGE_1" in find_contradiction(RED_EDGES, SIX, False)
+    with pytest.raises(ChipError, match="RED_EDGE_1, RED_EDGE_2, RED_EDGE_3"):
+        find_bands(RED_EDGES, SIX, True, False)
+    assert make_spec(pixel_size_m=30).may_be_landsat
+    assert not make_spec(pixel_size_m=10).may_be_landsat
+    assert not make_spec(pixel_size_m=20).may_be_landsat
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["S2_{}", "S2A-{}", "S2B_MSIL2A_{}", "MSI_{}", "S2L2A_{}", "COPERNICUS_S2_{}", "T32TMB_20200101T101021_{}_20m"],
+)
+def test_names_of_sentinel_2_are_recognised(name):
+    assert "RED_EDGE_1" in find_contradiction(tuple(map(name.format, RED_EDGES)), SIX)
+
+
+@pytest.mark.parametrize("name", ["LC08_{}", "HLS.L30.T32TQM.2020001T100319.v2.0.{}", "HLS.L30.T32TQM_{}"])
+def test_names_of_landsat_are_recognised(name):
+    assert find_contradiction(tuple(map(name.format, RED_EDGES)), SIX, False) is None
 
 
 def test_any_two_bands_that_change_places_are_found():

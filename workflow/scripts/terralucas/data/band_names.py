@@ -141,7 +141,12 @@ _SATELLITES: tuple[tuple[re.Pattern[str], Numbers], ...] = tuple(
     for names, numbers in (
         (r"L[TM]0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d)", _OF_LANDSAT_5),
         (r"L[CO]0?[89](?=_|\d{13})|landsat[ _-]?[89](?!\d)|HLS[._]L30", _OF_LANDSAT_8),
-        (r"S2[ABC](?=_)|sentinel[ _-]?2|HLS[._]S30", _OF_SENTINEL_2),
+        # Also MSI, its instrument, and a tile with a date as its band files have them (those of HLS have points).
+        (
+            r"S2[ABC]?(?=[_-])|S2L[12]|sentinel[ _-]?2|HLS[._]S30|MSI(?=[_-])|COPERNICUS_S2"
+            r"|(?<!\.)T\d\d[C-X][A-Z]{2}_(?=\d{8}T)",
+            _OF_SENTINEL_2,
+        ),
     )
 )
 # A band's number: B2, B02, band 2; S2B2; SR_B2 and ST_B6, as only products of Landsat have them; those of MODIS.
@@ -152,7 +157,9 @@ _LONGEST_WORD = 4
 
 
 @lru_cache(maxsize=1024)
-def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> str | None:
+def find_contradiction(
+    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True
+) -> str | None:
     """Compare the descriptions of bands in a file with the configured bands.
 
     Only descriptions that are recognised count: numbers of Sentinel-2, HLS, Landsat and MODIS (B02, B8A, SR_B4, band 3,
@@ -169,11 +176,13 @@ def find_contradiction(descriptions: tuple[str | None, ...], bands: tuple[str, .
     Args:
         descriptions: description of each band in the file; None without one.
         bands: `dataset.bands`.
+        may_be_landsat: whether numbers without the name of a satellite may be those of Landsat: B5 is its near
+            infrared, and the first red edge of Sentinel-2.
 
     Returns:
         What the file says and what was expected, for a message; None if nothing contradicts.
     """
-    readings, _ = _read(descriptions)
+    readings, _ = _read(descriptions, may_be_landsat)
     if any(_agrees(reading, bands) for reading in readings):
         return None
     named = [text or "nothing" for text in descriptions]
@@ -305,7 +314,7 @@ class _Described:
         return bool(meaning) if self.kind == "srb" else not meaning if self.kind == "stb" else True
 
 
-def _read(descriptions: tuple[str | None, ...]) -> tuple[list[list[Bands | None]], bool]:
+def _read(descriptions: tuple[str | None, ...], may_be_landsat: bool = True) -> tuple[list[list[Bands | None]], bool]:
     """Return what each description allows, once for each meaning that the numbers of bands can have.
 
     The second value tells whether any of these meanings may be right; otherwise the first one is.
@@ -322,7 +331,8 @@ def _read(descriptions: tuple[str | None, ...]) -> tuple[list[list[Bands | None]
     if named and all(numbers is named[0] for numbers in named):
         meanings = [named[0]]
     else:
-        meanings = [_OF_LANDSAT_8, _OF_LANDSAT_5] if is_landsat else [_OF_SENTINEL_2, _OF_LANDSAT_8]
+        others = [_OF_LANDSAT_8] if may_be_landsat else []
+        meanings = [_OF_LANDSAT_8, _OF_LANDSAT_5] if is_landsat else [_OF_SENTINEL_2, *others]
     possible = [numbers for numbers in meanings if all(each.can_be(numbers) for each in parsed)]
     if not possible and is_landsat:
         # Some programs write SR_B8A.

@@ -36,7 +36,7 @@ def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         spec: description of the dataset.
     """
     if spec.checks.band_descriptions:
-        contradiction = find_contradiction(chip.descriptions, spec.bands)
+        contradiction = find_contradiction(chip.descriptions, spec.bands, spec.may_be_landsat)
         if contradiction is not None:
             raise ChipError("band_descriptions", contradiction, ", as in dataset.bands")
     if spec.unit == "dn" and np.dtype(chip.dtype).itemsize == 1:

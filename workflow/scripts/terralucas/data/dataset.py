@@ -62,6 +62,10 @@ class CheckLimits:
     min_dataset_brightness: float = 0.15
 
 
+# Those of Sentinel-2 have 10, 20 or 60 m.
+_SMALLEST_PIXEL_OF_LANDSAT_M = 25.0
+
+
 @dataclass(frozen=True)
 class DatasetSpec:
     """Description of a dataset; config/README.md explains the keys.
@@ -109,6 +113,11 @@ class DatasetSpec:
         layout = LayoutSpec.from_config(mapping["layout"])
         checks = CheckLimits(**mapping.get("checks") or {})
         return cls(layout=layout, classes=classes, bands=tuple(mapping["bands"]), checks=checks, **given)
+
+    @property
+    def may_be_landsat(self) -> bool:
+        """Whether the pixels are as large as Landsat's (30 m), so that numbers of bands may be Landsat's."""
+        return self.pixel_size_m >= _SMALLEST_PIXEL_OF_LANDSAT_M
 
     def class_lookup(self) -> dict[str, int]:
         """Return the label, counted from 0, by class code and by class name."""

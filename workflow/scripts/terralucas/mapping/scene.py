@@ -315,11 +315,12 @@ def _find_in_files(
     are_found = spec.checks.band_descriptions and find_positions(described, spec.bands) is not None
     texts = described if are_found or len(paths) == 1 else named
     try:
-        positions = find_bands(texts, spec.bands, spec.checks.band_descriptions)
+        positions = find_bands(texts, spec.bands, spec.checks.band_descriptions, spec.may_be_landsat)
         if spec.checks.band_descriptions and len(paths) > 1:
             # Of names and descriptions, those that were not used may contradict the others.
             for said in (named, described):
-                if contradiction := find_contradiction(tuple(said[place] for place in positions), spec.bands):
+                texts_said = tuple(said[place] for place in positions)
+                if contradiction := find_contradiction(texts_said, spec.bands, spec.may_be_landsat):
                     raise ChipError("band_descriptions", contradiction)
         return positions, texts
     except ChipError as error:

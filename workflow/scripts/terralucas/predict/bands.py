@@ -16,13 +16,16 @@ from terralucas.errors import StudyError
 
 
 @lru_cache(maxsize=256)
-def find_bands(descriptions: tuple[str | None, ...], bands: tuple[str, ...], are_right: bool) -> tuple[int, ...]:
+def find_bands(
+    descriptions: tuple[str | None, ...], bands: tuple[str, ...], are_right: bool, may_be_landsat: bool = True
+) -> tuple[int, ...]:
     """Return where the bands of a study are in a file: by their descriptions, or else in the declared order.
 
     Args:
         descriptions: description of each band in the file; None without one.
         bands: the bands of the study.
         are_right: whether the descriptions count: `dataset.checks.band_descriptions`.
+        may_be_landsat: see `find_contradiction`.
 
     Raises:
         ChipError: a band is missing or cannot be told from others.
@@ -48,7 +51,7 @@ def find_bands(descriptions: tuple[str | None, ...], bands: tuple[str, ...], are
             f"has {len(descriptions)} band(s) ({named}); expected {len(bands)}, or descriptions that name "
             f"{', '.join(bands)}",
         )
-    if are_right and (contradiction := find_contradiction(descriptions, bands)):
+    if are_right and (contradiction := find_contradiction(descriptions, bands, may_be_landsat)):
         raise ChipError("band_descriptions", contradiction)
     return tuple(range(len(bands)))
 

@@ -272,7 +272,8 @@ class ChipReader:
         return replace(self.spec, chip_size_px=None)
 
     def _find_bands(self, descriptions: tuple[str | None, ...]) -> tuple[int, ...]:
-        return find_bands(descriptions, self.spec.bands, self.spec.checks.band_descriptions)
+        spec = self.spec
+        return find_bands(descriptions, spec.bands, spec.checks.band_descriptions, spec.may_be_landsat)
 
 
 def check_sample(
