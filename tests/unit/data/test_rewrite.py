@@ -91,6 +91,24 @@ def test_a_file_on_another_grid_keeps_names_scale_and_what_is_missing(tmp_path):
         assert shown.min() >= 2000, "no zeros from outside of the image"
 
 
+@pytest.mark.parametrize("nodata", [0, 65535])
+def test_missing_pixels_that_only_the_study_knows_are_not_mixed_with_the_others(tmp_path, nodata):
+    """Its files state no nodata value; `dataset.nodata` does."""
+    values = np.full((3, 64, 64), 5000, np.uint16)
+    values[:, np.triu_indices(64)[0], np.triu_indices(64)[1]] = nodata
+    place = {"crs": "EPSG:32632", "transform": Affine(15, 0, 600_000, 0, -15, 5_000_000)}
+    size = {"count": 3, "height": 64, "width": 64, "dtype": "uint16"}
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", **size, **place) as file:
+        file.write(values)
+        file.update_tags(1, ns="IMAGERY", CENTRAL_WAVELENGTH_UM="0.49")
+    command = [str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--pixel-m", "10", "--side-px", "64"]
+    assert main([*command, "--nodata", str(nodata)]) == 0
+    with rasterio.open(tmp_path / "b.tif") as file:
+        assert file.nodata == nodata
+        assert set(np.unique(file.read())) == {5000, nodata}
+        assert file.tags(1, ns="IMAGERY") == {"CENTRAL_WAVELENGTH_UM": "0.49"}
+
+
 def test_a_file_that_lost_its_offset_with_its_end_is_not_written_as_if_it_had_none(tmp_path):
     write(tmp_path / "a.tif")
     data = (tmp_path / "a.tif").read_bytes()

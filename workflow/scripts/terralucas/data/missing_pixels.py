@@ -28,6 +28,7 @@ class Layers:
     Args:
         source: the open file.
         bands: numbers of the bands, from 1. An alpha band is a mask unless it is one of them.
+        nodata: value of missing pixels in bands of which the file states none; None without one.
 
     Attributes:
         dtype: type that holds the values of all bands.
@@ -39,14 +40,15 @@ class Layers:
         StudyError: the missing pixels differ from band to band, and no value is unused that could mark them.
     """
 
-    def __init__(self, source: DatasetReader, bands: Sequence[int]) -> None:
+    def __init__(self, source: DatasetReader, bands: Sequence[int], nodata: float | None = None) -> None:
         self._source, self._bands = source, list(bands)
         dtypes = [source.dtypes[band - 1] for band in bands]
         self.dtype = np.result_type(*dtypes)
         self._is_one_type = len(set(dtypes)) == 1
         stated = [source.nodatavals[band - 1] for band in bands]
+        known = [nodata if value is None else value for value in stated]
         self._nodata = [
-            value if _is_possible(value, dtype) else None for value, dtype in zip(stated, dtypes, strict=True)
+            value if _is_possible(value, dtype) else None for value, dtype in zip(known, dtypes, strict=True)
         ]
         # The property looks at all bands each time.
         flags_of_bands = source.mask_flag_enums

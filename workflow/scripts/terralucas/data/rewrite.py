@@ -78,6 +78,7 @@ def rewrite(
     like: Path | None = None,
     side_px: int | None = None,
     keep_scale: bool = True,
+    nodata: float | None = None,
 ) -> Change:
     """Write a raster file again as a GeoTIFF.
 
@@ -92,6 +93,8 @@ def rewrite(
             whole pixels out of the file, whose values stay as they are; of a file with an odd number of rows or columns
             more, the centre moves by half a pixel.
         keep_scale: whether tags of scale and offset are kept.
+        nodata: value of missing pixels where the file states none (`dataset.nodata`): without it, they would be mixed
+            with the pixels beside them when they are resampled.
 
     Pixels that are missing stay missing, in every band: see `Layers`.
 
@@ -125,7 +128,7 @@ def rewrite(
             is_odd = False
             other = None if like is None else stack.enter_context(_open(like))
             grid = other_grid(image, crs, pixel_m, other, side_px) if is_resampled else grid_of(image)
-            whole = Layers(image, numbers)
+            whole = Layers(image, numbers, nodata)
             layers: Layers | _Cut = whole
             temporary = stack.enter_context(atomic_path(target))
             if is_resampled:
@@ -302,6 +305,8 @@ def _write(
         written.update_tags(**image.tags())
         for place, number in enumerate(numbers, 1):
             written.update_tags(place, **image.tags(number))
+            # Central wavelengths, which count as descriptions.
+            written.update_tags(place, ns="IMAGERY", **image.tags(number, ns="IMAGERY"))
         chosen = [number - 1 for number in numbers]
         written.descriptions = [image.descriptions[place] for place in chosen]
         written.units = [image.units[place] or "" for place in chosen]
@@ -358,6 +363,7 @@ def main(arguments: list[str] | None = None) -> int:
                 like=options.like,
                 side_px=options.side_px,
                 keep_scale=not options.without_scale,
+                nodata=options.nodata,
             )
             for path, target in pairs
         ]
@@ -401,6 +407,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="new rows and columns, around the centre of each file; alone, it cuts whole pixels",
     )
     add("--like", type=a_path, help="file whose grid is taken")
+    add("--nodata", type=float, help="value of missing pixels, where files state none: that of dataset.nodata")
     add("--without-scale", action="store_true", help="leave out the tags of scale and offset")
     return parser.parse_args(arguments)
 
