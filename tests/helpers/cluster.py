@@ -311,10 +311,11 @@ class Cluster:
     def _start_accounting(self) -> None:
         """Start a database that trusts everybody on this machine, and Slurm's daemon before it."""
         data = self.folder / "database"
-        subprocess.run(
+        made = subprocess.run(
             [_program("mariadb-install-db"), "--no-defaults", "--user=root", f"--datadir={data}", "--skip-test-db"],
-            check=True, capture_output=True, timeout=120,
+            check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
         )  # fmt: skip
+        assert made.returncode == 0, made.stdout[-2000:]
         with (self.folder / "logs" / "mariadbd.log").open("w", encoding="utf-8") as output:
             subprocess.Popen(
                 [
