@@ -10,6 +10,7 @@ from typing import Any
 
 from _rule_names import RUN_RULES
 from terralucas.contents import content_of_weights, read_record
+from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file, sha256_of_json
 from terralucas.study.lost_files import EXPORT_RECORD
 
@@ -71,7 +72,7 @@ class FileChecksums:
 
     def _of_output(self, path: Path) -> str | None:
         # A job that writes it, or who may read it, says why it cannot be read.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(StudyError, OSError):
             return self._of(str(path)) or self._of(str(path), is_whole=True)
         return None
 

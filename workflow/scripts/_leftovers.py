@@ -16,6 +16,7 @@ from _start import end_at_study_error
 from terralucas.backbones.shared_passes import fingerprints_of
 from terralucas.contents import read_record
 from terralucas.disk import remove_leftovers, remove_scripts
+from terralucas.errors import StudyError
 from terralucas.study.head import may_be_running, remove_temporary, take_dead_mark
 
 # No job waits longer in a queue.
@@ -90,7 +91,7 @@ def remove_study_leftovers(results: Path, records: Sequence[str]) -> None:
         if record.is_file():
             with contextlib.suppress(OSError):
                 remove_leftovers(record.parent, "resume.ckpt")
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(StudyError, OSError):
         _remove_joined_parts(results / "features")
     # The log of a job is of its own study; another study may read this one's tables.
     remove_scripts(Path(".snakemake", "scripts"), f"{results}/logs/")

@@ -36,6 +36,9 @@ AGREEING = {
     "positions": (["Band 1", "Band 2", "Band 3"], RGB),
     "positions with names": (["Band 1: Red", "Band 2: Green", "Band 3: Blue"], RGB),
     "numbers after band": (["Band 4", "Band 3", "Band 2"], RGB),
+    "positions of a place": (["Red Sea Band 1", "Red Sea Band 2", "Red Sea Band 3"], RGB),
+    "positions of a satellite": (["S2_Band_1", "S2_Band_2", "S2_Band_3"], RGB),
+    "positions in small letters": (["s2-b1", "s2-b2", "s2-b3"], RGB),
     "Landsat 5 by its name": ([f"LT05_B{n}" for n in (1, 2, 3, 4, 5, 7)], SIX),
     "letters": (["R", "G", "B"], RGB),
     "letters and words": (["b", "g", "r", "NIR", "S1", "S2"], SIX),
@@ -97,7 +100,6 @@ def test_descriptions_that_agree(case):
         (["SR_B4", "SR_B3", "ST_B6"], RGB, "no band of TerraMind"),
         (["RedEdge Band 1", "RedEdge Band 2", "RedEdge Band 3"], RGB, "RED_EDGE_1 or"),
         (["SWIR band 1", "SWIR band 2", "SWIR band 3"], RGB, "SWIR_1 or SWIR_2"),
-        (["Red Band 1", "Red Band 2", "Red Band 3"], RGB, "(RED, RED, RED)"),
         (["B04", "AOT", "WVP"], RGB, "no band of TerraMind"),
         (["nbart_red", "nbart_swir_3", "nbart_swir_2"], ("RED", "SWIR_1", "SWIR_2"), "(RED, SWIR_2, SWIR_1 or SWIR_2)"),
         (["sur_refl_b01", "sur_refl_b02", "sur_refl_b03"], RGB, "(RED, NIR_BROAD or NIR_NARROW, BLUE)"),
@@ -160,6 +162,7 @@ def test_any_two_bands_that_change_places_are_found_by_the_names_of_this_project
         (("B12_1", "B11_1", "B8A_1", "B4_1", "B3_1", "B1_1"), ("RED", "SWIR_1", "COASTAL_AEROSOL"), (3, 1, 5)),
         # A word that all names have is of the place or the product.
         (("Red_Sea_B02", "Red_Sea_B03", "Red_Sea_B04"), ("RED", "BLUE"), (2, 0)),
+        (("RedSea_B02", "RedSea_B03", "RedSea_B04"), ("RED", "BLUE"), (2, 0)),
         (("cloud_free_B02", "cloud_free_B03", "cloud_free_B04"), ("RED", "BLUE"), (2, 0)),
         (("B05 red edge", "B06 red edge", "B07 red edge"), ("RED_EDGE_2",), (1,)),
         # A word of another layer is not: its bands have numbers of their own.

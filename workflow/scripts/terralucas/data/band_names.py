@@ -154,6 +154,8 @@ _BAND_NUMBER = re.compile(r"(?P<kind>b|band|srb|stb|surreflb|nadirreflectanceban
 _BAND_NUMBER_OF_SENTINEL_2 = re.compile(r"s2[abc]?(?P<kind>b)0?(?P<number>[0-9]{1,2}|8a)")
 _MODIS_KINDS = ("surreflb", "nadirreflectanceband")
 _LONGEST_WORD = 4
+# The place before a capital letter that begins a word.
+_CAPITAL_OF_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 @lru_cache(maxsize=1024)
@@ -233,7 +235,7 @@ def are_named(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> b
     parsed = [_parse(text or "") for text in descriptions]
     by_number = [each for each in parsed if each.kind and each.word is None and each.foreign is None]
     may_count = bool(by_number) and _are_at_own_places(parsed)
-    return not (may_count and all(each.kind in ("b", "band") for each in by_number))
+    return not (may_count and all(each.kind in ("b", "band") and each.numbers is None for each in by_number))
 
 
 @lru_cache(maxsize=1024)
@@ -341,9 +343,9 @@ def _read(descriptions: tuple[str | None, ...], may_be_landsat: bool = True) -> 
 
 
 def _are_at_own_places(parsed: Sequence[_Described]) -> bool:
-    """Return whether bands have numbers, and each number is the position of its band and of no known satellite."""
+    """Return whether bands have numbers, and each number is the position of its band."""
     numbered = [(str(place), each) for place, each in enumerate(parsed, 1) if each.kind]
-    return bool(numbered) and all(each.number == place and each.numbers is None for place, each in numbered)
+    return bool(numbered) and all(each.number == place for place, each in numbered)
 
 
 def _drop_words_of_places(texts: Sequence[str]) -> Sequence[str]:
@@ -353,9 +355,8 @@ def _drop_words_of_places(texts: Sequence[str]) -> Sequence[str]:
     if "edge" in shared or not (words := shared.intersection(_WORDS_OF_PLACES)):
         return texts
     pattern = re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})(?![^\W_])", re.IGNORECASE)
-    shorter = [pattern.sub(" ", text) for text in texts]
-    parsed = [_parse(text) for text in shorter]
-    return shorter if all(each.kind for each in parsed) and not _are_at_own_places(parsed) else texts
+    shorter = [pattern.sub(" ", _CAPITAL_OF_WORD.sub(" ", text)) for text in texts]
+    return shorter if all(_parse(text).kind for text in shorter) else texts
 
 
 def _parse(text: str) -> _Described:
@@ -397,7 +398,7 @@ def _parse(text: str) -> _Described:
 def _tokens(text: str) -> list[str]:
     """Return the words of a text in small letters without accents, also where a capital letter begins a word."""
     plain = "".join(letter for letter in normalize("NFKD", text) if not combining(letter))
-    return re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", plain).lower())
+    return re.findall(r"[a-z0-9]+", _CAPITAL_OF_WORD.sub(" ", plain).lower())
 
 
 def _read_letters(texts: Sequence[str]) -> list[Bands | None]:

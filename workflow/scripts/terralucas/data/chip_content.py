@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -87,8 +88,10 @@ def find_lost_by_link(path: Path) -> Path | None:
     target = path.resolve()
     for suffix in (MASK_SUFFIX, METADATA_SUFFIX):
         lost = target.with_name(target.name + suffix)
-        if lost.is_file() and not path.with_name(path.name + suffix).exists() and _matters(lost):
-            return lost
+        # No file can have a name that is too long because of the ending.
+        with contextlib.suppress(OSError):
+            if lost.is_file() and not path.with_name(path.name + suffix).exists() and _matters(lost):
+                return lost
     return None
 
 

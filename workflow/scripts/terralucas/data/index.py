@@ -216,7 +216,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         sketch_squares(spectra, valid.all(axis=0)),
         measure_pattern(values),
         decoded.simulated,
-        None if is_named else decoded.wrong_colours,
+        None if is_named or not spec.checks.band_descriptions else decoded.wrong_colours,
     )
 
 

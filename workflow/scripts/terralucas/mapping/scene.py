@@ -134,7 +134,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)
         is_named = spec.checks.band_descriptions and _are_named(descriptions, spec.bands, len(paths))
         wrong_colours = None
-        if len(paths) == 1 and not is_named:
+        if len(paths) == 1 and not is_named and spec.checks.band_descriptions:
             wrong_colours = find_wrong_colours(first, [places[position][1] - 1 for position in positions], spec.bands)
         return Scene(
             bands=tuple(places[position] for position in positions),

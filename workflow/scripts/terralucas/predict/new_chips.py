@@ -256,7 +256,7 @@ class ChipReader:
         if level is not None:
             problem = for_new_files(ChipError("band_levels", level))
             return ReadChip(None, place, problem, pixel_m=pixel_m, is_named=is_named, refused=values)
-        wrong_colours = None if is_named else decoded.wrong_colours
+        wrong_colours = None if is_named or not self.spec.checks.band_descriptions else decoded.wrong_colours
         return ReadChip(values, place, None, decoded.is_cropped, pixel_m, is_named, wrong_colours=wrong_colours)
 
     def _require_size(self, ground: Ground, centre: Centre) -> None:

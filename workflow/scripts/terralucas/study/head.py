@@ -35,6 +35,7 @@ DEAD_AFTER_S = 90.0
 # No clocks differ by so many seconds: a sign of life that is older needs no watching.
 _LONG_AGO_S = 24 * 3600.0
 _PAUSE_S = 2.0
+_WRITTEN_S = 0.5
 # A node may see an old state of a shared file system for so long.
 _NEWS_TAKE_S = 60.0
 # The start of a process is known to a hundredth of a second.
@@ -126,6 +127,10 @@ class Running:
         while not self._claim():
             try:
                 other = _read_mark(self._path)
+                if other is None and self._path.exists():
+                    # Without links, another process may just write it.
+                    time.sleep(_WRITTEN_S)
+                    other = _read_mark(self._path)
             except OSError as error:
                 # Of a colleague, or on a network drive that hangs: its process may live.
                 raise explain(error) or error from None
