@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from helpers.chips import make_spec
-from terralucas.data.band_names import are_named, find_all_positions, find_contradiction, find_positions
+from terralucas.data.band_names import are_named, find_all_positions, find_contradiction, find_positions, find_satellite
 from terralucas.data.chip_problems import ChipError
 from terralucas.predict.bands import find_bands
 
@@ -206,6 +206,22 @@ def test_bands_are_found_where_each_is_named_once(descriptions, bands, expected)
 def test_numbers_that_may_be_positions_must_be_confirmed_by_pixels(descriptions, expected):
     assert find_positions(descriptions, ("BLUE", "GREEN")) is not None
     assert are_named(descriptions, ("BLUE", "GREEN")) == expected
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "expected"),
+    [
+        (("LT05_L2SP_193029_SR_B1", "LT05_L2SP_193029_SR_B2"), "Landsat 4, 5 or 7"),
+        (("LC09_B2", None), "Landsat 8 or 9"),
+        (("SR_B2", "SR_B3"), "Landsat"),
+        (("S2A_B2", "S2B_B3"), "Sentinel-2"),
+        (("S2A_B2", "LC08_B3"), None),
+        (("B2", "blue"), None),
+        ((None,), None),
+    ],
+)
+def test_the_satellite_that_descriptions_name(descriptions, expected):
+    assert find_satellite(descriptions) == expected
 
 
 LANDSAT_5 = ("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "ST_B6", "SR_B7")

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import rasterio
 from scipy import ndimage
 
-from helpers.chips import make_spec
+from helpers.chips import make_spec, write_tif
+from helpers.land import draw_land
 from helpers.real_chips import BANDS, needs_real_chips, write_real
 from terralucas.data.class_traits import describe_hazy_classes, measure_traits
 from terralucas.data.index import index_chips
@@ -192,3 +194,31 @@ def test_half_of_the_classes_may_have_more_atmosphere(hazy):
 @needs_real_chips
 def test_of_real_chips_as_they_are_nothing_is_said(tmp_path):
     assert notices_of(tmp_path, "", np.copy) == []
+
+
+# Satellites.
+
+
+def describe(file, names):
+    with rasterio.open(file, "r+") as target:
+        target.descriptions = names
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_class_of_another_satellite_is_said(tmp_path, is_told):
+    spec = make_spec(layout={"labels": "folders"}, point_ids="none", unit="dn")
+    for code, kind, number in (("1", "fields", 20), ("2", "forest", 6)):
+        for place, chip in enumerate(draw_land(kind, number, spec.bands)):
+            file = write_tif(tmp_path / code / f"{code}-{place}.tif", chip * 10_000)
+            is_landsat = code == "2" if is_told else place % 2
+            numbers = ((4, 3, 2, 5, 6, 7), "LC08") if is_landsat else ((4, 3, 2, 8, 11, 12), "S2A")
+            describe(file, [f"{numbers[1]}_B{number}" for number in numbers[0]])
+    notices = index(tmp_path)[1]["notices"]
+    if is_told:
+        (notice,) = notices
+        assert "(Landsat 8 or 9: class 2: 6 of 6; other classes: 0 of 20)" in notice
+        for file in tmp_path.rglob("2-*.tif"):
+            describe(file, [None] * 6)
+        assert index(tmp_path)[1]["notices"] == [], "chips whose files name no satellite may be of any"
+    else:
+        assert notices == []

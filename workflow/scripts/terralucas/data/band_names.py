@@ -136,13 +136,14 @@ def _count_from_1(bands: Sequence[str | None]) -> Numbers:
 _OF_SENTINEL_2: Numbers = {number: _allow(band) for number, band in SENTINEL_2.items()}
 _OF_LANDSAT_8, _OF_LANDSAT_5, _OF_MODIS = map(_count_from_1, (_LANDSAT_8, _LANDSAT_5, _MODIS))
 # What the names of products say of their satellite, and so of their numbers.
-_SATELLITES: tuple[tuple[re.Pattern[str], Numbers], ...] = tuple(
-    (re.compile(rf"(?<![a-z0-9])(?:{names})", re.IGNORECASE), numbers)
-    for names, numbers in (
-        (r"L[TM]0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d)", _OF_LANDSAT_5),
-        (r"L[CO]0?[89](?=_|\d{13})|landsat[ _-]?[89](?!\d)|HLS[._]L30", _OF_LANDSAT_8),
+_SATELLITES: tuple[tuple[str, re.Pattern[str], Numbers], ...] = tuple(
+    (satellite, re.compile(rf"(?<![a-z0-9])(?:{names})", re.IGNORECASE), numbers)
+    for satellite, names, numbers in (
+        ("Landsat 4, 5 or 7", r"L[TM]0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d)", _OF_LANDSAT_5),
+        ("Landsat 8 or 9", r"L[CO]0?[89](?=_|\d{13})|landsat[ _-]?[89](?!\d)|HLS[._]L30", _OF_LANDSAT_8),
         # Also MSI, its instrument, and a tile with a date as its band files have them (those of HLS have points).
         (
+            "Sentinel-2",
             r"S2[ABC]?(?=[_-])|S2L[12]|sentinel[ _-]?2|HLS[._]S30|MSI(?=[_-])|COPERNICUS_S2"
             r"|(?<!\.)T\d\d[C-X][A-Z]{2}_(?=\d{8}T)",
             _OF_SENTINEL_2,
@@ -160,7 +161,7 @@ _CAPITAL_OF_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 @lru_cache(maxsize=1024)
 def find_contradiction(
-    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True
+    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True, says: str = "describes"
 ) -> str | None:
     """Compare the descriptions of bands in a file with the configured bands.
 
@@ -180,6 +181,7 @@ def find_contradiction(
         bands: `dataset.bands`.
         may_be_landsat: whether numbers without the name of a satellite may be those of Landsat: B5 is its near
             infrared, and the first red edge of Sentinel-2.
+        says: verb of the message: the file describes its bands, or shows them (in colours).
 
     Returns:
         What the file says and what was expected, for a message; None if nothing contradicts.
@@ -189,7 +191,7 @@ def find_contradiction(
         return None
     named = [text or "nothing" for text in descriptions]
     said = [_write(allowed) for allowed in readings[0]]
-    return f"describes its bands as {', '.join(named)} ({', '.join(said)}); expected {', '.join(bands)}"
+    return f"{says} its bands as {', '.join(named)} ({', '.join(said)}); expected {', '.join(bands)}"
 
 
 def find_positions(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> tuple[int, ...] | None:
@@ -265,6 +267,25 @@ def drop_positions(descriptions: tuple[str | None, ...]) -> tuple[str | None, ..
         else text
         for number, (text, each) in enumerate(zip(descriptions, parsed, strict=True), 1)
     )
+
+
+@lru_cache(maxsize=1024)
+def find_satellite(descriptions: tuple[str | None, ...]) -> str | None:
+    """Return the satellite whose name is in descriptions of bands, as the names of products have it.
+
+    SR_B1, SR_B2, ... are bands of Landsat.
+
+    Args:
+        descriptions: description of each band in the file; None without one.
+
+    Returns:
+        The name of the satellite or satellites; None without any, or if there are several.
+    """
+    texts = [text for text in descriptions if text]
+    found = {satellite for text in texts for satellite, pattern, _ in _SATELLITES if pattern.search(text)}
+    if not found and any(_parse(text).kind in ("srb", "stb") for text in texts):
+        found = {"Landsat"}
+    return found.pop() if len(found) == 1 else None
 
 
 def _find(reading: Sequence[Bands | None], bands: Sequence[str]) -> tuple[int, ...] | None:
@@ -360,7 +381,7 @@ def _drop_words_of_places(texts: Sequence[str]) -> Sequence[str]:
 
 
 def _parse(text: str) -> _Described:
-    satellites = [numbers for pattern, numbers in _SATELLITES if pattern.search(text)]
+    satellites = [numbers for _, pattern, numbers in _SATELLITES if pattern.search(text)]
     word, foreign = _read_wavelength(text), None
     tokens = _tokens(_WAVELENGTH.sub(" ", text))
     kind = number = ""

@@ -36,6 +36,7 @@ class CheckedChip:
         simulated: whether the file says that this project simulated it.
         wrong_colours: what the file says of the colours of its bands, if that contradicts the bands of the dataset, and
             the file does not name them.
+        satellite: satellite that the descriptions of bands in the file name.
     """
 
     row: dict[str, Any]
@@ -54,6 +55,7 @@ class CheckedChip:
     pattern: np.ndarray | None = None
     simulated: bool = False
     wrong_colours: str | None = None
+    satellite: str | None = None
 
     @property
     def name(self) -> str:

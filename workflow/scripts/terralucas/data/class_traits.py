@@ -216,6 +216,26 @@ def describe_hazy_classes(traits: Mapping[str, Sequence[Traits]], spec: DatasetS
     )
 
 
+def describe_satellites(named: Mapping[str, Sequence[str]]) -> str | None:
+    """Return a sentence about classes whose chips seem to be of another satellite than the others; None without any.
+
+    Args:
+        named: class code → satellites that files of its chips name. Chips whose files name none are left out.
+    """
+    found = []
+    for satellite in sorted({name for own in named.values() for name in own}):
+        is_named = {code: [name == satellite for name in own] for code, own in named.items()}
+        if classes := _telling_classes(is_named):
+            found.append(f"{satellite}: {_tally(is_named, classes)}")
+    if not found:
+        return None
+    return (
+        f"the files of some classes name another satellite than most files of the others ({'; '.join(found)}): "
+        "models can tell these classes by it, without any land cover. Make the chips of all classes from the same "
+        "satellites"
+    )
+
+
 def _telling_classes(has_trait: Mapping[str, Sequence[bool]]) -> list[str]:
     """Return the classes of which almost all chips have a trait that few chips of the other classes have."""
     found = [code for code, own in has_trait.items() if len(own) >= _MIN_CHIPS and np.mean(own) >= _ALMOST_ALL]

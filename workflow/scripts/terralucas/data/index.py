@@ -18,7 +18,7 @@ import pyarrow as pa
 from rasterio import Env
 from tqdm import tqdm
 
-from terralucas.data.band_names import are_named
+from terralucas.data.band_names import are_named, find_satellite
 from terralucas.data.band_order import measure_spectrum
 from terralucas.data.checked_chip import CheckedChip
 from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other_level, hash_pixels, measure_darkest
@@ -30,6 +30,7 @@ from terralucas.data.chip_problems import REMEDIES, ChipError
 from terralucas.data.class_traits import (
     Traits,
     describe_hazy_classes,
+    describe_satellites,
     describe_smooth_classes,
     measure_traits,
     refuse_stretched_classes,
@@ -120,6 +121,7 @@ def index_chips(
         describe_bright_classes(bright_classes),
         describe_hazy_classes(traits, spec),
         describe_smooth_classes(traits, spec),
+        describe_satellites(_group_satellites(chips)),
         check_pixel_size(pixel_sizes, spec.pixel_size_m),
         describe_nodata(chips, spec),
         describe_saturated(chips, spec),
@@ -217,6 +219,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         measure_pattern(values),
         decoded.simulated,
         None if is_named or not spec.checks.band_descriptions else decoded.wrong_colours,
+        find_satellite(decoded.all_descriptions),
     )
 
 
@@ -249,6 +252,15 @@ def _group_traits(chips: Sequence[CheckedChip]) -> dict[str, list[Traits]]:
     for chip in chips:
         if chip.traits is not None:
             groups.setdefault(chip.row["class_code"], []).append(chip.traits)
+    return groups
+
+
+def _group_satellites(chips: Sequence[CheckedChip]) -> dict[str, list[str]]:
+    """Return the satellites that the files of each class name, by its code."""
+    groups: dict[str, list[str]] = {chip.row["class_code"]: [] for chip in chips}
+    for chip in chips:
+        if chip.satellite is not None:
+            groups[chip.row["class_code"]].append(chip.satellite)
     return groups
 
 

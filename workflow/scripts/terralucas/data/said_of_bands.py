@@ -44,5 +44,4 @@ def find_wrong_colours(source: DatasetReader, places: Sequence[int], bands: tupl
         return None
     kinds = source.colorinterp
     colours = tuple(_COLOURS.get(kinds[place]) for place in places)
-    contradiction = find_contradiction(colours, bands) if any(colours) else None
-    return contradiction and contradiction.replace("describes its bands as", "shows its bands as")
+    return find_contradiction(colours, bands, says="shows") if any(colours) else None
