@@ -168,7 +168,8 @@ def find_contradiction(
     Only descriptions that are recognised count: numbers of Sentinel-2, HLS, Landsat and MODIS (B02, B8A, SR_B4, band 3,
     sur_refl_b01), common names (blue, nir08, SWIR 1; also in German, French, Italian and Spanish), letters (R, G, B, N)
     if all descriptions are letters or names, the names of `dataset.bands`, and wavelengths within 10 nm of a central
-    one of Sentinel-2 (665 nm, 0.665 µm; 665 alone if all descriptions are such numbers), also within longer texts.
+    one of Sentinel-2 (665 nm, 0.665 µm), also within longer texts. Mere numbers, if all descriptions are such, are
+    wavelengths (665) or numbers of bands (04, 8A).
 
     Numbers of bands have one meaning in all bands of a file: that of the satellite whose name is there (LT05, LC08,
     S2A), or else any of those that they can have, and the file contradicts if it does with each of these. A word counts
@@ -343,7 +344,7 @@ def _read(descriptions: tuple[str | None, ...], may_be_landsat: bool = True) -> 
     The second value tells whether any of these meanings may be right; otherwise the first one is.
     """
     texts = [text or "" for text in descriptions]
-    texts = _read_bare_wavelengths(texts) or texts
+    texts = _read_bare_wavelengths(texts) or _read_bare_numbers(texts) or texts
     if letters := _read_letters(texts):
         return [letters], False
     parsed = [_parse(text) for text in _drop_words_of_places(texts)]
@@ -451,6 +452,14 @@ def _read_bare_wavelengths(texts: Sequence[str]) -> list[str]:
         if all(_band_at(_to_number(text) * factor) is not None for text in given):
             return [f"{text} {unit}" if text.strip() else "" for text in texts]
     return []
+
+
+def _read_bare_numbers(texts: Sequence[str]) -> list[str]:
+    """Return descriptions with "b" before their number, if two or more are given and all are numbers of Sentinel-2."""
+    given = [text.strip() for text in texts if text.strip()]
+    if len(given) < 2 or not all(text.lower().removeprefix("0") in SENTINEL_2 for text in given):
+        return []
+    return [f"b{text.strip()}" if text.strip() else "" for text in texts]
 
 
 def _to_number(text: str) -> float:
