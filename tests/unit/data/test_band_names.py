@@ -108,7 +108,7 @@ def test_descriptions_that_agree(case):
         (["RedEdge Band 1", "RedEdge Band 2", "RedEdge Band 3"], RGB, "RED_EDGE_1 or"),
         (["SWIR band 1", "SWIR band 2", "SWIR band 3"], RGB, "SWIR_1 or SWIR_2"),
         (["B04", "AOT", "WVP"], RGB, "no band of TerraMind"),
-        (["nbart_red", "nbart_swir_3", "nbart_swir_2"], ("RED", "SWIR_1", "SWIR_2"), "(RED, SWIR_2, SWIR_1 or SWIR_2)"),
+        (["nbart_red", "nbart_swir_3", "nbart_swir_2"], ("RED", "SWIR_1", "SWIR_2"), "(RED, SWIR_2, SWIR_1)"),
         (["sur_refl_b01", "sur_refl_b02", "sur_refl_b03"], RGB, "(RED, NIR_BROAD or NIR_NARROW, BLUE)"),
         (["SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"], (*RGB, *SIX[3:]), "(BLUE, GREEN, RED, NIR_BROAD or"),
     ],
@@ -178,11 +178,17 @@ def test_any_two_bands_that_change_places_are_found_by_the_names_of_this_project
         (("ndvi B2", "ndvi B3"), ("BLUE", "GREEN"), None),
         (("red B2", "blue B3"), ("RED", "BLUE"), (0, 1)),
         (("B 12", "band_11", "sur_refl_b04_1"), ("SWIR_2", "SWIR_1"), (0, 1)),
-        (("B2", "B3", "B4", "B5", "B6", "B7"), ("RED", "NIR_BROAD"), None),
         (("SR_B2", "SR_B3", "SR_B4", "SR_B5"), ("RED", "BLUE"), (2, 0)),
         (("red", "red", "blue"), ("RED", "BLUE"), None),
         (("red", None, "blue"), ("RED", "GREEN", "BLUE"), None),
-        (("nbart_swir_2", "nbart_swir_3"), ("SWIR_2",), None),
+        # Each description is another band, so that one tells what another one means.
+        (("nbart_swir_2", "nbart_swir_3"), ("SWIR_2", "SWIR_1"), (1, 0)),
+        (("nbart_swir_1", "nbart_swir_2"), ("SWIR_2", "SWIR_1"), (1, 0)),
+        (("nir", "nir08", "nir09"), ("NIR_NARROW", "NIR_BROAD"), (1, 0)),
+        (("nir", "NIR", "nir08"), ("NIR_NARROW", "NIR_BROAD"), None),
+        (("nir", "near infrared"), ("NIR_NARROW", "NIR_BROAD"), None),
+        (("BROADNIR", "NIR"), ("NIR_NARROW", "NIR_BROAD"), (1, 0)),
+        (("rededge1", "rededge", "rededge3"), ("RED_EDGE_2",), (1,)),
         ((None, None), ("RED", "BLUE"), None),
         (("Band 1", "Band 2", "Band 3"), ("BLUE", "GREEN"), None),
         # Positions, also beside a layer that has a name; numbers as soon as one of them is not the band's position.
@@ -229,6 +235,34 @@ def test_numbers_that_may_be_positions_must_be_confirmed_by_pixels(descriptions,
 )
 def test_the_satellite_that_descriptions_name(descriptions, expected):
     assert find_satellite(descriptions) == expected
+
+
+def test_numbers_of_sentinel_2_or_of_landsat_are_told_by_the_bands_of_the_study():
+    """Of pixels of 25 m and more; smaller ones are no Landsat."""
+    landsat = tuple(f"B{number}" for number in range(1, 12))
+    four = ("BLUE", "GREEN", "RED", "NIR_BROAD")
+    assert find_all_positions(landsat, four) == ((1, 2, 3, 7), (1, 2, 3, 4))
+    assert find_positions(landsat, four) is None
+    assert find_positions(landsat, four, may_be_landsat=False) == (1, 2, 3, 7)
+    with pytest.raises(ChipError, match=r"can be of several satellites .*NIR_BROAD in B8 or .*NIR_BROAD in B5\)"):
+        find_bands(landsat, four, True)
+    assert find_bands(landsat, four, True, False) == (1, 2, 3, 7)
+    assert find_bands(landsat, four[:3], True) == (1, 2, 3)
+    assert are_named((*landsat[1:], "B12"), four), "only Sentinel-2 has so many bands"
+    # Pixels must confirm what only one of the two satellites explains.
+    assert find_positions(landsat[1:7], four) == (0, 1, 2, 3)
+    assert not are_named(landsat[1:7], four)
+    assert find_positions(landsat[1:7], four, may_be_landsat=False) is None
+    assert are_named(("B4", "B3", "B2", "B8"), four, may_be_landsat=False)
+    assert not are_named(("B4", "B3", "B2", "B8"), four)
+
+
+def test_words_of_red_edges_are_of_no_place():
+    for names in (("B5_RedEdge1", "B6_RedEdge2", "B7_RedEdge3"), ("B5 red edge1", "B6 red edge2", "B7 red edge3")):
+        assert find_contradiction(names, ("NIR_NARROW", "SWIR_1", "SWIR_2")) is not None
+        assert find_contradiction(names, ("RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3")) is None
+    names = ("Green_Bay_B3", "Green_Bay_B4", "Green_Bay_RedEdge_B5")
+    assert find_positions(names, ("RED", "RED_EDGE_1")) == (1, 2)
 
 
 LANDSAT_5 = ("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "ST_B6", "SR_B7")

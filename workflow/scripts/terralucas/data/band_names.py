@@ -187,7 +187,7 @@ def find_contradiction(
     Returns:
         What the file says and what was expected, for a message; None if nothing contradicts.
     """
-    readings, _ = _read(descriptions, may_be_landsat)
+    readings = _read(descriptions, may_be_landsat)
     if any(_agrees(reading, bands) for reading in readings):
         return None
     named = [text or "nothing" for text in descriptions]
@@ -195,45 +195,50 @@ def find_contradiction(
     return f"{says} its bands as {', '.join(named)} ({', '.join(said)}); expected {', '.join(bands)}"
 
 
-def find_positions(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> tuple[int, ...] | None:
+def find_positions(
+    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True
+) -> tuple[int, ...] | None:
     """Return where bands are in a file, by the descriptions of its bands.
-
-    Numbers that can be of Sentinel-2 or of Landsat are those of Sentinel-2, unless the name of a satellite says
-    otherwise: B5 is a red edge and no near infrared.
 
     Args:
         descriptions: description of each band in the file; None without one.
         bands: names of the bands to find.
+        may_be_landsat: see `find_contradiction`.
 
     Returns:
         Position of each band, counted from 0; None unless the descriptions name each band exactly once, in one way.
     """
-    found = find_all_positions(descriptions, bands)
+    found = find_all_positions(descriptions, bands, may_be_landsat)
     return found[0] if len(found) == 1 else None
 
 
 @lru_cache(maxsize=1024)
-def find_all_positions(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+def find_all_positions(
+    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True
+) -> tuple[tuple[int, ...], ...]:
     """Return where bands may be in a file: one answer for each meaning of its numbers that names each band once.
 
-    There are several only for SR_B1, SR_B2, ... of Landsat, which counts its bands otherwise since Landsat 8.
+    There are several where numbers may be of Sentinel-2 or of Landsat, as B5 and B8, and for SR_B1, SR_B2, ... of
+    Landsat, which counts its bands otherwise since Landsat 8.
     """
-    readings, may_be_any = _read(descriptions)
-    found = [_find(reading, bands) for reading in (readings if may_be_any else readings[:1])]
+    found = [_find(reading, bands) for reading in _read(descriptions, may_be_landsat)]
     return tuple(dict.fromkeys(positions for positions in found if positions is not None))
 
 
 @lru_cache(maxsize=1024)
-def are_named(descriptions: tuple[str | None, ...], bands: tuple[str, ...]) -> bool:
-    """Return whether descriptions name each band once and cannot be positions, so that the order of bands is known.
+def are_named(descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True) -> bool:
+    """Return whether descriptions name each band once in one way, so that pixels need not confirm the order of bands.
 
-    B1, B2, ... in the order of the bands may be either: they count as names, and pixels must confirm them.
+    They must confirm B1, B2, ... in the order of the bands, which may be positions, and numbers that name other bands,
+    or not all of them, if they are those of another satellite.
 
     Args:
         descriptions: description of each band in the file; None without one.
         bands: names of the bands to find.
+        may_be_landsat: see `find_contradiction`.
     """
-    if find_positions(descriptions, bands) is None:
+    found = {_find(reading, bands) for reading in _read(descriptions, may_be_landsat)}
+    if len(found) > 1 or None in found:
         return False
     parsed = [_parse(text or "") for text in descriptions]
     by_number = [each for each in parsed if each.kind and each.word is None and each.foreign is None]
@@ -251,7 +256,7 @@ def find_named(descriptions: tuple[str | None, ...]) -> tuple[int, ...]:
     Returns:
         Positions, counted from 0.
     """
-    readings, _ = _read(drop_positions(descriptions))
+    readings = _read(drop_positions(descriptions))
     return tuple(place for place, allowed in enumerate(readings[0]) if allowed is not None)
 
 
@@ -338,15 +343,12 @@ class _Described:
         return bool(meaning) if self.kind == "srb" else not meaning if self.kind == "stb" else True
 
 
-def _read(descriptions: tuple[str | None, ...], may_be_landsat: bool = True) -> tuple[list[list[Bands | None]], bool]:
-    """Return what each description allows, once for each meaning that the numbers of bands can have.
-
-    The second value tells whether any of these meanings may be right; otherwise the first one is.
-    """
+def _read(descriptions: tuple[str | None, ...], may_be_landsat: bool = True) -> list[list[Bands | None]]:
+    """Return what each description allows, once for each meaning that the numbers of bands can have."""
     texts = [text or "" for text in descriptions]
     texts = _read_bare_wavelengths(texts) or _read_bare_numbers(texts) or texts
     if letters := _read_letters(texts):
-        return [letters], False
+        return [_settle(texts, letters)]
     parsed = [_parse(text) for text in _drop_words_of_places(texts)]
     if _are_at_own_places(parsed) and all(each.may_be_position for each in parsed if each.kind):
         parsed = [replace(each, kind="", number="") for each in parsed]
@@ -361,7 +363,26 @@ def _read(descriptions: tuple[str | None, ...], may_be_landsat: bool = True) -> 
     if not possible and is_landsat:
         # Some programs write SR_B8A.
         possible = [_OF_SENTINEL_2]
-    return [[each.means(numbers) for each in parsed] for numbers in possible or [{}]], is_landsat
+    return [_settle(texts, [each.means(numbers) for each in parsed]) for numbers in possible or [{}]]
+
+
+def _settle(texts: Sequence[str], reading: list[Bands | None]) -> list[Bands | None]:
+    """Return what descriptions of a file allow if each is another band, so that one may tell what another one means.
+
+    STAC calls the bands 8 and 8A `nir` and `nir08`; FORCE calls them BROADNIR and NIR.
+    """
+    doubtful = [place for place, allowed in enumerate(reading) if allowed == _NIR]
+    narrow = [place for place in doubtful if "nir08" in _tokens(texts[place])]
+    settled = list(reading)
+    if len(doubtful) == 2 and len(narrow) == 1:
+        for place in doubtful:
+            settled[place] = frozenset({"NIR_NARROW" if place in narrow else "NIR_BROAD"})
+    before: list[Bands | None] = []
+    while settled != before:
+        before = settled
+        certain = frozenset[str]().union(*(allowed for allowed in before if allowed and len(allowed) == 1))
+        settled = [(allowed - certain) or allowed if allowed and len(allowed) > 1 else allowed for allowed in before]
+    return settled
 
 
 def _are_at_own_places(parsed: Sequence[_Described]) -> bool:
@@ -374,7 +395,11 @@ def _drop_words_of_places(texts: Sequence[str]) -> Sequence[str]:
     """Return texts without words that all of them have, such as Red Sea, where numbers of bands tell them apart."""
     tokens = [_tokens(text) for text in texts]
     shared = set.intersection(*map(set, tokens)) if len(tokens) > 1 else set[str]()
-    if "edge" in shared or not (words := shared.intersection(_WORDS_OF_PLACES)):
+    words = shared.intersection(_WORDS_OF_PLACES)
+    if any(token.startswith("edge") for own in tokens for token in own):
+        # Of red edges.
+        words -= {"red"}
+    if not words:
         return texts
     pattern = re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})(?![^\W_])", re.IGNORECASE)
     shorter = [pattern.sub(" ", _CAPITAL_OF_WORD.sub(" ", text)) for text in texts]

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 from terralucas.data.chip_problems import ChipError
+from terralucas.data.side_files import (
+    MASK_SUFFIX,
+    METADATA_SUFFIX,
+    mask_files,
+    metadata_file,
+    metadata_files,
+    reduce_metadata,
+    refuse_lost_by_link,
+)
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 
 # More than the uncompressed values of any chip: 12 bands of 8 bytes, with overviews and masks.
 MAX_FILE_BYTES = 256 * 2**20
-# Files beside a chip that belong to it. GDAL writes masks and metadata there if it cannot write them into the chip.
-MASK_SUFFIX, METADATA_SUFFIX = ".msk", ".aux.xml"
-# GDAL reads them unless variables of the user's shell forbid it.
-GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
-# What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
-# and histograms that viewers add) must not change the identity of a chip.
-_BAND_METADATA = ("Description", "NoDataValue", "Offset", "Scale")
-# The georeference in this file, which counts for GDAL before that of the chip.
-_PLACE_METADATA = ("SRS", "GeoTransform")
 
 
 @dataclass(frozen=True)
@@ -67,40 +65,10 @@ def read_content(path: Path) -> ChipContent:
     """
     data = _read_file(path)
     assert data is not None
-    # As GDAL does; old file systems write names in capitals.
-    masks = (path.with_name(path.name + suffix) for suffix in (MASK_SUFFIX, MASK_SUFFIX.upper()))
-    mask = next((mask for file in masks if (mask := _read_file(file, optional=True)) is not None), None)
-    metadata = _read_file(path.with_name(path.name + METADATA_SUFFIX), optional=True)
-    if (lost := find_lost_by_link(path)) is not None:
-        raise ChipError(
-            "lost_by_link", f"is a link, beside which the file {lost} is missing; expected a link to it, too"
-        )
+    mask = next((mask for file in mask_files(path) if (mask := _read_file(file, optional=True)) is not None), None)
+    metadata = _read_file(metadata_file(path), optional=True)
+    refuse_lost_by_link(path, mask_files, metadata_files)
     return ChipContent(data, mask, None if metadata is None else reduce_metadata(metadata), path)
-
-
-def find_lost_by_link(path: Path) -> Path | None:
-    """Return the mask or the metadata beside the file to which a link leads, if the link has none beside it.
-
-    GDAL looks beside the link. None where `path` is no link.
-    """
-    if not os.path.islink(path):  # noqa: PTH114 - false for names that are too long
-        return None
-    target = path.resolve()
-    for suffix in (MASK_SUFFIX, METADATA_SUFFIX):
-        lost = target.with_name(target.name + suffix)
-        # No file can have a name that is too long because of the ending.
-        with contextlib.suppress(OSError):
-            if lost.is_file() and not path.with_name(path.name + suffix).exists() and _matters(lost):
-                return lost
-    return None
-
-
-def _matters(beside: Path) -> bool:
-    """Return whether a file beside an image changes pixels or their meaning."""
-    try:
-        return not beside.name.endswith(METADATA_SUFFIX) or reduce_metadata(beside.read_bytes()) is not None
-    except ChipError:
-        return True
 
 
 def read_unchanged(path: Path, sha256: str) -> ChipContent:
@@ -154,33 +122,3 @@ def _read_file(path: Path, optional: bool = False) -> bytes | None:
         if optional and error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
             return None
         raise
-
-
-def reduce_metadata(text: bytes) -> bytes | None:
-    """Return the elements of GDAL's metadata file that change pixels or their meaning, as XML; None if there are none.
-
-    Raises:
-        ChipError: the text is no XML.
-    """
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        found = f"has a file {METADATA_SUFFIX} beside it that cannot be read ({error})"
-        raise ChipError("unreadable", f"{found}; expected XML of GDAL, or no such file") from error
-    reduced = ElementTree.Element("PAMDataset")
-    for item in sorted((item for item in root if item.tag in _PLACE_METADATA), key=lambda item: item.tag):
-        ElementTree.SubElement(reduced, item.tag, item.attrib).text = item.text
-    for item in root.findall("Metadata/MDI[@key='NODATA_VALUES']"):
-        ElementTree.SubElement(ElementTree.SubElement(reduced, "Metadata"), "MDI", item.attrib).text = item.text
-    for band in root.findall("PAMRasterBand"):
-        kept = [item for item in band if item.tag in _BAND_METADATA or _is_alpha(item)]
-        if kept:
-            copy = ElementTree.SubElement(reduced, "PAMRasterBand", band.attrib)
-            for item in sorted(kept, key=lambda item: item.tag):
-                ElementTree.SubElement(copy, item.tag, item.attrib).text = item.text
-    return ElementTree.tostring(reduced) if len(reduced) else None
-
-
-def _is_alpha(item: ElementTree.Element) -> bool:
-    """Return whether an element says that its band is a mask; other colours of bands are for display."""
-    return item.tag == "ColorInterp" and (item.text or "").strip() == "Alpha"

@@ -16,14 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
 
-from terralucas.data.chip_content import (
-    GDAL_OPTIONS,
-    MASK_SUFFIX,
-    METADATA_SUFFIX,
-    ChipContent,
-    read_content,
-    read_unchanged,
-)
+from terralucas.data.chip_content import ChipContent, read_content, read_unchanged
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.decoded_chip import Chip, make_chip
@@ -38,6 +31,7 @@ from terralucas.data.georeference import (
 from terralucas.data.raster_masks import read_masks
 from terralucas.data.reflectance import to_reflectance
 from terralucas.data.said_of_bands import find_wrong_colours, read_descriptions
+from terralucas.data.side_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX
 from terralucas.data.tiff_structure import find_damage
 from terralucas.file_kinds import HEAD_BYTES, TIFF, find_kind
 

@@ -19,12 +19,12 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from unicodedata import normalize
 
-from terralucas.data.chip_content import MASK_SUFFIX, METADATA_SUFFIX, reduce_metadata
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec, LayoutSpec, normalise_name
 from terralucas.data.folders import CHIP_SUFFIXES, Tree, is_named, walk
 from terralucas.data.label_tables import TABLE_SUFFIXES, Row, read_table, refuse_spreadsheet_ids
 from terralucas.data.places import has_columns, is_missing, locate
+from terralucas.data.side_files import mask_files, metadata_file, reduce_metadata
 from terralucas.errors import StudyError, printable, told_apart
 from terralucas.file_kinds import TIFF, find_kind
 from terralucas.files import real_path, sha256_of_file
@@ -375,14 +375,13 @@ def _digest(path: Path, most: int | None) -> object:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             own = hashlib.file_digest(file, "sha256") if most is None else hashlib.sha256(file.read(most))
-        mask, metadata = path.with_name(path.name + MASK_SUFFIX), path.with_name(path.name + METADATA_SUFFIX)
-        beside = [part.read_bytes() if part.exists() else None for part in (mask, metadata)]
+        beside = [part.read_bytes() if part.exists() else None for part in (metadata_file(path), *mask_files(path))]
     except OSError:
         return object()
-    if beside[1] is not None:
+    if beside[0] is not None:
         # What is no XML is a problem that the index tells.
         with contextlib.suppress(ChipError):
-            beside[1] = reduce_metadata(beside[1])
+            beside[0] = reduce_metadata(beside[0])
     return (size, own.digest(), *(None if part is None else hashlib.sha256(part).digest() for part in beside))
 
 

@@ -13,8 +13,8 @@ from affine import Affine, loadsw
 from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 
-# Endings of world files, which have the place of the pixels; a file `chip.tfw` belongs to `chip.tif`.
-WORLD_SUFFIXES = (".tfw", ".tifw", ".tiffw", ".wld")
+from terralucas.data.side_files import refuse_lost_by_link, world_files
+
 # Option of GDAL's GeoTIFF driver: do not look where a file lies but in a world file. One is given, because rasterio
 # warns of each file without any transform, and libraries show this warning again to those who do not want to see it.
 WITHOUT_PLACE, UNUSED_WORLD = {"georef_sources": "WORLDFILE"}, b"2\n0\n0\n-2\n1\n-1\n"
@@ -161,27 +161,18 @@ def describe_system(crs: CRS) -> str:
     return f"coordinates of the kind {pyproj.CRS.from_wkt(crs.to_wkt()).type_name} ({name})"
 
 
-def world_files(path: Path) -> list[Path]:
-    """Return the files beside a chip that GDAL would take for its world file, in its order, whether they exist or not.
-
-    Their endings are in small letters, in capitals, or begin with one. GDAL reads other mixtures too, but not where a
-    folder has more than a thousand files.
-    """
-    own = path.suffix.lower()
-    # Of `.tiff`: `.tfw`, `.tiffw`, and not `.tifw`.
-    endings = [f"{own[1]}{own[-1]}w", f"{own[1:]}w"] if own else []
-    endings = [end for name in (*endings, "wld") for end in (name, name.upper(), name.capitalize())]
-    return [path.with_suffix(f".{end}") for end in endings]
-
-
 def _read_world(path: Path | None) -> Affine | None:
     """Return the transform in the world file beside a chip; None without one, or if GDAL would not understand it.
 
     Raises:
+        ChipError: the chip is a link, and its world file lies beside the file to which it leads.
         OSError: it cannot be read.
     """
-    file = next((file for file in ([] if path is None else world_files(path)) if os.path.isfile(file)), None)  # noqa: PTH113 - false for names that are too long
+    if path is None:
+        return None
+    file = next((file for file in world_files(path) if os.path.isfile(file)), None)  # noqa: PTH113 - false for names that are too long
     if file is None:
+        refuse_lost_by_link(path, world_files)
         return None
     with file.open("rb") as opened:
         text = opened.read(_MAX_WORLD_BYTES)

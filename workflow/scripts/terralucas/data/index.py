@@ -184,7 +184,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         return Problem(chip.point_id, chip.file, "unreadable", f"cannot be read ({error.strerror})")
     except ChipError as error:
         return Problem(chip.point_id, chip.file, error.kind, error.problem)
-    is_named = spec.checks.band_descriptions and are_named(decoded.descriptions, spec.bands)
+    is_named = spec.checks.band_descriptions and are_named(decoded.descriptions, spec.bands, spec.may_be_landsat)
     moments = measure_chip(values)
     entry = spec.classes[chip.label]
     spectra = hash_spectra(values)

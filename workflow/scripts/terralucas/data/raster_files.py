@@ -14,17 +14,22 @@ from rasterio import Env
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from terralucas.data.chip_content import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX, find_lost_by_link
-from terralucas.data.georeference import world_files
+from terralucas.data.side_files import (
+    GDAL_OPTIONS,
+    find_lost_by_link,
+    mask_files,
+    metadata_file,
+    metadata_files,
+    world_files,
+)
 from terralucas.data.tiff_structure import find_damage
 from terralucas.disk import no_space
 from terralucas.errors import StudyError
 
 
 def with_sidecars(path: Path) -> list[Path]:
-    """Return an image and the files of its mask, metadata and place, whether the first two of these exist or not."""
-    beside = [path.with_name(path.name + suffix) for suffix in (MASK_SUFFIX, METADATA_SUFFIX)]
-    return [path, *beside, *filter(os.path.exists, world_files(path))]
+    """Return an image and the files of its mask, metadata and place, whether masks and metadata exist or not."""
+    return [path, *mask_files(path), metadata_file(path), *filter(os.path.exists, world_files(path))]
 
 
 def files_of_raster(path: Path) -> list[Path]:
@@ -80,7 +85,7 @@ def require_undamaged(paths: Iterable[Path]) -> None:
     for path in paths:
         if not path.is_file() or not path.stat().st_size:
             continue
-        if (lost := find_lost_by_link(path)) is not None:
+        if (lost := find_lost_by_link(path, mask_files, metadata_files)) is not None:
             raise StudyError(
                 f"The file {path} is a link, and would be read without its mask or metadata.",
                 found=f"{lost} beside the file to which it leads, and none beside the link",

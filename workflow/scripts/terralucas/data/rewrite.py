@@ -35,12 +35,12 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from terralucas.commands import a_path
-from terralucas.data.chip_content import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX, reduce_metadata
 from terralucas.data.folders import CHIP_SUFFIXES, walk
 from terralucas.data.grids import MAX_SIDE_PX, grid_of, not_convertible, other_grid
 from terralucas.data.missing_pixels import Layers
 from terralucas.data.raster_files import files_of_raster, gdal_writes, require_undamaged, require_whole
 from terralucas.data.raster_masks import find_alpha
+from terralucas.data.side_files import GDAL_OPTIONS, mask_files, metadata_file, reduce_metadata
 from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
@@ -162,12 +162,15 @@ def _require_free(target: Path) -> None:
             expected="a folder, or a path at which nothing is yet",
             remedy="name another target",
         )
-    mask, metadata = (target.with_name(target.name + suffix) for suffix in (MASK_SUFFIX, METADATA_SUFFIX))
+    metadata = metadata_file(target)
+    beside = [mask for mask in mask_files(target) if mask.exists()]
     # Statistics that viewers write change nothing.
-    if mask.exists() or (metadata.exists() and reduce_metadata(metadata.read_bytes()) is not None):
+    if metadata.exists() and reduce_metadata(metadata.read_bytes()) is not None:
+        beside.append(metadata)
+    if beside:
         raise StudyError(
             f"The target {target} would be read with what lies beside it.",
-            found=f"{mask.name if mask.exists() else metadata.name}, of another file of this name",
+            found=f"{beside[0].name}, of another file of this name",
             expected="a target without a mask and metadata beside it",
             remedy="remove what lies beside the target, or name another one",
         )
@@ -175,8 +178,8 @@ def _require_free(target: Path) -> None:
 
 def _require_one_mask(source: Path) -> None:
     """Raise a StudyError if a file has a mask in it, so that GDAL does not look at the one beside it; training does."""
-    mask = source.with_name(source.name + MASK_SUFFIX)
-    if not mask.exists():
+    mask = next((mask for mask in mask_files(source) if mask.exists()), None)
+    if mask is None:
         return
     # Without what lies beside it.
     with Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(source) as alone:

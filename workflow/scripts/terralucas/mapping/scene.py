@@ -19,7 +19,6 @@ from rasterio.windows import Window
 from terralucas.commands import REWRITE
 from terralucas.contents import FileState, states_of
 from terralucas.data.band_names import are_named, drop_positions, find_contradiction, find_positions
-from terralucas.data.chip_content import GDAL_OPTIONS
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.georeference import Centre, describe_system
@@ -29,6 +28,7 @@ from terralucas.data.raster_files import changed_scene, files_of_raster, require
 from terralucas.data.raster_masks import find_alpha, read_masks
 from terralucas.data.reflectance import to_reflectance
 from terralucas.data.said_of_bands import find_wrong_colours, read_descriptions
+from terralucas.data.side_files import GDAL_OPTIONS
 from terralucas.errors import StudyError
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene
@@ -132,7 +132,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         files = {str(file): file for path in paths for file in files_of_raster(path.absolute())}
         require_undamaged(files.values())
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)
-        is_named = spec.checks.band_descriptions and _are_named(descriptions, spec.bands, len(paths))
+        is_named = spec.checks.band_descriptions and _are_named(descriptions, spec, len(paths))
         wrong_colours = None
         if len(paths) == 1 and not is_named and spec.checks.band_descriptions:
             wrong_colours = find_wrong_colours(first, [places[position][1] - 1 for position in positions], spec.bands)
@@ -312,7 +312,9 @@ def _find_in_files(
         for path, texts, of_file in zip(paths, texts_of, bands, strict=True)
         for band in of_file
     )
-    are_found = spec.checks.band_descriptions and find_positions(described, spec.bands) is not None
+    are_found = spec.checks.band_descriptions and (
+        find_positions(described, spec.bands, spec.may_be_landsat) is not None
+    )
     texts = described if are_found or len(paths) == 1 else named
     try:
         positions = find_bands(texts, spec.bands, spec.checks.band_descriptions, spec.may_be_landsat)
@@ -332,10 +334,12 @@ def _find_in_files(
         ) from None
 
 
-def _are_named(texts: tuple[str | None, ...], bands: tuple[str, ...], files: int) -> bool:
+def _are_named(texts: tuple[str | None, ...], spec: DatasetSpec, files: int) -> bool:
     """Return whether descriptions, or names of files, tell the order of bands, so that pixels need not confirm it."""
     # Names of several files do not count the bands of one.
-    return are_named(texts, bands) if files == 1 else find_positions(texts, bands) is not None
+    if files == 1:
+        return are_named(texts, spec.bands, spec.may_be_landsat)
+    return find_positions(texts, spec.bands, spec.may_be_landsat) is not None
 
 
 def _pixel_sizes(path: Path, source: DatasetReader, expected_m: float) -> tuple[float, float]:

@@ -30,7 +30,7 @@ def find_bands(
     Raises:
         ChipError: a band is missing or cannot be told from others.
     """
-    found = find_all_positions(descriptions, bands) if are_right else []
+    found = find_all_positions(descriptions, bands, may_be_landsat) if are_right else ()
     if len(found) > 1:
         named = ", ".join(text or "no description" for text in descriptions)
         ways = " or ".join(
@@ -39,8 +39,8 @@ def find_bands(
         )
         raise ChipError(
             "band_descriptions",
-            f"describes its bands as {named}, which can be of Landsat 8 and 9 or of Landsat 4, 5 and 7 ({ways}); "
-            "expected descriptions that tell which, such as LC08_SR_B2, LT05_SR_B1 or blue",
+            f"describes its bands as {named}, which can be of several satellites ({ways}); expected descriptions that "
+            "tell which, such as S2A_B2, LC08_B2, LT05_SR_B1 or blue",
         )
     if found:
         return found[0]
@@ -49,7 +49,7 @@ def find_bands(
         raise ChipError(
             "band_count",
             f"has {len(descriptions)} band(s) ({named}); expected {len(bands)}, or descriptions that name "
-            f"{', '.join(bands)}",
+            f"each of {', '.join(bands)} once",
         )
     if are_right and (contradiction := find_contradiction(descriptions, bands, may_be_landsat)):
         raise ChipError("band_descriptions", contradiction)

@@ -251,7 +251,9 @@ class ChipReader:
         else:
             self._require_size(ground, decoded.centre)
             pixel_m = ground.side_m
-        is_named = self.spec.checks.band_descriptions and are_named(decoded.all_descriptions, self.spec.bands)
+        is_named = self.spec.checks.band_descriptions and are_named(
+            decoded.all_descriptions, self.spec.bands, self.spec.may_be_landsat
+        )
         level = find_other_level(values, self.spec)
         if level is not None:
             problem = for_new_files(ChipError("band_levels", level))

@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.contents import FileState, read_record, states_of, token_of, write_record
-from terralucas.data.chip_content import MASK_SUFFIX, METADATA_SUFFIX
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table, why_impossible
 from terralucas.data.folders import CHIP_SUFFIXES, list_files
-from terralucas.data.georeference import WORLD_SUFFIXES, world_files
 from terralucas.data.raster_files import changed_chips, with_sidecars
+from terralucas.data.side_files import (
+    MASK_SUFFIX,
+    METADATA_SUFFIX,
+    WORLD_SUFFIXES,
+    mask_files,
+    metadata_file,
+    world_files,
+)
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 from terralucas.results_input import (
@@ -165,11 +171,10 @@ def require_recorded_chips(paths: Iterable[str], source: Path, record: Path) -> 
 
     changed: list[Path] = []
     for chip in map(Path, paths):
-        beside = (chip.with_name(chip.name + each) for each in (MASK_SUFFIX, METADATA_SUFFIX))
         # One may be gone, or have come. Where a file system takes A for a, a file has one name in its folder.
         files = [
             (file, name)
-            for file in (chip, *beside, *world_files(chip))
+            for file in (chip, *mask_files(chip), metadata_file(chip), *world_files(chip))
             if (name := name_of(file)) in recorded or file is chip or file.name in list_names(file.parent)
         ]
         states = states_of({str(file): file for file, _ in files})
@@ -203,5 +208,5 @@ def _chips_of(table: Path) -> list[Path]:
 def _is_chip(name: str) -> bool:
     """Return whether a file is a chip, or lies beside one."""
     lower = name.lower()
-    beside = ("", ".msk", ".aux.xml")
+    beside = ("", MASK_SUFFIX, METADATA_SUFFIX)
     return lower.endswith(WORLD_SUFFIXES) or any(lower.endswith(f"{s}{b}") for s in CHIP_SUFFIXES for b in beside)

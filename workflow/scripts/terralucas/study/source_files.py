@@ -8,10 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from terralucas.contents import States, write_record
-from terralucas.data.chip_content import reduce_metadata
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.folders import CHIP_SUFFIXES, is_named, list_files
-from terralucas.data.georeference import WORLD_SUFFIXES
+from terralucas.data.side_files import WORLD_SUFFIXES, reduce_metadata
 from terralucas.files import real_path, sha256_of_file
 
 # Files beside a chip that hold its mask, or its nodata value, scale and offset.

@@ -1,0 +1,132 @@
+"""The files beside an image that belong to it: its mask, its metadata and its world file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+from terralucas.data.chip_problems import ChipError
+
+# GDAL writes masks and metadata beside an image if it cannot write them into it.
+MASK_SUFFIX, METADATA_SUFFIX = ".msk", ".aux.xml"
+# Endings of world files, which have the place of the pixels; a file `chip.tfw` belongs to `chip.tif`.
+WORLD_SUFFIXES = (".tfw", ".tifw", ".tiffw", ".wld")
+# GDAL reads them unless variables of the user's shell forbid it.
+GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
+# What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
+# and histograms that viewers add) must not change the identity of a chip.
+_BAND_METADATA = ("Description", "NoDataValue", "Offset", "Scale")
+# The georeference in this file, which counts for GDAL before that of the chip.
+_PLACE_METADATA = ("SRS", "GeoTransform")
+
+
+def mask_files(path: Path) -> list[Path]:
+    """Return the files beside an image that GDAL would take for its mask, whether they exist or not.
+
+    Old file systems write names in capitals.
+    """
+    return [path.with_name(path.name + suffix) for suffix in (MASK_SUFFIX, MASK_SUFFIX.upper())]
+
+
+def metadata_file(path: Path) -> Path:
+    """Return the file beside an image that GDAL would take for its metadata, whether it exists or not."""
+    return path.with_name(path.name + METADATA_SUFFIX)
+
+
+def metadata_files(path: Path) -> list[Path]:
+    """Return the same as a list, as `mask_files` and `world_files`."""
+    return [metadata_file(path)]
+
+
+def world_files(path: Path) -> list[Path]:
+    """Return the files beside a chip that GDAL would take for its world file, in its order, whether they exist or not.
+
+    Their endings are in small letters, in capitals, or begin with one. GDAL reads other mixtures too, but not where a
+    folder has more than a thousand files.
+    """
+    own = path.suffix.lower()
+    # Of `.tiff`: `.tfw`, `.tiffw`, and not `.tifw`.
+    endings = [f"{own[1]}{own[-1]}w", f"{own[1:]}w"] if own else []
+    endings = [end for name in (*endings, "wld") for end in (name, name.upper(), name.capitalize())]
+    return [path.with_suffix(f".{end}") for end in endings]
+
+
+def refuse_lost_by_link(path: Path, *kinds: Callable[[Path], list[Path]]) -> None:
+    """Raise an error if an image is a link, and files that belong to it lie only beside the file to which it leads.
+
+    Args:
+        path: the image; nothing is refused where it is no link.
+        kinds: of `find_lost_by_link`.
+
+    Raises:
+        ChipError: there is such a file.
+    """
+    if (lost := find_lost_by_link(path, *kinds)) is not None:
+        raise ChipError(
+            "lost_by_link", f"is a link, beside which the file {lost} is missing; expected a link to it, too"
+        )
+
+
+def find_lost_by_link(path: Path, *kinds: Callable[[Path], list[Path]]) -> Path | None:
+    """Return a file beside the file to which a link leads, if the link has none of its kind beside it.
+
+    GDAL looks beside the link.
+
+    Args:
+        path: the image.
+        kinds: functions that return the files of a kind, such as `mask_files`.
+
+    Returns:
+        The file; None without one, and where `path` is no link.
+    """
+    if not os.path.islink(path):  # noqa: PTH114 - false for names that are too long
+        return None
+    target = path.resolve()
+    for files_of in kinds:
+        # No file can have a name that is too long because of the ending.
+        with contextlib.suppress(OSError):
+            lost = next((file for file in files_of(target) if file.is_file() and _matters(file)), None)
+            if lost is not None and not any(file.exists() for file in files_of(path)):
+                return lost
+    return None
+
+
+def _matters(beside: Path) -> bool:
+    """Return whether a file beside an image changes pixels or their meaning."""
+    try:
+        return not beside.name.endswith(METADATA_SUFFIX) or reduce_metadata(beside.read_bytes()) is not None
+    except ChipError:
+        return True
+
+
+def reduce_metadata(text: bytes) -> bytes | None:
+    """Return the elements of GDAL's metadata file that change pixels or their meaning, as XML; None if there are none.
+
+    Raises:
+        ChipError: the text is no XML.
+    """
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        found = f"has a file {METADATA_SUFFIX} beside it that cannot be read ({error})"
+        raise ChipError("unreadable", f"{found}; expected XML of GDAL, or no such file") from error
+    reduced = ElementTree.Element("PAMDataset")
+    for item in sorted((item for item in root if item.tag in _PLACE_METADATA), key=lambda item: item.tag):
+        ElementTree.SubElement(reduced, item.tag, item.attrib).text = item.text
+    for item in root.findall("Metadata/MDI[@key='NODATA_VALUES']"):
+        ElementTree.SubElement(ElementTree.SubElement(reduced, "Metadata"), "MDI", item.attrib).text = item.text
+    for band in root.findall("PAMRasterBand"):
+        kept = [item for item in band if item.tag in _BAND_METADATA or _is_alpha(item)]
+        if kept:
+            copy = ElementTree.SubElement(reduced, "PAMRasterBand", band.attrib)
+            for item in sorted(kept, key=lambda item: item.tag):
+                ElementTree.SubElement(copy, item.tag, item.attrib).text = item.text
+    return ElementTree.tostring(reduced) if len(reduced) else None
+
+
+def _is_alpha(item: ElementTree.Element) -> bool:
+    """Return whether an element says that its band is a mask; other colours of bands are for display."""
+    return item.tag == "ColorInterp" and (item.text or "").strip() == "Alpha"
