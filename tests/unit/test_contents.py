@@ -107,3 +107,36 @@ def test_a_damaged_record_is_none(read):
     record.write_text("{")
     assert contents.read_record(record) is None
     assert token_of(record, files)
+
+
+@pytest.mark.parametrize("change", ["replaced", "deleted"])
+def test_a_file_that_changes_while_it_is_read_counts_as_changed(tmp_path, change):
+    """A table of labels that is corrected while thousands of chips are checked."""
+    table, record = tmp_path / "labels.csv", tmp_path / "record.json"
+    files = {"labels.csv": table}
+    table.write_text("before")
+    token, states = token_of(record, files), states_of(files)
+    table.unlink()
+    if change == "replaced":
+        table.write_text("after!")
+    write_record(record, token, str(tmp_path), files, states, {})
+    table.write_text("after!")
+    again = token_of(record, files)
+    assert again != token
+    # It is read again then.
+    write_record(record, again, str(tmp_path), files, states_of(files), {})
+    assert token_of(record, files) == again
+
+
+def test_a_file_that_changes_while_its_checksum_is_computed_counts_as_changed(tmp_path):
+    table, record = tmp_path / "labels.csv", tmp_path / "record.json"
+    files = {"labels.csv": table}
+    table.write_text("before")
+    token = token_of(record, files)
+
+    def digest(path):
+        path.write_text("after!")
+        return contents.sha256_of_file(path)
+
+    write_record(record, token, str(tmp_path), files, states_of(files), {}, digest)
+    assert token_of(record, files) != token

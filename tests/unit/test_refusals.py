@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from _refusals import read_refusal
+from _refusals import RAISED, read_refusal
 
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 
@@ -45,6 +45,23 @@ def test_what_passes_is_tried_until_it_works(lines):
     refusal = read_refusal(by_plugin(*lines))
     assert refusal.tries is None
     assert refusal.reason == "; ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("number", "tries", "remedy"),
+    [
+        (errno.EIO, 5, "disk"),
+        (errno.ENOTCONN, 5, "disk"),
+        (errno.EHOSTDOWN, 5, "disk"),
+        (errno.EROFS, 0, "writable"),
+        (errno.EACCES, 0, "writable"),
+        (errno.ENOENT, 0, "deleted files"),
+    ],
+)
+def test_errors_of_the_disk_at_a_submission(number, tries, remedy):
+    refusal = read_refusal(f"{RAISED}{OSError(number, os.strerror(number), '.snakemake/slurm_logs/x')}")
+    assert (refusal.tries, refusal.may_be_taken) == (tries, False)
+    assert remedy in refusal.remedy
 
 
 def test_a_limit_on_jobs_names_the_key_of_the_profile():

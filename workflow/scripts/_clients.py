@@ -10,10 +10,12 @@ import pwd
 import re
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 _LOOK_S = 0.05
 # For a killed process to be gone; one that waits for a file system that does not answer may stay.
@@ -53,6 +55,16 @@ class Row:
     more: str = ""
 
 
+def _open_file() -> IO[bytes]:
+    """Return a file in memory, which needs no space on a disk; only Linux has such files."""
+    file: IO[bytes]
+    if sys.platform == "linux":
+        file = os.fdopen(os.memfd_create("client"), "w+b")
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever asked for it closes it
+    return file
+
+
 class Client:
     """A command that runs in a group of processes of its own.
 
@@ -69,9 +81,8 @@ class Client:
     """
 
     def __init__(self, command: Sequence[str] | str, text: str | None = None) -> None:
-        self._out: BinaryIO = os.fdopen(os.memfd_create("out"), "w+b")
-        self._err: BinaryIO = os.fdopen(os.memfd_create("err"), "w+b")
-        with os.fdopen(os.memfd_create("in"), "w+b") as given:
+        self._out, self._err = _open_file(), _open_file()
+        with _open_file() as given:
             given.write((text or "").encode())
             given.seek(0)
             try:
@@ -211,7 +222,7 @@ def _output(command: Sequence[str], client: Client) -> str:
     return output
 
 
-def _read(file: BinaryIO) -> str:
+def _read(file: IO[bytes]) -> str:
     with file:
         file.seek(0)
         return file.read().decode(errors="replace")

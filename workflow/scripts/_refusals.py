@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from terralucas.disk import BAD_DISK, READ_ONLY
 
 # How the message about a job begins that SLURM does not take.
 REFUSED = "SLURM does not take this job."
@@ -53,6 +57,10 @@ _PARTITION = (
     "one, smaller packs (group-components) or set-resources (docs/slurm.md, section 6)"
 )
 _POLICY = f"{_FEWER_JOBS}; or {_SMALLER}"
+_NOT_WRITABLE = (
+    "make the project's folder `.snakemake` writable for your user, and start the study again; finished results are "
+    "kept"
+)
 _FILE_SYSTEM = "see whether the disk with the project's folder `.snakemake` answers, and the limit `ulimit -n`"
 _DELETED = (
     "start the study again: somebody, or the clean-up of the disk, deleted files of the project's folder `.snakemake` "
@@ -71,6 +79,12 @@ SAME_ID = "SLURM gave the id of another job of this start, because its controlle
 # Of Linux, about one argument of more than 128 KiB, or all of them and the environment.
 TOO_LONG = "Argument list too long"
 
+
+def _numbers(codes: Iterable[int]) -> str:
+    """Return the pattern of the errors of the system with these numbers, as Python writes them."""
+    return rf"\[Errno (?:{'|'.join(map(str, codes))})\]"
+
+
 # Pattern, tries, whether the job may have been taken, remedy. The first that matches counts.
 _KINDS = (
     # Limits on the number of jobs: the next job that ends makes room. The line after it says the same of all limits.
@@ -81,9 +95,10 @@ _KINDS = (
     (r"No space left on device|[Dd]isk quota exceeded", _UNTIL_IT_WORKS, False, _SPACE),
     (TOO_LONG, _NEVER, False, _SHORTER),
     # The plugin's own error.
-    (r"\[Errno 2\].*/\.snakemake/", _NEVER, False, _DELETED),
-    # As well: EIO, ETIMEDOUT, ESTALE or EREMOTEIO of a network drive; ENFILE or EMFILE, too many files.
-    (r"\[Errno (?:5|23|24|110|116|121)\]", _A_FEW_TIMES, False, _FILE_SYSTEM),
+    (r"\[Errno 2\].*\.snakemake/", _NEVER, False, _DELETED),
+    # As well. ENFILE and EMFILE are too many files.
+    (_numbers((*BAD_DISK, errno.ENFILE, errno.EMFILE)), _A_FEW_TIMES, False, _FILE_SYSTEM),
+    (_numbers(READ_ONLY), _NEVER, False, _NOT_WRITABLE),
     # The controller is away, restarts or is too busy, or munge or the name server do not answer.
     (
         r"Unable to contact slurm controller|temporarily unable|Resource temporarily unavailable|standby mode|[Mm]unge"

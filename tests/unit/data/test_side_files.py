@@ -11,6 +11,7 @@ from terralucas.data.raster_files import with_sidecars
 from terralucas.data.side_files import find_lost_by_link, mask_files
 
 OFFSET = "<PAMDataset><PAMRasterBand band='1'><Offset>-1000</Offset></PAMRasterBand></PAMDataset>"
+COLOUR = "<PAMDataset><PAMRasterBand band='1'><ColorInterp>Red</ColorInterp></PAMRasterBand></PAMDataset>"
 STATISTICS = "<PAMDataset><PAMRasterBand band='1'><Histograms/></PAMRasterBand></PAMDataset>"
 # Pixels of 20 m.
 WORLD = "20\n0\n0\n-20\n4592010\n2254990\n"
@@ -74,3 +75,27 @@ def test_the_files_of_an_image_have_masks_in_capitals(tmp_path):
 def test_a_file_that_is_no_link_loses_nothing(tmp_path):
     (tmp_path / "a.tif.msk").write_bytes(b"mask")
     assert find_lost_by_link(write_tif(tmp_path / "a.tif", pixels(1)), mask_files) is None
+
+
+def wavelengths(numbers):
+    item = "<Metadata domain='IMAGERY'><MDI key='CENTRAL_WAVELENGTH_UM'>{}</MDI></Metadata>"
+    bands = (
+        f"<PAMRasterBand band='{place}'>{item.format(number)}</PAMRasterBand>"
+        for place, number in enumerate(numbers, 1)
+    )
+    return f"<PAMDataset>{''.join(bands)}</PAMDataset>"
+
+
+def test_wavelengths_beside_a_chip_count_as_those_in_it(link):
+    spec = make_spec()
+    link.resolve().with_name("a.tif.aux.xml").write_text(wavelengths((0.49, 0.56, 0.665)))
+    assert decode_chip(read_content(link.resolve()), spec).descriptions[:3] == ("0.49 um", "0.56 um", "0.665 um")
+    with pytest.raises(ChipError, match="is missing"):
+        read_content(link)
+
+
+def test_colours_beside_a_chip_count_as_those_in_it(link):
+    link.resolve().with_name("a.tif.aux.xml").write_text(COLOUR.replace("Red", "Gray"))
+    assert read_content(link).metadata is None
+    link.resolve().with_name("a.tif.aux.xml").write_text(COLOUR)
+    assert b"Red" in read_content(link.resolve()).metadata

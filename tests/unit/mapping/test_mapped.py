@@ -15,6 +15,7 @@ from rasterio.shutil import copy
 from rasterio.warp import transform
 
 from helpers.chips import SIDE
+from helpers.records import record_scene
 from helpers.scenes import CLASSES, LEFT, TOP, FakePredictor, make_selected, noise, patches, write_scene
 from terralucas.data.dataset import ClassSpec
 from terralucas.disk import explain
@@ -26,7 +27,7 @@ from terralucas.mapping.strip_files import NO_CLASS, Strip, missing_strips, stri
 from terralucas.mapping.strips import map_strips
 from terralucas.mapping.write import summary_text, write_map
 from terralucas.predict.options import PredictOptions
-from terralucas.study.scene_files import require_recorded_scene, token_of_scene, write_scene_record
+from terralucas.study.scene_files import require_recorded_scene, token_of_scene
 
 FILES = {
     "classes.tif", "classes.tif.aux.xml", "classes.qml", "probabilities.tif", "uncertainty.tif", "map.png", "map.html",
@@ -232,7 +233,7 @@ def test_a_scene_that_is_replaced_while_its_map_is_made_is_an_error(tmp_path):
     path, record = write_scene(tmp_path / "a.tif", noise(400, 80)), tmp_path / "scene_found.json"
     selected, strips = make_selected(), tmp_path / "strips"
     plan = make_plan([path], selected, 80.0, PredictOptions(), tmp_path / "plan.json")
-    write_scene_record([str(path)], record, token_of_scene([str(path)], record))
+    record_scene([str(path)], record, token_of_scene([str(path)], record))
 
     class Replacing(FakePredictor):
         def predict(self, values):

@@ -6,15 +6,15 @@ import os
 import pytest
 from rasterio.shutil import copy
 
+from helpers.records import record_new_chips, record_scene
 from helpers.scenes import noise, write_scene
 from terralucas.errors import StudyError
 from terralucas.study.new_chip_files import (
     prediction_name,
     require_own_prediction,
     token_of_new_chips,
-    write_new_chips_record,
 )
-from terralucas.study.scene_files import map_name, token_of_scene, write_scene_record
+from terralucas.study.scene_files import map_name, token_of_scene
 
 
 def record_result(folder, name, given):
@@ -91,7 +91,7 @@ def test_the_chips_that_a_table_names_count(tmp_path):
     before, after = token_after(
         [table, *chips],
         lambda: token_of_new_chips(table, record),
-        lambda token: write_new_chips_record(table, record, token),
+        lambda token: record_new_chips(table, record, token),
         lambda: write_scene(tmp_path / "0.tif", noise(8, 8, 5)),
     )
     assert before != after
@@ -102,7 +102,7 @@ def test_the_mask_beside_a_single_chip_counts(tmp_path):
     before, after = token_after(
         [chip],
         lambda: token_of_new_chips(chip, record),
-        lambda token: write_new_chips_record(chip, record, token),
+        lambda token: record_new_chips(chip, record, token),
         lambda: (tmp_path / "a.tif.msk").write_bytes(b"mask"),
     )
     assert before != after
@@ -118,7 +118,7 @@ def test_the_files_behind_a_vrt_count(tmp_path, depth):
     before, after = token_after(
         [source],
         lambda: token_of_scene([str(scene)], record),
-        lambda token: write_scene_record([str(scene)], record, token),
+        lambda token: record_scene([str(scene)], record, token),
         lambda: write_scene(source, noise(8, 8, 5)),
     )
     assert before != after
@@ -126,7 +126,7 @@ def test_the_files_behind_a_vrt_count(tmp_path, depth):
 
 def test_statistics_that_a_viewer_writes_beside_a_scene_do_not_count_but_a_nodata_value_does(tmp_path):
     scene, record = write_scene(tmp_path / "a.tif", noise(8, 8)), tmp_path / "record.json"
-    write_scene_record([str(scene)], record, "first")
+    record_scene([str(scene)], record, "first")
     beside = tmp_path / "a.tif.aux.xml"
     band = '<PAMDataset><PAMRasterBand band="1">{}</PAMRasterBand></PAMDataset>'
     beside.write_text(band.format('<Metadata><MDI key="STATISTICS_MEAN">4</MDI></Metadata><Histograms>1</Histograms>'))
@@ -143,7 +143,7 @@ def with_header(tmp_path):
 
 def test_options_of_gdal_in_the_shell_hide_no_file_of_a_scene(with_header, tmp_path, gdal_in_the_shell):
     record, header = tmp_path / "record.json", tmp_path / "a.hdr"
-    write_scene_record([str(with_header)], record, "first")
+    record_scene([str(with_header)], record, "first")
     assert str(header) in json.loads(record.read_text())["files"]
     header.write_text(header.read_text() + "; another\n")
     assert token_of_scene([str(with_header)], record) != "first"

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from helpers.records import record_new_chips
 from terralucas.errors import StudyError
 from terralucas.study.new_chip_files import (
     require_recorded_chips,
     token_of_new_chips,
     with_home,
-    write_new_chips_record,
 )
 
 
@@ -79,7 +79,7 @@ def show(file):
 def test_chips_that_were_changed_since_they_were_planned_are_refused(folder, kind, change):
     source, paths = of_input(folder, kind)
     record = folder / "chips_found.json"
-    write_new_chips_record(source, record, "token")
+    record_new_chips(source, record, "token")
     require_recorded_chips(paths, source, record)
     change(folder / "chips" / "a" / "1.tif")
     with pytest.raises(StudyError, match=r"Chips were changed while they were predicted[\s\S]*found: .*a/1\."):
@@ -91,7 +91,7 @@ def test_chips_that_were_changed_since_they_were_planned_are_refused(folder, kin
 def test_what_changes_no_chip_of_a_part_is_fine(folder, kind, change):
     source, paths = of_input(folder, kind)
     record = folder / "chips_found.json"
-    write_new_chips_record(source, record, token_of_new_chips(source, record))
+    record_new_chips(source, record, token_of_new_chips(source, record))
     change(folder / "chips" / "a" / "1.tif")
     replace(folder / "chips" / "a" / "2.tif")
     require_recorded_chips(paths, source, record)
@@ -101,7 +101,7 @@ def test_a_chip_that_is_a_link_of_another_name_is_the_one_that_was_planned(folde
     (folder / "latest.tif").symlink_to(folder / "chips" / "a" / "1.tif")
     paths = [str(folder / "latest.tif")]
     record = folder / "chips_found.json"
-    write_new_chips_record(folder / "latest.tif", record, "token")
+    record_new_chips(folder / "latest.tif", record, "token")
     require_recorded_chips(paths, folder / "latest.tif", record)
     replace(folder / "chips" / "a" / "1.tif")
     with pytest.raises(StudyError, match="Chips were changed"):
@@ -113,7 +113,7 @@ def test_chips_that_are_away_are_refused(folder, kind):
     """As on a disk that is not mounted: each chip would count as one that cannot be read."""
     source, paths = of_input(folder, kind)
     record = folder / "chips_found.json"
-    write_new_chips_record(source, record, "token")
+    record_new_chips(source, record, "token")
     (folder / "chips").rename(folder / "away")
     with pytest.raises(StudyError, match="Chips were changed"):
         require_recorded_chips(paths, source, record)
@@ -125,7 +125,7 @@ def test_a_link_that_leads_to_another_delivery_is_refused(folder):
     link.symlink_to(folder / "chips")
     _, paths = of_input(folder, "folder")
     record = folder / "chips_found.json"
-    write_new_chips_record(link, record, "token")
+    record_new_chips(link, record, "token")
     link.unlink()
     link.symlink_to(folder / "second")
     with pytest.raises(StudyError, match="Chips were changed"):
@@ -135,7 +135,7 @@ def test_a_link_that_leads_to_another_delivery_is_refused(folder):
 def test_a_file_system_that_takes_capitals_for_small_letters_has_one_world_file(folder, monkeypatch):
     source, paths = of_input(folder, "folder")
     record = folder / "chips_found.json"
-    write_new_chips_record(source, record, "token")
+    record_new_chips(source, record, "token")
     for name in ("1.TIFW", "1.Tifw"):
         (folder / "chips" / "a" / name).write_text("20")
     seen = [path for path in (folder / "chips" / "a").iterdir() if not path.name.startswith("1.T")]
@@ -147,7 +147,7 @@ def test_what_was_unpacked_of_an_archive_is_not_compared(folder):
     archive = folder / "chips.zip"
     archive.write_bytes(b"zip")
     record = folder / "chips_found.json"
-    write_new_chips_record(archive, record, "token")
+    record_new_chips(archive, record, "token")
     require_recorded_chips([str(folder / "unpacked-1" / "1.tif")], archive, record)
 
 
@@ -155,7 +155,7 @@ def test_a_folder_that_is_a_link_has_the_same_names(folder):
     (folder / "link").symlink_to(folder / "chips")
     _, paths = of_input(folder, "folder")
     record = folder / "chips_found.json"
-    write_new_chips_record(folder / "link", record, "token")
+    record_new_chips(folder / "link", record, "token")
     require_recorded_chips(paths, folder / "link", record)
     replace(folder / "chips" / "a" / "0.tif")
     with pytest.raises(StudyError, match="Chips were changed"):

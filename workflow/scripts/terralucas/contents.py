@@ -22,6 +22,10 @@ from terralucas.files import sha256_of_file, sha256_of_json, write_text
 SOURCE_FILES = "source_files.json"
 
 
+# In place of the checksum of a file that changed while a study read it.
+_CHANGED = "changed while it was read"
+
+
 class FileState(NamedTuple):
     """Size in bytes, and times of the last change in nanoseconds, of a file.
 
@@ -81,6 +85,9 @@ def write_record(
 ) -> None:
     """Record which files a study has read.
 
+    A file that changed after its state was taken, and whose checksum is not known, may have been read before or after
+    that: it counts as changed at the next start.
+
     Args:
         path: the record.
         token: the token of the files when they were read.
@@ -91,8 +98,21 @@ def write_record(
         digest: returns the checksum of what is read of a file; it is empty if nothing is.
         retrieved: folder that retrieval.json named when the files were read; None for other files than chips.
     """
-    entries = {name: [*state, sha256.get(name) or digest(files[name])] for name, state in states.items()}
+    entries = {
+        name: [*state, sha256.get(name) or _digest_unchanged(files[name], state, digest)]
+        for name, state in states.items()
+    }
     write_text(path, json.dumps({"token": token, "origin": origin, "files": entries, "retrieved": retrieved}) + "\n")
+
+
+def _digest_unchanged(path: Path, state: FileState, digest: Callable[[Path], str]) -> str:
+    """Return the checksum of a file, or what no checksum is if the file no longer has this state."""
+    with contextlib.suppress(FileNotFoundError):
+        sha256 = digest(path)
+        # After the reading, which takes time.
+        if states_of({"file": path}).get("file") == state:
+            return sha256
+    return _CHANGED
 
 
 def forget_place(path: Path) -> None:

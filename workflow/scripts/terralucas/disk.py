@@ -17,7 +17,11 @@ logger = logging.getLogger(__name__)
 # A full disk, a reached quota, and a file that is larger than the file system or the shell allows.
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A disk that is broken, and a network drive that went away.
-_BAD_DISK = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENOTCONN)
+_BAD_DISK = "EIO ESTALE ENODEV ENXIO ETIMEDOUT EREMOTEIO ENOTCONN ECOMM EHOSTDOWN EHOSTUNREACH"
+# macOS has not all of them.
+BAD_DISK: tuple[int, ...] = tuple(getattr(errno, name) for name in _BAD_DISK.split() if hasattr(errno, name))
+# A disk, or a file or folder, that may not be written.
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def size_text(size_bytes: float) -> str:
@@ -51,7 +55,7 @@ def explain(error: OSError) -> StudyError | None:
     # NumPy does not pass on what the system said.
     if error.errno is None and re.fullmatch(r"\d+ requested and \d+ written", text := "".join(map(str, error.args))):
         return no_space(place, f"numbers: {text}")
-    if error.errno in _BAD_DISK:
+    if error.errno in BAD_DISK:
         return StudyError(
             f"The disk of {place} does not answer as it should.",
             found=os.strerror(error.errno),
@@ -65,7 +69,7 @@ def explain(error: OSError) -> StudyError | None:
             expected="a file or folder that your user may read, in folders that your user may enter",
             remedy="give your user the right to read it (chmod -R u+rX), and start the study again",
         )
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+    if error.errno in READ_ONLY:
         return StudyError(
             f"{place} cannot be written.",
             found=os.strerror(error.errno),

@@ -350,9 +350,11 @@ def _read(descriptions: tuple[str | None, ...], may_be_landsat: bool = True) -> 
     if letters := _read_letters(texts):
         return [_settle(texts, letters)]
     parsed = [_parse(text) for text in _drop_words_of_places(texts)]
-    if _are_at_own_places(parsed) and all(each.may_be_position for each in parsed if each.kind):
-        parsed = [replace(each, kind="", number="") for each in parsed]
+    may_count = _are_at_own_places(parsed) and all(each.may_be_position for each in parsed if each.kind)
+    without = [replace(each, kind="", number="") for each in parsed]
     named = [each.numbers for each in parsed if each.numbers is not None]
+    if may_count and not named:
+        parsed = without
     is_landsat = any(each.kind in ("srb", "stb") for each in parsed)
     if named and all(numbers is named[0] for numbers in named):
         meanings = [named[0]]
@@ -363,7 +365,11 @@ def _read(descriptions: tuple[str | None, ...], may_be_landsat: bool = True) -> 
     if not possible and is_landsat:
         # Some programs write SR_B8A.
         possible = [_OF_SENTINEL_2]
-    return [_settle(texts, [each.means(numbers) for each in parsed]) for numbers in possible or [{}]]
+    readings = [_settle(texts, [each.means(numbers) for each in parsed]) for numbers in possible or [{}]]
+    if may_count and named:
+        # Beside the name of a satellite, they may be either.
+        readings.append(_settle(texts, [each.means({}) for each in without]))
+    return readings
 
 
 def _settle(texts: Sequence[str], reading: list[Bands | None]) -> list[Bands | None]:
@@ -395,7 +401,7 @@ def _drop_words_of_places(texts: Sequence[str]) -> Sequence[str]:
     """Return texts without words that all of them have, such as Red Sea, where numbers of bands tell them apart."""
     tokens = [_tokens(text) for text in texts]
     shared = set.intersection(*map(set, tokens)) if len(tokens) > 1 else set[str]()
-    words = shared.intersection(_WORDS_OF_PLACES)
+    words = shared.intersection((*_WORDS_OF_PLACES, *_FOREIGN_WORDS))
     if any(token.startswith("edge") for own in tokens for token in own):
         # Of red edges.
         words -= {"red"}

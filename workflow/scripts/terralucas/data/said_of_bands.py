@@ -8,15 +8,13 @@ from rasterio import DatasetReader
 from rasterio.enums import ColorInterp
 
 from terralucas.data.band_names import find_contradiction
+from terralucas.data.side_files import WAVELENGTH
 
 _COLOURS = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
 
 
 def read_descriptions(source: DatasetReader) -> tuple[str | None, ...]:
-    """Return the description of each band of a file, or else its central wavelength; None without both.
-
-    GDAL has the wavelength in its domain IMAGERY, in µm (GDAL raster data model, "IMAGERY domain").
-    """
+    """Return the description of each band of a file, or else its central wavelength; None without both."""
     if all(source.descriptions):
         return tuple(source.descriptions)
     return tuple(
@@ -25,7 +23,8 @@ def read_descriptions(source: DatasetReader) -> tuple[str | None, ...]:
 
 
 def _wavelength(source: DatasetReader, band: int) -> str | None:
-    number = source.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM")
+    domain, key = WAVELENGTH
+    number = source.tags(band, ns=domain).get(key)
     return f"{number} um" if number else None
 
 

@@ -19,6 +19,10 @@ GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YE
 # What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
 # and histograms that viewers add) must not change the identity of a chip.
 _BAND_METADATA = ("Description", "NoDataValue", "Offset", "Scale")
+# Domain and key of the central wavelength of a band, in µm (GDAL raster data model, "IMAGERY domain").
+WAVELENGTH = ("IMAGERY", "CENTRAL_WAVELENGTH_UM")
+# Colours that say what a band is; `Alpha` makes it a mask. Others are for display.
+_COLOURS = ("Alpha", "Red", "Green", "Blue")
 # The georeference in this file, which counts for GDAL before that of the chip.
 _PLACE_METADATA = ("SRS", "GeoTransform")
 
@@ -119,14 +123,19 @@ def reduce_metadata(text: bytes) -> bytes | None:
     for item in root.findall("Metadata/MDI[@key='NODATA_VALUES']"):
         ElementTree.SubElement(ElementTree.SubElement(reduced, "Metadata"), "MDI", item.attrib).text = item.text
     for band in root.findall("PAMRasterBand"):
-        kept = [item for item in band if item.tag in _BAND_METADATA or _is_alpha(item)]
-        if kept:
+        kept = [item for item in band if item.tag in _BAND_METADATA or _is_colour(item)]
+        domain, key = WAVELENGTH
+        wavelengths = band.findall(f"Metadata[@domain='{domain}']/MDI[@key='{key}']")
+        if kept or wavelengths:
             copy = ElementTree.SubElement(reduced, "PAMRasterBand", band.attrib)
             for item in sorted(kept, key=lambda item: item.tag):
                 ElementTree.SubElement(copy, item.tag, item.attrib).text = item.text
+            for item in wavelengths:
+                metadata = ElementTree.SubElement(copy, "Metadata", domain=domain)
+                ElementTree.SubElement(metadata, "MDI", item.attrib).text = item.text
     return ElementTree.tostring(reduced) if len(reduced) else None
 
 
-def _is_alpha(item: ElementTree.Element) -> bool:
-    """Return whether an element says that its band is a mask; other colours of bands are for display."""
-    return item.tag == "ColorInterp" and (item.text or "").strip() == "Alpha"
+def _is_colour(item: ElementTree.Element) -> bool:
+    """Return whether an element says that its band is a mask, or red, green or blue."""
+    return item.tag == "ColorInterp" and (item.text or "").strip() in _COLOURS

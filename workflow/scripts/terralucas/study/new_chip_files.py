@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from terralucas.contents import FileState, read_record, states_of, token_of, write_record
+from terralucas.contents import FileState, States, read_record, states_of, token_of, write_record
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table, why_impossible
 from terralucas.data.folders import CHIP_SUFFIXES, list_files
 from terralucas.data.raster_files import changed_chips, with_sidecars
@@ -132,10 +132,17 @@ def token_of_new_chips(source: Path, record: Path) -> str:
     return token_of(record, files_of_new_chips(source), digest_of_file)
 
 
-def write_new_chips_record(source: Path, record: Path, token: str) -> None:
-    """Record the new chips that a prediction reads."""
-    files = files_of_new_chips(source)
-    write_record(record, token, str(source), files, states_of(files), {}, digest_of_file)
+def write_new_chips_record(source: Path, record: Path, token: str, files: Mapping[str, Path], states: States) -> None:
+    """Record the new chips that a prediction reads.
+
+    Args:
+        source: what was configured: a folder, table, archive or chip.
+        record: the record.
+        token: the token of the files when they were read.
+        files: result of `files_of_new_chips` before they were read.
+        states: their states at that time.
+    """
+    write_record(record, token, str(source), files, states, {}, digest_of_file)
 
 
 def require_recorded_chips(paths: Iterable[str], source: Path, record: Path) -> None:
