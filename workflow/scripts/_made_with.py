@@ -61,6 +61,8 @@ class MadeWith(logging.Handler):
             before = find_entry_of_outputs(self.known.get(path), job, self._files)
             states = list(map(state_of, job.output))
             self.known[path] = {"by": given, "states": states, "before": before, "start": start, "begun": False}
+        # Of what jobs read that have begun, by the job's first output.
+        self._read: dict[str, dict[str, str]] = {}
         self._next = 0.0
         if self._jobs:
             self._write()
@@ -80,7 +82,9 @@ class MadeWith(logging.Handler):
     def _begin(self, job: Any) -> None:
         # There may be thousands of runs, and they have their own records.
         if job is not None and job.rule.name not in RUN_RULES:
-            entry = self.known[str(job.output[0])]
+            path = str(job.output[0])
+            self._read[path] = _checksums(job, self._files.of_inputs)
+            entry = self.known[path]
             # Not at another attempt, nor where a finished job is done again.
             if entry.get("begun") is False:
                 entry["begun"] = True
@@ -88,8 +92,11 @@ class MadeWith(logging.Handler):
 
     def _finish(self, job: Any) -> None:
         if job is not None:
+            path = str(job.output[0])
             given = make_entry(self._persistence._params(job), self._persistence._input(job))
-            self.known[str(job.output[0])] = given | {"checksums": self._checksums(job)}
+            # What was replaced while the job ran may have been read before that.
+            checksums = _checksums(job, self._files.of_job) | self._read.pop(path, {})
+            self.known[path] = given | {"checksums": checksums}
             if time.monotonic() >= self._next:
                 self._write()
 
@@ -108,7 +115,7 @@ class MadeWith(logging.Handler):
                     self.known[path] = given | {"checksums": checksums_of(own)}
                 else:
                     self.known[path] = self._entry_of_kept(job, given, own)
-        _accept(self.known, self._checksums, self._persistence, workflow.dag, planned)
+        _accept(self.known, self._files, self._persistence, workflow.dag, planned)
         self._write()
         return True
 
@@ -126,7 +133,7 @@ class MadeWith(logging.Handler):
             rules |= {job.rule.name} if found else set()
         if changed:
             raise StudyError(
-                "Files were replaced while the study ran, so that its tables and report may be of both.",
+                "Files were replaced while the study ran, so that its tables and report may be of files of two times.",
                 found=f"changed since jobs of this start have read or made them: {_list(sorted(changed))}",
                 expected="nobody who copies files into the results, such as a backup, while the study runs",
                 remedy="start it again with the option "
@@ -144,13 +151,7 @@ class MadeWith(logging.Handler):
         # Snakemake's record may be of other outputs than those that are there. Runs have their own records.
         entry = given if own is None or job.rule.name in RUN_RULES else own
         # Without checksums, Snakemake takes the outputs for those of what its inputs are now.
-        return entry | {"checksums": checksums_of(own) or self._checksums(job)}
-
-    def _checksums(self, job: Any) -> dict[str, str]:
-        # Whoever reads a file that cannot be read says so.
-        with contextlib.suppress(StudyError, OSError):
-            return self._files.of_job(job)
-        return {}
+        return entry | {"checksums": checksums_of(own) or _checksums(job, self._files.of_job)}
 
     def _write(self) -> None:
         # Another process may have taken this one for dead, and made these results with something else.
@@ -172,14 +173,14 @@ def remember_accepted(workflow: Any, results: Path) -> None:
         results: folder of the study.
     """
     known = read_entries(results)
-    if _accept(known, FileChecksums(results).of_job, workflow.persistence, workflow.dag):
+    if _accept(known, FileChecksums(results), workflow.persistence, workflow.dag):
         with contextlib.suppress(OSError):
             write_json(results / NAME, known)
 
 
 def _accept(
     known: dict[str, Entry],
-    checksums: Callable[[Any], dict[str, str]],
+    files: FileChecksums,
     persistence: Any,
     dag: Any,
     planned: Collection[str] = (),
@@ -190,7 +191,7 @@ def _accept(
 
     Args:
         known: the entries, to which those of the outputs are added.
-        checksums: returns those of the inputs and outputs of a job.
+        files: returns the checksums of the inputs and outputs of a job.
         persistence: Snakemake's.
         dag: Snakemake's.
         planned: first outputs of jobs of this start.
@@ -199,8 +200,15 @@ def _accept(
     for path, job in _first_outputs(dag).items():
         if path not in known and path not in planned and Path(path).exists():
             given = make_entry(persistence._params(job), persistence._input(job))
-            known[path], found = given | {"checksums": checksums(job)}, True
+            known[path], found = given | {"checksums": _checksums(job, files.of_job)}, True
     return found
+
+
+def _checksums(job: Any, find: Callable[[Any], dict[str, str]]) -> dict[str, str]:
+    # Whoever reads a file that cannot be read says so.
+    with contextlib.suppress(StudyError, OSError):
+        return find(job)
+    return {}
 
 
 def require_same_parameters(workflow: Any, results: Path) -> None:

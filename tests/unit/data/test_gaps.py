@@ -1,6 +1,7 @@
 """Pixels without data that nothing declares: in some bands or one class, at edges; water and clouds pass."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from terralucas.data.gaps import (
     measure_padding,
     measure_repeated_edge,
 )
+from terralucas.data.group_checks import describe_missing
 from terralucas.data.index import index_chips
 
 
@@ -157,9 +159,9 @@ def test_fill_at_an_edge_of_few_bands_is_found(count, value):
 @pytest.mark.parametrize(
     ("rows", "columns", "words"),
     [
-        (SIDE, 8, "class 2: median 25 % of the pixels"),
+        (SIDE, 8, "class 2: in 6 of 6 chips, median 25 % of the pixels; other classes: in 0 of 6 chips"),
         # A corner, which tells the class as well.
-        (2, 3, "class 2: pixels of 6 of 6 chips, and of 0 % of the others"),
+        (2, 3, "class 2: in 6 of 6 chips, median 0.5859 % of the pixels; other classes: in 0 of 6 chips"),
     ],
 )
 def test_a_class_whose_pixels_are_missing_is_said(tmp_path, rows, columns, words):
@@ -170,6 +172,19 @@ def test_a_class_whose_pixels_are_missing_is_said(tmp_path, rows, columns, words
         write_tif(tmp_path / "12"[number % 2] / f"{number}x.tif", values, nodata=0)
     (notice,) = index(tmp_path)["notices"]
     assert notice.startswith(f"pixels are missing in most chips of some classes and not of the others ({words}")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.01])
+def test_whole_chips_of_one_class_tell_it_too(share):
+    shares = {"a": 0.0, "b": share, "c": share}
+    chips = [
+        SimpleNamespace(row={"class_code": code, "nodata_fraction": lacking})
+        for code, lacking in shares.items()
+        for _ in range(6)
+    ]
+    assert "class b: in 6 of 6 chips" in describe_missing(chips)
+    assert "other classes: in 0 of 6 chips" in describe_missing(chips)
+    assert describe_missing(chips[6:]) is None
 
 
 def test_small_missing_parts_in_chips_of_all_classes_are_nothing_to_say(tmp_path):

@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 from rasterio.rpc import RPC
 from rasterio.transform import GCPTransformer, RPCTransformer
 
-from helpers.chips import make_spec
+from helpers.chips import make_spec, write_tif
 from helpers.paths import ROOT
 from terralucas.data.chip_files import read_chip
 from terralucas.data.rewrite import main, rewrite
@@ -276,6 +276,20 @@ def test_a_cut_keeps_whole_pixels_and_their_places(tmp_path, capsys, place, side
         assert (new.crs, new.nodata, new.dtypes) == (old.crs, old.nodata, old.dtypes)
         expected = old.transform if place is None else old.window_transform(window)
         assert new.transform.almost_equals(expected, 1e-9)
+
+
+@pytest.mark.parametrize("stated", [None, 0, 65535])
+def test_a_nodata_value_that_is_given_is_none_of_the_pixels_also_beside_that_of_the_file(tmp_path, stated):
+    values = np.full((3, 32, 32), 1000, dtype=np.uint16)
+    values[:, :10], values[1, :, :10] = 0, 65535 if stated == 65535 else 0
+    place = {"crs": "EPSG:32632", "transform": Affine(10, 0, 5e5, 0, -10, 5e6)}
+    write_tif(tmp_path / "a.tif", values, nodata=stated, **place)
+    rewrite(tmp_path / "a.tif", tmp_path / "b.tif", pixel_m=7, nodata=0)
+    with rasterio.open(tmp_path / "b.tif") as new:
+        shown = new.read(masked=True)
+    assert set(shown.compressed()) == {1000}, "nothing is mixed with missing pixels"
+    assert shown.mask[:, 2, 30].all()
+    assert shown.mask[:, 30, 2].tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize("side_px", [None, 20])

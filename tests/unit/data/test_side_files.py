@@ -32,7 +32,7 @@ def test_what_lies_beside_the_target_of_a_link_alone_is_refused(link, beside):
     read_content(link)
     lost = link.resolve().with_name(f"a.tif{beside}")
     lost.write_text(OFFSET)
-    with pytest.raises(ChipError, match=r"beside which the file .* is missing") as error:
+    with pytest.raises(ChipError, match=r"beside which a link to .* is missing") as error:
         read_content(link)
     assert str(lost) in error.value.problem
     assert read_content(link.resolve()).sha256 != read_content(write_tif(link.with_name("b.tif"), pixels(1))).sha256
@@ -60,7 +60,7 @@ def test_a_world_file_beside_the_target_of_a_link_is_refused_where_the_chip_has_
         assert source.res == (20, 20), "GDAL reads it"
     spec = make_spec()
     assert decode_chip(read_content(tmp_path / "own" / "a.tif"), spec).centre is not None
-    with pytest.raises(ChipError, match=rf"beside which the file .*{name} is missing") as error:
+    with pytest.raises(ChipError, match=rf"beside which a link to .*{name} is missing") as error:
         decode_chip(read_content(tmp_path / "none" / "a.tif"), spec)
     assert error.value.kind == "lost_by_link"
     (tmp_path / "none" / name).write_text(WORLD)

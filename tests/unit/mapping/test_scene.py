@@ -64,6 +64,22 @@ def test_band_files_whose_names_say_nothing_are_in_the_declared_order_and_others
         read(wrong)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_names_of_band_files_are_no_positions_in_whatever_order_they_are_given(tmp_path, values, order):
+    """`ls` lists the bands of Landsat 5 in this order: the first of them is blue."""
+    spec = make_spec(bands=["RED", "GREEN", "BLUE"], pixel_size_m=30)
+    files = [
+        write_scene(tmp_path / f"LT05_193029_sr_band{band + 1}.tif", values[band : band + 1], pixel=30.0)
+        for band in order
+    ]
+    scene = find_scene(files, spec, 30)
+    assert [Path(path).stem[-1] for path, _ in scene.bands] == ["3", "2", "1"]
+    assert scene.is_named
+    unknown = [write_scene(tmp_path / f"q_b{band + 1}.tif", values[band : band + 1]) for band in order]
+    with pytest.raises(StudyError, match="expected RED, GREEN, BLUE"):
+        find_scene(unknown, make_spec(bands=["RED", "GREEN", "BLUE"]), 10)
+
+
 def test_a_scene_that_is_a_link_has_the_mask_and_metadata_beside_the_link(tmp_path, values):
     """As in stores of content (git-annex, DVC), where each file is a link of its own into a folder of checksums."""
     (tmp_path / "store").mkdir()

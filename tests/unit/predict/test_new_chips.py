@@ -368,7 +368,7 @@ def test_a_link_without_the_mask_or_metadata_of_its_file_is_refused(tmp_path, re
     offset = "<PAMDataset><PAMRasterBand band='1'><Offset>-1000</Offset></PAMRasterBand></PAMDataset>"
     Path(f"{file}.aux.xml").write_text(offset)
     problem = reader(NewChip("b", str(link))).problem
-    assert f"beside which the file {file}.aux.xml is missing" in problem.problem
+    assert f"beside which a link to {file}.aux.xml is missing" in problem.problem
 
 
 def test_a_table_that_is_a_link_says_so_where_its_chips_are_beside_the_table(tmp_path):

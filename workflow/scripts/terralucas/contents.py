@@ -66,7 +66,8 @@ def read_record(path: Path) -> dict[str, Any] | None:
         StudyError: it is there, and cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return record if isinstance(record, dict) else None
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except OSError as error:

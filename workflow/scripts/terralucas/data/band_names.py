@@ -161,7 +161,12 @@ _CAPITAL_OF_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 @lru_cache(maxsize=1024)
 def find_contradiction(
-    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True, says: str = "describes"
+    descriptions: tuple[str | None, ...],
+    bands: tuple[str, ...],
+    may_be_landsat: bool = True,
+    *,
+    of_one_file: bool = True,
+    says: str = "describes",
 ) -> str | None:
     """Compare the descriptions of bands in a file with the configured bands.
 
@@ -182,12 +187,13 @@ def find_contradiction(
         bands: `dataset.bands`.
         may_be_landsat: whether numbers without the name of a satellite may be those of Landsat: B5 is its near
             infrared, and the first red edge of Sentinel-2.
+        of_one_file: whether the descriptions are of the bands of one file. Those of several files are no positions.
         says: verb of the message: the file describes its bands, or shows them (in colours).
 
     Returns:
         What the file says and what was expected, for a message; None if nothing contradicts.
     """
-    readings = _read(descriptions, may_be_landsat)
+    readings = _read(descriptions, may_be_landsat, of_one_file)
     if any(_agrees(reading, bands) for reading in readings):
         return None
     named = [text or "nothing" for text in descriptions]
@@ -196,7 +202,7 @@ def find_contradiction(
 
 
 def find_positions(
-    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True
+    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True, of_one_file: bool = True
 ) -> tuple[int, ...] | None:
     """Return where bands are in a file, by the descriptions of its bands.
 
@@ -204,29 +210,32 @@ def find_positions(
         descriptions: description of each band in the file; None without one.
         bands: names of the bands to find.
         may_be_landsat: see `find_contradiction`.
+        of_one_file: see `find_contradiction`.
 
     Returns:
         Position of each band, counted from 0; None unless the descriptions name each band exactly once, in one way.
     """
-    found = find_all_positions(descriptions, bands, may_be_landsat)
+    found = find_all_positions(descriptions, bands, may_be_landsat, of_one_file)
     return found[0] if len(found) == 1 else None
 
 
 @lru_cache(maxsize=1024)
 def find_all_positions(
-    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True
+    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True, of_one_file: bool = True
 ) -> tuple[tuple[int, ...], ...]:
     """Return where bands may be in a file: one answer for each meaning of its numbers that names each band once.
 
     There are several where numbers may be of Sentinel-2 or of Landsat, as B5 and B8, and for SR_B1, SR_B2, ... of
     Landsat, which counts its bands otherwise since Landsat 8.
     """
-    found = [_find(reading, bands) for reading in _read(descriptions, may_be_landsat)]
+    found = [_find(reading, bands) for reading in _read(descriptions, may_be_landsat, of_one_file)]
     return tuple(dict.fromkeys(positions for positions in found if positions is not None))
 
 
 @lru_cache(maxsize=1024)
-def are_named(descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True) -> bool:
+def are_named(
+    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True, of_one_file: bool = True
+) -> bool:
     """Return whether descriptions name each band once in one way, so that pixels need not confirm the order of bands.
 
     They must confirm B1, B2, ... in the order of the bands, which may be positions, and numbers that name other bands,
@@ -236,10 +245,13 @@ def are_named(descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_
         descriptions: description of each band in the file; None without one.
         bands: names of the bands to find.
         may_be_landsat: see `find_contradiction`.
+        of_one_file: see `find_contradiction`.
     """
-    found = {_find(reading, bands) for reading in _read(descriptions, may_be_landsat)}
+    found = {_find(reading, bands) for reading in _read(descriptions, may_be_landsat, of_one_file)}
     if len(found) > 1 or None in found:
         return False
+    if not of_one_file:
+        return True
     parsed = [_parse(text or "") for text in descriptions]
     by_number = [each for each in parsed if each.kind and each.word is None and each.foreign is None]
     may_count = bool(by_number) and _are_at_own_places(parsed)
@@ -343,14 +355,16 @@ class _Described:
         return bool(meaning) if self.kind == "srb" else not meaning if self.kind == "stb" else True
 
 
-def _read(descriptions: tuple[str | None, ...], may_be_landsat: bool = True) -> list[list[Bands | None]]:
+def _read(
+    descriptions: tuple[str | None, ...], may_be_landsat: bool = True, of_one_file: bool = True
+) -> list[list[Bands | None]]:
     """Return what each description allows, once for each meaning that the numbers of bands can have."""
     texts = [text or "" for text in descriptions]
     texts = _read_bare_wavelengths(texts) or _read_bare_numbers(texts) or texts
     if letters := _read_letters(texts):
         return [_settle(texts, letters)]
     parsed = [_parse(text) for text in _drop_words_of_places(texts)]
-    may_count = _are_at_own_places(parsed) and all(each.may_be_position for each in parsed if each.kind)
+    may_count = of_one_file and _are_at_own_places(parsed) and all(each.may_be_position for each in parsed if each.kind)
     without = [replace(each, kind="", number="") for each in parsed]
     named = [each.numbers for each in parsed if each.numbers is not None]
     if may_count and not named:

@@ -27,7 +27,7 @@ REMEDIES = {
     "not_a_file": "restore what the link leads to, or remove the entry",
     "bad_name": "rename the file or folder in UTF-8",
     "unreadable": "fetch and unpack the data again; files may be truncated",
-    "lost_by_link": "make a link to the mask (.msk) or metadata (.aux.xml) beside that to the chip, or use the files "
+    "lost_by_link": "make a link to this file (mask, metadata or world file) beside that to the chip, or use the files "
     "themselves",
     "pages": "write one image with all bands per file; a file with several pages has several images",
     "band_count": "check dataset.bands: one name per band, in the order on disk",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,9 @@ _SCALE_KINDS = ("value_range", "brightness", "band_levels")
 # Such a problem is that of a class if so many of its chips have it, and either half of them, or a quarter and three
 # times as large a share as of the other chips.
 _FEW, _HALF, _QUARTER, _TIMES = 3, 0.5, 0.25, 3
-# Share of the chips of the other classes that lack pixels, at most, for missing pixels to tell a class.
-_HARDLY_ANY = 0.1
+# Missing pixels tell classes if the median chip of each lacks so much and that of the others so little, or if most
+# chips of each lack some and at most this share of the others does.
+_MUCH, _LITTLE, _HARDLY_ANY = 0.05, 0.01, 0.1
 # A class is strikingly dark (bright) if its median chip has less (more) than so many times the mean reflectance of the
 # median chip of the other classes, in every band. Of 100 real chips (EuroSAT), lakes are the darkest class, with 0.81
 # times in their brightest band, and no class has more than 1.01 times in its dimmest one.
@@ -311,30 +312,35 @@ def describe_bright(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | No
     )
 
 
-def describe_missing(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
+def describe_missing(chips: Sequence[CheckedChip]) -> str | None:
     """Return a sentence about classes whose chips lack pixels that those of other classes have; None without any."""
     shares: dict[str, list[float]] = {}
     for chip in chips:
         shares.setdefault(chip.row["class_code"], []).append(chip.row["nodata_fraction"])
-    found = []
-    for code, own in shares.items():
-        others = [share for other, values in shares.items() if other != code for share in values]
-        if min(len(own), len(others)) < MIN_CHIPS_OF_CLASS:
-            continue
-        # However small a part is missing, where it is tells the class if hardly any other chip lacks pixels.
-        lacking, of_others = np.count_nonzero(own), np.count_nonzero(others) / len(others)
-        if np.median(own) >= 0.05 and np.median(others) <= 0.01:
-            found.append(f"class {code}: median {percent_text(float(np.median(own)))} of the pixels")
-        elif lacking >= MOST * len(own) and of_others <= _HARDLY_ANY:
-            found.append(
-                f"class {code}: pixels of {lacking} of {len(own)} chips, and of {percent_text(of_others)} of the others"
-            )
-    if not found:
-        return None
-    return (
-        f"pixels are missing in most chips of some classes and not of the others ({'; '.join(found)}): models can tell "
-        "these classes by what is missing, without any land cover"
+    large = {code for code, own in shares.items() if len(own) >= MIN_CHIPS_OF_CLASS}
+    many = {code for code in large if np.median(shares[code]) >= _MUCH}
+    # However small a part is missing, where it is tells the class if hardly any other chip lacks pixels.
+    most = {code for code in large if np.count_nonzero(shares[code]) >= MOST * len(shares[code])}
+    found, others = many, _of_others(shares, many)
+    if not many or len(others) < MIN_CHIPS_OF_CLASS or np.median(others) > _LITTLE:
+        found, others = most, _of_others(shares, most)
+        if not most or len(others) < MIN_CHIPS_OF_CLASS or np.count_nonzero(others) > _HARDLY_ANY * len(others):
+            return None
+    tally = "; ".join(
+        f"class {code}: in {np.count_nonzero(own)} of {len(own)} chips, median "
+        f"{percent_text(float(np.median(own)))} of the pixels"
+        for code, own in shares.items()
+        if code in found
     )
+    return (
+        f"pixels are missing in most chips of some classes and not of the others ({tally}; other classes: in "
+        f"{np.count_nonzero(others)} of {len(others)} chips): models can tell classes by what is missing, without any "
+        "land cover"
+    )
+
+
+def _of_others(shares: Mapping[str, Sequence[float]], found: Collection[str]) -> list[float]:
+    return [share for code, own in shares.items() if code not in found for share in own]
 
 
 def describe_colours(chips: Sequence[CheckedChip]) -> str | None:

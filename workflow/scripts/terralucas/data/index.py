@@ -128,7 +128,7 @@ def index_chips(
         describe_overlaps(chips, spec),
         describe_same_places(rows, spec),
         describe_alike(rows, [chip.pattern for chip in chips], spec.pixel_size_m),
-        describe_missing(chips, spec),
+        describe_missing(chips),
         describe_colours(chips),
         describe_dropped(problems, listing.chips, spec),
         _describe_folders(rows, spec),

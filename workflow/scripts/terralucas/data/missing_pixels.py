@@ -28,7 +28,7 @@ class Layers:
     Args:
         source: the open file.
         bands: numbers of the bands, from 1. An alpha band is a mask unless it is one of them.
-        nodata: value of missing pixels in bands of which the file states none; None without one.
+        nodata: value of missing pixels beside those that the file states; None without one.
 
     Attributes:
         dtype: type that holds the values of all bands.
@@ -46,9 +46,14 @@ class Layers:
         self.dtype = np.result_type(*dtypes)
         self._is_one_type = len(set(dtypes)) == 1
         stated = [source.nodatavals[band - 1] for band in bands]
-        known = [nodata if value is None else value for value in stated]
+        # Of each band. By their texts, because NaN is not equal to itself.
         self._nodata = [
-            value if _is_possible(value, dtype) else None for value, dtype in zip(known, dtypes, strict=True)
+            tuple(
+                {
+                    str(known): known for known in (value, nodata) if known is not None and _is_possible(known, dtype)
+                }.values()
+            )
+            for value, dtype in zip(stated, dtypes, strict=True)
         ]
         # The property looks at all bands each time.
         flags_of_bands = source.mask_flag_enums
@@ -58,13 +63,18 @@ class Layers:
             not each or (MaskFlags.per_dataset in each and MaskFlags.alpha not in each) for each in flags
         )
         has_alpha = ColorInterp.alpha in source.colorinterp
-        differ = len({str(value) for value in self._nodata}) > 1 or (len(bands) > 1 and not all(flags))
-        self.nodata = self._nodata[0]
+        differ = len({str(values) for values in self._nodata}) > 1 or (len(bands) > 1 and not all(flags))
+        self.nodata = next(iter(self._nodata[0]), None)
         # Values of several types are those of one type then, and a nodata value may no longer be exact.
-        self._are_marked = differ or (self.nodata is not None and (is_masked or not self._is_one_type))
+        is_other = is_masked or not self._is_one_type or len(self._nodata[0]) > 1
+        self._are_marked = differ or (self.nodata is not None and is_other)
         self.has_mask = is_masked and not self._are_marked
         self.are_kept = (
-            self._is_one_type and all(flags) and not self._are_marked and not has_alpha and self._nodata == stated
+            self._is_one_type
+            and all(flags)
+            and not self._are_marked
+            and not has_alpha
+            and self._nodata == [() if value is None else (value,) for value in stated]
         )
         if differ:
             self.nodata = self._find_unused()
@@ -89,9 +99,9 @@ class Layers:
         outside = read_masks(source, bands, window)
         missing = outside.copy()
         # In the type of each band, in which its nodata value is exact.
-        for band, missing_in_band, nodata in zip(stored, missing, self._nodata, strict=True):
+        for band, missing_in_band, values in zip(stored, missing, self._nodata, strict=True):
             missing_in_band |= np.isnan(band)
-            if nodata is not None:
+            for nodata in values:
                 missing_in_band |= band == nodata
         return np.stack([*stored]).astype(self.dtype, copy=False), outside, missing
 
@@ -115,7 +125,7 @@ class Layers:
                 expected="a value that no pixel has, to mark the missing ones",
                 remedy="write each band into a file of its own (--bands 1), which can have its own mask",
             )
-        wanted = [int(top - value) for value in self._nodata if value is not None and 0 <= top - value < len(are_free)]
+        wanted = [int(top - value) for values in self._nodata for value in values if 0 <= top - value < len(are_free)]
         return float(top - next((place for place in wanted if are_free[place]), free[0]))
 
 
@@ -127,9 +137,9 @@ def windows_of(shape: tuple[int, int]) -> Iterator[Window]:
             yield Window(column, row, min(_WINDOW_PX, columns - column), min(_WINDOW_PX, rows - row))
 
 
-def _is_possible(nodata: float | None, dtype: str) -> bool:
+def _is_possible(nodata: float, dtype: str) -> bool:
     """Return whether pixels of a type can have a nodata value; -9999 of integers without a sign is none."""
-    if nodata is None or not np.issubdtype(dtype, np.integer):
-        return nodata is not None
+    if not np.issubdtype(dtype, np.integer):
+        return True
     info = np.iinfo(dtype)
     return info.min <= nodata <= info.max and nodata == math.floor(nodata)

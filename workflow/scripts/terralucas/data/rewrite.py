@@ -93,8 +93,8 @@ def rewrite(
             whole pixels out of the file, whose values stay as they are; of a file with an odd number of rows or columns
             more, the centre moves by half a pixel.
         keep_scale: whether tags of scale and offset are kept.
-        nodata: value of missing pixels where the file states none (`dataset.nodata`): without it, they would be mixed
-            with the pixels beside them when they are resampled.
+        nodata: value of missing pixels beside those that the file states (`dataset.nodata`): without it, they would be
+            mixed with the pixels beside them when they are resampled.
 
     Pixels that are missing stay missing, in every band: see `Layers`.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rasterio import DatasetReader
-from rasterio.enums import ColorInterp
 
 from terralucas.data.band_names import find_contradiction
 from terralucas.data.side_files import WAVELENGTH
 
-_COLOURS = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
+# GDAL's names of colours that say which band it is; others, such as grey, do not.
+_COLOURS = ("red", "green", "blue", "coastal", "rededge", "nir", "swir", "pan", "lwir", "tir")
 
 
 def read_descriptions(source: DatasetReader) -> tuple[str | None, ...]:
@@ -42,5 +42,5 @@ def find_wrong_colours(source: DatasetReader, places: Sequence[int], bands: tupl
     if source.count in (3, 4) and source.dtypes[0] == "uint8":
         return None
     kinds = source.colorinterp
-    colours = tuple(_COLOURS.get(kinds[place]) for place in places)
+    colours = tuple(name if (name := kinds[place].name) in _COLOURS else None for place in places)
     return find_contradiction(colours, bands, says="shows") if any(colours) else None

@@ -21,8 +21,8 @@ GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YE
 _BAND_METADATA = ("Description", "NoDataValue", "Offset", "Scale")
 # Domain and key of the central wavelength of a band, in µm (GDAL raster data model, "IMAGERY domain").
 WAVELENGTH = ("IMAGERY", "CENTRAL_WAVELENGTH_UM")
-# Colours that say what a band is; `Alpha` makes it a mask. Others are for display.
-_COLOURS = ("Alpha", "Red", "Green", "Blue")
+# Colours that do not say what a band is. `Alpha` says that it is a mask.
+_NO_COLOURS = ("", "Undefined", "Gray", "Palette")
 # The georeference in this file, which counts for GDAL before that of the chip.
 _PLACE_METADATA = ("SRS", "GeoTransform")
 
@@ -70,7 +70,7 @@ def refuse_lost_by_link(path: Path, *kinds: Callable[[Path], list[Path]]) -> Non
     """
     if (lost := find_lost_by_link(path, *kinds)) is not None:
         raise ChipError(
-            "lost_by_link", f"is a link, beside which the file {lost} is missing; expected a link to it, too"
+            "lost_by_link", f"is a link, beside which a link to {lost} is missing; expected links to both files"
         )
 
 
@@ -137,5 +137,5 @@ def reduce_metadata(text: bytes) -> bytes | None:
 
 
 def _is_colour(item: ElementTree.Element) -> bool:
-    """Return whether an element says that its band is a mask, or red, green or blue."""
-    return item.tag == "ColorInterp" and (item.text or "").strip() in _COLOURS
+    """Return whether an element says what its band is, such as a mask or red."""
+    return item.tag == "ColorInterp" and (item.text or "").strip() not in _NO_COLOURS

@@ -132,7 +132,9 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         files = {str(file): file for path in paths for file in files_of_raster(path.absolute())}
         require_undamaged(files.values())
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)
-        is_named = spec.checks.band_descriptions and _are_named(descriptions, spec, len(paths))
+        is_named = spec.checks.band_descriptions and are_named(
+            descriptions, spec.bands, spec.may_be_landsat, of_one_file=len(paths) == 1
+        )
         wrong_colours = None
         if len(paths) == 1 and not is_named and spec.checks.band_descriptions:
             wrong_colours = find_wrong_colours(first, [places[position][1] - 1 for position in positions], spec.bands)
@@ -312,17 +314,19 @@ def _find_in_files(
         for path, texts, of_file in zip(paths, texts_of, bands, strict=True)
         for band in of_file
     )
+    # Names of several files do not count the bands of one.
+    of_one_file = len(paths) == 1
     are_found = spec.checks.band_descriptions and (
-        find_positions(described, spec.bands, spec.may_be_landsat) is not None
+        find_positions(described, spec.bands, spec.may_be_landsat, of_one_file) is not None
     )
-    texts = described if are_found or len(paths) == 1 else named
+    texts = described if are_found or of_one_file else named
     try:
-        positions = find_bands(texts, spec.bands, spec.checks.band_descriptions, spec.may_be_landsat)
-        if spec.checks.band_descriptions and len(paths) > 1:
+        positions = find_bands(texts, spec.bands, spec.checks.band_descriptions, spec.may_be_landsat, of_one_file)
+        if spec.checks.band_descriptions and not of_one_file:
             # Of names and descriptions, those that were not used may contradict the others.
             for said in (named, described):
                 texts_said = tuple(said[place] for place in positions)
-                if contradiction := find_contradiction(texts_said, spec.bands, spec.may_be_landsat):
+                if contradiction := find_contradiction(texts_said, spec.bands, spec.may_be_landsat, of_one_file=False):
                     raise ChipError("band_descriptions", contradiction)
         return positions, texts
     except ChipError as error:
@@ -332,14 +336,6 @@ def _find_in_files(
             remedy=f"map a scene with the bands {', '.join(spec.bands)}; if it has them, correct the descriptions of "
             "its bands or the names of its files",
         ) from None
-
-
-def _are_named(texts: tuple[str | None, ...], spec: DatasetSpec, files: int) -> bool:
-    """Return whether descriptions, or names of files, tell the order of bands, so that pixels need not confirm it."""
-    # Names of several files do not count the bands of one.
-    if files == 1:
-        return are_named(texts, spec.bands, spec.may_be_landsat)
-    return find_positions(texts, spec.bands, spec.may_be_landsat) is not None
 
 
 def _pixel_sizes(path: Path, source: DatasetReader, expected_m: float) -> tuple[float, float]:

@@ -17,7 +17,11 @@ from terralucas.errors import StudyError
 
 @lru_cache(maxsize=256)
 def find_bands(
-    descriptions: tuple[str | None, ...], bands: tuple[str, ...], are_right: bool, may_be_landsat: bool = True
+    descriptions: tuple[str | None, ...],
+    bands: tuple[str, ...],
+    are_right: bool,
+    may_be_landsat: bool = True,
+    of_one_file: bool = True,
 ) -> tuple[int, ...]:
     """Return where the bands of a study are in a file: by their descriptions, or else in the declared order.
 
@@ -26,11 +30,12 @@ def find_bands(
         bands: the bands of the study.
         are_right: whether the descriptions count: `dataset.checks.band_descriptions`.
         may_be_landsat: see `find_contradiction`.
+        of_one_file: see `find_contradiction`.
 
     Raises:
         ChipError: a band is missing or cannot be told from others.
     """
-    found = find_all_positions(descriptions, bands, may_be_landsat) if are_right else ()
+    found = find_all_positions(descriptions, bands, may_be_landsat, of_one_file) if are_right else ()
     if len(found) > 1:
         named = ", ".join(text or "no description" for text in descriptions)
         ways = " or ".join(
@@ -51,7 +56,9 @@ def find_bands(
             f"has {len(descriptions)} band(s) ({named}); expected {len(bands)}, or descriptions that name "
             f"each of {', '.join(bands)} once",
         )
-    if are_right and (contradiction := find_contradiction(descriptions, bands, may_be_landsat)):
+    if are_right and (
+        contradiction := find_contradiction(descriptions, bands, may_be_landsat, of_one_file=of_one_file)
+    ):
         raise ChipError("band_descriptions", contradiction)
     return tuple(range(len(bands)))
 
