@@ -14,7 +14,7 @@ from snakemake.settings.enums import RerunTrigger
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from _given_to_jobs import NAME
-from _made_with import MadeWith, remember_accepted, require_own_parameters, require_same_parameters
+from _made_with import MadeWith, remember_accepted, require_fitting_results, require_own_parameters
 from _rule_names import RUN_RULES
 from terralucas.errors import StudyError
 from terralucas.study.head import NAME as MARK
@@ -96,21 +96,21 @@ def make_both(folder, seed=0):
 
 def test_what_was_made_with_the_same_parameters_is_accepted(folder):
     make_both(folder)
-    require_same_parameters(Study(folder), folder)
+    require_fitting_results(Study(folder), folder)
     with pytest.raises(StudyError, match=r"fetch_weights\.json"):
-        require_same_parameters(Study(folder, seed=5), folder)
+        require_fitting_results(Study(folder, seed=5), folder)
 
 
 def test_a_file_that_is_gone_is_refused_too_because_snakemake_does_not_make_it_again(folder):
     make_both(folder)
     for name in ("fetch_weights", "extract_features"):
         (folder / f"{name}.json").unlink()
-    require_same_parameters(Study(folder), folder)
+    require_fitting_results(Study(folder), folder)
     with pytest.raises(StudyError) as stopped:
-        require_same_parameters(Study(folder, seed=5), folder)
+        require_fitting_results(Study(folder, seed=5), folder)
     assert "the option --forcerun extract_features fetch_weights " in stopped.value.remedy
     # As with that option, or with Snakemake's records.
-    require_same_parameters(Study(folder, seed=5, planned=("fetch_weights", "extract_features")), folder)
+    require_fitting_results(Study(folder, seed=5, planned=("fetch_weights", "extract_features")), folder)
 
 
 def test_results_of_another_checkout_are_refused_though_this_one_has_records(folder):
@@ -119,11 +119,11 @@ def test_results_of_another_checkout_are_refused_though_this_one_has_records(fol
     own = Study(folder)
     own.recorded = dict.fromkeys((job.output[0] for job in own.dag.jobs), object())
     with pytest.raises(StudyError, match=r"with other parameters or inputs: [^;]*fetch_weights\.json"):
-        require_same_parameters(own, folder)
+        require_fitting_results(own, folder)
     # A killed start of this checkout had planned to make them, and had not.
     begin(Study(folder, planned=("fetch_weights", "extract_features")), folder)
     with pytest.raises(StudyError, match=r"with other parameters or inputs: [^;]*fetch_weights\.json"):
-        require_same_parameters(own, folder)
+        require_fitting_results(own, folder)
 
 
 def write_contents(folder, chips="A", weights="B", path="w.pt"):
@@ -142,12 +142,12 @@ def test_other_contents_of_inputs_are_refused(folder, recorded, changed, named):
     if recorded:
         study.recorded = dict.fromkeys((job.output[0] for job in study.dag.jobs), object())
     write_contents(folder, path="elsewhere.pt")
-    require_same_parameters(study, folder)
+    require_fitting_results(study, folder)
     (folder / "weights" / "tiny.json").unlink()
-    require_same_parameters(study, folder)
+    require_fitting_results(study, folder)
     write_contents(folder, **changed)
     with pytest.raises(StudyError, match=rf"found: changed since the results were made: \S*/{named} \(") as stopped:
-        require_same_parameters(study, folder)
+        require_fitting_results(study, folder)
     assert "--forcerun extract_features fetch_weights " in stopped.value.remedy
 
 
@@ -165,7 +165,7 @@ def test_contents_that_were_not_known_are_those_that_snakemake_accepts(folder):
     assert json.loads((folder / NAME).read_text()) == earlier | {path: entries[path]}
     write_contents(folder, chips="C")
     with pytest.raises(StudyError, match=r"found: changed since the results were made: \S*/chips\.parquet"):
-        require_same_parameters(study, folder)
+        require_fitting_results(study, folder)
 
 
 def test_outputs_of_a_job_that_was_killed_while_it_wrote_are_refused(folder):
@@ -184,16 +184,16 @@ def test_outputs_of_a_job_that_was_killed_while_it_wrote_are_refused(folder):
     handler.end(first)
     killed = study(seed=5, planned=("fetch_weights",))
     begin(killed, folder).emit(begun(0))
-    require_same_parameters(study(), folder)
+    require_fitting_results(study(), folder)
     for path in reversed(killed.of["fetch_weights"].output):
         Path(path).write_text("of another seed")
         done = path == killed.of["fetch_weights"].output[0]
         for seed in (0, 5):
             if done and seed == 5:
-                require_same_parameters(study(seed), folder)
+                require_fitting_results(study(seed), folder)
             else:
                 with pytest.raises(StudyError, match=r"with other parameters or inputs: [^;]*fetch_weights\.json"):
-                    require_same_parameters(study(seed), folder)
+                    require_fitting_results(study(seed), folder)
 
 
 def test_other_predictions_of_the_same_runs_are_refused(folder):
@@ -219,13 +219,13 @@ def test_other_predictions_of_the_same_runs_are_refused(folder):
     made.write("extract_features")
     handler.emit(finished(1))
     handler.end(made)
-    require_same_parameters(study(), folder)
+    require_fitting_results(study(), folder)
     for change in ({"run": "3"}, {"control": "3"}):
         write(**change)
         with pytest.raises(
             StudyError, match=r"found: changed since the results were made: .*predictions of runs|predictions\.parquet"
         ):
-            require_same_parameters(study(), folder)
+            require_fitting_results(study(), folder)
 
 
 def study_with_tables(folder, planned=(), rule="make_tables"):
@@ -252,10 +252,10 @@ def test_an_output_that_was_put_in_the_place_of_another_is_refused(folder, rule)
     """As a table or a split of an earlier configuration with its time, or the page or the controls of another study."""
 
     make_tables(folder, rule)
-    require_same_parameters(study_with_tables(folder, rule=rule), folder)
+    require_fitting_results(study_with_tables(folder, rule=rule), folder)
     (folder / "summary.csv").write_text("2")
     with pytest.raises(StudyError, match=r"found: changed since the results were made: \S*/summary\.csv") as stopped:
-        require_same_parameters(study_with_tables(folder, rule=rule), folder)
+        require_fitting_results(study_with_tables(folder, rule=rule), folder)
     assert f"--forcerun {rule} " in stopped.value.remedy
 
 
@@ -265,11 +265,11 @@ def test_results_of_which_all_records_were_deleted_are_compared_from_the_next_st
     make_both(folder)
     (folder / NAME).unlink()
     accepting = Study(folder, seed=0)
-    require_same_parameters(accepting, folder)
+    require_fitting_results(accepting, folder)
     begin(accepting, folder).end(accepting) if has_jobs else remember_accepted(accepting, folder)
-    require_same_parameters(Study(folder), folder)
+    require_fitting_results(Study(folder), folder)
     with pytest.raises(StudyError, match=r"parameters or inputs: \S*/extract_features\.json, \S*/fetch_weights\.json"):
-        require_same_parameters(Study(folder, seed=5), folder)
+        require_fitting_results(Study(folder, seed=5), folder)
 
 
 @pytest.mark.parametrize("planned", [("extract_features",), ()])
@@ -302,7 +302,7 @@ def test_predictions_and_tables_that_were_deleted_to_free_space_are_not_compared
         (folder / "runs" / seed / "run.yaml").write_text(f"predictions_sha256: {seed}\n")
     make_tables(folder)
     shutil.rmtree(folder / gone) if (folder / gone).is_dir() else (folder / gone).unlink()
-    require_same_parameters(study_with_tables(folder), folder)
+    require_fitting_results(study_with_tables(folder), folder)
 
 
 def test_the_advice_keeps_what_the_command_forces(folder):
@@ -310,7 +310,7 @@ def test_the_advice_keeps_what_the_command_forces(folder):
     study = Study(folder, seed=5, planned=("fetch_weights",))
     study.dag.forcerules = [SimpleNamespace(name="fetch_weights")]
     with pytest.raises(StudyError, match="the option --forcerun extract_features fetch_weights "):
-        require_same_parameters(study, folder)
+        require_fitting_results(study, folder)
 
 
 def test_other_inputs_are_refused(folder):
@@ -319,7 +319,7 @@ def test_other_inputs_are_refused(folder):
     more = Study(folder)
     more.inputs = ["chips", "controls"]
     with pytest.raises(StudyError, match="made with other parameters or inputs"):
-        require_same_parameters(more, folder)
+        require_fitting_results(more, folder)
 
 
 def kill_while_features_are_made(folder, seed=0):
@@ -341,9 +341,9 @@ def test_what_a_job_finishes_after_its_start_was_killed_is_kept_with_its_paramet
     """As on a cluster, where jobs outlive the process that submitted them."""
     kill_while_features_are_made(folder)
     Study(folder).write("extract_features")
-    require_same_parameters(Study(folder), folder)
+    require_fitting_results(Study(folder), folder)
     with pytest.raises(StudyError, match=r"parameters or inputs: \S*/extract_features\.json, \S*/fetch_weights\.json"):
-        require_same_parameters(Study(folder, seed=5), folder)
+        require_fitting_results(Study(folder, seed=5), folder)
 
 
 def test_what_is_there_of_a_job_that_had_not_begun_is_refused(folder):
@@ -352,20 +352,20 @@ def test_what_is_there_of_a_job_that_had_not_begun_is_refused(folder):
     for name in ("fetch_weights", "extract_features"):
         Study(folder).write(name)
     with pytest.raises(StudyError, match=r"found: made with other parameters or inputs: \S*/extract_features\.json \("):
-        require_same_parameters(Study(folder), folder)
+        require_fitting_results(Study(folder), folder)
 
 
 def test_of_a_job_that_a_kill_kept_from_writing_the_earlier_file_counts(folder, at_once):
     make_both(folder)
     kill_while_features_are_made(folder, seed=5)
     with pytest.raises(StudyError, match=r"found: made with other parameters or inputs: \S*/extract_features\.json"):
-        require_same_parameters(Study(folder, seed=5), folder)
+        require_fitting_results(Study(folder, seed=5), folder)
     # The same after a second start that was killed.
     kill_while_features_are_made(folder, seed=5)
     with pytest.raises(StudyError, match=r"found: made with other parameters or inputs: \S*/extract_features\.json"):
-        require_same_parameters(Study(folder, seed=5), folder)
+        require_fitting_results(Study(folder, seed=5), folder)
     with pytest.raises(StudyError, match=r"found: made with other parameters or inputs: \S*/fetch_weights\.json"):
-        require_same_parameters(Study(folder), folder)
+        require_fitting_results(Study(folder), folder)
 
 
 def test_of_a_job_that_deleted_the_earlier_file_before_a_kill_this_file_counts(folder, at_once):
@@ -374,7 +374,7 @@ def test_of_a_job_that_deleted_the_earlier_file_before_a_kill_this_file_counts(f
     kill_while_features_are_made(folder, seed=5)
     (folder / "extract_features.json").unlink()
     with pytest.raises(StudyError, match=r"found: made with other parameters or inputs: \S*/extract_features\.json"):
-        require_same_parameters(Study(folder, seed=5), folder)
+        require_fitting_results(Study(folder, seed=5), folder)
 
 
 def test_a_failed_job_that_left_the_earlier_files_leaves_what_was_known_of_them(folder):
@@ -383,9 +383,9 @@ def test_a_failed_job_that_left_the_earlier_files_leaves_what_was_known_of_them(
     handler = begin(study, folder)
     (folder / "extract_features.json").unlink()
     handler.end(study)
-    require_same_parameters(Study(folder), folder)
+    require_fitting_results(Study(folder), folder)
     with pytest.raises(StudyError, match=r"parameters or inputs: \S*/extract_features\.json, \S*/fetch_weights\.json"):
-        require_same_parameters(Study(folder, seed=5), folder)
+        require_fitting_results(Study(folder, seed=5), folder)
 
 
 @pytest.mark.parametrize("begins", [True, False])
@@ -405,9 +405,9 @@ def test_files_that_lost_their_times_are_not_those_of_a_job_that_a_kill_kept_fro
         killed.emit(begun(2))
     for path in study().of["train_run"].output:
         os.utime(path, (1, 1))
-    require_same_parameters(study(), folder)
+    require_fitting_results(study(), folder)
     with pytest.raises(StudyError, match=r"found: made with other parameters or inputs: \S*/runs\.csv"):
-        require_same_parameters(study("of another configuration"), folder)
+        require_fitting_results(study("of another configuration"), folder)
 
 
 @pytest.mark.parametrize("rule", ["make_tables", "train_run"])
@@ -420,9 +420,9 @@ def test_snakemakes_record_of_another_output_does_not_replace_what_is_known(fold
     if rule in RUN_RULES:
         # Snakemake notices no change of theirs that their own records say to be none.
         with pytest.raises(StudyError, match="made with other parameters"):
-            require_same_parameters(study_with_tables(folder, rule=rule), folder)
+            require_fitting_results(study_with_tables(folder, rule=rule), folder)
     else:
-        require_same_parameters(study_with_tables(folder, rule=rule), folder)
+        require_fitting_results(study_with_tables(folder, rule=rule), folder)
 
 
 @pytest.mark.parametrize("other", [True, False])
@@ -438,7 +438,7 @@ def test_a_start_that_another_one_took_for_dead_remembers_nothing(folder, other)
     study.recorded = {path: SimpleNamespace(params=["of seed 5"], input=["chips"]) for path in stopped.known}
     stopped.emit(finished(0))
     stopped.end(study)
-    require_same_parameters(Study(folder), folder)
+    require_fitting_results(Study(folder), folder)
 
 
 def test_files_that_were_replaced_while_the_study_ran_are_told_at_its_end(folder):
@@ -458,7 +458,7 @@ def test_files_that_were_replaced_while_the_study_ran_are_told_at_its_end(folder
         handler.require_unchanged()
     assert "--forcerun make_tables " in stopped.value.remedy
     with pytest.raises(StudyError, match=r"changed since the results were made: \S*/summary\.csv"):
-        require_same_parameters(study_with_tables(folder), folder)
+        require_fitting_results(study_with_tables(folder), folder)
 
 
 def test_an_input_that_is_replaced_while_a_job_reads_it_counts_as_the_one_before(folder):
@@ -482,7 +482,7 @@ def test_an_input_that_is_replaced_while_a_job_reads_it_counts_as_the_one_before
     with pytest.raises(StudyError, match=r"found: changed since jobs of this start .*: \S*/other\.csv\n"):
         handler.require_unchanged()
     with pytest.raises(StudyError, match=r"changed since the results were made: \S*/other\.csv"):
-        require_same_parameters(study(), folder)
+        require_fitting_results(study(), folder)
     # Another attempt reads what is there then.
     handler.emit(begun(2))
     handler.emit(finished(2))
@@ -504,7 +504,7 @@ def test_what_may_not_be_read_is_accepted_without_a_checksum(folder, monkeypatch
 
 
 def test_what_is_not_known_is_accepted(folder):
-    require_same_parameters(Study(folder, seed=5), folder)
+    require_fitting_results(Study(folder, seed=5), folder)
 
 
 def test_touch_keeps_results_whose_times_alone_are_other_ones(folder):
@@ -513,14 +513,14 @@ def test_touch_keeps_results_whose_times_alone_are_other_ones(folder):
     planned = ("fetch_weights", "extract_features")
     same, other = Study(folder, planned=planned), Study(folder, seed=1, planned=planned)
     same.touch = True
-    require_same_parameters(same, folder)
-    require_same_parameters(other, folder)
+    require_fitting_results(same, folder)
+    require_fitting_results(other, folder)
     other.touch = True
     # Snakemake has a record of the parameters before.
     other.recorded = {each.output[0]: SimpleNamespace(params=[], input=[]) for each in other.dag.jobs}
     with pytest.raises(
         StudyError, match="With --touch, results would count as those of another configuration"
     ) as caught:
-        require_same_parameters(other, folder)
+        require_fitting_results(other, folder)
     assert "extract_features.json" in caught.value.found
     assert "start without --touch" in caught.value.remedy

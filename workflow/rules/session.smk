@@ -18,7 +18,7 @@ from _leftovers import (
     let_empty_folders_stay,
     remove_study_leftovers,
 )
-from _made_with import MadeWith, remember_accepted, require_same_parameters
+from _made_with import MadeWith, remember_accepted, require_fitting_results
 from _missing_files import fail_without_job
 from _orphans import end_with_parent, name_snakemake
 from _own_start import know_start, require_own_settings
@@ -69,7 +69,7 @@ def check_planned_runs():
         again = planned_runs(workflow.dag) & finished_runs(all_runs(), RECORDS)
         require_no_run_again([run for run in all_runs() if run in again])
     require_settings_of_configuration(runs_of_other_settings(workflow), Path(RESULTS))
-    require_same_parameters(workflow, Path(RESULTS))
+    require_fitting_results(workflow, Path(RESULTS))
     require_planned_inputs(workflow.dag, config, Path(DOWNLOADS))
     require_pixel_size(workflow.dag, DATASET["pixel_size_m"], Path(RESULTS, "data/report.json"))
 

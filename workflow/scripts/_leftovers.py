@@ -110,7 +110,7 @@ def _remove_joined_parts(features: Path) -> None:
 
 
 def _is_joined(file: Path, parts: Path) -> bool:
-    """Return whether a file of a part is needed no more: its pass is in the joined array, or it is not finished.
+    """Return whether a file of a part is needed no more: its part is in the joined array, or was not finished.
 
     After a change of settings, the joined array is still the earlier one: these parts do not belong to it.
 

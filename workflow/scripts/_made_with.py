@@ -56,7 +56,7 @@ class MadeWith(logging.Handler):
         self._jobs = {dag.jobid(job): job for job in dag.needrun_jobs() if is_compared(job)}
         for job in self._jobs.values():
             path = str(job.output[0])
-            # What is in its inputs then is not known: other jobs of this start may make them first.
+            # Without checksums of its inputs, which other jobs of this start may make first.
             given = make_entry(self._persistence._params(job), self._persistence._input(job))
             before = find_entry_of_outputs(self.known.get(path), job, self._files)
             states = list(map(state_of, job.output))
@@ -205,13 +205,13 @@ def _accept(
 
 
 def _checksums(job: Any, find: Callable[[Any], dict[str, str]]) -> dict[str, str]:
-    # Whoever reads a file that cannot be read says so.
+    # The job that reads the file says why it cannot be read.
     with contextlib.suppress(StudyError, OSError):
         return find(job)
     return {}
 
 
-def require_same_parameters(workflow: Any, results: Path) -> None:
+def require_fitting_results(workflow: Any, results: Path) -> None:
     """Check the results that a start would keep.
 
     They may also have been deleted, and not be made again, because what was made from them is there.

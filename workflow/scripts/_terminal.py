@@ -53,10 +53,6 @@ _EMPTY_ERRORS = (
 )
 
 
-# What has become of a part when its job is finished.
-_DONE = dict(zip(PART_RULES, ("predicted", "mapped"), strict=True))
-
-
 class Job(Protocol):
     """What is read of a Snakemake job."""
 
@@ -191,7 +187,7 @@ class Terminal(logging.Handler):
         name = self.jobs[job_id].rule.name
         done = sum(self.jobs[number].rule.name == name for number in self._finished_parts)
         if self.parts[name] > 1:
-            self._show(f"{done} of {self.parts[name]} parts are {_DONE[name]}")
+            self._show(f"{done} of {self.parts[name]} parts are {PART_RULES[name]}")
 
     def _show_finished(self) -> None:
         """Show the runs that finished together, of a pack, and how long the others will take."""

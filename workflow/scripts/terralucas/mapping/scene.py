@@ -128,7 +128,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
             for band in _bands_of(source)
         ]
         positions, descriptions = _find_in_files(paths, sources, spec)
-        # Of a link, masks and metadata lie beside the link.
+        # GDAL looks for masks and metadata beside a link, and not beside the file to which it leads.
         files = {str(file): file for path in paths for file in files_of_raster(path.absolute())}
         require_undamaged(files.values())
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)

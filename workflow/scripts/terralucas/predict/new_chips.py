@@ -121,7 +121,7 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
         )
     suffix = source.suffix.lower()
     if suffix in CHIP_SUFFIXES:
-        # Of a link, masks and metadata lie beside the link.
+        # GDAL looks for masks and metadata beside a link, and not beside the file to which it leads.
         return [NewChip(source.stem, str(source.absolute()))]
     if suffix in CHIP_TABLE_SUFFIXES:
         return [_chip_of_table(name, path) for name, path in find_chips_of_table(source)]

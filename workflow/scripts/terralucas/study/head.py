@@ -128,13 +128,13 @@ class Running:
             try:
                 other = _read_mark(self._path)
                 if other is None and self._path.exists():
-                    # Without links, another process may just write it.
+                    # Where a file system has no links, another process may be writing it at this moment.
                     time.sleep(_WRITTEN_S)
                     other = _read_mark(self._path)
             except OSError as error:
                 # Of a colleague, or on a network drive that hangs: its process may live.
                 raise explain(error) or error from None
-            # A network drive may say that a link fails which it has made.
+            # A network drive may report an error for a link that it has made.
             if other == self._head:
                 break
             if other is not None:
