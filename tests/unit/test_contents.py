@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from terralucas import contents
-from terralucas.contents import states_of, token_of, write_record
+from terralucas.contents import states_of, token_elsewhere, token_of, write_record
 
 
 @pytest.fixture
@@ -107,6 +107,14 @@ def test_a_damaged_record_is_none(read):
     record.write_text("{")
     assert contents.read_record(record) is None
     assert token_of(record, files)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"token": "a"}', '{"token": "a", "files": {"a": 3}}'])
+def test_a_record_of_another_form_counts_as_none(read, text):
+    _, record, files, _ = read
+    record.write_text(text)
+    assert token_of(record, files) == token_of(record.with_name("none.json"), files)
+    assert token_elsewhere(record, "elsewhere", files) is None
 
 
 @pytest.mark.parametrize("change", ["replaced", "deleted"])

@@ -64,6 +64,12 @@ def test_errors_of_the_disk_at_a_submission(number, tries, remedy):
     assert remedy in refusal.remedy
 
 
+def test_a_right_that_another_program_lacks_is_told_in_its_words():
+    refusal = read_refusal(by_plugin("cli_filter: [Errno 13] Permission denied: '/etc/site.conf'"))
+    assert refusal.tries == 5
+    assert "snakemake" not in refusal.remedy
+
+
 def test_a_limit_on_jobs_names_the_key_of_the_profile():
     assert "fewer `jobs`" in read_refusal(by_plugin("QOSMaxSubmitJobPerUserLimit", POLICY)).remedy
 

@@ -80,6 +80,10 @@ SAME_ID = "SLURM gave the id of another job of this start, because its controlle
 TOO_LONG = "Argument list too long"
 
 
+# A file of this project's folder, in an error of the system.
+_OWN_FILE = r".*\.snakemake/"
+
+
 def _numbers(codes: Iterable[int]) -> str:
     """Return the pattern of the errors of the system with these numbers, as Python writes them."""
     return rf"\[Errno (?:{'|'.join(map(str, codes))})\]"
@@ -95,10 +99,10 @@ _KINDS = (
     (r"No space left on device|[Dd]isk quota exceeded", _UNTIL_IT_WORKS, False, _SPACE),
     (TOO_LONG, _NEVER, False, _SHORTER),
     # The plugin's own error.
-    (r"\[Errno 2\].*\.snakemake/", _NEVER, False, _DELETED),
+    (_numbers([errno.ENOENT]) + _OWN_FILE, _NEVER, False, _DELETED),
     # As well. ENFILE and EMFILE are too many files.
     (_numbers((*BAD_DISK, errno.ENFILE, errno.EMFILE)), _A_FEW_TIMES, False, _FILE_SYSTEM),
-    (_numbers(READ_ONLY), _NEVER, False, _NOT_WRITABLE),
+    (_numbers(READ_ONLY) + _OWN_FILE, _NEVER, False, _NOT_WRITABLE),
     # The controller is away, restarts or is too busy, or munge or the name server do not answer.
     (
         r"Unable to contact slurm controller|temporarily unable|Resource temporarily unavailable|standby mode|[Mm]unge"

@@ -232,6 +232,10 @@ def test_numbers_that_may_be_positions_must_be_confirmed_by_pixels(descriptions,
         (("LT05_L2SP_193029_SR_B1", "LT05_L2SP_193029_SR_B2"), "Landsat 4, 5 or 7"),
         (("LC09_B2", None), "Landsat 8 or 9"),
         (("SR_B2", "SR_B3"), "Landsat"),
+        (("SR_B8", "SR_B11", "SR_B12"), "Sentinel-2"),
+        (("B4", "B3", "B2", "B8", "B11", "B12"), "Sentinel-2"),
+        (("B4", "B3", "B2"), None),
+        (tuple(f"B{number}" for number in range(1, 13)), None),
         (("S2A_B2", "S2B_B3"), "Sentinel-2"),
         (("S2A_B2", "LC08_B3"), None),
         (("B2", "blue"), None),
@@ -260,6 +264,13 @@ def test_numbers_of_sentinel_2_or_of_landsat_are_told_by_the_bands_of_the_study(
     assert find_positions(landsat[1:7], four, may_be_landsat=False) is None
     assert are_named(("B4", "B3", "B2", "B8"), four, may_be_landsat=False)
     assert not are_named(("B4", "B3", "B2", "B8"), four)
+
+
+def test_numbers_that_count_layers_of_several_files_say_nothing():
+    """As R's terra calls layers."""
+    for numbers in (("1", "1", "1"), ("1", "2", "3")):
+        assert find_contradiction(numbers, RGB, of_one_file=False) is None
+    assert find_contradiction(("b1", "b2", "b3"), RGB, of_one_file=False) is not None, "names of files"
 
 
 def test_words_of_red_edges_are_of_no_place():

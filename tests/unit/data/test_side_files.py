@@ -8,7 +8,9 @@ from terralucas.data.chip_content import read_content
 from terralucas.data.chip_files import decode_chip
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.raster_files import with_sidecars
+from terralucas.data.rewrite import rewrite
 from terralucas.data.side_files import find_lost_by_link, mask_files
+from terralucas.errors import StudyError
 
 OFFSET = "<PAMDataset><PAMRasterBand band='1'><Offset>-1000</Offset></PAMRasterBand></PAMDataset>"
 COLOUR = "<PAMDataset><PAMRasterBand band='1'><ColorInterp>Red</ColorInterp></PAMRasterBand></PAMDataset>"
@@ -42,6 +44,26 @@ def test_a_link_with_a_mask_in_other_letters_beside_it_is_read(link):
     link.resolve().with_name("a.tif.msk").write_bytes(b"mask")
     link.with_name("a.tif.MSK").write_bytes(b"mask")
     assert read_content(link).mask == b"mask"
+
+
+def test_statistics_beside_a_link_do_not_stand_for_the_metadata_of_its_target(link):
+    link.resolve().with_name("a.tif.aux.xml").write_text(OFFSET)
+    link.with_name("a.tif.aux.xml").write_text(STATISTICS)
+    with pytest.raises(ChipError, match="is missing"):
+        read_content(link)
+    link.with_name("a.tif.aux.xml").write_text(OFFSET)
+    assert read_content(link).metadata is not None
+
+
+def test_a_file_that_is_written_again_keeps_its_place_or_is_refused(tmp_path):
+    file = write_tif(tmp_path / "store" / "a.tif", pixels(1), transform=None)
+    file.with_name("a.tfw").write_text(WORLD)
+    (tmp_path / "a.tif").symlink_to(file)
+    with pytest.raises(StudyError, match="would be read without its mask, metadata or place"):
+        rewrite(tmp_path / "a.tif", tmp_path / "b.tif", bands=[1])
+    rewrite(file, tmp_path / "b.tif", bands=[1])
+    with rasterio.open(tmp_path / "b.tif") as written:
+        assert written.res == (20, 20)
 
 
 def test_statistics_beside_the_target_of_a_link_are_not_needed(link):

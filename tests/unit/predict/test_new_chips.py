@@ -99,6 +99,14 @@ def test_a_folder_an_archive_a_table_and_a_file_name_the_same_chips(tmp_path):
     assert find_new_chips(tmp_path / "in/a/1.tif", tmp_path / "x") == [NewChip("1", of_folder[0].path)]
 
 
+def test_a_table_with_paths_of_windows_says_what_stands_between_folders(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("path\nchips\\a.tif\n", encoding="utf-8")
+    with pytest.raises(StudyError, match="None of the 1 chips in the table") as error:
+        find_new_chips(table, tmp_path / "x")
+    assert "write / between folders" in error.value.remedy
+
+
 def test_a_table_whose_paths_are_wrong_says_that_they_are_relative_to_the_table(tmp_path):
     write_tif(tmp_path / "chips/a.tif", pixels(0))
     table = tmp_path / "tables" / "t.csv"

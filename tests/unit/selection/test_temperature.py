@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from terralucas.errors import StudyError
+from terralucas.files import sha256_of_file
 from terralucas.predictions import PredictionTable, write_predictions
 from terralucas.selection.temperature import divide_logits, temperature_of
 from terralucas.training.decoders import DecoderModel
@@ -19,8 +21,11 @@ def test_the_logits_of_a_saved_model_are_divided(tmp_path, cosine_scale):
     before = DecoderModel(SETTING, 8, 4, cosine_scale).eval()
     path = tmp_path / "model.ckpt"
     torch.save({"cosine_scale": cosine_scale, "n_classes": 4, "state_dict": before.state_dict()}, path)
-    divide_logits(path, 2.5)
+    (tmp_path / "run.yaml").write_text("status: finished\nmodel_sha256: that of the run\nname: tiny/ce\n")
+    divide_logits(tmp_path, 2.5)
     content = torch.load(path, weights_only=True)
+    record = {"status": "finished", "model_sha256": sha256_of_file(path), "name": "tiny/ce"}
+    assert yaml.safe_load((tmp_path / "run.yaml").read_text()) == record
     after = DecoderModel(SETTING, 8, 4, content["cosine_scale"]).eval()
     after.load_state_dict(content["state_dict"])
     torch.testing.assert_close(after(features), before(features) / 2.5)

@@ -113,5 +113,11 @@ def test_a_checkpoint_that_is_damaged_or_of_another_model_is_refused(study, tmp_
         load_run(folder)
     checkpoint["state_dict"].pop("head.head.2.bias")
     torch.save(checkpoint, folder / "model.ckpt")
+    with pytest.raises(StudyError, match=r"model\.ckpt is not the one that run\.yaml describes"):
+        load_run(folder)
+    # As a run of an earlier version.
+    record = yaml.safe_load((folder / "run.yaml").read_text())
+    del record["model_sha256"]
+    (folder / "run.yaml").write_text(yaml.safe_dump(record, sort_keys=False))
     with pytest.raises(StudyError, match=r"missing head\.head\.2\.bias"):
         load_run(folder)

@@ -141,7 +141,13 @@ def token_elsewhere(
         digest: as for `write_record`.
     """
     known = read_record(path)
-    if known is None or not known["files"] or not states_of(files) or token_of(path, files, digest) != known["token"]:
+    if (
+        known is None
+        or not _is_of_files(known)
+        or not known["files"]
+        or not states_of(files)
+        or token_of(path, files, digest) != known["token"]
+    ):
         return None
     # The record may be on a disk that is read-only.
     with contextlib.suppress(OSError):
@@ -167,7 +173,7 @@ def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str
         digest: as for `write_record`.
     """
     states, record = states_of(files), read_record(path)
-    if record is None:
+    if record is None or not _is_of_files(record):
         return sha256_of_json(states)
     recorded = record["files"]
     if not states or not recorded:
@@ -185,6 +191,12 @@ def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str
         with contextlib.suppress(OSError):
             write_text(path, json.dumps(record | {"files": entries}) + "\n")
     return record["token"]
+
+
+def _is_of_files(record: Mapping[str, Any]) -> bool:
+    """Return whether a record has the form of `write_record`; one that somebody has changed may not."""
+    files = record.get("files")
+    return "token" in record and isinstance(files, dict) and all(isinstance(entry, list) for entry in files.values())
 
 
 def content_of_weights(record: Mapping[str, Any]) -> Any:

@@ -291,7 +291,7 @@ def drop_positions(descriptions: tuple[str | None, ...]) -> tuple[str | None, ..
 def find_satellite(descriptions: tuple[str | None, ...]) -> str | None:
     """Return the satellite whose name is in descriptions of bands, as the names of products have it.
 
-    SR_B1, SR_B2, ... are bands of Landsat.
+    Without one, only Sentinel-2 has B8A and B12, and SR_B1, SR_B2, ... are bands of Landsat.
 
     Args:
         descriptions: description of each band in the file; None without one.
@@ -299,11 +299,15 @@ def find_satellite(descriptions: tuple[str | None, ...]) -> str | None:
     Returns:
         The name of the satellite or satellites; None without any, or if there are several.
     """
-    texts = [text for text in descriptions if text]
+    texts = [text or "" for text in descriptions]
     found = {satellite for text in texts for satellite, pattern, _ in _SATELLITES if pattern.search(text)}
-    if not found and any(_parse(text).kind in ("srb", "stb") for text in texts):
-        found = {"Landsat"}
-    return found.pop() if len(found) == 1 else None
+    if found:
+        return found.pop() if len(found) == 1 else None
+    parsed = [_parse(text) for text in texts]
+    may_be_landsat = any(all(each.can_be(numbers) for each in parsed) for numbers in (_OF_LANDSAT_8, _OF_LANDSAT_5))
+    if not may_be_landsat and all(each.can_be(_OF_SENTINEL_2) for each in parsed) and not _are_at_own_places(parsed):
+        return "Sentinel-2"
+    return "Landsat" if may_be_landsat and any(each.kind in ("srb", "stb") for each in parsed) else None
 
 
 def _find(reading: Sequence[Bands | None], bands: Sequence[str]) -> tuple[int, ...] | None:
@@ -360,7 +364,8 @@ def _read(
 ) -> list[list[Bands | None]]:
     """Return what each description allows, once for each meaning that the numbers of bands can have."""
     texts = [text or "" for text in descriptions]
-    texts = _read_bare_wavelengths(texts) or _read_bare_numbers(texts) or texts
+    # Layers of several files are often called by a number that counts them.
+    texts = _read_bare_wavelengths(texts) or (_read_bare_numbers(texts) if of_one_file else []) or texts
     if letters := _read_letters(texts):
         return [_settle(texts, letters)]
     parsed = [_parse(text) for text in _drop_words_of_places(texts)]

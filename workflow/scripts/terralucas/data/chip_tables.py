@@ -106,6 +106,7 @@ def find_chips_of_table(table: Path) -> list[tuple[str, Path]]:
             + (f"; the table is a link to {printable(str(table.resolve()))}" if is_link else ""),
             expected=f"whole paths, or paths relative to the folder of the table, {table.absolute().parent}",
             remedy="correct the column path, or move the table"
+            + ("; write / between folders, and not \\" if "\\" in str(chips[0][1]) else "")
             + ("; or name the table itself, if the chips are beside it" if is_link else ""),
         )
     return chips

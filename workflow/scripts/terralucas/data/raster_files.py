@@ -85,9 +85,14 @@ def require_undamaged(paths: Iterable[Path]) -> None:
     for path in paths:
         if not path.is_file() or not path.stat().st_size:
             continue
-        if (lost := find_lost_by_link(path, mask_files, metadata_files)) is not None:
+        lost = find_lost_by_link(path, mask_files, metadata_files)
+        # A world file counts only where a file does not say its own place.
+        world = find_lost_by_link(path, world_files)
+        if lost is None and world is not None and _has_no_place(path):
+            lost = world
+        if lost is not None:
             raise StudyError(
-                f"The file {path} is a link, and would be read without its mask or metadata.",
+                f"The file {path} is a link, and would be read without its mask, metadata or place.",
                 found=f"{lost} beside the file to which it leads, and none beside the link",
                 expected="both beside one another",
                 remedy="make a link to it, too, or name the file itself",
@@ -101,6 +106,17 @@ def require_undamaged(paths: Iterable[Path]) -> None:
                 expected="a whole GeoTIFF",
                 remedy="use a complete copy",
             )
+
+
+def _has_no_place(path: Path) -> bool:
+    """Return whether GDAL knows no place of an image; not where it cannot read it."""
+    try:
+        with warnings.catch_warnings(), Env(**GDAL_OPTIONS):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                return bool(source.transform.is_identity)
+    except RasterioError:
+        return False
 
 
 def _files_named(path: Path) -> list[Path]:

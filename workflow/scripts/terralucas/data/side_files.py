@@ -93,7 +93,7 @@ def find_lost_by_link(path: Path, *kinds: Callable[[Path], list[Path]]) -> Path 
         # No file can have a name that is too long because of the ending.
         with contextlib.suppress(OSError):
             lost = next((file for file in files_of(target) if file.is_file() and _matters(file)), None)
-            if lost is not None and not any(file.exists() for file in files_of(path)):
+            if lost is not None and not any(file.exists() and _matters(file) for file in files_of(path)):
                 return lost
     return None
 

@@ -178,7 +178,7 @@ def _gather_models(
     of_runs = {seed: temperature_of(folder) for seed, folder in sorted(runs.items())}
     temperatures = [temperature_of(files.retrained)] if is_retrained else list(of_runs.values())
     for name, temperature in zip(names, temperatures, strict=True):
-        divide_logits(target / name / "model.ckpt", temperature)
+        divide_logits(target / name, temperature)
     return SelectedModels(options.models, names, temperatures), of_runs
 
 

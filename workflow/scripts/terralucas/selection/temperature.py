@@ -7,11 +7,13 @@ import logging
 from pathlib import Path
 
 import torch
+import yaml
 
 from terralucas.errors import StudyError
 from terralucas.evidence.calibration import TEMPERATURES, fit_temperature
-from terralucas.files import atomic_path
+from terralucas.files import atomic_path, sha256_of_file, write_text
 from terralucas.predictions import read_predictions
+from terralucas.stored import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -60,16 +62,17 @@ def temperature_of(run: Path) -> float:
     return temperature
 
 
-def divide_logits(checkpoint: Path, temperature: float) -> None:
+def divide_logits(folder: Path, temperature: float) -> None:
     """Divide the logits of a saved model by a temperature.
 
     The last layer of the head is changed, so that the model predicts the same wherever it is used: for new chips, in
     maps, and after an export.
 
     Args:
-        checkpoint: a run's model.ckpt, which is replaced.
+        folder: of a copied run, whose model.ckpt is replaced, and its checksum in run.yaml.
         temperature: T > 0.
     """
+    checkpoint, path_of_record = folder / "model.ckpt", folder / "run.yaml"
     content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     if content["cosine_scale"] is None:
         state = content["state_dict"]
@@ -83,3 +86,5 @@ def divide_logits(checkpoint: Path, temperature: float) -> None:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         path.write_bytes(buffer.getvalue())
+    record = read_yaml(path_of_record, "status") | {"model_sha256": sha256_of_file(checkpoint)}
+    write_text(path_of_record, yaml.safe_dump(record, sort_keys=False, allow_unicode=True))

@@ -231,7 +231,9 @@ def is_finished(outputs: Mapping[str, Path], fingerprint: str) -> bool:
         return False
     try:
         record = yaml.safe_load(outputs["record"].read_text(encoding="utf-8"))
-        is_whole = all(record[f"{name}_sha256"] == sha256_of_file(outputs[name]) for name in ("predictions", "history"))
+        is_whole = all(
+            record[f"{name}_sha256"] == sha256_of_file(outputs[name]) for name in ("predictions", "history", "model")
+        )
         return record["fingerprint"] == fingerprint and is_whole
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return False
@@ -368,6 +370,7 @@ def _write_record(
         "diverged": outcome.progress.diverged,
         "predictions_sha256": sha256_of_file(outputs["predictions"]),
         "history_sha256": sha256_of_file(outputs["history"]),
+        "model_sha256": sha256_of_file(outputs["model"]),
         "features": {key: source[key] for key in ("model", "weights", "bands", "normalisation", "precision", "sha256")},
         **extra,
         "best_epoch": outcome.progress.best_epoch,

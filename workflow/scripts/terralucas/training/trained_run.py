@@ -15,6 +15,7 @@ from terralucas.backbones.checkpoints import read_checkpoint
 from terralucas.backbones.encoder import Backbone, build_backbone
 from terralucas.data.normalisation import Normaliser
 from terralucas.errors import StudyError
+from terralucas.files import sha256_of_file
 from terralucas.predictions import DIVERGED
 from terralucas.stored import read_yaml
 from terralucas.training.run import SCHEMA_VERSION
@@ -64,13 +65,22 @@ def load_run(folder: Path, backbone: Backbone | None = None) -> TrainedRun:
             build it.
 
     Raises:
-        StudyError: the run is not finished, another version of the project wrote it, its model is damaged, or the
-            backbone's weights are missing or were changed.
+        StudyError: the run is not finished, another version of the project wrote it, its model is damaged or of another
+            run, or the backbone's weights are missing or were changed.
     """
     record = read_record(folder)
     source, settings = record["features"], record["settings"]
     remedy = "delete the folder of the run; the run is made again"
     refuse_damaged(folder / "model.ckpt", remedy)
+    # Runs of an earlier version do not say it.
+    expected = record.get("model_sha256")
+    if expected is not None and sha256_of_file(folder / "model.ckpt") != expected:
+        raise StudyError(
+            f"The model {folder / 'model.ckpt'} is not the one that run.yaml describes.",
+            found="another file, such as that of a backup or of another study",
+            expected=f"sha256 {expected}",
+            remedy=remedy,
+        )
     checkpoint = read_checkpoint(folder / "model.ckpt", remedy)
     backbone = backbone or build_backbone(source["model"], source["bands"], source["weights"])
     model = TunedModel(
