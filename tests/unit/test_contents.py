@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from terralucas import contents
-from terralucas.contents import states_of, token_elsewhere, token_of, write_record
+from terralucas.contents import require_unchanged, states_of, token_elsewhere, token_of, write_record
+from terralucas.errors import StudyError
 
 
 @pytest.fixture
@@ -148,3 +149,42 @@ def test_a_file_that_changes_while_its_checksum_is_computed_counts_as_changed(tm
 
     write_record(record, token, str(tmp_path), files, states_of(files), {}, digest)
     assert token_of(record, files) != token
+
+
+def test_a_backup_that_links_files_meanwhile_changes_nothing(tmp_path):
+    """It changes the time at which the system last changed what it knows of them."""
+    table, record = tmp_path / "labels.csv", tmp_path / "record.json"
+    files = {"labels.csv": table}
+    table.write_text("before")
+    token, states = token_of(record, files), states_of(files)
+    (tmp_path / "backup.csv").hardlink_to(table)
+    table.chmod(0o600)
+    write_record(record, token, str(tmp_path), files, states, {})
+    assert token_of(record, files) == token
+
+
+def test_statistics_that_a_viewer_writes_meanwhile_change_nothing(tmp_path):
+    beside, record = tmp_path / "a.tif.aux.xml", tmp_path / "record.json"
+    files = {"a.tif.aux.xml": beside}
+    beside.write_text("3")
+    token, states = token_of(record, files, lambda path: ""), states_of(files)
+    beside.write_text("four")
+    write_record(record, token, str(tmp_path), files, states, {}, lambda path: "")
+    assert token_of(record, files, lambda path: "") == token
+
+
+@pytest.mark.parametrize(("before", "after"), [("1", "2"), ("1", None), (None, "2")])
+def test_files_that_change_during_a_piece_of_work_are_an_error(tmp_path, before, after):
+    table = tmp_path / "summary.csv"
+    if before is not None:
+        table.write_text(before)
+    with require_unchanged([table], "It changed.", "start again"):
+        if before is not None:
+            os.utime(table, (1, 1))
+    with (
+        pytest.raises(StudyError, match=r"It changed\.\n  found: another content of \S*/summary\.csv"),
+        require_unchanged([table], "It changed.", "start again"),
+    ):
+        table.unlink(missing_ok=True)
+        if after is not None:
+            table.write_text(after)

@@ -461,34 +461,6 @@ def test_files_that_were_replaced_while_the_study_ran_are_told_at_its_end(folder
         require_fitting_results(study_with_tables(folder), folder)
 
 
-def test_an_input_that_is_replaced_while_a_job_reads_it_counts_as_the_one_before(folder):
-    """As a table of another study beside (report.beside), which ends at the same time."""
-    beside = folder / "other.csv"
-
-    def study(planned=()):
-        found = study_with_tables(folder, planned, rule="build_report")
-        found.of["train_run"].input = [str(beside)]
-        return found
-
-    beside.write_text("1")
-    made = study(planned=("train_run",))
-    handler = begin(made, folder)
-    handler.emit(begun(2))
-    beside.write_text("2")
-    for path in made.of["train_run"].output:
-        Path(path).write_text("of 1 or 2")
-    handler.emit(finished(2))
-    handler.end(made)
-    with pytest.raises(StudyError, match=r"found: changed since jobs of this start .*: \S*/other\.csv\n"):
-        handler.require_unchanged()
-    with pytest.raises(StudyError, match=r"changed since the results were made: \S*/other\.csv"):
-        require_fitting_results(study(), folder)
-    # Another attempt reads what is there then.
-    handler.emit(begun(2))
-    handler.emit(finished(2))
-    handler.require_unchanged()
-
-
 def test_what_may_not_be_read_is_accepted_without_a_checksum(folder, monkeypatch):
     """The rule that reads it says so."""
     study = study_with_tables(folder)

@@ -44,19 +44,15 @@ class FileChecksums:
             job: Snakemake's.
             names: gives each path the name that counts in the checksum of all predictions.
         """
-        # An output may come back from a backup, or from another study, alone. Runs are compared by their records.
-        outputs = [] if job.rule.name in RUN_RULES else _files_of_output(job)
-        of_outputs = {str(path): checksum for path in outputs if (checksum := self._of_output(path)) is not None}
-        return self.of_inputs(job, names) | of_outputs
-
-    def of_inputs(self, job: Any, names: Callable[[str], str] = str) -> dict[str, str]:
-        """Return the checksums of a job's inputs alone, as `of_job`."""
         predictions = [str(path) for path in job.input if Path(path).name == _PREDICTIONS]
         found = {path: self._of(path) for path in map(str, job.input) if Path(path).name != _PREDICTIONS}
         # Thousands of runs have one entry. Where one of them is gone, there is nothing to compare.
         of_runs = [[names(path), self._of(path)] for path in predictions]
         if of_runs and all(checksum is not None for _, checksum in of_runs):
             found[_PREDICTIONS] = sha256_of_json(of_runs)[:16]
+        # An output may come back from a backup, or from another study, alone. Runs are compared by their records.
+        outputs = [] if job.rule.name in RUN_RULES else _files_of_output(job)
+        found |= {str(path): self._of_output(path) for path in outputs}
         return {path: checksum for path, checksum in found.items() if checksum is not None}
 
     def changed(self, before: Mapping[str, str], job: Any, names: Callable[[str], str] = str) -> list[str]:

@@ -61,8 +61,6 @@ class MadeWith(logging.Handler):
             before = find_entry_of_outputs(self.known.get(path), job, self._files)
             states = list(map(state_of, job.output))
             self.known[path] = {"by": given, "states": states, "before": before, "start": start, "begun": False}
-        # Of what jobs read that have begun, by the job's first output.
-        self._read: dict[str, dict[str, str]] = {}
         self._next = 0.0
         if self._jobs:
             self._write()
@@ -82,9 +80,7 @@ class MadeWith(logging.Handler):
     def _begin(self, job: Any) -> None:
         # There may be thousands of runs, and they have their own records.
         if job is not None and job.rule.name not in RUN_RULES:
-            path = str(job.output[0])
-            self._read[path] = _checksums(job, self._files.of_inputs)
-            entry = self.known[path]
+            entry = self.known[str(job.output[0])]
             # Not at another attempt, nor where a finished job is done again.
             if entry.get("begun") is False:
                 entry["begun"] = True
@@ -92,11 +88,8 @@ class MadeWith(logging.Handler):
 
     def _finish(self, job: Any) -> None:
         if job is not None:
-            path = str(job.output[0])
             given = make_entry(self._persistence._params(job), self._persistence._input(job))
-            # What was replaced while the job ran may have been read before that.
-            checksums = _checksums(job, self._files.of_job) | self._read.pop(path, {})
-            self.known[path] = given | {"checksums": checksums}
+            self.known[str(job.output[0])] = given | {"checksums": _checksums(job, self._files)}
             if time.monotonic() >= self._next:
                 self._write()
 
@@ -151,7 +144,7 @@ class MadeWith(logging.Handler):
         # Snakemake's record may be of other outputs than those that are there. Runs have their own records.
         entry = given if own is None or job.rule.name in RUN_RULES else own
         # Without checksums, Snakemake takes the outputs for those of what its inputs are now.
-        return entry | {"checksums": checksums_of(own) or _checksums(job, self._files.of_job)}
+        return entry | {"checksums": checksums_of(own) or _checksums(job, self._files)}
 
     def _write(self) -> None:
         # Another process may have taken this one for dead, and made these results with something else.
@@ -200,14 +193,14 @@ def _accept(
     for path, job in _first_outputs(dag).items():
         if path not in known and path not in planned and Path(path).exists():
             given = make_entry(persistence._params(job), persistence._input(job))
-            known[path], found = given | {"checksums": _checksums(job, files.of_job)}, True
+            known[path], found = given | {"checksums": _checksums(job, files)}, True
     return found
 
 
-def _checksums(job: Any, find: Callable[[Any], dict[str, str]]) -> dict[str, str]:
+def _checksums(job: Any, files: FileChecksums) -> dict[str, str]:
     # The job that reads the file says why it cannot be read.
     with contextlib.suppress(StudyError, OSError):
-        return find(job)
+        return files.of_job(job)
     return {}
 
 

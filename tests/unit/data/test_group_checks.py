@@ -226,6 +226,18 @@ def test_an_offset_in_many_chips_of_every_class_is_said(tmp_path, shifted, is_sa
     assert all(notice.startswith("8 of 20 chips have no pixel below 950 DN in any band") for notice in notices)
 
 
+def test_numbers_of_landsat_that_were_not_scaled_are_said(tmp_path):
+    """Of the visible bands alone; with the infrared, other checks refuse them."""
+    bands = BANDS[:3]
+    for name, kind in (("1", "fields"), ("2", "forest")):
+        for i, chip in enumerate(draw_land(kind, 10, bands)):
+            write_tif(tmp_path / name / f"{name}-{i}x.tif", ((chip + 0.2) / 0.0000275).astype("uint16"))
+    (notice, *others) = index(tmp_path, bands=list(bands))[1]["notices"]
+    assert all("offset that Sentinel-2" not in other for other in others)
+    notices = [notice, *others]
+    assert any("as with the numbers of Landsat's Collection 2" in each for each in notices), notices
+
+
 # Places.
 
 

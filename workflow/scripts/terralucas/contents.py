@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from terralucas.disk import explain
+from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file, sha256_of_json, write_text
 
 # Beside the record of the retrieval: what a study has read of local sources, and where they are now.
@@ -110,10 +111,40 @@ def _digest_unchanged(path: Path, state: FileState, digest: Callable[[Path], str
     """Return the checksum of a file, or what no checksum is if the file no longer has this state."""
     with contextlib.suppress(FileNotFoundError):
         sha256 = digest(path)
-        # After the reading, which takes time.
-        if states_of({"file": path}).get("file") == state:
+        # After the reading, which takes time. A link or other rights, as a backup makes, change the ctime alone.
+        now = states_of({"file": path}).get("file")
+        if not sha256 or (now is not None and now[:2] == state[:2]):
             return sha256
     return _CHANGED
+
+
+@contextlib.contextmanager
+def require_unchanged(paths: Iterable[Path], problem: str, remedy: str) -> Iterator[None]:
+    """Check that files have the same content after a piece of work as before it.
+
+    Args:
+        paths: the files; what does not exist counts too.
+        problem: what the error says.
+        remedy: what the user can do.
+
+    Raises:
+        StudyError: a file has another content, or is gone or there.
+    """
+    files = list(paths)
+
+    def digests() -> list[str | None]:
+        return [sha256_of_file(path) if path.is_file() else None for path in files]
+
+    before = digests()
+    yield
+    changed = [str(path) for path, old, new in zip(files, before, digests(), strict=True) if old != new]
+    if changed:
+        raise StudyError(
+            problem,
+            found=f"another content of {', '.join(changed)}",
+            expected="the same content from beginning to end",
+            remedy=remedy,
+        )
 
 
 def forget_place(path: Path) -> None:

@@ -25,6 +25,9 @@ from terralucas.errors import StudyError
 # Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000. Almost every chip has shadow, water or dense
 # vegetation, which is darker than this offset in red or SWIR; a little less, because such pixels can be below 0.
 OFFSET_REFLECTANCE = 0.095
+# In the numbers of Landsat's Collection 2, a reflectance of 0 is 7,273 (USGS, Landsat 8-9 Collection 2 Level 2 Science
+# Product Guide), and a little less where a correction of the atmosphere took too much.
+_LANDSAT_REFLECTANCE = 0.65
 # Where the offset was subtracted from products that have none, shadow and water are far below 0. A correction of the
 # atmosphere leaves single chips with such pixels, and never almost all chips of a class.
 NEGATIVE_REFLECTANCE = -0.03
@@ -300,11 +303,18 @@ def describe_same_places(rows: Sequence[Mapping[str, Any]], spec: DatasetSpec) -
 
 
 def describe_bright(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
-    """Return a sentence if many chips, of whatever class, may have the offset of Sentinel-2's baseline 04.00."""
+    """Return a sentence if many chips may have the offset of Sentinel-2's baseline 04.00, or Landsat's own numbers."""
     count = sum(chip.darkest >= OFFSET_REFLECTANCE for chip in chips)
     if "RED" not in spec.bands or len(chips) < MIN_CHIPS_OF_CLASS or count < SUSPECT * len(chips):
         return None
     scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
+    if spec.unit == "dn" and np.median([chip.darkest for chip in chips]) >= _LANDSAT_REFLECTANCE:
+        return (
+            f"most of {len(chips)} chips have no pixel below {_LANDSAT_REFLECTANCE * scale:g} {unit} in any band, as "
+            "with the numbers of Landsat's Collection 2, whose reflectance is 0.0000275 times the number minus 0.2: "
+            "give the files the scale tag 0.0000275 and the offset tag -0.2, and set dataset.unit: reflectance; "
+            "nothing if they show snow or clouds alone"
+        )
     return (
         f"{count} of {len(chips)} chips have no pixel below {OFFSET_REFLECTANCE * scale:g} {unit} in any band, as with "
         f"the offset of {0.1 * scale:g} that Sentinel-2's products have since processing baseline 04.00: subtract it "
