@@ -8,7 +8,9 @@ import sys
 import yaml
 
 from helpers.paths import ROOT
+from helpers.warm_snakemake import WarmSnakemake, can_be_warm
 
+_SNAKEMAKE = WarmSnakemake()
 PARTS = ("Snakefile", "workflow", "config", "profiles", "environment.yml")
 
 
@@ -42,9 +44,12 @@ class Project:
 
     def snakemake(self, *arguments, check=True):
         environment = os.environ | self.environment | {"NO_COLOR": "1"}
-        done = subprocess.run(
-            self.command(*arguments), cwd=self.folder, env=environment, capture_output=True, text=True, check=False
-        )
+        if can_be_warm(environment):
+            done = _SNAKEMAKE.run(list(map(str, arguments)), self.folder, environment)
+        else:
+            done = subprocess.run(
+                self.command(*arguments), cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+            )
         done.output = done.stdout + done.stderr
         assert not check or done.returncode == 0, done.output[-4000:]
         return done
