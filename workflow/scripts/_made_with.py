@@ -126,7 +126,7 @@ class MadeWith(logging.Handler):
             rules |= {job.rule.name} if found else set()
         if changed:
             raise StudyError(
-                "Files were replaced while the study ran, so that its tables and report may be of files of two times.",
+                "Files were replaced while the study ran: some tables may be of old files, others of new ones.",
                 found=f"changed since jobs of this start have read or made them: {_list(sorted(changed))}",
                 expected="nobody who copies files into the results, such as a backup, while the study runs",
                 remedy="start it again with the option "

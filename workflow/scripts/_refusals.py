@@ -100,7 +100,7 @@ _KINDS = (
     (TOO_LONG, _NEVER, False, _SHORTER),
     # The plugin's own error.
     (_numbers([errno.ENOENT]) + _OWN_FILE, _NEVER, False, _DELETED),
-    # As well. ENFILE and EMFILE are too many files.
+    # Errors of the plugin, too. ENFILE and EMFILE are too many files.
     (_numbers((*BAD_DISK, errno.ENFILE, errno.EMFILE)), _A_FEW_TIMES, False, _FILE_SYSTEM),
     (_numbers(READ_ONLY) + _OWN_FILE, _NEVER, False, _NOT_WRITABLE),
     # The controller is away, restarts or is too busy, or munge or the name server do not answer.

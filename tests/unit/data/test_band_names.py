@@ -181,7 +181,9 @@ def test_any_two_bands_that_change_places_are_found_by_the_names_of_this_project
         (("ndvi B2", "ndvi B3"), ("BLUE", "GREEN"), None),
         (("red B2", "blue B3"), ("RED", "BLUE"), (0, 1)),
         (("B 12", "band_11", "sur_refl_b04_1"), ("SWIR_2", "SWIR_1"), (0, 1)),
-        (("SR_B2", "SR_B3", "SR_B4", "SR_B5"), ("RED", "BLUE"), (2, 0)),
+        (("SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6"), ("RED", "BLUE"), (2, 0)),
+        # Of Landsat 8, or of earlier ones, which have no blue there.
+        (("SR_B2", "SR_B3", "SR_B4", "SR_B5"), ("RED", "BLUE"), None),
         (("red", "red", "blue"), ("RED", "BLUE"), None),
         (("red", None, "blue"), ("RED", "GREEN", "BLUE"), None),
         # Each description is another band, so that one tells what another one means.
@@ -200,7 +202,7 @@ def test_any_two_bands_that_change_places_are_found_by_the_names_of_this_project
         (("T32TQM_b1", "T32TQM_b2", "T32TQM_b3"), ("BLUE", "GREEN"), None),
         (("T32TQM_B1", "T32TQM_B2", "T32TQM_B3"), ("BLUE", "GREEN"), (1, 2)),
         (("b1", "b2", "b3", "b8a"), ("BLUE", "GREEN"), (1, 2)),
-        (("LT05_b1", "LT05_b2", "LT05_b3"), RGB, (2, 1, 0)),
+        (("LT05_b1", "LT05_b2", "LT05_b3", "LT05_b4"), RGB, None),
         (("Band 1", "Band 2", "Band 3", "Band 8A"), ("BLUE", "GREEN"), (1, 2)),
     ],
 )
@@ -216,7 +218,6 @@ def test_bands_are_found_where_each_is_named_once(descriptions, bands, expected)
         (("B1", "B2", "B3", "B8A"), True),
         (("B3", "B2"), True),
         (("B1 coastal", "B2 blue", "B3 green"), True),
-        (("S2A_b1", "S2A_b2", "S2A_b3"), False),
         (("coastal", "blue", "green"), True),
         (("S2A_B1", "S2A_B2", "S2A_B3"), True),
     ],
@@ -246,7 +247,7 @@ def test_the_satellite_that_descriptions_name(descriptions, expected):
     assert find_satellite(descriptions) == expected
 
 
-def test_numbers_of_sentinel_2_or_of_landsat_are_told_by_the_bands_of_the_study():
+def test_numbers_that_may_be_of_sentinel_2_or_of_landsat_are_refused_where_the_bands_differ():
     """Of pixels of 25 m and more; smaller ones are no Landsat."""
     landsat = tuple(f"B{number}" for number in range(1, 12))
     four = ("BLUE", "GREEN", "RED", "NIR_BROAD")
@@ -258,12 +259,21 @@ def test_numbers_of_sentinel_2_or_of_landsat_are_told_by_the_bands_of_the_study(
     assert find_bands(landsat, four, True, False) == (1, 2, 3, 7)
     assert find_bands(landsat, four[:3], True) == (1, 2, 3)
     assert are_named((*landsat[1:], "B12"), four), "only Sentinel-2 has so many bands"
-    # Pixels must confirm what only one of the two satellites explains.
-    assert find_positions(landsat[1:7], four) == (0, 1, 2, 3)
-    assert not are_named(landsat[1:7], four)
-    assert find_positions(landsat[1:7], four, may_be_landsat=False) is None
-    assert are_named(("B4", "B3", "B2", "B8"), four, may_be_landsat=False)
-    assert not are_named(("B4", "B3", "B2", "B8"), four)
+    # Only Landsat has a near infrared there, but the file may be of Sentinel-2.
+    with pytest.raises(ChipError, match=r"\(not all bands of the study or BLUE in B2, .*, NIR_BROAD in B5\)"):
+        find_bands(landsat[:7], four, True)
+    # As the training chips.
+    assert find_bands(landsat[1:5], four, True) == (0, 1, 2, 3)
+    assert not are_named(landsat[1:5], four)
+
+
+def test_a_file_with_bands_of_sentinel_2_alone_is_not_of_landsat():
+    """B8 of Landsat is panchromatic, B5 of Sentinel-2 a red edge."""
+    numbers = tuple(f"B{number}" for number in range(2, 9))
+    assert find_positions(numbers, ("BLUE", "GREEN", "RED", "NIR_BROAD")) == (0, 1, 2, 6)
+    assert are_named(numbers, ("BLUE", "GREEN", "RED", "NIR_BROAD"))
+    with pytest.raises(ChipError, match="expected 4, or descriptions"):
+        find_bands(numbers, ("BLUE", "GREEN", "RED", "NIR_NARROW"), True)
 
 
 def test_numbers_that_count_layers_of_several_files_say_nothing():
@@ -277,6 +287,7 @@ def test_words_of_red_edges_are_of_no_place():
     for names in (("B5_RedEdge1", "B6_RedEdge2", "B7_RedEdge3"), ("B5 red edge1", "B6 red edge2", "B7 red edge3")):
         assert find_contradiction(names, ("NIR_NARROW", "SWIR_1", "SWIR_2")) is not None
         assert find_contradiction(names, ("RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3")) is None
+    assert find_contradiction(("bord rouge b1", "rouge b2"), ("RED", "RED_EDGE_1"), False) is not None
     names = ("Green_Bay_B3", "Green_Bay_B4", "Green_Bay_RedEdge_B5")
     assert find_positions(names, ("RED", "RED_EDGE_1")) == (1, 2)
 
@@ -312,7 +323,10 @@ def test_numbers_of_landsat_that_mean_other_bands_before_landsat_8_are_not_taken
     four = LANDSAT_5[:4]
     assert find_all_positions(four, SIX[:3]) == ((1, 2, 3), (0, 1, 2))
     assert find_positions(four, SIX[:3]) is None
-    # Only one of them has a near infrared among these.
-    assert find_all_positions(four, SIX[:4]) == ((0, 1, 2, 3),)
+    # Only one of them has a near infrared among these, and the file may be of the other one.
+    assert find_all_positions(four, SIX[:4]) == (None, (0, 1, 2, 3))
+    assert find_bands(four, SIX[:4], True) == (0, 1, 2, 3), "as the training chips"
+    with pytest.raises(ChipError, match="can be of several satellites"):
+        find_bands(LANDSAT_5[:5], SIX[:4], True)
     with pytest.raises(ChipError, match=r"BLUE in SR_B2, .* or BLUE in SR_B1, .*; expected .*LT05_SR_B1"):
         find_bands(four, SIX[:3], True)

@@ -8,7 +8,7 @@ from scipy import ndimage
 from helpers.chips import make_spec, write_tif
 from helpers.land import draw_land
 from helpers.real_chips import BANDS, needs_real_chips, write_real
-from terralucas.data.class_traits import describe_hazy_classes, measure_traits
+from terralucas.data.class_traits import describe_hazy_classes, describe_satellites, measure_traits
 from terralucas.data.index import index_chips
 from terralucas.data.normalisation import measure_chip
 from terralucas.errors import StudyError
@@ -202,6 +202,14 @@ def test_of_real_chips_as_they_are_nothing_is_said(tmp_path):
 def describe(file, names):
     with rasterio.open(file, "r+") as target:
         target.descriptions = names
+
+
+def test_landsat_may_be_that_which_other_files_name():
+    named = {"1": ["Landsat"] * 20, "2": ["Landsat 8 or 9"] * 6}
+    assert describe_satellites(named) is None
+    assert "Sentinel-2: class 3: 6 of 6; other classes: 0 of 26" in describe_satellites(
+        named | {"3": ["Sentinel-2"] * 6}
+    )
 
 
 @pytest.mark.parametrize("is_told", [True, False])

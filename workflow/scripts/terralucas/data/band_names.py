@@ -59,6 +59,8 @@ _FOREIGN_WORDS: dict[str, Bands] = {
     )
     for word in words.split()
 }
+# Beginnings of words of red edges, in which red is of no place.
+_EDGE, _REDS = ("edge", "kante", "bord"), {"red", "rot", "rote", "rouge", "rosso", "rojo"}
 # Single letters count only if all descriptions of a file are such letters, or other words for bands.
 _LETTERS: dict[str, Bands] = {
     "r": frozenset({"RED"}),
@@ -222,14 +224,15 @@ def find_positions(
 @lru_cache(maxsize=1024)
 def find_all_positions(
     descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True, of_one_file: bool = True
-) -> tuple[tuple[int, ...], ...]:
-    """Return where bands may be in a file: one answer for each meaning of its numbers that names each band once.
+) -> tuple[tuple[int, ...] | None, ...]:
+    """Return where bands may be in a file: each different answer of `find_positions`, by the meaning of its numbers.
 
     There are several where numbers may be of Sentinel-2 or of Landsat, as B5 and B8, and for SR_B1, SR_B2, ... of
-    Landsat, which counts its bands otherwise since Landsat 8.
+    Landsat, which counts its bands otherwise since Landsat 8. None is the answer of a meaning that does not name each
+    band once.
     """
     found = [_find(reading, bands) for reading in _read(descriptions, may_be_landsat, of_one_file)]
-    return tuple(dict.fromkeys(positions for positions in found if positions is not None))
+    return tuple(dict.fromkeys(found))
 
 
 @lru_cache(maxsize=1024)
@@ -238,8 +241,7 @@ def are_named(
 ) -> bool:
     """Return whether descriptions name each band once in one way, so that pixels need not confirm the order of bands.
 
-    They must confirm B1, B2, ... in the order of the bands, which may be positions, and numbers that name other bands,
-    or not all of them, if they are those of another satellite.
+    Pixels must confirm B1, B2, ... in the order of the bands, because these may be positions.
 
     Args:
         descriptions: description of each band in the file; None without one.
@@ -247,8 +249,7 @@ def are_named(
         may_be_landsat: see `find_contradiction`.
         of_one_file: see `find_contradiction`.
     """
-    found = {_find(reading, bands) for reading in _read(descriptions, may_be_landsat, of_one_file)}
-    if len(found) > 1 or None in found:
+    if find_positions(descriptions, bands, may_be_landsat, of_one_file) is None:
         return False
     if not of_one_file:
         return True
@@ -297,7 +298,7 @@ def find_satellite(descriptions: tuple[str | None, ...]) -> str | None:
         descriptions: description of each band in the file; None without one.
 
     Returns:
-        The name of the satellite or satellites; None without any, or if there are several.
+        The satellite, or satellites of one kind such as Landsat 8 or 9; None without one, or if several are named.
     """
     texts = [text or "" for text in descriptions]
     found = {satellite for text in texts for satellite, pattern, _ in _SATELLITES if pattern.search(text)}
@@ -339,15 +340,23 @@ class _Described:
 
     def means(self, numbers: Numbers) -> Bands | None:
         """Return the bands that the description allows, if numbers have this meaning; None if it says nothing."""
-        number = None
-        if self.kind == "stb":
-            number = frozenset[str]()
-        elif self.kind:
-            number = (_OF_MODIS if self.kind in _MODIS_KINDS else self.numbers or numbers).get(self.number)
+        number = self._means_by_number(numbers)
         word = self.foreign if self.word is None and number is None else self.word
         if word is None or number is None:
             return number if word is None else word
         return word & number or word
+
+    def _means_by_number(self, numbers: Numbers) -> Bands | None:
+        if self.kind == "stb":
+            return frozenset()
+        if not self.kind:
+            return None
+        return (_OF_MODIS if self.kind in _MODIS_KINDS else self.numbers or numbers).get(self.number)
+
+    def fits(self, numbers: Numbers) -> bool:
+        """Return whether the words of the description do not contradict its number, if numbers have this meaning."""
+        number = self._means_by_number(numbers)
+        return self.word is None or number is None or bool(self.word & number)
 
     def can_be(self, numbers: Numbers) -> bool:
         """Return whether a number of the description can have this meaning: SR_B6 cannot be thermal."""
@@ -370,10 +379,9 @@ def _read(
         return [_settle(texts, letters)]
     parsed = [_parse(text) for text in _drop_words_of_places(texts)]
     may_count = of_one_file and _are_at_own_places(parsed) and all(each.may_be_position for each in parsed if each.kind)
-    without = [replace(each, kind="", number="") for each in parsed]
+    if may_count:
+        parsed = [replace(each, kind="", number="") for each in parsed]
     named = [each.numbers for each in parsed if each.numbers is not None]
-    if may_count and not named:
-        parsed = without
     is_landsat = any(each.kind in ("srb", "stb") for each in parsed)
     if named and all(numbers is named[0] for numbers in named):
         meanings = [named[0]]
@@ -384,15 +392,15 @@ def _read(
     if not possible and is_landsat:
         # Some programs write SR_B8A.
         possible = [_OF_SENTINEL_2]
-    readings = [_settle(texts, [each.means(numbers) for each in parsed]) for numbers in possible or [{}]]
-    if may_count and named:
-        # Beside the name of a satellite, they may be either.
-        readings.append(_settle(texts, [each.means({}) for each in without]))
-    return readings
+    # "B5 red edge" is no near infrared.
+    possible = [numbers for numbers in possible if all(each.fits(numbers) for each in parsed)] or possible or [{}]
+    readings = [_settle(texts, [each.means(numbers) for each in parsed]) for numbers in possible]
+    # A file with B8 has no panchromatic band if its numbers can be those of optical bands alone.
+    return [reading for reading in readings if frozenset() not in reading] or readings
 
 
 def _settle(texts: Sequence[str], reading: list[Bands | None]) -> list[Bands | None]:
-    """Return what descriptions of a file allow if each is another band, so that one may tell what another one means.
+    """Return what descriptions allow if no band occurs twice: one that has one meaning excludes it for the others.
 
     STAC calls the bands 8 and 8A `nir` and `nir08`; FORCE calls them BROADNIR and NIR.
     """
@@ -421,9 +429,8 @@ def _drop_words_of_places(texts: Sequence[str]) -> Sequence[str]:
     tokens = [_tokens(text) for text in texts]
     shared = set.intersection(*map(set, tokens)) if len(tokens) > 1 else set[str]()
     words = shared.intersection((*_WORDS_OF_PLACES, *_FOREIGN_WORDS))
-    if any(token.startswith("edge") for own in tokens for token in own):
-        # Of red edges.
-        words -= {"red"}
+    if any(token.startswith(_EDGE) for own in tokens for token in own):
+        words -= _REDS
     if not words:
         return texts
     pattern = re.compile(rf"(?<![^\W_])(?:{'|'.join(words)})(?![^\W_])", re.IGNORECASE)

@@ -224,7 +224,11 @@ def describe_satellites(named: Mapping[str, Sequence[str]]) -> str | None:
     """
     found = []
     for satellite in sorted({name for own in named.values() for name in own}):
-        is_named = {code: [name == satellite for name in own] for code, own in named.items()}
+        # Landsat may be Landsat 8 or 9.
+        is_named = {
+            code: [name == satellite for name in own if name == satellite or not _may_be_same(name, satellite)]
+            for code, own in named.items()
+        }
         if classes := _telling_classes(is_named):
             found.append(f"{satellite}: {_tally(is_named, classes)}")
     if not found:
@@ -234,6 +238,10 @@ def describe_satellites(named: Mapping[str, Sequence[str]]) -> str | None:
         "models can tell these classes by it, without any land cover. Make the chips of all classes from the same "
         "satellites"
     )
+
+
+def _may_be_same(one: str, other: str) -> bool:
+    return one.startswith(other) or other.startswith(one)
 
 
 def _telling_classes(has_trait: Mapping[str, Sequence[bool]]) -> list[str]:

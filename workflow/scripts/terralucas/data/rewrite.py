@@ -40,7 +40,7 @@ from terralucas.data.grids import MAX_SIDE_PX, grid_of, not_convertible, other_g
 from terralucas.data.missing_pixels import Layers
 from terralucas.data.raster_files import files_of_raster, gdal_writes, require_undamaged, require_whole
 from terralucas.data.raster_masks import find_alpha
-from terralucas.data.side_files import GDAL_OPTIONS, mask_files, metadata_file, reduce_metadata
+from terralucas.data.side_files import GDAL_OPTIONS, WAVELENGTH, mask_files, metadata_file, reduce_metadata
 from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
@@ -309,7 +309,7 @@ def _write(
         for place, number in enumerate(numbers, 1):
             written.update_tags(place, **image.tags(number))
             # Central wavelengths, which count as descriptions.
-            written.update_tags(place, ns="IMAGERY", **image.tags(number, ns="IMAGERY"))
+            written.update_tags(place, ns=WAVELENGTH[0], **image.tags(number, ns=WAVELENGTH[0]))
         chosen = [number - 1 for number in numbers]
         written.descriptions = [image.descriptions[place] for place in chosen]
         written.units = [image.units[place] or "" for place in chosen]
@@ -410,7 +410,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="new rows and columns, around the centre of each file; alone, it cuts whole pixels",
     )
     add("--like", type=a_path, help="file whose grid is taken")
-    add("--nodata", type=float, help="value of missing pixels, where files state none: that of dataset.nodata")
+    add("--nodata", type=float, help="value of missing pixels (dataset.nodata) beside those that the files state")
     add("--without-scale", action="store_true", help="leave out the tags of scale and offset")
     return parser.parse_args(arguments)
 

@@ -70,7 +70,8 @@ def refuse_lost_by_link(path: Path, *kinds: Callable[[Path], list[Path]]) -> Non
     """
     if (lost := find_lost_by_link(path, *kinds)) is not None:
         raise ChipError(
-            "lost_by_link", f"is a link, beside which a link to {lost} is missing; expected links to both files"
+            "lost_by_link",
+            f"is a link, beside which a link to {lost} is missing; expected a link to each of them",
         )
 
 
@@ -102,7 +103,8 @@ def _matters(beside: Path) -> bool:
     """Return whether a file beside an image changes pixels or their meaning."""
     try:
         return not beside.name.endswith(METADATA_SUFFIX) or reduce_metadata(beside.read_bytes()) is not None
-    except ChipError:
+    # It may be closed to this user.
+    except (ChipError, OSError):
         return True
 
 

@@ -36,10 +36,16 @@ def find_bands(
         ChipError: a band is missing or cannot be told from others.
     """
     found = find_all_positions(descriptions, bands, may_be_landsat, of_one_file) if are_right else ()
+    in_order = tuple(range(len(bands)))
+    # That of the training chips, which have passed the same checks.
+    if len(descriptions) == len(bands) and in_order in found:
+        return in_order
     if len(found) > 1:
         named = ", ".join(text or "no description" for text in descriptions)
         ways = " or ".join(
-            ", ".join(f"{band} in {descriptions[place]}" for band, place in zip(bands, places, strict=True))
+            "not all bands of the study"
+            if places is None
+            else ", ".join(f"{band} in {descriptions[place]}" for band, place in zip(bands, places, strict=True))
             for places in found
         )
         raise ChipError(
@@ -47,7 +53,7 @@ def find_bands(
             f"describes its bands as {named}, which can be of several satellites ({ways}); expected descriptions that "
             "tell which, such as S2A_B2, LC08_B2, LT05_SR_B1 or blue",
         )
-    if found:
+    if found and found[0] is not None:
         return found[0]
     if len(descriptions) != len(bands):
         named = ", ".join(text or "no description" for text in descriptions)

@@ -10,11 +10,8 @@ from typing import Any
 from terralucas.contents import States, write_record
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.folders import CHIP_SUFFIXES, is_named, list_files
-from terralucas.data.side_files import WORLD_SUFFIXES, reduce_metadata
+from terralucas.data.side_files import MASK_SUFFIX, METADATA_SUFFIX, WORLD_SUFFIXES, reduce_metadata
 from terralucas.files import real_path, sha256_of_file
-
-# Files beside a chip that hold its mask, or its nodata value, scale and offset.
-_SIDECAR_SUFFIXES = (".msk", ".xml")
 
 Source = Mapping[str, Any]
 # Types of sources that are files of this machine.
@@ -72,7 +69,7 @@ def write_folder_record(
     alone = {
         name: sha256
         for name, sha256 in chip_sha256.items()
-        if not any(f"{name}{suffix}".lower() in beside for suffix in (".msk", ".aux.xml"))
+        if not any(f"{name}{suffix}".lower() in beside for suffix in (MASK_SUFFIX, METADATA_SUFFIX))
     }
     write_record(record, token, source["path"], files, states, alone, digest_of_file, retrieved)
 
@@ -98,5 +95,5 @@ def _is_read(file: PurePosixPath, layout: Mapping[str, Any]) -> bool:
     suffixes = [suffix.lower() for suffix in file.suffixes]
     if not suffixes:
         return False
-    is_sidecar = suffixes[-1] in _SIDECAR_SUFFIXES and any(suffix in CHIP_SUFFIXES for suffix in suffixes[:-1])
+    is_sidecar = suffixes[-1] in (MASK_SUFFIX, ".xml") and any(suffix in CHIP_SUFFIXES for suffix in suffixes[:-1])
     return suffixes[-1] in (*CHIP_SUFFIXES, *WORLD_SUFFIXES) or is_sidecar
