@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,8 +26,11 @@ _OF_PYTHON = "PYTHON"
 _NAME = "snakemake"
 
 
-class WarmSnakemake:
-    """The process that has imported Snakemake, which is started with the first call and ends with this process."""
+class WarmSnakemake(threading.local):
+    """The process that has imported Snakemake, which is started with the first call and ends with this process.
+
+    Each thread has one of its own, because it runs one Snakemake at a time.
+    """
 
     def __init__(self):
         self._process, self._socket = None, None
@@ -59,11 +63,12 @@ class WarmSnakemake:
         )  # fmt: skip
         theirs.close()
         self._socket = ours
-        atexit.register(self._end)
+        atexit.register(_end, ours, self._process)
 
-    def _end(self):
-        self._socket.close()
-        self._process.wait()
+
+def _end(connection, process):
+    connection.close()
+    process.wait()
 
 
 def can_be_warm(environment):
@@ -126,8 +131,6 @@ def _run(request, output, errors):
 
 def _exit(status):
     """End as Python does at the end of a program: with the functions of `atexit`, and all output written."""
-    import threading
-
     threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
