@@ -11,7 +11,7 @@ import pytest
 from helpers.paths import SCRIPTS
 
 # Snakemake runs a copy of the script that begins with a preamble, and names the script itself as its file.
-PREAMBLE = """import types; snakemake = types.SimpleNamespace(rule="rule", log=["rule.log"]); __file__ = "script.py"
+PREAMBLE = """import types; snakemake = types.SimpleNamespace(rule="rule", log=["rule.log"], input=[]); __file__ = "script.py"
 """
 SCRIPT = """import multiprocessing
 import sys
@@ -37,7 +37,7 @@ def test_a_worker_does_not_run_the_script_again(tmp_path, method):
 
 FULL = """from types import SimpleNamespace
 from _job import job
-with job(SimpleNamespace(rule="rule", log=["rule.log"])):
+with job(SimpleNamespace(rule="rule", log=["rule.log"], input=[])):
     bytearray(2**62)
 """
 
@@ -55,7 +55,7 @@ def test_full_memory_is_an_error_for_the_user(tmp_path):
 OTHER_WORDS = """import logging
 from types import SimpleNamespace
 from _job import job
-with job(SimpleNamespace(rule="rule", log=["rule.log"])):
+with job(SimpleNamespace(rule="rule", log=["rule.log"], input=[])):
     logging.info("its own words")
     with open("rule.log", "a") as file:
         file.write("ERROR: the words of Snakemake, which are longer\\n")
@@ -87,7 +87,7 @@ def read(path):
     print("now", flush=True)
     return path.read_bytes()
 
-with job(SimpleNamespace(rule="index_chips", log=["rule.log"])):
+with job(SimpleNamespace(rule="index_chips", log=["rule.log"], input=[])):
     if sys.argv[1] == "thread":
         with ThreadPoolExecutor(2) as pool:
             print(*pool.map(read, [Path("fifo")] * 5))
@@ -126,7 +126,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from _job import job
 
-with job(SimpleNamespace(rule="train_run", log=["rule.log"])):
+with job(SimpleNamespace(rule="train_run", log=["rule.log"], input=[])):
     try:
         print("now", flush=True)
         time.sleep(60)

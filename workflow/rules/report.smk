@@ -261,7 +261,8 @@ rule build_report:
         points=f"{RESULTS}/maps/points.parquet",
         geojson=f"{RESULTS}/maps/points.geojson",
         gallery=f"{RESULTS}/gallery.json",
-        beside=list_other_summaries(),
+        beside=list_tables_beside("summary"),
+        classes_beside=list_tables_beside("classes"),
     output:
         **declare_tables(BESIDE),
         page=report(

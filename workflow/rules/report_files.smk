@@ -52,9 +52,9 @@ def list_feature_records():
     return [f"{folder}/{kind}.json" for folder in folders for kind in kinds]
 
 
-def list_other_summaries():
-    """Return the tables of scores of the studies in `report.beside` that exist."""
-    paths = [Path("results", study, "tables", "summary.csv") for study in config["report"]["beside"]]
+def list_tables_beside(name):
+    """Return the tables of this name of the studies in `report.beside`, where they exist."""
+    paths = [Path("results", study, "tables", f"{name}.csv") for study in config["report"]["beside"]]
     return [str(path) for path in paths if path.is_file()]
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from _job_inputs import JobInputs
 from _orphans import terminate_with_snakemake
 from _own_code import OwnCode, remember_script, start_again_if_other
 from _own_start import require_own_start
@@ -82,7 +83,9 @@ def job(snakemake: Any) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         own_code.require()
         use_folder_for_sockets()
+        inputs = JobInputs(snakemake.rule, snakemake.input)
         yield
+        inputs.require_unchanged()
         # Also for results that are no single files.
         own_code.require()
     except (KeyboardInterrupt, Terminated) as ending:

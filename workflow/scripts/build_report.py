@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from _job import job
-from terralucas.contents import require_unchanged
+from _job import job, progress
 from terralucas.report.build import build_report
 from terralucas.report.context import report_context
 from terralucas.report.sections.other_studies import other_studies_table
@@ -30,21 +29,15 @@ with job(snakemake):
     )
     tables["durations"] = durations
     # The path is results/<study>/tables/summary.csv.
-    summaries = {Path(path).parts[-3]: Path(path) for path in source.beside}
-    of_classes = {name: path.with_name("classes.csv") for name, path in summaries.items()}
+    others = {Path(path).parts[-3]: read_table(path) for path in source.beside}
+    classes = {Path(path).parts[-3]: read_table(path) for path in source.classes_beside}
+    for name in sorted(set(params.config["report"]["beside"]) - others.keys()):
+        progress.warning(f"The study {name!r} of report.beside has no tables in results/, and is left out")
+    tables["beside"] = other_studies_table(
+        {context.study: tables["summary"], **others}, {context.study: tables["classes"], **classes}
+    )
+    write_table(tables["beside"], Path(output.beside))
     figures = {name: Path(source[f"figure_{name}"]) for name in params.figures}
     # Not from the GeoJSON file, which takes much memory where there are thousands of recipes.
     shares = pd.read_parquet(source.points, columns=["share_right"])["share_right"]
-    # Another start may write them meanwhile; what is there at the end counts as what was read.
-    with require_unchanged(
-        [*summaries.values(), *of_classes.values()],
-        "The tables of another study (report.beside) changed while the report was made.",
-        "start the study again when the other study is finished; only the report is made again",
-    ):
-        others = {name: read_table(path) for name, path in summaries.items()}
-        classes = {name: read_table(path) for name, path in of_classes.items() if path.is_file()}
-        tables["beside"] = other_studies_table(
-            {context.study: tables["summary"], **others}, {context.study: tables["classes"], **classes}
-        )
-        write_table(tables["beside"], Path(output.beside))
-        build_report(tables, figures, shares, Path(source.geojson), context, Path(output.page))
+    build_report(tables, figures, shares, Path(source.geojson), context, Path(output.page))

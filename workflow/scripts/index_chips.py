@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from _job import job, progress
-from terralucas.contents import states_of
+from terralucas.contents import look_at
 from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.index import index_chips
@@ -12,7 +12,7 @@ from terralucas.errors import StudyError
 from terralucas.stored import read_json
 from terralucas.study import invalid_chips
 from terralucas.study.class_names import write_record
-from terralucas.study.source_files import files_of_source, find_source, write_folder_record
+from terralucas.study.source_files import digest_of_file, files_of_source, find_source, write_folder_record
 
 with job(snakemake):
     params = snakemake.params
@@ -26,8 +26,7 @@ with job(snakemake):
             expected="one of these folders",
             remedy=f"retrieve the chips again: snakemake --cores 1 --force -- {snakemake.input.retrieval}",
         )
-    files = files_of_source(source, params.dataset["layout"]) if source else {}
-    states = states_of(files)
+    before = look_at(files_of_source(source, params.dataset["layout"]) if source else {}, digest_of_file)
     table, report = index_chips(
         root,
         DatasetSpec.from_config(params.dataset),
@@ -46,4 +45,4 @@ with job(snakemake):
     invalid_chips.write_record(invalid, tokens, params.dataset, report["n_dropped"], report["chip_size_px"])
     if source:
         sha256 = dict(zip(table["file"], table["sha256"], strict=True))
-        write_folder_record(source_files, params.contents, source, files, states, sha256, retrieval["root"])
+        write_folder_record(source_files, params.contents, source, before, sha256, retrieval["root"])

@@ -36,14 +36,15 @@ with job(snakemake):
         {seed_of(Path(path).stem): read_split(Path(path), point_ids) for path in source.splits},
         lambda row: read(root / files[row], checksums[row]),
     )
+    data_report = read_json(source.data_report)
     choice = select(
         params.study,
         read_table(source.summary),
         read_table(source.contrasts),
         read_run_status(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds),
         chips,
-        params.dataset,
-        bool(describe_simulated(retrieval, read_json(source.data_report))),
+        params.dataset | {"doubtful_numbers": data_report["doubtful_numbers"]},
+        bool(describe_simulated(retrieval, data_report)),
         read_table(source.calibration) if params.select["temperature_scaling"] else None,
         SelectOptions(
             metric=params.metric,

@@ -5,7 +5,14 @@ import itertools
 import pytest
 
 from helpers.chips import make_spec
-from terralucas.data.band_names import are_named, find_all_positions, find_contradiction, find_positions, find_satellite
+from terralucas.data.band_names import (
+    are_named,
+    find_all_positions,
+    find_contradiction,
+    find_doubtful_numbers,
+    find_positions,
+    find_satellite,
+)
 from terralucas.data.chip_problems import ChipError
 from terralucas.predict.bands import find_bands
 
@@ -262,9 +269,15 @@ def test_numbers_that_may_be_of_sentinel_2_or_of_landsat_are_refused_where_the_b
     # Only Landsat has a near infrared there, but the file may be of Sentinel-2.
     with pytest.raises(ChipError, match=r"\(not all bands of the study or BLUE in B2, .*, NIR_BROAD in B5\)"):
         find_bands(landsat[:7], four, True)
-    # As the training chips.
-    assert find_bands(landsat[1:5], four, True) == (0, 1, 2, 3)
     assert not are_named(landsat[1:5], four)
+    # Also where there are as many bands: B5 may be a red edge.
+    with pytest.raises(ChipError, match="can be of several satellites"):
+        find_bands(landsat[1:5], four, True)
+    numbers = find_doubtful_numbers(landsat[1:5], four)
+    assert numbers == ("b2", "b3", "b4", "b5")
+    assert find_bands(landsat[1:5], four, True, doubtful_numbers=(numbers,)) == (0, 1, 2, 3), "as the training chips"
+    assert find_bands(("B02 ", "B3", "b4", "B05"), four, True, doubtful_numbers=(numbers,)) == (0, 1, 2, 3)
+    assert find_doubtful_numbers(landsat[1:5], four, may_be_landsat=False) is None
 
 
 def test_a_file_with_bands_of_sentinel_2_alone_is_not_of_landsat():
@@ -274,12 +287,24 @@ def test_a_file_with_bands_of_sentinel_2_alone_is_not_of_landsat():
     assert are_named(numbers, ("BLUE", "GREEN", "RED", "NIR_BROAD"))
     with pytest.raises(ChipError, match="expected 4, or descriptions"):
         find_bands(numbers, ("BLUE", "GREEN", "RED", "NIR_NARROW"), True)
+    for other in ("SCL", "ndvi"):
+        four = ("BLUE", "GREEN", "RED", "NIR_BROAD")
+        assert find_all_positions(("B4", "B3", "B2", "B8", other), four) == ((2, 1, 0, 3),)
+
+
+@pytest.mark.parametrize("other", ["B8 pan", "B9 cirrus", "B10 thermal"])
+def test_a_word_that_agrees_with_its_number_tells_the_satellite(other):
+    found = find_all_positions(("B2", "B3", "B4", "B5", "B6", "B7", other), SIX)
+    assert (0, 1, 2, 3, 4, 5) in found
+    assert len(found) == (1 if other != "B10 thermal" else 2), "B10 of Sentinel-2 is no band either"
 
 
 def test_numbers_that_count_layers_of_several_files_say_nothing():
     """As R's terra calls layers."""
     for numbers in (("1", "1", "1"), ("1", "2", "3")):
         assert find_contradiction(numbers, RGB, of_one_file=False) is None
+    assert find_positions(("02", "03", "04"), RGB, of_one_file=False) == (2, 1, 0), "02.tif, 03.tif and 04.tif"
+    assert find_positions(("02", "03", "8A"), ("NIR_NARROW", "BLUE"), of_one_file=False) == (2, 0)
     assert find_contradiction(("b1", "b2", "b3"), RGB, of_one_file=False) is not None, "names of files"
 
 
@@ -288,6 +313,7 @@ def test_words_of_red_edges_are_of_no_place():
         assert find_contradiction(names, ("NIR_NARROW", "SWIR_1", "SWIR_2")) is not None
         assert find_contradiction(names, ("RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3")) is None
     assert find_contradiction(("bord rouge b1", "rouge b2"), ("RED", "RED_EDGE_1"), False) is not None
+    assert find_positions(("bordeaux_red_B02", "bordeaux_red_B03", "bordeaux_red_B04"), ("RED", "BLUE")) == (2, 0)
     names = ("Green_Bay_B3", "Green_Bay_B4", "Green_Bay_RedEdge_B5")
     assert find_positions(names, ("RED", "RED_EDGE_1")) == (1, 2)
 
@@ -325,7 +351,10 @@ def test_numbers_of_landsat_that_mean_other_bands_before_landsat_8_are_not_taken
     assert find_positions(four, SIX[:3]) is None
     # Only one of them has a near infrared among these, and the file may be of the other one.
     assert find_all_positions(four, SIX[:4]) == (None, (0, 1, 2, 3))
-    assert find_bands(four, SIX[:4], True) == (0, 1, 2, 3), "as the training chips"
+    with pytest.raises(ChipError, match="can be of several satellites"):
+        find_bands(four, SIX[:4], True)
+    known = (find_doubtful_numbers(four, SIX[:4]),)
+    assert find_bands(four, SIX[:4], True, doubtful_numbers=known) == (0, 1, 2, 3), "as the training chips"
     with pytest.raises(ChipError, match="can be of several satellites"):
         find_bands(LANDSAT_5[:5], SIX[:4], True)
     with pytest.raises(ChipError, match=r"BLUE in SR_B2, .* or BLUE in SR_B1, .*; expected .*LT05_SR_B1"):

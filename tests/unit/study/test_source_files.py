@@ -9,7 +9,7 @@ from unicodedata import normalize
 import pytest
 
 from terralucas import contents
-from terralucas.contents import states_of
+from terralucas.contents import look_at, states_of
 from terralucas.contents import write_record as write_contents_record
 from terralucas.data.chips_root import chips_root
 from terralucas.errors import StudyError
@@ -61,7 +61,7 @@ def test_a_change_in_a_class_folder_that_is_a_link_is_noticed(folder, tmp_path):
     source = {"type": "directory", "path": str(folder)}
     files, record = files_of_source(source, FOLDERS), tmp_path / "record.json"
     assert "grass/3.tif" in files
-    write_folder_record(record, "token", source, files, states_of(files), {}, str(folder.resolve()))
+    write_folder_record(record, "token", source, look_at(files, digest_of_file), {}, str(folder.resolve()))
     assert token_of_sources([source], FOLDERS, record) == "token"
     chip.write_text("another chip")
     assert token_of_sources([source], FOLDERS, record) != "token"
@@ -142,7 +142,7 @@ def read(folder, tmp_path):
     (data / "retrieval.json").write_text(json.dumps(retrieval))
     record = data / "source_files.json"
     files = files_of_source(source, TABLE)
-    write_folder_record(record, "token", source, files, states_of(files), {}, str(folder.resolve()))
+    write_folder_record(record, "token", source, look_at(files, digest_of_file), {}, str(folder.resolve()))
     return lambda path: token_of_sources([{"type": "directory", "path": str(path)}], TABLE, record), data
 
 
@@ -231,7 +231,7 @@ def test_a_source_that_is_put_first_counts_where_it_is_there_and_holds_other_chi
         for path in (folder, tmp_path / "copy", tmp_path / "other", tmp_path / "nowhere")
     )
     files = files_of_source(base, TABLE)
-    write_folder_record(record, "token", base, files, states_of(files), {}, str(folder))
+    write_folder_record(record, "token", base, look_at(files, digest_of_file), {}, str(folder))
     kept = record.read_text()
     shutil.copytree(folder, tmp_path / "copy")
     shutil.copytree(folder, tmp_path / "other")
@@ -255,7 +255,7 @@ def finished(folder, tmp_path):
     tokens = tokens_of_sources(sources, TABLE, record)
     write_order(record, sources, TABLE, 1, before, tokens.tracked)
     files = files_of_source(good, TABLE)
-    write_folder_record(record, tokens.contents, good, files, states_of(files), {}, str(folder))
+    write_folder_record(record, tokens.contents, good, look_at(files, digest_of_file), {}, str(folder))
     return (lambda sources: tokens_of_sources(sources, TABLE, record) == tokens), sources
 
 

@@ -227,6 +227,11 @@ BAD = [
         [CLAIM | {"metric": "nll", "relation": "equivalent"}],
         ["'C1' needs a margin; report.margins has none for nll"],
     ),
+    (
+        "report.claims",
+        [CLAIM | {"relation": "equivalent", "margin": 2}],
+        ["'C1' has the margin 2; expected at most 1", "two points are 0.02"],
+    ),
     ("report.claims", [CLAIM | {"relation": "better"}], ["report.claims[0].relation", '"equivalent"']),
     ("report.claims", [CLAIM | {"contrast": {**LOSSES, "a": "hinge"}}], ["report.claims names the loss 'hinge'"]),
 ]

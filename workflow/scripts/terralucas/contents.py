@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
 from terralucas.disk import explain
-from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file, sha256_of_json, write_text
 
 # Beside the record of the retrieval: what a study has read of local sources, and where they are now.
@@ -35,11 +34,23 @@ class FileState(NamedTuple):
         mtime_ns: time of the last change of the content, which programs can set.
         ctime_ns: time of the last change of the content or of what the system knows of the file, such as its name: two
             files that were exchanged may have the same size and the same `mtime_ns`.
+        inode: number of the file on its disk. It is not recorded, because some network drives change it.
     """
 
     size: int
     mtime_ns: int
     ctime_ns: int
+    inode: int
+
+    @property
+    def recorded(self) -> list[int]:
+        """What a record has of the state."""
+        return [self.size, self.mtime_ns, self.ctime_ns]
+
+    @property
+    def identity(self) -> tuple[int, int, int]:
+        """What tells a file from another one within minutes: links and rights, as a backup makes, change it not."""
+        return self.size, self.mtime_ns, self.inode
 
 
 States = Mapping[str, FileState]
@@ -56,8 +67,37 @@ def states_of(files: Mapping[str, Path]) -> dict[str, FileState]:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
                 continue
-            states[name] = FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            states[name] = FileState(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
     return states
+
+
+class Before(NamedTuple):
+    """Files before they are read.
+
+    Attributes:
+        files: paths by name.
+        states: their states.
+        sha256: checksums of those that viewers write again, GDAL's metadata, which take no time.
+    """
+
+    files: Mapping[str, Path]
+    states: States
+    sha256: Mapping[str, str]
+
+
+def look_at(files: Mapping[str, Path], digest: Callable[[Path], str]) -> Before:
+    """Return what is known of files before they are read.
+
+    Args:
+        files: paths by name.
+        digest: as for `write_record`.
+    """
+    states, sha256 = states_of(files), {}
+    for name in states:
+        if name.lower().endswith(".xml"):
+            with contextlib.suppress(FileNotFoundError):
+                sha256[name] = digest(files[name])
+    return Before(files, states, sha256)
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
@@ -96,12 +136,15 @@ def write_record(
         origin: folder or file that was read, as it is configured; None if the study reads no file outside the results.
         files: paths by name.
         states: states of the files before they were read.
-        sha256: known checksums by name; the others are computed.
+        sha256: checksums by name that were known before, or belong to what was read; the others are computed.
         digest: returns the checksum of what is read of a file; it is empty if nothing is.
         retrieved: folder that retrieval.json named when the files were read; None for other files than chips.
     """
     entries = {
-        name: [*state, sha256.get(name) or _digest_unchanged(files[name], state, digest)]
+        name: [
+            *state.recorded,
+            sha256[name] if name in sha256 else _digest_unchanged(files[name], state, digest),
+        ]
         for name, state in states.items()
     }
     write_text(path, json.dumps({"token": token, "origin": origin, "files": entries, "retrieved": retrieved}) + "\n")
@@ -111,40 +154,11 @@ def _digest_unchanged(path: Path, state: FileState, digest: Callable[[Path], str
     """Return the checksum of a file, or what no checksum is if the file no longer has this state."""
     with contextlib.suppress(FileNotFoundError):
         sha256 = digest(path)
-        # After the reading, which takes time. A link or other rights, as a backup makes, change the ctime alone.
+        # After the reading, which takes time.
         now = states_of({"file": path}).get("file")
-        if not sha256 or (now is not None and now[:2] == state[:2]):
+        if now is not None and now.identity == state.identity:
             return sha256
     return _CHANGED
-
-
-@contextlib.contextmanager
-def require_unchanged(paths: Iterable[Path], problem: str, remedy: str) -> Iterator[None]:
-    """Check that files have the same content after a piece of work as before it.
-
-    Args:
-        paths: the files; what does not exist counts too.
-        problem: what the error says.
-        remedy: what the user can do.
-
-    Raises:
-        StudyError: a file has another content, or is gone or there.
-    """
-    files = list(paths)
-
-    def digests() -> list[str | None]:
-        return [sha256_of_file(path) if path.is_file() else None for path in files]
-
-    before = digests()
-    yield
-    changed = [str(path) for path, old, new in zip(files, before, digests(), strict=True) if old != new]
-    if changed:
-        raise StudyError(
-            problem,
-            found=f"another content of {', '.join(changed)}",
-            expected="the same content from beginning to end",
-            remedy=remedy,
-        )
 
 
 def forget_place(path: Path) -> None:
@@ -205,15 +219,15 @@ def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str
     """
     states, record = states_of(files), read_record(path)
     if record is None or not _is_of_files(record):
-        return sha256_of_json(states)
+        return sha256_of_json({name: state.recorded for name, state in states.items()})
     recorded = record["files"]
     if not states or not recorded:
         return record["token"]
-    changed = [name for name, state in states.items() if list(state) != recorded.get(name, [])[:-1]]
+    changed = [name for name, state in states.items() if state.recorded != recorded.get(name, [])[:-1]]
     # The bar appears only where it takes long: thousands of chips that were copied without their times.
     bar = tqdm(changed, desc="Comparing files whose times have changed", delay=5)
     known = {name: entry for name, entry in recorded.items() if name in states}
-    entries = known | {name: [*states[name], digest(files[name])] for name in bar}
+    entries = known | {name: [*states[name].recorded, digest(files[name])] for name in bar}
     now, before = ({name: entry[-1] for name, entry in each.items() if entry[-1]} for each in (entries, recorded))
     if now != before:
         return sha256_of_json(now)
@@ -227,7 +241,11 @@ def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str
 def _is_of_files(record: Mapping[str, Any]) -> bool:
     """Return whether a record has the form of `write_record`; one that somebody has changed may not."""
     files = record.get("files")
-    return "token" in record and isinstance(files, dict) and all(isinstance(entry, list) for entry in files.values())
+    return (
+        "token" in record
+        and isinstance(files, dict)
+        and all(isinstance(entry, list) and entry for entry in files.values())
+    )
 
 
 def content_of_weights(record: Mapping[str, Any]) -> Any:

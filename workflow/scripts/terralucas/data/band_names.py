@@ -59,8 +59,8 @@ _FOREIGN_WORDS: dict[str, Bands] = {
     )
     for word in words.split()
 }
-# Beginnings of words of red edges, in which red is of no place.
-_EDGE, _REDS = ("edge", "kante", "bord"), {"red", "rot", "rote", "rouge", "rosso", "rojo"}
+# Words of red edges, in which red is of no place.
+_EDGE, _REDS = re.compile(r"(?:edge|kante|bord|bordo|borde)\d*"), {"red", "rot", "rote", "rouge", "rosso", "rojo"}
 # Single letters count only if all descriptions of a file are such letters, or other words for bands.
 _LETTERS: dict[str, Bands] = {
     "r": frozenset({"RED"}),
@@ -236,6 +236,26 @@ def find_all_positions(
 
 
 @lru_cache(maxsize=1024)
+def find_doubtful_numbers(
+    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True, of_one_file: bool = True
+) -> tuple[str, ...] | None:
+    """Return the numbers of bands in a file, as `b5` or `srb5`, if satellites that it may be of give several answers.
+
+    Args:
+        descriptions: see `find_contradiction`, as the other arguments.
+        bands: names of the bands to find.
+        may_be_landsat: see there.
+        of_one_file: see there.
+
+    Returns:
+        The number of each band, empty for a band without one; None where there is no doubt.
+    """
+    if len(find_all_positions(descriptions, bands, may_be_landsat, of_one_file)) == 1:
+        return None
+    return tuple(f"{each.kind}{each.number}" for each in (_parse(text or "") for text in descriptions))
+
+
+@lru_cache(maxsize=1024)
 def are_named(
     descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True, of_one_file: bool = True
 ) -> bool:
@@ -356,7 +376,11 @@ class _Described:
     def fits(self, numbers: Numbers) -> bool:
         """Return whether the words of the description do not contradict its number, if numbers have this meaning."""
         number = self._means_by_number(numbers)
-        return self.word is None or number is None or bool(self.word & number)
+        return self.word is None or number is None or self.word == number or bool(self.word & number)
+
+    def is_of_no_band(self, numbers: Numbers) -> bool:
+        """Return whether its number alone says that it is no band of TerraMind, if numbers have this meaning."""
+        return self.word is None and self.foreign is None and self._means_by_number(numbers) == frozenset()
 
     def can_be(self, numbers: Numbers) -> bool:
         """Return whether a number of the description can have this meaning: SR_B6 cannot be thermal."""
@@ -373,8 +397,7 @@ def _read(
 ) -> list[list[Bands | None]]:
     """Return what each description allows, once for each meaning that the numbers of bands can have."""
     texts = [text or "" for text in descriptions]
-    # Layers of several files are often called by a number that counts them.
-    texts = _read_bare_wavelengths(texts) or (_read_bare_numbers(texts) if of_one_file else []) or texts
+    texts = _read_bare_wavelengths(texts) or _read_bare_numbers(texts, of_one_file) or texts
     if letters := _read_letters(texts):
         return [_settle(texts, letters)]
     parsed = [_parse(text) for text in _drop_words_of_places(texts)]
@@ -394,9 +417,9 @@ def _read(
         possible = [_OF_SENTINEL_2]
     # "B5 red edge" is no near infrared.
     possible = [numbers for numbers in possible if all(each.fits(numbers) for each in parsed)] or possible or [{}]
-    readings = [_settle(texts, [each.means(numbers) for each in parsed]) for numbers in possible]
-    # A file with B8 has no panchromatic band if its numbers can be those of optical bands alone.
-    return [reading for reading in readings if frozenset() not in reading] or readings
+    # A file with B8 has no panchromatic band if its numbers can be those of bands of TerraMind alone.
+    whole = [numbers for numbers in possible if not any(each.is_of_no_band(numbers) for each in parsed)]
+    return [_settle(texts, [each.means(numbers) for each in parsed]) for numbers in whole or possible]
 
 
 def _settle(texts: Sequence[str], reading: list[Bands | None]) -> list[Bands | None]:
@@ -429,7 +452,7 @@ def _drop_words_of_places(texts: Sequence[str]) -> Sequence[str]:
     tokens = [_tokens(text) for text in texts]
     shared = set.intersection(*map(set, tokens)) if len(tokens) > 1 else set[str]()
     words = shared.intersection((*_WORDS_OF_PLACES, *_FOREIGN_WORDS))
-    if any(token.startswith(_EDGE) for own in tokens for token in own):
+    if any(_EDGE.fullmatch(token) for own in tokens for token in own):
         words -= _REDS
     if not words:
         return texts
@@ -511,10 +534,16 @@ def _read_bare_wavelengths(texts: Sequence[str]) -> list[str]:
     return []
 
 
-def _read_bare_numbers(texts: Sequence[str]) -> list[str]:
-    """Return descriptions with "b" before their number, if two or more are given and all are numbers of Sentinel-2."""
+def _read_bare_numbers(texts: Sequence[str], of_one_file: bool) -> list[str]:
+    """Return descriptions with "b" before their number, if two or more are given and all are numbers of Sentinel-2.
+
+    Numbers that count the layers of several files, or that are all alike, say nothing.
+    """
     given = [text.strip() for text in texts if text.strip()]
-    if len(given) < 2 or not all(text.lower().removeprefix("0") in SENTINEL_2 for text in given):
+    numbers = [text.lower().removeprefix("0") for text in given]
+    if len(given) < 2 or not all(number in SENTINEL_2 for number in numbers):
+        return []
+    if not of_one_file and (len(set(numbers)) == 1 or numbers == [str(place) for place, _ in enumerate(numbers, 1)]):
         return []
     return [f"b{text.strip()}" if text.strip() else "" for text in texts]
 

@@ -37,6 +37,7 @@ class CheckedChip:
         wrong_colours: what the file says of the colours of its bands, if that contradicts the bands of the dataset, and
             the file does not name them.
         satellite: satellite that the descriptions of bands in the file name.
+        doubtful_numbers: result of `terralucas.data.band_names.find_doubtful_numbers`.
     """
 
     row: dict[str, Any]
@@ -56,6 +57,7 @@ class CheckedChip:
     simulated: bool = False
     wrong_colours: str | None = None
     satellite: str | None = None
+    doubtful_numbers: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from rasterio import Env
 from tqdm import tqdm
 
-from terralucas.data.band_names import are_named, find_satellite
+from terralucas.data.band_names import are_named, find_doubtful_numbers, find_satellite
 from terralucas.data.band_order import measure_spectrum
 from terralucas.data.checked_chip import CheckedChip
 from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other_level, hash_pixels, measure_darkest
@@ -144,6 +144,7 @@ def index_chips(
         "left_out": listing.left_out,
         "scaling": scaling,
         "bright_classes": bright_classes,
+        "doubtful_numbers": sorted({chip.doubtful_numbers for chip in chips if chip.doubtful_numbers is not None}),
         "pixel_sizes": pixel_sizes,
         "places": _describe_places(rows, spec),
         "notices": [notice for notice in notices if notice is not None],
@@ -220,6 +221,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         decoded.simulated,
         None if is_named or not spec.checks.band_descriptions else decoded.wrong_colours,
         find_satellite(decoded.all_descriptions),
+        find_doubtful_numbers(decoded.descriptions, spec.bands, spec.may_be_landsat),
     )
 
 

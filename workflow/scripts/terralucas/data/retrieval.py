@@ -274,7 +274,8 @@ def _marker_text(sha256: str, root: Path) -> str:
     """Return what tells whether a folder still has what was unpacked: the archive, and sizes and times of the files."""
     files = list_files(root)
     states = states_of({str(file): root / file for file in files})
-    return json.dumps({"sha256": sha256, "files": len(files), "states": sha256_of_json(states)}) + "\n"
+    recorded = {name: state.recorded for name, state in states.items()}
+    return json.dumps({"sha256": sha256, "files": len(files), "states": sha256_of_json(recorded)}) + "\n"
 
 
 def _one_line(error: StudyError) -> str:

@@ -17,7 +17,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from terralucas.commands import REWRITE
-from terralucas.contents import FileState, states_of
+from terralucas.contents import states_of
 from terralucas.data.band_names import are_named, drop_positions, find_contradiction, find_positions
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
@@ -149,7 +149,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
             transform=tuple(first.transform)[:6],
             pixel_m=pixel_m,
             ground_m=ground_m,
-            states={name: list(state) for name, state in states_of(files).items()},
+            states={name: state.recorded for name, state in states_of(files).items()},
         )
 
 
@@ -165,14 +165,14 @@ class SceneReader:
         self.scene, self.spec = scene, spec
         self._stack = ExitStack()
         self._sources: dict[str, DatasetReader] = {}
-        self._states: dict[str, FileState] = {}
+        self._identities: dict[str, tuple[int, int, int]] = {}
 
     def __enter__(self) -> SceneReader:
         self._stack.enter_context(Env(GDAL_CACHEMAX=_CACHE_BYTES, **GDAL_OPTIONS))
         for path, _ in self.scene.bands:
             if path not in self._sources:
                 self._sources[path] = _open(Path(path), self._stack)
-        self._states = self._states_now()
+        self._identities = self._identities_now()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -180,11 +180,12 @@ class SceneReader:
 
     def require_unchanged(self) -> None:
         """Raise a StudyError if a file of the scene is not the one that was opened, so that two would be mixed."""
-        if self._states_now() != self._states:
+        if self._identities_now() != self._identities:
             raise changed_scene(self.scene.bands[0][0])
 
-    def _states_now(self) -> dict[str, FileState]:
-        return states_of({name: Path(name) for name in self.scene.states})
+    def _identities_now(self) -> dict[str, tuple[int, int, int]]:
+        states = states_of({name: Path(name) for name in self.scene.states})
+        return {name: state.identity for name, state in states.items()}
 
     def read(self, first_row: int, first_column: int, height: int, width: int) -> Pixels:
         """Read pixels of a rectangle that lies in the scene.
@@ -321,7 +322,9 @@ def _find_in_files(
     )
     texts = described if are_found or of_one_file else named
     try:
-        positions = find_bands(texts, spec.bands, spec.checks.band_descriptions, spec.may_be_landsat, of_one_file)
+        positions = find_bands(
+            texts, spec.bands, spec.checks.band_descriptions, spec.may_be_landsat, of_one_file, spec.doubtful_numbers
+        )
         if spec.checks.band_descriptions and not of_one_file:
             # Of names and descriptions, those that were not used may contradict the others.
             for said in (named, described):

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from terralucas.commands import REWRITE
-from terralucas.data.band_names import find_all_positions, find_contradiction
+from terralucas.data.band_names import find_all_positions, find_contradiction, find_doubtful_numbers
 from terralucas.data.band_order import measure_spectrum, require_order
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
@@ -22,6 +22,7 @@ def find_bands(
     are_right: bool,
     may_be_landsat: bool = True,
     of_one_file: bool = True,
+    doubtful_numbers: tuple[tuple[str, ...], ...] = (),
 ) -> tuple[int, ...]:
     """Return where the bands of a study are in a file: by their descriptions, or else in the declared order.
 
@@ -31,14 +32,15 @@ def find_bands(
         are_right: whether the descriptions count: `dataset.checks.band_descriptions`.
         may_be_landsat: see `find_contradiction`.
         of_one_file: see `find_contradiction`.
+        doubtful_numbers: of training chips (`DatasetSpec`), which are those of the bands in their order.
 
     Raises:
         ChipError: a band is missing or cannot be told from others.
     """
     found = find_all_positions(descriptions, bands, may_be_landsat, of_one_file) if are_right else ()
     in_order = tuple(range(len(bands)))
-    # That of the training chips, which have passed the same checks.
-    if len(descriptions) == len(bands) and in_order in found:
+    numbers = find_doubtful_numbers(descriptions, bands, may_be_landsat, of_one_file) if found else None
+    if numbers in doubtful_numbers and in_order in found:
         return in_order
     if len(found) > 1:
         named = ", ".join(text or "no description" for text in descriptions)

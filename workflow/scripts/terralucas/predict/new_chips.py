@@ -275,7 +275,13 @@ class ChipReader:
 
     def _find_bands(self, descriptions: tuple[str | None, ...]) -> tuple[int, ...]:
         spec = self.spec
-        return find_bands(descriptions, spec.bands, spec.checks.band_descriptions, spec.may_be_landsat)
+        return find_bands(
+            descriptions,
+            spec.bands,
+            spec.checks.band_descriptions,
+            spec.may_be_landsat,
+            doubtful_numbers=spec.doubtful_numbers,
+        )
 
 
 def check_sample(

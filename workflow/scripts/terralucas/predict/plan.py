@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,9 +70,11 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
     }
     # Chips that were replaced by others of the same names must not get the predictions of parts that are finished.
     files = _files_of(chips)
-    of = [selected.fingerprint, asdict(options), [asdict(chip) for chip in chips], states_of(files), code_of_parts]
+    states = states_of(files)
+    recorded = {name: state.recorded for name, state in states.items()}
+    of = [selected.fingerprint, asdict(options), [asdict(chip) for chip in chips], recorded, code_of_parts]
     fingerprint = sha256_of_json(of)
-    plan = Plan(chips, options, fingerprint, record, _identities(files))
+    plan = Plan(chips, options, fingerprint, record, {name: state.identity for name, state in states.items()})
     rows = [[chip.id, chip.path, chip.problem] for chip in chips]
     write_json(path, {"fingerprint": fingerprint, "record": record, "options": asdict(options), "chips": rows})
     return plan
@@ -89,20 +90,10 @@ def require_unchanged(plan: Plan) -> None:
     Args:
         plan: of `make_plan`.
     """
-    now = _identities(_files_of(plan.chips))
+    now = {name: state.identity for name, state in states_of(_files_of(plan.chips)).items()}
     changed = [name for name in {**plan.files, **now} if plan.files.get(name) != now.get(name)]
     if changed:
         raise changed_chips(list(map(Path, sorted(changed))))
-
-
-def _identities(files: Mapping[str, Path]) -> dict[str, tuple[int, ...]]:
-    """Return what tells the files that exist from others; not the time at which links or rights were changed."""
-    found: dict[str, tuple[int, ...]] = {}
-    for name, path in files.items():
-        with suppress(OSError):
-            status = path.stat()
-            found[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
-    return found
 
 
 def chips_of_part(plan: Plan, part: int, parts: int) -> Sequence[NewChip]:

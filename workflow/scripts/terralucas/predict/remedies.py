@@ -18,7 +18,7 @@ _REMEDIES = {
     "not_a_file": "correct the path, restore the file or what the link leads to, or remove the entry",
     "bad_name": "rename the file or folder, with letters in UTF-8",
     "unreadable": "fetch the file again; it may be truncated",
-    "lost_by_link": "make a link to the mask (.msk) or metadata (.aux.xml) beside that to the file, or name the file "
+    "lost_by_link": "make a link to this file (mask, metadata or world file) beside that to the image, or name the file "
     "itself",
     "pages": "write one image with all bands per file",
     "band_count": "predict from files with the bands of the study, with descriptions that name them or in their order",

@@ -26,6 +26,7 @@ from terralucas.predict.selected import HeldOut
 from terralucas.predictions import read_predictions
 from terralucas.selection.choice import Cost
 from terralucas.statistics.intervals import wilson
+from terralucas.training.trained_run import read_record, require_own_model
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +94,16 @@ def measure_cost(folder: Path, chips: np.ndarray, make: Callable[[Sequence[Path]
 
 
 def copy_models(runs: Mapping[int, Path], target: Path) -> list[str]:
-    """Copy run.yaml and model.ckpt of each seed's run; return the name of each copy's folder, in the order of seeds."""
+    """Copy run.yaml and model.ckpt of each seed's run; return the name of each copy's folder, in the order of seeds.
+
+    Raises:
+        StudyError: a model is not that of its run.
+    """
     names = []
     for seed, folder in sorted(runs.items()):
         name = f"seed-{seed}"
+        # Here, where the folder of the run is known, and before the logits of a copy are divided.
+        require_own_model(folder, read_record(folder))
         for file in ("run.yaml", "model.ckpt"):
             with atomic_path(target / name / file) as temporary:
                 shutil.copyfile(folder / file, temporary)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from terralucas.contents import FileState, States, read_record, states_of, token_of, write_record
+from terralucas.contents import Before, FileState, look_at, read_record, states_of, token_of, write_record
 from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table, why_impossible
 from terralucas.data.folders import CHIP_SUFFIXES, list_files
 from terralucas.data.raster_files import changed_chips, with_sidecars
@@ -132,17 +132,21 @@ def token_of_new_chips(source: Path, record: Path) -> str:
     return token_of(record, files_of_new_chips(source), digest_of_file)
 
 
-def write_new_chips_record(source: Path, record: Path, token: str, files: Mapping[str, Path], states: States) -> None:
+def look_at_new_chips(source: Path) -> Before:
+    """Return what is known of the files of new chips before they are read."""
+    return look_at(files_of_new_chips(source), digest_of_file)
+
+
+def write_new_chips_record(source: Path, record: Path, token: str, before: Before) -> None:
     """Record the new chips that a prediction reads.
 
     Args:
         source: what was configured: a folder, table, archive or chip.
         record: the record.
         token: the token of the files when they were read.
-        files: result of `files_of_new_chips` before they were read.
-        states: their states at that time.
+        before: of `look_at_new_chips`, before they were read.
     """
-    write_record(record, token, str(source), files, states, {}, digest_of_file)
+    write_record(record, token, str(source), *before, digest_of_file)
 
 
 def require_recorded_chips(paths: Iterable[str], source: Path, record: Path) -> None:
@@ -201,7 +205,7 @@ def _is_other(path: Path, state: FileState | None, entry: Sequence[Any] | None) 
     if state is None or entry is None:
         # A file of which nothing is read counts as none: its checksum is empty.
         return bool(entry[-1] if entry else state and digest_of_file(path))
-    return list(state) != list(entry[:-1]) and digest_of_file(path) != entry[-1]
+    return state.recorded != list(entry[:-1]) and digest_of_file(path) != entry[-1]
 
 
 def _chips_of(table: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from terralucas.contents import States, read_record, token_of, write_record
+from terralucas.contents import Before, look_at, read_record, token_of, write_record
 from terralucas.data.raster_files import changed_scene, files_of_raster
 from terralucas.data.side_files import METADATA_SUFFIX
 from terralucas.files import sha256_of_file
@@ -62,22 +62,24 @@ def require_own_map(settings: Mapping[str, Any], folder: Path) -> None:
 
 def token_of_scene(paths: Sequence[str], record: Path) -> str:
     """Return a token of the content of a scene's files (`terralucas.contents.token_of`)."""
-    return token_of(record, files_of_scene(paths), _digest)
+    return token_of(record, _files(paths), _digest)
 
 
-def write_scene_record(
-    paths: Sequence[str], record: Path, token: str, files: Mapping[str, Path], states: States
-) -> None:
+def look_at_scene(paths: Sequence[str]) -> Before:
+    """Return what is known of a scene's files before they are read."""
+    return look_at(_files(paths), _digest)
+
+
+def write_scene_record(paths: Sequence[str], record: Path, token: str, before: Before) -> None:
     """Record the files that a map reads.
 
     Args:
         paths: paths of the scene's files, as they are configured.
         record: the record.
         token: the token of the files when they were read.
-        files: result of `files_of_scene` before they were read.
-        states: their states at that time.
+        before: of `look_at_scene`, before they were read.
     """
-    write_record(record, token, ", ".join(paths), files, states, {}, _digest)
+    write_record(record, token, ", ".join(paths), *before, _digest)
 
 
 def require_recorded_scene(paths: Sequence[str], record: Path) -> None:
@@ -92,7 +94,7 @@ def require_recorded_scene(paths: Sequence[str], record: Path) -> None:
         raise changed_scene(", ".join(paths))
 
 
-def files_of_scene(paths: Sequence[str]) -> dict[str, Path]:
+def _files(paths: Sequence[str]) -> dict[str, Path]:
     """Return the files of a scene, those that they name, and those beside them, by path."""
     return {str(file): file for path in paths for file in files_of_raster(Path(path))}
 

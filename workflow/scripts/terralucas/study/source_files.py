@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from terralucas.contents import States, write_record
+from terralucas.contents import Before, write_record
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.folders import CHIP_SUFFIXES, is_named, list_files
 from terralucas.data.side_files import MASK_SUFFIX, METADATA_SUFFIX, WORLD_SUFFIXES, reduce_metadata
@@ -48,8 +48,7 @@ def write_folder_record(
     record: Path,
     token: str,
     source: Source,
-    files: Mapping[str, Path],
-    states: States,
+    before: Before,
     chip_sha256: Mapping[str, str],
     retrieved: str,
 ) -> None:
@@ -59,19 +58,19 @@ def write_folder_record(
         record: the record.
         token: the token of the sources when the index started.
         source: the source that was read.
-        files: its files by name.
-        states: their states when the index started.
+        before: its files when the index started.
         chip_sha256: checksums of chips, which the index has computed.
         retrieved: folder that retrieval.json names.
     """
     # The checksum of a chip in the index may include the files beside it.
-    beside = {name.lower() for name in files}
+    beside = {name.lower() for name in before.files}
     alone = {
         name: sha256
         for name, sha256 in chip_sha256.items()
         if not any(f"{name}{suffix}".lower() in beside for suffix in (MASK_SUFFIX, METADATA_SUFFIX))
     }
-    write_record(record, token, source["path"], files, states, alone, digest_of_file, retrieved)
+    sha256 = {**alone, **before.sha256}
+    write_record(record, token, source["path"], before.files, before.states, sha256, digest_of_file, retrieved)
 
 
 def digest_of_file(path: Path) -> str:

@@ -336,6 +336,12 @@ def _find_wrong_claims(report: Mapping[str, Any]) -> list[str]:
                 problems.append(
                     f"report.claims: {claim['name']!r} needs a margin; report.margins has none for {claim['metric']}"
                 )
+            # The others are fractions, or differ by 2 at most; 1 is as large as report.margins allows.
+            elif claim["margin"] is not None and claim["margin"] > 1 and claim["metric"] != "nll":
+                problems.append(
+                    f"report.claims: {claim['name']!r} has the margin {claim['margin']:g}; expected at most 1, because "
+                    f"{claim['metric']} is no percentage: two points are 0.02"
+                )
         elif claim["margin"] is not None:
             problems.append(
                 f"report.claims: {claim['name']!r} has a margin, which is only allowed with the relation `equivalent`"

@@ -72,15 +72,7 @@ def load_run(folder: Path, backbone: Backbone | None = None) -> TrainedRun:
     source, settings = record["features"], record["settings"]
     remedy = "delete the folder of the run; the run is made again"
     refuse_damaged(folder / "model.ckpt", remedy)
-    # Runs of an earlier version do not say it.
-    expected = record.get("model_sha256")
-    if expected is not None and sha256_of_file(folder / "model.ckpt") != expected:
-        raise StudyError(
-            f"The model {folder / 'model.ckpt'} is not the one that run.yaml describes.",
-            found="another file, such as that of a backup or of another study",
-            expected=f"sha256 {expected}",
-            remedy=remedy,
-        )
+    require_own_model(folder, record)
     checkpoint = read_checkpoint(folder / "model.ckpt", remedy)
     backbone = backbone or build_backbone(source["model"], source["bands"], source["weights"])
     model = TunedModel(
@@ -105,6 +97,26 @@ def load_run(folder: Path, backbone: Backbone | None = None) -> TrainedRun:
     statistics = (np.array(list(source["normalisation"][name].values())) for name in ("mean", "std", "fill"))
     normaliser = Normaliser(source["normalisation"]["kind"], *statistics)
     return TrainedRun(record, normaliser, model).eval().requires_grad_(False)
+
+
+def require_own_model(folder: Path, record: Mapping[str, Any]) -> None:
+    """Check that the model of a run is the one that its record describes.
+
+    Args:
+        folder: folder of the run.
+        record: of run.yaml. Runs of an earlier version do not say it.
+
+    Raises:
+        StudyError: it is another one.
+    """
+    expected = record.get("model_sha256")
+    if expected is not None and sha256_of_file(folder / "model.ckpt") != expected:
+        raise StudyError(
+            f"The model {folder / 'model.ckpt'} is not the one that run.yaml describes.",
+            found="another file, such as that of a backup or of another study",
+            expected=f"sha256 {expected}",
+            remedy=f"delete the folder {folder}, and start the study again, which makes it again",
+        )
 
 
 def read_record(folder: Path) -> dict[str, Any]:
