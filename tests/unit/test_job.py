@@ -11,7 +11,8 @@ import pytest
 from helpers.paths import SCRIPTS
 
 # Snakemake runs a copy of the script that begins with a preamble, and names the script itself as its file.
-PREAMBLE = """import types; snakemake = types.SimpleNamespace(rule="rule", log=["rule.log"], input=[]); __file__ = "script.py"
+PREAMBLE = """import types
+snakemake = types.SimpleNamespace(rule="rule", log=["rule.log"], input=[]); __file__ = "script.py"
 """
 SCRIPT = """import multiprocessing
 import sys

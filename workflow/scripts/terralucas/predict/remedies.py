@@ -18,8 +18,8 @@ _REMEDIES = {
     "not_a_file": "correct the path, restore the file or what the link leads to, or remove the entry",
     "bad_name": "rename the file or folder, with letters in UTF-8",
     "unreadable": "fetch the file again; it may be truncated",
-    "lost_by_link": "make a link to this file (mask, metadata or world file) beside that to the image, or name the file "
-    "itself",
+    "lost_by_link": "make a link to this file (mask, metadata or world file) beside that to the image, or name the "
+    "image itself",
     "pages": "write one image with all bands per file",
     "band_count": "predict from files with the bands of the study, with descriptions that name them or in their order",
     "band_descriptions": "predict from files with the bands of the study; correct the descriptions if they are wrong",
