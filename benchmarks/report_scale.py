@@ -38,6 +38,7 @@ from terralucas.report.figures import study as figures
 from terralucas.report.sections.other_studies import other_studies_table
 from terralucas.statistics.comparison import Question
 from terralucas.statistics.run_status import read_run_status
+from terralucas.statistics.run_tables import LIBRARIES
 from terralucas.statistics.spatial_intervals import BLOCKS_KM
 from terralucas.statistics.study_tables import study_tables
 from terralucas.study.validation import resolve
@@ -172,6 +173,7 @@ def _record(
         "seconds_to_first_step": 1.5,
         "peak_memory_mib": {"cpu": 800.0},
         "device": "cpu",
+        "versions": dict.fromkeys(LIBRARIES, "1"),
     }
 
 

@@ -175,7 +175,7 @@ def _records(runs, entries, epochs):
         state = {"status": "finished", "reason": ""}
         rows.append({"run": name, **run.names, **state, **sizes, **best, "validation_macro_accuracy": macro} | scores)
         costs.append({"run": name, "seconds": 20.0 + number, "seconds_to_first_step": 1.5, "peak_memory_mib": 812.4,
-                      "device": "cpu", "threads": 2, "resumed": number == 0})  # fmt: skip
+                      "device": "cpu", "threads": 2, "resumed": number == 0, "libraries": "torch 2"})  # fmt: skip
         if run.names["seed"] == 0:
             for epoch in range(1, epochs + 1):
                 level = macro * (1 - np.exp(-epoch / 6))

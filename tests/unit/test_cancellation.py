@@ -23,7 +23,7 @@ class Session:
     def __init__(self, folder):
         self.folder, self.last = folder, []
         self.write("scancel", f"echo $@ >> '{folder}/cancelled'")
-        self.write("squeue", "exit 0")
+        self.write("squeue", "echo 'JOBID|STATE|NAME'")
         (folder / "tmp.x").mkdir()
         local = SimpleNamespace(pool=ThreadPoolExecutor(1))
         self.executor = SimpleNamespace(
@@ -116,7 +116,8 @@ def test_a_job_that_is_being_submitted_is_cancelled_too(session, quick):
         while not session.cancelled:
             is_taken.wait(0.01)
         session.write(
-            "squeue", f"grep -c . '{session.folder}/cancelled' | grep -q '^1$' && echo '7|PENDING|{NAME}' || exit 0"
+            "squeue",
+            f"grep -c . '{session.folder}/cancelled' | grep -q '^1$' && echo '7|PENDING|{NAME}' || echo 'JOBID|STATE'",
         )
         is_taken.set()
 

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -473,6 +474,20 @@ def test_what_may_not_be_read_is_accepted_without_a_checksum(folder, monkeypatch
     monkeypatch.setattr("_file_checksums.sha256_of_file", refuse)
     remember_accepted(study, folder)
     assert study.known()["runs"]["checksums"] == {}
+
+
+def test_what_ends_within_the_pause_is_written_after_it(folder, monkeypatch):
+    """And not only when the next job ends, before which the start may be killed."""
+    monkeypatch.setattr("_made_with._PAUSE_S", 0.05)
+    study = Study(folder, planned=("fetch_weights", "extract_features"))
+    handler = begin(study, folder)
+    for number, name in enumerate(("fetch_weights", "extract_features")):
+        study.write(name)
+        handler.emit(finished(number))
+    until = time.monotonic() + 20
+    while any("by" in entry for entry in study.known().values()) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not any("by" in entry for entry in study.known().values())
 
 
 def test_what_is_not_known_is_accepted(folder):

@@ -76,7 +76,7 @@ class Clients:
         self.folder = folder
         self.set_min_job_age(300)
         for name in ("sbatch", "squeue", "scancel"):
-            self.write(name, "exit 0")
+            self.write(name, "echo 'JOBID|STATE|NAME'" if name == "squeue" else "exit 0")
 
     def write(self, name, script):
         path = self.folder / name
@@ -186,7 +186,7 @@ def test_filters_of_the_users_shell_do_not_hide_jobs(clients, tmp_path, monkeypa
     for name in ("SQUEUE_PARTITION", "SQUEUE_STATES", "SCANCEL_STATE", "SBATCH_ARRAY_INX", "SBATCH_WAIT"):
         monkeypatch.setenv(name, "short")
     monkeypatch.setenv("SBATCH_ACCOUNT", "lab")
-    clients.write("squeue", 'test -z "$SQUEUE_PARTITION$SQUEUE_STATES" || exit 1')
+    clients.write("squeue", 'test -z "$SQUEUE_PARTITION$SQUEUE_STATES" || exit 1; echo "JOBID|STATE"')
     prepare_slurm(executor(), tmp_path, "cancel", logger)
     assert not [name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_", "SBATCH_ARRAY", "SBATCH_WAIT"))]
     assert os.environ["SBATCH_ACCOUNT"] == "lab"

@@ -243,7 +243,7 @@ def test_nothing_is_submitted_beside_a_job_that_may_have_been_taken_until_slurm_
     slurm.submissions.submit(Job("a"))
     slurm.wait(lambda: (tmp_path / "asked").exists() and len((tmp_path / "asked").read_text()) >= 3)
     assert slurm.calls == ["a"]
-    clients("squeue", "exit 0")
+    clients("squeue", "echo 'JOBID|STATE'")
     slurm.wait(lambda: slurm.submissions.active)
     assert slurm.calls == ["a"] * 2
 

@@ -169,15 +169,15 @@ def list_jobs(command: Sequence[str], patience_s: float) -> list[Row]:
 def read_rows(answer: str, program: str) -> list[Row]:
     """Return the jobs in an answer; other lines, such as greetings of a site, are ignored.
 
-    Titles tell an empty list from no answer. Without them, rows or nothing at all are an answer, too.
+    Titles tell an empty list from no answer. Without them, rows are an answer, too.
 
     Raises:
-        NoAnswerError: the answer has words and neither titles nor rows.
+        NoAnswerError: the answer has neither titles nor rows.
     """
     lines = [line for line in (plain(line).strip() for line in answer.splitlines()) if line]
     rows = [Row(row[1], row[2], row[3] or "") for row in map(_ROW.match, lines) if row]
-    if lines and not rows and not any(map(_TITLES.match, lines)):
-        raise NoAnswerError(f"{program} answered {lines[0][:100]!r}")
+    if not rows and not any(map(_TITLES.match, lines)):
+        raise NoAnswerError(f"{program} answered {repr(lines[0][:100]) if lines else 'nothing'}")
     return rows
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -62,6 +63,9 @@ class MadeWith(logging.Handler):
             states = list(map(state_of, job.output))
             self.known[path] = {"by": given, "states": states, "before": before, "start": start, "begun": False}
         self._next = 0.0
+        # What waits for the end of the pause must not wait for the next job, which may be hours away.
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
         if self._jobs:
             self._write()
 
@@ -90,8 +94,13 @@ class MadeWith(logging.Handler):
         if job is not None:
             given = make_entry(self._persistence._params(job), self._persistence._input(job))
             self.known[str(job.output[0])] = given | {"checksums": _checksums(job, self._files)}
-            if time.monotonic() >= self._next:
+            pause_s = self._next - time.monotonic()
+            if pause_s <= 0:
                 self._write()
+            elif self._timer is None:
+                self._timer = threading.Timer(pause_s, self._write)
+                self._timer.daemon = True
+                self._timer.start()
 
     def end(self, workflow: Any) -> bool:
         """Remember all that Snakemake has recorded; return whether this start still runs the study."""
@@ -147,15 +156,18 @@ class MadeWith(logging.Handler):
         return entry | {"checksums": checksums_of(own) or _checksums(job, self._files)}
 
     def _write(self) -> None:
-        # Another process may have taken this one for dead, and made these results with something else.
-        if not owns_study(self.start, self._results):
-            return
-        started = time.monotonic()
-        # A full or read-only disk has been told already; a colleague's folder may be closed to this user.
-        with contextlib.suppress(OSError):
-            write_json(self._path, self.known)
-        now = time.monotonic()
-        self._next = now + max(_PAUSE_S, _PAUSE_TIMES * (now - started))
+        with self._lock:
+            self._timer = None
+            # Another process may have taken this one for dead, and made these results with something else.
+            if not owns_study(self.start, self._results):
+                return
+            started = time.monotonic()
+            # A full or read-only disk has been told already; a colleague's folder may be closed to this user.
+            with contextlib.suppress(OSError):
+                # A copy, because other threads add entries.
+                write_json(self._path, dict(self.known))
+            now = time.monotonic()
+            self._next = now + max(_PAUSE_S, _PAUSE_TIMES * (now - started))
 
 
 def remember_accepted(workflow: Any, results: Path) -> None:

@@ -46,8 +46,9 @@ def passes(weights=HUB, backbones=("tiny", "base")):
     ]
 
 
-def durations(devices=("cpu", "cpu", "cpu")):
-    return pd.DataFrame({"device": devices, "seconds": [20.0, 30.5, 0.25][: len(devices)]})
+def durations(devices=("cpu", "cpu", "cpu"), libraries="torch 2.9.1"):
+    seconds = [20.0, 30.5, 0.25][: len(devices)]
+    return pd.DataFrame({"device": devices, "seconds": seconds, "libraries": libraries})
 
 
 def context_of(config=None, retrieval=ARCHIVE, features=None, tuned=None, times=None, registrations=(), data=DATA):
@@ -182,6 +183,14 @@ def test_simulated_chips_among_files_are_told():
 def test_backbones_with_random_weights_are_named_once(features, tuned, names):
     (line,) = notices_of(shipped("config"), ARCHIVE, DATA, features, tuned)
     assert line == f"The weights of {names} are random, never pre-trained: the scores say nothing about TerraMind."
+
+
+def test_runs_with_several_versions_of_libraries_are_told():
+    libraries = ["torch 2.9.1", "torch 2.8.0", "torch 2.9.1"]
+    (line,) = notices_of(shipped("config"), ARCHIVE, DATA, passes(), {}, durations(libraries=libraries))
+    assert line.startswith(
+        "The runs were trained with several versions of libraries (torch 2.9.1: 2 runs; torch 2.8.0: 1 run). "
+    )
 
 
 @pytest.mark.parametrize(

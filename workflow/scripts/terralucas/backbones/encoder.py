@@ -20,6 +20,8 @@ from terralucas.files import real_path, sha256_of_file
 logger = logging.getLogger(__name__)
 
 MODALITY = "S2L2A"
+# Side in pixels of the chips by which an encoder shows that it sees each band: two patches.
+_SEEN_PX = 32
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
         weights: a record, as returned by `terralucas.backbones.weights.obtain`.
 
     Raises:
-        StudyError: the checkpoint is missing or has changed since it was recorded, or it does not fill the encoder.
+        StudyError: the checkpoint is missing or has changed since it was recorded, it does not fill the encoder, or the
+            encoder does not see one of the bands.
     """
     # Importing TerraTorch takes seconds; frozen runs do not need it.
     from terratorch.registry import BACKBONE_REGISTRY
@@ -62,7 +65,35 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
     can_be_mapped = weights["source"] != "random" and is_zip(Path(weights["path"]))
     with serialization.patch("load.mmap", can_be_mapped):  # type: ignore[attr-defined]  # torch adds it when imported
         encoder = BACKBONE_REGISTRY.build(model, **arguments).eval().requires_grad_(False)
+    _require_seeing(encoder, bands, weights)
     return Backbone(encoder, int(encoder.out_channels[-1]))
+
+
+@torch.inference_mode()
+def _require_seeing(encoder: nn.Module, bands: Sequence[str], weights: Mapping[str, Any]) -> None:
+    """Raise a StudyError if the tokens of an encoder do not change with one of the bands, or are no numbers."""
+
+    def tokens(values: torch.Tensor) -> torch.Tensor:
+        # One at a time: in a batch, equal chips may differ by rounding.
+        return encoder(values)[-1]
+
+    nothing = torch.zeros(1, len(bands), _SEEN_PX, _SEEN_PX)
+    before = tokens(nothing)
+    blind = []
+    for number, band in enumerate(bands):
+        changed = nothing.clone()
+        changed[:, number] = 1.0
+        if torch.equal(tokens(changed), before):
+            blind.append(band)
+    if torch.isfinite(before).all() and not blind:
+        return
+    raise StudyError(
+        f"The weights {weights['path']} of the backbone cannot be used for the bands of the study.",
+        found=f"the same tokens whatever the values of {', '.join(blind)}" if blind else "tokens that are no numbers",
+        expected="weights that were trained with each of these bands",
+        remedy="use other weights, or take these bands out of dataset.bands; a program that converts weights of fewer "
+        "bands may have filled the others with zeros",
+    )
 
 
 def check_weights(model: str, weights: Mapping[str, Any]) -> None:

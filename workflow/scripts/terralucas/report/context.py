@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from terralucas.report.build import ReportContext
-from terralucas.report.wording import list_text
+from terralucas.report.wording import count_text, list_text
 from terralucas.simulated_chips import describe_simulated
 from terralucas.tables.vocabulary import Difference, difference_name, interaction_name
 
@@ -131,6 +131,13 @@ def _mixtures(config: Mapping[str, Any], features: Sequence[Mapping[str, Any]], 
         lines.append(
             f"The runs were trained on several devices{several}: {devices}. A difference between settings may "
             "partly come from that; durations.csv names the device of each run."
+        )
+    of_libraries = durations["libraries"].value_counts(sort=False)
+    if len(of_libraries) > 1:
+        sets = "; ".join(f"{names}: {count_text(count, 'run')}" for names, count in of_libraries.items())
+        lines.append(
+            f"The runs were trained with several versions of libraries ({sets}). A difference between settings may "
+            "partly come from that; durations.csv names those of each run."
         )
     of_passes: dict[str, list[str]] = {}
     for record in features:

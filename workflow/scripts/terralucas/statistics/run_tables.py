@@ -44,8 +44,10 @@ class RunResult:
 # A study can have ten thousand runs, so that only what is needed of each is kept.
 _RECORD = (
     *("run", "settings", "code", "split", "chips", "epochs", "best_epoch", "seconds", "seconds_to_first_step"),
-    *("peak_memory_mib", "device", "resumed_after_epoch"),
+    *("peak_memory_mib", "device", "resumed_after_epoch", "versions"),
 )
+# Those that may change the numbers of a run.
+LIBRARIES = ("torch", "numpy", "terratorch", "peft")
 # Number of recipes whose curves are computed at a time: pandas takes about as long for one recipe, and all recipes at
 # once take much memory.
 _TOGETHER = 100
@@ -247,6 +249,7 @@ def durations_table(runs: Sequence[RunResult]) -> pd.DataFrame:
             "device": result.record["device"],
             "threads": result.record["settings"]["training"]["threads"],
             "resumed": result.record["resumed_after_epoch"] > 0,
+            "libraries": ", ".join(f"{name} {result.record['versions'][name]}" for name in LIBRARIES),
         }
         for result in runs
     )
