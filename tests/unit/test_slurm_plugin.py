@@ -337,7 +337,7 @@ def test_a_preempted_job_is_no_failed_one(clients, monkeypatch):
 
 def test_a_name_makes_jobs_of_earlier_starts_known(clients, tmp_path):
     """The name of the study and where its results are: another copy of the project has other jobs."""
-    clients.write("squeue", "exit 0")
+    clients.write("squeue", "echo 'JOBID|STATE'")
     names = []
     for folder in (tmp_path / "a" / "my study", tmp_path / "b" / "my study"):
         mine = executor()
