@@ -194,7 +194,8 @@ class Submissions:
         for job in refused:
             job.attempt = job.restart_times + 1
             found = self._reason or "it was preempted"
-            said = f"{REFUSED}\n  found: {found}\n  what to do: start the study again; it ends before SLURM took it"
+            remedy = "start the study again, which ended before SLURM took this job."
+            said = f"{REFUSED}\n  found: {found}\n  what to do: {remedy}"
             self._report_error(self._executor, SubmittedJobInfo(job), said)
 
     def _wait(self, seconds: float) -> bool:
