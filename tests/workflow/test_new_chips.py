@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from helpers.chips import make_spec
 from helpers.project import Project, results
@@ -129,6 +130,19 @@ def test_a_changed_model_is_noticed(selected, new_chips, tmp_path):
     done = selected.module("predict", new_chips, "--study", study, "--output", tmp_path / "out")
     assert done.returncode == 1
     assert "of the selected models is gone or has changed" in done.stderr
+
+
+def test_classes_that_somebody_exchanged_in_the_record_of_the_selection_are_noticed(selected, new_chips, tmp_path):
+    study = tmp_path / "results" / "small"
+    shutil.copytree(results(selected) / "selected", study / "selected")
+    path = study / "selected" / "selection.yaml"
+    record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    classes = record["dataset"]["classes"]
+    classes[0], classes[1] = classes[1], classes[0]
+    path.write_text(yaml.safe_dump(record, sort_keys=False), encoding="utf-8")
+    done = selected.module("predict", new_chips, "--study", study, "--output", tmp_path / "out")
+    assert done.returncode == 1
+    assert "selection.yaml has changed since the models were selected" in done.stderr
 
 
 def test_uses_of_other_chips_or_models_are_noticed_where_snakemake_has_no_records(selected, new_chips, tmp_path):

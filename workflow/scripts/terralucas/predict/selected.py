@@ -12,7 +12,7 @@ import yaml
 
 from terralucas.data.dataset import DatasetSpec
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, sha256_of_file, write_text
+from terralucas.files import atomic_path, sha256_of_file, sha256_of_json, write_text
 from terralucas.predict.applicability import Reference
 from terralucas.predict.conformal import Calibration
 from terralucas.predict.likeness import TrainingPixels
@@ -110,6 +110,11 @@ class Selected:
         return str(self.record["fingerprint"])
 
 
+def fingerprint_of(sha256: Mapping[str, str], dataset: Mapping[str, Any]) -> str:
+    """Return the fingerprint of the files of selected models and of the section `dataset` of selection.yaml."""
+    return sha256_of_json([sha256, dict(dataset)])
+
+
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write selection.yaml."""
     content = {"schema_version": SCHEMA_VERSION, **record}
@@ -170,4 +175,11 @@ def load_selected(study: Path) -> Selected:
                 expected=f"sha256 {expected}",
                 remedy=f"delete the folder {folder}, and select again",
             )
+    if fingerprint_of(record["sha256"], record["dataset"]) != record["fingerprint"]:
+        raise StudyError(
+            f"The file {path} has changed since the models were selected.",
+            found="another section `dataset` or `sha256` than that of its fingerprint",
+            expected="classes, bands and units of the models, as the study wrote them",
+            remedy=f"delete the folder {folder}, and select again",
+        )
     return Selected(folder, record, DatasetSpec.from_config(record["dataset"]), HeldOut.read(folder / EVIDENCE))
