@@ -39,7 +39,7 @@ class JobInputs:
         if changed:
             more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
             raise StudyError(
-                "Files that this job reads were replaced while it ran, so that its results may be of both.",
+                "Files that this job reads were replaced while it ran: its results may mix old and new ones.",
                 found=f"other files than at the beginning: {', '.join(changed[:4])}{more}",
                 expected="nobody who copies files into the results while the study runs, such as a backup, and studies "
                 "of report.beside that are finished",

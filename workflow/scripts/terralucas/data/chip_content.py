@@ -81,8 +81,8 @@ def read_unchanged(path: Path, sha256: str) -> ChipContent:
         raise StudyError(
             f"The chip {path} is gone: it no longer exists since the chips were indexed.",
             remedy="put the file back, which repeats no run; if it was unpacked from an archive, snakemake --cores 1 "
-            "--force -- results/<study>/data/retrieval.json unpacks it again. If somebody moved or "
-            "removed it in a folder of your own on purpose, start the study again: it indexes the chips that are there",
+            "--force -- results/<study>/data/retrieval.json unpacks it again. If it was removed from "
+            "your own folder on purpose, start the study again: it indexes the chips that are there",
         )
     content = read_content(path)
     if content.sha256 != sha256:
