@@ -30,7 +30,7 @@ demo: .venv/ready ## the whole study on simulated chips: results/demo/report.htm
 
 # The commands of docs/own-data.md.
 example: .venv/ready ## chips of one's own, from a folder and a table to a report and predictions (minutes)
-	@PYTHONPATH=workflow/scripts $(BIN)/python -m terralucas.data.example_chips results/example-chips
+	@PYTHONPATH=workflow/scripts $(BIN)/python -m terralucas.data.simulation.example_chips results/example-chips
 	@$(BIN)/snakemake --cores $(CORES) results/example/report.html
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/example.yaml -- select
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/example.yaml --config 'predict={input: results/example-chips/new}' -- predict

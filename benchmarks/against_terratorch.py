@@ -40,7 +40,7 @@ from benchmarks.both_paths import (
 )
 from terralucas.backbones.encoder import Backbone, build_backbone
 from terralucas.backbones.feature_kinds import kind_of_features
-from terralucas.data.lucas import ITALY_BANDS
+from terralucas.data.discovery.lucas import ITALY_BANDS
 
 SIZE_PX, N_CHIPS, N_TRAIN, N_VALIDATION = 224, 1994, 1356, 239
 LOSSES, SEEDS, EPOCHS = ("weighted_ce", "weighted_focal", "ce", "focal"), 5, 100
@@ -58,7 +58,7 @@ SAMPLE = {1: 28, 2: 10, 3: 12, 4: 39, 5: 7, 6: 4, 7: 7, 8: 3, 9: 2, 10: 2}
 MULTIPLICATION = {"float32": "highest", "as imported": "medium"}
 TIMED_EPOCHS = {"identity": 5, "mlp": 1}
 STARTS = {
-    "feature pass": "import terralucas.backbones.features, terralucas.data.index; "
+    "feature pass": "import terralucas.backbones.features, terralucas.data.indexing.index; "
     "from terratorch.registry import BACKBONE_REGISTRY",
     "run": "import terralucas.training.run, terralucas.statistics.run_scores",
 }

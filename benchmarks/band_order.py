@@ -17,8 +17,8 @@ import numpy as np
 import rasterio
 
 from helpers.land import BANDS, KINDS, draw_land
-from terralucas.data.band_order import Spectrum, find_wrong_order, measure_spectrum
-from terralucas.data.simulation import Landscape, draw_points, load_covers
+from terralucas.data.indexing.band_order import Spectrum, find_wrong_order, measure_spectrum
+from terralucas.data.simulation.simulate import Landscape, draw_points, load_covers
 
 Group = dict[str, list[np.ndarray]]
 SIX = ("BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2")

@@ -30,12 +30,12 @@ from torch.utils.data import DataLoader, Sampler
 
 from terralucas.backbones.encoder import MODALITY, Backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
-from terralucas.data.chip_files import read_indexed_chip
+from terralucas.data.chips.chip_files import read_indexed_chip
 from terralucas.data.dataset import DN_PER_REFLECTANCE, ClassSpec, DatasetSpec, LayoutSpec
-from terralucas.data.index import index_chips
-from terralucas.data.lucas import ITALY_BANDS
+from terralucas.data.discovery.lucas import ITALY_BANDS
+from terralucas.data.indexing.index import index_chips
 from terralucas.data.normalisation import make_normaliser, merge
-from terralucas.data.simulation import PIXEL_M, Landscape, draw_points, load_covers
+from terralucas.data.simulation.simulate import PIXEL_M, Landscape, draw_points, load_covers
 from terralucas.randomness import Stream, generator, torch_seed
 from terralucas.training.decoders import DecoderModel
 from terralucas.training.frozen_loop import TrainingData, predict, train
@@ -79,7 +79,7 @@ class ChipSet:
     Attributes:
         root: folder that contains the class folders.
         spec: description of the chips; classes are in the order in which TerraTorch sorts the folders.
-        index: result of `terralucas.data.index.index_chips`.
+        index: result of `terralucas.data.indexing.index.index_chips`.
         train: (n_train,) rows of the index.
         validation: (n_validation,) rows of the index; the last third of each class.
     """

@@ -36,8 +36,8 @@ BATCH = 32
 
 def unpack(folder: Path, chips: int, side_px: int) -> Callable[[], object]:
     """Unpack simulated chips."""
-    from terralucas.data import archives
-    from terralucas.data.simulation import write_archive
+    from terralucas.data.retrieval import archives
+    from terralucas.data.simulation.simulate import write_archive
 
     write_archive(folder / "chips.tar.gz", chips=chips, size_px=side_px, seed=1, progress=False)
     return lambda: archives.unpack(folder / "chips.tar.gz", folder / "chips", progress=False)
@@ -46,8 +46,8 @@ def unpack(folder: Path, chips: int, side_px: int) -> Callable[[], object]:
 def index(folder: Path, chips: int, side_px: int) -> Callable[[], object]:
     """Open and check simulated chips."""
     from terralucas.data.dataset import DatasetSpec
-    from terralucas.data.index import index_chips
-    from terralucas.data.simulation import write_archive
+    from terralucas.data.indexing.index import index_chips
+    from terralucas.data.simulation.simulate import write_archive
 
     write_archive(folder / "chips.tar.gz", chips=chips, size_px=side_px, seed=1, progress=False)
     with tarfile.open(folder / "chips.tar.gz") as archive:

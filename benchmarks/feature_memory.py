@@ -20,7 +20,7 @@ BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
 
 def read(path: Path, sha256: str) -> np.ndarray:
     """Make a chip from the bytes of its file."""
-    from terralucas.data.chip_content import read_unchanged
+    from terralucas.data.chips.chip_content import read_unchanged
 
     return np.frombuffer(read_unchanged(path, sha256).data, np.float32).reshape(SHAPE)
 

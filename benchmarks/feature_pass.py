@@ -24,7 +24,7 @@ import torch
 
 from terralucas.backbones.encoder import Backbone, build_backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
-from terralucas.data.chip_files import read_indexed_chip
+from terralucas.data.chips.chip_files import read_indexed_chip
 from terralucas.data.dataset import ClassSpec, DatasetSpec, LayoutSpec
 from terralucas.data.normalisation import Normaliser
 from terralucas.device import autocast, pick_device

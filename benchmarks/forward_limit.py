@@ -24,7 +24,7 @@ import torch
 
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.sizes import DEPTH, PARAMETERS_M, WIDTH, model_size, tokens_per_side
-from terralucas.data.lucas import ITALY_BANDS
+from terralucas.data.discovery.lucas import ITALY_BANDS
 from terralucas.device import autocast, peak_memory_mib, pick_device
 from terralucas.study.job_limits import Workload, features_memory_mb
 

@@ -26,7 +26,7 @@ import pandas as pd
 import yaml
 from threadpoolctl import threadpool_limits
 
-from terralucas.data.lucas import italy_grid_points
+from terralucas.data.discovery.lucas import italy_grid_points
 from terralucas.data.splits import spatial_blocks
 from terralucas.evidence.maps import correctness_table, write_maps
 from terralucas.evidence.tables import EvidenceInputs, evidence_tables

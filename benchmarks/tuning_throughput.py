@@ -28,7 +28,7 @@ import torch
 
 from terralucas.audit.treatments import PLAIN_DECODER, PLAIN_LOSS
 from terralucas.backbones.encoder import build_backbone
-from terralucas.data.lucas import ITALY_BANDS
+from terralucas.data.discovery.lucas import ITALY_BANDS
 from terralucas.data.normalisation import Normaliser
 from terralucas.device import autocast, peak_memory_mib
 from terralucas.study.job_limits import Workload, tuning_memory_mb

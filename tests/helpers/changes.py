@@ -34,7 +34,7 @@ from rasterio.warp import transform
 
 from helpers.project import Project, results
 from helpers.tiny_study import TINY
-from terralucas.data.example_chips import CLASSES, write_example
+from terralucas.data.simulation.example_chips import CLASSES, write_example
 from terralucas.files import sha256_of_json
 
 # Figures and the page are made of the tables, and take a quarter of the time.

@@ -10,7 +10,7 @@ import rasterio
 from rasterio.enums import ColorInterp
 
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.lucas import parse_point_id
+from terralucas.data.discovery.lucas import parse_point_id
 
 BANDS = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_1", "SWIR_2"]
 SIDE = 32

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from terralucas.data.retrieval import retrieve
+from terralucas.data.retrieval.retrieve import retrieve
 from terralucas.errors import StudyError
 
 DRIVE_ID = "1oaY9U-AnsDpepIuEQy5P9V8lfm_j5q7m"

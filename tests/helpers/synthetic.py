@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.chips import BANDS
-from terralucas.data.lucas import italy_grid_points
+from terralucas.data.discovery.lucas import italy_grid_points
 from terralucas.data.splits import spatial_blocks
 from terralucas.evidence import calibration, fronts, leakage, maps, spatial_correlation
 from terralucas.report.build import FIGURES

@@ -14,7 +14,7 @@ import yaml
 
 from helpers.index_file import write_index_of
 from terralucas.backbones.encoder import build_backbone
-from terralucas.data.chip_content import read_unchanged
+from terralucas.data.chips.chip_content import read_unchanged
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN
 from terralucas.data.packed_chips import pack_chips
 from terralucas.data.split_files import write_split

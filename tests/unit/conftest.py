@@ -13,7 +13,7 @@ from helpers import browser
 from helpers.debian import PackageError
 from helpers.drive_server import redirect_google, running_server
 from helpers.not_tested import not_tested
-from terralucas.data import downloads as downloads_module
+from terralucas.data.retrieval import downloads as downloads_module
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from helpers import changes
 from helpers.changes import CHANGES, ChangesError, History
-from terralucas.data.example_chips import write_example
+from terralucas.data.simulation.example_chips import write_example
 
 
 class FakeProject:

@@ -11,13 +11,19 @@ OUTSIDE_RULES = {
     *("codebase", "study/dataset_problems", "study/job_limits", "study/manual", "study/settings"),
     "study/validation",
     # For those who use a finished study, and for `make example`.
-    *("training/trained_run", "predict/__main__", "predict/command", "mapping/__main__", "data/example_chips"),
+    *(
+        "training/trained_run",
+        "predict/__main__",
+        "predict/command",
+        "mapping/__main__",
+        "data/simulation/example_chips",
+    ),
     # For those who prepare their chips.
-    *("data/rewrite", "data/grids", "data/missing_pixels"),
+    *(f"data/rewrite/{name}" for name in ("__init__", "__main__", "rewrite", "grids", "missing_pixels")),
     # Records of what was read: they change no result, so that no edit of them reruns a study.
     *(
         "contents",
-        "data/chips_root",
+        "data/discovery/chips_root",
         "study/class_names",
         "study/head",
         "study/invalid_chips",

@@ -8,7 +8,7 @@ import pytest
 from _dry_run import downloads_section, end_dry_run, results_section, runs_section
 from helpers.hub_server import fetch, serving
 from helpers.retrieval import ARCHIVE, DRIVE_ID, GDRIVE, no_simulation, url_source
-from terralucas.data.retrieval import retrieve
+from terralucas.data.retrieval.retrieve import retrieve
 from terralucas.errors import StudyError
 
 RUNS = [("tiny", "ce", decoder, seed) for decoder in ("identity", "mlp") for seed in "012"]

@@ -6,7 +6,7 @@ import pyproj.database
 import pytest
 from pyproj import Geod, Transformer
 
-from terralucas.data.lucas import italy_grid_points
+from terralucas.data.discovery.lucas import italy_grid_points
 from terralucas.data.splits import spatial_blocks
 from terralucas.evidence.leakage import nearest_training
 from terralucas.geography import earth_points, ground_crs, ground_offset, ground_places, utm_code

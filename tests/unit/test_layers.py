@@ -108,6 +108,21 @@ def test_there_is_no_circle(unit):
             other = module_of(name) if unit == "modules" else package_of(name)
             if other is not None and other != node:
                 graph.setdefault(node, set()).add(other)
+    require_no_circle(graph)
+
+
+def test_the_packages_inside_data_import_each_other_in_no_circle():
+    """What stands in `data` itself is below all of them."""
+    graph = {}
+    for path, names in imports().items():
+        if path.is_relative_to(CORE / "data"):
+            others = {module.parent for module in map(module_of, names) if module and module.parent != path.parent}
+            graph[path.parent] = graph.get(path.parent, set()) | others
+    assert {path.name for path in graph} >= {"data", "chips", "discovery", "indexing", "rasters"}
+    require_no_circle(graph)
+
+
+def require_no_circle(graph):
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

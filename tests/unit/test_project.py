@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from helpers.paths import ROOT, SCRIPTS
-from terralucas.data.band_names import find_contradiction
 from terralucas.data.chip_problems import REMEDIES
 from terralucas.data.dataset import CheckLimits
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN
+from terralucas.data.rasters.band_names import find_contradiction
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 

@@ -14,7 +14,7 @@ SCRIPTS = ROOT / "workflow" / "scripts"
 PLACE = """
 import terralucas.predict.new_chips
 from terralucas.data.dataset import ClassSpec, DatasetSpec, LayoutSpec
-from terralucas.data.places import locate
+from terralucas.data.discovery.places import locate
 layout = LayoutSpec("table", "t.csv", "id", "class", x_column="x", y_column="y")
 print(*map(round, locate("a", "10.0", "52.0", DatasetSpec("d", layout, (ClassSpec("1", "one"),), ("RED",)))))
 """
@@ -47,7 +47,7 @@ READ = """
 import sys
 from pathlib import Path
 from helpers.chips import make_spec
-from terralucas.data.chip_files import read_chip
+from terralucas.data.chips.chip_files import read_chip
 import numpy as np
 print(float(np.isnan(read_chip(Path(sys.argv[1]), make_spec(unit="dn", bands=["RED", "GREEN"]))).mean()))
 """

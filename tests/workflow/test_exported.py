@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from helpers.paths import ROOT
 from helpers.project import results
-from terralucas.data.chip_files import read_chip
+from terralucas.data.chips.chip_files import read_chip
 from terralucas.errors import StudyError
 from terralucas.export import export
 from terralucas.export.model_card import StudyTables

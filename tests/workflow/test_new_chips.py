@@ -17,7 +17,7 @@ from helpers.project import Project, results
 from helpers.shared_study import copy_study
 from helpers.tiny_study import TINY
 from terralucas.codebase import code_of_script
-from terralucas.data.chip_files import read_chip
+from terralucas.data.chips.chip_files import read_chip
 from terralucas.predict.selected import load_selected
 
 pytestmark = pytest.mark.workflow

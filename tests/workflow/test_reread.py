@@ -12,7 +12,7 @@ import torch
 
 from helpers.tiny_study import TINY
 from terralucas.data.index_file import read_index
-from terralucas.data.simulation import write_archive
+from terralucas.data.simulation.simulate import write_archive
 
 pytestmark = pytest.mark.workflow
 

@@ -66,7 +66,7 @@ def planned(study):
         pytest.param("audit/treatments.py", '"""', ADDED, set(), id="audit"),
         pytest.param("training/tuned_loop.py", "_EVALUATION_BATCH = 32", "_EVALUATION_BATCH = 16", set(), id="tuned"),
         pytest.param("data/splits.py", '"""', ADDED, {"split_chips", *RUNS}, id="splits"),
-        pytest.param("data/retrieval.py", '"""', ADDED, None, id="simulated chips"),
+        pytest.param("data/retrieval/retrieve.py", '"""', ADDED, None, id="simulated chips"),
     ],
 )
 def test_an_edit_reruns_what_it_changes(study, file, before, after, rules):
@@ -113,7 +113,10 @@ def test_docstrings_and_comments_rerun_nothing(study):
 def test_messages_of_chip_discovery_rerun_nothing(study):
     """A user who takes a better message into a study is to pay no GPU pass for it."""
     message = r'((?:StudyError|Problem|ChipError|Reason)\((?:[^()"]*"\w+",)?\s*f?")([^"]* [^"]*")'
-    files = [study.folder / CORE / "data" / name for name in ("discovery.py", "index.py", "chip_files.py")]
+    files = [
+        study.folder / CORE / "data" / name
+        for name in ("discovery/discover.py", "indexing/index.py", "chips/chip_files.py")
+    ]
     assert sum(len(re.findall(message, path.read_text(encoding="utf-8"))) for path in files) > 10
     assert changed_everywhere(study, lambda text: re.sub(message, r"\1in other words: \2", text), files) == set()
 

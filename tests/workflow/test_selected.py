@@ -15,7 +15,7 @@ import yaml
 from helpers.project import results
 from helpers.shared_study import copy_study
 from helpers.tiny_study import TINY
-from terralucas.data.chip_files import read_chip
+from terralucas.data.chips.chip_files import read_chip
 from terralucas.data.dataset import DatasetSpec
 from terralucas.predict.ensemble import Ensemble
 from terralucas.predict.selected import load_selected

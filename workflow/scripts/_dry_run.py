@@ -14,7 +14,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from _run_status import Run
 from _start import end_at_study_error
 from _terminal import terminal_handlers
-from terralucas.data.sources import archive_name
+from terralucas.data.retrieval.sources import archive_name
 
 _JOB_EVENTS = (LogEvent.JOB_INFO, LogEvent.GROUP_INFO, LogEvent.SHELLCMD)
 _NETWORK_SOURCES = ("gdrive", "url")

@@ -25,7 +25,7 @@ def require_pixel_size(dag: Any, pixel_size_m: float, report: Path) -> None:
     """
     if not report.is_file() or any(job.rule.name == "index_chips" for job in dag.needrun_jobs(exclude_finished=False)):
         return
-    from terralucas.data.pixel_sizes import check_pixel_size
+    from terralucas.data.indexing.pixel_sizes import check_pixel_size
     from terralucas.stored import read_json
 
     check_pixel_size(read_json(report).get("pixel_sizes"), pixel_size_m)
@@ -51,7 +51,7 @@ def require_planned_inputs(dag: Any, config: Mapping[str, Any], downloads: Path)
         if not all(Path(file).is_file() for file in job.output):
             continue
         if job.rule.name == "retrieve_chips":
-            from terralucas.data.retrieval import require_local_source
+            from terralucas.data.retrieval.retrieve import require_local_source
 
             require_local_source(config["dataset"]["sources"])
         elif job.rule.name == "fetch_weights":

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from _job import job
 from terralucas.controls.descriptions import describe_chips, write_descriptions
-from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.discovery.chips_root import chips_root
 from terralucas.data.index_file import read_index
 
 with job(snakemake):

@@ -7,8 +7,8 @@ import numpy as np
 
 from _job import job
 from _offline import stay_offline
-from terralucas.data.chip_files import read_indexed_chip
-from terralucas.data.chips_root import chips_root
+from terralucas.data.chips.chip_files import read_indexed_chip
+from terralucas.data.discovery.chips_root import chips_root
 from terralucas.data.index_file import read_index
 from terralucas.data.normalisation import merge
 from terralucas.explain.explain import explain, require_test_chips

@@ -6,8 +6,8 @@ import numpy as np
 
 from _job import job, progress
 from _offline import stay_offline
-from terralucas.data.chip_files import read_indexed_chip
-from terralucas.data.chips_root import chips_root
+from terralucas.data.chips.chip_files import read_indexed_chip
+from terralucas.data.discovery.chips_root import chips_root
 from terralucas.data.index_file import read_index_table
 from terralucas.export.export import COMPARED_CHIPS, export_models
 from terralucas.export.model_card import StudyTables

@@ -11,9 +11,9 @@ from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
 from terralucas.backbones.joined_features import cut_part
 from terralucas.backbones.shared_passes import is_passed, keep_record, kinds_to_share, take_over
-from terralucas.data.chip_files import read_indexed_chip
-from terralucas.data.chips_root import chips_root
+from terralucas.data.chips.chip_files import read_indexed_chip
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.discovery.chips_root import chips_root
 from terralucas.data.index_file import read_index_table
 from terralucas.data.normalisation import normaliser_of_index
 from terralucas.data.split_files import read_split

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from _job import job, progress
 from terralucas.contents import look_at
-from terralucas.data.chips_root import chips_root
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.index import index_chips
+from terralucas.data.discovery.chips_root import chips_root
 from terralucas.data.index_file import write_index
+from terralucas.data.indexing.index import index_chips
 from terralucas.errors import StudyError
 from terralucas.stored import read_json
 from terralucas.study import invalid_chips

@@ -6,7 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from _job import job
 from terralucas.data.index_file import read_index_table, require_classes
-from terralucas.data.pixel_sizes import check_pixel_size
+from terralucas.data.indexing.pixel_sizes import check_pixel_size
 from terralucas.data.split_files import read_split
 from terralucas.evidence.maps import correctness_table, write_maps
 from terralucas.evidence.tables import EvidenceInputs, evidence_tables

@@ -4,9 +4,9 @@ from functools import partial
 from pathlib import Path
 
 from _job import job
-from terralucas.data.chip_files import read_indexed_chip
-from terralucas.data.chips_root import chips_root
+from terralucas.data.chips.chip_files import read_indexed_chip
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.discovery.chips_root import chips_root
 from terralucas.data.index_file import read_index_table
 from terralucas.data.packed_chips import pack_chips
 from terralucas.files import write_json

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from _job import job, progress
 from terralucas.contents import forget_place, write_record
-from terralucas.data.retrieval import retrieve
-from terralucas.data.simulation import write_archive
+from terralucas.data.retrieval.retrieve import retrieve
+from terralucas.data.simulation.simulate import write_archive
 from terralucas.files import write_json
 from terralucas.study.source_files import files_of_source
 from terralucas.study.source_order import states_of_sources, write_order

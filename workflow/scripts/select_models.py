@@ -5,9 +5,9 @@ from pathlib import Path
 
 from _job import job, progress
 from _offline import stay_offline
-from terralucas.data.chip_files import read_indexed_chip
-from terralucas.data.chips_root import chips_root
+from terralucas.data.chips.chip_files import read_indexed_chip
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.discovery.chips_root import chips_root
 from terralucas.data.index_file import read_index_table
 from terralucas.data.split_files import read_split
 from terralucas.names import seed_of

@@ -15,7 +15,7 @@ from terralucas.backbones.feature_checks import refuse_infinite
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
 from terralucas.backbones.joined_features import cut_part, join_features
 from terralucas.backbones.sizes import DEPTH, WIDTH
-from terralucas.data.chip_content import read_unchanged
+from terralucas.data.chips.chip_content import read_unchanged
 from terralucas.data.normalisation import Normaliser
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file

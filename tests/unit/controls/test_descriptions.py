@@ -8,8 +8,8 @@ import rasterio
 
 from terralucas.controls.descriptions import describe_chips, read_descriptions, write_descriptions
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.index import index_chips
 from terralucas.data.index_file import read_index, write_index
+from terralucas.data.indexing.index import index_chips
 from terralucas.errors import StudyError
 
 SIDE = 16

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 
 from helpers.paths import ROOT
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.index import index_chips
+from terralucas.data.indexing.index import index_chips
 from terralucas.data.split_files import PARTS, read_split, write_split
 from terralucas.data.splits import make_split, require_splits, spatial_blocks
 from terralucas.errors import StudyError

@@ -12,7 +12,7 @@ from rasterio.shutil import copy
 
 from helpers.chips import BANDS, make_spec, write_with_alpha
 from helpers.scenes import noise, write_scene
-from terralucas.data.chip_files import read_chip
+from terralucas.data.chips.chip_files import read_chip
 from terralucas.errors import StudyError
 from terralucas.mapping.scene import Scene, SceneReader, find_scene
 

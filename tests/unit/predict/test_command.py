@@ -2,7 +2,7 @@
 
 import pytest
 
-from terralucas.data.rewrite import main as rewrite
+from terralucas.data.rewrite.__main__ import main as rewrite
 from terralucas.mapping.__main__ import main as map_scene
 from terralucas.predict.__main__ import main as predict
 from terralucas.predict.outputs import remove_parts

@@ -5,8 +5,8 @@ import pytest
 
 from helpers.chips import make_spec
 from helpers.real_chips import FOLDER, needs_real_chips
-from terralucas.data.chip_checks import measure_darkest
-from terralucas.data.chip_files import read_chip
+from terralucas.data.chips.chip_checks import measure_darkest
+from terralucas.data.chips.chip_files import read_chip
 from terralucas.errors import StudyError
 from terralucas.predict.likeness import TrainingPixels, require_likeness
 from terralucas.selection.gather import describe_pixels

@@ -21,14 +21,14 @@ from rasterio.enums import ColorInterp
 
 from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif, write_with_alpha
 from helpers.scenes import TRAINING, make_selected
-from terralucas.data import chip_checks as chip_checks_module
-from terralucas.data import chip_content as chip_content_module
-from terralucas.data import chip_files as chip_files_module
-from terralucas.data import reflectance as reflectance_module
 from terralucas.data.chip_problems import ChipError
-from terralucas.data.chip_tables import read_chip_table
-from terralucas.data.raster_files import with_sidecars
-from terralucas.data.rewrite import main as rewrite
+from terralucas.data.chips import chip_checks as chip_checks_module
+from terralucas.data.chips import chip_content as chip_content_module
+from terralucas.data.chips import chip_files as chip_files_module
+from terralucas.data.chips import reflectance as reflectance_module
+from terralucas.data.discovery.chip_tables import read_chip_table
+from terralucas.data.rasters.image_files import with_sidecars
+from terralucas.data.rewrite.__main__ import main as rewrite
 from terralucas.errors import StudyError
 from terralucas.predict import bands as bands_module
 from terralucas.predict import new_chips as new_chips_module

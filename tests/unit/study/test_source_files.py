@@ -11,7 +11,7 @@ import pytest
 from terralucas import contents
 from terralucas.contents import look_at, states_of
 from terralucas.contents import write_record as write_contents_record
-from terralucas.data.chips_root import chips_root
+from terralucas.data.discovery.chips_root import chips_root
 from terralucas.errors import StudyError
 from terralucas.study import invalid_chips, source_files
 from terralucas.study.class_names import classes_token, write_record

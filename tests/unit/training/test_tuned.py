@@ -35,7 +35,7 @@ from helpers.tuned_runs import (
 )
 from terralucas.backbones.feature_kinds import kind_of_features
 from terralucas.backbones.features import FeatureOptions, extract
-from terralucas.data.chip_content import read_unchanged
+from terralucas.data.chips.chip_content import read_unchanged
 from terralucas.data.normalisation import Normaliser, normaliser_of_index
 from terralucas.data.packed_chips import pack_chips
 from terralucas.errors import StudyError

@@ -24,7 +24,7 @@ _WITHOUT_EFFECT = {
     SCRIPTS / "_job.py",
     SCRIPTS / "_offline.py",
     PACKAGE / "contents.py",
-    PACKAGE / "data" / "chips_root.py",
+    PACKAGE / "data" / "discovery" / "chips_root.py",
     PACKAGE / "study" / "invalid_chips.py",
     PACKAGE / "study" / "source_files.py",
     PACKAGE / "study" / "source_order.py",

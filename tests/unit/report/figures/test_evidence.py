@@ -9,7 +9,7 @@ import pytest
 from pyproj import Transformer
 
 from helpers.predicted import PRIOR, study
-from terralucas.data.lucas import italy_grid_points
+from terralucas.data.discovery.lucas import italy_grid_points
 from terralucas.evidence import calibration, fronts, leakage, maps
 from terralucas.report.colours import palette
 from terralucas.report.figures import evidence

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from terralucas.data.chip_files import read_indexed_chip
+from terralucas.data.chips.chip_files import read_indexed_chip
 from terralucas.data.dataset import DatasetSpec
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path

@@ -18,8 +18,8 @@ from rasterio.shutil import copy
 from rasterio.windows import Window
 
 from terralucas.data.dataset import ClassSpec
-from terralucas.data.raster_files import gdal_writes, require_whole
-from terralucas.data.side_files import METADATA_SUFFIX
+from terralucas.data.rasters.image_files import gdal_writes, require_whole
+from terralucas.data.rasters.side_files import METADATA_SUFFIX
 from terralucas.files import atomic_path, write_text
 from terralucas.mapping.colours import Colour, as_hex
 from terralucas.mapping.plan import Plan

@@ -18,17 +18,17 @@ from rasterio.windows import Window
 
 from terralucas.commands import REWRITE
 from terralucas.contents import states_of
-from terralucas.data.band_names import are_named, drop_positions, find_contradiction, find_positions
 from terralucas.data.chip_problems import ChipError
+from terralucas.data.chips.reflectance import to_reflectance
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.georeference import Centre, describe_system
-from terralucas.data.pixel_sizes import PIXEL_TOLERANCE
-from terralucas.data.places import is_local
-from terralucas.data.raster_files import changed_scene, files_of_raster, require_undamaged
-from terralucas.data.raster_masks import find_alpha, read_masks
-from terralucas.data.reflectance import to_reflectance
-from terralucas.data.said_of_bands import find_wrong_colours, read_descriptions
-from terralucas.data.side_files import GDAL_OPTIONS
+from terralucas.data.discovery.places import is_local
+from terralucas.data.indexing.pixel_sizes import PIXEL_TOLERANCE
+from terralucas.data.rasters.band_names import are_named, drop_positions, find_contradiction, find_positions
+from terralucas.data.rasters.georeference import Centre, describe_system
+from terralucas.data.rasters.image_files import changed_scene, files_of_raster, require_undamaged
+from terralucas.data.rasters.masks import find_alpha, read_masks
+from terralucas.data.rasters.said_of_bands import find_wrong_colours, read_descriptions
+from terralucas.data.rasters.side_files import GDAL_OPTIONS
 from terralucas.errors import StudyError
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene

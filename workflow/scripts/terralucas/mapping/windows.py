@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from terralucas.data.chip_checks import find_other_level
 from terralucas.data.chip_problems import ChipError
-from terralucas.data.decoded_chip import make_chip
+from terralucas.data.chips.chip_checks import find_other_level
+from terralucas.data.chips.decoded_chip import make_chip
 from terralucas.errors import StudyError
 from terralucas.mapping.band_files import describe_order
 from terralucas.mapping.grid import Grid

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rasterio.crs import CRS
 
-from terralucas.data.raster_files import gdal_writes
+from terralucas.data.rasters.image_files import gdal_writes
 from terralucas.errors import StudyError
 from terralucas.files import write_json
 from terralucas.mapping.colours import class_colours

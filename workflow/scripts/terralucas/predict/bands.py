@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 
 from terralucas.commands import REWRITE
-from terralucas.data.band_names import find_all_positions, find_contradiction, find_doubtful_numbers
-from terralucas.data.band_order import measure_spectrum, require_order
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
+from terralucas.data.indexing.band_order import measure_spectrum, require_order
+from terralucas.data.rasters.band_names import find_all_positions, find_contradiction, find_doubtful_numbers
 from terralucas.errors import StudyError
 
 

@@ -17,10 +17,10 @@ from typing import Any, NoReturn
 import numpy as np
 from scipy.special import bdtrc
 
-from terralucas.data.band_order import NEAR_INFRARED, VISIBLE
-from terralucas.data.chip_checks import measure_darkest
+from terralucas.data.chips.chip_checks import measure_darkest
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
-from terralucas.data.group_checks import (
+from terralucas.data.indexing.band_order import NEAR_INFRARED, VISIBLE
+from terralucas.data.indexing.group_checks import (
     ALMOST_ALL,
     MIN_CHIPS_OF_CLASS,
     MOST,
@@ -53,7 +53,7 @@ class TrainingPixels:
     """What the pixels of the training chips look like.
 
     A chip is bright if almost no pixel of it is below the offset of baseline 04.00 in any band
-    (`terralucas.data.chip_checks.measure_darkest`), and otherwise dark.
+    (`terralucas.data.chips.chip_checks.measure_darkest`), and otherwise dark.
 
     Attributes:
         chips: number of chips.
@@ -195,7 +195,7 @@ def _describe_scale(means: np.ndarray, ratios: np.ndarray, spec: DatasetSpec, wh
 def _check_offset(
     chips: Sequence[np.ndarray], training: TrainingPixels, spec: DatasetSpec, allow_offset: bool, what: str
 ) -> list[str]:
-    """Compare how many chips have dark pixels, as `terralucas.data.group_checks.check_class_offsets` does.
+    """Compare how many chips have dark pixels, as `terralucas.data.indexing.group_checks.check_class_offsets` does.
 
     More bright chips than in any class of the training chips are no land cover, so that this can be an error. More than
     among all training chips can be one bright class, or a part of the chips that has the offset: it is only reported.

@@ -14,22 +14,22 @@ from rasterio import Env
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from terralucas.data.archive_kinds import require_archive
-from terralucas.data.archives import LocalError, unpack
-from terralucas.data.band_names import are_named
-from terralucas.data.chip_checks import check_chip, find_equal_bands, find_other_level
-from terralucas.data.chip_content import read_content
-from terralucas.data.chip_files import decode_chip
 from terralucas.data.chip_problems import ChipError
-from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, find_chips_of_table, why_impossible
+from terralucas.data.chips.chip_checks import check_chip, find_equal_bands, find_other_level
+from terralucas.data.chips.chip_content import read_content
+from terralucas.data.chips.chip_files import decode_chip
+from terralucas.data.chips.decoded_chip import Chip
 from terralucas.data.dataset import DatasetSpec
-from terralucas.data.decoded_chip import Chip
-from terralucas.data.discovery import count_left_out, describe_no_chips, select_chips
-from terralucas.data.folders import CHIP_SUFFIXES, walk
-from terralucas.data.georeference import Centre
-from terralucas.data.lucas import parse_point_id
-from terralucas.data.pixel_sizes import PIXEL_TOLERANCE, is_pixel_size
-from terralucas.data.places import is_local, not_on_earth
+from terralucas.data.discovery.chip_tables import CHIP_TABLE_SUFFIXES, find_chips_of_table, why_impossible
+from terralucas.data.discovery.discover import count_left_out, describe_no_chips, select_chips
+from terralucas.data.discovery.folders import CHIP_SUFFIXES, walk
+from terralucas.data.discovery.lucas import parse_point_id
+from terralucas.data.discovery.places import is_local, not_on_earth
+from terralucas.data.indexing.pixel_sizes import PIXEL_TOLERANCE, is_pixel_size
+from terralucas.data.rasters.band_names import are_named
+from terralucas.data.rasters.georeference import Centre
+from terralucas.data.retrieval.archive_kinds import require_archive
+from terralucas.data.retrieval.archives import LocalError, unpack
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG

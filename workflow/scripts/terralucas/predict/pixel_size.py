@@ -10,8 +10,8 @@ from rasterio._err import CPLE_BaseError  # errors of `transform`, for which ras
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
-from terralucas.data.georeference import Centre
-from terralucas.data.places import METRES_PER_DEGREE, can_be_on_earth, elongation_of, is_local
+from terralucas.data.discovery.places import METRES_PER_DEGREE, can_be_on_earth, elongation_of, is_local
+from terralucas.data.rasters.georeference import Centre
 
 IF_SIZE_IS_WRONG = (
     "if dataset.pixel_size_m is not the size of the training chips, correct it and select again (snakemake … -- "

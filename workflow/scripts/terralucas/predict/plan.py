@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from terralucas.contents import states_of
-from terralucas.data.raster_files import changed_chips, with_sidecars
+from terralucas.data.rasters.image_files import changed_chips, with_sidecars
 from terralucas.files import sha256_of_json, write_json
 from terralucas.parts import part_of
 from terralucas.predict.new_chips import NewChip, check_sample, find_new_chips

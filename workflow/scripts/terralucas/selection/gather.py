@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from terralucas.data.chip_checks import measure_darkest
+from terralucas.data.chips.chip_checks import measure_darkest
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 from terralucas.predict.applicability import Reference, held_out_dissimilarity, threshold
@@ -239,7 +239,8 @@ def describe_pixels(darkest: np.ndarray, means: np.ndarray, labels: np.ndarray) 
     """Describe the pixels of the training chips.
 
     Args:
-        darkest: (n,) reflectance of the darkest pixels of each chip (`terralucas.data.chip_checks.measure_darkest`).
+        darkest: (n,) reflectance of the darkest pixels of each chip, by
+            `terralucas.data.chips.chip_checks.measure_darkest`.
         means: (n, bands) mean reflectance of each chip.
         labels: (n,) class indices.
     """

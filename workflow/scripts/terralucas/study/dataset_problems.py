@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from terralucas.data.dataset import LayoutSpec, normalise_name
-from terralucas.data.lucas import ITALY_BANDS, ITALY_CLASSES
+from terralucas.data.discovery.lucas import ITALY_BANDS, ITALY_CLASSES
 
 # JSON writes a character beyond 16 bits as two of these; UTF-8 has none of them.
 _SURROGATES = re.compile("[\ud800-\udfff]")

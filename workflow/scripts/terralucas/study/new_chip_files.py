@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.contents import Before, FileState, look_at, read_record, states_of, token_of, write_record
-from terralucas.data.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table, why_impossible
-from terralucas.data.folders import CHIP_SUFFIXES, list_files
-from terralucas.data.raster_files import changed_chips, with_sidecars
-from terralucas.data.side_files import (
+from terralucas.data.discovery.chip_tables import CHIP_TABLE_SUFFIXES, read_chip_table, why_impossible
+from terralucas.data.discovery.folders import CHIP_SUFFIXES, list_files
+from terralucas.data.rasters.image_files import changed_chips, with_sidecars
+from terralucas.data.rasters.side_files import (
     MASK_SUFFIX,
     METADATA_SUFFIX,
     WORLD_SUFFIXES,

@@ -11,8 +11,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 from terralucas.contents import Before, look_at, read_record, token_of, write_record
-from terralucas.data.raster_files import changed_scene, files_of_raster
-from terralucas.data.side_files import METADATA_SUFFIX
+from terralucas.data.rasters.image_files import changed_scene, files_of_raster
+from terralucas.data.rasters.side_files import METADATA_SUFFIX
 from terralucas.files import sha256_of_file
 from terralucas.results_input import MAP_RECORD, refuse_results_of_others
 from terralucas.study.new_chip_files import folder_name, own_name

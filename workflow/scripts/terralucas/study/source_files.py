@@ -9,8 +9,8 @@ from typing import Any
 
 from terralucas.contents import Before, write_record
 from terralucas.data.chip_problems import ChipError
-from terralucas.data.folders import CHIP_SUFFIXES, is_named, list_files
-from terralucas.data.side_files import MASK_SUFFIX, METADATA_SUFFIX, WORLD_SUFFIXES, reduce_metadata
+from terralucas.data.discovery.folders import CHIP_SUFFIXES, is_named, list_files
+from terralucas.data.rasters.side_files import MASK_SUFFIX, METADATA_SUFFIX, WORLD_SUFFIXES, reduce_metadata
 from terralucas.files import real_path, sha256_of_file
 
 Source = Mapping[str, Any]

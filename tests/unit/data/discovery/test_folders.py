@@ -1,0 +1,74 @@
+"""The walk through a folder of chips: links, loops, entries that are no files, folders that cannot be read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from terralucas.data.discovery.folders import list_files, walk
+from terralucas.errors import StudyError
+
+
+def put(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x")
+
+
+def test_files_behind_links_are_listed_under_the_name_of_the_link(tmp_path):
+    put(tmp_path / "elsewhere/a.tif")
+    put(tmp_path / "file.tif")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "forest").symlink_to(tmp_path / "elsewhere")
+    (root / "water").symlink_to("forest")
+    (root / "b.tif").symlink_to(tmp_path / "file.tif")
+    assert list(map(str, list_files(root))) == ["b.tif", "forest/a.tif", "water/a.tif"]
+
+
+def test_loops_end(tmp_path):
+    put(tmp_path / "x/a.tif")
+    for name in ("x/up", "x/again", "y"):
+        (tmp_path / name).symlink_to(tmp_path)
+    (tmp_path / "x/self").symlink_to("self")
+    tree = walk(tmp_path)
+    assert list(map(str, tree.files)) == ["x/a.tif"]
+    assert list(map(str, tree.others)) == ["x/self"]
+
+
+def test_hidden_entries_are_left_out(tmp_path):
+    for name in (".git/a.tif", "__MACOSX/a.tif", ".DS_Store", "x/.a.tif"):
+        put(tmp_path / name)
+    assert list_files(tmp_path) == []
+
+
+def test_entries_that_are_no_files_are_described(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tif")
+    (tmp_path / "link.tif").symlink_to("gone.tif")
+    assert walk(tmp_path).others == {
+        PurePosixPath("link.tif"): "is a link to gone.tif, which does not exist",
+        PurePosixPath("pipe.tif"): "is a FIFO",
+    }
+
+
+@pytest.mark.parametrize("method", ["iterdir", "stat"])
+def test_folder_that_cannot_be_read_is_an_error_of_reading(tmp_path, monkeypatch, method):
+    """Permissions do not bind root, who may run the tests: the error of the kernel is raised here."""
+    put(tmp_path / "closed/a.tif")
+    put(tmp_path / "open/a.tif")
+    original = getattr(Path, method)
+
+    def deny(path, *args, **options):
+        if path.name == "closed" if method == "iterdir" else path.parent.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return original(path, *args, **options)
+
+    monkeypatch.setattr(Path, method, deny)
+    tree = walk(tmp_path)
+    assert tree.closed == {PurePosixPath("closed"): "Permission denied"}
+    assert list(map(str, tree.files)) == ["open/a.tif"]
+    with pytest.raises(StudyError, match="chips may be missing") as caught:
+        tree.require_readable(tmp_path)
+    assert f"{tmp_path}/closed cannot be read (Permission denied)" in caught.value.found
+    assert "written" not in str(caught.value)

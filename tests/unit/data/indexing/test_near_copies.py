@@ -1,0 +1,111 @@
+"""Copies that differ in a few pixels: found among the chips of a study, and never among real chips."""
+
+import numpy as np
+import pytest
+import rasterio
+
+from helpers.chips import make_spec, pixels, write_tif
+from helpers.real_chips import FOLDER, needs_real_chips
+from terralucas.data.chips.chip_files import read_chip
+from terralucas.data.chips.sketches import hash_spectra, sketch_squares
+from terralucas.data.indexing.index import index_chips
+from terralucas.data.indexing.near_copies import find_near_copies
+from terralucas.errors import StudyError
+
+
+def mask_a_pixel(values):
+    values[:, 3, 4] = np.nan
+    return values
+
+
+def change_a_value(values):
+    values[0, 5, 5] += 1e-4
+    return values
+
+
+def turn_and_change(values):
+    return np.ascontiguousarray(np.rot90(change_a_value(values), axes=(1, 2)))
+
+
+def negate_zeros(values):
+    return np.where(values == 0, -0.0, values).astype(np.float32)
+
+
+def shift(values):
+    return np.roll(values, 1, axis=2)
+
+
+CHANGES = (mask_a_pixel, change_a_value, turn_and_change, negate_zeros, shift)
+
+
+def chip(number):
+    values = pixels(number)
+    values[0, :2, :2] = 0
+    return values
+
+
+def index(root, **changes):
+    spec = make_spec(layout={"labels": "folders"}, point_ids="none", **changes)
+    return index_chips(root, spec, min_chips_per_class=1, threads=1, progress=False)
+
+
+def write_chips(root):
+    for number in range(8):
+        write_tif(root / "12"[number % 2] / f"{number}x.tif", chip(number))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_copy_with_a_small_change_is_dropped_or_has_two_labels(tmp_path, change):
+    write_chips(tmp_path)
+    write_tif(tmp_path / "1/0x copy.tif", change(chip(0)))
+    report = index(tmp_path, on_invalid="drop")[1]
+    assert [(p["point_id"], p["kind"]) for p in report["dropped"]] == [("0x copy", "duplicate_content")]
+    (tmp_path / "1/0x copy.tif").rename(tmp_path / "2/0x copy.tif")
+    report = index(tmp_path, on_invalid="drop")[1]
+    assert report["problem_counts"] == {"conflicting_labels": 2}
+    with pytest.raises(StudyError, match="cannot be used") as error:
+        index(tmp_path)
+    assert "same pixels as 0x copy (2/0x copy.tif)" in error.value.found
+
+
+@pytest.mark.parametrize(
+    ("crs", "x", "y"), [("EPSG:3035", 4_592_000, 2_254_000), ("EPSG:32760", 500_000, 5_400_000)],
+    ids=["Italy", "New Zealand"],
+)  # fmt: skip
+@pytest.mark.parametrize("direction", [(0, 1), (2, 2), (2, -2)])
+def test_crops_that_overlap_by_their_places_are_said_and_kept(tmp_path, crs, x, y, direction):
+    """EPSG:3035 shortens lengths to an eighth in one direction of New Zealand."""
+    write_chips(tmp_path)
+    wide = pixels(9, (6, 36, 36))
+    for number in range(2):
+        rows, columns = (2 + step * number for step in direction)
+        place = rasterio.Affine(10, 0, x + 10 * columns, 0, -10, y - 10 * rows)
+        chip = wide[:, rows : 32 + rows, columns : 32 + columns]
+        write_tif(tmp_path / f"1/crop-{number}.tif", chip, transform=place, crs=crs)
+    report = index(tmp_path, pixel_size_m=10)[1]
+    assert report["n_valid"] == 10
+    assert report["notices"][-1].startswith("2 chips have most of their pixels in common with another chip")
+
+
+def sketch(values):
+    return sketch_squares(hash_spectra(values), np.isfinite(values).all(axis=0))
+
+
+def test_water_that_is_cut_off_is_no_copy(tmp_path):
+    # Two values in each band: all squares are alike, and say nothing.
+    random = np.random.default_rng(0)
+    water = [random.integers(1, 3, (6, 32, 32)) * 1e-4 for _ in range(2)]
+    water = [np.where(np.arange(6).reshape(6, 1, 1) < 5, 1e-4, values) for values in water]
+    assert find_near_copies([sketch(values) for values in water]) == [None, None]
+
+
+@needs_real_chips
+def test_no_real_chip_is_a_near_copy_of_another_in_any_single_band_and_each_changed_copy_is():
+    spec = make_spec(unit="dn", bands=["BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2"])
+    chips = [read_chip(path, spec) for path in sorted(FOLDER.rglob("*.tif"))]
+    for bands in (slice(None), *([band] for band in range(6))):
+        sketches = [sketch(values[bands]) for values in chips]
+        assert find_near_copies(sketches) == [None] * len(chips)
+    changed = [sketch(mask_a_pixel(values.copy())) for values in chips]
+    whole = [sketch(values) for values in chips]
+    assert find_near_copies(whole + changed) == [*range(100, 200), *range(100)]

@@ -1,0 +1,1 @@
+"""Read, decode and check one chip."""

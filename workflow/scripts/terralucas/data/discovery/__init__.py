@@ -1,0 +1,1 @@
+"""Find the chips on disk, with their labels and places."""

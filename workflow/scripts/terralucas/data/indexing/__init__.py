@@ -1,0 +1,1 @@
+"""Check the chips together, and index them."""

@@ -1,0 +1,153 @@
+"""The files of an image: those that it names, and those beside it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+import rasterio
+from rasterio import Env
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+from terralucas.data.rasters.side_files import (
+    GDAL_OPTIONS,
+    find_lost_by_link,
+    mask_files,
+    metadata_file,
+    metadata_files,
+    world_files,
+)
+from terralucas.data.rasters.tiff_structure import find_damage
+from terralucas.disk import no_space
+from terralucas.errors import StudyError
+
+
+def with_sidecars(path: Path) -> list[Path]:
+    """Return an image and the files of its mask, metadata and place, whether masks and metadata exist or not."""
+    return [path, *mask_files(path), metadata_file(path), *filter(os.path.exists, world_files(path))]
+
+
+def files_of_raster(path: Path) -> list[Path]:
+    """Return the files that decide the pixels of an image: itself, those that it names such as the bands of a VRT, and
+    their masks and metadata, whether these exist or not.
+    """
+    found: dict[Path, None] = {}
+    queue = [path]
+    for image in queue:
+        if image in found:
+            continue
+        found |= dict.fromkeys(with_sidecars(image))
+        named = _files_named(image)
+        # A VRT names its images, and not what these name.
+        queue += [file for file in named if file.suffix.lower() == ".vrt"]
+        found |= dict.fromkeys(each for file in named if file not in queue for each in with_sidecars(file))
+    # Overviews are not read.
+    return [file for file in found if file.suffix.lower() != ".ovr"]
+
+
+@contextmanager
+def gdal_writes(path: Path) -> Iterator[None]:
+    """Turn the errors of GDAL while it writes into an error for the user.
+
+    GDAL does not pass on what the system said, and does not report everything: compare what was written.
+
+    Args:
+        path: the file that is written.
+
+    Raises:
+        StudyError: the file could not be written.
+    """
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError) as error:
+        raise no_space(path, str(error.__cause__ or error)) from None
+
+
+def require_whole(path: Path, is_whole: bool) -> None:
+    """Raise a StudyError if a file that GDAL wrote does not hold what was written."""
+    if not is_whole:
+        raise no_space(path, "a file that lacks a part of its pixels")
+
+
+def require_undamaged(paths: Iterable[Path]) -> None:
+    """Raise a StudyError if a file has lost tags or a mask, which GDAL leaves out without an error.
+
+    It does so with those beside the file to which a link leads.
+
+    Args:
+        paths: of `files_of_raster`; files that do not exist are passed over.
+    """
+    for path in paths:
+        if not path.is_file() or not path.stat().st_size:
+            continue
+        lost = find_lost_by_link(path, mask_files, metadata_files)
+        # A world file counts only where a file does not say its own place.
+        world = find_lost_by_link(path, world_files)
+        if lost is None and world is not None and _has_no_place(path):
+            lost = world
+        if lost is not None:
+            raise StudyError(
+                f"The file {path} is a link, and would be read without its mask, metadata or place.",
+                found=f"{lost} beside the file to which it leads, and none beside the link",
+                expected="both beside one another",
+                remedy="make a link to it, too, or name the file itself",
+            )
+        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            damage = find_damage(data)
+        if damage is not None:
+            raise StudyError(
+                f"The file {path} is damaged.",
+                found=damage,
+                expected="a whole GeoTIFF",
+                remedy="use a complete copy",
+            )
+
+
+def _has_no_place(path: Path) -> bool:
+    """Return whether GDAL knows no place of an image; not where it cannot read it."""
+    try:
+        with warnings.catch_warnings(), Env(**GDAL_OPTIONS):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                return bool(source.transform.is_identity)
+    except RasterioError:
+        return False
+
+
+def _files_named(path: Path) -> list[Path]:
+    """Return the files that GDAL reads of an image; none if it cannot read it."""
+    try:
+        with warnings.catch_warnings(), Env(**GDAL_OPTIONS):
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                return [Path(name) for name in source.files]
+    except RasterioError:
+        return []
+
+
+def changed_chips(paths: Sequence[Path]) -> StudyError:
+    """Return the error for files of new chips that are not those whose prediction was begun."""
+    more = f" and {len(paths) - 4} more" if len(paths) > 4 else ""
+    return StudyError(
+        "Chips were changed while they were predicted.",
+        found=f"other files than before: {', '.join(map(str, paths[:4]))}{more}",
+        expected="the chips that were there when the prediction was planned",
+        remedy="start the prediction again when the chips are complete; it is planned again, and parts of the other "
+        "chips are made again",
+    )
+
+
+def changed_scene(path: str) -> StudyError:
+    """Return the error for a scene that is not the one whose map was begun."""
+    return StudyError(
+        "The scene was changed while its map was made.",
+        found=f"other files than before at {path}",
+        expected="the scene that was there when the map was planned",
+        remedy="start the map again when the scene is complete; it is planned again, and strips of the other scene are "
+        "made again",
+    )

@@ -1,0 +1,124 @@
+"""Write GeoTIFFs again with other bands, or on another grid, and keep what says the meaning of their values.
+
+The commands `rio stack`, `rio warp` and `rio convert` drop descriptions, scale and offset of bands.
+
+    PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite b13 b12 --bands 1,2,3,4,5,6,7,8,9,10,12,13
+    PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite scene.tif utm.tif --crs EPSG:32632 --pixel-m 10
+    PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite chips cut --side-px 32
+    PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite chips squares --pixel-m 10 --side-px 32
+    PYTHONPATH=workflow/scripts python -m terralucas.data.rewrite B11.tif B11_10m.tif --like B02.tif
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path, PurePosixPath
+
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from terralucas.commands import a_path
+from terralucas.data.discovery.folders import CHIP_SUFFIXES, walk
+from terralucas.data.rewrite.grids import MAX_SIDE_PX
+from terralucas.data.rewrite.rewrite import rewrite
+from terralucas.disk import explain
+from terralucas.errors import StudyError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write a file, or all GeoTIFFs of a folder and its subfolders, again; return 1 after an error."""
+    options = _parse(arguments)
+    source: Path = options.source
+    try:
+        if source.is_dir():
+            pairs = [(source / path, options.target / path) for path in _chips_in(source)]
+        else:
+            pairs = [(source, options.target)]
+        if not pairs:
+            raise StudyError(f"There are no GeoTIFFs in {source}.", remedy="correct the path")
+        changes = [
+            rewrite(
+                path,
+                target,
+                bands=options.bands,
+                crs=options.crs,
+                pixel_m=options.pixel_m,
+                like=options.like,
+                side_px=options.side_px,
+                keep_scale=not options.without_scale,
+                nodata=options.nodata,
+            )
+            for path, target in pairs
+        ]
+    except (StudyError, OSError) as error:
+        print((explain(error) if isinstance(error, OSError) else None) or error, file=sys.stderr)
+        return 1
+    resampled = ", resampled to other pixels (bilinear)" if any(change.is_resampled for change in changes) else ""
+    print(f"{len(pairs)} file(s) written to {options.target}{resampled}")
+    if moved := sum(change.is_off_centre for change in changes):
+        print(f"The centre of {moved} of them moved by half a pixel: an odd number of rows or columns was cut off.")
+    return 0
+
+
+def _chips_in(folder: Path) -> list[PurePosixPath]:
+    """Return the GeoTIFFs that training would find in a folder."""
+    tree = walk(folder)
+    tree.require_readable(folder)
+    paths = sorted(path for path in (*tree.files, *tree.others) if path.suffix.lower() in CHIP_SUFFIXES)
+    for path in tree.others.keys() & set(paths):
+        raise StudyError(
+            f"{folder / path} {tree.others[path]}.",
+            expected="a GeoTIFF",
+            remedy="restore what the link leads to, or remove the entry",
+        )
+    return paths
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m terralucas.data.rewrite", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    add = parser.add_argument
+    add("source", type=a_path, help="GeoTIFF, or folder of GeoTIFFs")
+    add("target", type=a_path, help="file or folder to write")
+    add("--bands", type=_numbers, help="numbers of the bands to write, from 1, in their new order: 1,2,3")
+    add("--crs", type=_crs, help="new coordinate reference system, such as EPSG:32632")
+    add("--pixel-m", type=_length, help="new side of a pixel in metres of a projection")
+    add(
+        "--side-px",
+        type=_side,
+        help="new rows and columns, around the centre of each file; alone, it cuts whole pixels",
+    )
+    add("--like", type=a_path, help="file whose grid is taken")
+    add("--nodata", type=float, help="value of missing pixels (dataset.nodata) beside those that the files state")
+    add("--without-scale", action="store_true", help="leave out the tags of scale and offset")
+    return parser.parse_args(arguments)
+
+
+def _length(text: str) -> float:
+    if not 0 < float(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no length; expected a number above 0")
+    return float(text)
+
+
+def _side(text: str) -> int:
+    if not 0 < int(text) <= MAX_SIDE_PX:
+        raise argparse.ArgumentTypeError(f"{text} is no number of pixels; expected a whole number above 0")
+    return int(text)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def _crs(text: str) -> CRS:
+    try:
+        return CRS.from_user_input(text)
+    except CRSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

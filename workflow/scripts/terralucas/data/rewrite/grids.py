@@ -1,0 +1,195 @@
+"""Choose the grid on which an image is resampled: that of another file, or one around the centre of the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from rasterio._err import CPLE_BaseError  # errors of `transform`, for which rasterio has no public class
+from rasterio.crs import CRS
+from rasterio.io import DatasetReader
+from rasterio.warp import transform
+
+from terralucas.data.chip_problems import ChipError
+from terralucas.data.discovery.places import find_ground
+from terralucas.data.rasters.georeference import Centre, describe_system
+from terralucas.errors import StudyError
+from terralucas.geography import utm_code
+
+# GDAL counts rows and columns in 32 bits with a sign.
+MAX_SIDE_PX = 2**31 - 1
+# Thousands of tiles of Sentinel-2; no disk has space for more.
+_MAX_PX = 10**12
+# Of an image, along each side, whose places show how far it reaches in other coordinates: as many as GDAL looks at.
+_EDGE_POINTS = 21
+
+
+def other_grid(
+    image: DatasetReader, crs: CRS | None, pixel_m: float | None, like: DatasetReader | None, side_px: int | None
+) -> dict[str, Any]:
+    """Return the grid to which an image is resampled; the arguments are those of `terralucas.data.rewrite.rewrite`.
+
+    Raises:
+        StudyError: a file has no place on Earth, the grid shows nothing of the image, would have too many pixels, or
+            has coordinates in which the arguments have no meaning or that those of the image cannot be converted to.
+    """
+    centre = _require_place(image)
+    if like is not None:
+        _require_place(like)
+        grid = grid_of(like)
+    else:
+        grid = _grid_around(centre, image, crs or image.crs, pixel_m, side_px)
+    try:
+        _require_overlap(image, grid)
+    except CPLE_BaseError as error:
+        raise not_convertible(image, str(error)) from None
+    return grid
+
+
+def grid_of(image: DatasetReader) -> dict[str, Any]:
+    """Return the grid of an image, as arguments of rasterio."""
+    return {"crs": image.crs, "transform": image.transform, "width": image.width, "height": image.height}
+
+
+def _require_place(image: DatasetReader) -> Centre:
+    """Return the centre of an image; raise a StudyError if its georeference is no place on Earth."""
+    tags = "write the right place into a copy of the file: rio edit-info --crs EPSG:… --transform …"
+    if image.crs is None or image.transform.is_identity:
+        raise StudyError(
+            f"The file {image.name} has no place.",
+            found="no coordinate reference system" if image.crs is None else "no transform from pixels to coordinates",
+            expected="a georeference to resample from",
+            remedy=tags,
+        )
+    if not (image.crs.is_geographic or image.crs.is_projected):
+        raise not_convertible(image, "coordinates that are neither degrees nor those of a projection")
+    (a, b, c, d, e, f), (rows, columns) = tuple(image.transform)[:6], image.shape
+    x, y = a * columns / 2 + b * rows / 2 + c, d * columns / 2 + e * rows / 2 + f
+    centre = Centre(image.crs, x, y, (a, d), (b, e))
+    try:
+        find_ground(centre)
+    except ChipError as error:
+        _, _, found = error.problem.partition("lies ")
+        raise StudyError(
+            f"The file {image.name} is at no place on Earth.",
+            found=found.partition("; expected")[0],
+            expected="a place on Earth, and pixels with an area",
+            remedy=tags,
+        ) from None
+    return centre
+
+
+def _grid_around(
+    centre: Centre, image: DatasetReader, crs: CRS, pixel_m: float | None, side_px: int | None
+) -> dict[str, Any]:
+    """Return a grid with the same centre as an image, where the labelled point of a chip is.
+
+    It has even numbers of rows and columns, so that it can be cut to the size of any training chip around its centre.
+    """
+    if not (crs.is_geographic or crs.is_projected):
+        raise StudyError(
+            f"The file {image.name} cannot be resampled to {describe_system(crs)}.",
+            expected="a projection, or degrees",
+            remedy=f"--crs {_zone_of(centre)} is the UTM zone of this file",
+        )
+    if pixel_m is not None and crs.is_geographic:
+        raise StudyError(
+            f"The file {image.name} cannot have pixels of {pixel_m:g} m in degrees.",
+            found=f"{describe_system(crs)}, in which no length is a number of metres",
+            expected="a projection with --pixel-m",
+            remedy=f"add --crs {_zone_of(centre)}, the UTM zone of this file, or another projection",
+        )
+    xs, ys = _places_on(image.transform, *image.shape)
+    places = _converted(image.crs, crs, np.array([[centre.x, *xs], [centre.y, *ys]]))
+    middle = places[:, :1]
+    if crs.is_geographic:
+        # Longitudes jump at the date line.
+        places[0] = middle[0] + (places[0] - middle[0] + 180) % 360 - 180
+    if not np.isfinite(middle).all():
+        raise not_convertible(image, f"a place that {describe_system(crs)} does not have")
+    # Corners of a picture of the whole Earth have no place.
+    known = places[:, np.isfinite(places).all(axis=0)]
+    reach = np.abs(known - middle).max(axis=1)
+    if pixel_m is None:
+        pixel = 2 * math.hypot(*reach) / math.hypot(*image.shape)
+    else:
+        pixel = pixel_m / crs.linear_units_factor[1]
+        side = 2 * min(reach)
+        if pixel > 1.001 * side:
+            raise StudyError(
+                f"A pixel would be larger than the file {image.name}.",
+                found=f"--pixel-m {pixel_m:g}, and a file of {side * crs.linear_units_factor[1]:.3g} m",
+                expected="pixels that are smaller than the file",
+                remedy="give a smaller --pixel-m",
+            )
+    # Less than a thousandth of a pixel at the edge is rounding.
+    width, height = (side_px or 2 * max(math.ceil(length / pixel - 1e-3), 1) for length in reach)
+    if max(width, height) > MAX_SIDE_PX or width * height > _MAX_PX:
+        raise StudyError(
+            f"The file {image.name} would have too many pixels.",
+            found=f"{height:,} x {width:,} px of {pixel:g}, in the unit of the coordinates",
+            expected=f"at most {MAX_SIDE_PX:,} rows and columns, and {_MAX_PX:,} pixels",
+            remedy="give a larger --pixel-m" if side_px is None else "give a smaller --side-px",
+        )
+    (left,), (top,) = middle - pixel / 2 * np.array([[width], [-height]])
+    return {"crs": crs, "transform": Affine(pixel, 0, left, 0, -pixel, top), "width": width, "height": height}
+
+
+def _places_on(grid: Affine, height: int, width: int) -> np.ndarray:
+    """Return x and y, (2, n), of points that are spread evenly over a grid, from edge to edge."""
+    points: Any = np.mgrid[: width : _EDGE_POINTS * 1j, : height : _EDGE_POINTS * 1j].reshape(2, -1)
+    return np.array(grid @ points)
+
+
+def _converted(crs: CRS, other: CRS, places: np.ndarray) -> np.ndarray:
+    """Return (2, n) places in another coordinate reference system; infinite where it has no such place."""
+    try:
+        return np.array(transform(crs, other, *places)[:2])
+    except CPLE_BaseError:
+        # Some projections fail at the first such place.
+        if places.shape[1] == 1:
+            return np.full((2, 1), np.inf)
+        return np.concatenate([_converted(crs, other, place[:, None]) for place in places.T], axis=1)
+
+
+def _are_on(grid: Affine, size: tuple[int, int], places: np.ndarray) -> np.ndarray:
+    """Return which of (2, n) places lie on a grid of so many rows and columns."""
+    with np.errstate(invalid="ignore"):
+        columns, rows = ~grid @ places
+    return (columns >= 0) & (columns <= size[1]) & (rows >= 0) & (rows <= size[0])
+
+
+def _require_overlap(image: DatasetReader, place: Mapping[str, Any]) -> None:
+    """Raise a StudyError if a grid shows nothing of an image: all pixels would be missing."""
+    size = place["height"], place["width"]
+    # Of a small grid in a large image, and of a small image in a large grid.
+    of_image = _converted(image.crs, place["crs"], _places_on(image.transform, *image.shape))
+    points = np.concatenate([_places_on(place["transform"], *size), of_image], axis=1)
+    back = _converted(place["crs"], image.crs, points)
+    if not (_are_on(place["transform"], size, points) & _are_on(image.transform, image.shape, back)).any():
+        left, top = image.transform.c, image.transform.f
+        raise StudyError(
+            f"The new grid shows nothing of the file {image.name}.",
+            found=f"a file at {left:.9g}, {top:.9g} (upper left corner) with {describe_system(image.crs)}, and a grid "
+            f"at {place['transform'].c:.9g}, {place['transform'].f:.9g} with {describe_system(place['crs'])}",
+            expected="a grid that shows the file; longitudes from -180 to 180",
+            remedy="correct --like or --crs; write longitudes beyond 180 as negative ones: rio edit-info --transform …",
+        )
+
+
+def _zone_of(centre: Centre) -> str:
+    (longitude,), (latitude,) = transform(centre.crs, CRS.from_epsg(4326), [centre.x], [centre.y])
+    return utm_code(longitude, latitude)
+
+
+def not_convertible(image: DatasetReader, found: str) -> StudyError:
+    """Return the error of coordinates that have no place in another coordinate reference system."""
+    return StudyError(
+        f"The coordinates of {image.name} cannot be converted.",
+        found=f"{found}; the file has {describe_system(image.crs)}",
+        expected="a coordinate reference system on Earth, and one that coordinates can be converted to",
+        remedy="correct --crs; or write the right system into a copy of the file (rio edit-info --crs EPSG:…)",
+    )

@@ -1,0 +1,1 @@
+"""Simulate chips, for studies without real ones."""
