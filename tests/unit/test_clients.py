@@ -8,6 +8,7 @@ import time
 import psutil
 import pytest
 
+import _clients
 from helpers.paths import SCRIPTS
 
 ASK = {
@@ -37,3 +38,16 @@ def test_a_hanging_command_ends_with_whoever_asked_it(tmp_path, end):
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def _forbidden(*_):
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize("memfd_create", [None, _forbidden], ids=["Python of conda-forge", "forbidden by the system"])
+def test_commands_are_asked_where_there_are_no_files_in_memory(monkeypatch, memfd_create):
+    if memfd_create is None:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    else:
+        monkeypatch.setattr(os, "memfd_create", memfd_create, raising=False)
+    assert _clients.ask(["echo", "gpu:1"], 60).strip() == "gpu:1"

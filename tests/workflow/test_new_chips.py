@@ -1,5 +1,6 @@
 """New chips and the selected models of a finished study: predict with Snakemake and without, and what goes wrong."""
 
+import datetime
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from helpers.shared_study import copy_study
 from helpers.tiny_study import TINY
 from terralucas.codebase import code_of_script
 from terralucas.data.chips.chip_files import read_chip
+from terralucas.errors import StudyError
 from terralucas.predict.selected import load_selected
 
 pytestmark = pytest.mark.workflow
@@ -132,17 +134,28 @@ def test_a_changed_model_is_noticed(selected, new_chips, tmp_path):
     assert "of the selected models is gone or has changed" in done.stderr
 
 
-def test_classes_that_somebody_exchanged_in_the_record_of_the_selection_are_noticed(selected, new_chips, tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["dataset"]["classes"].reverse(),
+        lambda record: record.update(chip_side_px=record["chip_side_px"] // 2),
+        lambda record: record["dataset"].update(name=datetime.date(2020, 1, 1)),
+        lambda record: record.pop("dataset"),
+        lambda record: record.pop("record_sha256"),
+    ],
+    ids=["classes", "size", "date", "without its dataset", "without its checksum"],
+)
+def test_a_changed_record_of_the_selection_is_noticed(selected, tmp_path, change):
     study = tmp_path / "results" / "small"
     shutil.copytree(results(selected) / "selected", study / "selected")
     path = study / "selected" / "selection.yaml"
     record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    classes = record["dataset"]["classes"]
-    classes[0], classes[1] = classes[1], classes[0]
-    path.write_text(yaml.safe_dump(record, sort_keys=False), encoding="utf-8")
-    done = selected.module("predict", new_chips, "--study", study, "--output", tmp_path / "out")
-    assert done.returncode == 1
-    assert "selection.yaml has changed since the models were selected" in done.stderr
+    path.write_text(yaml.safe_dump(record, sort_keys=True), encoding="utf-8")
+    load_selected(study)
+    change(record)
+    path.write_text(yaml.safe_dump(record), encoding="utf-8")
+    with pytest.raises(StudyError, match=r"selection\.yaml has changed since the models were selected"):
+        load_selected(study)
 
 
 def test_uses_of_other_chips_or_models_are_noticed_where_snakemake_has_no_records(selected, new_chips, tmp_path):

@@ -10,7 +10,6 @@ import pwd
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -56,13 +55,17 @@ class Row:
 
 
 def _open_file() -> IO[bytes]:
-    """Return a file in memory, which needs no space on a disk; only Linux has such files."""
-    file: IO[bytes]
-    if sys.platform == "linux":
-        file = os.fdopen(os.memfd_create("client"), "w+b")
-    else:
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever asked for it closes it
-    return file
+    """Return a file in memory, which needs no space on a disk; on a disk where Python cannot make such files.
+
+    macOS has none, nor has the Python of conda-forge, which is built for older versions of Linux.
+    """
+    create = getattr(os, "memfd_create", None)
+    if create is not None:
+        # The system may forbid it.
+        with contextlib.suppress(OSError):
+            in_memory: IO[bytes] = os.fdopen(create("client"), "w+b")
+            return in_memory
+    return tempfile.TemporaryFile()
 
 
 class Client:

@@ -43,7 +43,7 @@ with job(snakemake):
         read_table(source.contrasts),
         read_run_status(Path(params.folders["runs"]), Path(params.folders["logs"]), params.recipes, params.seeds),
         chips,
-        params.dataset | {"doubtful_numbers": data_report["doubtful_numbers"]},
+        params.dataset | {"satellites_of_numbers": data_report["satellites_of_numbers"]},
         bool(describe_simulated(retrieval, data_report)),
         read_table(source.calibration) if params.select["temperature_scaling"] else None,
         SelectOptions(

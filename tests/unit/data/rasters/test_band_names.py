@@ -8,20 +8,27 @@ from helpers.chips import make_spec
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.rasters.band_names import (
     are_named,
-    find_all_positions,
+    find_by_satellite,
     find_contradiction,
-    find_doubtful_numbers,
     find_positions,
     find_satellite,
+    find_satellites_meant,
 )
 from terralucas.predict.bands import find_bands
 
 RGB = ("RED", "GREEN", "BLUE")
+FOUR = ("BLUE", "GREEN", "RED", "NIR_BROAD")
 SIX = ("BLUE", "GREEN", "RED", "NIR_NARROW", "SWIR_1", "SWIR_2")
 ALL = (
     "COASTAL_AEROSOL", "BLUE", "GREEN", "RED", "RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3", "NIR_BROAD", "NIR_NARROW",
     "WATER_VAPOR", "SWIR_1", "SWIR_2",
 )  # fmt: skip
+
+
+def answers(*args, **kwargs):
+    """The different answers of all satellites that can be meant."""
+    return tuple(dict.fromkeys(find_by_satellite(*args, **kwargs).values()))
+
 
 AGREEING = {
     "Sentinel-2": ([f"B{n}" for n in (1, 2, 3, 4, 5, 6, 7, 8, "8A", 9, 11, 12)], ALL),
@@ -258,45 +265,75 @@ def test_numbers_that_may_be_of_sentinel_2_or_of_landsat_are_refused_where_the_b
     """Of pixels of 25 m and more; smaller ones are no Landsat."""
     landsat = tuple(f"B{number}" for number in range(1, 12))
     four = ("BLUE", "GREEN", "RED", "NIR_BROAD")
-    assert find_all_positions(landsat, four) == ((1, 2, 3, 7), (1, 2, 3, 4))
+    assert answers(landsat, four) == ((1, 2, 3, 7), (1, 2, 3, 4))
     assert find_positions(landsat, four) is None
     assert find_positions(landsat, four, may_be_landsat=False) == (1, 2, 3, 7)
-    with pytest.raises(ChipError, match=r"can be of several satellites .*NIR_BROAD in B8 or .*NIR_BROAD in B5\)"):
+    with pytest.raises(ChipError, match=r"\(Sentinel-2: .*NIR_BROAD in B8; Landsat 8 or 9: .*NIR_BROAD in B5\)"):
         find_bands(landsat, four, True)
     assert find_bands(landsat, four, True, False) == (1, 2, 3, 7)
     assert find_bands(landsat, four[:3], True) == (1, 2, 3)
     assert are_named((*landsat[1:], "B12"), four), "only Sentinel-2 has so many bands"
     # Only Landsat has a near infrared there, but the file may be of Sentinel-2.
-    with pytest.raises(ChipError, match=r"\(not all bands of the study or BLUE in B2, .*, NIR_BROAD in B5\)"):
+    with pytest.raises(ChipError, match=r"\(Sentinel-2: not all bands of the study; Landsat 8 or 9: BLUE in B2, .*\)"):
         find_bands(landsat[:7], four, True)
     assert not are_named(landsat[1:5], four)
     # Also where there are as many bands: B5 may be a red edge.
     with pytest.raises(ChipError, match="can be of several satellites"):
         find_bands(landsat[1:5], four, True)
-    numbers = find_doubtful_numbers(landsat[1:5], four)
-    assert numbers == ("b2", "b3", "b4", "b5")
-    assert find_bands(landsat[1:5], four, True, doubtful_numbers=(numbers,)) == (0, 1, 2, 3), "as the training chips"
-    assert find_bands(("B02 ", "B3", "b4", "B05"), four, True, doubtful_numbers=(numbers,)) == (0, 1, 2, 3)
-    assert find_doubtful_numbers(landsat[1:5], four, may_be_landsat=False) is None
+    assert find_satellites_meant(landsat[1:5], four) == ("Landsat 8 or 9",)
+    assert find_satellites_meant(landsat[1:5], four, may_be_landsat=False) == ()
 
 
-def test_a_file_with_bands_of_sentinel_2_alone_is_not_of_landsat():
-    """B8 of Landsat is panchromatic, B5 of Sentinel-2 a red edge."""
+def test_b8_is_a_near_infrared_only_where_no_landsat_can_be_meant():
+    """B8 of Landsat is panchromatic, B5 of Sentinel-2 a red edge; only Sentinel-2 has a scene classification."""
+    four = ("BLUE", "GREEN", "RED", "NIR_BROAD")
     numbers = tuple(f"B{number}" for number in range(2, 9))
-    assert find_positions(numbers, ("BLUE", "GREEN", "RED", "NIR_BROAD")) == (0, 1, 2, 6)
-    assert are_named(numbers, ("BLUE", "GREEN", "RED", "NIR_BROAD"))
+    assert answers(numbers, four) == ((0, 1, 2, 6), (0, 1, 2, 3))
+    assert answers(numbers, four, may_be_landsat=False) == ((0, 1, 2, 6),)
+    assert answers(("B4", "B3", "B2", "B8", "ndvi"), four) == ((2, 1, 0, 3), None)
+    assert answers(("B4", "B3", "B2", "B8", "SCL"), four) == ((2, 1, 0, 3),)
+    assert are_named((*numbers, "SCL"), four)
     with pytest.raises(ChipError, match="expected 4, or descriptions"):
-        find_bands(numbers, ("BLUE", "GREEN", "RED", "NIR_NARROW"), True)
-    for other in ("SCL", "ndvi"):
-        four = ("BLUE", "GREEN", "RED", "NIR_BROAD")
-        assert find_all_positions(("B4", "B3", "B2", "B8", other), four) == ((2, 1, 0, 3),)
+        find_bands((*numbers, "SCL"), ("BLUE", "GREEN", "RED", "NIR_NARROW"), True)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    ["B2 B3 B4 B5", "B02 B3 b4 B05", "B5 B4 B3 B2", "B1 B2 B3 B4 B5 B6 B7", "B2 B3 B4 B5 B6", "02 03 04 05"],
+)
+def test_numbers_are_meant_as_those_of_the_training_chips(numbers):
+    known = find_satellites_meant(("B2", "B3", "B4", "B5"), FOUR)
+    names = tuple(numbers.split())
+    found = find_bands(names, FOUR, True, satellites=known)
+    assert [int(names[place].lower().removeprefix("b")) for place in found] == [2, 3, 4, 5]
+    assert not are_named(names, FOUR), "pixels confirm it"
+    for others in ((), ("Sentinel-2",)):
+        with pytest.raises(ChipError, match="can be of several satellites"):
+            find_bands(names, FOUR, True, satellites=others)
+
+
+@pytest.mark.parametrize("others", [("B8",), ("B1", "B8"), ("B6", "B7", "B8"), ("B8", "QA")])
+def test_a_file_with_two_near_infrareds_is_refused_whatever_the_training_chips_are(others):
+    """B8 is the panchromatic band of Landsat, or the near infrared of Sentinel-2 with B5 as red edge."""
+    for trained in ("B2 B3 B4 B5", "B2 B3 B4 B8"):
+        known = find_satellites_meant(tuple(trained.split()), FOUR)
+        assert len(known) == 1
+        with pytest.raises(ChipError, match="can be of several satellites"):
+            find_bands(("B2", "B3", "B4", "B5", *others), FOUR, True, satellites=known)
 
 
 @pytest.mark.parametrize("other", ["B8 pan", "B9 cirrus", "B10 thermal"])
 def test_a_word_that_agrees_with_its_number_tells_the_satellite(other):
-    found = find_all_positions(("B2", "B3", "B4", "B5", "B6", "B7", other), SIX)
+    found = answers(("B2", "B3", "B4", "B5", "B6", "B7", other), SIX)
     assert (0, 1, 2, 3, 4, 5) in found
     assert len(found) == (1 if other != "B10 thermal" else 2), "B10 of Sentinel-2 is no band either"
+
+
+@pytest.mark.parametrize("number", ["1", "01", "10"])
+def test_a_number_that_all_bands_have_says_nothing(number):
+    """As programs write that copy the name of the one band of each file."""
+    assert find_contradiction((number,) * 3, RGB) is None
+    assert find_contradiction((number,) * 3, RGB, of_one_file=False) is None
 
 
 def test_numbers_that_count_layers_of_several_files_say_nothing():
@@ -341,21 +378,24 @@ HLS_30_M = tuple(f"{HLS_NAME}.B{number:02d}" for number in (1, 2, 3, 4, 5, 6, 7,
     ],
 )
 def test_numbers_mean_what_the_satellite_counts(descriptions, expected):
-    assert find_all_positions(descriptions, SIX) == (expected,)
+    assert answers(descriptions, SIX) == (expected,)
     assert find_positions(descriptions, SIX) == expected
 
 
 def test_numbers_of_landsat_that_mean_other_bands_before_landsat_8_are_not_taken_for_one_of_them():
     four = LANDSAT_5[:4]
-    assert find_all_positions(four, SIX[:3]) == ((1, 2, 3), (0, 1, 2))
+    assert answers(four, SIX[:3]) == ((1, 2, 3), (0, 1, 2))
     assert find_positions(four, SIX[:3]) is None
     # Only one of them has a near infrared among these, and the file may be of the other one.
-    assert find_all_positions(four, SIX[:4]) == (None, (0, 1, 2, 3))
+    assert answers(four, SIX[:4]) == (None, (0, 1, 2, 3))
     with pytest.raises(ChipError, match="can be of several satellites"):
         find_bands(four, SIX[:4], True)
-    known = (find_doubtful_numbers(four, SIX[:4]),)
-    assert find_bands(four, SIX[:4], True, doubtful_numbers=known) == (0, 1, 2, 3), "as the training chips"
+    known = find_satellites_meant(four, SIX[:4])
+    assert known == ("Landsat 4, 5 or 7",)
+    assert find_bands(four, SIX[:4], True, satellites=known) == (0, 1, 2, 3), "as the training chips"
     with pytest.raises(ChipError, match="can be of several satellites"):
-        find_bands(LANDSAT_5[:5], SIX[:4], True)
-    with pytest.raises(ChipError, match=r"BLUE in SR_B2, .* or BLUE in SR_B1, .*; expected .*LT05_SR_B1"):
+        find_bands(LANDSAT_5[:5], SIX[:4], True, satellites=known)
+    with pytest.raises(
+        ChipError, match=r"BLUE in SR_B2, .*; Landsat 4, 5 or 7: BLUE in SR_B1, .*LT05_SR_B1"
+    ):
         find_bands(four, SIX[:3], True)

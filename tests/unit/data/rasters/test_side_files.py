@@ -40,6 +40,25 @@ def test_what_lies_beside_the_target_of_a_link_alone_is_refused(link, beside):
     assert read_content(link.resolve()).sha256 != read_content(write_tif(link.with_name("b.tif"), pixels(1))).sha256
 
 
+@pytest.mark.parametrize("is_relative", [False, True])
+def test_what_lies_beside_a_link_on_the_way_to_the_file_is_refused(link, tmp_path, is_relative):
+    first = tmp_path / "shared" / "first.tif"
+    first.parent.mkdir()
+    first.symlink_to("../links/a.tif" if is_relative else link)
+    assert read_content(first).sha256 == read_content(link).sha256
+    link.with_name("a.tif.msk").write_bytes(b"mask")
+    with pytest.raises(ChipError, match=r"beside which a link to .*a\.tif\.msk is missing"):
+        read_content(first)
+    first.with_name("first.tif.msk").symlink_to(link.with_name("a.tif.msk"))
+    assert read_content(first).mask == read_content(link).mask == b"mask"
+
+
+def test_links_in_a_circle_lose_nothing(tmp_path):
+    (tmp_path / "a.tif").symlink_to("b.tif")
+    (tmp_path / "b.tif").symlink_to("a.tif")
+    assert find_lost_by_link(tmp_path / "a.tif", mask_files) is None
+
+
 def test_a_link_with_a_mask_in_other_letters_beside_it_is_read(link):
     link.resolve().with_name("a.tif.msk").write_bytes(b"mask")
     link.with_name("a.tif.MSK").write_bytes(b"mask")

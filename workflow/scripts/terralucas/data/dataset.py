@@ -72,8 +72,8 @@ class DatasetSpec:
 
     `bands` are in their order on disk. The position of a class in `classes`, counted from 0, is its label. `unit` is
     "reflectance" (0..1) or "dn" (reflectance x 10,000). `pixel_size_m` is the side of a pixel on the ground in metres.
-    `doubtful_numbers` are what selected models know of the training chips: the numbers of their bands that can be of
-    several satellites (`terralucas.data.rasters.band_names.find_doubtful_numbers`).
+    `satellites_of_numbers` are what selected models know of the training chips: by which satellites the numbers of
+    their bands are meant (`terralucas.data.rasters.band_names.find_satellites_meant`).
     """
 
     name: str
@@ -87,7 +87,7 @@ class DatasetSpec:
     point_ids: str = "none"
     on_invalid: str = "error"
     checks: CheckLimits = CheckLimits()
-    doubtful_numbers: tuple[tuple[str, ...], ...] = ()
+    satellites_of_numbers: tuple[str, ...] = ()
 
     @classmethod
     def from_config(cls, mapping: Mapping[str, Any]) -> DatasetSpec:
@@ -115,14 +115,9 @@ class DatasetSpec:
         given = {key: mapping[key] for key in simple if mapping.get(key) is not None}
         layout = LayoutSpec.from_config(mapping["layout"])
         checks = CheckLimits(**mapping.get("checks") or {})
-        doubtful = tuple(map(tuple, mapping.get("doubtful_numbers", ())))
+        bands, satellites = (tuple(mapping.get(key, ())) for key in ("bands", "satellites_of_numbers"))
         return cls(
-            layout=layout,
-            classes=classes,
-            bands=tuple(mapping["bands"]),
-            checks=checks,
-            doubtful_numbers=doubtful,
-            **given,
+            layout=layout, classes=classes, bands=bands, checks=checks, satellites_of_numbers=satellites, **given
         )
 
     @property

@@ -323,7 +323,12 @@ def _find_in_files(
     texts = described if are_found or of_one_file else named
     try:
         positions = find_bands(
-            texts, spec.bands, spec.checks.band_descriptions, spec.may_be_landsat, of_one_file, spec.doubtful_numbers
+            texts,
+            spec.bands,
+            spec.checks.band_descriptions,
+            spec.may_be_landsat,
+            of_one_file,
+            spec.satellites_of_numbers,
         )
         if spec.checks.band_descriptions and not of_one_file:
             # Of names and descriptions, those that were not used may contradict the others.

@@ -11,7 +11,7 @@ from terralucas.commands import REWRITE
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.indexing.band_order import measure_spectrum, require_order
-from terralucas.data.rasters.band_names import find_all_positions, find_contradiction, find_doubtful_numbers
+from terralucas.data.rasters.band_names import find_by_satellite, find_contradiction
 from terralucas.errors import StudyError
 
 
@@ -22,7 +22,7 @@ def find_bands(
     are_right: bool,
     may_be_landsat: bool = True,
     of_one_file: bool = True,
-    doubtful_numbers: tuple[tuple[str, ...], ...] = (),
+    satellites: tuple[str, ...] = (),
 ) -> tuple[int, ...]:
     """Return where the bands of a study are in a file: by their descriptions, or else in the declared order.
 
@@ -32,31 +32,25 @@ def find_bands(
         are_right: whether the descriptions count: `dataset.checks.band_descriptions`.
         may_be_landsat: see `find_contradiction`.
         of_one_file: see `find_contradiction`.
-        doubtful_numbers: of training chips (`DatasetSpec`), which are those of the bands in their order.
+        satellites: `DatasetSpec.satellites_of_numbers`. Numbers that may be of several satellites are meant by that of
+            the training chips if the file has all bands in this way alone.
 
     Raises:
         ChipError: a band is missing or cannot be told from others.
     """
-    found = find_all_positions(descriptions, bands, may_be_landsat, of_one_file) if are_right else ()
-    in_order = tuple(range(len(bands)))
-    numbers = find_doubtful_numbers(descriptions, bands, may_be_landsat, of_one_file) if found else None
-    if numbers in doubtful_numbers and in_order in found:
-        return in_order
-    if len(found) > 1:
+    found = find_by_satellite(descriptions, bands, may_be_landsat, of_one_file) if are_right else {}
+    whole = {places for places in found.values() if places is not None}
+    is_as_trained = any(found.get(satellite) in whole for satellite in satellites)
+    if len(whole) > 1 or (None in found.values() and whole and not is_as_trained):
         named = ", ".join(text or "no description" for text in descriptions)
-        ways = " or ".join(
-            "not all bands of the study"
-            if places is None
-            else ", ".join(f"{band} in {descriptions[place]}" for band, place in zip(bands, places, strict=True))
-            for places in found
-        )
+        ways = "; ".join(f"{satellite}: {_write(descriptions, bands, places)}" for satellite, places in found.items())
         raise ChipError(
             "band_descriptions",
             f"describes its bands as {named}, which can be of several satellites ({ways}); expected descriptions that "
             "tell which, such as S2A_B2, LC08_B2, LT05_SR_B1 or blue",
         )
-    if found and found[0] is not None:
-        return found[0]
+    if whole:
+        return whole.pop()
     if len(descriptions) != len(bands):
         named = ", ".join(text or "no description" for text in descriptions)
         raise ChipError(
@@ -69,6 +63,12 @@ def find_bands(
     ):
         raise ChipError("band_descriptions", contradiction)
     return tuple(range(len(bands)))
+
+
+def _write(descriptions: Sequence[str | None], bands: Sequence[str], places: Sequence[int] | None) -> str:
+    if places is None:
+        return "not all bands of the study"
+    return ", ".join(f"{band} in {descriptions[place]}" for band, place in zip(bands, places, strict=True))
 
 
 def require_same_order(chips: Sequence[np.ndarray], spec: DatasetSpec, allow: bool, what: str) -> list[str]:

@@ -280,7 +280,7 @@ class ChipReader:
             spec.bands,
             spec.checks.band_descriptions,
             spec.may_be_landsat,
-            doubtful_numbers=spec.doubtful_numbers,
+            satellites=spec.satellites_of_numbers,
         )
 
 

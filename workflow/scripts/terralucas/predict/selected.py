@@ -19,10 +19,12 @@ from terralucas.predict.likeness import TrainingPixels
 from terralucas.predict.new_chips import ChipReader
 from terralucas.stored import read_yaml
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # How the record names one model that was trained on all chips; otherwise the models are copies of runs.
 RETRAIN = "retrain"
 RECORD, EVIDENCE, MODELS = "selection.yaml", "held_out.npz", "models"
+# Key of the checksum of all else in the record.
+_CHECKSUM = "record_sha256"
 
 
 @dataclass(frozen=True)
@@ -110,15 +112,19 @@ class Selected:
         return str(self.record["fingerprint"])
 
 
-def fingerprint_of(sha256: Mapping[str, str], dataset: Mapping[str, Any]) -> str:
-    """Return the fingerprint of the files of selected models and of the section `dataset` of selection.yaml."""
-    return sha256_of_json([sha256, dict(dataset)])
-
-
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write selection.yaml."""
+    """Write selection.yaml, with a checksum of what is in it."""
     content = {"schema_version": SCHEMA_VERSION, **record}
-    write_text(folder / RECORD, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120))
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    write_text(folder / RECORD, f"{text}{_CHECKSUM}: {_checksum_of(yaml.safe_load(text))}\n")
+
+
+def _checksum_of(record: Mapping[str, Any]) -> str | None:
+    """Return the hex SHA-256 of all else in a record; None if there is something that `write_record` cannot write."""
+    try:
+        return sha256_of_json({key: value for key, value in record.items() if key != _CHECKSUM})
+    except TypeError:
+        return None
 
 
 def require_current(selected: Selected) -> None:
@@ -165,6 +171,13 @@ def load_selected(study: Path) -> Selected:
             expected=f"schema_version {SCHEMA_VERSION}",
             remedy=f"delete the folder {folder}, and select again",
         )
+    if _checksum_of(record) != record.get(_CHECKSUM):
+        raise StudyError(
+            f"The file {path} has changed since the models were selected.",
+            found=f"other content than that of its checksum ({_CHECKSUM})",
+            expected="the classes, bands, units and models as the study wrote them",
+            remedy=f"delete the folder {folder}, and select again",
+        )
     for name, expected in record["sha256"].items():
         file = folder / name
         found = sha256_of_file(file) if file.is_file() else "no file"
@@ -175,11 +188,4 @@ def load_selected(study: Path) -> Selected:
                 expected=f"sha256 {expected}",
                 remedy=f"delete the folder {folder}, and select again",
             )
-    if fingerprint_of(record["sha256"], record["dataset"]) != record["fingerprint"]:
-        raise StudyError(
-            f"The file {path} has changed since the models were selected.",
-            found="another section `dataset` or `sha256` than that of its fingerprint",
-            expected="classes, bands and units of the models, as the study wrote them",
-            remedy=f"delete the folder {folder}, and select again",
-        )
     return Selected(folder, record, DatasetSpec.from_config(record["dataset"]), HeldOut.read(folder / EVIDENCE))

@@ -15,9 +15,9 @@ import torch
 
 from terralucas.device import autocast, pick_device
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, sha256_of_file
+from terralucas.files import atomic_path, sha256_of_file, sha256_of_json
 from terralucas.predict.ensemble import FROZEN, Ensemble
-from terralucas.predict.selected import EVIDENCE, MODELS, RETRAIN, fingerprint_of, write_record
+from terralucas.predict.selected import EVIDENCE, MODELS, RETRAIN, write_record
 from terralucas.predictions import FINISHED
 from terralucas.selection.choice import Choice, Cost, choose, recipe_of
 from terralucas.selection.gather import StudyChips, copy_models, examine, measure_cost
@@ -147,7 +147,7 @@ def select(
             "same_predictions_as_the_study": found.comparison,
             "dataset": dict(dataset),
             "sha256": sha256,
-            "fingerprint": fingerprint_of(sha256, dataset),
+            "fingerprint": sha256_of_json([sha256, dict(dataset)]),
         },
     )
     return choice

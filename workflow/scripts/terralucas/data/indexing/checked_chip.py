@@ -37,7 +37,7 @@ class CheckedChip:
         wrong_colours: what the file says of the colours of its bands, if that contradicts the bands of the dataset, and
             the file does not name them.
         satellite: satellite that the descriptions of bands in the file name.
-        doubtful_numbers: result of `terralucas.data.rasters.band_names.find_doubtful_numbers`.
+        satellites_of_numbers: result of `terralucas.data.rasters.band_names.find_satellites_meant`.
     """
 
     row: dict[str, Any]
@@ -57,7 +57,7 @@ class CheckedChip:
     simulated: bool = False
     wrong_colours: str | None = None
     satellite: str | None = None
-    doubtful_numbers: tuple[str, ...] | None = None
+    satellites_of_numbers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

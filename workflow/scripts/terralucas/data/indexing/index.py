@@ -62,7 +62,7 @@ from terralucas.data.indexing.group_checks import (
 from terralucas.data.indexing.patterns import describe_alike, measure_pattern
 from terralucas.data.indexing.pixel_sizes import check_pixel_size, describe_pixel_sizes
 from terralucas.data.normalisation import measure_chip
-from terralucas.data.rasters.band_names import are_named, find_doubtful_numbers, find_satellite
+from terralucas.data.rasters.band_names import are_named, find_satellite, find_satellites_meant
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 
@@ -150,7 +150,7 @@ def index_chips(
         "left_out": listing.left_out,
         "scaling": scaling,
         "bright_classes": bright_classes,
-        "doubtful_numbers": sorted({chip.doubtful_numbers for chip in chips if chip.doubtful_numbers is not None}),
+        "satellites_of_numbers": sorted({satellite for chip in chips for satellite in chip.satellites_of_numbers}),
         "pixel_sizes": pixel_sizes,
         "places": _describe_places(rows, spec),
         "notices": [notice for notice in notices if notice is not None],
@@ -227,7 +227,7 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         decoded.simulated,
         None if is_named or not spec.checks.band_descriptions else decoded.wrong_colours,
         find_satellite(decoded.all_descriptions),
-        find_doubtful_numbers(decoded.descriptions, spec.bands, spec.may_be_landsat),
+        find_satellites_meant(decoded.descriptions, spec.bands, spec.may_be_landsat),
     )
 
 

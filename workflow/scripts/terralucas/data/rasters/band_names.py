@@ -137,18 +137,22 @@ def _count_from_1(bands: Sequence[str | None]) -> Numbers:
 
 _OF_SENTINEL_2: Numbers = {number: _allow(band) for number, band in SENTINEL_2.items()}
 _OF_LANDSAT_8, _OF_LANDSAT_5, _OF_MODIS = map(_count_from_1, (_LANDSAT_8, _LANDSAT_5, _MODIS))
+_NUMBERS_OF = {
+    "Sentinel-2": _OF_SENTINEL_2,
+    "Landsat 8 or 9": _OF_LANDSAT_8,
+    "Landsat 4, 5 or 7": _OF_LANDSAT_5,
+}
 # What the names of products say of their satellite, and so of their numbers.
-_SATELLITES: tuple[tuple[str, re.Pattern[str], Numbers], ...] = tuple(
-    (satellite, re.compile(rf"(?<![a-z0-9])(?:{names})", re.IGNORECASE), numbers)
-    for satellite, names, numbers in (
-        ("Landsat 4, 5 or 7", r"L[TM]0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d)", _OF_LANDSAT_5),
-        ("Landsat 8 or 9", r"L[CO]0?[89](?=_|\d{13})|landsat[ _-]?[89](?!\d)|HLS[._]L30", _OF_LANDSAT_8),
+_SATELLITES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (satellite, re.compile(rf"(?<![a-z0-9])(?:{names})", re.IGNORECASE))
+    for satellite, names in (
+        ("Landsat 4, 5 or 7", r"L[TM]0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d)"),
+        ("Landsat 8 or 9", r"L[CO]0?[89](?=_|\d{13})|landsat[ _-]?[89](?!\d)|HLS[._]L30"),
         # Also MSI, its instrument, and a tile with a date as its band files have them (those of HLS have points).
         (
             "Sentinel-2",
             r"S2[ABC]?(?=[_-])|S2L[12]|sentinel[ _-]?2|HLS[._]S30|MSI(?=[_-])|COPERNICUS_S2"
             r"|(?<!\.)T\d\d[C-X][A-Z]{2}_(?=\d{8}T)",
-            _OF_SENTINEL_2,
         ),
     )
 )
@@ -195,7 +199,7 @@ def find_contradiction(
     Returns:
         What the file says and what was expected, for a message; None if nothing contradicts.
     """
-    readings = _read(descriptions, may_be_landsat, of_one_file)
+    readings = list(_read(descriptions, may_be_landsat, of_one_file).values())
     if any(_agrees(reading, bands) for reading in readings):
         return None
     named = [text or "nothing" for text in descriptions]
@@ -217,42 +221,51 @@ def find_positions(
     Returns:
         Position of each band, counted from 0; None unless the descriptions name each band exactly once, in one way.
     """
-    found = find_all_positions(descriptions, bands, may_be_landsat, of_one_file)
-    return found[0] if len(found) == 1 else None
+    found = set(find_by_satellite(descriptions, bands, may_be_landsat, of_one_file).values())
+    return found.pop() if len(found) == 1 else None
 
 
 @lru_cache(maxsize=1024)
-def find_all_positions(
+def find_by_satellite(
     descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True, of_one_file: bool = True
-) -> tuple[tuple[int, ...] | None, ...]:
-    """Return where bands may be in a file: each different answer of `find_positions`, by the meaning of its numbers.
+) -> Mapping[str, tuple[int, ...] | None]:
+    """Return where bands are in a file, by each satellite whose numbers of bands can be meant.
 
-    There are several where numbers may be of Sentinel-2 or of Landsat, as B5 and B8, and for SR_B1, SR_B2, ... of
-    Landsat, which counts its bands otherwise since Landsat 8. None is the answer of a meaning that does not name each
-    band once.
-    """
-    found = [_find(reading, bands) for reading in _read(descriptions, may_be_landsat, of_one_file)]
-    return tuple(dict.fromkeys(found))
-
-
-@lru_cache(maxsize=1024)
-def find_doubtful_numbers(
-    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True, of_one_file: bool = True
-) -> tuple[str, ...] | None:
-    """Return the numbers of bands in a file, as `b5` or `srb5`, if satellites that it may be of give several answers.
+    The answers differ where numbers may be of Sentinel-2 or of Landsat, as B5 and B8, and for SR_B1, SR_B2, ... of
+    Landsat, which counts its bands otherwise since Landsat 8.
 
     Args:
-        descriptions: see `find_contradiction`, as the other arguments.
+        descriptions: see `find_positions`, as the other arguments.
         bands: names of the bands to find.
         may_be_landsat: see there.
         of_one_file: see there.
 
     Returns:
-        The number of each band, empty for a band without one; None where there is no doubt.
+        Satellite → position of each band; None unless each band is named once. The satellite is empty where numbers do
+        not count.
     """
-    if len(find_all_positions(descriptions, bands, may_be_landsat, of_one_file)) == 1:
-        return None
-    return tuple(f"{each.kind}{each.number}" for each in (_parse(text or "") for text in descriptions))
+    readings = _read(descriptions, may_be_landsat, of_one_file)
+    return {satellite: _find(reading, bands) for satellite, reading in readings.items()}
+
+
+@lru_cache(maxsize=1024)
+def find_satellites_meant(
+    descriptions: tuple[str | None, ...], bands: tuple[str, ...], may_be_landsat: bool = True
+) -> tuple[str, ...]:
+    """Return by which satellites the numbers of bands in a file are those of bands in their order.
+
+    Args:
+        descriptions: see `find_positions`, as the other arguments.
+        bands: names of all bands of the file, in their order.
+        may_be_landsat: see there.
+
+    Returns:
+        The satellites; none where all that can be meant agree, because nothing is to be known then.
+    """
+    found = find_by_satellite(descriptions, bands, may_be_landsat)
+    if len(set(found.values())) == 1:
+        return ()
+    return tuple(satellite for satellite, places in found.items() if places == tuple(range(len(bands))))
 
 
 @lru_cache(maxsize=1024)
@@ -276,7 +289,7 @@ def are_named(
     parsed = [_parse(text or "") for text in descriptions]
     by_number = [each for each in parsed if each.kind and each.word is None and each.foreign is None]
     may_count = bool(by_number) and _are_at_own_places(parsed)
-    return not (may_count and all(each.kind in ("b", "band") and each.numbers is None for each in by_number))
+    return not (may_count and all(each.kind in ("b", "band") and each.satellite is None for each in by_number))
 
 
 @lru_cache(maxsize=1024)
@@ -289,8 +302,8 @@ def find_named(descriptions: tuple[str | None, ...]) -> tuple[int, ...]:
     Returns:
         Positions, counted from 0.
     """
-    readings = _read(drop_positions(descriptions))
-    return tuple(place for place, allowed in enumerate(readings[0]) if allowed is not None)
+    first, *_ = _read(drop_positions(descriptions)).values()
+    return tuple(place for place, allowed in enumerate(first) if allowed is not None)
 
 
 def drop_positions(descriptions: tuple[str | None, ...]) -> tuple[str | None, ...]:
@@ -321,7 +334,7 @@ def find_satellite(descriptions: tuple[str | None, ...]) -> str | None:
         The satellite, or satellites of one kind such as Landsat 8 or 9; None without one, or if several are named.
     """
     texts = [text or "" for text in descriptions]
-    found = {satellite for text in texts for satellite, pattern, _ in _SATELLITES if pattern.search(text)}
+    found = {satellite for text in texts for satellite, pattern in _SATELLITES if pattern.search(text)}
     if found:
         return found.pop() if len(found) == 1 else None
     parsed = [_parse(text) for text in texts]
@@ -347,7 +360,7 @@ class _Described:
         foreign: the same of words of other languages.
         kind: what stands before the number of a band; empty without a number.
         number: the number of a band.
-        numbers: what numbers mean by the name of the satellite; None without it.
+        satellite: the satellite that it names, by which its number is meant; None without one.
         may_be_position: whether the number may only count the bands of the file: Band 1 or b1, but not B1.
     """
 
@@ -355,8 +368,12 @@ class _Described:
     foreign: Bands | None
     kind: str
     number: str
-    numbers: Numbers | None
+    satellite: str | None
     may_be_position: bool = False
+
+    @property
+    def _own_numbers(self) -> Numbers | None:
+        return None if self.satellite is None else _NUMBERS_OF[self.satellite]
 
     def means(self, numbers: Numbers) -> Bands | None:
         """Return the bands that the description allows, if numbers have this meaning; None if it says nothing."""
@@ -371,22 +388,18 @@ class _Described:
             return frozenset()
         if not self.kind:
             return None
-        return (_OF_MODIS if self.kind in _MODIS_KINDS else self.numbers or numbers).get(self.number)
+        return (_OF_MODIS if self.kind in _MODIS_KINDS else self._own_numbers or numbers).get(self.number)
 
     def fits(self, numbers: Numbers) -> bool:
         """Return whether the words of the description do not contradict its number, if numbers have this meaning."""
         number = self._means_by_number(numbers)
         return self.word is None or number is None or self.word == number or bool(self.word & number)
 
-    def is_of_no_band(self, numbers: Numbers) -> bool:
-        """Return whether its number alone says that it is no band of TerraMind, if numbers have this meaning."""
-        return self.word is None and self.foreign is None and self._means_by_number(numbers) == frozenset()
-
     def can_be(self, numbers: Numbers) -> bool:
         """Return whether a number of the description can have this meaning: SR_B6 cannot be thermal."""
         if not self.kind or self.kind in _MODIS_KINDS:
             return True
-        meaning = (self.numbers or numbers).get(self.number)
+        meaning = (self._own_numbers or numbers).get(self.number)
         if meaning is None:
             return False
         return bool(meaning) if self.kind == "srb" else not meaning if self.kind == "stb" else True
@@ -394,32 +407,37 @@ class _Described:
 
 def _read(
     descriptions: tuple[str | None, ...], may_be_landsat: bool = True, of_one_file: bool = True
-) -> list[list[Bands | None]]:
-    """Return what each description allows, once for each meaning that the numbers of bands can have."""
+) -> dict[str, list[Bands | None]]:
+    """Return what each description allows, by each satellite whose numbers of bands can be meant.
+
+    Where no number can be meant in any way, and where single letters are meant, the satellite is empty.
+    """
     texts = [text or "" for text in descriptions]
     texts = _read_bare_wavelengths(texts) or _read_bare_numbers(texts, of_one_file) or texts
     if letters := _read_letters(texts):
-        return [_settle(texts, letters)]
+        return {"": _settle(texts, letters)}
     parsed = [_parse(text) for text in _drop_words_of_places(texts)]
     may_count = of_one_file and _are_at_own_places(parsed) and all(each.may_be_position for each in parsed if each.kind)
     if may_count:
         parsed = [replace(each, kind="", number="") for each in parsed]
-    named = [each.numbers for each in parsed if each.numbers is not None]
+    named = {each.satellite for each in parsed if each.satellite is not None}
+    if any(text.strip().casefold() == "scl" for text in texts):
+        # The scene classification that products of Sentinel-2 alone have.
+        named.add("Sentinel-2")
     is_landsat = any(each.kind in ("srb", "stb") for each in parsed)
-    if named and all(numbers is named[0] for numbers in named):
-        meanings = [named[0]]
+    if len(named) == 1:
+        satellites = list(named)
+    elif is_landsat:
+        satellites = ["Landsat 8 or 9", "Landsat 4, 5 or 7"]
     else:
-        others = [_OF_LANDSAT_8] if may_be_landsat else []
-        meanings = [_OF_LANDSAT_8, _OF_LANDSAT_5] if is_landsat else [_OF_SENTINEL_2, *others]
-    possible = [numbers for numbers in meanings if all(each.can_be(numbers) for each in parsed)]
+        satellites = ["Sentinel-2", *(["Landsat 8 or 9"] if may_be_landsat else [])]
+    possible = [name for name in satellites if all(each.can_be(_NUMBERS_OF[name]) for each in parsed)]
     if not possible and is_landsat:
         # Some programs write SR_B8A.
-        possible = [_OF_SENTINEL_2]
+        possible = ["Sentinel-2"]
     # "B5 red edge" is no near infrared.
-    possible = [numbers for numbers in possible if all(each.fits(numbers) for each in parsed)] or possible or [{}]
-    # A file with B8 has no panchromatic band if its numbers can be those of bands of TerraMind alone.
-    whole = [numbers for numbers in possible if not any(each.is_of_no_band(numbers) for each in parsed)]
-    return [_settle(texts, [each.means(numbers) for each in parsed]) for numbers in whole or possible]
+    possible = [name for name in possible if all(each.fits(_NUMBERS_OF[name]) for each in parsed)] or possible or [""]
+    return {name: _settle(texts, [each.means(_NUMBERS_OF.get(name, {})) for each in parsed]) for name in possible}
 
 
 def _settle(texts: Sequence[str], reading: list[Bands | None]) -> list[Bands | None]:
@@ -462,7 +480,7 @@ def _drop_words_of_places(texts: Sequence[str]) -> Sequence[str]:
 
 
 def _parse(text: str) -> _Described:
-    satellites = [numbers for _, pattern, numbers in _SATELLITES if pattern.search(text)]
+    satellites = [satellite for satellite, pattern in _SATELLITES if pattern.search(text)]
     word, foreign = _read_wavelength(text), None
     tokens = _tokens(_WAVELENGTH.sub(" ", text))
     kind = number = ""
@@ -490,11 +508,11 @@ def _parse(text: str) -> _Described:
                 kind, number = match["kind"], match["number"]
                 break
         start += length
-    numbers = satellites[0] if len(satellites) == 1 else None
+    satellite = satellites[0] if len(satellites) == 1 else None
     may_be_position = kind == "band" or (
         kind == "b" and re.search(rf"(?<![^\W_])b0?{number}(?![^\W_])", text) is not None
     )
-    return _Described(word, foreign, kind, number, numbers, may_be_position)
+    return _Described(word, foreign, kind, number, satellite, may_be_position)
 
 
 def _tokens(text: str) -> list[str]:
@@ -543,7 +561,8 @@ def _read_bare_numbers(texts: Sequence[str], of_one_file: bool) -> list[str]:
     numbers = [text.lower().removeprefix("0") for text in given]
     if len(given) < 2 or not all(number in SENTINEL_2 for number in numbers):
         return []
-    if not of_one_file and (len(set(numbers)) == 1 or numbers == [str(place) for place, _ in enumerate(numbers, 1)]):
+    counted = numbers == [str(place) for place, _ in enumerate(numbers, 1)]
+    if len(set(numbers)) == 1 or (counted and not of_one_file):
         return []
     return [f"b{text.strip()}" if text.strip() else "" for text in texts]
 

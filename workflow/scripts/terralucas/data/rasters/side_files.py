@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from terralucas.data.chip_problems import ChipError
 MASK_SUFFIX, METADATA_SUFFIX = ".msk", ".aux.xml"
 # Endings of world files, which have the place of the pixels; a file `chip.tfw` belongs to `chip.tif`.
 WORLD_SUFFIXES = (".tfw", ".tifw", ".tiffw", ".wld")
+# Linux follows no more links one after the other.
+_MOST_LINKS = 40
 # GDAL reads them unless variables of the user's shell forbid it.
 GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
 # What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
@@ -76,9 +79,9 @@ def refuse_lost_by_link(path: Path, *kinds: Callable[[Path], list[Path]]) -> Non
 
 
 def find_lost_by_link(path: Path, *kinds: Callable[[Path], list[Path]]) -> Path | None:
-    """Return a file beside the file to which a link leads, if the link has none of its kind beside it.
+    """Return a file beside a file to which a link leads, if the link has none of its kind beside it.
 
-    GDAL looks beside the link.
+    GDAL looks beside the link alone. A link may lead to another link, which has files beside it too.
 
     Args:
         path: the image.
@@ -87,16 +90,23 @@ def find_lost_by_link(path: Path, *kinds: Callable[[Path], list[Path]]) -> Path 
     Returns:
         The file; None without one, and where `path` is no link.
     """
-    if not os.path.islink(path):  # noqa: PTH114 - false for names that are too long
-        return None
-    target = path.resolve()
-    for files_of in kinds:
+    for target, files_of in itertools.product(_targets_of(path), kinds):
         # No file can have a name that is too long because of the ending.
         with contextlib.suppress(OSError):
             lost = next((file for file in files_of(target) if file.is_file() and _matters(file)), None)
             if lost is not None and not any(file.exists() and _matters(file) for file in files_of(path)):
                 return lost
     return None
+
+
+def _targets_of(path: Path) -> list[Path]:
+    """Return the files to which a link leads, one after the other; none for a file that is no link."""
+    targets: list[Path] = []
+    # A circle of links ends in an error when the file is read.
+    while len(targets) < _MOST_LINKS and os.path.islink(path):  # noqa: PTH114 - false for names that are too long
+        path = path.parent / path.readlink()
+        targets.append(path)
+    return targets
 
 
 def _matters(beside: Path) -> bool:
