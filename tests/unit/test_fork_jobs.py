@@ -100,7 +100,7 @@ from types import SimpleNamespace
 # As a terminal does it, while a script imports.
 os.kill(os.getpid(), signal.SIGINT)
 from _job import job
-with job(SimpleNamespace(rule="train_run", log=[{log!r}], input=[])):
+with job(SimpleNamespace(rule="train_run", log=[{log!r}], input=[], output=[])):
     print("it ran")
 """
 

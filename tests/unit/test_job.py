@@ -12,7 +12,7 @@ from helpers.paths import SCRIPTS
 
 # Snakemake runs a copy of the script that begins with a preamble, and names the script itself as its file.
 PREAMBLE = """import types
-snakemake = types.SimpleNamespace(rule="rule", log=["rule.log"], input=[]); __file__ = "script.py"
+snakemake = types.SimpleNamespace(rule="rule", log=["rule.log"], input=[], output=[]); __file__ = "script.py"
 """
 SCRIPT = """import multiprocessing
 import sys
@@ -38,7 +38,7 @@ def test_a_worker_does_not_run_the_script_again(tmp_path, method):
 
 FULL = """from types import SimpleNamespace
 from _job import job
-with job(SimpleNamespace(rule="rule", log=["rule.log"], input=[])):
+with job(SimpleNamespace(rule="rule", log=["rule.log"], input=[], output=[])):
     bytearray(2**62)
 """
 
@@ -56,7 +56,7 @@ def test_full_memory_is_an_error_for_the_user(tmp_path):
 OTHER_WORDS = """import logging
 from types import SimpleNamespace
 from _job import job
-with job(SimpleNamespace(rule="rule", log=["rule.log"], input=[])):
+with job(SimpleNamespace(rule="rule", log=["rule.log"], input=[], output=[])):
     logging.info("its own words")
     with open("rule.log", "a") as file:
         file.write("ERROR: the words of Snakemake, which are longer\\n")
@@ -88,7 +88,7 @@ def read(path):
     print("now", flush=True)
     return path.read_bytes()
 
-with job(SimpleNamespace(rule="index_chips", log=["rule.log"], input=[])):
+with job(SimpleNamespace(rule="index_chips", log=["rule.log"], input=[], output=[])):
     if sys.argv[1] == "thread":
         with ThreadPoolExecutor(2) as pool:
             print(*pool.map(read, [Path("fifo")] * 5))
@@ -127,7 +127,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from _job import job
 
-with job(SimpleNamespace(rule="train_run", log=["rule.log"], input=[])):
+with job(SimpleNamespace(rule="train_run", log=["rule.log"], input=[], output=[])):
     try:
         print("now", flush=True)
         time.sleep(60)

@@ -209,7 +209,7 @@ import types
 from pathlib import Path
 from _job import job
 from terralucas.files import write_text
-with job(types.SimpleNamespace(rule="train_run", log=["rule.log"], input=[])):
+with job(types.SimpleNamespace(rule="train_run", log=["rule.log"], input=[], output=[])):
     print("began")
     {before}
     write_text(Path("result"), "new")

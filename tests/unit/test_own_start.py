@@ -175,7 +175,7 @@ import types
 from terralucas.study import head
 head._NEWS_TAKE_S = 0.0
 from _job import job
-with job(types.SimpleNamespace(rule="train_run", log=[{str(log)!r}], input=[])):
+with job(types.SimpleNamespace(rule="train_run", log=[{str(log)!r}], input=[], output=[])):
     print("it ran")
 """
     done = subprocess.run(

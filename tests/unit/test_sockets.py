@@ -17,7 +17,7 @@ from terralucas.sockets import use_folder_for_sockets
 LOADER = """
 import types
 from _job import job
-with job(types.SimpleNamespace(rule="extract_features", log=["rule.log"], input=[])):
+with job(types.SimpleNamespace(rule="extract_features", log=["rule.log"], input=[], output=[])):
     import torch
     from torch.utils.data import DataLoader, TensorDataset
     loader = DataLoader(TensorDataset(torch.arange(3.0)), num_workers=1, timeout=20)

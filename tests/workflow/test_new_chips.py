@@ -91,7 +91,7 @@ def test_finished_parts_are_not_repeated(selected, new_chips, tmp_path, monkeypa
     models, options = load_selected(Path("results/small")), PredictOptions(batch_size=8)
     plan = make_plan(new_chips, models, options, tmp_path / "plan.json", code_of_script("predict_part"))
     part = tmp_path / "parts" / "0-of-3.parquet"
-    predict_part(plan, Predictor(models, options), 0, 3, part, progress=False)
+    predict_part(plan, Predictor(models, options), 0, 3, part, lambda: None, progress=False)
     # A mark that a repeated part would not have.
     table = pq.read_table(part)
     place = table.column_names.index("entropy")

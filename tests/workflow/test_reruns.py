@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import threading
 import time
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from helpers.project import Project, results
+from helpers.shared_study import copy_study
 from helpers.tiny_study import TINY
 from terralucas.study.validation import resolve
 
@@ -327,3 +329,28 @@ def test_with_directory_the_end_of_a_start_looks_at_the_study_and_not_where_it_w
     refused = clone.snakemake("-n", *arguments, "--config", "dataset={pixel_size_m: 999}", check=False)
     assert refused.returncode == 1
     assert f"paths: relative to {elsewhere}" in refused.output
+
+
+def test_results_of_a_job_whose_inputs_are_replaced_while_it_runs_are_made_again(study, tmp_path):
+    project = copy_study(study, tmp_path / "project")
+    page, table = results(project) / "report.html", results(project) / "tables" / "summary.csv"
+    page.unlink()
+    is_over = threading.Event()
+
+    def replace():
+        while not is_over.wait(0.1):
+            table.touch()
+
+    start = ("--cores", 2, "--configfile", "config/small.yaml", "--", "results/small/report.html")
+    thread = threading.Thread(target=replace)
+    thread.start()
+    try:
+        refused = project.snakemake(*start, check=False)
+    finally:
+        is_over.set()
+        thread.join()
+    assert refused.returncode != 0
+    assert "Files that this job reads were replaced while it ran" in refused.output
+    assert not page.exists()
+    project.snakemake(*start)
+    assert page.exists()

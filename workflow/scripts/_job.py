@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from _job_inputs import JobInputs
+from _job_results import JobResults
 from _orphans import terminate_with_snakemake
 from _own_code import OwnCode, remember_script, start_again_if_other
 from _own_start import require_own_start
@@ -75,6 +76,7 @@ def job(snakemake: Any) -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt)
     _keep_workers_out_of_the_script()
+    results = JobResults(snakemake.rule, snakemake.output)
     try:
         # A fork watches it from its beginning on (`_forked_script`).
         if multiprocessing.parent_process() is None:
@@ -94,6 +96,7 @@ def job(snakemake: Any) -> Iterator[None]:
         _exit_beside_threads(128 + number)
         sys.exit(128 + number)
     except Exception as error:
+        results.remove_new()
         problem = explain_machine(error) or (explain(error) if isinstance(error, OSError) else error)
         if isinstance(problem, StudyError):
             if problem is not error:

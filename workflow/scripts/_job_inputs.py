@@ -43,7 +43,7 @@ class JobInputs:
                 found=f"other files than at the beginning: {', '.join(changed[:4])}{more}",
                 expected="nobody who copies files into the results while the study runs, such as a backup, and studies "
                 "of report.beside that are finished",
-                remedy="start the study again",
+                remedy="start the study again; what this job has written is deleted",
             )
 
     def _find_states(self) -> dict[str, _State]:

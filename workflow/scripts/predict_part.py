@@ -18,6 +18,6 @@ with job(snakemake):
     paths = [chip.path for chip in chips_of_part(plan, number, params.parts) if chip.problem is None]
     require_recorded_chips(paths, *files)
     predictor = Predictor(load_selected(Path(params.study)), plan.options, threads=snakemake.threads)
-    predict_part(plan, predictor, number, params.parts, Path(snakemake.output[0]))
-    # If they were changed meanwhile, Snakemake deletes the part.
-    require_recorded_chips(paths, *files)
+    predict_part(
+        plan, predictor, number, params.parts, Path(snakemake.output[0]), lambda: require_recorded_chips(paths, *files)
+    )

@@ -81,7 +81,7 @@ from types import SimpleNamespace
 
 from _job import job
 
-with job(SimpleNamespace(log=[sys.argv[1] + "/log"], rule="tune_run", input=[])):
+with job(SimpleNamespace(log=[sys.argv[1] + "/log"], rule="tune_run", input=[], output=[])):
     import numpy as np
     import torch
     from terralucas.device import pick_device

@@ -71,6 +71,16 @@ def states_of(files: Mapping[str, Path]) -> dict[str, FileState]:
     return states
 
 
+def recorded_of(states: States) -> dict[str, list[int]]:
+    """Return what a record has of the states of files."""
+    return {name: state.recorded for name, state in states.items()}
+
+
+def identities_of(states: States) -> dict[str, tuple[int, int, int]]:
+    """Return what tells files from others within minutes."""
+    return {name: state.identity for name, state in states.items()}
+
+
 class Before(NamedTuple):
     """Files before they are read.
 
@@ -219,7 +229,7 @@ def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str
     """
     states, record = states_of(files), read_record(path)
     if record is None or not _is_of_files(record):
-        return sha256_of_json({name: state.recorded for name, state in states.items()})
+        return sha256_of_json(recorded_of(states))
     recorded = record["files"]
     if not states or not recorded:
         return record["token"]

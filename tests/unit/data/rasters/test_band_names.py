@@ -395,7 +395,5 @@ def test_numbers_of_landsat_that_mean_other_bands_before_landsat_8_are_not_taken
     assert find_bands(four, SIX[:4], True, satellites=known) == (0, 1, 2, 3), "as the training chips"
     with pytest.raises(ChipError, match="can be of several satellites"):
         find_bands(LANDSAT_5[:5], SIX[:4], True, satellites=known)
-    with pytest.raises(
-        ChipError, match=r"BLUE in SR_B2, .*; Landsat 4, 5 or 7: BLUE in SR_B1, .*LT05_SR_B1"
-    ):
+    with pytest.raises(ChipError, match=r"BLUE in SR_B2, .*; Landsat 4, 5 or 7: BLUE in SR_B1, .*LT05_SR_B1"):
         find_bands(four, SIX[:3], True)

@@ -17,7 +17,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from terralucas.commands import REWRITE
-from terralucas.contents import states_of
+from terralucas.contents import identities_of, recorded_of, states_of
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.reflectance import to_reflectance
 from terralucas.data.dataset import DatasetSpec
@@ -149,7 +149,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
             transform=tuple(first.transform)[:6],
             pixel_m=pixel_m,
             ground_m=ground_m,
-            states={name: state.recorded for name, state in states_of(files).items()},
+            states=recorded_of(states_of(files)),
         )
 
 
@@ -184,8 +184,7 @@ class SceneReader:
             raise changed_scene(self.scene.bands[0][0])
 
     def _identities_now(self) -> dict[str, tuple[int, int, int]]:
-        states = states_of({name: Path(name) for name in self.scene.states})
-        return {name: state.identity for name, state in states.items()}
+        return identities_of(states_of({name: Path(name) for name in self.scene.states}))
 
     def read(self, first_row: int, first_column: int, height: int, width: int) -> Pixels:
         """Read pixels of a rectangle that lies in the scene.

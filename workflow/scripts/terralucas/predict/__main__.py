@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 
 from terralucas.codebase import code_of_script
 from terralucas.commands import a_path
@@ -36,8 +37,7 @@ def _predict(options: argparse.Namespace) -> None:
 
         predictor = Predictor(selected, plan.options, options.threads)
         for part in missing:
-            predict_part(plan, predictor, part, options.parts, parts[part], progress=True)
-    require_unchanged(plan)
+            predict_part(plan, predictor, part, options.parts, parts[part], partial(require_unchanged, plan))
     content = write_joined(plan.record, parts, options.output)
     remove_parts(options.output / "parts")
     print(f"{summary_text(content)}\n{options.output / 'predictions.parquet'}")

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from terralucas.contents import states_of
+from terralucas.contents import identities_of, recorded_of, states_of
 from terralucas.data.rasters.image_files import changed_chips, with_sidecars
 from terralucas.files import sha256_of_json, write_json
 from terralucas.parts import part_of
@@ -71,10 +71,10 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
     # Chips that were replaced by others of the same names must not get the predictions of parts that are finished.
     files = _files_of(chips)
     states = states_of(files)
-    recorded = {name: state.recorded for name, state in states.items()}
-    of = [selected.fingerprint, asdict(options), [asdict(chip) for chip in chips], recorded, code_of_parts]
+    described = [asdict(chip) for chip in chips]
+    of = [selected.fingerprint, asdict(options), described, recorded_of(states), code_of_parts]
     fingerprint = sha256_of_json(of)
-    plan = Plan(chips, options, fingerprint, record, {name: state.identity for name, state in states.items()})
+    plan = Plan(chips, options, fingerprint, record, identities_of(states))
     rows = [[chip.id, chip.path, chip.problem] for chip in chips]
     write_json(path, {"fingerprint": fingerprint, "record": record, "options": asdict(options), "chips": rows})
     return plan
@@ -90,7 +90,7 @@ def require_unchanged(plan: Plan) -> None:
     Args:
         plan: of `make_plan`.
     """
-    now = {name: state.identity for name, state in states_of(_files_of(plan.chips)).items()}
+    now = identities_of(states_of(_files_of(plan.chips)))
     changed = [name for name in {**plan.files, **now} if plan.files.get(name) != now.get(name)]
     if changed:
         raise changed_chips(list(map(Path, sorted(changed))))

@@ -140,8 +140,28 @@ class Predictor:
         return pa.table(columns)
 
 
-def predict_part(plan: Plan, predictor: Predictor, part: int, parts: int, path: Path, *, progress: bool = True) -> None:
-    """Predict a part of the chips, and write it to a Parquet file."""
+def predict_part(
+    plan: Plan,
+    predictor: Predictor,
+    part: int,
+    parts: int,
+    path: Path,
+    require_unchanged: Callable[[], None],
+    *,
+    progress: bool = True,
+) -> None:
+    """Predict a part of the chips, and write it to a Parquet file.
+
+    Args:
+        plan: the plan of the prediction.
+        predictor: of the selected models.
+        part: number of the part, from 0.
+        parts: how many parts there are.
+        path: file to write.
+        require_unchanged: raises an error if chips were changed since the plan was made; nothing is written then.
+        progress: whether a progress bar is shown.
+    """
     table = predictor.predict_files(chips_of_part(plan, part, parts), progress)
+    require_unchanged()
     with atomic_path(path) as temporary:
         pq.write_table(table.replace_schema_metadata({FINGERPRINT: plan.fingerprint}), temporary)

@@ -76,8 +76,8 @@ def require_own_prediction(settings: Mapping[str, Any], folder: Path) -> None:
 def plan_name(settings: Mapping[str, Any], keys: Sequence[str]) -> str:
     """Return the name of the file of a plan.
 
-    Other settings have another plan: Snakemake deletes an output before its job and where the job fails, so that others
-    that are refused would cost the plan of finished results, and these would be predicted again.
+    Other settings have another plan: Snakemake deletes an output before its job, so that others that are refused would
+    cost the plan of finished results, and these would be predicted again.
 
     Args:
         settings: the section `predict` or `map` of a resolved configuration.

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from terralucas.contents import (
     States,
+    identities_of,
     read_record,
     states_of,
     token_elsewhere,
@@ -120,7 +121,7 @@ def write_order(
     for source, before in zip(sources[:read], states, strict=False):
         files = files_of_source(source, layout)
         # One that has changed since it was tried may be usable now.
-        if files and states_of(files) == before:
+        if files and identities_of(states_of(files)) == identities_of(before):
             write_record(_tried(record, source), _entry(source), source["path"], files, before, {}, digest_of_file)
     in_front, entry = _others_in_front(sources, read), _entry(sources[read])
     text = json.dumps({"read": entry, "in_front": in_front, "tracked": tracked})
