@@ -43,7 +43,7 @@ class WarmSnakemake(threading.local):
             folder: in which it runs.
             environment: all variables.
         """
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
             self._start()
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             request = {"arguments": arguments, "folder": str(folder), "environment": dict(environment)}

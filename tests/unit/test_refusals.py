@@ -207,6 +207,11 @@ def test_a_deleted_folder_of_snakemake_is_no_wrong_setting_of_the_site():
     assert refusal.remedy.startswith("start the study again")
 
 
+def test_a_missing_program_in_an_environment_of_that_name_is_no_deleted_folder():
+    error = OSError(errno.ENOENT, os.strerror(errno.ENOENT), "/home/ada/.snakemake-env/bin/sbatch")
+    assert "deleted" not in read_refusal(raised(error)).remedy
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EMFILE])
 def test_an_error_of_the_disk_in_the_plugin_itself_may_pass(number):
     error = OSError(number, os.strerror(number), "/shared/.snakemake/slurm_logs")

@@ -180,7 +180,8 @@ def read_rows(answer: str, program: str) -> list[Row]:
     lines = [line for line in (plain(line).strip() for line in answer.splitlines()) if line]
     rows = [Row(row[1], row[2], row[3] or "") for row in map(_ROW.match, lines) if row]
     if not rows and not any(map(_TITLES.match, lines)):
-        raise NoAnswerError(f"{program} answered {repr(lines[0][:100]) if lines else 'nothing'}")
+        found = repr(lines[0][:100]) if lines else "nothing, not even the titles of its list"
+        raise NoAnswerError(f"{program} printed {found}")
     return rows
 
 

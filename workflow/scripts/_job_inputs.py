@@ -41,8 +41,8 @@ class JobInputs:
             raise StudyError(
                 "Files that this job reads were replaced while it ran: its results may mix old and new ones.",
                 found=f"other files than at the beginning: {', '.join(changed[:4])}{more}",
-                expected="nobody who copies files into the results while the study runs, such as a backup, and studies "
-                "of report.beside that are finished",
+                expected="results that nobody replaces while the study runs, not even a backup, and studies of "
+                "report.beside that are finished",
                 remedy="start the study again; what this job has written is deleted",
             )
 

@@ -81,7 +81,7 @@ TOO_LONG = "Argument list too long"
 
 
 # A file of this project's folder, in an error of the system.
-_OWN_FILE = r".*\.snakemake\b"
+_OWN_FILE = r".*[/']\.snakemake(?:[/']|$)"
 
 
 def _numbers(codes: Iterable[int]) -> str:

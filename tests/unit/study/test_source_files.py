@@ -277,6 +277,28 @@ def test_a_source_that_could_not_be_used_counts_again_when_its_content_changes(f
     assert is_same(sources)
 
 
+def test_a_backup_that_links_files_while_sources_are_tried_changes_nothing(folder, tmp_path):
+    bad, record = tmp_path / "bad.tar", tmp_path / "source_files.json"
+    bad.write_text("half an archive")
+    sources = [
+        {"type": "archive", "path": str(bad), "sha256": None},
+        {"type": "directory", "path": str(folder)},
+    ]
+    before = states_of_sources(sources, TABLE)
+    tokens = tokens_of_sources(sources, TABLE, record)
+    (tmp_path / "backup.tar").hardlink_to(bad)
+    write_order(record, sources, TABLE, 1, before, tokens.tracked)
+    write_folder_record(
+        record,
+        tokens.contents,
+        sources[1],
+        look_at(files_of_source(sources[1], TABLE), digest_of_file),
+        {},
+        str(folder),
+    )
+    assert tokens_of_sources(sources, TABLE, record) == tokens
+
+
 def test_a_source_that_was_not_read_can_be_added_or_removed(finished, tmp_path):
     is_same, (bad, good) = finished
     behind = {"type": "archive", "path": str(tmp_path / "fallback.tar"), "sha256": "0" * 64}

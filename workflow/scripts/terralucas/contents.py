@@ -87,7 +87,7 @@ class Before(NamedTuple):
     Attributes:
         files: paths by name.
         states: their states.
-        sha256: checksums of those that viewers write again, GDAL's metadata, which take no time.
+        sha256: checksums of GDAL's metadata files, which are small, and which viewers write again.
     """
 
     files: Mapping[str, Path]

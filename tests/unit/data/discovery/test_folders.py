@@ -6,8 +6,12 @@ import os
 from pathlib import Path, PurePosixPath
 
 import pytest
+import rasterio
+from rasterio.enums import MaskFlags
 
+from helpers.chips import pixels, write_tif
 from terralucas.data.discovery.folders import list_files, walk
+from terralucas.data.rasters.side_files import mask_files
 from terralucas.errors import StudyError
 
 
@@ -72,3 +76,30 @@ def test_folder_that_cannot_be_read_is_an_error_of_reading(tmp_path, monkeypatch
         tree.require_readable(tmp_path)
     assert f"{tmp_path}/closed cannot be read (Permission denied)" in caught.value.found
     assert "written" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "is_refused"),
+    [
+        ("a.tif", "a.tif.msk", False),
+        ("a.tif", "a.tif.MSK", False),
+        ("Chip.tif", "chip.tif.msk", True),
+        ("a.TIF", "a.tif.msk", True),
+        ("a.tif", "A.TIF.MSK", True),
+        ("a.tif", "a.tif.Msk", True),
+        ("a.tif", "b.tif.Msk", False),
+    ],
+)
+def test_a_mask_that_gdal_finds_by_other_capitals_is_refused(tmp_path, image, mask, is_refused):
+    write_tif(tmp_path / image, pixels(1))
+    with rasterio.open(tmp_path / mask, "w", "GTiff", *pixels(1).shape[1:], 1, dtype="uint8") as written:
+        written.update_tags(INTERNAL_MASK_FLAGS_1="2")
+    with rasterio.open(tmp_path / image) as opened:
+        by_gdal = MaskFlags.all_valid not in opened.mask_flag_enums[0]
+    is_found = any(path.exists() for path in mask_files(tmp_path / image))
+    assert (by_gdal and not is_found) == is_refused, "what GDAL does"
+    if is_refused:
+        with pytest.raises(StudyError, match="are named in other capitals than their images"):
+            walk(tmp_path).require_readable(tmp_path)
+    else:
+        walk(tmp_path).require_readable(tmp_path)

@@ -207,7 +207,7 @@ def describe(file, names):
 def test_landsat_may_be_that_which_other_files_name():
     named = {"1": ["Landsat"] * 20, "2": ["Landsat 8 or 9"] * 6}
     assert describe_satellites(named) is None
-    assert "Sentinel-2: class 3: 6 of 6; other classes: 0 of 26" in describe_satellites(
+    assert "Sentinel-2 (class 3: 6 of 6; other classes: 0 of 26)" in describe_satellites(
         named | {"3": ["Sentinel-2"] * 6}
     )
 
@@ -224,7 +224,7 @@ def test_a_class_of_another_satellite_is_said(tmp_path, is_told):
     notices = index(tmp_path)[1]["notices"]
     if is_told:
         (notice,) = notices
-        assert "(Landsat 8 or 9: class 2: 6 of 6; other classes: 0 of 20)" in notice
+        assert "Landsat 8 or 9 (class 2: 6 of 6; other classes: 0 of 20)" in notice
         for file in tmp_path.rglob("2-*.tif"):
             describe(file, [None] * 6)
         assert index(tmp_path)[1]["notices"] == [], "chips whose files name no satellite may be of any"

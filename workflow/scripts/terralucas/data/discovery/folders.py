@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
+from terralucas.data.rasters.side_files import MASK_SUFFIX, mask_files
 from terralucas.errors import StudyError
 
 CHIP_SUFFIXES = (".tif", ".tiff")
@@ -32,7 +33,8 @@ class Tree:
     def require_readable(self, root: Path) -> None:
         """Raise a StudyError if chips may be missing, because a folder cannot be read or a link leads nowhere.
 
-        A link without a suffix may be a folder of chips; a link that has one is left to the caller.
+        A link without a suffix may be a folder of chips; a link that has one is left to the caller. A mask whose name
+        has other capitals than that of its image is an error too: GDAL uses it, and chips are read without it.
         """
         lost = {path: text for path, text in self.others.items() if not path.suffix and "which does not exist" in text}
         lost |= {path: f"cannot be read ({reason})" for path, reason in self.closed.items()}
@@ -44,6 +46,25 @@ class Tree:
                 expected="folders that your user may read, and links to something that exists",
                 remedy="give your user the right to read them (chmod -R u+rX), and correct or remove broken links",
             )
+        masks = self._find_masks_in_other_letters()
+        if masks:
+            mask, image = masks[0]
+            raise StudyError(
+                f"{len(masks)} mask(s) below {root} are named in other capitals than their images.",
+                found=f"{root / mask} beside {image.name}" + (f" and {len(masks) - 1} more" if len(masks) > 1 else ""),
+                expected=f"{image.name}{MASK_SUFFIX}",
+                remedy="rename the masks",
+            )
+
+    def _find_masks_in_other_letters(self) -> list[tuple[PurePosixPath, PurePosixPath]]:
+        """Return masks that GDAL finds and `mask_files` does not, each with its image."""
+        masks = [path for path in self.files if path.suffix.lower() == MASK_SUFFIX]
+        if not masks:
+            return []
+        images = {str(path).lower(): path for path in self.files if path.suffix.lower() in CHIP_SUFFIXES}
+        pairs = [(mask, images[name]) for mask in masks if (name := str(mask.with_suffix("")).lower()) in images]
+        files = set(self.files)
+        return [pair for pair in pairs if not any(PurePosixPath(path) in files for path in mask_files(Path(pair[1])))]
 
 
 def is_named(file: PurePosixPath, name: str) -> bool:

@@ -230,11 +230,11 @@ def describe_satellites(named: Mapping[str, Sequence[str]]) -> str | None:
             for code, own in named.items()
         }
         if classes := _telling_classes(is_named):
-            found.append(f"{satellite}: {_tally(is_named, classes)}")
+            found.append(f"{satellite} ({_tally(is_named, classes)})")
     if not found:
         return None
     return (
-        f"the files of some classes name another satellite than most files of the others ({'; '.join(found)}): "
+        f"the files of some classes name another satellite than most files of the others, {' and '.join(found)}: "
         "models can tell these classes by it, without any land cover. Make the chips of all classes from the same "
         "satellites"
     )

@@ -74,7 +74,7 @@ def refuse_lost_by_link(path: Path, *kinds: Callable[[Path], list[Path]]) -> Non
     if (lost := find_lost_by_link(path, *kinds)) is not None:
         raise ChipError(
             "lost_by_link",
-            f"is a link, beside which a link to {lost} is missing; expected a link to each of them",
+            f"is a link, beside which a link to {lost} is missing; expected such a link",
         )
 
 
