@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 import _earlier_jobs
-from _earlier_jobs import name_of_jobs, settle_earlier_jobs
+from _earlier_jobs import name_of_jobs, settle_earlier_jobs, with_jobs_in_queue
 from terralucas.errors import StudyError
 
 
@@ -200,3 +200,17 @@ def test_the_name_is_that_of_the_place_however_it_is_reached(tmp_path):
 def test_any_name_of_a_study_gives_one_that_slurm_takes(tmp_path):
     assert name_of_jobs(tmp_path / "été à l'eau; $(x)" / ("n" * 200)).startswith("n" * 30 + "-")
     assert name_of_jobs(tmp_path / "a b'c").startswith("a-b-c-")
+
+
+def test_a_refused_start_names_the_jobs_that_go_on(queue, name, tmp_path):
+    """They would finish more runs of the settings for which the start is refused."""
+    refused = StudyError("Finished runs have other settings.", found="1 run", remedy="delete the folders of these runs")
+    assert with_jobs_in_queue(refused, tmp_path / "results" / "italy") is refused
+    fill(queue, name, tmp_path)
+    error = with_jobs_in_queue(refused, tmp_path / "results" / "italy")
+    assert (error.problem, error.found) == (refused.problem, refused.found)
+    assert "7 (running), 8 (pending)" in error.remedy
+    assert "scancel 7 8. Then delete the folders of these runs" in error.remedy
+    assert queue.read_text(), "nothing was cancelled"
+    (tmp_path / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    assert with_jobs_in_queue(refused, tmp_path / "results" / "italy") is refused

@@ -3,7 +3,7 @@ import logging
 import os
 import shutil
 
-from _cluster import prepare_cluster, temporary_folders
+from _cluster import check_before_jobs, prepare_cluster, temporary_folders
 from _slurm_configuration import keep_configuration
 from _dry_run import end_dry_run, hide_jobs
 from _earlier_outputs import remove_mixtures
@@ -129,7 +129,7 @@ onstart:
     stop_at_study_error(require_start_that_waits, workflow.remote_execution_settings)
     require_writable(Path(RESULTS))
     require_writable_outputs(workflow.dag.needrun_jobs())
-    stop_at_study_error(check_planned_runs)
+    stop_at_study_error(check_before_jobs, check_planned_runs, workflow, Path(RESULTS))
     mark = start = None
     # Rules that only name targets have no outputs.
     if any(job.output for job in workflow.dag.needrun_jobs()):

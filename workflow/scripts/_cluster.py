@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,33 @@ from _configuration_copies import copy_configuration
 from _own_start import tell_jobs
 from _packs import patch_packs
 from _start_checks import require_quotable_paths, require_quotable_settings
+from terralucas.errors import StudyError
 
 
 def temporary_folders(workflow: Any) -> tuple[str, ...]:
     """Return Snakemake's own folder for scripts of jobs on a cluster, which it deletes at its end; here it has none."""
     return () if workflow.local_exec else (workflow.scheduler._executor.tmpdir,)
+
+
+def check_before_jobs(check: Callable[[], None], workflow: Any, results: Path) -> None:
+    """Make a check of a start; its error names jobs of earlier starts that go on in the queue.
+
+    Args:
+        check: raises a StudyError where the study must not start.
+        workflow: Snakemake's.
+        results: folder of the study.
+
+    Raises:
+        StudyError: of the check.
+    """
+    try:
+        check()
+    except StudyError as error:
+        if workflow.local_exec or workflow.executor_plugin.name != "slurm":
+            raise
+        from _earlier_jobs import with_jobs_in_queue
+
+        raise with_jobs_in_queue(error, results) from None
 
 
 def prepare_cluster(workflow: Any, results: Path, start: str | None, earlier_jobs: str) -> None:

@@ -103,6 +103,26 @@ def settle_earlier_jobs(
         )
 
 
+def with_jobs_in_queue(error: StudyError, results: Path) -> StudyError:
+    """Return the error of a start that is refused, with the jobs of earlier starts that go on and may cause it again.
+
+    Args:
+        error: why the start is refused, before it settles these jobs.
+        results: folder of the study.
+    """
+    try:
+        jobs = {job: state for job, state in _find(name_of_jobs(results)).items() if state != "COMPLETING"}
+    except NoAnswerError:
+        return error
+    if not jobs:
+        return error
+    remedy = (
+        f"jobs of earlier starts of this study go on, as they were submitted: {_list(jobs)}. If they are to end, "
+        f"cancel them first: scancel {' '.join(jobs)}. Then {error.remedy or 'start the study again'}"
+    )
+    return StudyError(error.problem, found=error.found, expected=error.expected, remedy=remedy)
+
+
 class _Once:
     """Says something once."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -41,7 +42,7 @@ class _Paths:
 
 
 def name_folder(workflow: Any) -> str:
-    """Let errors of the start say to which folder their paths belong, if `--directory` names one.
+    """Let errors of the start say to which folder their paths and commands belong, if `--directory` names one.
 
     Args:
         workflow: Snakemake's.
@@ -50,7 +51,9 @@ def name_folder(workflow: Any) -> str:
         What they say, as a line; empty without `--directory`.
     """
     is_named = workflow.overwrite_workdir is not None
-    _Paths.note = f"\n  paths: relative to {Path.cwd()}" if is_named else ""
+    folder = Path.cwd()
+    note = f"paths: relative to {folder}; commands of snakemake: with --directory {shlex.quote(str(folder))}"
+    _Paths.note = f"\n  {note}" if is_named else ""
     return _Paths.note.strip()
 
 
