@@ -14,7 +14,7 @@ from helpers.paths import ROOT, SCRIPTS
 from terralucas.data.chip_problems import REMEDIES
 from terralucas.data.dataset import CheckLimits
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN
-from terralucas.data.rasters.band_names import find_contradiction
+from terralucas.data.rasters.band_names import BandNames
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
@@ -94,8 +94,8 @@ def test_the_manual_names_the_bands_of_sentinel_2():
     listed = dict(re.findall(r"^\| `(\w+)` \| (B\w+) \|", text, re.MULTILINE))
     assert listed.keys() == PRETRAINING_STATISTICS_DN.keys()
     for band, number in listed.items():
-        assert find_contradiction((number,), (band,)) is None
-        assert all(find_contradiction((number,), (other,)) for other in ("BLUE", "RED") if other != band)
+        assert BandNames((number,)).find_contradiction((band,)) is None
+        assert all(BandNames((number,)).find_contradiction((other,)) for other in ("BLUE", "RED") if other != band)
 
 
 def test_scripts_are_named_as_their_rules():

@@ -6,15 +6,8 @@ import pytest
 
 from helpers.chips import make_spec
 from terralucas.data.chip_problems import ChipError
-from terralucas.data.rasters.band_names import (
-    are_named,
-    find_by_satellite,
-    find_contradiction,
-    find_positions,
-    find_satellite,
-    find_satellites_meant,
-)
-from terralucas.predict.bands import find_bands
+from terralucas.data.rasters.band_names import BandNames
+from terralucas.predict.bands import find_bands as find_bands_by_names
 
 RGB = ("RED", "GREEN", "BLUE")
 FOUR = ("BLUE", "GREEN", "RED", "NIR_BROAD")
@@ -25,9 +18,33 @@ ALL = (
 )  # fmt: skip
 
 
-def answers(*args, **kwargs):
+def find_contradiction(descriptions, bands, says="describes", **options):
+    return BandNames(descriptions, **options).find_contradiction(bands, says=says)
+
+
+def find_positions(descriptions, bands, **options):
+    return BandNames(descriptions, **options).find_positions(bands)
+
+
+def find_satellites_meant(descriptions, bands, **options):
+    return BandNames(descriptions, **options).find_satellites_meant(bands)
+
+
+def are_named(descriptions, bands, **options):
+    return BandNames(descriptions, **options).name_each(bands)
+
+
+def find_satellite(descriptions):
+    return BandNames(descriptions).find_satellite()
+
+
+def find_bands(descriptions, bands, are_right, satellites=(), **options):
+    return find_bands_by_names(BandNames(descriptions, **options), bands, are_right, satellites)
+
+
+def answers(descriptions, bands, **options):
     """The different answers of all satellites that can be meant."""
-    return tuple(dict.fromkeys(find_by_satellite(*args, **kwargs).values()))
+    return tuple(dict.fromkeys(BandNames(descriptions, **options).find_by_satellite(bands).values()))
 
 
 AGREEING = {
@@ -141,9 +158,9 @@ RED_EDGES = ("B2", "B3", "B4", "B5", "B6", "B7")
 
 def test_red_edges_of_sentinel_2_are_not_taken_for_the_infrared_of_landsat_where_pixels_are_smaller():
     assert find_contradiction(RED_EDGES, SIX, True) is None
-    assert "RED_EDGE_1" in find_contradiction(RED_EDGES, SIX, False)
+    assert "RED_EDGE_1" in find_contradiction(RED_EDGES, SIX, may_be_landsat=False)
     with pytest.raises(ChipError, match="RED_EDGE_1, RED_EDGE_2, RED_EDGE_3"):
-        find_bands(RED_EDGES, SIX, True, False)
+        find_bands(RED_EDGES, SIX, True, may_be_landsat=False)
     assert make_spec(pixel_size_m=30).may_be_landsat
     assert not make_spec(pixel_size_m=10).may_be_landsat
     assert not make_spec(pixel_size_m=20).may_be_landsat
@@ -159,7 +176,7 @@ def test_names_of_sentinel_2_are_recognised(name):
 
 @pytest.mark.parametrize("name", ["LC08_{}", "HLS.L30.T32TQM.2020001T100319.v2.0.{}", "HLS.L30.T32TQM_{}"])
 def test_names_of_landsat_are_recognised(name):
-    assert find_contradiction(tuple(map(name.format, RED_EDGES)), SIX, False) is None
+    assert find_contradiction(tuple(map(name.format, RED_EDGES)), SIX, may_be_landsat=False) is None
 
 
 def test_any_two_bands_that_change_places_are_found():
@@ -270,7 +287,7 @@ def test_numbers_that_may_be_of_sentinel_2_or_of_landsat_are_refused_where_the_b
     assert find_positions(landsat, four, may_be_landsat=False) == (1, 2, 3, 7)
     with pytest.raises(ChipError, match=r"\(Sentinel-2: .*NIR_BROAD in B8; Landsat 8 or 9: .*NIR_BROAD in B5\)"):
         find_bands(landsat, four, True)
-    assert find_bands(landsat, four, True, False) == (1, 2, 3, 7)
+    assert find_bands(landsat, four, True, may_be_landsat=False) == (1, 2, 3, 7)
     assert find_bands(landsat, four[:3], True) == (1, 2, 3)
     assert are_named((*landsat[1:], "B12"), four), "only Sentinel-2 has so many bands"
     # Only Landsat has a near infrared there, but the file may be of Sentinel-2.
@@ -349,7 +366,7 @@ def test_words_of_red_edges_are_of_no_place():
     for names in (("B5_RedEdge1", "B6_RedEdge2", "B7_RedEdge3"), ("B5 red edge1", "B6 red edge2", "B7 red edge3")):
         assert find_contradiction(names, ("NIR_NARROW", "SWIR_1", "SWIR_2")) is not None
         assert find_contradiction(names, ("RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3")) is None
-    assert find_contradiction(("bord rouge b1", "rouge b2"), ("RED", "RED_EDGE_1"), False) is not None
+    assert find_contradiction(("bord rouge b1", "rouge b2"), ("RED", "RED_EDGE_1"), may_be_landsat=False) is not None
     assert find_positions(("bordeaux_red_B02", "bordeaux_red_B03", "bordeaux_red_B04"), ("RED", "BLUE")) == (2, 0)
     names = ("Green_Bay_B3", "Green_Bay_B4", "Green_Bay_RedEdge_B5")
     assert find_positions(names, ("RED", "RED_EDGE_1")) == (1, 2)

@@ -73,7 +73,7 @@ class DatasetSpec:
     `bands` are in their order on disk. The position of a class in `classes`, counted from 0, is its label. `unit` is
     "reflectance" (0..1) or "dn" (reflectance x 10,000). `pixel_size_m` is the side of a pixel on the ground in metres.
     `satellites_of_numbers` are what selected models know of the training chips: by which satellites the numbers of
-    their bands are meant (`terralucas.data.rasters.band_names.find_satellites_meant`).
+    their bands are meant (`terralucas.data.rasters.band_names.BandNames.find_satellites_meant`).
     """
 
     name: str

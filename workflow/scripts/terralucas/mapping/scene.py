@@ -23,7 +23,7 @@ from terralucas.data.chips.reflectance import to_reflectance
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery.places import is_local
 from terralucas.data.indexing.pixel_sizes import PIXEL_TOLERANCE
-from terralucas.data.rasters.band_names import are_named, drop_positions, find_contradiction, find_positions
+from terralucas.data.rasters.band_names import BandNames
 from terralucas.data.rasters.georeference import Centre, describe_system
 from terralucas.data.rasters.image_files import changed_scene, files_of_raster, require_undamaged
 from terralucas.data.rasters.masks import find_alpha, read_masks
@@ -132,9 +132,8 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         files = {str(file): file for path in paths for file in files_of_raster(path.absolute())}
         require_undamaged(files.values())
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)
-        is_named = spec.checks.band_descriptions and are_named(
-            descriptions, spec.bands, spec.may_be_landsat, of_one_file=len(paths) == 1
-        )
+        names = BandNames(descriptions, spec.may_be_landsat, of_one_file=len(paths) == 1)
+        is_named = spec.checks.band_descriptions and names.name_each(spec.bands)
         wrong_colours = None
         if len(paths) == 1 and not is_named and spec.checks.band_descriptions:
             wrong_colours = find_wrong_colours(first, [places[position][1] - 1 for position in positions], spec.bands)
@@ -307,7 +306,7 @@ def _find_in_files(
     bands = [_bands_of(source) for source in sources]
     # Of several files, each counts its own bands.
     descriptions = map(read_descriptions, sources)
-    texts_of = [each if len(paths) == 1 else drop_positions(each) for each in descriptions]
+    texts_of = [each if len(paths) == 1 else BandNames(each).without_positions() for each in descriptions]
     described = tuple(texts[band - 1] for texts, of_file in zip(texts_of, bands, strict=True) for band in of_file)
     named = tuple(
         path.stem if len(of_file) == 1 else texts[band - 1]
@@ -316,30 +315,22 @@ def _find_in_files(
     )
     # Names of several files do not count the bands of one.
     of_one_file = len(paths) == 1
-    are_found = spec.checks.band_descriptions and (
-        find_positions(described, spec.bands, spec.may_be_landsat, of_one_file) is not None
-    )
-    texts = described if are_found or of_one_file else named
+    names = BandNames(described, spec.may_be_landsat, of_one_file)
+    are_found = spec.checks.band_descriptions and names.find_positions(spec.bands) is not None
+    if not are_found and not of_one_file:
+        names = BandNames(named, spec.may_be_landsat, of_one_file)
     try:
-        positions = find_bands(
-            texts,
-            spec.bands,
-            spec.checks.band_descriptions,
-            spec.may_be_landsat,
-            of_one_file,
-            spec.satellites_of_numbers,
-        )
+        positions = find_bands(names, spec.bands, spec.checks.band_descriptions, spec.satellites_of_numbers)
         if spec.checks.band_descriptions and not of_one_file:
             # Of names and descriptions, those that were not used may contradict the others.
             for said in (named, described):
-                texts_said = tuple(said[place] for place in positions)
-                if contradiction := find_contradiction(texts_said, spec.bands, spec.may_be_landsat, of_one_file=False):
+                of_bands = BandNames(tuple(said[place] for place in positions), spec.may_be_landsat, of_one_file)
+                if contradiction := of_bands.find_contradiction(spec.bands):
                     raise ChipError("band_descriptions", contradiction)
-        return positions, texts
+        return positions, names.descriptions
     except ChipError as error:
-        names = ", ".join(map(str, paths))
         raise StudyError(
-            f"The scene {names} {error.problem}.",
+            f"The scene {', '.join(map(str, paths))} {error.problem}.",
             remedy=f"map a scene with the bands {', '.join(spec.bands)}; if it has them, correct the descriptions of "
             "its bands or the names of its files",
         ) from None

@@ -11,64 +11,57 @@ from terralucas.commands import REWRITE
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.indexing.band_order import measure_spectrum, require_order
-from terralucas.data.rasters.band_names import find_by_satellite, find_contradiction
+from terralucas.data.rasters.band_names import BandNames
 from terralucas.errors import StudyError
 
 
 @lru_cache(maxsize=256)
 def find_bands(
-    descriptions: tuple[str | None, ...],
-    bands: tuple[str, ...],
-    are_right: bool,
-    may_be_landsat: bool = True,
-    of_one_file: bool = True,
-    satellites: tuple[str, ...] = (),
+    names: BandNames, bands: tuple[str, ...], are_right: bool, satellites: tuple[str, ...] = ()
 ) -> tuple[int, ...]:
     """Return where the bands of a study are in a file: by their descriptions, or else in the declared order.
 
     Args:
-        descriptions: description of each band in the file; None without one.
+        names: descriptions of the bands in the file.
         bands: the bands of the study.
         are_right: whether the descriptions count: `dataset.checks.band_descriptions`.
-        may_be_landsat: see `find_contradiction`.
-        of_one_file: see `find_contradiction`.
         satellites: `DatasetSpec.satellites_of_numbers`. Numbers that may be of several satellites are meant by that of
             the training chips if the file has all bands in this way alone.
 
     Raises:
         ChipError: a band is missing or cannot be told from others.
     """
-    found = find_by_satellite(descriptions, bands, may_be_landsat, of_one_file) if are_right else {}
+    found = names.find_by_satellite(bands) if are_right else {}
     whole = {places for places in found.values() if places is not None}
     is_as_trained = any(found.get(satellite) in whole for satellite in satellites)
     if len(whole) > 1 or (None in found.values() and whole and not is_as_trained):
-        named = ", ".join(text or "no description" for text in descriptions)
-        ways = "; ".join(f"{satellite}: {_write(descriptions, bands, places)}" for satellite, places in found.items())
+        ways = "; ".join(f"{satellite}: {_write(names, bands, places)}" for satellite, places in found.items())
         raise ChipError(
             "band_descriptions",
-            f"describes its bands as {named}, which can be of several satellites ({ways}); expected descriptions that "
-            "tell which, such as S2A_B2, LC08_B2, LT05_SR_B1 or blue",
+            f"describes its bands as {_list(names)}, which can be of several satellites ({ways}); expected "
+            "descriptions that tell which, such as S2A_B2, LC08_B2, LT05_SR_B1 or blue",
         )
     if whole:
         return whole.pop()
-    if len(descriptions) != len(bands):
-        named = ", ".join(text or "no description" for text in descriptions)
+    if len(names.descriptions) != len(bands):
         raise ChipError(
             "band_count",
-            f"has {len(descriptions)} band(s) ({named}); expected {len(bands)}, or descriptions that name "
+            f"has {len(names.descriptions)} band(s) ({_list(names)}); expected {len(bands)}, or descriptions that name "
             f"each of {', '.join(bands)} once",
         )
-    if are_right and (
-        contradiction := find_contradiction(descriptions, bands, may_be_landsat, of_one_file=of_one_file)
-    ):
+    if are_right and (contradiction := names.find_contradiction(bands)):
         raise ChipError("band_descriptions", contradiction)
     return tuple(range(len(bands)))
 
 
-def _write(descriptions: Sequence[str | None], bands: Sequence[str], places: Sequence[int] | None) -> str:
+def _list(names: BandNames) -> str:
+    return ", ".join(text or "no description" for text in names.descriptions)
+
+
+def _write(names: BandNames, bands: Sequence[str], places: Sequence[int] | None) -> str:
     if places is None:
         return "not all bands of the study"
-    return ", ".join(f"{band} in {descriptions[place]}" for band, place in zip(bands, places, strict=True))
+    return ", ".join(f"{band} in {names.descriptions[place]}" for band, place in zip(bands, places, strict=True))
 
 
 def require_same_order(chips: Sequence[np.ndarray], spec: DatasetSpec, allow: bool, what: str) -> list[str]:

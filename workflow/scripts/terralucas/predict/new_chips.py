@@ -26,7 +26,7 @@ from terralucas.data.discovery.folders import CHIP_SUFFIXES, walk
 from terralucas.data.discovery.lucas import parse_point_id
 from terralucas.data.discovery.places import is_local, not_on_earth
 from terralucas.data.indexing.pixel_sizes import PIXEL_TOLERANCE, is_pixel_size
-from terralucas.data.rasters.band_names import are_named
+from terralucas.data.rasters.band_names import BandNames
 from terralucas.data.rasters.georeference import Centre
 from terralucas.data.retrieval.archive_kinds import require_archive
 from terralucas.data.retrieval.archives import LocalError, unpack
@@ -251,9 +251,8 @@ class ChipReader:
         else:
             self._require_size(ground, decoded.centre)
             pixel_m = ground.side_m
-        is_named = self.spec.checks.band_descriptions and are_named(
-            decoded.all_descriptions, self.spec.bands, self.spec.may_be_landsat
-        )
+        names = BandNames(decoded.all_descriptions, self.spec.may_be_landsat)
+        is_named = self.spec.checks.band_descriptions and names.name_each(self.spec.bands)
         level = find_other_level(values, self.spec)
         if level is not None:
             problem = for_new_files(ChipError("band_levels", level))
@@ -275,13 +274,8 @@ class ChipReader:
 
     def _find_bands(self, descriptions: tuple[str | None, ...]) -> tuple[int, ...]:
         spec = self.spec
-        return find_bands(
-            descriptions,
-            spec.bands,
-            spec.checks.band_descriptions,
-            spec.may_be_landsat,
-            satellites=spec.satellites_of_numbers,
-        )
+        names = BandNames(descriptions, spec.may_be_landsat)
+        return find_bands(names, spec.bands, spec.checks.band_descriptions, spec.satellites_of_numbers)
 
 
 def check_sample(

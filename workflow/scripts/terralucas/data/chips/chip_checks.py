@@ -22,7 +22,7 @@ from terralucas.data.chips.gaps import (
 from terralucas.data.chips.reflectance import REFLECTANCE_RANGE, reflectance_of_zero
 from terralucas.data.chips.sampling import find_quantiles, present_values, turn
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
-from terralucas.data.rasters.band_names import find_contradiction
+from terralucas.data.rasters.band_names import BandNames
 
 MAX_SHARE_OUTSIDE = 0.01
 
@@ -36,7 +36,7 @@ def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         spec: description of the dataset.
     """
     if spec.checks.band_descriptions:
-        contradiction = find_contradiction(chip.descriptions, spec.bands, spec.may_be_landsat)
+        contradiction = BandNames(chip.descriptions, spec.may_be_landsat).find_contradiction(spec.bands)
         if contradiction is not None:
             raise ChipError("band_descriptions", contradiction, ", as in dataset.bands")
     if spec.unit == "dn" and np.dtype(chip.dtype).itemsize == 1:

@@ -37,7 +37,7 @@ class CheckedChip:
         wrong_colours: what the file says of the colours of its bands, if that contradicts the bands of the dataset, and
             the file does not name them.
         satellite: satellite that the descriptions of bands in the file name.
-        satellites_of_numbers: result of `terralucas.data.rasters.band_names.find_satellites_meant`.
+        satellites_of_numbers: result of `terralucas.data.rasters.band_names.BandNames.find_satellites_meant`.
     """
 
     row: dict[str, Any]

@@ -62,7 +62,7 @@ from terralucas.data.indexing.group_checks import (
 from terralucas.data.indexing.patterns import describe_alike, measure_pattern
 from terralucas.data.indexing.pixel_sizes import check_pixel_size, describe_pixel_sizes
 from terralucas.data.normalisation import measure_chip
-from terralucas.data.rasters.band_names import are_named, find_satellite, find_satellites_meant
+from terralucas.data.rasters.band_names import BandNames
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
 
@@ -191,7 +191,8 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         return Problem(chip.point_id, chip.file, "unreadable", f"cannot be read ({error.strerror})")
     except ChipError as error:
         return Problem(chip.point_id, chip.file, error.kind, error.problem)
-    is_named = spec.checks.band_descriptions and are_named(decoded.descriptions, spec.bands, spec.may_be_landsat)
+    names = BandNames(decoded.descriptions, spec.may_be_landsat)
+    is_named = spec.checks.band_descriptions and names.name_each(spec.bands)
     moments = measure_chip(values)
     entry = spec.classes[chip.label]
     spectra = hash_spectra(values)
@@ -226,8 +227,8 @@ def _inspect(root: Path, spec: DatasetSpec, chip: ChipFile) -> CheckedChip | Pro
         measure_pattern(values),
         decoded.simulated,
         None if is_named or not spec.checks.band_descriptions else decoded.wrong_colours,
-        find_satellite(decoded.all_descriptions),
-        find_satellites_meant(decoded.descriptions, spec.bands, spec.may_be_landsat),
+        BandNames(decoded.all_descriptions).find_satellite(),
+        names.find_satellites_meant(spec.bands),
     )
 
 

@@ -10,7 +10,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from terralucas.data.rasters.band_names import find_named
+from terralucas.data.rasters.band_names import BandNames
 
 # What the description of an alpha band may say; `alpha` and `fmask` are also layers that the names of bands know.
 _ALPHA = re.compile("alpha|mask|valid|nodata|transparen|opacity", re.IGNORECASE)
@@ -55,5 +55,5 @@ def find_alpha(source: DatasetReader, bands: Collection[int] = ()) -> list[int]:
         number for number, kind in enumerate(source.colorinterp, 1) if kind == ColorInterp.alpha and number not in bands
     ]
     texts = source.descriptions if alpha else ()
-    named = [position + 1 for position in find_named(texts)]
+    named = [position + 1 for position in BandNames(texts).find_named()]
     return [number for number in alpha if number not in named or _ALPHA.search(texts[number - 1] or "")]

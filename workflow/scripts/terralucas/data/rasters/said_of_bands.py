@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rasterio import DatasetReader
 
-from terralucas.data.rasters.band_names import find_contradiction
+from terralucas.data.rasters.band_names import BandNames
 from terralucas.data.rasters.side_files import WAVELENGTH
 
 # GDAL's names of colours that say which band it is; others, such as grey, do not.
@@ -43,4 +43,4 @@ def find_wrong_colours(source: DatasetReader, places: Sequence[int], bands: tupl
         return None
     kinds = source.colorinterp
     colours = tuple(name if (name := kinds[place].name) in _COLOURS else None for place in places)
-    return find_contradiction(colours, bands, says="shows") if any(colours) else None
+    return BandNames(colours).find_contradiction(bands, says="shows") if any(colours) else None
