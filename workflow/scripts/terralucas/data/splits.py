@@ -2,7 +2,9 @@
 
 Rare classes need most care: if a class has 20 chips, one chip more or less in the test part changes its recall by
 several percentage points. Chips are therefore assigned class by class, starting with the rarest class, and a part
-without a class is an error. The stratified splitters of scikit-learn do not guarantee this for small classes.
+without a class is an error. The stratified splitters of scikit-learn do not guarantee this for small classes. Where
+groups of chips stay together and the classes lie in few groups, an integer program finds groups with which each part
+has each class (`_find_cover`).
 """
 
 from __future__ import annotations
@@ -49,7 +51,11 @@ def spatial_blocks(easting_m: np.ndarray, northing_m: np.ndarray, block_km: floa
 
 
 def assign_parts(
-    labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], random: np.random.Generator
+    labels: np.ndarray,
+    groups: np.ndarray,
+    shares: Sequence[float],
+    random: np.random.Generator,
+    given: Mapping[int, int] | None = None,
 ) -> np.ndarray:
     """Assign groups of chips to parts so that the chips of each class are divided by the shares as closely as possible.
 
@@ -63,14 +69,12 @@ def assign_parts(
         groups: (n,) group numbers; a group is never divided.
         shares: shares of the parts, with sum 1.
         random: generator that chooses among equally good parts.
+        given: place of a group in the sorted group numbers → its part; all others are assigned.
 
     Returns:
         (n,) part numbers.
     """
-    classes, label_index = np.unique(labels, return_inverse=True)
-    group_ids, group_index = np.unique(groups, return_inverse=True)
-    counts = np.zeros((len(group_ids), len(classes)))
-    np.add.at(counts, (group_index, label_index), 1.0)
+    counts, group_index = _count_classes(labels, groups)
     totals = counts.sum(axis=0)
     relative = counts / totals
 
@@ -83,10 +87,16 @@ def assign_parts(
     fraction = target / totals
     lack = fraction.copy()
 
-    shuffled = random.permutation(len(group_ids))
+    shuffled = random.permutation(len(counts))
     order = shuffled[np.argsort(-relative[shuffled].max(axis=1), kind="stable")]
-    part_of_group = np.empty(len(group_ids), dtype=np.int64)
+    part_of_group = np.empty(len(counts), dtype=np.int64)
+    given = given or {}
+    for group, part in given.items():
+        part_of_group[group] = part
+        lack[part] -= relative[group]
     for group in order:
+        if group in given:
+            continue
         # Decrease of the sum of lack² / fraction if the part takes the group: a least-squares criterion relative to the
         # target of each part, so that small parts are filled as fast as large ones.
         gain = ((2.0 * lack - relative[group]) * relative[group] / fraction).sum(axis=1)
@@ -95,6 +105,15 @@ def assign_parts(
         part_of_group[group] = part
         lack[part] -= relative[group]
     return part_of_group[group_index]
+
+
+def _count_classes(labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the chips of each class in each group, (groups, classes) in sorted order, and the row of each chip."""
+    classes, label_index = np.unique(labels, return_inverse=True)
+    group_ids, group_index = np.unique(groups, return_inverse=True)
+    counts = np.zeros((len(group_ids), len(classes)))
+    np.add.at(counts, (group_index, label_index), 1.0)
+    return counts, group_index
 
 
 def make_split(
@@ -124,14 +143,21 @@ def make_split(
     else:
         # With a holdout, the seed changes only initialisation and batch order, and no test or validation chips.
         seed = 0
-        test = _draw_holdout(labels, groups, split["test_share"], split["random_state"])
+        test = _draw_holdout(labels, groups, split)
     return _make_parts(labels, groups, split, seed, test, class_names)
 
 
 def _draw_folds(labels: np.ndarray, groups: np.ndarray | None, split: Mapping[str, Any], repetition: int) -> np.ndarray:
     """Return the fold of each chip in one repetition of the folds."""
-    stream = (split["random_state"], _FOLD_STREAM, repetition)
-    return _assign_with_all_classes(labels, groups, [1.0 / split["folds"]] * split["folds"], stream)
+    stream, folds = (split["random_state"], _FOLD_STREAM, repetition), split["folds"]
+    # Of two folds, one alone is divided into training and validation.
+    least = [_groups_of_rest(split)] * folds if groups is not None and folds == 2 else None
+    return _assign_with_all_classes(labels, groups, [1.0 / folds] * folds, stream, least)
+
+
+def _groups_of_rest(split: Mapping[str, Any]) -> int:
+    """Return how many groups of a class chips that are not tested must have."""
+    return 1 if split["validation_is_test"] else 2
 
 
 def _make_parts(
@@ -153,6 +179,11 @@ def _make_parts(
         parts[rest[_assign_with_all_classes(labels[rest], rest_groups, (1.0 - share, share), stream) == 1]] = (
             "validation"
         )
+    if groups is not None and split["strategy"] != "kfold" and not split["validation_is_test"]:
+        # What the test part leaves may be such that it cannot be divided again.
+        counts = [len(np.unique(parts[labels == label])) for label in np.unique(labels)]
+        if min(counts) < len(PARTS):
+            parts = _draw_three_parts(labels, groups, split)
     _check_classes(labels, groups, parts, split, class_names)
     return parts
 
@@ -200,21 +231,106 @@ def require_splits(
 
 
 def _assign_with_all_classes(
-    labels: np.ndarray, groups: np.ndarray | None, shares: Sequence[float], stream: tuple[int, ...]
+    labels: np.ndarray,
+    groups: np.ndarray | None,
+    shares: Sequence[float],
+    stream: tuple[int, ...],
+    least: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """Return the result of `assign_parts`; repeat the draw while a part lacks a class, which can happen with blocks."""
+    """Return the result of `assign_parts`, with every class in every part if the groups allow it.
+
+    With groups, a draw may leave a part without a class. It is repeated, and if this does not help, the groups that
+    give each part its classes are found first.
+
+    Args:
+        labels: (n,) class indices.
+        groups: (n,) group numbers, or None.
+        shares: shares of the parts.
+        stream: of random numbers.
+        least: groups of each class that each part needs, because it is divided again; None for one.
+
+    Returns:
+        (n,) part numbers.
+    """
     grouped = np.arange(len(labels)) if groups is None else groups
-    classes = np.unique(labels)
+    least = least or [1] * len(shares)
+    counts, group_index = _count_classes(labels, grouped)
     for attempt in range(_ATTEMPTS):
         part = assign_parts(labels, grouped, shares, np.random.default_rng([*stream, attempt]))
-        if all(len(np.unique(part[labels == label])) == len(shares) for label in classes):
+        lacking = _find_lacking(counts, group_index, part, least)
+        if not lacking:
+            return part
+    scarce: set[int] = set()
+    # Classes in many groups get into each part without help, so that the program stays small.
+    while not lacking <= scarce:
+        scarce |= lacking
+        random = np.random.default_rng([*stream, _ATTEMPTS])
+        cover = _find_cover(counts, sorted(scarce), shares, least, random)
+        if cover is None:
             break
+        part = assign_parts(labels, grouped, shares, random, cover)
+        lacking = _find_lacking(counts, group_index, part, least)
     return part
 
 
-def _draw_holdout(labels: np.ndarray, groups: np.ndarray | None, share: float, state: int) -> np.ndarray:
+def _find_lacking(counts: np.ndarray, group_index: np.ndarray, part: np.ndarray, least: Sequence[int]) -> set[int]:
+    """Return the classes, as columns of `counts`, of which a part has too few groups."""
+    part_of_group = np.empty(len(counts), dtype=np.int64)
+    part_of_group[group_index] = part
+    found = np.array([(counts[part_of_group == each] > 0).sum(axis=0) for each in range(len(least))])
+    return set(np.flatnonzero((found < np.asarray(least)[:, None]).any(axis=0)).tolist())
+
+
+def _find_cover(
+    counts: np.ndarray,
+    classes: Sequence[int],
+    shares: Sequence[float],
+    least: Sequence[int],
+    random: np.random.Generator,
+) -> dict[int, int] | None:
+    """Return small groups with which each part has some classes; None if the groups do not allow it.
+
+    An integer program: a group is in one part at most, and of all that cover the classes, those are taken that fill the
+    parts least, relative to their shares.
+
+    Args:
+        counts: (groups, classes) chips.
+        classes: the classes to cover, as columns.
+        shares: shares of the parts.
+        least: groups of each class that each part needs.
+        random: generator that chooses among equally good groups.
+
+    Returns:
+        Row of a group → its part.
+    """
+    # Imported late, because few splits need it.
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import csr_array, kron
+
+    rows = np.flatnonzero(counts[:, classes].any(axis=1))
+    parts = len(shares)
+    # Variables: group 1 in part 1, in part 2, ..., group 2 in part 1, ...
+    cost = np.outer(counts[rows].sum(axis=1), 1.0 / np.asarray(shares)).ravel()
+    cost *= 1.0 + 0.01 * random.random(len(cost))
+    in_one_part = kron(csr_array(np.eye(len(rows))), np.ones((1, parts)))
+    has_class = kron(csr_array((counts[rows][:, classes] > 0).T.astype(float)), np.eye(parts))
+    found = milp(
+        cost,
+        integrality=np.ones(len(cost)),
+        bounds=Bounds(0, 1),
+        constraints=[LinearConstraint(in_one_part, ub=1), LinearConstraint(has_class, lb=np.tile(least, len(classes)))],
+    )
+    if found.x is None:
+        return None
+    chosen = np.rint(found.x).reshape(len(rows), parts).astype(bool)
+    return {int(rows[row]): int(part) for row, part in zip(*np.nonzero(chosen), strict=True)}
+
+
+def _draw_holdout(labels: np.ndarray, groups: np.ndarray | None, split: Mapping[str, Any]) -> np.ndarray:
+    share, state = split["test_share"], split["random_state"]
     if groups is not None:
-        return _assign_with_all_classes(labels, groups, (1.0 - share, share), (state, _HOLDOUT_STREAM)) == 1
+        shares, stream, least = (1.0 - share, share), (state, _HOLDOUT_STREAM), (_groups_of_rest(split), 1)
+        return _assign_with_all_classes(labels, groups, shares, stream, least) == 1
     from sklearn.model_selection import train_test_split
 
     test = np.zeros(len(labels), dtype=bool)
@@ -230,6 +346,14 @@ def _draw_holdout(labels: np.ndarray, groups: np.ndarray | None, share: float, s
         ) from error
     test[chosen] = True
     return test
+
+
+def _draw_three_parts(labels: np.ndarray, groups: np.ndarray, split: Mapping[str, Any]) -> np.ndarray:
+    """Return the part of every chip in a holdout, with all parts drawn at once; otherwise as `make_split`."""
+    test, validation = split["test_share"], split["validation_share"]
+    shares = ((1.0 - test) * (1.0 - validation), (1.0 - test) * validation, test)
+    drawn = _assign_with_all_classes(labels, groups, shares, (split["random_state"], _HOLDOUT_STREAM))
+    return np.array(PARTS, dtype="<U10")[drawn]
 
 
 def _check_classes(
