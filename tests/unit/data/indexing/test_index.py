@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from functools import partial
@@ -251,6 +252,22 @@ def test_bad_chip_is_named_and_explained(root, case):
     assert (report["n_found"], report["n_valid"], report["n_dropped"]) == (8, 7, 1)
     assert report["problem_counts"] == {essentials[0]: 1}
     assert report["dropped"][0]["point_id"] == FIRST
+
+
+def test_files_of_one_id_count_as_several_chips(tmp_path):
+    """Folders train/<class>/<n>.tif and test/<class>/<n>.tif have two files of one name."""
+    for part, numbers in (("train", range(1, 8)), ("test", range(1, 4))):
+        for label, number in itertools.product((1, 2), numbers):
+            write_tif(tmp_path / part / str(label) / f"{label}_{number}.tif", pixels(100 * label + number + len(part)))
+    with pytest.raises(StudyError, match=r"12 of 20 chips of .* more than half"):
+        index(tmp_path, layout={"labels": "folders"}, point_ids="none", on_invalid="drop")
+    for path in (tmp_path / "test").glob("*/*_3.tif"):
+        path.unlink()
+    for path in (tmp_path / "train").glob("*/*_2.tif"):
+        path.unlink()
+    _, report = index(tmp_path, layout={"labels": "folders"}, point_ids="none", on_invalid="drop")
+    assert (report["n_found"], report["n_valid"], report["n_dropped"]) == (16, 12, 4)
+    assert report["problem_counts"] == {"duplicate_file": 4}
 
 
 def test_too_bright_dn(root):

@@ -1,12 +1,13 @@
 """The mask, the metadata and the world file beside an image, also where the image is a link."""
 
+import numpy as np
 import pytest
 import rasterio
 
 from helpers.chips import make_spec, pixels, write_tif
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.chip_content import read_content
-from terralucas.data.chips.chip_files import decode_chip
+from terralucas.data.chips.chip_files import decode_chip, read_chip
 from terralucas.data.rasters.image_files import with_sidecars
 from terralucas.data.rasters.side_files import find_lost_by_link, mask_files
 from terralucas.data.rewrite.rewrite import rewrite
@@ -140,3 +141,22 @@ def test_colours_beside_a_chip_count_as_those_in_it(link):
     assert read_content(link).metadata is None
     link.resolve().with_name("a.tif.aux.xml").write_text(COLOUR)
     assert b"Red" in read_content(link.resolve()).metadata
+
+
+@pytest.mark.parametrize("first", ["7777", "0"])
+def test_nodata_values_of_another_domain_are_not_those_of_the_bands(tmp_path, first):
+    """GDAL reads those of the default domain."""
+    values = pixels(1) * 0 + 1000
+    values[:, 5:9, 5:9] = 7777
+    file = write_tif(tmp_path / "a.tif", values.astype("uint16"))
+    domains = {"": first, " domain='NOTES'": "0" if first == "7777" else "7777"}
+    metadata = "".join(
+        f"<Metadata{domain}><MDI key='NODATA_VALUES'>{' '.join([value] * len(values))}</MDI></Metadata>"
+        for domain, value in domains.items()
+    )
+    (tmp_path / "a.tif.aux.xml").write_text(f"<PAMDataset>{metadata}</PAMDataset>")
+    with rasterio.open(file) as source:
+        by_gdal = source.read_masks() == 0
+    assert by_gdal.any() == (first == "7777")
+    found = np.isnan(read_chip(file, make_spec(unit="dn", checks={"min_chip_brightness": 0})))
+    assert (found == by_gdal).all()

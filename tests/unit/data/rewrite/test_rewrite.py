@@ -12,10 +12,11 @@ from rasterio.crs import CRS
 from rasterio.rpc import RPC
 from rasterio.transform import GCPTransformer, RPCTransformer
 
-from helpers.chips import make_spec, write_tif
+from helpers.chips import make_spec, pixels, write_tif
 from helpers.paths import ROOT
 from terralucas.data.chips.chip_files import read_chip
-from terralucas.data.rewrite.__main__ import main, rewrite
+from terralucas.data.rewrite.__main__ import main
+from terralucas.data.rewrite.rewrite import rewrite
 from terralucas.errors import StudyError
 
 NAMES = [f"B{name}" for name in (1, 2, 3, 4, 5, 6, 7, 8, "8A", 9, 10, 11, 12)]
@@ -381,3 +382,22 @@ def test_a_target_that_cannot_be_written_is_an_error_in_words(tmp_path, capsys, 
     write(tmp_path / "chips" / "a.tif", count=1)
     assert main([source, target]) == 1
     assert re.search(f"The target .* {said}", capsys.readouterr().err)
+
+
+def test_a_folder_is_not_written_into_itself(tmp_path, capsys):
+    """The second call would write what the first one has written."""
+    write_tif(tmp_path / "chips" / "a.tif", pixels(1))
+    assert main([str(tmp_path / "chips"), str(tmp_path / "chips" / "out"), "--bands", "1"]) == 1
+    assert "is in the source" in capsys.readouterr().err
+    assert not (tmp_path / "chips" / "out").exists()
+
+
+def test_chips_of_an_earlier_call_in_the_target_are_named(tmp_path, capsys):
+    for name in ("a.tif", "b.tif"):
+        write_tif(tmp_path / "chips" / name, pixels(1))
+    arguments = [str(tmp_path / "chips"), str(tmp_path / "out"), "--bands", "1"]
+    assert main(arguments) == 0
+    assert "other GeoTIFF" not in capsys.readouterr().out
+    (tmp_path / "chips" / "a.tif").unlink()
+    assert main(arguments) == 0
+    assert "has 1 other GeoTIFF(s), such as a.tif" in capsys.readouterr().out

@@ -91,12 +91,21 @@ class ChipFile:
 
 @dataclass(frozen=True)
 class Problem:
-    """The reason why a chip cannot be used; `file` is relative to the root of the dataset, or None without a file."""
+    """The reason why a chip cannot be used.
+
+    Attributes:
+        point_id: id of the chip.
+        file: its file, relative to the root of the dataset, or the first of several; None without one.
+        kind: key of `REMEDIES`.
+        message: what was found and expected.
+        n_chips: how many chips it leaves out: files of one id, or rows without an id.
+    """
 
     point_id: str
     file: str | None
     kind: str
     message: str
+    n_chips: int = 1
 
 
 class Reason(NamedTuple):
@@ -503,7 +512,8 @@ def _match_rows_and_files(
         if problem is None:
             chips.append(ChipFile(point_id, lookup[group[0].label], str(files[0]), *place))
         else:
-            problems.append(Problem(point_id, str(files[0]) if files else None, *problem))
+            n_chips = max(1, len(files)) if point_id else len(group)
+            problems.append(Problem(point_id, str(files[0]) if files else None, *problem, n_chips=n_chips))
     if spec.point_ids == "lucas" and has_columns(spec):
         unplaced = sum(is_missing(group[0].x, group[0].y, spec.layout.crs) for group in groups.values())
         if unplaced:
@@ -511,7 +521,7 @@ def _match_rows_and_files(
     for point_id, files in sources.items():
         if point_id not in groups:
             reason = Reason("file_without_label", "has no row in the labels table; expected one")
-            problems.append(Problem(point_id, str(files[0]), *reason))
+            problems.append(Problem(point_id, str(files[0]), *reason, n_chips=len(files)))
     return tuple(chips), tuple(problems)
 
 

@@ -159,7 +159,7 @@ def index_chips(
         "n_simulated": sum(chip.simulated for chip in chips),
         "n_dropped": count_chips(problems),
         "class_counts": {entry.code: counts[label] for label, entry in enumerate(spec.classes)},
-        "problem_counts": dict(Counter(problem.kind for problem in problems).most_common()),
+        "problem_counts": dict(_count_kinds(problems).most_common()),
         "dropped": [asdict(problem) for problem in problems],
         "data_fingerprint": sha256_of_json([[row["point_id"], row["label"], row["sha256"]] for row in rows]),
     }
@@ -299,7 +299,7 @@ def _handle_invalid_chips(problems: Sequence[Problem], n_valid: int, spec: Datas
         return
     n_invalid = count_chips(problems)
     n_found, is_majority_invalid = n_invalid + n_valid, n_invalid > n_valid
-    kinds = Counter(problem.kind for problem in problems)
+    kinds = _count_kinds(problems)
     tally = _tally(kinds)
     if spec.on_invalid == "drop" and not is_majority_invalid:
         logger.warning("dropped %d of %d chips: %s", n_invalid, n_found, tally)
@@ -326,8 +326,16 @@ def count_chips(problems: Sequence[Problem]) -> int:
     A label without a file and a file without a label are one chip, one of whose names is wrong: where there are both,
     the fewest chips that explain them count.
     """
-    kinds = Counter(problem.kind for problem in problems)
-    return len(problems) - min(kinds["label_without_file"], kinds["file_without_label"])
+    kinds = _count_kinds(problems)
+    return kinds.total() - min(kinds["label_without_file"], kinds["file_without_label"])
+
+
+def _count_kinds(problems: Sequence[Problem]) -> Counter[str]:
+    """Return how many chips each kind of problem leaves out."""
+    kinds: Counter[str] = Counter()
+    for problem in problems:
+        kinds[problem.kind] += problem.n_chips
+    return kinds
 
 
 def _tally(kinds: Counter[str]) -> str:
@@ -370,7 +378,7 @@ def _check_classes(
         folds = f"set split.folds to {fewest}, " if 3 <= fewest < minimum else ""
         found = join_first(short, 12)
         if problems:
-            kinds = Counter(problem.kind for problem in problems)
+            kinds = _count_kinds(problems)
             examples = [_line(next(problem for problem in problems if problem.kind == kind)) for kind in kinds]
             found += "\n    ".join([f", after {count_chips(problems)} chips were dropped: {_tally(kinds)}", *examples])
         if left_out:

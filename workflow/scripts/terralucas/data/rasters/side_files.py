@@ -132,8 +132,10 @@ def reduce_metadata(text: bytes) -> bytes | None:
     reduced = ElementTree.Element("PAMDataset")
     for item in sorted((item for item in root if item.tag in _PLACE_METADATA), key=lambda item: item.tag):
         ElementTree.SubElement(reduced, item.tag, item.attrib).text = item.text
-    for item in root.findall("Metadata/MDI[@key='NODATA_VALUES']"):
-        ElementTree.SubElement(ElementTree.SubElement(reduced, "Metadata"), "MDI", item.attrib).text = item.text
+    # Of the default domain alone.
+    for metadata in (item for item in root.findall("Metadata") if not item.get("domain")):
+        for item in metadata.findall("MDI[@key='NODATA_VALUES']"):
+            ElementTree.SubElement(ElementTree.SubElement(reduced, "Metadata"), "MDI", item.attrib).text = item.text
     for band in root.findall("PAMRasterBand"):
         kept = [item for item in band if item.tag in _BAND_METADATA or _is_colour(item)]
         domain, key = WAVELENGTH

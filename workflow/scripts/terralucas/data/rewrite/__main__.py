@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
+from tqdm import tqdm
 
 from terralucas.commands import a_path
 from terralucas.data.discovery.folders import CHIP_SUFFIXES, walk
@@ -32,12 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     source: Path = options.source
     try:
-        if source.is_dir():
-            pairs = [(source / path, options.target / path) for path in _chips_in(source)]
-        else:
-            pairs = [(source, options.target)]
-        if not pairs:
-            raise StudyError(f"There are no GeoTIFFs in {source}.", remedy="correct the path")
+        pairs = _pairs_of_folder(source, options.target) if source.is_dir() else [(source, options.target)]
         changes = [
             rewrite(
                 path,
@@ -50,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
                 keep_scale=not options.without_scale,
                 nodata=options.nodata,
             )
-            for path, target in pairs
+            for path, target in tqdm(pairs, unit="file", desc="Writing", disable=len(pairs) == 1)
         ]
     except (StudyError, OSError) as error:
         print((explain(error) if isinstance(error, OSError) else None) or error, file=sys.stderr)
@@ -59,7 +55,28 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{len(pairs)} file(s) written to {options.target}{resampled}")
     if moved := sum(change.is_off_centre for change in changes):
         print(f"The centre of {moved} of them moved by half a pixel: an odd number of rows or columns was cut off.")
+    if source.is_dir() and (others := sorted(set(_chips_in(options.target)) - set(_chips_in(source)))):
+        print(f"{options.target} has {len(others)} other GeoTIFF(s), such as {others[0]}: a study reads them too.")
     return 0
+
+
+def _pairs_of_folder(source: Path, target: Path) -> list[tuple[Path, Path]]:
+    """Return the GeoTIFFs of a folder, each with the file to write.
+
+    Raises:
+        StudyError: there are none, or the target is in the source, so that a second call would write it again.
+    """
+    if target.resolve().is_relative_to(source.resolve()):
+        raise StudyError(
+            f"The target {target} is in the source {source}.",
+            found=str(target.resolve()),
+            expected="a folder outside the source, which is read whole",
+            remedy="name another target",
+        )
+    pairs = [(source / path, target / path) for path in _chips_in(source)]
+    if not pairs:
+        raise StudyError(f"There are no GeoTIFFs in {source}.", remedy="correct the path")
+    return pairs
 
 
 def _chips_in(folder: Path) -> list[PurePosixPath]:
