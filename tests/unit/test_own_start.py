@@ -186,6 +186,39 @@ with job(types.SimpleNamespace(rule="train_run", log=[{str(log)!r}], input=[], o
     assert done.stderr.startswith("ERROR: This job ends without a change to any result")
 
 
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_job_that_fails_deletes_no_result_of_another_start(results, is_replaced):
+    """The other start has finished the same result while this job worked."""
+    script = """
+import sys, types
+from pathlib import Path
+from terralucas.files import write_text
+from terralucas.study import head
+head._NEWS_TAKE_S = 0.0
+from _job import job
+output = sys.argv[1]
+with job(types.SimpleNamespace(rule="make_tables", log=["rule.log"], input=[], output=[output])):
+    print("ready", flush=True)
+    sys.stdin.readline()
+    write_text(Path(output), "of this job")
+    raise RuntimeError
+"""
+    table = results / "summary.csv"
+    done = subprocess.Popen(
+        [sys.executable, "-c", script, table], env=os.environ | {"PYTHONPATH": str(SCRIPTS)}, cwd=results,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert done.stdout.readline() == "ready\n"
+    table.write_text("of another start")
+    if is_replaced:
+        replaced(results)
+    done.communicate("go on\n", timeout=60)
+    assert done.returncode == 1
+    assert table.exists() == is_replaced
+    if is_replaced:
+        assert table.read_text() == "of another start"
+
+
 def test_saved_progress_is_no_result():
     """A job that another start cancels saves its progress after that start has taken its place."""
     source = Path(SCRIPTS, "terralucas", "training", "resume.py").read_text(encoding="utf-8")

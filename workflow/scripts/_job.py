@@ -23,7 +23,7 @@ from _job_inputs import JobInputs
 from _job_results import JobResults
 from _orphans import terminate_with_snakemake
 from _own_code import OwnCode, remember_script, start_again_if_other
-from _own_start import require_own_start
+from _own_start import is_own_start, require_own_start
 from terralucas.disk import explain
 from terralucas.errors import StudyError, Terminated
 from terralucas.files import check_before_each_result
@@ -96,7 +96,9 @@ def job(snakemake: Any) -> Iterator[None]:
         _exit_beside_threads(128 + number)
         sys.exit(128 + number)
     except Exception as error:
-        results.remove_new()
+        # Where the start is over, another one may have written them.
+        if is_own_start():
+            results.remove_new()
         problem = explain_machine(error) or (explain(error) if isinstance(error, OSError) else error)
         if isinstance(problem, StudyError):
             if problem is not error:

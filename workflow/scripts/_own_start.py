@@ -67,6 +67,18 @@ def require_own_start() -> Head | None:
     return require_start(results, start)
 
 
+def is_own_start() -> bool:
+    """Return whether `require_own_start` would pass at this moment; other than that, it waits for no news."""
+    start, _, told = os.environ.get(_VARIABLE, "").partition(" ")
+    if not start:
+        return True
+    try:
+        here, results = results_of_own_start(), Path(told)
+        return owns_study(start, here) and (not results.is_dir() or here.samefile(results))
+    except OSError:
+        return False
+
+
 def results_of_own_start() -> Path:
     """Return the folder of the study of which this is a job (`require_own_start`), as paths of its results begin."""
     results = Path(os.environ[_VARIABLE].partition(" ")[2])
