@@ -731,3 +731,15 @@ def test_other_settings_have_another_plan_and_a_finished_result_keeps_its_own(tm
         (tmp_path / file).touch()
     remove_other_plans(tmp_path / name)
     assert {path.name for path in tmp_path.iterdir()} == {name, "map.json"}
+
+
+@pytest.mark.parametrize("way", ["folder", "table", "chip"])
+def test_a_mask_in_other_capitals_is_refused_however_the_chip_is_named(tmp_path, way):
+    chip = write_tif(tmp_path / "chips" / "a.tif", pixels(1))
+    chip.with_name("a.tif.Msk").write_bytes(b"mask")
+    (tmp_path / "chips.csv").write_text(f"id,path\na,{chip}\n")
+    source = {"folder": chip.parent, "table": tmp_path / "chips.csv", "chip": chip}[way]
+    with pytest.raises(StudyError, match="have names in other capitals than their images"):
+        find_new_chips(source, tmp_path / "unpacked")
+    chip.with_name("a.tif.Msk").rename(chip.with_name("a.tif.msk"))
+    assert [each.problem for each in find_new_chips(source, tmp_path / "unpacked")] == [None]

@@ -99,7 +99,7 @@ def test_a_mask_that_gdal_finds_by_other_capitals_is_refused(tmp_path, image, ma
     is_found = any(path.exists() for path in mask_files(tmp_path / image))
     assert (by_gdal and not is_found) == is_refused, "what GDAL does"
     if is_refused:
-        with pytest.raises(StudyError, match="are named in other capitals than their images"):
+        with pytest.raises(StudyError, match="have names in other capitals than their images"):
             walk(tmp_path).require_readable(tmp_path)
     else:
         walk(tmp_path).require_readable(tmp_path)

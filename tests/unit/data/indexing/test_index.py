@@ -270,6 +270,17 @@ def test_files_of_one_id_count_as_several_chips(tmp_path):
     assert report["problem_counts"] == {"duplicate_file": 4}
 
 
+@pytest.mark.parametrize("lost", [1, 3])
+def test_rows_without_an_id_and_their_files_count_once(root, lost):
+    table = root / "chips/labels.csv"
+    lines = table.read_text(encoding="utf-8").splitlines()
+    for row in range(1, 1 + lost):
+        lines[row] = "," + lines[row].split(",")[1]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    _, report = index(root, on_invalid="drop")
+    assert (report["n_found"], report["n_valid"], report["n_dropped"]) == (8, 8 - lost, lost)
+
+
 def test_too_bright_dn(root):
     for seed, name in enumerate(IDS):
         write_tif(chip_path(root, name), (pixels(seed) * 10_000).astype(np.uint16))

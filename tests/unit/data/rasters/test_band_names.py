@@ -346,6 +346,20 @@ def test_a_word_that_agrees_with_its_number_tells_the_satellite(other):
     assert len(found) == (1 if other != "B10 thermal" else 2), "B10 of Sentinel-2 is no band either"
 
 
+def test_names_that_catalogues_give_to_the_bands_of_sentinel_2():
+    """Of Earth Engine, which calls B8A the fourth red edge, and ESA, which calls it a red edge and B10 a SWIR."""
+    earth_engine = ("Blue", "Green", "Red", "NIR", "Red Edge 4", "SWIR 1", "SWIR 2")
+    assert find_positions(earth_engine, SIX) == (0, 1, 2, 4, 5, 6)
+    assert find_positions(earth_engine, FOUR) == (0, 1, 2, 3)
+    esa = (
+        "B02 Blue", "B03 Green", "B04 Red", "B05 Vegetation red edge", "B8A Vegetation red edge", "B10 SWIR - Cirrus",
+        "B11 SWIR", "B12 SWIR",
+    )  # fmt: skip
+    assert find_positions(esa, SIX) == (0, 1, 2, 4, 6, 7)
+    assert find_contradiction(esa[4:5], ("NIR_NARROW",)) is None
+    assert find_contradiction(esa[4:5], ("RED_EDGE_3",)) is not None
+
+
 @pytest.mark.parametrize("number", ["1", "01", "10"])
 def test_a_number_that_all_bands_have_says_nothing(number):
     """As programs write that copy the name of the one band of each file."""

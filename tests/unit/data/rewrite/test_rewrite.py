@@ -401,3 +401,12 @@ def test_chips_of_an_earlier_call_in_the_target_are_named(tmp_path, capsys):
     (tmp_path / "chips" / "a.tif").unlink()
     assert main(arguments) == 0
     assert "has 1 other GeoTIFF(s), such as a.tif" in capsys.readouterr().out
+
+
+def test_a_target_that_cannot_be_looked_through_is_told_before_anything_is_written(tmp_path, capsys):
+    write_tif(tmp_path / "chips" / "a.tif", pixels(1))
+    write_tif(tmp_path / "out" / "b.tif", pixels(2))
+    (tmp_path / "out" / "b.tif.Msk").write_bytes(b"mask")
+    assert main([str(tmp_path / "chips"), str(tmp_path / "out"), "--bands", "1"]) == 1
+    assert "in other capitals" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "a.tif").exists()

@@ -22,7 +22,7 @@ from terralucas.data.chips.decoded_chip import Chip
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery.chip_tables import CHIP_TABLE_SUFFIXES, find_chips_of_table, why_impossible
 from terralucas.data.discovery.discover import count_left_out, describe_no_chips, select_chips
-from terralucas.data.discovery.folders import CHIP_SUFFIXES, walk
+from terralucas.data.discovery.folders import CHIP_SUFFIXES, require_names_of_masks, walk
 from terralucas.data.discovery.lucas import parse_point_id
 from terralucas.data.discovery.places import is_local, not_on_earth
 from terralucas.data.indexing.pixel_sizes import PIXEL_TOLERANCE, is_pixel_size
@@ -122,9 +122,12 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
     suffix = source.suffix.lower()
     if suffix in CHIP_SUFFIXES:
         # GDAL looks for masks and metadata beside a link, and not beside the file to which it leads.
+        require_names_of_masks([source])
         return [NewChip(source.stem, str(source.absolute()))]
     if suffix in CHIP_TABLE_SUFFIXES:
-        return [_chip_of_table(name, path) for name, path in find_chips_of_table(source)]
+        chips = [_chip_of_table(name, path) for name, path in find_chips_of_table(source)]
+        require_names_of_masks(Path(chip.path) for chip in chips if chip.problem is None)
+        return chips
     require_archive(source, "name a folder, a table (.csv, .parquet), an archive or a GeoTIFF (.tif, .tiff)")
     return _chips_in_folder(_unpack_once(source, unpacked), source)
 

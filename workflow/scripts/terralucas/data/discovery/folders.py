@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
 from terralucas.data.rasters.side_files import MASK_SUFFIX, mask_files
-from terralucas.errors import StudyError
+from terralucas.errors import StudyError, printable
 
 CHIP_SUFFIXES = (".tif", ".tiff")
 
@@ -46,25 +48,35 @@ class Tree:
                 expected="folders that your user may read, and links to something that exists",
                 remedy="give your user the right to read them (chmod -R u+rX), and correct or remove broken links",
             )
-        masks = self._find_masks_in_other_letters()
-        if masks:
-            mask, image = masks[0]
-            raise StudyError(
-                f"{len(masks)} mask(s) below {root} are named in other capitals than their images.",
-                found=f"{root / mask} beside {image.name}" + (f" and {len(masks) - 1} more" if len(masks) > 1 else ""),
-                expected=f"{image.name}{MASK_SUFFIX}",
-                remedy="rename the masks",
-            )
+        require_names_of_masks(root / path for path in self.files if path.suffix.lower() in CHIP_SUFFIXES)
 
-    def _find_masks_in_other_letters(self) -> list[tuple[PurePosixPath, PurePosixPath]]:
-        """Return masks that GDAL finds and `mask_files` does not, each with its image."""
-        masks = [path for path in self.files if path.suffix.lower() == MASK_SUFFIX]
-        if not masks:
-            return []
-        images = {str(path).lower(): path for path in self.files if path.suffix.lower() in CHIP_SUFFIXES}
-        pairs = [(mask, images[name]) for mask in masks if (name := str(mask.with_suffix("")).lower()) in images]
-        files = set(self.files)
-        return [pair for pair in pairs if not any(PurePosixPath(path) in files for path in mask_files(Path(pair[1])))]
+
+def require_names_of_masks(images: Iterable[Path]) -> None:
+    """Raise a StudyError if a mask beside one of some images has other capitals than the name of the image.
+
+    GDAL finds it by its own name without regard to capitals; chips are read with `mask_files`.
+    """
+    by_folder: dict[Path, dict[str, Path]] = {}
+    for image in images:
+        by_folder.setdefault(image.parent, {})[image.name.lower()] = image
+    masks = []
+    for folder, by_name in by_folder.items():
+        # A folder that is gone or closed is told with its chips.
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                image_of = by_name.get(entry.name.lower().removesuffix(MASK_SUFFIX))
+                if image_of is not None and entry.name.lower().endswith(MASK_SUFFIX):
+                    expected = mask_files(image_of)
+                    if not any(mask.exists() for mask in expected):
+                        masks.append((folder / entry.name, expected[0]))
+    if masks:
+        found, wanted = masks[0]
+        raise StudyError(
+            f"{len(masks)} mask(s) of images have names in other capitals than their images.",
+            found=printable(str(found)) + (f" and {len(masks) - 1} more" if len(masks) > 1 else ""),
+            expected=printable(wanted.name),
+            remedy="rename the masks",
+        )
 
 
 def is_named(file: PurePosixPath, name: str) -> bool:

@@ -323,11 +323,13 @@ def _handle_invalid_chips(problems: Sequence[Problem], n_valid: int, spec: Datas
 def count_chips(problems: Sequence[Problem]) -> int:
     """Return how many chips have a problem.
 
-    A label without a file and a file without a label are one chip, one of whose names is wrong: where there are both,
-    the fewest chips that explain them count.
+    A row without a file and a file without a row are one chip, one of whose names is wrong or missing: where there are
+    both, the fewest chips that explain them count.
     """
     kinds = _count_kinds(problems)
-    return kinds.total() - min(kinds["label_without_file"], kinds["file_without_label"])
+    without_file = _count_kinds([problem for problem in problems if problem.file is None])
+    rows = without_file["label_without_file"] + without_file["missing_id"]
+    return kinds.total() - min(rows, kinds["file_without_label"])
 
 
 def _count_kinds(problems: Sequence[Problem]) -> Counter[str]:

@@ -28,7 +28,8 @@ WORDS: dict[str, Bands] = {
         "RED_EDGE_2": "rededge2 rededge075 vre2",
         "RED_EDGE_3": "rededge3 rededge078 vre3",
         "NIR_BROAD": "nirbroad broadnir widenir",
-        "NIR_NARROW": "nirnarrow narrownir nir8a",
+        # Earth Engine calls B8A the fourth red edge.
+        "NIR_NARROW": "nirnarrow narrownir nir8a rededge4 vre4",
         "WATER_VAPOR": "watervapor watervapour nir09",
         "SWIR_1": "swir1 swir16 shortwaveinfrared1",
         "SWIR_2": "swir2 swir22 shortwaveinfrared2",
@@ -250,6 +251,12 @@ def read_description(text: str) -> Description:
                 kind, number = match["kind"], match["number"]
                 break
         start += length
+    if "cirrus" in tokens:
+        # "SWIR - Cirrus", as ESA calls B10.
+        word = frozenset()
+    elif number == "8a" and word == _RED_EDGE:
+        # "Vegetation red edge", as ESA calls B8A, too.
+        word = frozenset({"NIR_NARROW"})
     satellite = satellites[0] if len(satellites) == 1 else None
     may_be_position = kind == "band" or (
         kind == "b" and re.search(rf"(?<![^\W_])b0?{number}(?![^\W_])", text) is not None

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from rasterio.crs import CRS
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     source: Path = options.source
     try:
         pairs = _pairs_of_folder(source, options.target) if source.is_dir() else [(source, options.target)]
+        others = _other_chips(options.target, pairs) if source.is_dir() else []
         changes = [
             rewrite(
                 path,
@@ -55,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{len(pairs)} file(s) written to {options.target}{resampled}")
     if moved := sum(change.is_off_centre for change in changes):
         print(f"The centre of {moved} of them moved by half a pixel: an odd number of rows or columns was cut off.")
-    if source.is_dir() and (others := sorted(set(_chips_in(options.target)) - set(_chips_in(source)))):
+    if others:
         print(f"{options.target} has {len(others)} other GeoTIFF(s), such as {others[0]}: a study reads them too.")
     return 0
 
@@ -77,6 +79,12 @@ def _pairs_of_folder(source: Path, target: Path) -> list[tuple[Path, Path]]:
     if not pairs:
         raise StudyError(f"There are no GeoTIFFs in {source}.", remedy="correct the path")
     return pairs
+
+
+def _other_chips(target: Path, pairs: Sequence[tuple[Path, Path]]) -> list[PurePosixPath]:
+    """Return the GeoTIFFs in the target that are not written again."""
+    written = {path for _, path in pairs}
+    return [path for path in _chips_in(target) if target / path not in written] if target.is_dir() else []
 
 
 def _chips_in(folder: Path) -> list[PurePosixPath]:
