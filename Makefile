@@ -16,7 +16,7 @@ help: ## show this list
 # uv comes from the same lock as everything else; pip only bootstraps it. Compiled modules load in a third of the time,
 # which every job pays, also where nodes may not write into a shared .venv.
 .venv/ready: requirements.lock
-	@$(PYTHON) workflow/scripts/_interpreter.py "$(CURDIR)/$(BIN)/python"
+	@$(PYTHON) workflow/scripts/execution/start/interpreter.py "$(CURDIR)/$(BIN)/python"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Setting up .venv from requirements.lock (about 7 GB, mostly PyTorch) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$$(sed -n 's/^uv==\([^ ]*\).*/\1/p' requirements.lock)"
@@ -46,7 +46,7 @@ test-fast: .venv/ready ## the tests that neither train nor run Snakemake, Slurm 
 
 # What depends on Python's version: pinned numbers, worker processes, and a tiny study.
 test-python: .venv/ready ## with PYTHON=python3.13: some tests on another Python (minutes, and 7 GB until they end)
-	@$(PYTHON) workflow/scripts/_interpreter.py "$(CURDIR)/.venv-other/bin/python"
+	@$(PYTHON) workflow/scripts/execution/start/interpreter.py "$(CURDIR)/.venv-other/bin/python"
 	@trap 'rm -rf .venv-other' EXIT; set -e; rm -rf .venv-other; $(PYTHON) -m venv .venv-other; \
 		$(BIN)/uv pip sync --quiet --require-hashes --python .venv-other/bin/python requirements.lock; \
 		.venv-other/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder \

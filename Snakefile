@@ -8,7 +8,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 sys.path.insert(0, str(SCRIPTS))
-from _python_path import put_first
+from execution.start.python_path import put_first
 
 put_first(SCRIPTS)
 

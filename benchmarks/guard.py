@@ -57,7 +57,7 @@ def features() -> float:
 
 def fork() -> float:
     """Return the ratio of the start of a forked job to that of a program with the same imports."""
-    import _fork_jobs
+    from execution.jobs import fork_jobs as _fork_jobs
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "job.py")

@@ -22,7 +22,7 @@ from helpers.paths import ROOT
 
 # Python reads them when it starts.
 _OF_PYTHON = "PYTHON"
-# The project looks for a process of this name (workflow/scripts/_orphans.py).
+# The project looks for a process of this name (workflow/scripts/execution/jobs/orphans.py).
 _NAME = "snakemake"
 
 

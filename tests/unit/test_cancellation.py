@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-import _cancellation
-from _cancellation import cancel_session
-from _submissions import Submissions
+from execution.slurm import cancellation as _cancellation
+from execution.slurm.cancellation import cancel_session
+from execution.slurm.submissions import Submissions
 
 NAME = "study-12345678_uuid"
 

@@ -8,14 +8,15 @@ import time
 import psutil
 import pytest
 
-import _clients
+from execution.slurm import clients as _clients
 from helpers.paths import SCRIPTS
 
 ASK = {
-    "Ctrl-C": "import _clients, signal\nsignal.setitimer(signal.ITIMER_REAL, 1)\n"
+    "Ctrl-C": "from execution.slurm import clients as _clients\nimport signal\n"
+    "signal.setitimer(signal.ITIMER_REAL, 1)\n"
     "signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
     "try:\n    _clients.ask(COMMAND, 1000)\nexcept KeyboardInterrupt:\n    pass\n",
-    "the end of the process": "import _clients, asyncio, threading, time\n"
+    "the end of the process": "from execution.slurm import clients as _clients\nimport asyncio, threading, time\n"
     "asked = _clients.ask_beside(COMMAND, 1000)\n"
     "threading.Thread(target=lambda: asyncio.run(asked), daemon=True).start()\n"
     "while not _clients._asked:\n    time.sleep(0.01)\n",

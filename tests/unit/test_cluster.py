@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from _cluster import prepare_cluster
+from execution.cluster.prepare import prepare_cluster
 
 
 def test_a_local_rule_that_fails_is_not_tried_again(tmp_path):

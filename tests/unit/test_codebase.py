@@ -229,7 +229,8 @@ def test_fingerprints_are_computed_where_nothing_can_be_kept(scripts, tmp_path):
 
 
 def test_every_module_is_run_by_some_rule():
-    used = {module for script in SCRIPTS.glob("*.py") for module in modules(script.stem)}
+    scripts = [*SCRIPTS.glob("*.py"), *(SCRIPTS / "execution").rglob("*.py")]
+    used = {module for script in scripts for module in modules(script.relative_to(SCRIPTS).with_suffix(""))}
     there = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")}
     assert there - used == OUTSIDE_RULES - used
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import _config_files
-import _configuration_copies
-from _configuration_copies import copy_again, copy_configuration, remember_content
+from execution.start import config_files as _config_files
+from execution.start import configuration_copies as _configuration_copies
+from execution.start.configuration_copies import copy_again, copy_configuration, remember_content
 from terralucas.errors import StudyError
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from _dry_run import downloads_section, end_dry_run, results_section, runs_section
+from execution.start.dry_run import downloads_section, end_dry_run, results_section, runs_section
 from helpers.hub_server import fetch, serving
 from helpers.retrieval import ARCHIVE, DRIVE_ID, GDRIVE, no_simulation, url_source
 from terralucas.data.retrieval.retrieve import retrieve
@@ -100,7 +100,7 @@ def test_a_start_that_would_be_refused_has_no_summary_and_status_1(monkeypatch, 
         if is_refused:
             raise StudyError("No.", found="a reason", remedy="another start")
 
-    monkeypatch.setattr("_start.os._exit", leave)
+    monkeypatch.setattr("execution.start.refusals_of_start.os._exit", leave)
     workflow = SimpleNamespace(scheduler=object())
     if is_refused:
         with pytest.raises(ExitedError, match="1"):

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-import _earlier_jobs
-from _earlier_jobs import name_of_jobs, settle_earlier_jobs, with_jobs_in_queue
+from execution.slurm import earlier_jobs as _earlier_jobs
+from execution.slurm.earlier_jobs import name_of_jobs, settle_earlier_jobs, with_jobs_in_queue
 from terralucas.errors import StudyError
 
 

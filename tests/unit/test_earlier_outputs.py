@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from snakemake.jobs import Job
 
-from _earlier_outputs import keep_until_new, remove_mixtures
+from execution.records.earlier_outputs import keep_until_new, remove_mixtures
 
 
 class NoCopy:

@@ -11,10 +11,10 @@ import yaml
 from snakemake.jobs import Job
 from snakemake.settings.enums import RerunTrigger
 
-import _finished_runs as finished_runs_module
-from _finished_runs import describe_danger, is_of_these_settings, patch_deletion
-from _run_status import runs_of_other_settings
-from _stopped import StudyStoppedError
+from execution.end.stopped import StudyStoppedError
+from execution.records import finished_runs as finished_runs_module
+from execution.records.finished_runs import describe_danger, is_of_these_settings, patch_deletion
+from execution.start.run_status import runs_of_other_settings
 from terralucas.errors import StudyError
 from terralucas.files import write_json
 

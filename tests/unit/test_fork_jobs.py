@@ -14,8 +14,8 @@ import psutil
 import pytest
 from snakemake.script import PythonScript
 
-import _fork_jobs
-from _processes import FORK_SERVER, end_children
+from execution.jobs import fork_jobs as _fork_jobs
+from execution.jobs.processes import FORK_SERVER, end_children
 from helpers.paths import SCRIPTS
 from terralucas.errors import StudyError
 
@@ -99,7 +99,7 @@ import os, signal
 from types import SimpleNamespace
 # As a terminal does it, while a script imports.
 os.kill(os.getpid(), signal.SIGINT)
-from _job import job
+from execution.jobs.job import job
 with job(SimpleNamespace(rule="train_run", log=[{log!r}], input=[], output=[])):
     print("it ran")
 """
@@ -112,9 +112,7 @@ def test_an_interrupt_while_a_script_imports_is_told_in_one_line(tmp_path, capfd
     path.write_text(INTERRUPTED.format(log=str(log)))
 
     def execute(self, fname, edit=False):
-        subprocess.run(
-            [sys.executable, fname], env=os.environ | {"PYTHONPATH": str(Path(_fork_jobs.__file__).parent)}, check=True
-        )
+        subprocess.run([sys.executable, fname], env=os.environ | {"PYTHONPATH": str(SCRIPTS)}, check=True)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(subprocess.CalledProcessError) as error:
         patch.setattr(PythonScript, "execute_script", execute)
@@ -139,7 +137,7 @@ import signal, subprocess, sys
 from multiprocessing import forkserver
 import psutil
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import _fork_jobs
+from execution.jobs import fork_jobs as _fork_jobs
 assert _fork_jobs._is_server_ready()
 server = psutil.Process(forkserver._forkserver._forkserver_pid)
 server.send_signal(signal.SIGINT)
@@ -154,7 +152,7 @@ except subprocess.CalledProcessError as error:
     log = tmp_path / "run.log"
     path.write_text(INTERRUPTED.replace("os.kill", "# ").format(log=str(log)))
     done = subprocess.run(
-        [sys.executable, "-c", code, path], env=os.environ | {"PYTHONPATH": str(Path(_fork_jobs.__file__).parent)},
+        [sys.executable, "-c", code, path], env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "130\n", "train_run: ended by SIGINT\n")
@@ -218,7 +216,7 @@ time.sleep(60)
 
 LOGGED = """
 import subprocess, time
-from _processes import end_children
+from execution.jobs.processes import end_children
 job = subprocess.Popen(["sleep", "60"])
 time.sleep(0.5)
 end_children(20)
@@ -264,7 +262,7 @@ time.sleep(100)
 HEAD = """
 import sys
 from types import SimpleNamespace
-import _fork_jobs
+from execution.jobs import fork_jobs as _fork_jobs
 if __name__ == "__main__":
     _fork_jobs._is_server_ready()
     script = SimpleNamespace(threads=1, rulename="train_run", resources={}, bench_record=None, log=[])
@@ -276,7 +274,7 @@ if __name__ == "__main__":
 def test_a_script_saves_and_ends_when_what_started_it_was_killed(tmp_path, killed):
     path = tmp_path / "script.py"
     path.write_text(SAVE)
-    environment = os.environ | {"PYTHONPATH": str(Path(_fork_jobs.__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     snakemake = tmp_path / "snakemake"
     snakemake.write_text(HEAD)
     head = subprocess.Popen([sys.executable, snakemake, path], env=environment, stderr=subprocess.DEVNULL)
@@ -378,7 +376,7 @@ def test_a_script_whose_server_was_killed_has_the_reason_in_its_log(tmp_path):
 
 
 EDITED = """
-import _executed_code
+from execution.records import executed_code as _executed_code
 _executed_code.executed[_executed_code._SCRIPTS / "terralucas/training/losses.py"] = b"EDITED = 1"
 """
 
@@ -387,9 +385,9 @@ _executed_code.executed[_executed_code._SCRIPTS / "terralucas/training/losses.py
 SERVER = """
 import os, sys, types
 sys.server = 1
-sys.modules["_preloaded"] = types.ModuleType("_preloaded")
-sys.modules["_preloaded"].is_complete = True
-import _forked_script
+sys.modules["execution.jobs.preloaded"] = types.ModuleType("execution.jobs.preloaded")
+sys.modules["execution.jobs.preloaded"].is_complete = True
+from execution.jobs import forked_script as _forked_script
 _forked_script._limit_threads = lambda threads: None
 _forked_script.terminate_with_snakemake = lambda: None
 _forked_script.run_script(sys.argv[1], "train_run", dict(os.environ), 1)
@@ -400,7 +398,7 @@ _forked_script.run_script(sys.argv[1], "train_run", dict(os.environ), 1)
 def test_a_script_is_not_forked_from_other_code_than_is_on_the_disk(tmp_path, edit, is_forked):
     path, told = tmp_path / "script.py", tmp_path / "told"
     path.write_text(f"import sys\nopen({str(told)!r}, 'w').write(str(hasattr(sys, 'server')))\n")
-    environment = os.environ | {"PYTHONPATH": str(Path(_fork_jobs.__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS)}
     subprocess.run([sys.executable, "-c", edit + SERVER, path], env=environment, check=True, timeout=60)
     assert told.read_text() == str(is_forked)
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from _file_checksums import FileChecksums
-from _given_to_jobs import NAME, agree, find_entry_of_outputs, find_names, make_entry, read_entries
+from execution.records.file_checksums import FileChecksums
+from execution.records.given_to_jobs import NAME, agree, find_entry_of_outputs, find_names, make_entry, read_entries
 from terralucas.errors import StudyError
 
 OWN, OTHER = Path("results/new"), Path("results/new-1")

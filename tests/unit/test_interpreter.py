@@ -7,13 +7,13 @@ import tomllib
 
 import pytest
 
-from _interpreter import FIRST, TOO_NEW, describe_optimization, describe_path, describe_version
+from execution.start.interpreter import FIRST, TOO_NEW, describe_optimization, describe_path, describe_version
 from helpers.paths import ROOT
 
 
 def make(folder, *arguments):
-    (folder / "workflow" / "scripts").mkdir(parents=True)
-    for name in ("Makefile", "requirements.lock", "workflow/scripts/_interpreter.py"):
+    for name in ("Makefile", "requirements.lock", "workflow/scripts/execution/start/interpreter.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, check=False)
 

@@ -16,7 +16,7 @@ snakemake = types.SimpleNamespace(rule="rule", log=["rule.log"], input=[], outpu
 """
 SCRIPT = """import multiprocessing
 import sys
-from _job import job
+from execution.jobs.job import job
 with job(snakemake):
     worker = multiprocessing.get_context(sys.argv[1]).Process(target=print, args=("hello from the worker",))
     worker.start()
@@ -37,7 +37,7 @@ def test_a_worker_does_not_run_the_script_again(tmp_path, method):
 
 
 FULL = """from types import SimpleNamespace
-from _job import job
+from execution.jobs.job import job
 with job(SimpleNamespace(rule="rule", log=["rule.log"], input=[], output=[])):
     bytearray(2**62)
 """
@@ -55,7 +55,7 @@ def test_full_memory_is_an_error_for_the_user(tmp_path):
 
 OTHER_WORDS = """import logging
 from types import SimpleNamespace
-from _job import job
+from execution.jobs.job import job
 with job(SimpleNamespace(rule="rule", log=["rule.log"], input=[], output=[])):
     logging.info("its own words")
     with open("rule.log", "a") as file:
@@ -82,7 +82,7 @@ WAITING = """import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from _job import job
+from execution.jobs.job import job
 
 def read(path):
     print("now", flush=True)
@@ -125,7 +125,7 @@ def test_a_job_that_waits_for_a_file_ends_at_a_signal_and_says_so(tmp_path, numb
 SAVING = """import os, signal, time
 from pathlib import Path
 from types import SimpleNamespace
-from _job import job
+from execution.jobs.job import job
 
 with job(SimpleNamespace(rule="train_run", log=["rule.log"], input=[], output=[])):
     try:

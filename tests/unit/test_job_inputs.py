@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from _job_inputs import JobInputs
+from execution.jobs.job_inputs import JobInputs
 from terralucas.errors import StudyError
 
 

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from _job_results import JobResults
+from execution.jobs.job_results import JobResults
 from helpers.paths import SCRIPTS
 
 
@@ -53,7 +53,7 @@ def test_the_results_of_a_job_stay_only_if_it_has_finished(tmp_path, end, is_kep
     code = f"""
         from pathlib import Path
         from types import SimpleNamespace
-        from _job import job
+        from execution.jobs.job import job
         from terralucas.errors import StudyError
         given = dict(rule="predict_part", log=["rule.log"], input=["given.csv"], output=["part.csv"])
         with job(SimpleNamespace(**given)):

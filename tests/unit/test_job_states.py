@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-import _job_states
-import _waiting_jobs
-from _job_states import JobStates
+from execution.slurm import job_states as _job_states
+from execution.slurm import waiting_jobs as _waiting_jobs
+from execution.slurm.job_states import JobStates
 
 USER = getpass.getuser()
 

@@ -81,7 +81,7 @@ def test_the_layer_rule(package):
 
 
 def test_the_core_knows_neither_snakemake_nor_a_script():
-    scripts = {path.stem for path in SCRIPTS.glob("*.py")}
+    scripts = {"execution", *(path.stem for path in SCRIPTS.glob("*.py"))}
     wrong = [
         f"{path.relative_to(CORE)} imports {name}"
         for path in MODULES
@@ -143,5 +143,7 @@ def test_jobs_that_export_nothing_import_no_library_of_exports():
 def test_the_architecture_names_each_file_around_snakemake_once():
     text = (CORE.parents[2] / "docs" / "architecture.md").read_text(encoding="utf-8")
     section = text.partition("## Around Snakemake")[2].partition("\n## ")[0]
-    named = re.findall(r"`(_[a-z_]+)`", section)
-    assert sorted(named) == sorted(path.stem for path in SCRIPTS.glob("_*.py"))
+    execution = SCRIPTS / "execution"
+    there = [path.relative_to(execution) for path in execution.rglob("*.py") if path.stem != "__init__"]
+    named = re.findall(r"`([a-z_]+(?:\.[a-z_]+)?)`", section.partition("| --- |")[2])
+    assert sorted(named) == sorted(".".join(path.with_suffix("").parts) for path in there)

@@ -15,13 +15,13 @@ import snakemake_executor_plugin_slurm as plugin
 from snakemake.api import DAGApi  # noqa: F401 - first, because Snakemake's modules import each other
 from snakemake.dag import DAG
 
-from _leftovers import (
+from execution.end.leftovers import (
     clean_own_logs,
     end_without_jobs,
     let_empty_folders_stay,
     remove_study_leftovers,
 )
-from _signatures import require_parameters
+from execution.slurm.signatures import require_parameters
 from terralucas.files import write_json
 from terralucas.study.head import seconds_after_boot, this_process
 
@@ -96,7 +96,7 @@ def test_a_finished_study_on_a_disk_that_is_read_only_starts_without_a_word(left
 
 
 def test_a_start_with_nothing_to_do_beside_a_running_study_deletes_nothing(left, monkeypatch):
-    monkeypatch.setattr("_leftovers.may_be_running", lambda folder: True)
+    monkeypatch.setattr("execution.end.leftovers.may_be_running", lambda folder: True)
     end_without_jobs(SimpleNamespace(scheduler=object(), dag=[]), lambda: None, pytest.fail, RESULTS, RECORDS)
     assert left() == {OF_FINISHED, OF_UNFINISHED, OWN_SCRIPT, OTHER_SCRIPT}
 

@@ -14,9 +14,9 @@ import snakemake.api  # noqa: F401 - before other modules of Snakemake
 from snakemake.settings.enums import RerunTrigger
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from _given_to_jobs import NAME
-from _made_with import MadeWith, remember_accepted, require_fitting_results, require_own_parameters
-from _rule_names import RUN_RULES
+from execution.records.given_to_jobs import NAME
+from execution.records.made_with import MadeWith, remember_accepted, require_fitting_results, require_own_parameters
+from execution.rule_names import RUN_RULES
 from terralucas.errors import StudyError
 from terralucas.study.head import NAME as MARK
 from terralucas.study.head import this_process
@@ -334,8 +334,8 @@ def kill_while_features_are_made(folder, seed=0):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    monkeypatch.setattr("_made_with._PAUSE_S", 0)
-    monkeypatch.setattr("_made_with._PAUSE_TIMES", 0)
+    monkeypatch.setattr("execution.records.made_with._PAUSE_S", 0)
+    monkeypatch.setattr("execution.records.made_with._PAUSE_TIMES", 0)
 
 
 def test_what_a_job_finishes_after_its_start_was_killed_is_kept_with_its_parameters_alone(folder, at_once):
@@ -471,14 +471,14 @@ def test_what_may_not_be_read_is_accepted_without_a_checksum(folder, monkeypatch
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("_file_checksums.sha256_of_file", refuse)
+    monkeypatch.setattr("execution.records.file_checksums.sha256_of_file", refuse)
     remember_accepted(study, folder)
     assert study.known()["runs"]["checksums"] == {}
 
 
 def test_what_ends_within_the_pause_is_written_after_it(folder, monkeypatch):
     """And not only when the next job ends, before which the start may be killed."""
-    monkeypatch.setattr("_made_with._PAUSE_S", 0.05)
+    monkeypatch.setattr("execution.records.made_with._PAUSE_S", 0.05)
     study = Study(folder, planned=("fetch_weights", "extract_features"))
     handler = begin(study, folder)
     for number, name in enumerate(("fetch_weights", "extract_features")):

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-import _missing_files
-from _missing_files import fail_without_job
+from execution.cluster import missing_files as _missing_files
+from execution.cluster.missing_files import fail_without_job
 
 
 @pytest.mark.parametrize("node", ["n17", None], ids=["slurm", "other"])

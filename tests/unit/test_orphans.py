@@ -14,7 +14,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(SCRIPTS)}
 # The parent starts a process that follows it, waits for ever, and has a child of its own; both numbers are printed.
 CHILD = """
 import subprocess, sys, threading
-from _orphans import end_with_parent
+from execution.jobs.orphans import end_with_parent
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
 end_with_parent(pause_s=0.05, grace_s=0.2)
 import os
@@ -42,7 +42,7 @@ def test_it_ends_with_its_parent_and_ends_what_it_started():
 
 SCRIPT = """
 import os, threading
-from _orphans import terminate_with_snakemake
+from execution.jobs.orphans import terminate_with_snakemake
 terminate_with_snakemake(pause_s=0.05)
 print(os.getpid(), flush=True)
 threading.Event().wait()
@@ -68,7 +68,7 @@ def test_a_script_ends_with_the_snakemake_that_started_it(tmp_path, between):
 # It kills itself while what it started still imports.
 SNAKEMAKE = f"""
 import os, signal, subprocess, sys
-import _orphans
+from execution.jobs import orphans as _orphans
 _orphans.name_snakemake()
 late = "import sys; sys.stdin.readline(); " + {SCRIPT!r}
 child = subprocess.Popen([sys.executable, "-c", late], stdin=open(sys.argv[1]), start_new_session=True)

@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-import _executed_code
-import _own_code
-from _own_code import OwnCode, other_than_on_disk, start_again_if_other
-from _stop import StopAtChangedCode
+from execution.end.stop import StopAtChangedCode
+from execution.records import executed_code as _executed_code
+from execution.records import own_code as _own_code
+from execution.records.own_code import OwnCode, other_than_on_disk, start_again_if_other
 from helpers.paths import SCRIPTS
 from terralucas import codebase
 from terralucas.codebase import Fingerprints
@@ -207,7 +207,7 @@ def test_a_script_that_imported_other_code_than_is_there_starts_again_a_few_time
 JOB = """
 import types
 from pathlib import Path
-from _job import job
+from execution.jobs.job import job
 from terralucas.files import write_text
 with job(types.SimpleNamespace(rule="train_run", log=["rule.log"], input=[], output=[])):
     print("began")
@@ -216,7 +216,10 @@ with job(types.SimpleNamespace(rule="train_run", log=["rule.log"], input=[], out
     {after}
 """
 # Another source that was run stands for an edit that was undone; the real code of the project is not edited.
-EDIT = "import _executed_code as e; e.executed[e._SCRIPTS / 'terralucas/training/losses.py'] = b'EDITED = 1'"
+EDIT = (
+    "from execution.records import executed_code as e; "
+    "e.executed[e._SCRIPTS / 'terralucas/training/losses.py'] = b'EDITED = 1'"
+)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import pytest
 from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 
-from _finished_runs import patch_deletion
-from _own_start import KEY, know_start, require_own_settings, require_own_start, tell_jobs
+from execution.records.finished_runs import patch_deletion
+from execution.records.own_start import KEY, know_start, require_own_settings, require_own_start, tell_jobs
 from helpers.paths import SCRIPTS
 from terralucas import files
 from terralucas.errors import StudyError
@@ -174,7 +174,7 @@ def test_a_script_of_a_job_does_not_overwrite_the_log_of_another_start(results, 
 import types
 from terralucas.study import head
 head._NEWS_TAKE_S = 0.0
-from _job import job
+from execution.jobs.job import job
 with job(types.SimpleNamespace(rule="train_run", log=[{str(log)!r}], input=[], output=[])):
     print("it ran")
 """
@@ -195,7 +195,7 @@ from pathlib import Path
 from terralucas.files import write_text
 from terralucas.study import head
 head._NEWS_TAKE_S = 0.0
-from _job import job
+from execution.jobs.job import job
 output = sys.argv[1]
 with job(types.SimpleNamespace(rule="make_tables", log=["rule.log"], input=[], output=[output])):
     print("ready", flush=True)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from _planned_inputs import require_pixel_size, require_planned_inputs
+from execution.start.planned_inputs import require_pixel_size, require_planned_inputs
 from terralucas.errors import StudyError
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from _python_path import put_first
+from execution.start.python_path import put_first
 
 
 @pytest.mark.parametrize(

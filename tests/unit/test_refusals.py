@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from _refusals import RAISED, read_refusal
+from execution.slurm.refusals import RAISED, read_refusal
 
 POLICY = "Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)"
 

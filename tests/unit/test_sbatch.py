@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-import _sbatch
-from _sbatch import PluginSubprocess, Sbatch
+from execution.slurm import sbatch as _sbatch
+from execution.slurm.sbatch import PluginSubprocess, Sbatch
 
 
 @pytest.fixture

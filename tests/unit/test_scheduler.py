@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from snakemake.scheduling.job_scheduler import JobScheduler
 
-from _scheduler import survive_full_temporary_folder
+from execution.jobs.scheduler import survive_full_temporary_folder
 
 
 def test_jobs_are_chosen_without_the_solver_where_its_file_cannot_be_written(caplog):

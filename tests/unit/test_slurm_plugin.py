@@ -26,10 +26,10 @@ from snakemake.settings.types import (
 from snakemake.spawn_jobs import SpawnedJobArgsFactory
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from _packs import patch_packs
-from _slurm import TESTED_VERSIONS, patch_plugin, prepare_slurm
-from _slurm_configuration import keep_configuration
-from _submissions import Submissions
+from execution.cluster.packs import patch_packs
+from execution.slurm.plugin import TESTED_VERSIONS, patch_plugin, prepare_slurm
+from execution.slurm.slurm_configuration import keep_configuration
+from execution.slurm.submissions import Submissions
 from terralucas.errors import StudyError
 
 PLUGIN = "snakemake-executor-plugin-slurm"

@@ -16,7 +16,7 @@ from terralucas.sockets import use_folder_for_sockets
 # A worker that cannot make its socket would be waited for for ever; here for 20 s.
 LOADER = """
 import types
-from _job import job
+from execution.jobs.job import job
 with job(types.SimpleNamespace(rule="extract_features", log=["rule.log"], input=[], output=[])):
     import torch
     from torch.utils.data import DataLoader, TensorDataset

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 import pytest
 from snakemake.exceptions import WorkflowError, format_exception_to_string
 
-from _config_files import check_or_exit
-from _run_status import finished_runs, planned_runs
-from _start import say, stop_at_study_error, stop_beside_another_process, take_interrupts
-from _start_checks import require_no_run_again
+from execution.start.config_files import check_or_exit
+from execution.start.refusals_of_start import say, stop_at_study_error, stop_beside_another_process, take_interrupts
+from execution.start.run_status import finished_runs, planned_runs
+from execution.start.start_checks import require_no_run_again
 from terralucas.errors import StudyError
 from terralucas.study import head
 from terralucas.study.head import NAME, read_head, this_process
@@ -84,7 +84,9 @@ def test_runs_are_finished_by_their_record_and_planned_by_their_job(tmp_path):
 
 def test_a_start_marks_the_study_and_deletes_what_a_dead_process_left(tmp_path, monkeypatch):
     at_exit = []
-    monkeypatch.setattr("_start.at_exit", lambda call, *given, **named: at_exit.append((call, given, named)))
+    monkeypatch.setattr(
+        "execution.start.refusals_of_start.at_exit", lambda call, *given, **named: at_exit.append((call, given, named))
+    )
     monkeypatch.chdir(tmp_path)
     left, own, foreign = (tmp_path / name for name in (".snakemake/tmp.dead", "tmp.own", "other/.snakemake/tmp.lives"))
     for folder in (left, foreign):

@@ -17,7 +17,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 from snakemake_interface_executor_plugins.utils import format_cli_arg
 
-from _start_checks import (
+from execution.end.stopped import StudyStoppedError
+from execution.start.start_checks import (
     require_folders,
     require_no_deletion_beside,
     require_no_run_again,
@@ -29,7 +30,6 @@ from _start_checks import (
     require_writable_outputs,
     tell_outputs_that_cannot_be_replaced,
 )
-from _stopped import StudyStoppedError
 from terralucas.errors import StudyError
 from terralucas.study.head import NAME, seconds_after_boot, this_process
 
@@ -52,7 +52,7 @@ def test_a_folder_of_outputs_that_cannot_be_written_is_refused(tmp_path, monkeyp
     for folder in ("open", "closed"):
         (tmp_path / folder).mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode: path in allowed)
-    monkeypatch.setattr("_start_checks.check_writable", refuse_writing)
+    monkeypatch.setattr("execution.start.start_checks.check_writable", refuse_writing)
 
     def job(folder):
         return SimpleNamespace(output=[str(tmp_path / folder / "seed-0" / "run.yaml")], log=[], benchmark=None)
@@ -138,7 +138,7 @@ def test_a_full_folder_for_temporary_files_is_refused(tmp_path, monkeypatch):
     def refuse(**options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("_start_checks.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("execution.start.start_checks.tempfile.TemporaryFile", refuse)
     with pytest.raises(WorkflowError, match=re.escape(f"There is no space left to write {tmp_path} (TMPDIR)")):
         require_temporary_folder()
     assert list(tmp_path.iterdir()) == []

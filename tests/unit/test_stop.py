@@ -8,13 +8,13 @@ import sys
 
 import psutil
 
-from _stop import EndJobsAtInterrupt
+from execution.end.stop import EndJobsAtInterrupt
 from helpers.paths import SCRIPTS
 
 # In a process of its own, because the handler sends SIGINT to all that its process has started.
 STUDY = """
 import logging, subprocess, sys
-from _stop import EndJobsAtInterrupt
+from execution.end.stop import EndJobsAtInterrupt
 program = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_DFL); print(flush=True); time.sleep(60)"
 command = [sys.executable, "-c", program]
 job = subprocess.Popen(command, stdout=subprocess.PIPE)
@@ -67,7 +67,7 @@ def test_processes_that_the_machine_hides_are_none(monkeypatch, capsys):
 TWICE = """
 import logging, os, signal
 import psutil
-from _stop import EndJobsAtInterrupt
+from execution.end.stop import EndJobsAtInterrupt
 
 def children(self, recursive):
     os.kill(os.getpid(), signal.SIGINT)

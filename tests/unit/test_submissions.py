@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-import _configuration_copies as configuration_copies_module
-import _submissions
-from _refusals import REFUSED
-from _submissions import Submissions
+from execution.slurm import submissions as _submissions
+from execution.slurm.refusals import REFUSED
+from execution.slurm.submissions import Submissions
+from execution.start import configuration_copies as configuration_copies_module
 
 FULL = (
     "SLURM sbatch failed. The error message was 'sbatch: error: QOSMaxSubmitJobPerUserLimit'.\n    sbatch call:\n  x\n"

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from _refusals import REFUSED
-from _stop import StopAtFailedCheck
-from _terminal import Terminal, duration
+from execution.end.stop import StopAtFailedCheck
+from execution.slurm.refusals import REFUSED
+from execution.start.terminal import Terminal, duration
 from terralucas.errors import StudyError
 
 
@@ -55,7 +55,7 @@ def test_a_run_that_diverged_is_told_with_its_log(runs, clock):
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(seconds=0.0)
-    monkeypatch.setattr("_terminal.time.monotonic", lambda: now.seconds)
+    monkeypatch.setattr("execution.start.terminal.time.monotonic", lambda: now.seconds)
     return now
 
 

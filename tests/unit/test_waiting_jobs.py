@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-import _waiting_jobs
-from _waiting_jobs import WaitingJobs
+from execution.slurm import waiting_jobs as _waiting_jobs
+from execution.slurm.waiting_jobs import WaitingJobs
 
 USER = getpass.getuser()
 

@@ -3,8 +3,8 @@ import copy
 import itertools
 import re
 
-from _own_start import KEY as SUBMITTED_BY_KEY
-from _stopped import StudyStoppedError
+from execution.records.own_start import KEY as SUBMITTED_BY_KEY
+from execution.end.stopped import StudyStoppedError
 from terralucas.study.settings import (
     BOOKKEEPING,
     END_TO_END_BOOKKEEPING,

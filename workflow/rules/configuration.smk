@@ -1,6 +1,6 @@
 # Which configuration files are read.
-from _configuration_copies import remember_content
-from _stopped import StudyStoppedError
+from execution.start.configuration_copies import remember_content
+from execution.end.stopped import StudyStoppedError
 from terralucas.errors import StudyError
 from terralucas.study.config_files import check_config_file
 from terralucas.study.settings import default_configfile

@@ -1,6 +1,6 @@
 # The summary of the study at the end of a dry run.
-from _dry_run import downloads_section, results_section, runs_section
-from _run_status import finished_runs, planned_runs
+from execution.start.dry_run import downloads_section, results_section, runs_section
+from execution.start.run_status import finished_runs, planned_runs
 
 
 def print_dry_run():

@@ -2,7 +2,7 @@
 import math
 from dataclasses import replace
 
-from _start import stop_at_study_error
+from execution.start.refusals_of_start import stop_at_study_error
 from terralucas.study.job_limits import (
     Workload,
     explanation_passes,

@@ -3,36 +3,36 @@ import logging
 import os
 import shutil
 
-from _cluster import check_before_jobs, prepare_cluster, temporary_folders
-from _slurm_configuration import keep_configuration
-from _dry_run import end_dry_run, hide_jobs
-from _earlier_outputs import remove_mixtures
-from _exit import at_exit
-from _finished_runs import describe_danger, patch_deletion
-from _fork_jobs import fork_jobs
-from _earlier_jobs import check_choice
-from _interpreter import describe_optimization, describe_path
-from _leftovers import (
+from execution.cluster.prepare import check_before_jobs, prepare_cluster, temporary_folders
+from execution.slurm.slurm_configuration import keep_configuration
+from execution.start.dry_run import end_dry_run, hide_jobs
+from execution.records.earlier_outputs import remove_mixtures
+from execution.end.at_exit import at_exit
+from execution.records.finished_runs import describe_danger, patch_deletion
+from execution.jobs.fork_jobs import fork_jobs
+from execution.slurm.earlier_jobs import check_choice
+from execution.start.interpreter import describe_optimization, describe_path
+from execution.end.leftovers import (
     clean_own_logs,
     end_without_jobs,
     let_empty_folders_stay,
     remove_study_leftovers,
 )
-from _made_with import MadeWith, remember_accepted, require_fitting_results
-from _missing_files import fail_without_job
-from _orphans import end_with_parent, name_snakemake
-from _own_start import know_start, require_own_settings
-from _planned_inputs import require_pixel_size, require_planned_inputs
-from _scheduler import survive_full_temporary_folder
-from _run_status import finished_runs, planned_runs, runs_of_other_settings
-from _start import (
+from execution.records.made_with import MadeWith, remember_accepted, require_fitting_results
+from execution.cluster.missing_files import fail_without_job
+from execution.jobs.orphans import end_with_parent, name_snakemake
+from execution.records.own_start import know_start, require_own_settings
+from execution.start.planned_inputs import require_pixel_size, require_planned_inputs
+from execution.jobs.scheduler import survive_full_temporary_folder
+from execution.start.run_status import finished_runs, planned_runs, runs_of_other_settings
+from execution.start.refusals_of_start import (
     name_folder,
     say,
     stop_at_study_error,
     stop_beside_another_process,
     take_interrupts,
 )
-from _start_checks import (
+from execution.start.start_checks import (
     require_folders,
     require_no_deletion_beside,
     require_no_run_again,
@@ -44,9 +44,9 @@ from _start_checks import (
     require_writable_outputs,
     tell_outputs_that_cannot_be_replaced,
 )
-from _stop import EndJobsAtInterrupt, StopAtChangedCode, StopAtFailedCheck
-from _stopped import StudyStoppedError
-from _terminal import Terminal, show_progress
+from execution.end.stop import EndJobsAtInterrupt, StopAtChangedCode, StopAtFailedCheck
+from execution.end.stopped import StudyStoppedError
+from execution.start.terminal import Terminal, show_progress
 from terralucas.study.registration import plan_of, register
 
 

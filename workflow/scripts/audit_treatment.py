@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from _job import job
+from execution.jobs.job import job
 from terralucas.audit.losses_and_decoders import Probe, loss_or_decoder_treatments
 from terralucas.audit.normalisations import normalisation_treatments
 from terralucas.audit.treatments import audit

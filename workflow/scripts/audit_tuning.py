@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from _job import job
-from _offline import stay_offline
+from execution.jobs.job import job
+from execution.jobs.offline import stay_offline
 from terralucas.audit.treatments import audit
 from terralucas.files import write_json
 

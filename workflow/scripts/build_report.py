@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from _job import job, progress
+from execution.jobs.job import job, progress
 from terralucas.report.build import build_report
 from terralucas.report.context import report_context
 from terralucas.report.sections.other_studies import other_studies_table

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import job
+from execution.jobs.job import job
 from terralucas.controls.descriptions import describe_chips, write_descriptions
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery.chips_root import chips_root

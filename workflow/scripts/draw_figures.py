@@ -4,7 +4,7 @@ from pathlib import Path
 
 import geopandas as gpd
 
-from _job import job
+from execution.jobs.job import job
 from terralucas.data.index_file import read_index_table
 from terralucas.report.figures.spectra import SPECTRA_COLUMNS
 from terralucas.report.figures.study import draw_figures

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import job, progress
+from execution.jobs.job import job, progress
 from terralucas.report.explained import build_explained
 from terralucas.report.figures.importance import importance_figure
 from terralucas.stored import read_json, read_yaml

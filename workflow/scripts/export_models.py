@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from _job import job, progress
-from _offline import stay_offline
+from execution.jobs.job import job, progress
+from execution.jobs.offline import stay_offline
 from terralucas.data.chips.chip_files import read_indexed_chip
 from terralucas.data.discovery.chips_root import chips_root
 from terralucas.data.index_file import read_index_table

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from _job import job, progress
-from _offline import stay_offline
+from execution.jobs.job import job, progress
+from execution.jobs.offline import stay_offline
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
 from terralucas.backbones.joined_features import cut_part

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from _job import job
+from execution.jobs.job import job
 from terralucas.backbones.weights import files_of_weights, link_weights, obtain
 from terralucas.contents import read_record, states_of, write_record
 from terralucas.files import write_json

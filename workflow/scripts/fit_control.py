@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import job
+from execution.jobs.job import job
 from terralucas.controls.run import ControlInputs, execute
 
 with job(snakemake):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import job, progress
+from execution.jobs.job import job, progress
 from terralucas.contents import look_at
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery.chips_root import chips_root

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import job, progress
+from execution.jobs.job import job, progress
 from terralucas.backbones.joined_features import join_features
 from terralucas.files import write_json
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import job, progress
+from execution.jobs.job import job, progress
 from terralucas.predict.outputs import remove_parts, summary_text, write_joined
 from terralucas.predict.plan import read_plan
 from terralucas.study.new_chip_files import remove_other_plans

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-from _job import job
+from execution.jobs.job import job
 from terralucas.data.index_file import read_index_table, require_classes
 from terralucas.data.indexing.pixel_sizes import check_pixel_size
 from terralucas.data.split_files import read_split

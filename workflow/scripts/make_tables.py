@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from _job import job
+from execution.jobs.job import job
 from terralucas.data.index_file import read_index_table, require_classes
 from terralucas.data.split_files import read_split, split_fingerprint
 from terralucas.data.splits import spatial_blocks

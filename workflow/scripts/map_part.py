@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from _job import job
-from _offline import stay_offline
+from execution.jobs.job import job
+from execution.jobs.offline import stay_offline
 from terralucas.mapping.plan import read_plan
 from terralucas.mapping.strip_files import STRIPS, missing_strips
 from terralucas.mapping.strips import map_strips

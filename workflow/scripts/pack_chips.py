@@ -3,7 +3,7 @@
 from functools import partial
 from pathlib import Path
 
-from _job import job
+from execution.jobs.job import job
 from terralucas.data.chips.chip_files import read_indexed_chip
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery.chips_root import chips_root

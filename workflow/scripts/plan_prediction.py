@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import job, progress
+from execution.jobs.job import job, progress
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.plan import make_plan
 from terralucas.predict.selected import load_selected

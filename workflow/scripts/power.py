@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from _job import job, progress
+from execution.jobs.job import job, progress
 from terralucas.data.index_file import read_index_table
 from terralucas.errors import StudyError
 from terralucas.statistics.planned_power import Assumptions, Plan, planned_power, sentences

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from _job import job
-from _offline import stay_offline
+from execution.jobs.job import job
+from execution.jobs.offline import stay_offline
 from terralucas.predict.plan import chips_of_part, read_plan
 from terralucas.predict.predictor import Predictor, predict_part
 from terralucas.predict.selected import load_selected

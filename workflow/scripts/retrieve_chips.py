@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import job, progress
+from execution.jobs.job import job, progress
 from terralucas.contents import forget_place, write_record
 from terralucas.data.retrieval.retrieve import retrieve
 from terralucas.data.simulation.simulate import write_archive

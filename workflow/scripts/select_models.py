@@ -3,8 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from _job import job, progress
-from _offline import stay_offline
+from execution.jobs.job import job, progress
+from execution.jobs.offline import stay_offline
 from terralucas.data.chips.chip_files import read_indexed_chip
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery.chips_root import chips_root

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from _job import job
+from execution.jobs.job import job
 from terralucas.data.index_file import read_index_table
 from terralucas.data.split_files import write_split
 from terralucas.data.splits import make_split, require_splits, spatial_blocks

@@ -3,8 +3,8 @@
 from functools import partial
 from pathlib import Path
 
-from _job import job
-from _run import execute_run
+from execution.jobs.job import job
+from execution.jobs.run import execute_run
 from terralucas.training.frozen import FrozenLearner
 
 with job(snakemake):

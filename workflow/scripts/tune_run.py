@@ -3,15 +3,15 @@
 from functools import partial
 from pathlib import Path
 
-from _job import job
-from _offline import stay_offline
+from execution.jobs.job import job
+from execution.jobs.offline import stay_offline
 from terralucas.stored import read_json
 
 stay_offline()
 
 with job(snakemake):
     # Import them here, because TerraTorch and Lightning read the environment when they are imported.
-    from _run import execute_run
+    from execution.jobs.run import execute_run
     from terralucas.training.tuned import TunedInputs, TunedLearner
 
     source, params = snakemake.input, snakemake.params

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from _job import job, progress
+from execution.jobs.job import job, progress
 from terralucas.mapping.plan import read_plan
 from terralucas.mapping.strip_files import STRIPS
 from terralucas.mapping.write import summary_text, write_map

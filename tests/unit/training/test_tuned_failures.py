@@ -79,7 +79,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from _job import job
+from execution.jobs.job import job
 
 with job(SimpleNamespace(log=[sys.argv[1] + "/log"], rule="tune_run", input=[], output=[])):
     import numpy as np

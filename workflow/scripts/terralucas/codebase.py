@@ -21,8 +21,8 @@ SCRIPTS = PACKAGE.parent
 KEPT = Path(".snakemake/code_fingerprints.json")
 # Helpers of the scripts that change no result: log files, exit codes, offline mode, records of what was read.
 _WITHOUT_EFFECT = {
-    SCRIPTS / "_job.py",
-    SCRIPTS / "_offline.py",
+    SCRIPTS / "execution" / "jobs" / "job.py",
+    SCRIPTS / "execution" / "jobs" / "offline.py",
     PACKAGE / "contents.py",
     PACKAGE / "data" / "discovery" / "chips_root.py",
     PACKAGE / "study" / "invalid_chips.py",

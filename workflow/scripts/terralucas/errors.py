@@ -58,7 +58,7 @@ class StudyError(Exception):
         )
         parts = [("found", self.found), ("expected", self.expected), ("what to do", self.remedy)]
         lines = [self.problem, *(f"  {name}: {text}" for name, text in parts if text is not None)]
-        # Who reads a log takes indented lines for a part of the error above them (`_terminal`).
+        # Who reads a log takes indented lines for a part of the error above them (`execution.start.terminal`).
         super().__init__(re.sub(r"\n(?!  )", "\n  ", "\n".join(lines)))
 
 

@@ -18,7 +18,8 @@ from terralucas.tables.vocabulary import FAILED, MISSING, RECIPE
 
 # A recipe is not compared if it lacks a finished run for more than this share of the seeds.
 MOST_LOST = 0.5
-# A line of a job's log (`_job`, `_fork_jobs`) that says why there is no result. SIGINT is Ctrl-C, no fault of a run.
+# A line of a job's log (`execution.jobs.job`, `execution.jobs.fork_jobs`) that says why there is no result. SIGINT is
+# Ctrl-C, no fault of a run.
 _ERROR = re.compile(r"^(?:[\d-]+ [\d:,]+ )?ERROR\b|: ended by SIG(?!INT$)\w+$", re.MULTILINE)
 
 

@@ -1,0 +1,1 @@
+"""SLURM: what is replaced in Snakemake's plugin, its commands, and what they answer."""
