@@ -35,7 +35,8 @@ def queue(tmp_path, monkeypatch):
     path = tmp_path / "queue"
     path.write_text("")
     for name, script in (
-        ("squeue", f"echo 'JOBID|STATE|NAME'; cat '{path}'"),
+        # As in a partition that is hidden.
+        ("squeue", f"echo 'JOBID|STATE|NAME'; case $1 in --all) cat '{path}';; esac"),
         ("scancel", f"echo $@ > '{tmp_path}/cancelled'; : > '{path}'"),
     ):
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")

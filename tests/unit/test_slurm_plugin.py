@@ -30,6 +30,7 @@ from execution.cluster.packs import patch_packs
 from execution.slurm.plugin import TESTED_VERSIONS, patch_plugin, prepare_slurm
 from execution.slurm.slurm_configuration import keep_configuration
 from execution.slurm.submissions import Submissions
+from helpers.paths import SCRIPTS
 from terralucas.errors import StudyError
 
 PLUGIN = "snakemake-executor-plugin-slurm"
@@ -188,8 +189,15 @@ def test_filters_of_the_users_shell_do_not_hide_jobs(clients, tmp_path, monkeypa
     monkeypatch.setenv("SBATCH_ACCOUNT", "lab")
     clients.write("squeue", 'test -z "$SQUEUE_PARTITION$SQUEUE_STATES" || exit 1; echo "JOBID|STATE"')
     prepare_slurm(executor(), tmp_path, "cancel", logger)
-    assert not [name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_", "SBATCH_ARRAY", "SBATCH_WAIT"))]
-    assert os.environ["SBATCH_ACCOUNT"] == "lab"
+    left = [name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_", "SBATCH_ARRAY", "SBATCH_WAIT"))]
+    assert left == ["SQUEUE_ALL"], "which shows jobs in hidden partitions"
+
+
+def test_every_question_to_squeue_is_about_all_partitions():
+    """Of jobs in a partition with Hidden=YES, squeue tells other users than root only with --all, also of their own."""
+    texts = [file.read_text(encoding="utf-8") for file in (SCRIPTS / "execution").rglob("*.py")]
+    assert not any('["squeue"' in text for text in texts)
+    assert sum(text.count("[*SQUEUE, ") for text in texts) == 8
 
 
 def test_a_study_inside_a_job_keeps_the_configuration_of_slurm_and_nothing_else_of_the_job(monkeypatch):

@@ -424,13 +424,14 @@ def test_a_value_that_no_reflectance_can_be(root, value):
         ("int16", -9999, (1e-4, 0.0), "reflectance"),
         ("int16", -9999, (1.0, -1000.0), "dn"),
         ("int32", -2147483648, None, "dn"),
+        ("float32", -3.4028234663852886e38, None, "dn"),
     ],
 )
 @pytest.mark.parametrize("rows", [1, 12])
 def test_the_advised_value_of_missing_data_is_the_stored_one_and_helps(root, dtype, value, tags, unit, rows):
     for number in range(NUMBER):
         values = pixels(number).astype(np.float64)
-        if dtype.startswith("int"):
+        if unit == "dn" or dtype.startswith("int"):
             values = np.round(values * 10_000) - (tags[1] if tags and tags[0] == 1 else 0)
         values[:, :rows] = value
         write_tif(chip_path(root, number), values.astype(dtype))
@@ -438,7 +439,7 @@ def test_the_advised_value_of_missing_data_is_the_stored_one_and_helps(root, dty
             with rasterio.open(chip_path(root, number), "r+") as file:
                 file.scales, file.offsets = [tags[0]] * file.count, [tags[1]] * file.count
     advised = re.search(r"set dataset\.nodata: (\S+)", message_of(root, unit=unit))[1]
-    assert float(advised) == value
+    assert np.dtype(dtype).type(advised) == value
     assert dropped(root, unit=unit, nodata=float(advised)) == {}
 
 

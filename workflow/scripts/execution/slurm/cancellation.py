@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 from execution.jobs.processes import end_children
-from execution.slurm.clients import NoAnswerError, ask, list_jobs, user
+from execution.slurm.clients import SQUEUE, NoAnswerError, ask, list_jobs, user
 from execution.slurm.submissions import Submissions
 
 # Everything together must be over within a minute, whatever SLURM does.
@@ -63,7 +63,7 @@ def _cancel_by_name(name: str, submissions: Submissions) -> tuple[list[str] | No
         try:
             ask(["scancel", "--name", name], _COMMAND_S)
             is_cancelled, remaining = True, None
-            rows = list_jobs(["squeue", "--format=%i|%T|%j", f"--user={user()}"], _COMMAND_S)
+            rows = list_jobs([*SQUEUE, "--format=%i|%T|%j", f"--user={user()}"], _COMMAND_S)
             # A site may have given its jobs other names.
             own = [row for row in rows if row.more == name or row.job in submissions.active]
             remaining = [row.job for row in own if row.state not in _ENDING]

@@ -54,6 +54,10 @@ class Row:
     more: str = ""
 
 
+# Also jobs in partitions that are hidden, which squeue otherwise shows to nobody but root.
+SQUEUE = ("squeue", "--all")
+
+
 def _open_file() -> IO[bytes]:
     """Return a file in memory, which needs no space on a disk; on a disk where Python cannot make such files.
 

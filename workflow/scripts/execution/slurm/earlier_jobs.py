@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from execution.slurm.clients import NoAnswerError, ask, list_jobs, user
+from execution.slurm.clients import SQUEUE, NoAnswerError, ask, list_jobs, user
 from execution.slurm.refusals import remedy_of_what_lasts
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json
@@ -153,7 +153,7 @@ def _report(name: str, logger: logging.Logger) -> None:
     except NoAnswerError as error:
         logger.warning(
             f"SLURM: jobs of earlier starts of this study could not be looked for ({error}). "
-            f"`squeue --user={user()} -o '%i %T %j'` lists them: their names begin with {name}."
+            f"`squeue --all --user={user()} -o '%i %T %j'` lists them: their names begin with {name}."
         )
         return
     if jobs:
@@ -169,7 +169,7 @@ def _list(jobs: dict[str, str]) -> str:
 
 def _find(name: str) -> dict[str, str]:
     """States of the jobs of earlier starts that wait, run or are ending, by id."""
-    rows = list_jobs(["squeue", f"--user={user()}", "--format=%i|%T|%j"], _COMMAND_S)
+    rows = list_jobs([*SQUEUE, f"--user={user()}", "--format=%i|%T|%j"], _COMMAND_S)
     return {row.job: row.state for row in rows if row.more.startswith(name)}
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from execution.slurm.clients import NoAnswerError, Row, ask_beside, plain, read_rows
+from execution.slurm.clients import SQUEUE, NoAnswerError, Row, ask_beside, plain, read_rows
 from execution.slurm.submissions import Submissions
 from execution.slurm.waiting_jobs import LASTING, WaitingJobs
 
@@ -131,7 +131,7 @@ class JobStates:
         reasons = {}
         if any(state in _PENDING for state in waiting.values()):
             try:
-                rows = await _list(["squeue", "--format=%i|%T|%r", "--name", self._get_name()])
+                rows = await _list([*SQUEUE, "--format=%i|%T|%r", "--name", self._get_name()])
             except NoAnswerError:
                 return
             reasons = {row.job: row.more for row in rows if row.more != "None"}
@@ -145,7 +145,7 @@ class JobStates:
         if not jobs:
             return
         try:
-            rows = await _list(["squeue", "--states=all", "--format=%i|%T|%r", "--jobs", ",".join(jobs)])
+            rows = await _list([*SQUEUE, "--states=all", "--format=%i|%T|%r", "--jobs", ",".join(jobs)])
         except NoAnswerError:
             return
         for row in rows:
@@ -193,7 +193,7 @@ class JobStates:
         if not missing:
             return {}
         try:
-            rows = await _list(["squeue", "--states=all", "--format=%i|%T|%j", "--jobs", ",".join(sorted(missing))])
+            rows = await _list([*SQUEUE, "--states=all", "--format=%i|%T|%j", "--jobs", ",".join(sorted(missing))])
         except NoAnswerError:
             return {}
         renamed = [row for row in rows if row.job in missing and row.more and row.more != self._get_name()]
@@ -229,7 +229,7 @@ class JobStates:
         if not lost:
             return []
         try:
-            rows = await _list(["squeue", "--states=all", "--format=%i|%T", "--name", self._get_name()])
+            rows = await _list([*SQUEUE, "--states=all", "--format=%i|%T", "--name", self._get_name()])
         except NoAnswerError:
             return []
         known = {row.job: row.state for row in rows}

@@ -59,6 +59,10 @@ _FUNCTIONS = (
 )
 
 
+# With it, squeue shows jobs in hidden partitions.
+_ALL_PARTITIONS = "SQUEUE_ALL"
+
+
 def prepare_slurm(executor: Any, results: Path, earlier_jobs: str, logger: logging.Logger) -> None:
     """Replace what the plugin needs replaced, and settle what earlier starts of the study left in the queue.
 
@@ -239,8 +243,11 @@ def _forget_filters(logger: logging.Logger) -> None:
     """
     names = ("SBATCH_ARRAY_INX", "SBATCH_WAIT")
     found = sorted(name for name in os.environ if name.startswith(("SQUEUE_", "SCANCEL_")) or name in names)
+    found = [name for name in found if name != _ALL_PARTITIONS]
     for name in found:
         del os.environ[name]
+    # For the plugin's own calls; ours have the option (`execution.slurm.clients.SQUEUE`).
+    os.environ[_ALL_PARTITIONS] = "1"
     if found:
         logger.info(
             f"SLURM: {', '.join(found)} of your shell are ignored; they would hide jobs of the study, or submit "

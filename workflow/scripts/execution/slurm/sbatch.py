@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from execution.slurm.clients import Client, NoAnswerError, list_jobs, plain
+from execution.slurm.clients import SQUEUE, Client, NoAnswerError, list_jobs, plain
 
 # A submission without an answer is said after so long, and given up after so long.
 _SILENCE_S = 60.0
@@ -97,7 +97,7 @@ class Sbatch:
 
     def _ids_of_session(self) -> set[str]:
         """Return the ids of all jobs of a session; none where SLURM does not answer."""
-        command = ["squeue", "--states=all", "--format=%i|%T", "--name", self._get_name()]
+        command = [*SQUEUE, "--states=all", "--format=%i|%T", "--name", self._get_name()]
         try:
             return {row.job for row in list_jobs(command, _QUESTION_S)}
         except NoAnswerError:

@@ -13,7 +13,7 @@ from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
-from execution.slurm.clients import NoAnswerError, ask, list_jobs
+from execution.slurm.clients import SQUEUE, NoAnswerError, ask, list_jobs
 from execution.slurm.refusals import NO_ID, RAISED, REFUSED, SAME_ID, TOO_LONG, Refusal, read_refusal
 from execution.slurm.sbatch import Sbatch
 from execution.start.configuration_copies import copy_again
@@ -236,7 +236,7 @@ class Submissions:
         for _ in range(_THREADS):
             self._slots.acquire()
         try:
-            command = ["squeue", "--format=%i|%T", "--name", self._executor.run_uuid]
+            command = [*SQUEUE, "--format=%i|%T", "--name", self._executor.run_uuid]
             lost = {row.job for row in list_jobs(command, _QUESTION_S)} - self.active
             if lost:
                 ask(["scancel", *sorted(lost)], _QUESTION_S)

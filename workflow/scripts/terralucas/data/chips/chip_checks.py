@@ -107,6 +107,10 @@ def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         )
 
 
+# Whole numbers up to it are exact; larger ones are fill values such as -3.40282347e+38, the least of float32.
+_LARGEST_WHOLE = 2**53
+
+
 def _share_beyond(values: np.ndarray, limit: float) -> float:
     """Return the share of (n,) values whose magnitude is larger than a limit."""
     return (np.count_nonzero(values > limit) + np.count_nonzero(values < -limit)) / values.size
@@ -115,9 +119,9 @@ def _share_beyond(values: np.ndarray, limit: float) -> float:
 def _likely_cause(chip: Chip, present: np.ndarray, outside: np.ndarray, scale: int) -> tuple[str, str]:
     """Return the likely reason for values outside the range of the configured unit, and the advice that it gives."""
     values, counts = np.unique(outside, return_counts=True)
-    commonest = values[counts.argmax()] * scale
+    commonest = float(values[counts.argmax()]) * scale
     if counts.max() > outside.size / 2 and (commonest < 0 or commonest >= np.iinfo(np.int16).max):
-        value = f"{commonest:.9g}" if scale == 1 else f"{commonest:.0f}"
+        value = f"{commonest:.9g}" if scale == 1 or abs(commonest) > _LARGEST_WHOLE else f"{commonest:.0f}"
         factor, offset = chip.scaling[0]
         if chip.impossible_value is not None and np.isclose(chip.impossible_value * factor + offset, commonest):
             # As the file stores it, before its tags of scale and offset.
