@@ -248,3 +248,14 @@ def test_a_run_of_other_settings_that_snakemake_would_keep_is_found(run):
     assert runs_of_other_settings(workflow_with(run, False, every)) == [("tiny", "focal", "mlp", "3")]
     assert runs_of_other_settings(workflow_with(run, True, every)) == [], "Snakemake trains it again by itself"
     assert runs_of_other_settings(workflow_with(run, False, {RerunTrigger.MTIME})) == [], "the user wants to keep it"
+
+
+def test_a_run_that_has_lost_a_file_is_not_one_of_other_settings(run):
+    """As a model that was deleted to free space: the tables do not need it."""
+    every = RerunTrigger.all()
+    model = next(path for path in run.output if path.endswith("model.ckpt"))
+    Path(model).unlink()
+    assert not is_of_these_settings(run)
+    assert runs_of_other_settings(workflow_with(run, False, every)) == []
+    run.params.training = {"epochs": 7}
+    assert runs_of_other_settings(workflow_with(run, False, every)) == [("tiny", "focal", "mlp", "3")]

@@ -142,8 +142,9 @@ def test_a_changed_model_is_noticed(selected, new_chips, tmp_path):
         lambda record: record["dataset"].update(name=datetime.date(2020, 1, 1)),
         lambda record: record.pop("dataset"),
         lambda record: record.pop("record_sha256"),
+        lambda record: [record.pop("record_sha256"), record.update(note=datetime.date(2020, 1, 1))],
     ],
-    ids=["classes", "size", "date", "without its dataset", "without its checksum"],
+    ids=["classes", "size", "date", "without its dataset", "without its checksum", "date without checksum"],
 )
 def test_a_changed_record_of_the_selection_is_noticed(selected, tmp_path, change):
     study = tmp_path / "results" / "small"

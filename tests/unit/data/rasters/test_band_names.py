@@ -360,6 +360,36 @@ def test_names_that_catalogues_give_to_the_bands_of_sentinel_2():
     assert find_contradiction(esa[4:5], ("RED_EDGE_3",)) is not None
 
 
+@pytest.mark.parametrize(
+    "stem", ["green_space_12", "coastal_water_3", "rio_verde", "B2", "A_B3", "S2A_B04", "red soil"]
+)
+def test_layers_that_r_names_by_a_file_say_nothing(stem):
+    """The name of the file and a counter, of a file whose name has the word or the number of a band."""
+    names = tuple(f"{stem}_{number}" for number in range(1, 7))
+    assert find_contradiction(names, SIX) is None
+    assert find_positions(names, SIX) is None, "they name no band either"
+    assert not are_named(names, SIX)
+    assert find_bands(names, SIX, True) == (0, 1, 2, 3, 4, 5), "in the declared order, which pixels must confirm"
+
+
+@pytest.mark.parametrize(
+    ("names", "bands"),
+    [
+        (("red_edge_1", "red_edge_2", "red_edge_3"), ("RED_EDGE_1", "RED_EDGE_2", "RED_EDGE_3")),
+        (("swir_1", "swir_2"), ("SWIR_1", "SWIR_2")),
+        (("B1", "B2", "B3"), ("COASTAL_AEROSOL", "BLUE", "GREEN")),
+    ],
+)
+def test_numbers_that_name_bands_are_no_counters(names, bands):
+    assert find_positions(names, bands) == tuple(range(len(bands)))
+
+
+@pytest.mark.parametrize("word", ["scl_masked", "pan", "fmask", "alpha"])
+def test_a_word_that_all_band_files_share_tells_nothing(word):
+    names = tuple(f"{word}_{number}" for number in ("B02", "B03", "B04", "B8A", "B11", "B12"))
+    assert find_positions(names, SIX, of_one_file=False) == (0, 1, 2, 3, 4, 5)
+
+
 @pytest.mark.parametrize("number", ["1", "01", "10"])
 def test_a_number_that_all_bands_have_says_nothing(number):
     """As programs write that copy the name of the one band of each file."""

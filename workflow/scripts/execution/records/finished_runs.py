@@ -122,11 +122,20 @@ def is_of_these_settings(job: Any) -> bool:
     Raises:
         StudyError: the record of the run is there, and cannot be read.
     """
-    if job.rule.name not in RUN_RULES:
-        return False
     try:
-        if not all(Path(path).is_file() for path in job.output):
-            return False
+        is_whole = job.rule.name in RUN_RULES and all(Path(path).is_file() for path in job.output)
+    except OSError as error:
+        raise explain(error) or error from None
+    return is_whole and has_these_settings(job)
+
+
+def has_these_settings(job: Any) -> bool:
+    """Return whether the record of a job's run says the settings, the code and the features of the job.
+
+    Raises:
+        StudyError: as `is_of_these_settings`.
+    """
+    try:
         record = yaml.load(Path(job.output.record).read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
         names, params = job.wildcards, job.params
         settings = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from snakemake.settings.enums import RerunTrigger
 
-from execution.records.finished_runs import is_of_these_settings
+from execution.records.finished_runs import has_these_settings
 from execution.rule_names import RUN_RULES
 
 # Backbone, loss, decoder and seed.
@@ -43,5 +43,5 @@ def runs_of_other_settings(workflow: Any) -> list[Run]:
         return []
     dag = workflow.dag
     kept = [job for job in dag.jobs if job.rule.name in RUN_RULES and not dag.needrun(job)]
-    other = [job.wildcards for job in kept if Path(job.output.record).is_file() and not is_of_these_settings(job)]
+    other = [job.wildcards for job in kept if Path(job.output.record).is_file() and not has_these_settings(job)]
     return sorted((each.backbone, each.loss, each.decoder, each.seed) for each in other)

@@ -119,12 +119,20 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     write_text(folder / RECORD, f"{text}{_CHECKSUM}: {_checksum_of(yaml.safe_load(text))}\n")
 
 
-def _checksum_of(record: Mapping[str, Any]) -> str | None:
-    """Return the hex SHA-256 of all else in a record; None if there is something that `write_record` cannot write."""
+def _checksum_of(record: Mapping[str, Any]) -> str:
+    """Return the hex SHA-256 of all else in a record.
+
+    Raises:
+        TypeError: there is something that JSON, and so `write_record`, cannot hold, such as a date.
+    """
+    return sha256_of_json({key: value for key, value in record.items() if key != _CHECKSUM})
+
+
+def _is_as_written(record: Mapping[str, Any]) -> bool:
     try:
-        return sha256_of_json({key: value for key, value in record.items() if key != _CHECKSUM})
+        return _CHECKSUM in record and _checksum_of(record) == record[_CHECKSUM]
     except TypeError:
-        return None
+        return False
 
 
 def require_current(selected: Selected) -> None:
@@ -171,7 +179,7 @@ def load_selected(study: Path) -> Selected:
             expected=f"schema_version {SCHEMA_VERSION}",
             remedy=f"delete the folder {folder}, and select again",
         )
-    if _checksum_of(record) != record.get(_CHECKSUM):
+    if not _is_as_written(record):
         raise StudyError(
             f"The file {path} has changed since the models were selected.",
             found=f"other content than that of its checksum ({_CHECKSUM})",

@@ -163,6 +163,8 @@ def _read(names: BandNames) -> Mapping[str, list[Bands | None]]:
     Where no number can be meant in any way, and where single letters are meant, the satellite is empty.
     """
     texts = [text or "" for text in names.descriptions]
+    if names.of_one_file and _only_count(texts):
+        texts = [""] * len(texts)
     texts = _read_bare_wavelengths(texts) or _read_bare_numbers(texts, names.of_one_file) or texts
     if letters := _read_letters(texts):
         return {"": _settle(texts, letters)}
@@ -207,6 +209,23 @@ def _settle(texts: Sequence[str], reading: list[Bands | None]) -> list[Bands | N
         certain = frozenset[str]().union(*(allowed for allowed in before if allowed and len(allowed) == 1))
         settled = [(allowed - certain) or allowed if allowed and len(allowed) > 1 else allowed for allowed in before]
     return settled
+
+
+def _only_count(texts: Sequence[str]) -> bool:
+    """Return whether descriptions are one name with a band in it, and a counter: green_space_1, green_space_2, ...
+
+    R calls layers so, by the name of the file.
+    """
+    stems = {re.sub(r"[\s_.-]*[0-9]+$", "", text) for text in texts}
+    counters = [re.search(r"[0-9]+$", text) for text in texts]
+    if (
+        len(texts) < 2
+        or len(stems) != 1
+        or [counter and counter[0] for counter in counters] != [str(number) for number, _ in enumerate(texts, 1)]
+    ):
+        return False
+    said = {(each.word, each.foreign, each.kind, each.number) for each in map(read_description, texts)}
+    return len(said) == 1 and said != {(None, None, "", "")}
 
 
 def _are_at_own_places(parsed: Sequence[Description]) -> bool:

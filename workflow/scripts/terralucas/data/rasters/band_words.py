@@ -43,9 +43,9 @@ _OTHER_LAYERS = (
     "cirrus pan panchromatic thermal lwir tir alpha scl qa qa60 qaaerosol aot wvp fmask cloud ndvi ndwi evi vv vh hh hv"
 )
 WORDS |= dict.fromkeys(_OTHER_LAYERS.split(), frozenset[str]())
-# Of places and products, if all names have them: Red Sea, Green Bay, cloud free. Not those of thermal or other layers,
-# which may have numbers of their own.
-WORDS_OF_PLACES = ("red", "green", "blue", "coastal", "cloud", "clouds", "qa")
+# Of places and products, if all names have them: Red Sea, Green Bay, cloud free, pan-sharpened. Not those of thermal
+# layers, which have numbers of their own.
+WORDS_OF_PLACES = ("red", "green", "blue", "coastal", "cloud", "clouds", "qa", "scl", "fmask", "alpha", "pan")
 # Words of German, French, Italian and Spanish without accents. They may belong to a place in the name of a file, such
 # as Casa Verde, so that a number of a band counts more.
 FOREIGN_WORDS: dict[str, Bands] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -125,9 +126,18 @@ def _files_named(path: Path) -> list[Path]:
         with warnings.catch_warnings(), Env(**GDAL_OPTIONS):
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path) as source:
-                return [Path(name) for name in source.files]
+                return [_on_disk(name) for name in source.files]
     except RasterioError:
         return []
+
+
+def _on_disk(name: str) -> Path:
+    """Return the file that GDAL means: /vsizip//data/scene.zip/a.tif is in the file /data/scene.zip."""
+    if not name.startswith("/vsi"):
+        return Path(name)
+    inside = Path(re.sub(r"^(?:/vsi\w+/)+|[{}]", "", name))
+    # An address, as of /vsicurl/, is no file; that it changes is not noticed.
+    return next((path for path in (inside, *inside.parents) if path.is_file()), Path(name))
 
 
 def changed_chips(paths: Sequence[Path]) -> StudyError:
