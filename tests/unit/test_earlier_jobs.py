@@ -209,9 +209,10 @@ def test_a_refused_start_names_the_jobs_that_go_on(queue, name, tmp_path):
     assert with_jobs_in_queue(refused, tmp_path / "results" / "italy") is refused
     fill(queue, name, tmp_path)
     error = with_jobs_in_queue(refused, tmp_path / "results" / "italy")
-    assert (error.problem, error.found) == (refused.problem, refused.found)
-    assert "7 (running), 8 (pending)" in error.remedy
-    assert "scancel 7 8. Then delete the folders of these runs" in error.remedy
+    assert error.problem == refused.problem
+    assert error.found.startswith("1 run; and jobs of earlier starts")
+    assert "7 (running), 8 (pending)" in error.found
+    assert error.remedy == "scancel 7 8, if these jobs are to end; then: delete the folders of these runs"
     assert queue.read_text(), "nothing was cancelled"
     (tmp_path / "squeue").write_text("#!/bin/sh\nexit 1\n")
     assert with_jobs_in_queue(refused, tmp_path / "results" / "italy") is refused

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from terralucas import files
 from terralucas.errors import StudyError
 from terralucas.predict.applicability import Reference, held_out_dissimilarity, threshold
 from terralucas.predictions import PredictionTable, write_predictions
 from terralucas.selection.gather import StudyChips, examine
+from terralucas.selection.select import _gather_models
 
 N, CLASSES = 40, 2
 LABELS = np.arange(N) % CLASSES
@@ -99,3 +101,16 @@ def test_models_that_predict_other_classes_than_their_runs_recorded_are_refused(
     else:
         compared = look(models, study, are_copies=True).comparison
         assert compared == {"test_chips": 40, "other_classes": flipped, "largest_logit_difference": float(flipped)}
+
+
+def test_models_of_another_start_are_not_deleted(tmp_path, monkeypatch):
+    """A job of an earlier start may go on for minutes before it gathers models."""
+
+    def refuse():
+        raise StudyError("This job ends without a change to any result.")
+
+    monkeypatch.setattr(files, "_checks", [refuse])
+    (tmp_path / "models" / "seed-0").mkdir(parents=True)
+    with pytest.raises(StudyError, match="without a change"):
+        _gather_models({}, None, SimpleNamespace(models="ensemble"), None, tmp_path / "models")
+    assert (tmp_path / "models" / "seed-0").exists()

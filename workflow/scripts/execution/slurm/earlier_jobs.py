@@ -116,11 +116,10 @@ def with_jobs_in_queue(error: StudyError, results: Path) -> StudyError:
         return error
     if not jobs:
         return error
-    remedy = (
-        f"jobs of earlier starts of this study go on, as they were submitted: {_list(jobs)}. If they are to end, "
-        f"cancel them first: scancel {' '.join(jobs)}. Then {error.remedy or 'start the study again'}"
-    )
-    return StudyError(error.problem, found=error.found, expected=error.expected, remedy=remedy)
+    go_on = f"jobs of earlier starts that go on, as they were submitted: {_list(jobs)}"
+    found = go_on if error.found is None else f"{error.found}; and {go_on}"
+    remedy = f"scancel {' '.join(jobs)}, if these jobs are to end; then: {error.remedy or 'start the study again'}"
+    return StudyError(error.problem, found=found, expected=error.expected, remedy=remedy)
 
 
 class _Once:

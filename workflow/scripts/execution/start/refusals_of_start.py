@@ -52,7 +52,7 @@ def name_folder(workflow: Any) -> str:
     """
     is_named = workflow.overwrite_workdir is not None
     folder = Path.cwd()
-    note = f"paths: relative to {folder}; commands of snakemake: with --directory {shlex.quote(str(folder))}"
+    note = f"paths: relative to {folder}, and commands of snakemake need --directory {shlex.quote(str(folder))}"
     _Paths.note = f"\n  {note}" if is_named else ""
     return _Paths.note.strip()
 

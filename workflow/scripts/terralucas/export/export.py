@@ -22,7 +22,7 @@ from terralucas.export.parity import Reference, check_graph_file, check_weights
 from terralucas.export.stac_item import make_item
 from terralucas.export.terratorch_model import TerraTorchModel, describe_for_terratorch
 from terralucas.export.weights import write_weights
-from terralucas.files import sha256_of_file, write_json, write_text
+from terralucas.files import check_before_deletion, sha256_of_file, write_json, write_text
 from terralucas.predict.ensemble import Ensemble
 from terralucas.predict.selected import Selected
 
@@ -70,6 +70,7 @@ def export_models(
     folder.mkdir(parents=True)
     try:
         content = _write_all(selected, ensemble, chip_format, reference, tables, places, folder)
+        check_before_deletion()
         shutil.rmtree(target, ignore_errors=True)
         folder.rename(target)
     finally:

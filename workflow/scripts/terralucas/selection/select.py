@@ -15,7 +15,7 @@ import torch
 
 from terralucas.device import autocast, pick_device
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, sha256_of_file, sha256_of_json
+from terralucas.files import atomic_path, check_before_deletion, sha256_of_file, sha256_of_json
 from terralucas.predict.ensemble import FROZEN, Ensemble
 from terralucas.predict.selected import EVIDENCE, MODELS, RETRAIN, write_record
 from terralucas.predictions import FINISHED
@@ -165,6 +165,7 @@ def _gather_models(
         files: what the training of a model on all chips reads.
         target: folder of the models; what is there is deleted.
     """
+    check_before_deletion()
     shutil.rmtree(target, ignore_errors=True)
     is_retrained = options.models == RETRAIN
     if is_retrained:
