@@ -247,18 +247,27 @@ def test_a_script_of_other_code_keeps_no_result(tmp_path, recorded_code, before,
     assert ("ERROR: The code of train_run was changed" in done.stderr) == (status == 1)
 
 
-@pytest.mark.parametrize(("edited", "attempts"), [("code", 0), ("defaults", 0), ("", 2)])
-def test_a_job_of_other_code_or_defaults_is_not_tried_again(scripts, tmp_path, edited, attempts):
+@pytest.mark.parametrize(
+    ("edited", "attempts", "said"),
+    [("code", 0, "code of train_run"), ("defaults", 0, "defaults"), ("folder", 0, "was moved or is gone"), ("", 2, "")],
+)
+def test_a_job_of_other_code_or_defaults_is_not_tried_again(scripts, tmp_path, caplog, edited, attempts, said):
     schemas = tmp_path / "schemas"
     schemas.mkdir()
     (schemas / "config.schema.yaml").write_text("default: 1")
     scheduler, rule = SimpleNamespace(keepgoing=True), SimpleNamespace(restart_times=2)
     logger = logging.Logger("snakemake")
+    logger.addHandler(caplog.handler)
     logger.addHandler(StopAtChangedCode(scheduler, [rule], recorded(), schemas, logger))
     if edited == "defaults":
         (schemas / "config.schema.yaml").write_text("default: 2")
     if edited == "code":
         scripts("terralucas/shared.py", "X = 22\n")
+    if edited == "folder":
+        schemas.rename(schemas.with_name("moved"))
     for _ in range(2):
         logger.error("Error", extra={"event": LogEvent.JOB_ERROR, "rule_name": "train_run"})
     assert (rule.restart_times, scheduler.keepgoing) == (attempts, not edited)
+    stops = [each for each in caplog.messages if each.startswith("No more jobs are started")]
+    assert len(stops) == bool(edited)
+    assert all(said in each for each in stops)

@@ -159,15 +159,17 @@ class StopAtChangedCode(_Listener):
         try:
             OwnCode(record.rule_name, self.recorded).require()
         except StudyError:
-            changed = f"the code of {record.rule_name} was"
-        if _checksums(self._schemas) != self._of_start:
-            changed = "the defaults of the configuration were"
+            changed = f"the code of {record.rule_name} was changed"
+        if not self._schemas.is_dir():
+            changed = f"the folder of the project was moved or is gone: there is no {self._schemas}"
+        elif _checksums(self._schemas) != self._of_start:
+            changed = "the defaults of the configuration were changed"
         if changed:
             self._is_said = True
             self.scheduler.keepgoing = False
             for rule in self.rules:
                 rule.restart_times = 0
-            self.logger.info("No more jobs are started, because %s changed.", changed)
+            self.logger.info("No more jobs are started, because %s.", changed)
 
 
 def _checksums(folder: Path) -> dict[str, str]:
