@@ -4,7 +4,7 @@ Rare classes need most care: if a class has 20 chips, one chip more or less in t
 several percentage points. Chips are therefore assigned class by class, starting with the rarest class, and a part
 without a class is an error. The stratified splitters of scikit-learn do not guarantee this for small classes. Where
 groups of chips stay together and the classes lie in few groups, an integer program finds groups with which each part
-has each class (`_find_cover`).
+has each class (`terralucas.data.group_covers`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from terralucas.data.group_covers import find_cover
 from terralucas.data.split_files import PARTS
 from terralucas.errors import StudyError
 
 # Independent random streams of one `random_state`, so that the draws of one stream do not change those of another.
 _FOLD_STREAM, _VALIDATION_STREAM, _HOLDOUT_STREAM = 0, 1, 2
 _ATTEMPTS = 50
-# The program has an answer within a second, but for a few studies whose classes lie in very few groups.
-_MOST_SECONDS = 30.0
 
 
 def spatial_blocks(easting_m: np.ndarray, northing_m: np.ndarray, block_km: float) -> np.ndarray:
@@ -267,7 +266,7 @@ def _assign_with_all_classes(
     while not lacking <= scarce:
         scarce |= lacking
         random = np.random.default_rng([*stream, _ATTEMPTS])
-        cover = _find_cover(counts, sorted(scarce), shares, least, random)
+        cover = find_cover(counts, sorted(scarce), shares, least, random)
         if cover is None:
             break
         part = assign_parts(labels, grouped, shares, random, cover)
@@ -281,63 +280,6 @@ def _find_lacking(counts: np.ndarray, group_index: np.ndarray, part: np.ndarray,
     part_of_group[group_index] = part
     found = np.array([(counts[part_of_group == each] > 0).sum(axis=0) for each in range(len(least))])
     return set(np.flatnonzero((found < np.asarray(least)[:, None]).any(axis=0)).tolist())
-
-
-def _find_cover(
-    counts: np.ndarray,
-    classes: Sequence[int],
-    shares: Sequence[float],
-    least: Sequence[int],
-    random: np.random.Generator,
-) -> dict[int, int] | None:
-    """Return small groups with which each part has some classes; None if the groups do not allow it.
-
-    An integer program finds groups, each in one part at most. Where the parts have different shares, they are the
-    smallest, relative to the shares. Parts of equal shares can be exchanged with each other, so that the proof that
-    groups are the smallest would take hours.
-
-    Args:
-        counts: (groups, classes) chips.
-        classes: the classes to cover, as columns.
-        shares: shares of the parts.
-        least: groups of each class that each part needs.
-        random: generator on which it depends which groups are found.
-
-    Returns:
-        Row of a group → its part.
-    """
-    # Imported late, because few splits need it.
-    from scipy.optimize import Bounds, LinearConstraint, milp
-    from scipy.sparse import csr_array, kron
-
-    parts = len(shares)
-    rows = random.permutation(np.flatnonzero(counts[:, classes].any(axis=1)))
-    has_class, sizes = counts[rows][:, classes] > 0, counts[rows].sum(axis=1)
-    # Variables: group 1 in part 1, in part 2, ..., group 2 in part 1, ...
-    cost = np.outer(sizes, 1.0 / np.asarray(shares)).ravel()
-    in_one_part = kron(csr_array(np.eye(len(rows))), np.ones((1, parts)))
-    in_each_part = kron(csr_array(has_class.T.astype(float)), np.eye(parts))
-    found = milp(
-        np.zeros_like(cost) if len(set(shares)) == 1 else cost,
-        integrality=np.ones_like(cost),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(in_one_part, ub=1),
-            LinearConstraint(in_each_part, lb=np.tile(least, len(classes))),
-        ],
-        options={"time_limit": _MOST_SECONDS, "mip_rel_gap": 0.1},
-    )
-    if found.x is None:
-        return None
-    chosen = np.rint(found.x).reshape(len(rows), parts).astype(bool)
-    part_of = np.where(chosen.any(axis=1), chosen.argmax(axis=1), -1)
-    for group in np.argsort(-sizes, kind="stable"):
-        # What the others cover without it needs no place before all groups are divided.
-        part = int(part_of[group])
-        part_of[group] = -1
-        if part >= 0 and (has_class[part_of == part].sum(axis=0) < least[part]).any():
-            part_of[group] = part
-    return {int(row): int(part) for row, part in zip(rows, part_of, strict=True) if part >= 0}
 
 
 def _draw_holdout(labels: np.ndarray, groups: np.ndarray | None, split: Mapping[str, Any]) -> np.ndarray:
