@@ -198,7 +198,7 @@ def test_an_archive_in_an_archive_is_named(tmp_path):
     with pytest.raises(StudyError, match=r"There are no chips in .*outer\.zip\.") as error:
         find_new_chips(tmp_path / "outer.zip", tmp_path / "x")
     assert error.value.found == "inner.zip (1 x .zip)"
-    assert error.value.remedy == "name the archive itself, or unpack it"
+    assert error.value.remedy.startswith("unpack the archive, and name the folder or archive inside")
 
 
 def test_bands_are_found_by_their_descriptions_in_any_order_and_among_others(tmp_path, reader):

@@ -390,6 +390,26 @@ def test_a_word_that_all_band_files_share_tells_nothing(word):
     assert find_positions(names, SIX, of_one_file=False) == (0, 1, 2, 3, 4, 5)
 
 
+def test_numbers_without_the_thermal_band_may_be_of_the_first_landsats():
+    """Of Earth Engine's LT05 and LE07: B3, B2, B1 are red, green, blue there."""
+    names = ("B1", "B2", "B3", "B4", "B5", "B7")
+    assert answers(names, RGB) == ((3, 2, 1), (2, 1, 0))
+    with pytest.raises(ChipError, match=r"Landsat 4, 5 or 7: RED in B3"):
+        find_bands(names, RGB, True)
+    assert find_bands(names, SIX, True, ("Landsat 4, 5 or 7",)) == (0, 1, 2, 3, 4, 5)
+    assert find_bands(names, RGB, True, may_be_landsat=False) == (3, 2, 1)
+    for others in ((*names, "B6"), names[1:], (*names, "B8A")):
+        assert len(answers(others, RGB)) == 1
+
+
+@pytest.mark.parametrize("other", ["NIRn", "NNIR", "NIR2", "nir_2", "RE4", "VRE4", "Narrow NIR"])
+def test_a_near_infrared_beside_another_one_is_not_taken_for_it(other):
+    """Of NIR alone, nobody knows whether it is the broad or the narrow one."""
+    names = ("Blue", "Green", "Red", "NIR", other, "SWIR 1", "SWIR 2")
+    assert find_positions(names, SIX) in (None, (0, 1, 2, 4, 5, 6))
+    assert find_positions((*names[:4], *names[5:]), SIX) == (0, 1, 2, 3, 4, 5)
+
+
 @pytest.mark.parametrize("number", ["1", "01", "10"])
 def test_a_number_that_all_bands_have_says_nothing(number):
     """As programs write that copy the name of the one band of each file."""

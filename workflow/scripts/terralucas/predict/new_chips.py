@@ -174,7 +174,9 @@ def _chips_in_folder(folder: Path, source: Path) -> list[NewChip]:
     tree.require_readable(folder)
     files, unusable = select_chips(tree)
     if not files and not unusable:
-        found, remedy = describe_no_chips(tree, "name the archive itself, or unpack it")
+        unpacked = "unpack the archive, and name the folder or archive inside that has the chips"
+        named = "name the archive itself, or unpack it"
+        found, remedy = describe_no_chips(tree, named if source == folder else unpacked)
         raise StudyError(
             f"There are no chips in {source}.",
             found=found,

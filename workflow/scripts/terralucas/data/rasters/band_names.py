@@ -28,6 +28,9 @@ from terralucas.data.rasters.band_words import (
     to_number,
 )
 
+_OLD_LANDSAT = "Landsat 4, 5 or 7"
+# Names of a near infrared of which it is not known whether it is the broad or the narrow one.
+_SOME_NIR = re.compile(r"n?nir[0-9a-z]?")
 # Where bands are in a file, counted from 0.
 Positions = tuple[int, ...]
 
@@ -180,9 +183,12 @@ def _read(names: BandNames) -> Mapping[str, list[Bands | None]]:
     if len(named) == 1:
         satellites = list(named)
     elif is_landsat:
-        satellites = ["Landsat 8 or 9", "Landsat 4, 5 or 7"]
+        satellites = ["Landsat 8 or 9", _OLD_LANDSAT]
     else:
         satellites = ["Sentinel-2", *(["Landsat 8 or 9"] if names.may_be_landsat else [])]
+        # Their band 6 is thermal, and is often left out.
+        if names.may_be_landsat and {each.number for each in parsed if each.kind} == set("123457"):
+            satellites.append(_OLD_LANDSAT)
     possible = [name for name in satellites if all(each.can_be(NUMBERS_OF[name]) for each in parsed)]
     if not possible and is_landsat:
         # Some programs write SR_B8A.
@@ -197,6 +203,10 @@ def _settle(texts: Sequence[str], reading: list[Bands | None]) -> list[Bands | N
 
     STAC calls the bands 8 and 8A `nir` and `nir08`; FORCE calls them BROADNIR and NIR.
     """
+    reading = [
+        NIR if allowed is None and any(map(_SOME_NIR.fullmatch, split_words(text))) else allowed
+        for text, allowed in zip(texts, reading, strict=True)
+    ]
     doubtful = [place for place, allowed in enumerate(reading) if allowed == NIR]
     narrow = [place for place in doubtful if "nir08" in split_words(texts[place])]
     settled = list(reading)
