@@ -398,6 +398,7 @@ def test_numbers_without_the_thermal_band_may_be_of_the_first_landsats():
         find_bands(names, RGB, True)
     assert find_bands(names, SIX, True, ("Landsat 4, 5 or 7",)) == (0, 1, 2, 3, 4, 5)
     assert find_bands(names, RGB, True, may_be_landsat=False) == (3, 2, 1)
+    assert answers((*names, "B8"), RGB) == ((3, 2, 1), (2, 1, 0)), "of Landsat 7"
     for others in ((*names, "B6"), names[1:], (*names, "B8A")):
         assert len(answers(others, RGB)) == 1
 

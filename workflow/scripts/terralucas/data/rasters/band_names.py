@@ -186,8 +186,8 @@ def _read(names: BandNames) -> Mapping[str, list[Bands | None]]:
         satellites = ["Landsat 8 or 9", _OLD_LANDSAT]
     else:
         satellites = ["Sentinel-2", *(["Landsat 8 or 9"] if names.may_be_landsat else [])]
-        # Their band 6 is thermal, and is often left out.
-        if names.may_be_landsat and {each.number for each in parsed if each.kind} == set("123457"):
+        # Their band 6 is thermal, and is often left out; Landsat 7 has a panchromatic band 8.
+        if names.may_be_landsat and {each.number for each in parsed if each.kind} - {"8"} == set("123457"):
             satellites.append(_OLD_LANDSAT)
     possible = [name for name in satellites if all(each.can_be(NUMBERS_OF[name]) for each in parsed)]
     if not possible and is_landsat:
