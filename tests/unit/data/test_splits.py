@@ -141,6 +141,18 @@ def test_a_split_that_one_seed_cannot_have_is_refused_for_all():
     require_splits(labels, groups, KFOLD | {"folds": 4}, range(5), 4, NAMES)
 
 
+def test_a_class_in_too_few_blocks_is_named_alone():
+    """Other classes lie in few blocks too, but in enough of them."""
+    random, labels = np.random.default_rng(1), np.repeat(np.arange(40), 12)
+    blocks = [random.choice(100, 6 if label else 4, replace=False) for label in range(40)]
+    groups = np.concatenate([np.tile(own, 12 // len(own)) for own in blocks])
+    names = [f"class {label}" for label in range(40)]
+    with pytest.raises(StudyError, match="can't have every class") as caught:
+        require_splits(labels, groups, KFOLD, range(5), 5, names)
+    assert "'class 0'" in caught.value.found
+    assert ";" not in caught.value.found, "no other class"
+
+
 def test_a_class_with_fewer_chips_than_folds_is_refused_for_all_seeds():
     labels = labels_of([4, 50])
     with pytest.raises(StudyError, match="'class 0' has 4 chips") as caught:

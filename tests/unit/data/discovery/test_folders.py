@@ -10,7 +10,7 @@ import rasterio
 from rasterio.enums import MaskFlags
 
 from helpers.chips import pixels, write_tif
-from terralucas.data.discovery.folders import list_files, walk
+from terralucas.data.discovery.folders import list_files, require_names_of_masks, walk
 from terralucas.data.rasters.side_files import mask_files
 from terralucas.errors import StudyError
 
@@ -103,3 +103,24 @@ def test_a_mask_that_gdal_finds_by_other_capitals_is_refused(tmp_path, image, ma
             walk(tmp_path).require_readable(tmp_path)
     else:
         walk(tmp_path).require_readable(tmp_path)
+
+
+def test_a_mask_in_other_capitals_is_that_of_the_image_with_its_name(tmp_path):
+    """Two images whose names differ in capitals alone, as two cameras or two programs write them."""
+    for name in ("A.tif", "a.tif"):
+        write_tif(tmp_path / name, pixels(1))
+    (tmp_path / "A.tif.msk").touch()
+    require_names_of_masks([tmp_path / "A.tif", tmp_path / "a.tif"])
+    (tmp_path / "A.tif.msk").rename(tmp_path / "A.TIF.msk")
+    with pytest.raises(StudyError, match="in other capitals"):
+        require_names_of_masks([tmp_path / "A.tif", tmp_path / "a.tif"])
+
+
+def test_a_mask_in_other_capitals_beside_the_target_of_a_link_is_refused(tmp_path):
+    (tmp_path / "x").mkdir()
+    write_tif(tmp_path / "x/A.TIF", pixels(1))
+    (tmp_path / "x/A.tif.msk").touch()
+    (tmp_path / "chip.tif").symlink_to("x/A.TIF")
+    with pytest.raises(StudyError, match="in other capitals") as caught:
+        require_names_of_masks([tmp_path / "chip.tif"])
+    assert (caught.value.found, caught.value.expected) == (str(tmp_path / "x/A.tif.msk"), "A.TIF.msk")

@@ -339,6 +339,17 @@ def test_problems_of_files_and_labels_are_dropped_too(root):
     assert (report["n_found"], report["n_dropped"]) == (8, 1)
 
 
+def test_a_chip_without_label_and_a_row_without_file_are_two(root):
+    """Each of these rows is that of one chip, so that more than half of the chips cannot be used."""
+    rows = [f"{name},{code if place > 2 else ''}" for place, (name, code) in enumerate(IDS.items())]
+    (root / "chips/labels.csv").write_text("\n".join(["Point_ID,STR18", *rows]), encoding="utf-8")
+    for name in list(IDS)[3:5]:
+        chip_path(root, name).unlink()
+    with pytest.raises(StudyError, match="5 of 8 chips .* more than half") as caught:
+        index(root, on_invalid="drop")
+    assert caught.value.found.splitlines()[0] == "3 x file_without_label, 2 x label_without_file"
+
+
 def test_chips_with_wrong_names_count_once(root):
     for file in sorted((root / "chips").rglob("*.tif"))[1::3]:
         file.rename(file.with_name(f"x{file.name}"))

@@ -361,7 +361,19 @@ def test_names_that_catalogues_give_to_the_bands_of_sentinel_2():
 
 
 @pytest.mark.parametrize(
-    "stem", ["green_space_12", "coastal_water_3", "rio_verde", "B2", "A_B3", "S2A_B04", "red soil"]
+    "stem",
+    [
+        "green_space_12",
+        "coastal_water_3",
+        "rio_verde",
+        "B2",
+        "A_B3",
+        "S2A_B04",
+        "red soil",
+        "ile_de_re",
+        "swir",
+        "rededge",
+    ],
 )
 def test_layers_that_r_names_by_a_file_say_nothing(stem):
     """The name of the file and a counter, of a file whose name has the word or the number of a band."""

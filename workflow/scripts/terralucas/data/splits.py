@@ -261,10 +261,12 @@ def _assign_with_all_classes(
         lacking = _find_lacking(counts, group_index, part, least)
         if not lacking:
             return part
+    # What no groups can cover must not keep other classes from being covered: the error names the classes that lack.
+    impossible = set(np.flatnonzero((counts > 0).sum(axis=0) < sum(least)).tolist())
     scarce: set[int] = set()
     # Classes in many groups get into each part without help, so that the program stays small.
-    while not lacking <= scarce:
-        scarce |= lacking
+    while not lacking - impossible <= scarce:
+        scarce |= lacking - impossible
         random = np.random.default_rng([*stream, _ATTEMPTS])
         cover = find_cover(counts, sorted(scarce), shares, least, random)
         if cover is None:

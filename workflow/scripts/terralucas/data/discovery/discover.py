@@ -99,6 +99,7 @@ class Problem:
         kind: key of `REMEDIES`.
         message: what was found and expected.
         n_chips: how many chips it leaves out: files of one id, or rows without an id.
+        has_row: whether the labels table has a row for it; true also for chips without a table.
     """
 
     point_id: str
@@ -106,6 +107,7 @@ class Problem:
     kind: str
     message: str
     n_chips: int = 1
+    has_row: bool = True
 
 
 class Reason(NamedTuple):
@@ -521,7 +523,7 @@ def _match_rows_and_files(
     for point_id, files in sources.items():
         if point_id not in groups:
             reason = Reason("file_without_label", "has no row in the labels table; expected one")
-            problems.append(Problem(point_id, str(files[0]), *reason, n_chips=len(files)))
+            problems.append(Problem(point_id, str(files[0]), *reason, n_chips=len(files), has_row=False))
     return tuple(chips), tuple(problems)
 
 

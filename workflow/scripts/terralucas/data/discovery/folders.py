@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
-from terralucas.data.rasters.side_files import MASK_SUFFIX, mask_files
+from terralucas.data.rasters.side_files import MASK_SUFFIX, mask_files, targets_of
 from terralucas.errors import StudyError, printable
 
 CHIP_SUFFIXES = (".tif", ".tiff")
@@ -54,21 +54,24 @@ class Tree:
 def require_names_of_masks(images: Iterable[Path]) -> None:
     """Raise a StudyError if a mask beside one of some images has other capitals than the name of the image.
 
-    GDAL finds it by its own name without regard to capitals; chips are read with `mask_files`.
+    GDAL finds it by its own name without regard to capitals; chips are read with `mask_files`. Masks beside the files
+    to which links lead count too.
     """
-    by_folder: dict[Path, dict[str, Path]] = {}
+    by_folder: dict[Path, dict[str, list[Path]]] = {}
     for image in images:
-        by_folder.setdefault(image.parent, {})[image.name.lower()] = image
+        for path in (image, *targets_of(image)):
+            by_folder.setdefault(path.parent, {}).setdefault(path.name.lower(), []).append(path)
     masks = []
     for folder, by_name in by_folder.items():
         # A folder that is gone or closed is told with its chips.
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                image_of = by_name.get(entry.name.lower().removesuffix(MASK_SUFFIX))
-                if image_of is not None and entry.name.lower().endswith(MASK_SUFFIX):
-                    expected = mask_files(image_of)
-                    if not any(mask.exists() for mask in expected):
-                        masks.append((folder / entry.name, expected[0]))
+                if not entry.name.lower().endswith(MASK_SUFFIX):
+                    continue
+                images_of = by_name.get(entry.name.lower().removesuffix(MASK_SUFFIX), [])
+                expected = [mask for image_of in images_of for mask in mask_files(image_of)]
+                if expected and not any(mask.exists() for mask in expected):
+                    masks.append((folder / entry.name, expected[0]))
     if masks:
         found, wanted = masks[0]
         raise StudyError(

@@ -326,10 +326,10 @@ def count_chips(problems: Sequence[Problem]) -> int:
     A row without a file and a file without a row are one chip, one of whose names is wrong or missing: where there are
     both, the fewest chips that explain them count.
     """
-    kinds = _count_kinds(problems)
     without_file = _count_kinds([problem for problem in problems if problem.file is None])
     rows = without_file["label_without_file"] + without_file["missing_id"]
-    return kinds.total() - min(rows, kinds["file_without_label"])
+    files = _count_kinds([problem for problem in problems if not problem.has_row]).total()
+    return _count_kinds(problems).total() - min(rows, files)
 
 
 def _count_kinds(problems: Sequence[Problem]) -> Counter[str]:

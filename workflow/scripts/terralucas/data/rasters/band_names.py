@@ -234,8 +234,13 @@ def _only_count(texts: Sequence[str]) -> bool:
         or [counter and counter[0] for counter in counters] != [str(number) for number, _ in enumerate(texts, 1)]
     ):
         return False
-    said = {(each.word, each.foreign, each.kind, each.number) for each in map(read_description, texts)}
-    return len(said) == 1 and said != {(None, None, "", "")}
+    parsed = [read_description(text) for text in texts]
+    said = {(each.word, each.foreign, each.kind, each.number) for each in parsed}
+    if len(said) == 1:
+        return said != {(None, None, "", "")}
+    # The words of red_edge_1, red_edge_2, red_edge_3 name bands, and those of swir_1, swir_2, swir_3, swir_4 do not.
+    named = {allowed for allowed in _settle(texts, [each.word for each in parsed]) if allowed and len(allowed) == 1}
+    return not any(each.kind for each in parsed) and len(named) < len(texts)
 
 
 def _are_at_own_places(parsed: Sequence[Description]) -> bool:

@@ -132,12 +132,18 @@ def _files_named(path: Path) -> list[Path]:
 
 
 def _on_disk(name: str) -> Path:
-    """Return the file that GDAL means: /vsizip//data/scene.zip/a.tif is in the file /data/scene.zip."""
+    """Return the file that GDAL means: /vsizip//data/scene.zip/a.tif is in the file /data/scene.zip.
+
+    GDAL accepts braces around the archive: /vsizip/{/data/scene.zip}/a.tif.
+    """
     if not name.startswith("/vsi"):
         return Path(name)
-    inside = Path(re.sub(r"^(?:/vsi\w+/)+|[{}]", "", name))
+    inside = re.sub(r"^(?:/vsi\w+/|\{)+", "", name)
+    braced = name.removesuffix(inside).count("{")
+    archives = [inside[: brace.start()] for brace in re.finditer("}", inside)] if braced else [inside]
     # An address, as of /vsicurl/, is no file; that it changes is not noticed.
-    return next((path for path in (inside, *inside.parents) if path.is_file()), Path(name))
+    possible = (path for archive in map(Path, archives) for path in (archive, *archive.parents))
+    return next((path for path in possible if path.is_file()), Path(name))
 
 
 def changed_chips(paths: Sequence[Path]) -> StudyError:

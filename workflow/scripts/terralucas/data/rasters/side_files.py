@@ -90,7 +90,7 @@ def find_lost_by_link(path: Path, *kinds: Callable[[Path], list[Path]]) -> Path 
     Returns:
         The file; None without one, and where `path` is no link.
     """
-    for target, files_of in itertools.product(_targets_of(path), kinds):
+    for target, files_of in itertools.product(targets_of(path), kinds):
         # No file can have a name that is too long because of the ending.
         with contextlib.suppress(OSError):
             lost = next((file for file in files_of(target) if file.is_file() and _matters(file)), None)
@@ -99,7 +99,7 @@ def find_lost_by_link(path: Path, *kinds: Callable[[Path], list[Path]]) -> Path 
     return None
 
 
-def _targets_of(path: Path) -> list[Path]:
+def targets_of(path: Path) -> list[Path]:
     """Return the files to which a link leads, one after the other; none for a file that is no link."""
     targets: list[Path] = []
     # A circle of links ends in an error when the file is read.
