@@ -99,6 +99,26 @@ def test_a_scene_that_is_a_link_has_the_mask_and_metadata_beside_the_link(tmp_pa
     assert np.array_equal(read(tmp_path / "scene.tif"), expected, equal_nan=True)
 
 
+@pytest.mark.parametrize("is_in_vrt", [False, True])
+def test_a_scene_with_two_masks_is_refused(tmp_path, values, is_in_vrt):
+    """Chips are read with both, and GDAL looks at one of them alone."""
+    hidden = np.zeros((60, 50), dtype=bool)
+    hidden[:30] = True
+    scene = write_scene(tmp_path / "scene.tif", values)
+    for internal, mask in ((False, hidden), (True, hidden[::-1])):
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal), rasterio.open(scene, "r+") as target:
+            target.write_mask(~mask)
+        if not internal:
+            (tmp_path / "scene.tif.msk").rename(tmp_path / "kept")
+    if is_in_vrt:
+        copy(str(scene), str(tmp_path / "scene.vrt"), driver="VRT")
+        scene = tmp_path / "scene.vrt"
+    assert np.isnan(read(scene)).any()
+    (tmp_path / "kept").rename(tmp_path / "scene.tif.msk")
+    with pytest.raises(StudyError, match=r"scene\.tif has a mask in it and another one beside it"):
+        read(scene)
+
+
 @pytest.mark.parametrize("described", ["Band 1", "b1", "band_1"])
 def test_a_description_that_counts_the_bands_of_its_own_file_says_nothing_of_the_others(tmp_path, values, described):
     """As programs write it into band files."""

@@ -345,7 +345,7 @@ def test_a_chip_without_label_and_a_row_without_file_are_two(root):
     (root / "chips/labels.csv").write_text("\n".join(["Point_ID,STR18", *rows]), encoding="utf-8")
     for name in list(IDS)[3:5]:
         chip_path(root, name).unlink()
-    with pytest.raises(StudyError, match="5 of 8 chips .* more than half") as caught:
+    with pytest.raises(StudyError, match=r"5 of 8 chips .* more than half") as caught:
         index(root, on_invalid="drop")
     assert caught.value.found.splitlines()[0] == "3 x file_without_label, 2 x label_without_file"
 

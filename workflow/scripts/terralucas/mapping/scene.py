@@ -26,7 +26,7 @@ from terralucas.data.indexing.pixel_sizes import PIXEL_TOLERANCE
 from terralucas.data.rasters.band_names import BandNames
 from terralucas.data.rasters.georeference import Centre, describe_system
 from terralucas.data.rasters.image_files import changed_scene, files_of_raster, require_undamaged
-from terralucas.data.rasters.masks import find_alpha, read_masks
+from terralucas.data.rasters.masks import find_alpha, read_masks, require_one_mask
 from terralucas.data.rasters.said_of_bands import find_wrong_colours, read_descriptions
 from terralucas.data.rasters.side_files import GDAL_OPTIONS
 from terralucas.errors import StudyError
@@ -110,8 +110,8 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         pixel_size_m: side of a pixel of the training chips in metres.
 
     Raises:
-        StudyError: a file cannot be read, the files differ in place, size, date or tile, a band is missing, the
-            coordinates are not metres, or the pixels have another size than those of the training chips.
+        StudyError: a file cannot be read or has two masks, the files differ in place, size, date or tile, a band is
+            missing, the coordinates are not metres, or the pixels have another size than those of the training chips.
     """
     require_one_scene(paths)
     with ExitStack() as stack:
@@ -131,6 +131,8 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         # GDAL looks for masks and metadata beside a link, and not beside the file to which it leads.
         files = {str(file): file for path in paths for file in files_of_raster(path.absolute())}
         require_undamaged(files.values())
+        for file in files.values():
+            require_one_mask(file)
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)
         names = BandNames(descriptions, spec.may_be_landsat, of_one_file=len(paths) == 1)
         is_named = spec.checks.band_descriptions and names.name_each(spec.bands)

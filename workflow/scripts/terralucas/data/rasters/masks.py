@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
+import rasterio
+from rasterio import Env
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from terralucas.data.rasters.band_names import BandNames
+from terralucas.data.rasters.side_files import mask_files
+from terralucas.errors import StudyError
 
 # What the description of an alpha band may say; `alpha` and `fmask` are also layers that the names of bands know.
 _ALPHA = re.compile("alpha|mask|valid|nodata|transparen|opacity", re.IGNORECASE)
@@ -57,3 +62,23 @@ def find_alpha(source: DatasetReader, bands: Collection[int] = ()) -> list[int]:
     texts = source.descriptions if alpha else ()
     named = [position + 1 for position in BandNames(texts).find_named()]
     return [number for number in alpha if number not in named or _ALPHA.search(texts[number - 1] or "")]
+
+
+def require_one_mask(source: Path) -> None:
+    """Raise a StudyError if a file has a mask in it and another one beside it.
+
+    GDAL looks at one of them; chips are read with both.
+    """
+    mask = next((mask for mask in mask_files(source) if mask.exists()), None)
+    if mask is None:
+        return
+    # Without what lies beside it.
+    with Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(source) as alone:
+        flags = alone.mask_flag_enums[0]
+    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        raise StudyError(
+            f"The file {source} has a mask in it and another one beside it.",
+            found=f"{mask.name}, which GDAL does not look at",
+            expected="one mask",
+            remedy="remove the wrong mask",
+        )

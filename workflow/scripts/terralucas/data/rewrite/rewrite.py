@@ -16,14 +16,14 @@ from rasterio import Env
 from rasterio._err import CPLE_BaseError  # errors of `transform`, for which rasterio has no public class
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from terralucas.data.rasters.image_files import files_of_raster, gdal_writes, require_undamaged, require_whole
-from terralucas.data.rasters.masks import find_alpha
+from terralucas.data.rasters.masks import find_alpha, require_one_mask
 from terralucas.data.rasters.side_files import GDAL_OPTIONS, WAVELENGTH, mask_files, metadata_file, reduce_metadata
 from terralucas.data.rewrite.grids import grid_of, not_convertible, other_grid
 from terralucas.data.rewrite.missing_pixels import Layers
@@ -101,7 +101,7 @@ def rewrite(
             require_undamaged(files_of_raster(source))
             alpha = find_alpha(image)
             numbers = list(bands or [number for number in image.indexes if number not in alpha])
-            _require_one_mask(source)
+            require_one_mask(source)
             if not set(numbers) <= set(image.indexes):
                 raise StudyError(
                     f"The file {source} has no such bands.",
@@ -158,23 +158,6 @@ def _require_free(target: Path) -> None:
             found=f"{beside[0].name}, of another file of this name",
             expected="a target without a mask and metadata beside it",
             remedy="remove what lies beside the target, or name another one",
-        )
-
-
-def _require_one_mask(source: Path) -> None:
-    """Raise a StudyError if a file has a mask in it, so that GDAL does not look at the one beside it; training does."""
-    mask = next((mask for mask in mask_files(source) if mask.exists()), None)
-    if mask is None:
-        return
-    # Without what lies beside it.
-    with Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(source) as alone:
-        flags = alone.mask_flag_enums[0]
-    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        raise StudyError(
-            f"The file {source} has a mask in it and another one beside it.",
-            found=f"{mask.name}, which GDAL does not look at",
-            expected="one mask",
-            remedy="remove the wrong mask",
         )
 
 
