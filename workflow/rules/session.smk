@@ -18,7 +18,7 @@ from execution.end.leftovers import (
     let_empty_folders_stay,
     remove_study_leftovers,
 )
-from execution.records.made_with import MadeWith, remember_accepted, require_fitting_results
+from execution.records.made_with import MadeWith, compares_settings, remember_accepted, require_fitting_results
 from execution.cluster.missing_files import fail_without_job
 from execution.jobs.orphans import end_with_parent, name_snakemake
 from execution.records.own_start import know_start, require_own_settings
@@ -68,6 +68,11 @@ def check_planned_runs():
     if config["report"]["unfinished_runs"] == "name":
         again = planned_runs(workflow.dag) & finished_runs(all_runs(), RECORDS)
         require_no_run_again([run for run in all_runs() if run in again])
+    if not compares_settings(workflow):
+        workflow.logger_manager.logger.warning(
+            "--rerun-triggers without params: results of another configuration, code or data are kept. Those of runs are "
+            "refused by the tables; splits, features and figures are not compared."
+        )
     require_settings_of_configuration(runs_of_other_settings(workflow), Path(RESULTS))
     require_fitting_results(workflow, Path(RESULTS))
     require_planned_inputs(workflow.dag, config, Path(DOWNLOADS))

@@ -216,6 +216,14 @@ def _checksums(job: Any, files: FileChecksums) -> dict[str, str]:
     return {}
 
 
+def compares_settings(workflow: Any) -> bool:
+    """Return whether this start notices results of another configuration, code or data.
+
+    With --rerun-triggers and without `params`, the user wants to keep them.
+    """
+    return RerunTrigger.PARAMS in workflow.dag_settings.rerun_triggers
+
+
 def require_fitting_results(workflow: Any, results: Path) -> None:
     """Check the results that a start would keep.
 
@@ -228,7 +236,7 @@ def require_fitting_results(workflow: Any, results: Path) -> None:
     """
     # Also where nothing is compared: this start goes on with the record, and must be able to read it.
     dag, known, files = workflow.dag, read_entries(results), FileChecksums(results)
-    if RerunTrigger.PARAMS not in workflow.dag_settings.rerun_triggers:
+    if not compares_settings(workflow):
         return
     keeps_all = workflow.touch
     other: list[Any] = []

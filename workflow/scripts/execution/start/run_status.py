@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from snakemake.settings.enums import RerunTrigger
-
 from execution.records.finished_runs import has_these_settings
+from execution.records.made_with import compares_settings
 from execution.rule_names import RUN_RULES
 
 # Backbone, loss, decoder and seed.
@@ -36,10 +35,9 @@ def runs_of_other_settings(workflow: Any) -> list[Run]:
     """Return the runs that are there and would be kept, though configuration, code or data now are other ones.
 
     Snakemake does not notice where it has no records of the files, because results were copied without the folder
-    .snakemake or its records were deleted, or where another process wrote the files. With --rerun-triggers and without
-    `params`, the user wants to keep such runs.
+    .snakemake or its records were deleted, or where another process wrote the files.
     """
-    if RerunTrigger.PARAMS not in workflow.dag_settings.rerun_triggers:
+    if not compares_settings(workflow):
         return []
     dag = workflow.dag
     kept = [job for job in dag.jobs if job.rule.name in RUN_RULES and not dag.needrun(job)]
