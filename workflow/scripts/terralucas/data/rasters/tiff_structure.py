@@ -33,6 +33,8 @@ _SIZES = {
     17: 8,
     18: 8,
 }
+# ASCII and bytes of no type: what may be empty.
+_TEXTS = (2, 7)
 # Unsigned integers of 2, 4 and 8 bytes.
 _INTEGERS = {3: "u2", 4: "u4", 16: "u8"}
 # Tags: what kind of image it is (bit 2: a mask), and where its strips or tiles are, with their lengths.
@@ -56,6 +58,10 @@ def find_damage(data: bytes | mmap) -> str | None:
         return None
     try:
         for image in _images(data):
+            # TIFF 6.0 knows no empty list, no type 0 and no number without a value. A copy that broke off in a file of
+            # the whole size ends in zeros.
+            if not image or any(not kind or not (count or kind in _TEXTS) for kind, count, _ in image.values()):
+                return "a list of its tags is zeros, as where a copy broke off"
             for tag, (kind, count, at) in image.items():
                 end = at + _SIZES.get(kind, 0) * count
                 if end > len(data):
@@ -117,8 +123,9 @@ def _end_of_mask(data: bytes | mmap, image: _Tags) -> int:
 def _find_error(text: bytes) -> str | None:
     """Return what is wrong with XML that says a scale or an offset; None if nothing is, or for other XML."""
     stripped = text.rstrip(b"\0")
-    # Some programs write the tag without anything in it.
-    if len(text) <= 1 or (stripped and b"scale" not in stripped and b"offset" not in stripped):
+    # Where a copy broke off, zeros follow. Some programs write the tag without anything in it.
+    is_whole = len(text) - len(stripped) <= 1
+    if len(text) <= 1 or (is_whole and b"scale" not in stripped and b"offset" not in stripped):
         return None
     try:
         ElementTree.fromstring(stripped)
