@@ -73,3 +73,18 @@ def test_variables_of_this_environment_are_kept_without_a_word(value):
     variables = {} if value is None else {"PROJ_DATA": value}
     done = run("import os, terralucas; print(os.environ.get('PROJ_DATA'))", **variables)
     assert (done.stdout.strip(), done.stderr) == (str(value), "")
+
+
+def test_options_in_the_configuration_file_of_gdal_do_not_change_what_is_read(tmp_path):
+    (tmp_path / ".gdal").mkdir()
+    (tmp_path / ".gdal/gdalrc").write_text("[configoptions]\nGTIFF_IGNORE_READ_ERRORS=YES\n")
+    asked = "from rasterio.env import Env, get_gdal_config\n" + (
+        "with Env() as env:\n    env.drivers()\n    print(get_gdal_config('GTIFF_IGNORE_READ_ERRORS'))"
+    )
+    # The variable of this process, which has imported the package, would keep GDAL from the file.
+    without = "import os\nos.environ.pop('GDAL_CONFIG_FILE', None)\n"
+    assert run(without + asked, HOME=str(tmp_path)).stdout.strip() == "YES", "GDAL reads it"
+    done = run(f"{without}import terralucas\n{asked}", HOME=str(tmp_path))
+    assert done.stdout.strip() == "None"
+    assert done.stderr == ""
+    assert run("import terralucas", GDAL_CONFIG_FILE=os.devnull).stderr == "", "as a process of this one"

@@ -1,6 +1,7 @@
 """Scenes: which bands are found where, what is no scene, and that pixels are read as those of chips are."""
 
 import re
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from rasterio.shutil import copy
 
 from helpers.chips import BANDS, make_spec, write_with_alpha
 from helpers.scenes import noise, write_scene
-from terralucas.data.chips.chip_files import read_chip
+from terralucas.data.chips.chip_content import read_content
+from terralucas.data.chips.chip_files import decode_chip, read_chip
 from terralucas.errors import StudyError
 from terralucas.mapping.scene import Scene, SceneReader, find_scene
 
@@ -97,6 +99,111 @@ def test_a_scene_that_is_a_link_has_the_mask_and_metadata_beside_the_link(tmp_pa
         (tmp_path / name).rename(tmp_path / "store" / f"{number}")
         (tmp_path / name).symlink_to(tmp_path / "store" / f"{number}")
     assert np.array_equal(read(tmp_path / "scene.tif"), expected, equal_nan=True)
+
+
+def _without_tags(path):
+    """Write a GeoTIFF that is no mask of GDAL."""
+    with rasterio.open(path, "w", "GTiff", 50, 50, 1, dtype="uint8") as written:
+        written.write(np.zeros((1, 50, 50), dtype=np.uint8))
+
+
+_NO_FILES = {
+    "a pointer of Git LFS": lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n"),
+    "an empty file": lambda path: path.touch(),
+    "a web page": lambda path: path.write_text("<html><title>Sign in</title></html>"),
+    "zeros": lambda path: path.write_bytes(bytes(500)),
+    "a link that leads nowhere": lambda path: path.symlink_to("nowhere"),
+    "a folder": lambda path: path.mkdir(),
+}
+_METADATA = '<PAMDataset><PAMRasterBand band="1"><Offset>-1000</Offset></PAMRasterBand></PAMDataset>'
+
+
+@pytest.mark.parametrize(
+    ("suffix", "make"),
+    [
+        *(
+            pytest.param(suffix, make, id=f"{name} as {suffix}")
+            for suffix in (".msk", ".aux.xml")
+            for name, make in _NO_FILES.items()
+        ),
+        pytest.param(".msk", _without_tags, id="no mask of GDAL"),
+        pytest.param(".aux.xml", lambda path: path.write_text(_METADATA[:70]), id="cut off"),
+        pytest.param(".aux.xml", lambda path: path.write_text(f'<?xml version="1.0"?>{_METADATA}'), id="declaration"),
+        pytest.param(".aux.xml", lambda path: path.write_bytes(_METADATA.encode("utf-16")), id="UTF-16"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_what_lies_beside_an_image_and_cannot_be_read_is_refused_alike(tmp_path, values, suffix, make):
+    """GDAL leaves it out without a word, so that a map would have been computed from other pixels than a chip."""
+    image = write_scene(tmp_path / "a.tif", values[:, :50, :50])
+    read_chip(image, make_spec(chip_size_px=50))
+    find_scene([image], make_spec(), 10)
+    make(tmp_path / f"a.tif{suffix}")
+    with pytest.raises(StudyError, match=re.escape(suffix)):
+        read_chip(image, make_spec(chip_size_px=50))
+    with pytest.raises(StudyError, match=re.escape(suffix)):
+        find_scene([image], make_spec(), 10)
+    if suffix == ".aux.xml":
+        with rasterio.open(image) as opened:
+            assert opened.offsets[0] == 0, "GDAL does not read it either"
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_mask_in_the_file_that_cannot_be_read_is_refused_alike(tmp_path, values):
+    """Its list of tags says a compression that GDAL does not know; it reads the file without the mask."""
+    image = write_scene(tmp_path / "a.tif", values[:, :50, :50])
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(image, "r+") as target:
+        target.write_mask(np.eye(50, dtype=bool))
+    data = bytearray(image.read_bytes())
+    # The tag 254 (what kind of image it is) with the value 4, a mask; after it the tag 259, compression.
+    mask = data.index(struct.pack("<HHII", 254, 4, 1, 4))
+    compression = data.index(struct.pack("<HHI", 259, 3, 1), mask)
+    data[compression + 8 : compression + 10] = (34661).to_bytes(2, "little")
+    image.write_bytes(data)
+    with pytest.raises(StudyError, match="has a mask in it that GDAL does not read"):
+        read_chip(image, make_spec(chip_size_px=50))
+    with pytest.raises(StudyError, match=r"The mask of .* cannot be read"):
+        find_scene([image], make_spec(), 10)
+
+
+def test_descriptions_in_latin_1_name_bands(tmp_path, values):
+    """As older programs on Windows write them; rasterio refuses them."""
+    image = write_scene(tmp_path / "a.tif", values[:, :50, :50], [f"{band} été" for band in BANDS])
+    image.write_bytes(image.read_bytes().replace("été".encode(), "été  ".encode("latin-1")))
+    with rasterio.open(image) as opened, pytest.raises(UnicodeDecodeError):
+        opened.descriptions  # noqa: B018 - the property fails
+    scene = find_scene([image], make_spec(bands=BANDS[::-1]), 10)
+    assert [band for _, band in scene.bands] == [6, 5, 4, 3, 2, 1]
+    assert scene.is_named
+    chip = decode_chip(read_content(image), make_spec(chip_size_px=50))
+    assert chip.descriptions == tuple(f"{band} été  " for band in BANDS)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_coordinate_reference_system_with_a_name_in_latin_1_is_told(tmp_path, values):
+    image = write_scene(tmp_path / "a.tif", values[:, :50, :50])
+    system = rasterio.crs.CRS.from_proj4("+proj=tmerc +lon_0=-73.25 +k=0.9999 +x_0=304800 +ellps=GRS80 +units=m")
+    wkt = system.to_wkt().replace('PROJCS["unknown"', 'PROJCS["MTM Québec"')
+    assert "Québec" in wkt
+    with rasterio.open(image, "r+") as target:
+        target.crs = rasterio.crs.CRS.from_wkt(wkt)
+    data = image.read_bytes()
+    assert "Québec".encode() in data
+    image.write_bytes(data.replace("Québec".encode(), "Québec ".encode("latin-1")))
+    with pytest.raises(StudyError, match=r"has text that is not UTF-8 .*MTM Québec") as caught:
+        decode_chip(read_content(image), make_spec(chip_size_px=50))
+    assert "EPSG code" in caught.value.remedy
+    with pytest.raises(StudyError, match=r"(?s)has text that is not UTF-8.*MTM Québec.*EPSG code"):
+        find_scene([image], make_spec(), 10)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".vrt", ".jp2"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n")
+    with pytest.raises(StudyError, match="Git LFS pointer, which stands for a file of 12345 bytes") as caught:
+        find_scene([path], make_spec(), 10)
+    assert "git lfs pull" in caught.value.remedy
 
 
 @pytest.mark.parametrize("is_in_vrt", [False, True])

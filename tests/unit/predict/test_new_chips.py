@@ -171,6 +171,7 @@ def test_two_files_of_one_id_are_an_error(tmp_path, other):
         ("t.csv", "file\na.tif\n", "names no paths"),
         ("t.csv", "Path\na.tif\n", "names no paths"),
         ("t.csv", "ID,path\n7,a.tif\n", "has a column 'ID', which is not read as a column id"),
+        ("t.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n", "a Git LFS pointer"),
         ("t.csv", "path,Id\na.tif,7\n", "has a column 'Id'"),
         ("t.csv", "id,path\n", "has no rows"),
         ("t.csv", "path,id\na.tif,1\nb.tif,1\n", "'1' twice"),

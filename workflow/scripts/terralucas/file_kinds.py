@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 # So many bytes of a file are enough to name its kind.
 HEAD_BYTES = 2**16
@@ -66,6 +67,15 @@ def find_kind(head: bytes) -> FileKind | None:
     if head[257:262] == b"ustar":
         return FileKind("a tar archive", _UNPACK)
     return next((FileKind(name) for magic, name in _OTHERS.items() if head.startswith(magic)), None)
+
+
+def kind_of_file(path: Path) -> FileKind | None:
+    """Return the kind of a file, or None if it is not known here or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return find_kind(file.read(HEAD_BYTES))
+    except OSError:
+        return None
 
 
 def describe_web_page(head: bytes) -> str | None:

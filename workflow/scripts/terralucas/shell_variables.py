@@ -24,7 +24,8 @@ _OPTIONS = (
 def ignore_shell_variables() -> None:
     """Remove variables that name files outside this Python's environment, so that rasterio and pyproj use their own.
 
-    Remove also options of GDAL, so that a file is read in the same way in every shell.
+    Remove also options of GDAL, and keep it from its configuration file, so that a file is read in the same way for
+    every user.
 
     Both read the variables when they are imported, so that this comes first. Processes that are started later inherit
     what is left.
@@ -37,9 +38,11 @@ def ignore_shell_variables() -> None:
         logger.warning(
             "%s of your shell are ignored; they name GDAL or PROJ of another installation", ", ".join(ignored)
         )
-    options = [name for name in _OPTIONS if os.environ.pop(name, None) is not None]
+    options = [name for name in _OPTIONS if os.environ.pop(name, os.devnull) != os.devnull]
     if options:
         logger.warning("%s of your shell are ignored; they change what GDAL reads", ", ".join(options))
+    # Such options can also stand in the file .gdal/gdalrc of the home folder.
+    os.environ["GDAL_CONFIG_FILE"] = os.devnull
 
 
 def _is_below(path: str, folder: Path) -> bool:

@@ -25,11 +25,12 @@ from terralucas.data.discovery.places import is_local
 from terralucas.data.indexing.pixel_sizes import PIXEL_TOLERANCE
 from terralucas.data.rasters.band_names import BandNames
 from terralucas.data.rasters.georeference import Centre, describe_system
-from terralucas.data.rasters.image_files import changed_scene, files_of_raster, require_undamaged
-from terralucas.data.rasters.masks import find_alpha, read_masks, require_one_mask
+from terralucas.data.rasters.image_files import changed_scene, files_of_raster, not_utf8, require_undamaged
+from terralucas.data.rasters.masks import find_alpha, read_masks
 from terralucas.data.rasters.said_of_bands import find_wrong_colours, read_descriptions
 from terralucas.data.rasters.side_files import GDAL_OPTIONS
 from terralucas.errors import StudyError
+from terralucas.file_kinds import TIFF, FileKind, kind_of_file
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene
 from terralucas.predict.bands import find_bands
@@ -122,17 +123,15 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
             _require_readable(path, source)
         for path, source in zip(paths[1:], sources[1:], strict=True):
             _require_same_grid(path, source, paths[0], first)
+        # GDAL looks for masks and metadata beside a link, and not beside the file to which it leads.
+        files = {str(file): file for path in paths for file in files_of_raster(path.absolute())}
+        require_undamaged(files.values())
         places = [
             (str(path.absolute()), band)
             for path, source in zip(paths, sources, strict=True)
             for band in _bands_of(source)
         ]
         positions, descriptions = _find_in_files(paths, sources, spec)
-        # GDAL looks for masks and metadata beside a link, and not beside the file to which it leads.
-        files = {str(file): file for path in paths for file in files_of_raster(path.absolute())}
-        require_undamaged(files.values())
-        for file in files.values():
-            require_one_mask(file)
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)
         names = BandNames(descriptions, spec.may_be_landsat, of_one_file=len(paths) == 1)
         is_named = spec.checks.band_descriptions and names.name_each(spec.bands)
@@ -240,14 +239,19 @@ def _open(path: Path, stack: ExitStack) -> DatasetReader:
         return stack.enter_context(rasterio.open(path))
     except RasterioError as error:
         raise _unreadable(path, error) from None
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, error) from None
 
 
 def _unreadable(path: Path, error: RasterioError) -> StudyError:
+    kind = kind_of_file(path)
+    if kind is None or kind.name == TIFF:
+        kind = FileKind(str(error.__cause__ or error), "fetch the file again, or convert it to a GeoTIFF")
     return StudyError(
         f"The scene {path} cannot be read.",
-        found=str(error.__cause__ or error),
+        found=kind.name,
         expected="a whole raster file that GDAL can read",
-        remedy="fetch the file again, or convert it to a GeoTIFF",
+        remedy=kind.remedy or "name an image that GDAL can read",
     )
 
 

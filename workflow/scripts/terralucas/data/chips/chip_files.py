@@ -29,10 +29,10 @@ from terralucas.data.rasters.georeference import (
     is_known,
     read_geo_tags,
 )
-from terralucas.data.rasters.masks import read_masks
+from terralucas.data.rasters.masks import read_masks, shows_mask
 from terralucas.data.rasters.said_of_bands import find_wrong_colours, read_descriptions
 from terralucas.data.rasters.side_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX
-from terralucas.data.rasters.tiff_structure import find_damage
+from terralucas.data.rasters.tiff_structure import find_damage, has_mask
 from terralucas.file_kinds import HEAD_BYTES, TIFF, find_kind
 
 # Chips need no place.
@@ -114,6 +114,8 @@ def decode_chip(
                     stack.enter_context(MemoryFile(data, dirname=memory.name.split("/")[2], filename=name))
             source = stack.enter_context(memory.open(driver="GTiff", **options))
             _check_header(source, spec)
+            if not shows_mask(source) and has_mask(content.data):
+                raise ChipError("unreadable", "has a mask in it that GDAL does not read; expected a whole GeoTIFF")
             bands = _bands_to_read(source, spec, find_bands)
             window = None if side_px is None else _find_middle(source.shape, side_px)
             raw = source.read(bands, window=window)
@@ -157,6 +159,11 @@ def _require_whole(data: bytes, name: str = "") -> None:
 
 def _unreadable(error: Exception, data: bytes = b"") -> ChipError:
     """Return the problem of a file that GDAL cannot read; `data` are its bytes, if it may be another kind of file."""
+    if isinstance(error, UnicodeDecodeError):
+        found = f"has text that is not UTF-8 ({error.object[:40].decode('latin-1')})"
+        expected = "the name of its coordinate reference system, and all other names, in UTF-8"
+        remedy = "write the coordinate reference system by its EPSG code, with the program that made the files"
+        return ChipError("unreadable", f"{found}; expected {expected}", remedy=remedy)
     if (kind := find_kind(data[:HEAD_BYTES])) and kind.name != TIFF:
         advice = f" ({kind.remedy})" if kind.remedy else ""
         return ChipError("unreadable", f"is {kind.name}{advice}; expected a whole GeoTIFF")
@@ -225,6 +232,8 @@ def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     Raises:
         ChipError: the mask cannot be decoded, is no mask of GDAL, or has another size than the chip.
     """
+    if not data:
+        raise ChipError("unreadable", f"has a mask {MASK_SUFFIX} that is empty (0 bytes); expected a mask of GDAL")
     _require_whole(data, f"has a mask {MASK_SUFFIX} that ")
     try:
         with MemoryFile(data, filename="chip.tif.msk") as memory, memory.open(driver="GTiff") as source:

@@ -12,6 +12,7 @@ from typing import Any
 from terralucas.data.dataset import normalise_name
 from terralucas.data.discovery.label_tables import describe_csv_error
 from terralucas.errors import StudyError, printable
+from terralucas.file_kinds import kind_of_file
 
 CHIP_TABLE_SUFFIXES = (".csv", ".parquet")
 _WRONG_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -32,6 +33,13 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
         StudyError: the table cannot be read or names no paths, it has a column such as `ID`, two rows have one id, a
             row of a CSV table has another number of cells than the header, or two columns have the name `id` or `path`.
     """
+    if kind := kind_of_file(table):
+        raise StudyError(
+            f"The table of chips {table} is no table.",
+            found=kind.name,
+            expected="a CSV or Parquet table",
+            remedy=kind.remedy or "name the table",
+        )
     rows: Any
     try:
         rows = _read_csv(table) if table.suffix.lower() == ".csv" else _read_parquet(table)

@@ -15,12 +15,15 @@ from rasterio import Env
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+from terralucas.data.chip_problems import ChipError
+from terralucas.data.rasters.masks import require_mask
 from terralucas.data.rasters.side_files import (
     GDAL_OPTIONS,
     find_lost_by_link,
     mask_files,
     metadata_file,
     metadata_files,
+    reduce_metadata,
     world_files,
 )
 from terralucas.data.rasters.tiff_structure import find_damage
@@ -76,9 +79,9 @@ def require_whole(path: Path, is_whole: bool) -> None:
 
 
 def require_undamaged(paths: Iterable[Path]) -> None:
-    """Raise a StudyError if a file has lost tags or a mask, which GDAL leaves out without an error.
+    """Raise a StudyError if a file has lost tags, or its mask or metadata cannot be read.
 
-    It does so with those beside the file to which a link leads.
+    GDAL leaves out all these without an error, also those beside the file to which a link leads.
 
     Args:
         paths: of `files_of_raster`; files that do not exist are passed over.
@@ -107,6 +110,22 @@ def require_undamaged(paths: Iterable[Path]) -> None:
                 expected="a whole GeoTIFF",
                 remedy="use a complete copy",
             )
+        require_mask(path)
+        _require_metadata(path)
+
+
+def _require_metadata(image: Path) -> None:
+    """Raise a StudyError if the file beside an image that has its metadata cannot be read."""
+    metadata, remedy = metadata_file(image), "put the right metadata there, or remove them"
+    if not os.path.lexists(metadata):
+        return
+    try:
+        reduce_metadata(metadata.read_bytes())
+    except ChipError as error:
+        raise StudyError(f"The file {image} {error.problem}.", remedy=remedy) from None
+    except OSError as error:
+        found = str(error.strerror)
+        raise StudyError(f"The metadata {metadata} cannot be opened.", found=found, remedy=remedy) from None
 
 
 def _has_no_place(path: Path) -> bool:
@@ -144,6 +163,16 @@ def _on_disk(name: str) -> Path:
     # An address, as of /vsicurl/, is no file; that it changes is not noticed.
     possible = (path for archive in map(Path, archives) for path in (archive, *archive.parents))
     return next((path for path in possible if path.is_file()), Path(name))
+
+
+def not_utf8(path: Path, error: UnicodeDecodeError) -> StudyError:
+    """Return the error for an image that rasterio does not open, because it has a name in another coding."""
+    return StudyError(
+        f"The file {path} has text that is not UTF-8.",
+        found=error.object[:40].decode("latin-1"),
+        expected="the name of its coordinate reference system, and all other names, in UTF-8",
+        remedy="write the coordinate reference system by its EPSG code, with the program that made the file",
+    )
 
 
 def changed_chips(paths: Sequence[Path]) -> StudyError:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Collection, Sequence
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from rasterio import Env
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from terralucas.data.rasters.band_names import BandNames
-from terralucas.data.rasters.side_files import mask_files
+from terralucas.data.rasters.said_of_bands import find_descriptions
+from terralucas.data.rasters.side_files import GDAL_OPTIONS, mask_files
+from terralucas.data.rasters.tiff_structure import has_mask
 from terralucas.errors import StudyError
 
 # What the description of an alpha band may say; `alpha` and `fmask` are also layers that the names of bands know.
@@ -59,26 +66,39 @@ def find_alpha(source: DatasetReader, bands: Collection[int] = ()) -> list[int]:
     alpha = [
         number for number, kind in enumerate(source.colorinterp, 1) if kind == ColorInterp.alpha and number not in bands
     ]
-    texts = source.descriptions if alpha else ()
+    texts = find_descriptions(source) if alpha else ()
     named = [position + 1 for position in BandNames(texts).find_named()]
     return [number for number in alpha if number not in named or _ALPHA.search(texts[number - 1] or "")]
 
 
-def require_one_mask(source: Path) -> None:
-    """Raise a StudyError if a file has a mask in it and another one beside it.
+def shows_mask(source: DatasetReader) -> bool:
+    """Return whether GDAL reads a mask of an open file, in it or beside it, that is no alpha band."""
+    flags = source.mask_flag_enums[0]
+    return not flags or (MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
 
-    GDAL looks at one of them; chips are read with both.
-    """
-    mask = next((mask for mask in mask_files(source) if mask.exists()), None)
-    if mask is None:
-        return
-    # Without what lies beside it.
-    with Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(source) as alone:
-        flags = alone.mask_flag_enums[0]
-    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+
+def require_mask(path: Path) -> None:
+    """Raise a StudyError if an image has a mask that GDAL does not read, or two, of which it reads one alone."""
+    beside = next((mask for mask in mask_files(path) if os.path.lexists(mask)), None)
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        is_inside = has_mask(data)
+    if beside is not None and is_inside:
         raise StudyError(
-            f"The file {source} has a mask in it and another one beside it.",
-            found=f"{mask.name}, which GDAL does not look at",
+            f"The file {path} has a mask in it and another one beside it.",
+            found=f"{beside.name}, which GDAL does not look at",
             expected="one mask",
             remedy="remove the wrong mask",
+        )
+    if beside is None and not is_inside:
+        return
+    is_read = False
+    # GDAL may report only later why it could not open a mask.
+    with contextlib.suppress(RasterioError, CPLE_BaseError), Env(**GDAL_OPTIONS), rasterio.open(path) as source:
+        is_read = shows_mask(source)
+    if not is_read:
+        raise StudyError(
+            f"The mask of {path} cannot be read.",
+            found="a mask in the file that GDAL leaves out" if beside is None else f"{beside.name}, which is no mask",
+            expected="a mask that GDAL reads",
+            remedy="use a complete copy" if beside is None else "put the right mask there, or remove it",
         )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from xml.etree import ElementTree
 
 from rasterio import DatasetReader
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
 
 from terralucas.data.rasters.band_names import BandNames
 from terralucas.data.rasters.side_files import WAVELENGTH
@@ -15,11 +18,22 @@ _COLOURS = ("red", "green", "blue", "coastal", "rededge", "nir", "swir", "pan", 
 
 def read_descriptions(source: DatasetReader) -> tuple[str | None, ...]:
     """Return the description of each band of a file, or else its central wavelength; None without both."""
-    if all(source.descriptions):
+    descriptions = find_descriptions(source)
+    if all(descriptions):
+        return descriptions
+    return tuple(text or _wavelength(source, band) for band, text in zip(source.indexes, descriptions, strict=True))
+
+
+def find_descriptions(source: DatasetReader) -> tuple[str | None, ...]:
+    """Return the description of each band of a file, also where it is not UTF-8 but Latin-1, which rasterio refuses."""
+    try:
         return tuple(source.descriptions)
-    return tuple(
-        text or _wavelength(source, band) for band, text in zip(source.indexes, source.descriptions, strict=True)
-    )
+    except UnicodeDecodeError:
+        # GDAL writes the texts into a VRT as they are.
+        with MemoryFile(ext=".vrt") as memory:
+            copy(source, memory.name, driver="VRT")
+            root = ElementTree.fromstring(memory.read().decode("latin-1"))
+        return tuple(band.findtext("Description") for band in root.findall("VRTRasterBand"))
 
 
 def _wavelength(source: DatasetReader, band: int) -> str | None:

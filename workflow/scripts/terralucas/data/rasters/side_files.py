@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import itertools
 import os
@@ -19,6 +20,7 @@ WORLD_SUFFIXES = (".tfw", ".tifw", ".tiffw", ".wld")
 _MOST_LINKS = 40
 # GDAL reads them unless variables of the user's shell forbid it.
 GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
+_ROOT = "PAMDataset"
 # What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
 # and histograms that viewers add) must not change the identity of a chip.
 _BAND_METADATA = ("Description", "NoDataValue", "Offset", "Scale")
@@ -122,14 +124,15 @@ def reduce_metadata(text: bytes) -> bytes | None:
     """Return the elements of GDAL's metadata file that change pixels or their meaning, as XML; None if there are none.
 
     Raises:
-        ChipError: the text is no XML.
+        ChipError: the text is no XML, or GDAL would not read it.
     """
     try:
         root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        found = f"has a file {METADATA_SUFFIX} beside it that cannot be read ({error})"
-        raise ChipError("unreadable", f"{found}; expected XML of GDAL, or no such file") from error
-    reduced = ElementTree.Element("PAMDataset")
+        if root.tag != _ROOT:
+            raise ElementTree.ParseError(f"it begins with <{root.tag}>")
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise _unreadable(str(error)) from error
+    reduced = ElementTree.Element(_ROOT)
     for item in sorted((item for item in root if item.tag in _PLACE_METADATA), key=lambda item: item.tag):
         ElementTree.SubElement(reduced, item.tag, item.attrib).text = item.text
     # Of the default domain alone.
@@ -147,7 +150,17 @@ def reduce_metadata(text: bytes) -> bytes | None:
             for item in wavelengths:
                 metadata = ElementTree.SubElement(copy, "Metadata", domain=domain)
                 ElementTree.SubElement(metadata, "MDI", item.attrib).text = item.text
-    return ElementTree.tostring(reduced) if len(reduced) else None
+    if not len(reduced):
+        return None
+    if not text.removeprefix(codecs.BOM_UTF8).lstrip().startswith(f"<{_ROOT}".encode()):
+        # An XML declaration, a comment or another coding: GDAL leaves out the whole file.
+        raise _unreadable(f"GDAL reads it only if it begins with <{_ROOT}>")
+    return ElementTree.tostring(reduced)
+
+
+def _unreadable(reason: str) -> ChipError:
+    found = f"has a file {METADATA_SUFFIX} beside it that cannot be read ({reason})"
+    return ChipError("unreadable", f"{found}; expected XML of GDAL, or no such file")
 
 
 def _is_colour(item: ElementTree.Element) -> bool:

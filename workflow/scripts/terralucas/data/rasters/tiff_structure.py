@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+_BEGINS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Bytes of a value of each type.
 _SIZES = {
     1: 1,
@@ -37,8 +38,9 @@ _SIZES = {
 _TEXTS = (2, 7)
 # Unsigned integers of 2, 4 and 8 bytes.
 _INTEGERS = {3: "u2", 4: "u4", 16: "u8"}
-# Tags: what kind of image it is (bit 2: a mask), and where its strips or tiles are, with their lengths.
-_KIND, _MASK = 254, 4
+# Tags: what kind of image it is (bit 0: an overview, bit 2: a mask), and where its strips or tiles are, with their
+# lengths.
+_KIND, _OVERVIEW, _MASK = 254, 1, 4
 _PLACES = {273: 279, 324: 325}
 # GDAL's tag with scales, offsets and other metadata in XML.
 _METADATA = 42112
@@ -54,7 +56,7 @@ def find_damage(data: bytes | mmap) -> str | None:
     Args:
         data: the file.
     """
-    if data[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if data[:4] not in _BEGINS:
         return None
     try:
         for image in _images(data):
@@ -75,6 +77,15 @@ def find_damage(data: bytes | mmap) -> str | None:
     except (ValueError, OverflowError) as error:
         return f"its tags contradict each other: {error}"
     return None
+
+
+def has_mask(data: bytes | mmap) -> bool:
+    """Return whether a TIFF without damage has a mask in it, whether GDAL can read it or not; false for other files."""
+    if data[:4] not in _BEGINS:
+        return False
+    _, *others = _images(data)
+    kinds = [_values(data, image[_KIND]) for image in others if _KIND in image]
+    return any((kind & _MASK).any() and not (kind & _OVERVIEW).any() for kind in kinds)
 
 
 # Type, number of values, and where they begin.

@@ -22,8 +22,15 @@ from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from terralucas.data.rasters.image_files import files_of_raster, gdal_writes, require_undamaged, require_whole
-from terralucas.data.rasters.masks import find_alpha, require_one_mask
+from terralucas.data.rasters.image_files import (
+    files_of_raster,
+    gdal_writes,
+    not_utf8,
+    require_undamaged,
+    require_whole,
+)
+from terralucas.data.rasters.masks import find_alpha
+from terralucas.data.rasters.said_of_bands import find_descriptions
 from terralucas.data.rasters.side_files import GDAL_OPTIONS, WAVELENGTH, mask_files, metadata_file, reduce_metadata
 from terralucas.data.rewrite.grids import grid_of, not_convertible, other_grid
 from terralucas.data.rewrite.missing_pixels import Layers
@@ -101,7 +108,6 @@ def rewrite(
             require_undamaged(files_of_raster(source))
             alpha = find_alpha(image)
             numbers = list(bands or [number for number in image.indexes if number not in alpha])
-            require_one_mask(source)
             if not set(numbers) <= set(image.indexes):
                 raise StudyError(
                     f"The file {source} has no such bands.",
@@ -128,6 +134,8 @@ def rewrite(
         raise not_convertible(image, str(error)) from None
     except RasterioError as error:
         raise _unreadable(source, error) from None
+    except UnicodeDecodeError as error:
+        raise not_utf8(source, error) from None
 
 
 def _require_free(target: Path) -> None:
@@ -279,7 +287,8 @@ def _write(
             # Central wavelengths, which count as descriptions.
             written.update_tags(place, ns=WAVELENGTH[0], **image.tags(number, ns=WAVELENGTH[0]))
         chosen = [number - 1 for number in numbers]
-        written.descriptions = [image.descriptions[place] for place in chosen]
+        descriptions = find_descriptions(image)
+        written.descriptions = [descriptions[place] for place in chosen]
         written.units = [image.units[place] or "" for place in chosen]
         if keep_scale:
             written.scales = [image.scales[place] for place in chosen]
