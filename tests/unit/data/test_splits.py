@@ -1,6 +1,7 @@
 """Splits, by their properties: every chip tested once, rare classes in every part, groups never divided."""
 
 import itertools
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from helpers.paths import ROOT
+from terralucas.data import group_covers
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.indexing.index import index_chips
 from terralucas.data.split_files import PARTS, read_split, write_split
@@ -151,6 +153,48 @@ def test_a_class_in_too_few_blocks_is_named_alone():
         require_splits(labels, groups, KFOLD, range(5), 5, names)
     assert "'class 0'" in caught.value.found
     assert ";" not in caught.value.found, "no other class"
+
+
+def test_of_two_folds_one_can_be_tested_that_leaves_two_blocks_of_a_class():
+    """Class 0 lies in three blocks, so that only one fold has two of them, which are training and validation."""
+    labels = labels_of([30, 90])
+    groups = np.where(labels == 0, np.arange(len(labels)) % 3, 3 + np.arange(len(labels)) % 20)
+    for state in range(10):
+        accepted = []
+        for seed in (0, 1):
+            with suppress(StudyError):
+                parts = split_of(labels, seed, groups, folds=2, random_state=state)
+                accepted.append(has_all(labels, parts, ["train", "validation", "test"]))
+        assert accepted == [True]
+
+
+def test_a_search_that_takes_too_long_does_not_say_that_there_is_no_split(monkeypatch):
+    """The limit is a number of steps: with one of time, the answer would depend on the machine."""
+    random = np.random.default_rng(9)
+    groups = random.integers(0, 90, 1800)
+    labels = random.integers(0, 5, 1800)
+    for label in range(5, 76):
+        for block in random.choice(90, 7, replace=False):
+            free = np.flatnonzero((groups == block) & (labels < 5))
+            if len(free) > 2:
+                labels[random.choice(free, int(random.integers(1, 4)))] = label
+    names = [f"class {label}" for label in range(76)]
+    monkeypatch.setattr(group_covers, "_MOST_NODES", 1)
+    with pytest.raises(StudyError, match=r"(?s)No split was found.*there may be one.*another split\.random_state"):
+        require_splits(labels, groups, KFOLD | {"random_state": 0}, range(5), 5, names)
+
+
+def test_groups_that_are_not_the_smallest_do_where_the_search_for_these_takes_too_long(monkeypatch):
+    """Three parts of different shares."""
+    random = np.random.default_rng(0)
+    counts = np.zeros((100, 60))
+    for label in range(60):
+        counts[random.choice(100, 5, replace=False), label] = random.integers(1, 9, 5)
+    monkeypatch.setattr(group_covers, "_MOST_NODES_FOR_SMALLEST", 1)
+    cover = group_covers.find_cover(counts, range(60), (0.6, 0.15, 0.25), (1, 1, 1), np.random.default_rng(0))
+    for part in range(3):
+        groups = [group for group, own in cover.items() if own == part]
+        assert (counts[groups] > 0).any(axis=0).all()
 
 
 def test_a_class_with_fewer_chips_than_folds_is_refused_for_all_seeds():

@@ -6,8 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# The program has an answer within a second, but for a few studies whose classes lie in very few groups.
-_MOST_SECONDS = 30.0
+from terralucas.errors import StudyError
+
+# The program has an answer at once, but for a few studies whose classes lie in very few groups; 3,400 nodes take half a
+# minute. A limit of time would make the answer depend on what else runs on the machine.
+_MOST_NODES, _MOST_NODES_FOR_SMALLEST = 10_000, 1_000
+_INFEASIBLE = 2
 
 
 def find_cover(
@@ -19,9 +23,9 @@ def find_cover(
 ) -> dict[int, int] | None:
     """Return small groups with which each part has some classes; None if the groups do not allow it.
 
-    An integer program finds groups, each in one part at most. Where the parts have different shares, they are the
-    smallest, relative to the shares. Parts of equal shares can be exchanged with each other, so that the proof that
-    groups are the smallest would take hours.
+    An integer program finds groups, each in one part at most. Where the parts have different shares, they are about the
+    smallest, relative to the shares. Where the shares are equal, they are any: because such parts can be exchanged with
+    each other, the proof that groups are the smallest would take hours.
 
     Args:
         counts: (groups, classes) chips.
@@ -32,6 +36,9 @@ def find_cover(
 
     Returns:
         Row of a group → its part.
+
+    Raises:
+        StudyError: the search took too many steps.
     """
     # Imported late, because few splits need it.
     from scipy.optimize import Bounds, LinearConstraint, milp
@@ -44,18 +51,34 @@ def find_cover(
     cost = np.outer(sizes, 1.0 / np.asarray(shares)).ravel()
     in_one_part = kron(csr_array(np.eye(len(rows))), np.ones((1, parts)))
     in_each_part = kron(csr_array(has_class.T.astype(float)), np.eye(parts))
-    found = milp(
-        np.zeros_like(cost) if len(set(shares)) == 1 else cost,
-        integrality=np.ones_like(cost),
-        bounds=Bounds(0, 1),
-        constraints=[
-            LinearConstraint(in_one_part, ub=1),
-            LinearConstraint(in_each_part, lb=np.tile(least, len(classes))),
-        ],
-        options={"time_limit": _MOST_SECONDS, "mip_rel_gap": 0.1},
-    )
-    if found.x is None:
-        return None
+    constraints = [
+        LinearConstraint(in_one_part, ub=1),
+        LinearConstraint(in_each_part, lb=np.tile(least, len(classes))),
+    ]
+    # At its limit, the search for the smallest groups gives none, though it may know some: then any will do.
+    searches = [(np.zeros_like(cost), _MOST_NODES)]
+    if len(set(shares)) > 1:
+        searches.insert(0, (cost, _MOST_NODES_FOR_SMALLEST))
+    for cost_of_groups, nodes in searches:
+        found = milp(
+            cost_of_groups,
+            integrality=np.ones_like(cost),
+            bounds=Bounds(0, 1),
+            constraints=constraints,
+            options={"node_limit": nodes, "mip_rel_gap": 0.1},
+        )
+        if found.status == _INFEASIBLE:
+            return None
+        if found.x is not None:
+            break
+    else:
+        raise StudyError(
+            "No split was found in which each part has every class.",
+            found=f"none in {_MOST_NODES} steps of the search for blocks; there may be one",
+            expected="blocks of each class for each part",
+            remedy="set another split.random_state, use smaller blocks (split.block_km), fewer folds (split.folds) or "
+            "more chips",
+        )
     chosen = np.rint(found.x).reshape(len(rows), parts).astype(bool)
     part_of = np.where(chosen.any(axis=1), chosen.argmax(axis=1), -1)
     for group in np.argsort(-sizes, kind="stable"):

@@ -256,11 +256,14 @@ def _assign_with_all_classes(
     grouped = np.arange(len(labels)) if groups is None else groups
     least = least or [1] * len(shares)
     counts, group_index = _count_classes(labels, grouped)
+    with_all: np.ndarray | None = None
     for attempt in range(_ATTEMPTS):
         part = assign_parts(labels, grouped, shares, np.random.default_rng([*stream, attempt]))
         lacking = _find_lacking(counts, group_index, part, least)
         if not lacking:
             return part
+        if with_all is None and not _find_lacking(counts, group_index, part, [1] * len(shares)):
+            with_all = part
     # What no groups can cover must not keep other classes from being covered: the error names the classes that lack.
     impossible = set(np.flatnonzero((counts > 0).sum(axis=0) < sum(least)).tolist())
     scarce: set[int] = set()
@@ -273,7 +276,8 @@ def _assign_with_all_classes(
             break
         part = assign_parts(labels, grouped, shares, random, cover)
         lacking = _find_lacking(counts, group_index, part, least)
-    return part
+    # The part that cannot be divided again may be one that no seed of the study divides.
+    return part if with_all is None or not lacking else with_all
 
 
 def _find_lacking(counts: np.ndarray, group_index: np.ndarray, part: np.ndarray, least: Sequence[int]) -> set[int]:

@@ -20,7 +20,7 @@ WORLD_SUFFIXES = (".tfw", ".tifw", ".tiffw", ".wld")
 _MOST_LINKS = 40
 # GDAL reads them unless variables of the user's shell forbid it.
 GDAL_OPTIONS = {"GDAL_DISABLE_READDIR_ON_OPEN": "FALSE", "GDAL_PAM_ENABLED": "YES"}
-_ROOT = "PAMDataset"
+_ROOT, _BAND = "PAMDataset", "PAMRasterBand"
 # What GDAL reads from the metadata file of a chip and what changes pixels or their meaning. All else there (statistics
 # and histograms that viewers add) must not change the identity of a chip.
 _BAND_METADATA = ("Description", "NoDataValue", "Offset", "Scale")
@@ -30,6 +30,10 @@ WAVELENGTH = ("IMAGERY", "CENTRAL_WAVELENGTH_UM")
 _NO_COLOURS = ("", "Undefined", "Gray", "Palette")
 # The georeference in this file, which counts for GDAL before that of the chip.
 _PLACE_METADATA = ("SRS", "GeoTransform")
+# Names of all that is kept of the file, by their small letters.
+_ELEMENTS = {
+    name.lower(): name for name in (_ROOT, _BAND, "Metadata", "MDI", "ColorInterp", *_BAND_METADATA, *_PLACE_METADATA)
+}
 
 
 def mask_files(path: Path) -> list[Path]:
@@ -139,17 +143,23 @@ def reduce_metadata(text: bytes) -> bytes | None:
     for metadata in (item for item in root.findall("Metadata") if not item.get("domain")):
         for item in metadata.findall("MDI[@key='NODATA_VALUES']"):
             ElementTree.SubElement(ElementTree.SubElement(reduced, "Metadata"), "MDI", item.attrib).text = item.text
-    for band in root.findall("PAMRasterBand"):
+    for band in root.findall(_BAND):
         kept = [item for item in band if item.tag in _BAND_METADATA or _is_colour(item)]
         domain, key = WAVELENGTH
         wavelengths = band.findall(f"Metadata[@domain='{domain}']/MDI[@key='{key}']")
         if kept or wavelengths:
-            copy = ElementTree.SubElement(reduced, "PAMRasterBand", band.attrib)
+            copy = ElementTree.SubElement(reduced, _BAND, band.attrib)
             for item in sorted(kept, key=lambda item: item.tag):
                 ElementTree.SubElement(copy, item.tag, item.attrib).text = item.text
             for item in wavelengths:
                 metadata = ElementTree.SubElement(copy, "Metadata", domain=domain)
                 ElementTree.SubElement(metadata, "MDI", item.attrib).text = item.text
+    for item in (root, *root, *(child for band in root for child in band)):
+        # GDAL minds neither capitals nor whether a value is an element or an attribute.
+        odd = [name for name in (item.tag, *item.attrib) if _ELEMENTS.get(name.lower(), name) != name]
+        odd += [name for name in item.attrib if name in _ELEMENTS.values()]
+        if odd:
+            raise _unreadable(f"it says {odd[0]} otherwise than GDAL writes it")
     if not len(reduced):
         return None
     if not text.removeprefix(codecs.BOM_UTF8).lstrip().startswith(f"<{_ROOT}".encode()):
