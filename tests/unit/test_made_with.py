@@ -102,6 +102,20 @@ def test_what_was_made_with_the_same_parameters_is_accepted(folder):
         require_fitting_results(Study(folder, seed=5), folder)
 
 
+def test_a_record_of_an_earlier_start_does_not_replace_what_this_one_has_noted(folder):
+    """With --drop-metadata, Snakemake writes no record, and leaves those of before."""
+    study = Study(folder, seed=1, planned=("fetch_weights",))
+    job = study.of["fetch_weights"]
+    study.recorded[job.output[0]] = SimpleNamespace(params=["fetch_weights 0"], input=study.inputs)
+    handler = begin(study, folder)
+    study.write("fetch_weights")
+    handler.emit(finished(0))
+    assert handler.end(study)
+    require_fitting_results(Study(folder, seed=1), folder)
+    with pytest.raises(StudyError, match=r"fetch_weights\.json"):
+        require_fitting_results(Study(folder, seed=0), folder)
+
+
 def test_a_file_that_is_gone_is_refused_too_because_snakemake_does_not_make_it_again(folder):
     make_both(folder)
     for name in ("fetch_weights", "extract_features"):

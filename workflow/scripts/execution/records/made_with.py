@@ -113,10 +113,11 @@ class MadeWith(logging.Handler):
                 given = make_entry(record.params, record.input)
                 entry = find_entry_of_outputs(self.known.get(path), job, self._files)
                 own = None if has_names_of_another_study(entry) else entry
-                if path in planned:
-                    self.known[path] = given | {"checksums": checksums_of(own)}
-                else:
+                if path not in planned:
                     self.known[path] = self._entry_of_kept(job, given, own)
+                elif "by" in self.known[path]:
+                    # Its end was not noted. Snakemake's record may also be of an earlier start (--drop-metadata).
+                    self.known[path] = given | {"checksums": checksums_of(own)}
         _accept(self.known, self._files, self._persistence, workflow.dag, planned)
         self._write()
         return True

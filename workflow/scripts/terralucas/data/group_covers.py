@@ -55,7 +55,7 @@ def find_cover(
         LinearConstraint(in_one_part, ub=1),
         LinearConstraint(in_each_part, lb=np.tile(least, len(classes))),
     ]
-    # At its limit, the search for the smallest groups gives none, though it may know some: then any will do.
+    # Where the search for the smallest groups has found none at its limit, any will do.
     searches = [(np.zeros_like(cost), _MOST_NODES)]
     if len(set(shares)) > 1:
         searches.insert(0, (cost, _MOST_NODES_FOR_SMALLEST))
