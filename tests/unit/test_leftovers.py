@@ -21,7 +21,7 @@ from execution.end.leftovers import (
     let_empty_folders_stay,
     remove_study_leftovers,
 )
-from execution.slurm.signatures import require_parameters
+from execution.known_functions import require_parameters
 from terralucas.files import write_json
 from terralucas.study.head import seconds_after_boot, this_process
 

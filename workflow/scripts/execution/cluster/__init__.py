@@ -1,1 +1,1 @@
-"""Jobs of any cluster: their commands and packs, and the files that they wait for."""
+"""Jobs of any cluster: their packs, what is checked before them, and the files that they wait for."""

@@ -10,7 +10,7 @@ from typing import Any
 from snakemake.jobs import GroupJob
 from snakemake.spawn_jobs import SpawnedJobArgsFactory
 
-from execution.slurm.signatures import require_parameters
+from execution.known_functions import require_parameters
 from terralucas.errors import StudyError
 
 

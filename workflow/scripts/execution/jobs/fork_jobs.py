@@ -24,7 +24,7 @@ from snakemake.benchmark import benchmarked
 from snakemake.script import PythonScript
 
 from execution.jobs.forked_script import THREAD_VARIABLES, run_script
-from execution.slurm.signatures import require_parameters
+from execution.known_functions import require_parameters
 from terralucas.errors import StudyError
 from terralucas.sockets import use_folder_for_sockets
 

@@ -16,13 +16,13 @@ import yaml
 from snakemake.jobs import Job
 
 from execution.end.stopped import StudyStoppedError
+from execution.known_functions import require_parameters
 from execution.records.earlier_outputs import is_same, keep_until_new
 from execution.records.file_checksums import state_of
 from execution.records.made_with import require_own_parameters
 from execution.records.own_code import OwnCode
 from execution.records.own_start import require_own_start, results_of_own_start
 from execution.rule_names import RUN_RULES
-from execution.slurm.signatures import require_parameters
 from terralucas.contents import content_of_weights, read_record
 from terralucas.disk import explain
 from terralucas.errors import StudyError

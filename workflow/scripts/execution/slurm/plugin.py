@@ -19,14 +19,14 @@ from typing import Any
 import snakemake_executor_plugin_slurm as plugin
 from snakemake.exceptions import WorkflowError
 
-from execution.cluster.job_commands import FUNCTIONS as COMMAND_FUNCTIONS
-from execution.cluster.job_commands import run_jobs_in_one_process
+from execution.known_functions import require_parameters
 from execution.slurm.cancellation import cancel_session
 from execution.slurm.clients import Client
 from execution.slurm.earlier_jobs import name_of_jobs, settle_earlier_jobs
+from execution.slurm.job_commands import FUNCTIONS as COMMAND_FUNCTIONS
+from execution.slurm.job_commands import run_jobs_in_one_process
 from execution.slurm.job_states import JobStates
 from execution.slurm.sbatch import PluginSubprocess, Sbatch
-from execution.slurm.signatures import require_parameters
 from execution.slurm.submissions import Submissions
 from terralucas.errors import StudyError
 

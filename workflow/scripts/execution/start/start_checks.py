@@ -13,7 +13,7 @@ from snakemake.exceptions import ProtectedOutputException
 from snakemake.jobs import Job
 
 from execution.end.stopped import StudyStoppedError
-from execution.slurm.signatures import require_parameters
+from execution.known_functions import require_parameters
 from execution.start.refusals_of_start import stop_at_study_error
 from execution.start.run_status import Run
 from terralucas.disk import check_writable, explain
