@@ -50,17 +50,14 @@ def require_own_start() -> Head | None:
     Raises:
         StudyError: it is over.
     """
-    start, _, told = os.environ.get(_VARIABLE, "").partition(" ")
+    start, results = _read_told()
     if not start:
         return None
-    results = Path(told)
-    # The folder of the project may have been renamed while the job runs, and a copy be at its old place: paths of
-    # results lead to the former, and the mark is also in the latter.
-    here = results_of_own_start()
-    if results.is_dir() and not here.samefile(results):
+    if _is_elsewhere(results):
+        here = results_of_own_start().absolute()
         raise StudyError(
             "This job ends without a change to any result: the folder of its study was moved while it ran.",
-            found=f"another folder at {results} than {here.absolute()}, in which this job writes",
+            found=f"another folder at {results} than {here}, in which this job writes",
             expected="the folder of the study at its place until the study ends",
             remedy="nothing: the next start of the study finishes what is missing",
         )
@@ -68,20 +65,34 @@ def require_own_start() -> Head | None:
 
 
 def is_own_start() -> bool:
-    """Return whether `require_own_start` would pass at this moment; other than that, it waits for no news."""
-    start, _, told = os.environ.get(_VARIABLE, "").partition(" ")
+    """Return whether `require_own_start` would pass at this moment, without waiting for news of the mark."""
+    start, results = _read_told()
     if not start:
         return True
     try:
-        here, results = results_of_own_start(), Path(told)
-        return owns_study(start, here) and (not results.is_dir() or here.samefile(results))
+        return owns_study(start, results_of_own_start()) and not _is_elsewhere(results)
     except OSError:
         return False
 
 
+def _read_told() -> tuple[str, Path]:
+    """Return the start that this process knows, empty where it knows none, and the folder of its study."""
+    start, _, results = os.environ.get(_VARIABLE, "").partition(" ")
+    return start, Path(results)
+
+
+def _is_elsewhere(results: Path) -> bool:
+    """Return whether a folder is at the place of the study that is not the one in which this process writes.
+
+    The folder of the project may have been renamed while a job runs, and a copy be at its old place: paths of results
+    lead to the former, and the mark is also in the latter.
+    """
+    return results.is_dir() and not results_of_own_start().samefile(results)
+
+
 def results_of_own_start() -> Path:
     """Return the folder of the study of which this is a job (`require_own_start`), as paths of its results begin."""
-    results = Path(os.environ[_VARIABLE].partition(" ")[2])
+    _, results = _read_told()
     # results/<study>, in the folder of the project.
     relative = Path(*results.parts[-2:])
     return relative if relative.is_dir() else results

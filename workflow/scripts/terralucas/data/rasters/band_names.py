@@ -11,6 +11,8 @@ from terralucas.data.rasters.band_words import (
     CAPITAL_OF_WORD,
     EDGE,
     FOREIGN_WORDS,
+    LANDSAT_4_TO_7,
+    LANDSAT_8_AND_9,
     LETTERS,
     NIR,
     NUMBER,
@@ -28,7 +30,6 @@ from terralucas.data.rasters.band_words import (
     to_number,
 )
 
-_OLD_LANDSAT = "Landsat 4, 5 or 7"
 # Names of a near infrared of which it is not known whether it is the broad or the narrow one.
 _SOME_NIR = re.compile(r"n?nir[0-9a-z]?")
 # Where bands are in a file, counted from 0.
@@ -183,12 +184,12 @@ def _read(names: BandNames) -> Mapping[str, list[Bands | None]]:
     if len(named) == 1:
         satellites = list(named)
     elif is_landsat:
-        satellites = ["Landsat 8 or 9", _OLD_LANDSAT]
+        satellites = [LANDSAT_8_AND_9, LANDSAT_4_TO_7]
     else:
-        satellites = ["Sentinel-2", *(["Landsat 8 or 9"] if names.may_be_landsat else [])]
+        satellites = ["Sentinel-2", *([LANDSAT_8_AND_9] if names.may_be_landsat else [])]
         # Their band 6 is thermal, and is often left out; Landsat 7 has a panchromatic band 8.
         if names.may_be_landsat and {each.number for each in parsed if each.kind} - {"8"} == set("123457"):
-            satellites.append(_OLD_LANDSAT)
+            satellites.append(LANDSAT_4_TO_7)
     possible = [name for name in satellites if all(each.can_be(NUMBERS_OF[name]) for each in parsed)]
     if not possible and is_landsat:
         # Some programs write SR_B8A.

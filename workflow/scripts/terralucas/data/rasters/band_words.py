@@ -71,6 +71,8 @@ LETTERS: dict[str, Bands] = {
     "s1": frozenset({"SWIR_1"}),
     "s2": frozenset({"SWIR_2"}),
 }
+# Satellites whose bands have the same numbers, as messages and records name them.
+LANDSAT_8_AND_9, LANDSAT_4_TO_7 = "Landsat 8 or 9", "Landsat 4, 5 or 7"
 # What numbers mean. Sentinel-2 comes first, because HLS of Sentinel-2 has its numbers too.
 SENTINEL_2 = {
     "1": "COASTAL_AEROSOL",
@@ -140,15 +142,15 @@ _OF_SENTINEL_2: Numbers = {number: _allow(band) for number, band in SENTINEL_2.i
 _OF_LANDSAT_8, _OF_LANDSAT_5, _OF_MODIS = map(_count_from_1, (_LANDSAT_8, _LANDSAT_5, _MODIS))
 NUMBERS_OF = {
     "Sentinel-2": _OF_SENTINEL_2,
-    "Landsat 8 or 9": _OF_LANDSAT_8,
-    "Landsat 4, 5 or 7": _OF_LANDSAT_5,
+    LANDSAT_8_AND_9: _OF_LANDSAT_8,
+    LANDSAT_4_TO_7: _OF_LANDSAT_5,
 }
 # What the names of products say of their satellite, and so of their numbers.
 SATELLITES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (satellite, re.compile(rf"(?<![a-z0-9])(?:{names})", re.IGNORECASE))
     for satellite, names in (
-        ("Landsat 4, 5 or 7", r"L[TM]0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d)"),
-        ("Landsat 8 or 9", r"L[CO]0?[89](?=_|\d{13})|landsat[ _-]?[89](?!\d)|HLS[._]L30"),
+        (LANDSAT_4_TO_7, r"L[TM]0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d)"),
+        (LANDSAT_8_AND_9, r"L[CO]0?[89](?=_|\d{13})|landsat[ _-]?[89](?!\d)|HLS[._]L30"),
         # Also MSI, its instrument, and a tile with a date as its band files have them (those of HLS have points).
         (
             "Sentinel-2",
