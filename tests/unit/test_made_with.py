@@ -116,6 +116,19 @@ def test_a_record_of_an_earlier_start_does_not_replace_what_this_one_has_noted(f
         require_fitting_results(Study(folder, seed=0), folder)
 
 
+def test_a_record_of_an_earlier_start_does_not_replace_what_is_known_of_a_job_that_did_not_begin(folder):
+    """The second start of this configuration was interrupted; the first one had --drop-metadata."""
+    make_both(folder, seed=1)
+    study = Study(folder, seed=1, planned=("fetch_weights",))
+    study.recorded[study.of["fetch_weights"].output[0]] = SimpleNamespace(
+        params=["fetch_weights 0"], input=study.inputs
+    )
+    assert begin(study, folder).end(study)
+    with pytest.raises(StudyError, match=r"fetch_weights\.json"):
+        require_fitting_results(Study(folder, seed=0), folder)
+    require_fitting_results(Study(folder, seed=1), folder)
+
+
 def test_a_file_that_is_gone_is_refused_too_because_snakemake_does_not_make_it_again(folder):
     make_both(folder)
     for name in ("fetch_weights", "extract_features"):

@@ -107,6 +107,18 @@ def _without_tags(path):
         written.write(np.zeros((1, 50, 50), dtype=np.uint8))
 
 
+def _mask_of(side, bands, flags):
+    """Return a function that writes a mask of GDAL with these flags, by the number of the band from 1."""
+
+    def write(path):
+        with rasterio.open(path, "w", "GTiff", side, side, bands, dtype="uint8") as written:
+            written.write(np.eye(side, dtype=np.uint8)[None].repeat(bands, axis=0))
+            written.update_tags(**{f"INTERNAL_MASK_FLAGS_{band}": str(flag) for band, flag in flags.items()})
+
+    return write
+
+
+_EACH = range(1, 7)
 _NO_FILES = {
     "a pointer of Git LFS": lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\n"),
     "an empty file": lambda path: path.touch(),
@@ -128,6 +140,11 @@ _METADATA = '<PAMDataset><PAMRasterBand band="1"><Offset>-1000</Offset></PAMRast
             for name, make in _NO_FILES.items()
         ),
         pytest.param(".msk", _without_tags, id="no mask of GDAL"),
+        pytest.param(".msk", _mask_of(100, 1, dict.fromkeys(_EACH, 2)), id="larger"),
+        pytest.param(".msk", _mask_of(20, 1, dict.fromkeys(_EACH, 2)), id="smaller"),
+        pytest.param(".msk", _mask_of(50, 1, {1: 2}), id="of one band"),
+        pytest.param(".msk", _mask_of(50, 1, dict.fromkeys(_EACH, 0)), id="one mask for six bands"),
+        pytest.param(".msk", _mask_of(50, 3, dict.fromkeys(_EACH, 0)), id="three masks for six bands"),
         pytest.param(".aux.xml", lambda path: path.write_text(_METADATA[:70]), id="cut off"),
         pytest.param(".aux.xml", lambda path: path.write_text(f'<?xml version="1.0"?>{_METADATA}'), id="declaration"),
         pytest.param(".aux.xml", lambda path: path.write_bytes(_METADATA.encode("utf-16")), id="UTF-16"),
@@ -168,6 +185,18 @@ def test_a_mask_in_the_file_that_cannot_be_read_is_refused_alike(tmp_path, value
         find_scene([image], make_spec(), 10)
 
 
+@pytest.mark.parametrize("write", [_mask_of(50, 1, dict.fromkeys(_EACH, 2)), _mask_of(50, 6, dict.fromkeys(_EACH, 0))])
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_mask_beside_an_image_is_read_alike(tmp_path, values, write):
+    image = write_scene(tmp_path / "a.tif", values[:, :50, :50])
+    write(tmp_path / "a.tif.msk")
+    scene = find_scene([image], make_spec(), 10)
+    with SceneReader(scene, make_spec()) as reader:
+        found = reader.read(0, 0, 50, 50).values
+    assert np.array_equal(np.isnan(found[3]), np.eye(50) == 0)
+    assert np.array_equal(read_chip(image, make_spec(chip_size_px=50)), found, equal_nan=True)
+
+
 def test_descriptions_in_latin_1_name_bands(tmp_path, values):
     """As older programs on Windows write them; rasterio refuses them."""
     image = write_scene(tmp_path / "a.tif", values[:, :50, :50], [f"{band} été" for band in BANDS])
@@ -177,8 +206,14 @@ def test_descriptions_in_latin_1_name_bands(tmp_path, values):
     scene = find_scene([image], make_spec(bands=BANDS[::-1]), 10)
     assert [band for _, band in scene.bands] == [6, 5, 4, 3, 2, 1]
     assert scene.is_named
-    chip = decode_chip(read_content(image), make_spec(chip_size_px=50))
-    assert chip.descriptions == tuple(f"{band} été  " for band in BANDS)
+    for _ in range(2):
+        chip = decode_chip(read_content(image), make_spec(chip_size_px=50))
+        assert [each.strip() for each in chip.descriptions] == [f"{band} été" for band in BANDS]
+        assert find_scene([image], make_spec(), 10).is_named
+        # As QGIS does, which copies the descriptions into the file beside the image.
+        with rasterio.open(image) as opened:
+            opened.statistics(1)
+        assert (tmp_path / "a.tif.aux.xml").exists()
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

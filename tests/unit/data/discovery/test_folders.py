@@ -124,3 +124,22 @@ def test_a_mask_in_other_capitals_beside_the_target_of_a_link_is_refused(tmp_pat
     with pytest.raises(StudyError, match="in other capitals") as caught:
         require_names_of_masks([tmp_path / "chip.tif"])
     assert (caught.value.found, caught.value.expected) == (str(tmp_path / "x/A.tif.msk"), "A.TIF.msk")
+
+
+def test_names_in_a_store_do_not_count_where_links_have_theirs(tmp_path):
+    (tmp_path / "store").mkdir()
+    write_tif(tmp_path / "store/X.tif", pixels(1))
+    (tmp_path / "store/x.tif.msk").touch()
+    for name, target in (("x.tif", "X.tif"), ("x.tif.msk", "x.tif.msk")):
+        (tmp_path / name).symlink_to(f"store/{target}")
+    require_names_of_masks([tmp_path / "x.tif"])
+
+
+def test_a_mask_of_no_image_beside_two_that_differ_in_capitals_is_refused(tmp_path):
+    for name in ("A.tif", "a.tif"):
+        write_tif(tmp_path / name, pixels(1))
+    for name in ("a.tif.msk", "A.tif.Msk"):
+        (tmp_path / name).touch()
+    with pytest.raises(StudyError, match="in other capitals") as caught:
+        require_names_of_masks([tmp_path / "A.tif", tmp_path / "a.tif"])
+    assert caught.value.expected == "A.tif.msk"

@@ -12,7 +12,7 @@ from helpers.chips import make_spec
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.chip_content import ChipContent
 from terralucas.data.chips.chip_files import decode_chip
-from terralucas.data.rasters.tiff_structure import find_damage
+from terralucas.data.rasters.tiff_structure import find_damage, has_mask
 
 
 def make(offset=None, with_mask=False, **options):
@@ -80,8 +80,8 @@ def test_a_file_of_the_right_size_whose_tags_were_not_written_is_refused(options
         (entries,) = struct.unpack_from(order + "H", data, place)
         (first,) = struct.unpack_from(order + "I", data, place + 2 + 12 * entries)
         (entries,) = struct.unpack_from(order + "H", data, first)
-        # The count of the last tag, after whose tag (2 bytes) and type (2) it stands.
-        last = first + 2 + 12 * (entries - 1) + 5
+        # The type of the last tag, after whose number (2 bytes) it stands.
+        last = first + 2 + 12 * (entries - 1) + 3
     for start in range(first, last):
         try:
             found = decode_chip(ChipContent(data[:start] + bytes(len(data) - start)), spec)
@@ -182,3 +182,14 @@ def test_a_list_of_images_that_never_ends():
     entries = int.from_bytes(data[start : start + 2], "little")
     data[start + 2 + 12 * entries : start + 6 + 12 * entries] = start.to_bytes(4, "little")
     assert find_damage(bytes(data)) is None
+
+
+def test_a_tag_without_values_is_no_damage():
+    """Such as the metadata of cameras and of Photoshop that some programs write empty."""
+    data = make()
+    assert find_damage(changed(data, 262, kind=1, count=0)) is None
+
+
+def test_a_file_without_an_image_has_no_mask():
+    """Its writer was killed before it wrote the place of the list of tags."""
+    assert not has_mask(make()[:4] + bytes(4) + make()[8:])

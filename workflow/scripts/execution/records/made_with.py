@@ -115,9 +115,9 @@ class MadeWith(logging.Handler):
                 own = None if has_names_of_another_study(entry) else entry
                 if path not in planned:
                     self.known[path] = self._entry_of_kept(job, given, own)
-                elif "by" in self.known[path]:
-                    # Its end was not noted. Snakemake's record may also be of an earlier start (--drop-metadata).
-                    self.known[path] = given | {"checksums": checksums_of(own)}
+                elif own is None:
+                    # What is known counts more: Snakemake's record may be of an earlier start (--drop-metadata).
+                    self.known[path] = given | {"checksums": {}}
         _accept(self.known, self._files, self._persistence, workflow.dag, planned)
         self._write()
         return True

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from rasterio import Env
-from rasterio.enums import MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.windows import Window
@@ -29,7 +28,8 @@ from terralucas.data.rasters.georeference import (
     is_known,
     read_geo_tags,
 )
-from terralucas.data.rasters.masks import read_masks, shows_mask
+from terralucas.data.rasters.image_files import AS_CODE, UTF_8
+from terralucas.data.rasters.masks import bands_of_mask, read_masks, shows_mask
 from terralucas.data.rasters.said_of_bands import find_wrong_colours, read_descriptions
 from terralucas.data.rasters.side_files import GDAL_OPTIONS, MASK_SUFFIX, METADATA_SUFFIX
 from terralucas.data.rasters.tiff_structure import find_damage, has_mask
@@ -161,9 +161,7 @@ def _unreadable(error: Exception, data: bytes = b"") -> ChipError:
     """Return the problem of a file that GDAL cannot read; `data` are its bytes, if it may be another kind of file."""
     if isinstance(error, UnicodeDecodeError):
         found = f"has text that is not UTF-8 ({error.object[:40].decode('latin-1')})"
-        expected = "the name of its coordinate reference system, and all other names, in UTF-8"
-        remedy = "write the coordinate reference system by its EPSG code, with the program that made the files"
-        return ChipError("unreadable", f"{found}; expected {expected}", remedy=remedy)
+        return ChipError("unreadable", f"{found}; expected {UTF_8}", remedy=AS_CODE)
     if (kind := find_kind(data[:HEAD_BYTES])) and kind.name != TIFF:
         advice = f" ({kind.remedy})" if kind.remedy else ""
         return ChipError("unreadable", f"is {kind.name}{advice}; expected a whole GeoTIFF")
@@ -225,8 +223,7 @@ def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     """Decode the mask beside a chip: booleans of the chip's shape, true where pixels are missing.
 
     Args:
-        data: bytes of a GeoTIFF with one band, or one for each band of the chip; 0 means missing. As for GDAL, its tags
-            INTERNAL_MASK_FLAGS_<band> say which one is the mask of a band (2: the first, for all bands).
+        data: bytes of a GeoTIFF with one band, or one for each band of the chip; 0 means missing.
         shape: bands, height and width of the chip.
 
     Raises:
@@ -237,22 +234,9 @@ def _decode_mask(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     _require_whole(data, f"has a mask {MASK_SUFFIX} that ")
     try:
         with MemoryFile(data, filename="chip.tif.msk") as memory, memory.open(driver="GTiff") as source:
-            if source.shape != shape[1:] or source.count not in (1, shape[0]):
-                found = f"{source.count} band(s) of {source.height} x {source.width} px"
-                expected = f"1 or {shape[0]} bands of {shape[1]} x {shape[2]} px"
-                raise ChipError("unreadable", f"has a mask {MASK_SUFFIX} of {found}; expected {expected}")
+            bands = bands_of_mask(source, shape)
             _check_tiles(source)
-            flags = [source.tags().get(f"INTERNAL_MASK_FLAGS_{band + 1}", "") for band in range(shape[0])]
-            if not all(re.fullmatch("[0-9]+", flag) for flag in flags):
-                expected = "a mask of GDAL, with the tag INTERNAL_MASK_FLAGS_1, or no file of this name"
-                raise ChipError(
-                    "unreadable", f"has a file {MASK_SUFFIX} beside it that is no mask; expected {expected}"
-                )
-            masks = source.read() == 0
-            return np.stack([
-                masks[0 if int(flag) & MaskFlags.per_dataset or len(masks) == 1 else band]
-                for band, flag in enumerate(flags)
-            ])  # fmt: skip
+            return (source.read() == 0)[bands]
     except (RasterioError, UnicodeDecodeError) as error:
         problem = _unreadable(error)
         raise ChipError("unreadable", f"has a mask {MASK_SUFFIX} that {problem.problem}") from error

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
 
@@ -59,7 +60,9 @@ def require_names_of_masks(images: Iterable[Path]) -> None:
     """
     by_folder: dict[Path, dict[str, list[Path]]] = {}
     for image in images:
-        for path in (image, *targets_of(image)):
+        # A link that has its mask beside it needs none beside the file to which it leads.
+        targets = [] if any(mask.exists() for mask in mask_files(image)) else targets_of(image)
+        for path in (image, *targets):
             by_folder.setdefault(path.parent, {}).setdefault(path.name.lower(), []).append(path)
     masks = []
     for folder, by_name in by_folder.items():
@@ -69,9 +72,11 @@ def require_names_of_masks(images: Iterable[Path]) -> None:
                 if not entry.name.lower().endswith(MASK_SUFFIX):
                     continue
                 images_of = by_name.get(entry.name.lower().removesuffix(MASK_SUFFIX), [])
-                expected = [mask for image_of in images_of for mask in mask_files(image_of)]
-                if expected and not any(mask.exists() for mask in expected):
-                    masks.append((folder / entry.name, expected[0]))
+                expected = [mask_files(image_of) for image_of in images_of]
+                # It may be the mask of another image, whose name differs in capitals alone.
+                if folder / entry.name not in chain.from_iterable(expected):
+                    without = [own for own in expected if not any(mask.exists() for mask in own)]
+                    masks += [(folder / entry.name, own[0]) for own in without[:1]]
     if masks:
         found, wanted = masks[0]
         raise StudyError(

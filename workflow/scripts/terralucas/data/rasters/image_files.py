@@ -30,6 +30,10 @@ from terralucas.data.rasters.tiff_structure import find_damage
 from terralucas.disk import no_space
 from terralucas.errors import StudyError
 
+# What a file is to have whose texts rasterio cannot read, and what makes it so.
+UTF_8 = "names in UTF-8, as that of the coordinate reference system"
+AS_CODE = "write the coordinate reference system by its EPSG code, with the program that made the file"
+
 
 def with_sidecars(path: Path) -> list[Path]:
     """Return an image and the files of its mask, metadata and place, whether masks and metadata exist or not."""
@@ -87,31 +91,43 @@ def require_undamaged(paths: Iterable[Path]) -> None:
         paths: of `files_of_raster`; files that do not exist are passed over.
     """
     for path in paths:
-        if not path.is_file() or not path.stat().st_size:
-            continue
-        lost = find_lost_by_link(path, mask_files, metadata_files)
-        # A world file counts only where a file does not say its own place.
-        world = find_lost_by_link(path, world_files)
-        if lost is None and world is not None and _has_no_place(path):
-            lost = world
-        if lost is not None:
-            raise StudyError(
-                f"The file {path} is a link, and would be read without its mask, metadata or place.",
-                found=f"{lost} beside the file to which it leads, and none beside the link",
-                expected="both beside one another",
-                remedy="make a link to it, too, or name the file itself",
-            )
-        with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            damage = find_damage(data)
-        if damage is not None:
-            raise StudyError(
-                f"The file {path} is damaged.",
-                found=damage,
-                expected="a whole GeoTIFF",
-                remedy="use a complete copy",
-            )
-        require_mask(path)
-        _require_metadata(path)
+        if path.is_file() and path.stat().st_size:
+            try:
+                _require_no_loss_by_link(path)
+                _require_whole_tags(path)
+                require_mask(path)
+                _require_metadata(path)
+            except UnicodeDecodeError as error:
+                raise not_utf8(path, error) from None
+
+
+def _require_no_loss_by_link(path: Path) -> None:
+    """Raise a StudyError if what belongs to an image lies only beside the file to which it leads as a link."""
+    lost = find_lost_by_link(path, mask_files, metadata_files)
+    # A world file counts only where a file does not say its own place.
+    world = find_lost_by_link(path, world_files)
+    if lost is None and world is not None and _has_no_place(path):
+        lost = world
+    if lost is not None:
+        raise StudyError(
+            f"The file {path} is a link, and would be read without its mask, metadata or place.",
+            found=f"{lost} beside the file to which it leads, and none beside the link",
+            expected="both beside one another",
+            remedy="make a link to it, too, or name the file itself",
+        )
+
+
+def _require_whole_tags(path: Path) -> None:
+    """Raise a StudyError if a GeoTIFF has lost tags, or the end of its mask."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        damage = find_damage(data)
+    if damage is not None:
+        raise StudyError(
+            f"The file {path} is damaged.",
+            found=damage,
+            expected="a whole GeoTIFF",
+            remedy="use a complete copy",
+        )
 
 
 def _require_metadata(image: Path) -> None:
@@ -146,7 +162,7 @@ def _files_named(path: Path) -> list[Path]:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path) as source:
                 return [_on_disk(name) for name in source.files]
-    except RasterioError:
+    except (RasterioError, UnicodeDecodeError):
         return []
 
 
@@ -170,8 +186,8 @@ def not_utf8(path: Path, error: UnicodeDecodeError) -> StudyError:
     return StudyError(
         f"The file {path} has text that is not UTF-8.",
         found=error.object[:40].decode("latin-1"),
-        expected="the name of its coordinate reference system, and all other names, in UTF-8",
-        remedy="write the coordinate reference system by its EPSG code, with the program that made the file",
+        expected=UTF_8,
+        remedy=AS_CODE,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Collection, Sequence
@@ -18,9 +17,10 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from terralucas.data.chip_problems import ChipError
 from terralucas.data.rasters.band_names import BandNames
 from terralucas.data.rasters.said_of_bands import find_descriptions
-from terralucas.data.rasters.side_files import GDAL_OPTIONS, mask_files
+from terralucas.data.rasters.side_files import GDAL_OPTIONS, MASK_SUFFIX, mask_files
 from terralucas.data.rasters.tiff_structure import has_mask
 from terralucas.errors import StudyError
 
@@ -72,9 +72,40 @@ def find_alpha(source: DatasetReader, bands: Collection[int] = ()) -> list[int]:
 
 
 def shows_mask(source: DatasetReader) -> bool:
-    """Return whether GDAL reads a mask of an open file, in it or beside it, that is no alpha band."""
-    flags = source.mask_flag_enums[0]
-    return not flags or (MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
+    """Return whether GDAL reads a mask of each band of an open file, in it or beside it, that is no alpha band."""
+    return all(
+        not flags or (MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
+        for flags in source.mask_flag_enums
+    )
+
+
+def bands_of_mask(mask: DatasetReader, shape: tuple[int, ...]) -> list[int]:
+    """Return for each band of an image the band, from 0, of the file beside it that has its mask.
+
+    As for GDAL, the tags INTERNAL_MASK_FLAGS_<band> say which one it is (2: the first, for all bands).
+
+    Args:
+        mask: the open file of the mask.
+        shape: bands, height and width of the image.
+
+    Raises:
+        ChipError: the file is no mask of GDAL, or has another size or number of bands than the image.
+    """
+    if mask.shape != shape[1:] or mask.count not in (1, shape[0]):
+        found = f"{mask.count} band(s) of {mask.height} x {mask.width} px"
+        expected = f"1 or {shape[0]} bands of {shape[1]} x {shape[2]} px"
+        raise ChipError("unreadable", f"has a mask {MASK_SUFFIX} of {found}; expected {expected}")
+    tags = mask.tags()
+    flags = [tags.get(f"INTERNAL_MASK_FLAGS_{band + 1}", "") for band in range(shape[0])]
+    if not all(re.fullmatch("[0-9]+", flag) for flag in flags):
+        expected = "a mask of GDAL, with the tag INTERNAL_MASK_FLAGS_1, or no file of this name"
+        raise ChipError("unreadable", f"has a file {MASK_SUFFIX} beside it that is no mask; expected {expected}")
+    bands = [0 if int(flag) & MaskFlags.per_dataset else band for band, flag in enumerate(flags)]
+    if max(bands) >= mask.count:
+        found = f"1 band that is to be the mask of {shape[0]} bands, each by itself"
+        expected = "the tags INTERNAL_MASK_FLAGS_1, ... with the value 2"
+        raise ChipError("unreadable", f"has a mask {MASK_SUFFIX} of {found}; expected {expected}")
+    return bands
 
 
 def require_mask(path: Path) -> None:
@@ -92,9 +123,17 @@ def require_mask(path: Path) -> None:
     if beside is None and not is_inside:
         return
     is_read = False
+    try:
+        with Env(**GDAL_OPTIONS), rasterio.open(path) as source:
+            if beside is not None:
+                with rasterio.open(beside, driver="GTiff") as mask:
+                    bands_of_mask(mask, (source.count, *source.shape))
+            is_read = shows_mask(source)
+    except ChipError as error:
+        raise StudyError(f"The file {path} {error.problem}.", remedy="write the mask again, or remove it") from None
     # GDAL may report only later why it could not open a mask.
-    with contextlib.suppress(RasterioError, CPLE_BaseError), Env(**GDAL_OPTIONS), rasterio.open(path) as source:
-        is_read = shows_mask(source)
+    except (RasterioError, CPLE_BaseError):
+        pass
     if not is_read:
         raise StudyError(
             f"The mask of {path} cannot be read.",

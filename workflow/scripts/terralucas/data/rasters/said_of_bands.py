@@ -25,15 +25,28 @@ def read_descriptions(source: DatasetReader) -> tuple[str | None, ...]:
 
 
 def find_descriptions(source: DatasetReader) -> tuple[str | None, ...]:
-    """Return the description of each band of a file, also where it is not UTF-8 but Latin-1, which rasterio refuses."""
+    """Return the description of each band of a file; None without one."""
     try:
         return tuple(source.descriptions)
     except UnicodeDecodeError:
-        # GDAL writes the texts into a VRT as they are.
-        with MemoryFile(ext=".vrt") as memory:
-            copy(source, memory.name, driver="VRT")
-            root = ElementTree.fromstring(memory.read().decode("latin-1"))
-        return tuple(band.findtext("Description") for band in root.findall("VRTRasterBand"))
+        return _find_texts(source, "Description")
+
+
+def find_units(source: DatasetReader) -> tuple[str | None, ...]:
+    """Return the unit of the values of each band of a file; None without one."""
+    try:
+        return tuple(source.units)
+    except UnicodeDecodeError:
+        return _find_texts(source, "UnitType")
+
+
+def _find_texts(source: DatasetReader, element: str) -> tuple[str | None, ...]:
+    """Return a text of each band that is not UTF-8, which rasterio refuses, but Latin-1, as of older programs."""
+    # GDAL writes texts into a VRT as they are.
+    with MemoryFile(ext=".vrt") as memory:
+        copy(source, memory.name, driver="VRT")
+        root = ElementTree.fromstring(memory.read().decode("latin-1"))
+    return tuple(band.findtext(element) for band in root.findall("VRTRasterBand"))
 
 
 def _wavelength(source: DatasetReader, band: int) -> str | None:

@@ -131,7 +131,7 @@ def reduce_metadata(text: bytes) -> bytes | None:
         ChipError: the text is no XML, or GDAL would not read it.
     """
     try:
-        root = ElementTree.fromstring(text)
+        root = ElementTree.fromstring(_decode(text))
         if root.tag != _ROOT:
             raise ElementTree.ParseError(f"it begins with <{root.tag}>")
     except (ElementTree.ParseError, LookupError, ValueError) as error:
@@ -154,7 +154,8 @@ def reduce_metadata(text: bytes) -> bytes | None:
             for item in wavelengths:
                 metadata = ElementTree.SubElement(copy, "Metadata", domain=domain)
                 ElementTree.SubElement(metadata, "MDI", item.attrib).text = item.text
-    for item in (root, *root, *(child for band in root for child in band)):
+    # Not in the metadata of other programs that it may contain.
+    for item in (root, *root, *(child for band in root.findall(_BAND) for child in band)):
         # GDAL minds neither capitals nor whether a value is an element or an attribute.
         odd = [name for name in (item.tag, *item.attrib) if _ELEMENTS.get(name.lower(), name) != name]
         odd += [name for name in item.attrib if name in _ELEMENTS.values()]
@@ -166,6 +167,16 @@ def reduce_metadata(text: bytes) -> bytes | None:
         # An XML declaration, a comment or another coding: GDAL leaves out the whole file.
         raise _unreadable(f"GDAL reads it only if it begins with <{_ROOT}>")
     return ElementTree.tostring(reduced)
+
+
+def _decode(text: bytes) -> bytes | str:
+    """Return XML as text if it is in Latin-1: GDAL writes descriptions as they are in a file."""
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        if text.startswith(f"<{_ROOT}".encode()):
+            return text.decode("latin-1")
+    return text
 
 
 def _unreadable(reason: str) -> ChipError:

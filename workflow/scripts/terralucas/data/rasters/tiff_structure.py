@@ -34,8 +34,6 @@ _SIZES = {
     17: 8,
     18: 8,
 }
-# ASCII and bytes of no type: what may be empty.
-_TEXTS = (2, 7)
 # Unsigned integers of 2, 4 and 8 bytes.
 _INTEGERS = {3: "u2", 4: "u4", 16: "u8"}
 # Tags: what kind of image it is (bit 0: an overview, bit 2: a mask), and where its strips or tiles are, with their
@@ -60,9 +58,8 @@ def find_damage(data: bytes | mmap) -> str | None:
         return None
     try:
         for image in _images(data):
-            # TIFF 6.0 knows no empty list, no type 0 and no number without a value. A copy that broke off in a file of
-            # the whole size ends in zeros.
-            if not image or any(not kind or not (count or kind in _TEXTS) for kind, count, _ in image.values()):
+            # TIFF 6.0 knows no empty list and no type 0. A copy that broke off in a file of the whole size has zeros.
+            if not image or any(kind == 0 for kind, _, _ in image.values()):
                 return "a list of its tags is zeros, as where a copy broke off"
             for tag, (kind, count, at) in image.items():
                 end = at + _SIZES.get(kind, 0) * count
@@ -83,8 +80,7 @@ def has_mask(data: bytes | mmap) -> bool:
     """Return whether a TIFF without damage has a mask in it, whether GDAL can read it or not; false for other files."""
     if data[:4] not in _BEGINS:
         return False
-    _, *others = _images(data)
-    kinds = [_values(data, image[_KIND]) for image in others if _KIND in image]
+    kinds = [_values(data, image[_KIND]) for image in list(_images(data))[1:] if _KIND in image]
     return any((kind & _MASK).any() and not (kind & _OVERVIEW).any() for kind in kinds)
 
 

@@ -30,7 +30,7 @@ from terralucas.data.rasters.image_files import (
     require_whole,
 )
 from terralucas.data.rasters.masks import find_alpha
-from terralucas.data.rasters.said_of_bands import find_descriptions
+from terralucas.data.rasters.said_of_bands import find_descriptions, find_units
 from terralucas.data.rasters.side_files import GDAL_OPTIONS, WAVELENGTH, mask_files, metadata_file, reduce_metadata
 from terralucas.data.rewrite.grids import grid_of, not_convertible, other_grid
 from terralucas.data.rewrite.missing_pixels import Layers
@@ -287,9 +287,9 @@ def _write(
             # Central wavelengths, which count as descriptions.
             written.update_tags(place, ns=WAVELENGTH[0], **image.tags(number, ns=WAVELENGTH[0]))
         chosen = [number - 1 for number in numbers]
-        descriptions = find_descriptions(image)
+        descriptions, units = find_descriptions(image), find_units(image)
         written.descriptions = [descriptions[place] for place in chosen]
-        written.units = [image.units[place] or "" for place in chosen]
+        written.units = [units[place] or "" for place in chosen]
         if keep_scale:
             written.scales = [image.scales[place] for place in chosen]
             written.offsets = [image.offsets[place] for place in chosen]
