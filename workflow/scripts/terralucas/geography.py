@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pyproj import Geod
 
 ASSETS = Path(__file__).parent / "assets"
 EPSG = 3035
@@ -171,3 +177,26 @@ def utm_code(longitude: float, latitude: float) -> str:
         return "EPSG:5042"
     zone = int((longitude + 180) % 360 // 6) + 1
     return f"EPSG:{(32600 if latitude >= 0 else 32700) + zone}"
+
+
+def pixel_sides_m(longitudes: Sequence[float], latitudes: Sequence[float], pixels: int) -> tuple[float, float]:
+    """Return width and height of pixels in metres, along geodesics (Karney 2013, Journal of Geodesy 87) of WGS 84.
+
+    Args:
+        longitudes: in degrees, of a pixel, and of those so many columns and so many rows further.
+        latitudes: the same.
+        pixels: number of columns and of rows between them.
+    """
+    here = longitudes[0], latitudes[0]
+    width, height = (
+        _earth().inv(*here, *there)[2] / pixels for there in zip(longitudes[1:], latitudes[1:], strict=True)
+    )
+    return width, height
+
+
+@cache
+def _earth() -> Geod:
+    # Imported late: few jobs measure pixels.
+    from pyproj import Geod
+
+    return Geod(ellps="WGS84")

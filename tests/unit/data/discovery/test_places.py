@@ -289,6 +289,10 @@ def test_pixels_that_are_no_squares_are_told_from_squares_of_degrees():
     degrees = ground_of(4326, 10.0, 60.0, 9e-5, 9e-5)
     assert degrees.elongation == pytest.approx(1)
     assert is_pixel_size(degrees.pixel_m, degrees.nominal_m, 10.0, degrees.elongation)
+    # Squares of 10 m on the ground in Tasmania, whose degrees are none.
+    height = 10 / 111_320
+    square = ground_of(4326, 147.0, -42.0, height / math.cos(math.radians(42)), height)
+    assert square.elongation == pytest.approx(1, abs=0.01), "EPSG:3035 shears them to 1.35"
 
 
 def test_a_number_with_an_underscore_is_no_coordinate():

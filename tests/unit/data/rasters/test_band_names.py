@@ -396,6 +396,37 @@ def test_numbers_that_name_bands_are_no_counters(names, bands):
     assert find_positions(names, bands) == tuple(range(len(bands)))
 
 
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        *("B{} (band {place})", "B{}_b{place}", "Band {place}: B{}", "B{} band{place}"),
+        *("Bande {}", "banda_{}", "Kanal {}", "channel {}", "Canale {}"),
+    ],
+)
+def test_numbers_of_bands_count_and_their_places_in_the_file_do_not(scheme):
+    numbers = ("4", "3", "2", "8A", "11", "12")
+    names = tuple(scheme.format(number, place=place) for place, number in enumerate(numbers, 1))
+    assert find_positions(names, SIX) == (2, 1, 0, 3, 4, 5)
+    assert are_named(names, SIX)
+    counted = tuple(scheme.format(place, place=place) for place in range(1, 7))
+    assert not are_named(counted, SIX), "they may be positions"
+
+
+@pytest.mark.parametrize("scheme", ["Rrs_{}", "rhos_{}", "wavelength={}", "Band {}", "b{}", "{}"])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_wavelengths_behind_one_word_name_bands(scheme, shift):
+    """As ACOLITE and SNAP write them; ACOLITE has those of each satellite, some nm beside the nominal ones."""
+    names = tuple(scheme.format(nm + shift) for nm in (665, 560, 490, 865, 1610, 2190))
+    assert find_positions(names, SIX) == (2, 1, 0, 3, 4, 5)
+    micrometres = tuple(scheme.format((nm + shift) / 1000) for nm in (665, 560, 490, 865, 1610, 2190))
+    assert find_positions(micrometres, SIX) == (2, 1, 0, 3, 4, 5)
+
+
+def test_numbers_that_are_no_wavelengths_say_nothing():
+    assert find_positions(("plot_665", "plot_560", "plot_491", "plot_300"), ("RED",)) is None
+    assert find_positions(("a_665", "b_560", "c_490"), ("RED",)) is None
+
+
 @pytest.mark.parametrize("word", ["scl_masked", "pan", "fmask", "alpha"])
 def test_a_word_that_all_band_files_share_tells_nothing(word):
     names = tuple(f"{word}_{number}" for number in ("B02", "B03", "B04", "B8A", "B11", "B12"))

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from pyproj import Geod
 from rasterio._err import CPLE_BaseError  # errors of `transform`, for which rasterio has no public class
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from terralucas.data.discovery.places import METRES_PER_DEGREE, can_be_on_earth, elongation_of, is_local
 from terralucas.data.rasters.georeference import Centre
+from terralucas.geography import pixel_sides_m
 
 IF_SIZE_IS_WRONG = (
     "if dataset.pixel_size_m is not the size of the training chips, correct it and select again (snakemake … -- "
     "select), which trains no run again"
 )
-_WGS84, _EARTH = CRS.from_epsg(4326), Geod(ellps="WGS84")
+_WGS84 = CRS.from_epsg(4326)
 # Pixels over which a size is measured, so that rounding does not matter.
 _MEASURED_PX = 100
 
@@ -53,8 +53,8 @@ class Ground:
 def measure_ground(centre: Centre) -> Ground | None:
     """Find the centre of an image on the ground, and measure the pixels around it.
 
-    They are measured along geodesics of the ellipsoid WGS 84 (Karney 2013, Journal of Geodesy 87), and so also where
-    coordinates are degrees, or where a projection stretches lengths.
+    They are measured along geodesics, and so also where coordinates are degrees, or where a projection stretches
+    lengths.
 
     Returns:
         None if the coordinates are no place on Earth.
@@ -73,9 +73,7 @@ def measure_ground(centre: Centre) -> Ground | None:
         return None
     # Where degrees are counted from 0 to 360, their transformation leaves them so.
     here = longitudes[0] if -180 <= longitudes[0] <= 180 else (longitudes[0] + 180) % 360 - 180, latitudes[0]
-    width, height = (
-        _EARTH.inv(*here, *there)[2] / _MEASURED_PX for there in zip(longitudes[1:], latitudes[1:], strict=True)
-    )
+    width, height = pixel_sides_m(longitudes, latitudes, _MEASURED_PX)
     unit_m = METRES_PER_DEGREE if crs.is_geographic else crs.linear_units_factor[1]
     elongation = min(elongation_of(width, height), elongation_of(math.hypot(a, d), math.hypot(b, e)))
     return Ground(*here, width, height, unit_m * math.sqrt(abs(a * e - b * d)), elongation)

@@ -14,7 +14,7 @@ from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery.lucas import parse_point_id
 from terralucas.data.rasters.georeference import Centre, describe_system
 from terralucas.errors import StudyError
-from terralucas.geography import EPSG, ground_offset
+from terralucas.geography import EPSG, ground_offset, pixel_sides_m
 
 # Surveyors note where they stand, which may be far from a point that they cannot reach; points are 2 km apart.
 MAX_DISTANCE_M = 5_000.0
@@ -27,6 +27,10 @@ _GRID_M, _AT_POINT_M = 2_000, 250.0
 UNKNOWN = (math.nan, math.nan)
 # At the equator; the nominal size of pixels whose coordinates are degrees.
 METRES_PER_DEGREE = 111_320.0
+# Up to this elongation in EPSG:3035, pixels are squares on the ground, too.
+_SURELY_SQUARES = 1.05
+# Pixels over which a size is measured, so that rounding does not matter.
+_MEASURED_PX = 100
 # Tried only to say which one would agree.
 _USUAL_CRS = ("EPSG:4326", f"EPSG:{EPSG}")
 _MISSING_TEXTS = {"", "-", "na", "n/a", "nan", "none", "null"}
@@ -88,8 +92,21 @@ def find_ground(centre: Centre | None) -> Ground | None:
         elongation_of(math.hypot(x_column - x, y_column - y), math.hypot(x_row - x, y_row - y)),
         elongation_of(math.hypot(a, d), math.hypot(b, e)),
     )
+    if elongation > _SURELY_SQUARES:
+        elongation = min(elongation, _measure_elongation(centre))
     pixel_m, nominal_m = math.sqrt(area_m2), unit_m * math.sqrt(abs(a * e - b * d))
     return Ground((x, y), pixel_m, nominal_m, elongation, pixel_m * max(centre.shape))
+
+
+def _measure_elongation(centre: Centre) -> float:
+    """Return how many times longer one side of a pixel is on the ground; EPSG:3035 shears squares far from Europe."""
+    from rasterio.warp import transform
+
+    (a, d), (b, e) = centre.column_step, centre.row_step
+    xs = [centre.x, centre.x + _MEASURED_PX * a, centre.x + _MEASURED_PX * b]
+    ys = [centre.y, centre.y + _MEASURED_PX * d, centre.y + _MEASURED_PX * e]
+    longitudes, latitudes = transform(_parse_crs(centre.crs.to_wkt()), _parse_crs("EPSG:4326"), xs, ys)
+    return elongation_of(*pixel_sides_m(longitudes, latitudes, _MEASURED_PX))
 
 
 def is_local(centre: Centre) -> bool:

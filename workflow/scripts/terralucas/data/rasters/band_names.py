@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from terralucas.data.rasters.band_words import (
+    BAND,
     CAPITAL_OF_WORD,
     EDGE,
     FOREIGN_WORDS,
@@ -121,7 +122,7 @@ class BandNames:
             return True
         by_number = [each for each in self._parsed if each.kind and each.word is None and each.foreign is None]
         may_count = bool(by_number) and _are_at_own_places(self._parsed)
-        return not (may_count and all(each.kind in ("b", "band") and each.satellite is None for each in by_number))
+        return not (may_count and all(each.kind in ("b", *BAND) and each.satellite is None for each in by_number))
 
     def find_named(self) -> Positions:
         """Return which bands have a description that names a band or another layer that is known (SCL, NDVI)."""
@@ -282,13 +283,18 @@ def _read_letters(texts: Sequence[str]) -> list[Bands | None]:
 
 
 def _read_bare_wavelengths(texts: Sequence[str]) -> list[str]:
-    """Return descriptions with their unit, if at least two are given and all are numbers at bands of Sentinel-2."""
-    given = [text.strip() for text in texts if text.strip()]
-    if len(given) < 2 or not all(re.fullmatch(NUMBER, text) for text in given):
+    """Return the numbers in descriptions with their unit, if two or more are given and all are at bands of Sentinel-2.
+
+    All may begin with one word: ACOLITE calls its layers rhos_492, rhos_559, ...
+    """
+    parts = [re.fullmatch(rf"(.*?)[\s_=-]*({NUMBER})", text.strip()) for text in texts if text.strip()]
+    given = [part for part in parts if part is not None]
+    if len(given) < 2 or len(given) < len(parts) or len({part[1] for part in given}) > 1:
         return []
     for unit, factor in (("nm", 1), ("um", 1000)):
-        if all(band_at(to_number(text) * factor) is not None for text in given):
-            return [f"{text} {unit}" if text.strip() else "" for text in texts]
+        if all(band_at(to_number(part[2]) * factor) is not None for part in given):
+            numbers = iter(given)
+            return [f"{next(numbers)[2]} {unit}" if text.strip() else "" for text in texts]
     return []
 
 

@@ -159,8 +159,12 @@ SATELLITES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
     )
 )
+# "Band" in English, French, Italian and Spanish, and German.
+BAND = ("band", "bande", "banda", "channel", "canal", "canale", "kanal")
 # A band's number: B2, B02, band 2; S2B2; SR_B2 and ST_B6, as only products of Landsat have them; those of MODIS.
-_BAND_NUMBER = re.compile(r"(?P<kind>b|band|srb|stb|surreflb|nadirreflectanceband)0?(?P<number>[0-9]{1,2}|8a)")
+_BAND_NUMBER = re.compile(
+    rf"(?P<kind>b|{'|'.join(BAND)}|srb|stb|surreflb|nadirreflectanceband)0?(?P<number>[0-9]{{1,2}}|8a)"
+)
 _BAND_NUMBER_OF_SENTINEL_2 = re.compile(r"s2[abc]?(?P<kind>b)0?(?P<number>[0-9]{1,2}|8a)")
 _MODIS_KINDS = ("surreflb", "nadirreflectanceband")
 _LONGEST_WORD = 4
@@ -175,7 +179,7 @@ class Description:
     Attributes:
         word: bands that its words allow; None if nothing in it is such a word.
         foreign: the same of words of other languages.
-        kind: what stands before the number of a band; empty without a number.
+        kind: what stands before the number of a band in small letters; empty without a number.
         number: the number of a band.
         satellite: the satellite that it names, by which its number is meant; None without one.
         may_be_position: whether the number may only count the bands of the file: Band 1 or b1, but not B1.
@@ -229,6 +233,7 @@ def read_description(text: str) -> Description:
     word, foreign = _read_wavelength(text), None
     tokens = split_words(_WAVELENGTH.sub(" ", text))
     kind = number = ""
+    may_be_position = False
     start = 0
     while start < len(tokens):
         for length in range(_LONGEST_WORD, 0, -1):
@@ -250,7 +255,10 @@ def read_description(text: str) -> Description:
             if length == 1 and not match:
                 match = _BAND_NUMBER_OF_SENTINEL_2.fullmatch(joined)
             if match:
-                kind, number = match["kind"], match["number"]
+                counts = _may_count(match["kind"], match["number"], text)
+                # "B04 (band 1)" is the first band of its file, and band 4 of the satellite.
+                if not kind or may_be_position or not counts:
+                    kind, number, may_be_position = match["kind"], match["number"], counts
                 break
         start += length
     if "cirrus" in tokens:
@@ -260,10 +268,12 @@ def read_description(text: str) -> Description:
         # "Vegetation red edge", as ESA calls B8A, too.
         word = frozenset({"NIR_NARROW"})
     satellite = satellites[0] if len(satellites) == 1 else None
-    may_be_position = kind == "band" or (
-        kind == "b" and re.search(rf"(?<![^\W_])b0?{number}(?![^\W_])", text) is not None
-    )
     return Description(word, foreign, kind, number, satellite, may_be_position)
+
+
+def _may_count(kind: str, number: str, text: str) -> bool:
+    """Return whether the number of a band may be its position in the file: Band 1 or b1, but not B1."""
+    return kind in BAND or (kind == "b" and re.search(rf"(?<![^\W_])b0?{number}(?![^\W_])", text) is not None)
 
 
 def split_words(text: str) -> list[str]:
