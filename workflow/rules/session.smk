@@ -70,8 +70,8 @@ def check_planned_runs():
         require_no_run_again([run for run in all_runs() if run in again])
     if not compares_settings(workflow):
         workflow.logger_manager.logger.warning(
-            "--rerun-triggers without params: results of another configuration, code or data are kept. Those of runs are "
-            "refused by the tables; splits, features and figures are not compared."
+            "--rerun-triggers without params: results of another configuration, code or data are kept. The tables refuse runs "
+            "of other settings; splits, features and figures are not compared."
         )
     require_settings_of_configuration(runs_of_other_settings(workflow), Path(RESULTS))
     require_fitting_results(workflow, Path(RESULTS))

@@ -179,7 +179,8 @@ def test_a_search_that_takes_too_long_does_not_say_that_there_is_no_split(monkey
             if len(free) > 2:
                 labels[random.choice(free, int(random.integers(1, 4)))] = label
     names = [f"class {label}" for label in range(76)]
-    monkeypatch.setattr(group_covers, "_MOST_NODES", 1)
+    monkeypatch.setattr(group_covers, "_MOST_NODES_AND_VARIABLES", 1)
+    monkeypatch.setattr(group_covers, "_FEWEST_NODES", 1)
     with pytest.raises(StudyError, match=r"(?s)No split was found.*there may be one.*another split\.random_state"):
         require_splits(labels, groups, KFOLD | {"random_state": 0}, range(5), 5, names)
 
@@ -190,7 +191,7 @@ def test_groups_that_are_not_the_smallest_do_where_the_search_for_these_takes_to
     counts = np.zeros((100, 60))
     for label in range(60):
         counts[random.choice(100, 5, replace=False), label] = random.integers(1, 9, 5)
-    monkeypatch.setattr(group_covers, "_MOST_NODES_FOR_SMALLEST", 1)
+    monkeypatch.setattr(group_covers, "_SHARE_FOR_SMALLEST", 1e-9)
     cover = group_covers.find_cover(counts, range(60), (0.6, 0.15, 0.25), (1, 1, 1), np.random.default_rng(0))
     for part in range(3):
         groups = [group for group, own in cover.items() if own == part]

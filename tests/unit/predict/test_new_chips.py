@@ -80,6 +80,11 @@ def test_a_folder_an_archive_a_table_and_a_file_name_the_same_chips(tmp_path):
         assert found == [NewChip("two", of_folder[1].path), NewChip("one", of_folder[0].path)]
     table.set_index("id").to_parquet(tmp_path / "t.parquet")
     assert find_new_chips(tmp_path / "t.parquet", tmp_path / "x") == found, "the ids of an index count"
+    for ids in ([1, 2], [2, 1], [7, 3], [40, 50]):
+        # Of those with equal steps, pandas writes no column.
+        table.assign(id=ids[: len(table)]).set_index("id").to_parquet(tmp_path / "t.parquet")
+        named = [chip.id for chip in find_new_chips(tmp_path / "t.parquet", tmp_path / "x")]
+        assert named == list(map(str, ids[: len(table)]))
     table.map(str.encode).to_parquet(tmp_path / "t.parquet")
     assert find_new_chips(tmp_path / "t.parquet", tmp_path / "x") == found, "bytes are texts in UTF-8"
     rows = [pa.array([cell.encode() for cell in table[name]]) for name in ("path", "id")]
@@ -171,6 +176,7 @@ def test_two_files_of_one_id_are_an_error(tmp_path, other):
         ("t.csv", "file\na.tif\n", "names no paths"),
         ("t.csv", "Path\na.tif\n", "names no paths"),
         ("t.csv", "ID,path\n7,a.tif\n", "has a column 'ID', which is not read as a column id"),
+        ("t.csv", "MZ_NR,file\n7,a.tif\n", "a program for Windows"),
         ("t.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n", "a Git LFS pointer"),
         ("t.csv", "path,Id\na.tif,7\n", "has a column 'Id'"),
         ("t.csv", "id,path\n", "has no rows"),
@@ -744,3 +750,11 @@ def test_a_mask_in_other_capitals_is_refused_however_the_chip_is_named(tmp_path,
         find_new_chips(source, tmp_path / "unpacked")
     chip.with_name("a.tif.Msk").rename(chip.with_name("a.tif.msk"))
     assert [each.problem for each in find_new_chips(source, tmp_path / "unpacked")] == [None]
+
+
+def test_a_table_may_begin_as_files_of_other_kinds(tmp_path):
+    """MZ begins programs for Windows, and BZh files of bzip2."""
+    write_tif(tmp_path / "a.tif", pixels(1))
+    for column in ("MZ_NR", "BZhour"):
+        (tmp_path / "t.csv").write_text(f"{column},id,path\n7,first,a.tif\n")
+        assert [chip.id for chip in find_new_chips(tmp_path / "t.csv", tmp_path / "x")] == ["first"]

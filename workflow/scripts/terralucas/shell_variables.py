@@ -44,6 +44,7 @@ def ignore_shell_variables() -> None:
         logger.warning(
             "%s of your shell are ignored; they name GDAL or PROJ of another installation", ", ".join(ignored)
         )
+    # Of GDAL_CONFIG_FILE, the value that a process of this project has left is no user's.
     options = [name for name in _OPTIONS if os.environ.pop(name, os.devnull) != os.devnull]
     if options:
         logger.warning("%s of your shell are ignored; they change what GDAL reads", ", ".join(options))

@@ -562,7 +562,7 @@ def test_name_that_is_not_utf8_is_a_problem_with_the_name(tmp_path):
     listing = find_chips(tmp_path, make_spec(FOLDERS, point_ids="none"))
     assert [chip.file for chip in listing.chips] == ["1/a.tif"]
     (problem,) = listing.problems
-    assert (problem.kind, problem.file) == ("bad_name", r"1/caf\xe9.tif")
+    assert (problem.kind, problem.file, problem.has_row) == ("bad_name", r"1/caf\xe9.tif", False)
     json.dumps([problem.point_id, problem.file, problem.message], ensure_ascii=False).encode("utf-8")
 
 

@@ -193,3 +193,13 @@ def test_a_tag_without_values_is_no_damage():
 def test_a_file_without_an_image_has_no_mask():
     """Its writer was killed before it wrote the place of the list of tags."""
     assert not has_mask(make()[:4] + bytes(4) + make()[8:])
+
+
+@pytest.mark.parametrize("tag", [33550, 34735, 34737, 42113])
+def test_values_of_tags_that_were_not_written_are_told(tag):
+    data = make(nodata=65535)
+    kind, count = struct.unpack_from("<HI", data, tags_of(data)[tag] + 2)
+    (at,) = struct.unpack_from("<I", data, tags_of(data)[tag] + 8)
+    size = {2: 1, 3: 2, 12: 8}[kind] * count
+    assert size > 4
+    assert f"its tag {tag} is zeros" in find_damage(data[:at] + bytes(size) + data[at + size :])

@@ -10,6 +10,7 @@ from rasterio import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.rpc import RPC
+from rasterio.shutil import copy
 from rasterio.transform import GCPTransformer, RPCTransformer
 
 from helpers.chips import make_spec, pixels, write_tif
@@ -336,6 +337,17 @@ def test_the_centre_of_a_chip_where_its_label_is_stays_its_centre(tmp_path, side
         assert new.transform @ (new.width / 2, new.height / 2) == pytest.approx(expected, abs=1e-3)
         assert (new.width % 2, new.height % 2) == (0, 0), "it can be cut to the size of any training chip"
         assert side_px is None or new.shape == (side_px, side_px)
+
+
+def test_a_picture_that_lost_its_end_is_damaged(tmp_path):
+    """GDAL reads the whole of it without an error, with what is in the memory in place of the rest."""
+    write(tmp_path / "a.tif", count=1)
+    copy(str(tmp_path / "a.tif"), str(tmp_path / "a.png"), driver="PNG")
+    rewrite(tmp_path / "a.png", tmp_path / "b.tif")
+    data = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(StudyError, match="before its mark of the end"):
+        rewrite(tmp_path / "a.png", tmp_path / "c.tif")
 
 
 def test_a_picture_whose_corners_are_not_on_earth_is_converted(tmp_path):

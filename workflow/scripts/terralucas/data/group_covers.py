@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from terralucas.errors import StudyError
 
-# The program has an answer at once, but for a few studies whose classes lie in very few groups; 3,400 nodes take half a
-# minute. A limit of time would make the answer depend on what else runs on the machine.
-_MOST_NODES, _MOST_NODES_FOR_SMALLEST = 10_000, 1_000
+# The program has an answer at once, but for a few studies whose classes lie in very few groups. A limit of time would
+# make the answer depend on what else runs on the machine. A node of 450 variables takes some 8 ms, and one of more
+# variables longer: this is a minute or two.
+_MOST_NODES_AND_VARIABLES, _FEWEST_NODES = 4_500_000, 100
+# Of it, for groups that are the smallest.
+_SHARE_FOR_SMALLEST = 0.1
 _INFEASIBLE = 2
+
+logger = logging.getLogger(__name__)
+
+
+class SearchLimitError(StudyError):
+    """The search for groups took too many steps: there may be some."""
 
 
 def find_cover(
@@ -24,8 +35,8 @@ def find_cover(
     """Return small groups with which each part has some classes; None if the groups do not allow it.
 
     An integer program finds groups, each in one part at most. Where the parts have different shares, they are about the
-    smallest, relative to the shares. Where the shares are equal, they are any: because such parts can be exchanged with
-    each other, the proof that groups are the smallest would take hours.
+    smallest, relative to the shares. Where the shares are equal, any groups that fit are returned: such parts can be
+    exchanged with each other, so that the proof that groups are the smallest would take hours.
 
     Args:
         counts: (groups, classes) chips.
@@ -38,7 +49,7 @@ def find_cover(
         Row of a group → its part.
 
     Raises:
-        StudyError: the search took too many steps.
+        SearchLimitError: the search took too many steps.
     """
     # Imported late, because few splits need it.
     from scipy.optimize import Bounds, LinearConstraint, milp
@@ -56,9 +67,11 @@ def find_cover(
         LinearConstraint(in_each_part, lb=np.tile(least, len(classes))),
     ]
     # Where the search for the smallest groups has found none at its limit, any will do.
-    searches = [(np.zeros_like(cost), _MOST_NODES)]
+    most = max(_MOST_NODES_AND_VARIABLES // len(cost), _FEWEST_NODES)
+    searches = [(np.zeros_like(cost), most)]
     if len(set(shares)) > 1:
-        searches.insert(0, (cost, _MOST_NODES_FOR_SMALLEST))
+        searches.insert(0, (cost, math.ceil(_SHARE_FOR_SMALLEST * most)))
+    logger.info("Searching for blocks with which each part has each class")
     for cost_of_groups, nodes in searches:
         found = milp(
             cost_of_groups,
@@ -72,9 +85,9 @@ def find_cover(
         if found.x is not None:
             break
     else:
-        raise StudyError(
+        raise SearchLimitError(
             "No split was found in which each part has every class.",
-            found=f"none in {_MOST_NODES} steps of the search for blocks; there may be one",
+            found=f"none in {most:,} steps of the search for blocks; there may be one",
             expected="blocks of each class for each part",
             remedy="set another split.random_state, use smaller blocks (split.block_km), fewer folds (split.folds) or "
             "more chips",

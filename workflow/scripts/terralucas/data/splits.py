@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from terralucas.data.group_covers import find_cover
+from terralucas.data.group_covers import SearchLimitError, find_cover
 from terralucas.data.split_files import PARTS
 from terralucas.errors import StudyError
 
@@ -136,7 +136,8 @@ def make_split(
         (n,) strings.
 
     Raises:
-        StudyError: a class is missing from a part; the message names each such class and its number of chips.
+        StudyError: a class is missing from a part; the message names each such class and its number of chips. Or no
+            split by blocks was found, though there may be one.
     """
     if split["strategy"] == "kfold":
         repetition, fold = divmod(seed, split["folds"])
@@ -177,9 +178,9 @@ def _make_parts(
         share = split["validation_share"]
         rest_groups = None if groups is None else groups[rest]
         stream = (split["random_state"], _VALIDATION_STREAM, seed)
-        parts[rest[_assign_with_all_classes(labels[rest], rest_groups, (1.0 - share, share), stream) == 1]] = (
-            "validation"
-        )
+        is_last = split["strategy"] == "kfold"
+        drawn = _assign_with_all_classes(labels[rest], rest_groups, (1.0 - share, share), stream, is_last=is_last)
+        parts[rest[drawn == 1]] = "validation"
     if groups is not None and split["strategy"] != "kfold" and not split["validation_is_test"]:
         # What the test part leaves may be such that it cannot be divided again.
         counts = [len(np.unique(parts[labels == label])) for label in np.unique(labels)]
@@ -237,6 +238,8 @@ def _assign_with_all_classes(
     shares: Sequence[float],
     stream: tuple[int, ...],
     least: Sequence[int] | None = None,
+    *,
+    is_last: bool = True,
 ) -> np.ndarray:
     """Return the result of `assign_parts`, with every class in every part if the groups allow it.
 
@@ -249,9 +252,13 @@ def _assign_with_all_classes(
         shares: shares of the parts.
         stream: of random numbers.
         least: groups of each class that each part needs, because it is divided again; None for one.
+        is_last: whether a search without an answer is an error; otherwise, another search may follow.
 
     Returns:
         (n,) part numbers.
+
+    Raises:
+        SearchLimitError: no groups were found, and there may be some.
     """
     grouped = np.arange(len(labels)) if groups is None else groups
     least = least or [1] * len(shares)
@@ -271,7 +278,12 @@ def _assign_with_all_classes(
     while not lacking - impossible <= scarce:
         scarce |= lacking - impossible
         random = np.random.default_rng([*stream, _ATTEMPTS])
-        cover = find_cover(counts, sorted(scarce), shares, least, random)
+        try:
+            cover = find_cover(counts, sorted(scarce), shares, least, random)
+        except SearchLimitError:
+            if is_last and with_all is None:
+                raise
+            break
         if cover is None:
             break
         part = assign_parts(labels, grouped, shares, random, cover)
@@ -292,7 +304,7 @@ def _draw_holdout(labels: np.ndarray, groups: np.ndarray | None, split: Mapping[
     share, state = split["test_share"], split["random_state"]
     if groups is not None:
         shares, stream, least = (1.0 - share, share), (state, _HOLDOUT_STREAM), (_groups_of_rest(split), 1)
-        return _assign_with_all_classes(labels, groups, shares, stream, least) == 1
+        return _assign_with_all_classes(labels, groups, shares, stream, least, is_last=False) == 1
     from sklearn.model_selection import train_test_split
 
     test = np.zeros(len(labels), dtype=bool)

@@ -30,7 +30,7 @@ from terralucas.data.rasters.masks import find_alpha, read_masks
 from terralucas.data.rasters.said_of_bands import find_wrong_colours, read_descriptions
 from terralucas.data.rasters.side_files import GDAL_OPTIONS
 from terralucas.errors import StudyError
-from terralucas.file_kinds import TIFF, FileKind, kind_of_file
+from terralucas.file_kinds import FileKind, kind_of_file
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene
 from terralucas.predict.bands import find_bands
@@ -245,13 +245,14 @@ def _open(path: Path, stack: ExitStack) -> DatasetReader:
 
 def _unreadable(path: Path, error: RasterioError) -> StudyError:
     kind = kind_of_file(path)
-    if kind is None or kind.name == TIFF:
+    # Of an image, the cause says more than its kind.
+    if kind is None or kind.remedy is None:
         kind = FileKind(str(error.__cause__ or error), "fetch the file again, or convert it to a GeoTIFF")
     return StudyError(
         f"The scene {path} cannot be read.",
         found=kind.name,
         expected="a whole raster file that GDAL can read",
-        remedy=kind.remedy or "name an image that GDAL can read",
+        remedy=kind.remedy,
     )
 
 

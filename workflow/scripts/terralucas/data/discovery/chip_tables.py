@@ -33,23 +33,19 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
         StudyError: the table cannot be read or names no paths, it has a column such as `ID`, two rows have one id, a
             row of a CSV table has another number of cells than the header, or two columns have the name `id` or `path`.
     """
-    if kind := kind_of_file(table):
-        raise StudyError(
-            f"The table of chips {table} is no table.",
-            found=kind.name,
-            expected="a CSV or Parquet table",
-            remedy=kind.remedy or "name the table",
-        )
     rows: Any
     try:
         rows = _read_csv(table) if table.suffix.lower() == ".csv" else _read_parquet(table)
     except (ValueError, OSError) as error:
+        _require_table(table)
         raise StudyError(
             f"The table of chips {table} cannot be read.",
             found=str(error).splitlines()[0],
             expected="a CSV table in UTF-8, or a Parquet table, with a column path",
             remedy="save the table again in this format",
         ) from None
+    if "path" not in rows:
+        _require_table(table)
     separators = [name for mark, name in _WRONG_SEPARATORS.items() if any(mark in str(name) for name in rows.columns)]
     if "path" not in rows and separators:
         raise StudyError(
@@ -97,6 +93,17 @@ def read_chip_table(table: Path) -> list[tuple[str, Path]]:
         )
     base = table.absolute().parent
     return [(name, base / str(path)) for name, path in zip(ids, rows["path"], strict=True)]
+
+
+def _require_table(table: Path) -> None:
+    """Raise a StudyError if a file without a column of paths is known to be of another kind."""
+    if kind := kind_of_file(table):
+        raise StudyError(
+            f"The table of chips {table} is no table.",
+            found=kind.name,
+            expected="a CSV or Parquet table",
+            remedy=kind.remedy or "name the table",
+        )
 
 
 def find_chips_of_table(table: Path) -> list[tuple[str, Path]]:
@@ -152,8 +159,13 @@ def _read_parquet(table: Path) -> Any:
     """
     import pyarrow.parquet as pq
 
-    _require_one_of_each(table, pq.read_schema(table).names)
+    schema = pq.read_schema(table)
+    _require_one_of_each(table, schema.names)
     rows = pq.read_table(table).to_pandas(ignore_metadata=True)
+    # Of an index such as 1, 2, 3, pandas writes into the metadata alone where it begins and ends.
+    for index in (schema.pandas_metadata or {}).get("index_columns", []):
+        if isinstance(index, dict) and index["kind"] == "range" and index["name"] not in (None, *rows.columns):
+            rows[index["name"]] = range(index["start"], index["stop"], index["step"])
     # Arrow has several types of bytes, also in dictionaries.
     for name in {"id", "path"} & set(rows.columns):
         rows[name] = [cell.decode("utf-8") if isinstance(cell, bytes) else cell for cell in rows[name]]

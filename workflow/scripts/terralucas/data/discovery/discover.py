@@ -499,7 +499,10 @@ def _match_rows_and_files(
     id_counts = Counter(file for files in sources.values() for file in files)
     lookup = spec.class_lookup()
     chips: list[ChipFile] = []
-    problems = [Problem(printable(name), printable(str(path)), *reason) for name, (path, reason) in broken.items()]
+    problems = [
+        Problem(printable(name), printable(str(path)), *reason, has_row=name in groups)
+        for name, (path, reason) in broken.items()
+    ]
     for point_id, group in groups.items():
         files = sources.get(point_id, [])
         if not files and point_id in broken:

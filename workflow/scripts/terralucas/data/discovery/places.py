@@ -29,8 +29,6 @@ UNKNOWN = (math.nan, math.nan)
 METRES_PER_DEGREE = 111_320.0
 # Up to this elongation in EPSG:3035, pixels are squares on the ground, too.
 _SURELY_SQUARES = 1.05
-# Pixels over which a size is measured, so that rounding does not matter.
-_MEASURED_PX = 100
 # Tried only to say which one would agree.
 _USUAL_CRS = ("EPSG:4326", f"EPSG:{EPSG}")
 _MISSING_TEXTS = {"", "-", "na", "n/a", "nan", "none", "null"}
@@ -93,20 +91,11 @@ def find_ground(centre: Centre | None) -> Ground | None:
         elongation_of(math.hypot(a, d), math.hypot(b, e)),
     )
     if elongation > _SURELY_SQUARES:
-        elongation = min(elongation, _measure_elongation(centre))
+        # It shears squares far from Europe.
+        longitudes, latitudes = transform(_parse_crs(centre.crs.to_wkt()), _parse_crs("EPSG:4326"), xs, ys)[:2]
+        elongation = min(elongation, elongation_of(*pixel_sides_m(longitudes, latitudes, 1)))
     pixel_m, nominal_m = math.sqrt(area_m2), unit_m * math.sqrt(abs(a * e - b * d))
     return Ground((x, y), pixel_m, nominal_m, elongation, pixel_m * max(centre.shape))
-
-
-def _measure_elongation(centre: Centre) -> float:
-    """Return how many times longer one side of a pixel is on the ground; EPSG:3035 shears squares far from Europe."""
-    from rasterio.warp import transform
-
-    (a, d), (b, e) = centre.column_step, centre.row_step
-    xs = [centre.x, centre.x + _MEASURED_PX * a, centre.x + _MEASURED_PX * b]
-    ys = [centre.y, centre.y + _MEASURED_PX * d, centre.y + _MEASURED_PX * e]
-    longitudes, latitudes = transform(_parse_crs(centre.crs.to_wkt()), _parse_crs("EPSG:4326"), xs, ys)
-    return elongation_of(*pixel_sides_m(longitudes, latitudes, _MEASURED_PX))
 
 
 def is_local(centre: Centre) -> bool:

@@ -328,8 +328,8 @@ def count_chips(problems: Sequence[Problem]) -> int:
     """
     without_file = _count_kinds([problem for problem in problems if problem.file is None])
     rows = without_file["label_without_file"] + without_file["missing_id"]
-    files = _count_kinds([problem for problem in problems if not problem.has_row]).total()
-    return _count_kinds(problems).total() - min(rows, files)
+    files = sum(problem.n_chips for problem in problems if not problem.has_row)
+    return sum(problem.n_chips for problem in problems) - min(rows, files)
 
 
 def _count_kinds(problems: Sequence[Problem]) -> Counter[str]:

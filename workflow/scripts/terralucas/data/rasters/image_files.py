@@ -16,7 +16,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from terralucas.data.chip_problems import ChipError
-from terralucas.data.rasters.masks import require_mask
+from terralucas.data.rasters.masks import require_readable_mask
 from terralucas.data.rasters.side_files import (
     GDAL_OPTIONS,
     find_lost_by_link,
@@ -30,6 +30,8 @@ from terralucas.data.rasters.tiff_structure import find_damage
 from terralucas.disk import no_space
 from terralucas.errors import StudyError
 
+# How a PNG picture begins, and its last chunk with its checksum (PNG specification, section 11.2.5).
+_PNG, _END_OF_PNG = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 # What a file is to have whose texts rasterio cannot read, and what makes it so.
 UTF_8 = "names in UTF-8, as that of the coordinate reference system"
 AS_CODE = "write the coordinate reference system by its EPSG code, with the program that made the file"
@@ -94,8 +96,8 @@ def require_undamaged(paths: Iterable[Path]) -> None:
         if path.is_file() and path.stat().st_size:
             try:
                 _require_no_loss_by_link(path)
-                _require_whole_tags(path)
-                require_mask(path)
+                _require_whole_image(path)
+                require_readable_mask(path)
                 _require_metadata(path)
             except UnicodeDecodeError as error:
                 raise not_utf8(path, error) from None
@@ -117,22 +119,25 @@ def _require_no_loss_by_link(path: Path) -> None:
         )
 
 
-def _require_whole_tags(path: Path) -> None:
-    """Raise a StudyError if a GeoTIFF has lost tags, or the end of its mask."""
+def _require_whole_image(path: Path) -> None:
+    """Raise a StudyError if a GeoTIFF has lost tags or the end of its mask, or a PNG picture its end."""
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         damage = find_damage(data)
+        # GDAL reads what is in the memory in place of the rest, without an error.
+        if data[: len(_PNG)] == _PNG and data.rfind(_END_OF_PNG) < 0:
+            damage = f"the picture ends at byte {len(data)}, before its mark of the end"
     if damage is not None:
         raise StudyError(
             f"The file {path} is damaged.",
             found=damage,
-            expected="a whole GeoTIFF",
+            expected="a whole image",
             remedy="use a complete copy",
         )
 
 
 def _require_metadata(image: Path) -> None:
     """Raise a StudyError if the file beside an image that has its metadata cannot be read."""
-    metadata, remedy = metadata_file(image), "put the right metadata there, or remove them"
+    metadata, remedy = metadata_file(image), "put the right file there, or remove it"
     if not os.path.lexists(metadata):
         return
     try:

@@ -108,7 +108,7 @@ def bands_of_mask(mask: DatasetReader, shape: tuple[int, ...]) -> list[int]:
     return bands
 
 
-def require_mask(path: Path) -> None:
+def require_readable_mask(path: Path) -> None:
     """Raise a StudyError if an image has a mask that GDAL does not read, or two, of which it reads one alone."""
     beside = next((mask for mask in mask_files(path) if os.path.lexists(mask)), None)
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:

@@ -1,7 +1,8 @@
 """Tell whether a TIFF file has lost its end, or has damaged metadata.
 
-GDAL reads on where tags or a mask lie behind the end of a file: it leaves them out, with their scale, offset, value for
-missing data or place. So it does with metadata that are no XML. Formats: TIFF 6.0 (Adobe 1992), section 2, and BigTIFF.
+GDAL reads on where tags or a mask lie behind the end of a file, or are zeros: it leaves them out, with their scale,
+offset, value for missing data or place. So it does with metadata that are no XML. Formats: TIFF 6.0 (Adobe 1992),
+section 2, and BigTIFF.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ _INTEGERS = {3: "u2", 4: "u4", 16: "u8"}
 # lengths.
 _KIND, _OVERVIEW, _MASK = 254, 1, 4
 _PLACES = {273: 279, 324: 325}
+# Size of pixels, geokeys and their names (GeoTIFF 1.1, section 7), and GDAL's tag with the value of missing pixels.
+_NEVER_ZEROS = (33550, 34735, 34737, 42113)
 # GDAL's tag with scales, offsets and other metadata in XML.
 _METADATA = 42112
 # A file of more images, or one whose list of images never ends, is no raster.
@@ -47,7 +50,7 @@ _MOST_IMAGES = 1000
 
 
 def find_damage(data: bytes | mmap) -> str | None:
-    """Return in words what of a TIFF lies behind its end or is no XML; None if nothing is, or if this is no TIFF.
+    """Return in words what of a TIFF lies behind its end, is zeros, or is no XML; None if nothing is, or for others.
 
     The pixels of images are left to GDAL, which reports what it cannot read, but for those of masks.
 
@@ -65,6 +68,8 @@ def find_damage(data: bytes | mmap) -> str | None:
                 end = at + _SIZES.get(kind, 0) * count
                 if end > len(data):
                     return f"its tag {tag} reaches to byte {end} of {len(data)}"
+                if tag in _NEVER_ZEROS and count > 1 and not any(data[at:end]):
+                    return f"its tag {tag} is zeros, as where a copy broke off"
             if (end := _end_of_mask(data, image)) > len(data):
                 return f"its mask reaches to byte {end} of {len(data)}"
             if _METADATA in image and (error := _find_error(_bytes(data, image[_METADATA]))) is not None:

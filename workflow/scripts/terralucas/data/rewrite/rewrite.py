@@ -235,6 +235,8 @@ def _open(path: Path) -> DatasetReader:
         return rasterio.open(path)
     except RasterioError as error:
         raise _unreadable(path, error) from None
+    except UnicodeDecodeError as error:
+        raise not_utf8(path, error) from None
 
 
 def _write(
