@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 from snakemake.settings.enums import RerunTrigger
 
@@ -117,6 +118,28 @@ def test_a_job_whose_start_is_over_neither_records_nor_deletes_files(run, patche
     os.utime(run.input[0], (3000, 3000))
     asyncio.run(Job.postprocess(run, error=error))
     assert times(run) == before
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), WorkflowError("Error recording metadata")])
+def test_a_failed_job_whose_log_cannot_be_made_ends_no_other(run, monkeypatch, failure):
+    """Snakemake makes an empty log of it; at an error, it would end the start and cancel the jobs of others."""
+
+    async def postprocess(
+        self, store_in_storage=True, handle_log=True, handle_touch=True, error=False, ignore_missing_output=False,
+        check_output_mtime=True,
+    ):  # fmt: skip
+        raise failure
+
+    for name in ("register", "remove_existing_output"):
+        monkeypatch.setattr(Job, name, getattr(Job, name))
+    monkeypatch.setattr(Job, "postprocess", postprocess)
+    patch_deletion()
+    said = []
+    run.dag.workflow.logger_manager = SimpleNamespace(logger=SimpleNamespace(error=said.append))
+    asyncio.run(Job.postprocess(run, error=True))
+    assert said == [f"After a failed job of rule train_run: {failure}"]
+    with pytest.raises(type(failure)):
+        asyncio.run(Job.postprocess(run))
 
 
 def test_a_run_whose_record_cannot_be_read_is_not_taken_for_one_of_other_settings(run, patched, monkeypatch):

@@ -197,6 +197,19 @@ def test_a_mask_beside_an_image_is_read_alike(tmp_path, values, write):
     assert np.array_equal(read_chip(image, make_spec(chip_size_px=50)), found, equal_nan=True)
 
 
+@pytest.mark.parametrize("is_one_file", [True, False])
+def test_a_scene_with_tags_on_its_first_band_alone_is_refused(tmp_path, values, is_one_file):
+    if is_one_file:
+        files = [write_scene(tmp_path / "a.tif", values)]
+    else:
+        files = [write_scene(tmp_path / f"{name}.tif", values[band : band + 1]) for band, name in enumerate(NAMES)]
+    find_scene(files, make_spec(), 10)
+    with rasterio.open(files[0], "r+") as target:
+        target.scales, target.offsets = (0.5, *target.scales[1:]), (-0.1, *target.offsets[1:])
+    with pytest.raises(StudyError, match=r"tags of scale and offset 0\.5 and -0\.1 on RED, 1 and 0 on GREEN"):
+        find_scene(files, make_spec(unit="reflectance"), 10)
+
+
 def test_descriptions_in_latin_1_name_bands(tmp_path, values):
     """As older programs on Windows write them; rasterio refuses them."""
     image = write_scene(tmp_path / "a.tif", values[:, :50, :50], [f"{band} été" for band in BANDS])

@@ -293,12 +293,47 @@ def test_chips_that_differ_in_their_tags_are_read_alike_and_listed(root, caplog)
     assert "differ in their scale and offset tags" in caplog.text
 
 
+# Scales of bands that were packed one by one.
+PACKED = (0.0001, 0.000_102, 0.000_104, 0.000_101, 0.000_103, 0.000_105)
+
+
 def test_tags_that_differ_by_band_are_listed_by_band(root):
     for number in range(NUMBER):
         with rasterio.open(chip_path(root, number), "r+") as target:
-            target.scales, target.offsets = (0.0001,) * 6, (-0.1, 0, 0, 0, 0, 0)
-    (found,) = index(root, checks={"allow_class_offsets": True})[1]["scaling"]
-    assert (found["scale"], found["offset"]) == (0.0001, [-0.1, 0, 0, 0, 0, 0])
+            target.scales, target.offsets = PACKED, (-0.01, 0, 0, 0, 0, 0)
+    (found,) = index(root, unit="reflectance")[1]["scaling"]
+    assert (found["scale"], found["offset"]) == (list(PACKED), [-0.01, 0, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("scales", "offsets", "unit"),
+    [
+        ((0.0001, 1, 1, 1, 1, 1), (-0.1, 0, 0, 0, 0, 0), "dn"),
+        ((1,) * 6, (-1000, 0, 0, 0, 0, 0), "dn"),
+        ((0.0001,) * 6, (-0.1, 0, 0, 0, 0, 0), "dn"),
+        ((0.0001,) * 6, (-0.1, 0, 0, 0, 0, 0), "reflectance"),
+        ((0.0001, 1, 1, 1, 1, 1), (0,) * 6, "reflectance"),
+    ],
+)
+def test_a_tag_on_the_first_band_alone_is_refused(root, scales, offsets, unit):
+    """Some programs write it so; 1,000 DN would be taken from this band and left in the others."""
+    with rasterio.open(chip_path(root), "r+") as target:
+        target.scales, target.offsets = scales, offsets
+    for number in range(1, NUMBER):
+        with rasterio.open(chip_path(root, number), "r+") as target:
+            target.scales = (0.0001,) * 6
+    assert dropped(root, unit=unit) == {"scale_tags": ["0"]}
+    message = message_of(root, unit=unit)
+    assert f"{scales[0]:g} and {offsets[0]:g} on RED" in message
+    assert f"{scales[1]:g} and {offsets[1]:g} on GREEN" in message
+
+
+def test_tags_that_mean_the_same_may_differ(root):
+    """In DN, a scale of 1/10,000 with an offset of -0.1 is an offset of -1000 DN."""
+    for number in range(NUMBER):
+        with rasterio.open(chip_path(root, number), "r+") as target:
+            target.scales, target.offsets = (0.0001, 1, 1, 1, 1, 1), (-0.01, -100, -100, -100, -100, -100)
+    assert index(root, checks={"allow_class_offsets": True})[1]["n_dropped"] == 0
 
 
 def test_a_tag_on_values_that_are_scaled_already_is_refused(root):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from snakemake.exceptions import WorkflowError
 from snakemake.jobs import Job
 
 from execution.end.stopped import StudyStoppedError
@@ -91,7 +92,14 @@ def _keep_finished_runs() -> None:
             return
         before = kept.pop(self, {})
         is_unchanged = bool(before) and all(is_same(path, state) for path, state in before.items())
-        await postprocess(self, *args, **options)
+        try:
+            await postprocess(self, *args, **options)
+        except (OSError, WorkflowError) as error:
+            # Snakemake makes the log of a failed job if it is missing. On a full or read-only disk, it would end the
+            # start, and cancel all other jobs.
+            if not options.get("error"):
+                raise
+            self.dag.workflow.logger_manager.logger.error(f"After a failed job of rule {self.rule.name}: {error}")
         # A run that looks older than its inputs would be done again and again.
         if is_unchanged and min(state.st_mtime_ns for state in before.values()) >= _newest_input(self):
             for path, state in before.items():

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from terralucas.commands import REWRITE
 from terralucas.contents import identities_of, recorded_of, states_of
 from terralucas.data.chip_problems import ChipError
-from terralucas.data.chips.reflectance import to_reflectance
+from terralucas.data.chips.reflectance import require_tags_of_all, to_reflectance
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery.places import is_local
 from terralucas.data.indexing.pixel_sizes import PIXEL_TOLERANCE
@@ -132,6 +132,9 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
             for band in _bands_of(source)
         ]
         positions, descriptions = _find_in_files(paths, sources, spec)
+        by_path = {str(path.absolute()): source for path, source in zip(paths, sources, strict=True)}
+        found = [(by_path[path], band - 1) for path, band in (places[position] for position in positions)]
+        _require_tags_of_all(paths, found, spec)
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)
         names = BandNames(descriptions, spec.may_be_landsat, of_one_file=len(paths) == 1)
         is_named = spec.checks.band_descriptions and names.name_each(spec.bands)
@@ -340,6 +343,24 @@ def _find_in_files(
             f"The scene {', '.join(map(str, paths))} {error.problem}.",
             remedy=f"map a scene with the bands {', '.join(spec.bands)}; if it has them, correct the descriptions of "
             "its bands or the names of its files",
+        ) from None
+
+
+def _require_tags_of_all(paths: Sequence[Path], bands: Sequence[tuple[DatasetReader, int]], spec: DatasetSpec) -> None:
+    """Raise a StudyError if some bands have tags of scale or offset, and others of the same type have none.
+
+    Args:
+        paths: files of the scene.
+        bands: open file and place, from 0, of each band of the study.
+        spec: description of the study's dataset.
+    """
+    scaling = [(source.scales[place], source.offsets[place]) for source, place in bands]
+    try:
+        require_tags_of_all(scaling, [source.dtypes[place] for source, place in bands], spec.bands, spec.unit)
+    except ChipError as error:
+        raise StudyError(
+            f"The scene {', '.join(map(str, paths))} {error.problem}.",
+            remedy="write the tags of all bands, or leave them out (with --without-scale of terralucas.data.rewrite)",
         ) from None
 
 

@@ -18,7 +18,7 @@ from rasterio.windows import Window
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.chip_content import ChipContent, read_content, read_unchanged
 from terralucas.data.chips.decoded_chip import Chip, make_chip
-from terralucas.data.chips.reflectance import to_reflectance
+from terralucas.data.chips.reflectance import require_tags_of_all, to_reflectance
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.rasters.georeference import (
     UNUSED_WORLD,
@@ -132,7 +132,7 @@ def decode_chip(
                 centre = find_centre(source, content.path, tags)
             elif tags is not None:
                 centre = centre_of(tags, source.shape)
-            count, shape = source.count, source.shape
+            count, shape, dtypes = source.count, source.shape, [source.dtypes[band - 1] for band in bands]
             simulated = SIMULATED_TAG.items() <= source.tags().items()
     except (RasterioError, UnicodeDecodeError) as error:
         raise _unreadable(error, content.data) from error
@@ -140,6 +140,7 @@ def decode_chip(
         masks = _decode_mask(content.mask, (count, *shape))[[band - 1 for band in bands]]
         missing |= masks if window is None else masks[:, *window.toslices()]
     scaling = tuple(zip(scales, offsets, strict=True))
+    require_tags_of_all(scaling, dtypes, spec.bands, spec.unit)
     values = to_reflectance(raw, missing, nodata_values, scaling, spec)
     chip = make_chip(raw, values, descriptions, scaling, centre, simulated)
     is_cropped = raw.shape[1:] != shape

@@ -15,6 +15,8 @@ _VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
 _BRIGHT = 0.1
 # Where a correction of the atmosphere cuts values off at 0, many pixels are a little above it. Missing data have none.
 _LITTLE, _FEW = 0.005, 0.1
+# Values of a band for each row of a chip that are few, and the share of a row that is much of one value.
+_COARSE_VALUES, _MUCH = 2, 0.5
 # Share of a band, and of all bands together, with one value. Calm water and shade vary more than that.
 _ALMOST_ALL, _MANY = 0.99, 0.1
 # Reflectance of missing pixels after a lossy compression; no ground is that dark in every band.
@@ -204,6 +206,10 @@ def _flat_rows(values: np.ndarray, number: int, bands: Sequence[str], *, may_be_
     if is_equal.mean() >= _ALMOST_ALL:
         return 0
     rows = int(is_equal.all(axis=1).argmin())
+    # In coarse values of a small chip, a calm field has rows of one value; the row beside them has much of it then.
+    is_coarse = len(np.unique(band)) <= _COARSE_VALUES * len(band)
+    if is_coarse and is_equal[rows].mean() >= _MUCH:
+        return 0
     # Water is bright in the visible bands alone, and snow too.
     level = [float(np.nanmedian(other[:rows])) if np.isfinite(other[:rows]).any() else 0.0 for other in values]
     is_visible = [name in _VISIBLE for name in bands]

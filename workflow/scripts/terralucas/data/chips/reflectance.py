@@ -12,6 +12,8 @@ from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 
 # Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
 REFLECTANCE_RANGE = (-0.2, 2.0)
+# Scale and offset of a band without tags.
+_NO_TAGS = (1.0, 0.0)
 
 
 def to_reflectance(
@@ -55,6 +57,39 @@ def to_reflectance(
     if missing.any():
         np.copyto(values, np.nan, where=missing)
     return values
+
+
+def require_tags_of_all(
+    scaling: Sequence[tuple[float, float]], dtypes: Sequence[str], bands: Sequence[str], unit: str
+) -> None:
+    """Raise a ChipError if tags shift some bands of one type of numbers, and not the others.
+
+    A program that writes a tag on the first band alone would take the 1,000 DN of Sentinel-2's baseline 04.00 from this
+    band and leave them in the others. Bands that are packed one by one have tags of their own each, with a scale of
+    their own.
+
+    Args:
+        scaling: scale and offset tag of each band; 1 and 0 without tags.
+        dtypes: type of the stored numbers of each band.
+        bands: names of the bands.
+        unit: unit of the dataset.
+    """
+    if all(tags == scaling[0] for tags in scaling):
+        return
+    factors = [_reflectance_factors(scale, offset, unit) for scale, offset in scaling]
+    for dtype in sorted(set(dtypes)):
+        places = [place for place, own in enumerate(dtypes) if own == dtype]
+        first = places[0]
+        shifts_differ = any(not math.isclose(factors[place][1], factors[first][1]) for place in places)
+        is_one_scale = all(math.isclose(factors[place][0], factors[first][0]) for place in places)
+        has_untagged = any(scaling[place] == _NO_TAGS for place in places) and any(
+            factors[place] != _NO_TAGS for place in places
+        )
+        if has_untagged or (is_one_scale and shifts_differ):
+            tags = ", ".join(f"{scaling[place][0]:g} and {scaling[place][1]:g} on {bands[place]}" for place in places)
+            raise ChipError(
+                "scale_tags", f"has the tags of scale and offset {tags}; expected the same tags on all bands"
+            )
 
 
 def reflectance_of_zero(scaling: Sequence[tuple[float, float]], unit: str) -> list[float]:
