@@ -114,7 +114,7 @@ def decode_chip(
                     stack.enter_context(MemoryFile(data, dirname=memory.name.split("/")[2], filename=name))
             source = stack.enter_context(memory.open(driver="GTiff", **options))
             _check_header(source, spec)
-            if not shows_mask(source) and has_mask(content.data):
+            if has_mask(content.data) and not shows_mask(source):
                 raise ChipError("unreadable", "has a mask in it that GDAL does not read; expected a whole GeoTIFF")
             bands = _bands_to_read(source, spec, find_bands)
             window = None if side_px is None else _find_middle(source.shape, side_px)
