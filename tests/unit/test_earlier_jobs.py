@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from execution.cluster.prepare import check_before_jobs
 from execution.slurm import earlier_jobs as _earlier_jobs
 from execution.slurm.earlier_jobs import name_of_jobs, settle_earlier_jobs, with_jobs_in_queue
 from terralucas.errors import StudyError
@@ -216,3 +217,19 @@ def test_a_refused_start_names_the_jobs_that_go_on(queue, name, tmp_path):
     assert queue.read_text(), "nothing was cancelled"
     (tmp_path / "squeue").write_text("#!/bin/sh\nexit 1\n")
     assert with_jobs_in_queue(refused, tmp_path / "results" / "italy") is refused
+
+
+@pytest.mark.parametrize("is_local", [False, True])
+def test_a_refused_start_on_this_machine_names_them_too(queue, name, tmp_path, monkeypatch, is_local):
+    """A start on SLURM was killed, and the study is started again without its profile."""
+    workflow = SimpleNamespace(local_exec=is_local, executor_plugin=SimpleNamespace(name="slurm"))
+
+    def refuse():
+        raise StudyError("Finished runs have other settings.", found="1 run")
+
+    fill(queue, name, tmp_path)
+    with pytest.raises(StudyError, match=r"1 run; and jobs of earlier starts.* 7 \(running\), 8 \(pending\)"):
+        check_before_jobs(refuse, workflow, tmp_path / "results" / "italy")
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(StudyError, match=r"found: 1 run$"):
+        check_before_jobs(refuse, workflow, tmp_path / "results" / "italy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ def check_before_jobs(check: Callable[[], None], workflow: Any, results: Path) -
     try:
         check()
     except StudyError as error:
-        if workflow.local_exec or workflow.executor_plugin.name != "slurm":
+        # Jobs of a killed start on SLURM may go on where the study is started again on this machine alone.
+        is_on_slurm = shutil.which("squeue") if workflow.local_exec else workflow.executor_plugin.name == "slurm"
+        if not is_on_slurm:
             raise
         from execution.slurm.earlier_jobs import with_jobs_in_queue
 
