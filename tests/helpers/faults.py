@@ -383,7 +383,7 @@ def predictions_half_written(trial: Trial) -> None:
     predictions = trial.folder / RUNS / f"seed-{trial.seed}" / "predictions.parquet"
     content = predictions.read_bytes()
     predictions.write_bytes(content[: trial.random.randrange(len(content))])
-    trial.must_fail_saying("not those its run.yaml describes", "delete the folder")
+    trial.must_fail_saying("is not the one that its run.yaml describes", "delete the folder")
     shutil.rmtree(predictions.parent)
     trial.must_end_well()
 
