@@ -172,5 +172,5 @@ def test_an_export_that_predicts_something_else_is_not_written(study, exported, 
     (target / "earlier").touch()
     tables = StudyTables(*(pd.read_csv(results(study) / "tables" / f"{name}.csv") for name in TABLES))
     with pytest.raises(StudyError, match="does not predict what the selected models predict"):
-        export.export_models(load_selected(results(study)), tables, chips, np.empty((0, 2)), 1, target)
+        export.export_models(load_selected(results(study)), tables, chips, np.empty((0, 2)), 1, target, has_tags=False)
     assert [path.name for path in tmp_path.rglob("*")] == ["exported", "earlier"]

@@ -8,6 +8,7 @@ rule export_models:
         per_class=f"{RESULTS}/tables/per_class.csv",
         classes=f"{RESULTS}/tables/classes.csv",
         chips=f"{RESULTS}/data/chips.parquet",
+        data_report=f"{RESULTS}/data/report.json",
         retrieval=f"{RESULTS}/data/retrieval.json",
         lost=made_again_if_lost(f"{RESULTS}/exported", lost_of_export, Path(RESULTS, "exported")),
     output:

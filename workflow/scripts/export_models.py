@@ -12,6 +12,7 @@ from terralucas.data.index_file import read_index_table
 from terralucas.export.export import COMPARED_CHIPS, export_models
 from terralucas.export.model_card import StudyTables
 from terralucas.predict.selected import load_selected
+from terralucas.stored import read_json
 from terralucas.study.own_files import KEPT
 from terralucas.tables.tidy_csv import read_table
 
@@ -26,8 +27,9 @@ with job(snakemake):
     chips = np.stack([read_indexed_chip(root / row.file, row.sha256, selected.spec) for row in rows.itertuples()])
     tables = StudyTables(*(read_table(source[name]) for name in ("summary", "per_class", "classes")))
     places = index[["easting_m", "northing_m"]].dropna().to_numpy()
-    content = export_models(selected, tables, chips, places, snakemake.threads, Path(snakemake.output[0]))
-    target = Path(snakemake.output[0])
+    target, scaling = Path(snakemake.output[0]), read_json(Path(source.data_report))["scaling"]
+    has_tags = any((entry["scale"], entry["offset"]) != (1.0, 0.0) for entry in scaling)
+    content = export_models(selected, tables, chips, places, snakemake.threads, target, has_tags=has_tags)
     progress.info("exported %d models to %s", content["models"], target)
     if (kept := target.with_name(KEPT)).is_dir():
         progress.info("What was changed or added by hand in earlier exports is kept in %s", kept)

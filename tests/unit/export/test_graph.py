@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.chips import make_spec
 from terralucas.export.graph import ChipFormat, EnsembleGraph, NormalisedInput, plain_encoder
 from terralucas.export.graph_files import InputShape, trace
 from terralucas.predict.conformal import softmax
@@ -31,6 +32,14 @@ def test_it_predicts_what_the_models_predict(kind, number, request):
     assert largest(logits.transpose(0, 1), expected) <= 1e-5
     assert largest(probabilities, softmax(expected).mean(axis=0)) <= 1e-5
     assert largest(expected[0], expected[1]) > 1e-2, "the models differ"
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("dn", 10_000.0), ("reflectance", 1.0)])
+def test_a_stored_value_is_missing_only_where_no_tags_change_it(unit, scale):
+    """With an offset of -1,000 DN, a missing 0 is -1,000, and 0 is the value of dark water."""
+    spec = make_spec(unit=unit, nodata=0.0)
+    assert ChipFormat.of(spec, has_tags=False) == ChipFormat(scale, 0.0)
+    assert ChipFormat.of(spec, has_tags=True) == ChipFormat(scale, None)
 
 
 def test_missing_pixels_become_the_mean_as_in_the_projects_normaliser(frozen):

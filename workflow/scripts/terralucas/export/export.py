@@ -41,6 +41,8 @@ def export_models(
     places: np.ndarray,
     threads: int,
     target: Path,
+    *,
+    has_tags: bool,
 ) -> dict[str, Any]:
     """Export the selected models, and compare each file with them.
 
@@ -51,6 +53,7 @@ def export_models(
         places: (m, 2) easting and northing of the chips of the study that have a place, in ETRS89-LAEA.
         threads: threads of PyTorch.
         target: folder to make; it is made whole or not at all.
+        has_tags: whether chips of the study have tags of scale and offset.
 
     Returns:
         Content of export.json.
@@ -61,7 +64,7 @@ def export_models(
     torch.set_num_threads(threads)
     # On the CPU and in float32, as the files will be used; a GPU would have other last digits.
     ensemble = Ensemble(selected.models, torch.device("cpu"))
-    chip_format = ChipFormat.of(selected.spec)
+    chip_format = ChipFormat.of(selected.spec, has_tags=has_tags)
     reference = Reference.of(ensemble, chips, chip_format.scale)
     for left in target.parent.glob(f".{target.name}.*.tmp"):  # by a job that was killed
         shutil.rmtree(left)
@@ -78,10 +81,13 @@ def export_models(
     return content
 
 
-def describe(selected: Selected, ensemble: Ensemble) -> dict[str, Any]:
+def describe(selected: Selected, ensemble: Ensemble, chip_format: ChipFormat) -> dict[str, Any]:
     """Return what a reader of the files must know: recipe, bands, unit, missing pixels, side and classes."""
     spec = selected.spec
-    missing = "NaN or infinite" if spec.nodata is None else f"NaN, infinite or {spec.nodata:g}"
+    missing = "NaN or infinite" if chip_format.nodata is None else f"NaN, infinite or {chip_format.nodata:g}"
+    replaced = f"A pixel that is {missing} is replaced by the mean of its band, as in training."
+    if spec.nodata != chip_format.nodata:
+        replaced += f" Set stored values of {spec.nodata:g} to NaN before tags of scale and offset are applied."
     return {
         "study": selected.record["study"],
         "recipe": dict(selected.record["recipe"]),
@@ -89,7 +95,7 @@ def describe(selected: Selected, ensemble: Ensemble) -> dict[str, Any]:
         "bands": list(ensemble.bands),
         "unit": spec.unit,
         "unit_in_words": "DN (reflectance × 10,000)" if spec.unit == "dn" else "0 to 1",
-        "missing_pixels": f"A pixel that is {missing} is replaced by the mean of its band, as in training.",
+        "missing_pixels": replaced,
         "side_px": ensemble.side_px,
         "classes": [{"code": entry.code, "name": entry.name} for entry in spec.classes],
     }
@@ -104,7 +110,7 @@ def _write_all(
     places: np.ndarray,
     folder: Path,
 ) -> dict[str, Any]:
-    description = describe(selected, ensemble)
+    description = describe(selected, ensemble, chip_format)
     names = [path.name for path in selected.models]
     seconds: dict[str, float] = {}
 

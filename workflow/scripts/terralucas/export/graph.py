@@ -27,9 +27,15 @@ class ChipFormat:
     nodata: float | None
 
     @classmethod
-    def of(cls, spec: DatasetSpec) -> ChipFormat:
-        """Return the format of the chips of a study."""
-        return cls(float(DN_PER_REFLECTANCE) if spec.unit == "dn" else 1.0, spec.nodata)
+    def of(cls, spec: DatasetSpec, *, has_tags: bool) -> ChipFormat:
+        """Return the format of the chips of a study.
+
+        Args:
+            spec: description of the dataset.
+            has_tags: whether its chips have tags of scale and offset. The nodata value is one of stored numbers, which
+                tags change before a graph gets them: a missing 0 is then -0.1, and a valid value may be 0.
+        """
+        return cls(float(DN_PER_REFLECTANCE) if spec.unit == "dn" else 1.0, None if has_tags else spec.nodata)
 
 
 class NormalisedInput(nn.Module):
