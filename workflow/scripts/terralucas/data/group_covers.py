@@ -10,11 +10,11 @@ import numpy as np
 
 from terralucas.errors import StudyError
 
-# The program has an answer at once, but for a few studies whose classes lie in very few groups. A limit of time would
-# make the answer depend on what else runs on the machine. A node of 450 variables takes some 8 ms, and one of more
-# variables longer: this is a minute or two.
+# The program ends at once for all but a few studies, whose classes lie in very few groups. A limit of time would make
+# the answer depend on what else runs on the machine. A node of 450 variables takes some 8 ms, and one of more variables
+# longer, so that this limit is a minute or two.
 _MOST_NODES_AND_VARIABLES, _FEWEST_NODES = 4_500_000, 100
-# Of it, for groups that are the smallest.
+# Share of these nodes for the search for the smallest groups.
 _SHARE_FOR_SMALLEST = 0.1
 _INFEASIBLE = 2
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class SearchLimitError(StudyError):
-    """The search for groups took too many steps: there may be some."""
+    """The search for groups ended at its limit; there may be such groups."""
 
 
 def find_cover(

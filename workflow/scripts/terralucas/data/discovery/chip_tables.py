@@ -162,7 +162,7 @@ def _read_parquet(table: Path) -> Any:
     schema = pq.read_schema(table)
     _require_one_of_each(table, schema.names)
     rows = pq.read_table(table).to_pandas(ignore_metadata=True)
-    # Of an index such as 1, 2, 3, pandas writes into the metadata alone where it begins and ends.
+    # pandas stores an index such as 1, 2, 3 only in the metadata, as its start, stop and step.
     for index in (schema.pandas_metadata or {}).get("index_columns", []):
         if isinstance(index, dict) and index["kind"] == "range" and index["name"] not in (None, *rows.columns):
             rows[index["name"]] = range(index["start"], index["stop"], index["step"])

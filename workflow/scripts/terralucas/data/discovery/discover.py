@@ -99,7 +99,7 @@ class Problem:
         kind: key of `REMEDIES`.
         message: what was found and expected.
         n_chips: how many chips it leaves out: files of one id, or rows without an id.
-        has_row: whether the labels table has a row for it; true also for chips without a table.
+        has_row: whether the labels table has a row for it; with class folders, false only for what is no chip file.
     """
 
     point_id: str

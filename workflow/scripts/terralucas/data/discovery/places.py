@@ -91,7 +91,7 @@ def find_ground(centre: Centre | None) -> Ground | None:
         elongation_of(math.hypot(a, d), math.hypot(b, e)),
     )
     if elongation > _SURELY_SQUARES:
-        # It shears squares far from Europe.
+        # EPSG:3035 shears squares far from Europe.
         longitudes, latitudes = transform(_parse_crs(centre.crs.to_wkt()), _parse_crs("EPSG:4326"), xs, ys)[:2]
         elongation = min(elongation, elongation_of(*pixel_sides_m(longitudes, latitudes, 1)))
     pixel_m, nominal_m = math.sqrt(area_m2), unit_m * math.sqrt(abs(a * e - b * d))

@@ -32,7 +32,7 @@ from terralucas.errors import StudyError
 
 # How a PNG picture begins, and its last chunk with its checksum (PNG specification, section 11.2.5).
 _PNG, _END_OF_PNG = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
-# What a file is to have whose texts rasterio cannot read, and what makes it so.
+# What is expected of a file whose texts rasterio cannot read, and what to do.
 UTF_8 = "names in UTF-8, as that of the coordinate reference system"
 AS_CODE = "write the coordinate reference system by its EPSG code, with the program that made the file"
 
@@ -123,7 +123,7 @@ def _require_whole_image(path: Path) -> None:
     """Raise a StudyError if a GeoTIFF has lost tags or the end of its mask, or a PNG picture its end."""
     with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
         damage = find_damage(data)
-        # GDAL reads what is in the memory in place of the rest, without an error.
+        # In place of a lost end, GDAL returns uninitialised memory without an error.
         if data[: len(_PNG)] == _PNG and data.rfind(_END_OF_PNG) < 0:
             damage = f"the picture ends at byte {len(data)}, before its mark of the end"
     if damage is not None:

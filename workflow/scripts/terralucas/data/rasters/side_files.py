@@ -156,11 +156,11 @@ def reduce_metadata(text: bytes) -> bytes | None:
                 ElementTree.SubElement(metadata, "MDI", item.attrib).text = item.text
     # Not in the metadata of other programs that it may contain.
     for item in (root, *root, *(child for band in root.findall(_BAND) for child in band)):
-        # GDAL reads it in any capitals, and as an element or an attribute; what is kept of it here is what it writes.
+        # GDAL reads these names in any capitals, and as attributes; here they are read as GDAL writes them.
         odd = [name for name in (item.tag, *item.attrib) if _ELEMENTS.get(name.lower(), name) != name]
         odd += [name for name in item.attrib if name in _ELEMENTS.values()]
         if odd:
-            raise _unreadable(f"it has {odd[0]} in other capitals, or as an attribute, than GDAL writes it")
+            raise _unreadable(f"it has {odd[0]}, which GDAL writes as an element {_ELEMENTS[odd[0].lower()]}")
     if not len(reduced):
         return None
     if not text.removeprefix(codecs.BOM_UTF8).lstrip().startswith(f"<{_ROOT}".encode()):
