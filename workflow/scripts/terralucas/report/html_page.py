@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import itertools
 from pathlib import Path
@@ -46,6 +47,7 @@ def render_page(template: str, *, study: str, title: str, question: str, **varia
     )
 
 
+@functools.cache  # with the compiled templates
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
