@@ -3,8 +3,11 @@
 import pytest
 
 from terralucas.data.rewrite.__main__ import main as rewrite
+from terralucas.errors import StudyError
 from terralucas.mapping.__main__ import main as map_scene
+from terralucas.mapping.strip_files import remove_strips
 from terralucas.predict.__main__ import main as predict
+from terralucas.predict.command import plan_of
 from terralucas.predict.outputs import remove_parts
 
 GIVEN = ["--study", "results/x", "--output", "out"]
@@ -60,3 +63,32 @@ def test_other_files_beside_parts_stay(tmp_path):
     (tmp_path / "notes.txt").touch()
     remove_parts(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_with_files_of_the_user_is_no_folder_for_results(tmp_path):
+    """What is in folders named `rasters`, `strips` and `unpacked-…` was deleted."""
+    (tmp_path / "unpacked-fieldwork").mkdir()
+    (tmp_path / "classes.tif").touch()
+    with pytest.raises(StudyError, match="has files that no prediction and no map has written") as raised:
+        plan_of(tmp_path)
+    assert raised.value.found == "classes.tif, unpacked-fieldwork"
+    # What a process leaves that was killed before it wrote its plan.
+    killed = tmp_path / "killed"
+    (killed / "unpacked-0123456789abcdef.unfinished").mkdir(parents=True)
+    (killed / ".DS_Store").touch()
+    assert plan_of(killed) == killed / "plan.json"
+    (tmp_path / "plan.json").touch()
+    assert plan_of(tmp_path) == tmp_path / "plan.json"
+    assert plan_of(tmp_path / "new") == tmp_path / "new" / "plan.json"
+
+
+def test_strips_of_other_numbers_and_of_killed_processes_are_removed_and_other_files_stay(tmp_path):
+    strips = tmp_path / "strips"
+    strips.mkdir()
+    for name in ("000000.npz", "000017.npz", ".000001.npz.0a1b.tmp", "notes.txt"):
+        (strips / name).touch()
+    remove_strips(strips)
+    assert [path.name for path in strips.iterdir()] == ["notes.txt"]
+    (strips / "notes.txt").unlink()
+    remove_strips(strips)
+    assert list(tmp_path.iterdir()) == []

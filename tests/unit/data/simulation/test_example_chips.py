@@ -12,6 +12,7 @@ import yaml
 from helpers.paths import ROOT
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.simulation.example_chips import LABELLED_PER_CLASS, NEW_PER_CLASS, write_example
+from terralucas.errors import StudyError
 from terralucas.study.validation import resolve
 
 
@@ -54,6 +55,13 @@ def test_the_same_code_writes_the_same_bytes(folder, tmp_path):
     files = sorted(path.relative_to(folder) for path in folder.rglob("*.*"))
     assert len(files) == 120 + 20 + 1
     assert all((tmp_path / "again" / file).read_bytes() == (folder / file).read_bytes() for file in files)
+
+
+def test_a_folder_with_other_files_is_left_as_it_is(tmp_path):
+    (tmp_path / "field notes.txt").touch()
+    with pytest.raises(StudyError, match="has other files than example chips"):
+        write_example(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["field notes.txt"]
 
 
 def test_make_example_runs_the_commands_of_the_page_about_own_chips():

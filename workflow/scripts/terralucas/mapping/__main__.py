@@ -12,7 +12,7 @@ from terralucas.codebase import code_of_script
 from terralucas.commands import a_path
 from terralucas.mapping.plan import make_plan
 from terralucas.mapping.strip_files import STRIPS, missing_strips
-from terralucas.predict.command import add_options, options_of, run, say_warnings
+from terralucas.predict.command import add_options, options_of, plan_of, run, say_warnings
 from terralucas.predict.selected import load_selected, require_current
 
 
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _map(options: argparse.Namespace) -> None:
     selected = load_selected(options.study)
     require_current(selected)
-    file, code = options.output / "plan.json", code_of_script("map_part")
+    file, code = plan_of(options.output), code_of_script("map_part")
     plan = make_plan(options.input, selected, options.stride_m, options_of(options), file, code)
     say_warnings(plan.record)
     strips = options.output / STRIPS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def is_strip_of(path: Path, plan: Plan) -> bool:
             return str(content["fingerprint"]) == plan.fingerprint
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return False
+
+
+def remove_strips(folder: Path) -> None:
+    """Delete the strips of a finished map, also those of another plan, and what killed processes left.
+
+    Args:
+        folder: of the strips. It is deleted if it is empty then.
+    """
+    for path in [*folder.glob("[0-9]*.npz"), *folder.glob(".[0-9]*.npz.*.tmp")]:
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # of other files in it
+        folder.rmdir()
 
 
 def strips_of_part(plan: Plan, part: int, parts: int) -> range:

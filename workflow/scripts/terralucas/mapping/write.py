@@ -28,12 +28,12 @@ from terralucas.mapping.rasters import (
     read_small,
 )
 from terralucas.mapping.small_map import SmallMap
-from terralucas.mapping.strip_files import NO_CLASS, Strip, is_strip_of, picture_bands, strip_path
+from terralucas.mapping.strip_files import NO_CLASS, Strip, is_strip_of, picture_bands, remove_strips, strip_path
 from terralucas.predict.selected import Selected
 from terralucas.results_input import MAP_RECORD
 
 # Folder of the rasters before they are cloud-optimised.
-_BUILT = "rasters"
+_BUILT = ".rasters.tmp"
 # Rows and columns of the map on its page at most.
 _PAGE_CELLS = 1600
 
@@ -77,7 +77,7 @@ def write_map(plan: Plan, selected: Selected, strips: Path, folder: Path) -> dic
     write_picture(content, small, described.colours, folder / "map.png")
     write_page(content, small, described.colours, folder / "map.html")
     write_json(folder / MAP_RECORD, content)
-    shutil.rmtree(strips)
+    remove_strips(strips)
     return content
 
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from terralucas.codebase import code_of_script
 from terralucas.commands import a_path
-from terralucas.predict.command import add_options, count, options_of, run, say_warnings
+from terralucas.predict.command import add_options, count, options_of, plan_of, run, say_warnings
 from terralucas.predict.outputs import remove_parts, summary_text, write_joined
 from terralucas.predict.plan import is_part_of, make_plan, require_unchanged
 from terralucas.predict.selected import load_selected, require_current
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _predict(options: argparse.Namespace) -> None:
     selected = load_selected(options.study)
     require_current(selected)
-    file, code = options.output / "plan.json", code_of_script("predict_part")
+    file, code = plan_of(options.output), code_of_script("predict_part")
     plan = make_plan(options.input, selected, options_of(options), file, code)
     say_warnings(plan.record)
     parts = [options.output / "parts" / f"{part}-of-{options.parts}.parquet" for part in range(options.parts)]

@@ -14,6 +14,7 @@ from terralucas.commands import a_path
 from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.machine_errors import explain_machine
+from terralucas.predict.new_chips import is_unpacked
 from terralucas.predict.options import PredictOptions
 from terralucas.processors import count_processors
 from terralucas.sockets import use_folder_for_sockets
@@ -81,6 +82,26 @@ def run(work: Callable[[], None]) -> int:
         print("Stopped; what is finished is kept, and the same command goes on from there.", file=sys.stderr)
         return 130
     return 0
+
+
+def plan_of(folder: Path) -> Path:
+    """Return the file of the plan in the folder of the results, in which the commands replace and delete files.
+
+    Raises:
+        StudyError: the folder has files, and none of these commands made it.
+    """
+    plan = folder / "plan.json"
+    if folder.is_dir() and not plan.is_file():
+        names = sorted(path.name for path in folder.iterdir())
+        others = [name for name in names if not name.startswith(".") and not is_unpacked(name)]
+        if others:
+            raise StudyError(
+                f"The folder {folder} of --output has files that no prediction and no map has written.",
+                found=", ".join(others[:5]) + (", …" if len(others) > 5 else ""),
+                expected="a new or empty folder, or one of an earlier command like this one, which has a plan.json",
+                remedy="name another folder after --output",
+            )
+    return plan
 
 
 def say_warnings(record: Mapping[str, Any]) -> None:

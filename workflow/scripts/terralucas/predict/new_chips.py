@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,8 +42,9 @@ from terralucas.predict.remedies import for_new_files, for_pixels_of
 
 # Parsed once, because the look-up of a code takes longer than the transformation of a point.
 WGS84, _OF_IDS = CRS.from_epsg(4326), CRS.from_epsg(EPSG)
-# How the names of folders with the content of archives begin.
-_UNPACKED = "unpacked-"
+# The name of a folder with the content of an archive: with a part of its checksum, and an end until it is complete.
+_UNPACKED, _UNFINISHED = "unpacked-{}", ".unfinished"
+_UNPACKED_NAME = re.compile(_UNPACKED.format("[0-9a-f]{16}") + f"({re.escape(_UNFINISHED)})?")
 # Chips that are read before the first prediction, evenly spaced, to see whether bands, unit and size can be right.
 _SAMPLE = 64
 _DEFAULT = PredictOptions()
@@ -132,6 +134,11 @@ def find_new_chips(source: Path, unpacked: Path) -> list[NewChip]:
     return _chips_in_folder(_unpack_once(source, unpacked), source)
 
 
+def is_unpacked(name: str) -> bool:
+    """Return whether a folder has the name of one with the content of an archive."""
+    return _UNPACKED_NAME.fullmatch(name) is not None
+
+
 def _chip_of_table(name: str, path: Path) -> NewChip:
     """Return a chip of a table; it has a problem if no file can have its path, so that the others are predicted."""
     reason = why_impossible(path)
@@ -146,12 +153,13 @@ def _unpack_once(archive: Path, folder: Path) -> Path:
 
     The folder is named by the checksum of the archive, so that another archive of the same name is unpacked again.
     """
-    target = folder / f"{_UNPACKED}{sha256_of_file(archive)[:16]}"
+    target = folder / _UNPACKED.format(sha256_of_file(archive)[:16])
     if not target.is_dir():
         # What is left of other archives, and of an unpacking that was killed.
-        for other in folder.glob(f"{_UNPACKED}*"):
-            shutil.rmtree(other)
-        unfinished = target.with_suffix(".unfinished")
+        for other in folder.glob(_UNPACKED.format("*")):
+            if is_unpacked(other.name):
+                shutil.rmtree(other)
+        unfinished = target.with_suffix(_UNFINISHED)
         try:
             unpack(archive, unfinished)
         except LocalError:
