@@ -113,7 +113,7 @@ def test_what_the_configuration_cannot_mean_is_an_error_before_any_job(selected,
 
 
 def test_a_scene_that_cannot_be_mapped_is_told_in_words(selected, scene, tmp_path):
-    done = selected.module("mapping", scene, "--study", "results/small", "--output", tmp_path, "--stride-m", 85)
+    done = selected.module("mapping", scene, "--study", "results/small", "--output", tmp_path / "new", "--stride-m", 85)
     assert done.returncode == 1
     assert "The stride of the map is no whole number of pixels" in done.stderr
     assert "Traceback" not in done.stderr

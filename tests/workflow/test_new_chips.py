@@ -57,7 +57,7 @@ def test_predictions_are_the_same_bytes_in_any_number_of_parts_with_and_without_
     assert "36 of 37 chips predicted" in done.stdout
     assert (tmp_path / "predictions.parquet").read_bytes() == first
     assert {path.name for path in tmp_path.iterdir()} == {
-        "plan.json", "prediction.json", "predictions.geojson", "predictions.parquet", "unread.csv",
+        ".lock", "plan.json", "prediction.json", "predictions.geojson", "predictions.parquet", "unread.csv",
     }  # fmt: skip
 
 
@@ -116,7 +116,7 @@ def test_finished_parts_are_not_repeated(selected, new_chips, tmp_path, monkeypa
     ],
 )
 def test_what_cannot_be_predicted_is_told_in_words(selected, tmp_path, arguments, words):
-    done = selected.module("predict", *arguments, "--output", tmp_path)
+    done = selected.module("predict", *arguments, "--output", tmp_path / "new")
     assert done.returncode == 1
     assert words in done.stderr
     assert "what to do" in done.stderr

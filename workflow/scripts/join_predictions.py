@@ -11,7 +11,7 @@ with job(snakemake):
     plan = read_plan(Path(snakemake.input.plan))
     folder = Path(snakemake.output.record).parent
     parts = list(map(Path, snakemake.input.parts))
-    content = write_joined(plan.record, parts, folder)
+    content = write_joined(plan, parts, folder)
     # Snakemake deletes the parts of this number of parts itself.
     remove_parts(parts[0].parent, keep=parts)
     remove_other_plans(Path(snakemake.input.plan))

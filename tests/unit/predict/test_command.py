@@ -1,5 +1,7 @@
 """Arguments of the commands that predict and map, and what they leave in the folder of results."""
 
+import threading
+
 import pytest
 
 from terralucas.data.rewrite.__main__ import main as rewrite
@@ -7,7 +9,7 @@ from terralucas.errors import StudyError
 from terralucas.mapping.__main__ import main as map_scene
 from terralucas.mapping.strip_files import remove_strips
 from terralucas.predict.__main__ import main as predict
-from terralucas.predict.command import plan_of
+from terralucas.predict.command import results_in
 from terralucas.predict.outputs import remove_parts
 
 GIVEN = ["--study", "results/x", "--output", "out"]
@@ -70,16 +72,40 @@ def test_a_folder_with_files_of_the_user_is_no_folder_for_results(tmp_path):
     (tmp_path / "unpacked-fieldwork").mkdir()
     (tmp_path / "classes.tif").touch()
     with pytest.raises(StudyError, match="has files that no prediction and no map has written") as raised:
-        plan_of(tmp_path)
+        plan_in(tmp_path)
     assert raised.value.found == "classes.tif, unpacked-fieldwork"
     # What a process leaves that was killed before it wrote its plan.
     killed = tmp_path / "killed"
     (killed / "unpacked-0123456789abcdef.unfinished").mkdir(parents=True)
     (killed / ".DS_Store").touch()
-    assert plan_of(killed) == killed / "plan.json"
+    assert plan_in(killed) == killed / "plan.json"
     (tmp_path / "plan.json").touch()
-    assert plan_of(tmp_path) == tmp_path / "plan.json"
-    assert plan_of(tmp_path / "new") == tmp_path / "new" / "plan.json"
+    assert plan_in(tmp_path) == tmp_path / "plan.json"
+    assert plan_in(tmp_path / "new") == tmp_path / "new" / "plan.json"
+
+
+def plan_in(folder):
+    with results_in(folder) as plan:
+        return plan
+
+
+def test_a_second_command_waits_for_the_first_in_the_same_folder(tmp_path):
+    """Parts of one were joined with parts of the other."""
+    begun, order = threading.Event(), []
+
+    def second():
+        begun.set()
+        with results_in(tmp_path):
+            order.append("second")
+
+    with results_in(tmp_path):
+        thread = threading.Thread(target=second)
+        thread.start()
+        begun.wait(10)
+        thread.join(0.5)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
 
 
 def test_strips_of_other_numbers_and_of_killed_processes_are_removed_and_other_files_stay(tmp_path):

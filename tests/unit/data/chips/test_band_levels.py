@@ -91,6 +91,23 @@ def test_water_whose_infrared_is_cut_off_or_a_little_negative_is_no_fault(swir):
     assert find_impossible_level((level + noise * (level > 0.001)).astype(np.float32), BANDS, "dn") is None
 
 
+def test_bands_are_compared_on_the_ground_that_all_of_them_have():
+    """Some corrections leave the water out of one band: its median is of land, and those of the others of water."""
+    # In the order of REAL_BANDS.
+    water = np.array([0.06, 0.05, 0.03, 0.012, 0.01, 0.008], dtype=np.float32)
+    land = np.array([0.05, 0.08, 0.06, 0.35, 0.25, 0.12], dtype=np.float32)
+    is_water = np.arange(32 * 32).reshape(32, 32) % 32 < 17
+    values = np.where(is_water, water[:, None, None], land[:, None, None])
+    values *= np.random.default_rng(0).uniform(0.95, 1.05, values.shape).astype(np.float32)
+    values[REAL_BANDS.index("SWIR_1"), is_water] = np.nan
+    assert find_impossible_level(values, REAL_BANDS, "dn") is None
+    # Another unit is still found there.
+    values[REAL_BANDS.index("SWIR_1")] /= 10_000
+    assert "in band SWIR_1" in find_impossible_level(values, REAL_BANDS, "dn")
+    values[REAL_BANDS.index("RED"), ~is_water] = np.nan
+    assert find_impossible_level(values, REAL_BANDS, "dn") is None, "no pixel has both bands"
+
+
 def test_a_class_whose_offset_was_subtracted_twice_stops_the_study(tmp_path):
     for name, chips in LAND.items():
         for number, values in enumerate(chips):

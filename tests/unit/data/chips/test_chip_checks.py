@@ -442,6 +442,20 @@ def test_a_value_that_no_ground_has_is_found_in_a_few_pixels(root, value):
     assert dropped(root, nodata=value) == {}
 
 
+@pytest.mark.parametrize(
+    ("dtype", "unit", "negative"), [("int32", "dn", -36), ("float32", "dn", -1161), ("float32", "reflectance", -36)]
+)
+def test_negative_numbers_without_a_sign_are_found_in_other_types_too(root, dtype, unit, negative):
+    """NumPy subtracts in 16 bits without a sign, and what is written then may have another type."""
+    scale = 1 if unit == "dn" else 10_000
+    for number in range(NUMBER):
+        values = with_values(dn(number).astype(float), (2, 0, slice(3 * (number == 5))), 2**16 + negative)
+        write_tif(chip_path(root, number), (values / scale).astype(dtype))
+    assert dropped(root, unit=unit) == {"impossible_values": ["5"]}
+    said = f"which no ground has, in 3 of its pixels; it seems to be {negative} in 16 bits without a sign"
+    assert said in message_of(root, unit=unit)
+
+
 @pytest.mark.parametrize("value", [65535, 1e20, -3.4028235e38, 9.96921e36, -9999, -1.0, -0.9999])
 def test_a_value_that_no_reflectance_can_be(root, value):
     for number in range(NUMBER):

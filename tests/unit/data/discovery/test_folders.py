@@ -42,9 +42,12 @@ def test_loops_end(tmp_path):
 
 
 def test_hidden_entries_are_left_out(tmp_path):
-    for name in (".git/a.tif", "__MACOSX/a.tif", ".DS_Store", "x/.a.tif"):
+    for name in (".git/a.tif", "__MACOSX/a.tif", ".DS_Store", "x/.a.tif", "#snapshot/old/a.tif", "lost+found/a.tif"):
         put(tmp_path / name)
-    assert list_files(tmp_path) == []
+    # A Synology has such a folder for each file.
+    (tmp_path / "x" / "@eaDir" / "b.tif").mkdir(parents=True)
+    tree = walk(tmp_path)
+    assert (tree.files, tree.others) == ((), {})
 
 
 def test_entries_that_are_no_files_are_described(tmp_path):

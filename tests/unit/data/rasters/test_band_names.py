@@ -263,6 +263,7 @@ def test_numbers_that_may_be_positions_must_be_confirmed_by_pixels(descriptions,
     [
         (("LT05_L2SP_193029_SR_B1", "LT05_L2SP_193029_SR_B2"), "Landsat 4, 5 or 7"),
         (("LC09_B2", None), "Landsat 8 or 9"),
+        (("LM05_L1TP_193029_19850701_B1",), "the MSS of Landsat 4 or 5"),
         (("SR_B2", "SR_B3"), "Landsat"),
         (("SR_B8", "SR_B11", "SR_B12"), "Sentinel-2"),
         (("B4", "B3", "B2", "B8", "B11", "B12"), "Sentinel-2"),
@@ -276,6 +277,18 @@ def test_numbers_that_may_be_positions_must_be_confirmed_by_pixels(descriptions,
 )
 def test_the_satellite_that_descriptions_name(descriptions, expected):
     assert find_satellite(descriptions) == expected
+
+
+@pytest.mark.parametrize(("satellite", "green", "red", "nir"), [("LM05", 1, 2, 4), ("LM4", 1, 2, 4), ("LM02", 4, 5, 7)])
+def test_the_scanner_of_the_first_landsats_has_numbers_of_its_own(satellite, green, red, nir):
+    """USGS: green, red and two bands of the near infrared; the Thematic Mapper of Landsat 4 and 5 has blue as B1."""
+
+    def names(numbers):
+        return tuple(f"{satellite}_L1TP_193029_19850701_20200912_02_T2_B{number}" for number in numbers)
+
+    assert find_positions(names((nir, green, red)), ("GREEN", "RED", "NIR_NARROW")) == (1, 2, 0)
+    assert find_positions(names(range(green, nir + 1)), ("BLUE", "GREEN", "RED", "NIR_NARROW")) is None
+    assert BandNames(names(range(green, nir + 1))).find_contradiction(("BLUE", "GREEN", "RED", "NIR_NARROW"))
 
 
 def test_numbers_that_may_be_of_sentinel_2_or_of_landsat_are_refused_where_the_bands_differ():

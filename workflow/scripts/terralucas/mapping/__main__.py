@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from terralucas.codebase import code_of_script
 from terralucas.commands import a_path
 from terralucas.mapping.plan import make_plan
 from terralucas.mapping.strip_files import STRIPS, missing_strips
-from terralucas.predict.command import add_options, options_of, plan_of, run, say_warnings
-from terralucas.predict.selected import load_selected, require_current
+from terralucas.predict.command import add_options, options_of, results_in, run, say_warnings
+from terralucas.predict.selected import Selected, load_selected, require_current
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +26,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _map(options: argparse.Namespace) -> None:
     selected = load_selected(options.study)
     require_current(selected)
-    file, code = plan_of(options.output), code_of_script("map_part")
+    with results_in(options.output) as file:
+        _map_to(file, selected, options)
+
+
+def _map_to(file: Path, selected: Selected, options: argparse.Namespace) -> None:
+    code = code_of_script("map_part")
     plan = make_plan(options.input, selected, options.stride_m, options_of(options), file, code)
     say_warnings(plan.record)
     strips = options.output / STRIPS

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from terralucas.commands import REWRITE
 from terralucas.contents import identities_of, recorded_of, states_of
 from terralucas.data.chip_problems import ChipError
-from terralucas.data.chips.reflectance import require_tags_of_all, to_reflectance
+from terralucas.data.chips.reflectance import to_reflectance
 from terralucas.data.dataset import DatasetSpec
 from terralucas.data.discovery.places import is_local
 from terralucas.data.indexing.pixel_sizes import PIXEL_TOLERANCE
@@ -33,6 +33,7 @@ from terralucas.errors import StudyError
 from terralucas.file_kinds import FileKind, kind_of_file
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene
+from terralucas.mapping.offset_tags import require_same_tags
 from terralucas.predict.bands import find_bands
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, measure_ground
 
@@ -93,12 +94,14 @@ class Pixels:
 
     Attributes:
         values: (bands, height, width) float32 reflectance, NaN for missing pixels.
-        stored: (bands, height, width) values as stored.
+        stored: (bands, height, width) values as stored, in a type that holds those of all bands.
+        dtypes: type of the stored values of each band.
         scaling: scale and offset tag of each band.
     """
 
     values: np.ndarray
     stored: np.ndarray
+    dtypes: tuple[str, ...]
     scaling: tuple[tuple[float, float], ...]
 
 
@@ -134,7 +137,8 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         positions, descriptions = _find_in_files(paths, sources, spec)
         by_path = {str(path.absolute()): source for path, source in zip(paths, sources, strict=True)}
         found = [(by_path[path], band - 1) for path, band in (places[position] for position in positions)]
-        _require_tags_of_all(paths, found, spec)
+        scaling = [(source.scales[place], source.offsets[place]) for source, place in found]
+        require_same_tags(paths, scaling, [source.dtypes[place] for source, place in found], spec)
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)
         names = BandNames(descriptions, spec.may_be_landsat, of_one_file=len(paths) == 1)
         is_named = spec.checks.band_descriptions and names.name_each(spec.bands)
@@ -189,6 +193,14 @@ class SceneReader:
     def _identities_now(self) -> dict[str, tuple[int, int, int]]:
         return identities_of(states_of({name: Path(name) for name in self.scene.states}))
 
+    @property
+    def scaling(self) -> tuple[tuple[float, float], ...]:
+        """Scale and offset tag of each band."""
+        return tuple((source.scales[band - 1], source.offsets[band - 1]) for source, band in self._bands())
+
+    def _bands(self) -> list[tuple[DatasetReader, int]]:
+        return [(self._sources[path], band) for path, band in self.scene.bands]
+
     def read(self, first_row: int, first_column: int, height: int, width: int) -> Pixels:
         """Read pixels of a rectangle that lies in the scene.
 
@@ -197,7 +209,7 @@ class SceneReader:
             StudyError: the file cannot be decoded.
         """
         window = Window(first_column, first_row, width, height)
-        bands = [(self._sources[path], band) for path, band in self.scene.bands]
+        bands = self._bands()
         try:
             # Options hold for a thread, and GDAL opens masks and the images of a VRT when they are first read.
             with Env(**GDAL_OPTIONS):
@@ -206,9 +218,8 @@ class SceneReader:
         except RasterioError as error:
             raise _unreadable(Path(bands[0][0].name), error) from None
         nodata_values = [source.nodatavals[band - 1] for source, band in bands]
-        scaling = tuple((source.scales[band - 1], source.offsets[band - 1]) for source, band in bands)
-        values = to_reflectance(raw, missing, nodata_values, scaling, self.spec)
-        return Pixels(values, raw, scaling)
+        values = to_reflectance(raw, missing, nodata_values, self.scaling, self.spec)
+        return Pixels(values, raw, tuple(source.dtypes[band - 1] for source, band in bands), self.scaling)
 
     def _read_masks(self, window: Window) -> np.ndarray:
         """Return where pixels are outside the masks of their files, (bands, height, width) booleans."""
@@ -346,24 +357,6 @@ def _find_in_files(
         ) from None
 
 
-def _require_tags_of_all(paths: Sequence[Path], bands: Sequence[tuple[DatasetReader, int]], spec: DatasetSpec) -> None:
-    """Raise a StudyError if some bands have tags of scale or offset, and others of the same type have none.
-
-    Args:
-        paths: files of the scene.
-        bands: open file and place, from 0, of each band of the study.
-        spec: description of the study's dataset.
-    """
-    scaling = [(source.scales[place], source.offsets[place]) for source, place in bands]
-    try:
-        require_tags_of_all(scaling, [source.dtypes[place] for source, place in bands], spec.bands, spec.unit)
-    except ChipError as error:
-        raise StudyError(
-            f"The scene {', '.join(map(str, paths))} {error.problem}.",
-            remedy="write the tags of all bands, or leave them out (with --without-scale of terralucas.data.rewrite)",
-        ) from None
-
-
 def _pixel_sizes(path: Path, source: DatasetReader, expected_m: float) -> tuple[float, float]:
     """Return the side of a pixel in metres, nominal and on the ground, which Web Mercator stretches (`Scene`).
 
@@ -396,7 +389,8 @@ def _pixel_sizes(path: Path, source: DatasetReader, expected_m: float) -> tuple[
             if ground is not None
             else f"{tag}; if this place is in degrees, project the scene then: {warp}",
         )
-    if affine.b or affine.d or affine.a <= 0 or affine.e >= 0 or not math.isclose(affine.a, -affine.e, rel_tol=1e-6):
+    # Programs that write a scene to a given extent fit the sides of its pixels to it.
+    if affine.b or affine.d or affine.a <= 0 or affine.e >= 0 or abs(affine.a / -affine.e - 1) > _SAME_SIZE:
         raise StudyError(
             f"The pixels of the scene {path} are no squares with north up.",
             found=f"the transform {', '.join(f'{value:g}' for value in tuple(affine)[:6])}",
@@ -410,6 +404,7 @@ def _pixel_sizes(path: Path, source: DatasetReader, expected_m: float) -> tuple[
             expected=f"{expected_m:g} m (dataset.pixel_size_m of the study), {100 * PIXEL_TOLERANCE:g} % more or less",
             remedy=f"resample the scene: {warp}; {IF_SIZE_IS_WRONG}",
         )
-    nominal_m, ground_m = float(affine.a * crs.linear_units_factor[1]), math.sqrt(ground.width_m * ground.height_m)
+    side = affine.a if math.isclose(affine.a, -affine.e, rel_tol=1e-6) else math.sqrt(affine.a * -affine.e)
+    nominal_m, ground_m = float(side * crs.linear_units_factor[1]), math.sqrt(ground.width_m * ground.height_m)
     # It changes within the scene, so that more digits would say nothing.
     return nominal_m, nominal_m if abs(ground_m / nominal_m - 1) <= _SAME_SIZE else float(f"{ground_m:.4g}")

@@ -15,6 +15,7 @@ from terralucas.data.chips.decoded_chip import make_chip
 from terralucas.errors import StudyError
 from terralucas.mapping.band_files import describe_order
 from terralucas.mapping.grid import Grid
+from terralucas.mapping.offset_tags import check_bands_without_offset
 from terralucas.mapping.scene import Pixels, SceneReader
 from terralucas.predict.bands import require_same_order
 from terralucas.predict.likeness import TrainingPixels, require_likeness
@@ -96,8 +97,8 @@ class BlockOfWindows:
         grid, spec, scene = self.reader.grid, self.reader.scene.spec, self.reader.scene.scene
         starts = (grid.stride * (cell[0] - self.rows[0]), grid.stride * (cell[1] - self.columns[0]))
         place = (slice(None), *(slice(start, start + grid.side) for start in starts))
-        values = self.pixels.values[place]
-        chip = make_chip(self.pixels.stored[place], values, scene.descriptions, self.pixels.scaling)
+        stored, values = self.pixels.stored[place], self.pixels.values[place]
+        chip = make_chip(stored, values, self.pixels.dtypes, scene.descriptions, self.pixels.scaling)
         try:
             require_usable(chip, spec)
             level = find_other_level(values, spec)
@@ -168,6 +169,7 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
         order = [*describe_order(reader.scene.scene.bands, spec.bands), *order]
     if reader.scene.scene.wrong_colours is not None:
         order = [*order, f"The scene may have its bands in another order: it {reader.scene.scene.wrong_colours}."]
+    order += check_bands_without_offset(usable, reader.scene.scaling, spec, options.allow_offset)
     warnings = [*require_likeness(usable, training, spec, options.allow_offset, what), *order]
     kinds = Counter(problem.kind for problem in problems)
     return {"windows_looked_at": len(windows), "problems": dict(sorted(kinds.items())), "warnings": warnings}

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
+from pathlib import Path
 
 from terralucas.codebase import code_of_script
 from terralucas.commands import a_path
-from terralucas.predict.command import add_options, count, options_of, plan_of, run, say_warnings
+from terralucas.predict.command import add_options, count, options_of, results_in, run, say_warnings
 from terralucas.predict.outputs import remove_parts, summary_text, write_joined
 from terralucas.predict.plan import is_part_of, make_plan, require_unchanged
-from terralucas.predict.selected import load_selected, require_current
+from terralucas.predict.selected import Selected, load_selected, require_current
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,8 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
 def _predict(options: argparse.Namespace) -> None:
     selected = load_selected(options.study)
     require_current(selected)
-    file, code = plan_of(options.output), code_of_script("predict_part")
-    plan = make_plan(options.input, selected, options_of(options), file, code)
+    with results_in(options.output) as file:
+        _predict_to(file, selected, options)
+
+
+def _predict_to(file: Path, selected: Selected, options: argparse.Namespace) -> None:
+    plan = make_plan(options.input, selected, options_of(options), file, code_of_script("predict_part"))
     say_warnings(plan.record)
     parts = [options.output / "parts" / f"{part}-of-{options.parts}.parquet" for part in range(options.parts)]
     missing = [part for part, path in enumerate(parts) if not is_part_of(path, plan)]
@@ -38,7 +43,7 @@ def _predict(options: argparse.Namespace) -> None:
         predictor = Predictor(selected, plan.options, options.threads)
         for part in missing:
             predict_part(plan, predictor, part, options.parts, parts[part], partial(require_unchanged, plan))
-    content = write_joined(plan.record, parts, options.output)
+    content = write_joined(plan, parts, options.output)
     remove_parts(options.output / "parts")
     print(f"{summary_text(content)}\n{options.output / 'predictions.parquet'}")
 

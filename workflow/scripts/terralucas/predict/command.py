@@ -6,13 +6,17 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from terralucas.commands import a_path
 from terralucas.disk import explain
 from terralucas.errors import StudyError
+from terralucas.folder_locks import NAME as NAME_OF_LOCK
+from terralucas.folder_locks import locked
+from terralucas.folder_locks import logger as log_of_locks
 from terralucas.machine_errors import explain_machine
 from terralucas.predict.new_chips import is_unpacked
 from terralucas.predict.options import PredictOptions
@@ -63,6 +67,8 @@ def options_of(parsed: argparse.Namespace) -> PredictOptions:
 def run(work: Callable[[], None]) -> int:
     """Do the work of a command, and return its exit code; errors of the user are printed without a traceback."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    # It says for what the command waits.
+    log_of_locks.setLevel(logging.INFO)
     # The weights are on the disk; a library that TerraTorch imports would ask servers for its latest version.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("LIGHTLY_DID_VERSION_CHECK", "True")
@@ -84,8 +90,9 @@ def run(work: Callable[[], None]) -> int:
     return 0
 
 
-def plan_of(folder: Path) -> Path:
-    """Return the file of the plan in the folder of the results, in which the commands replace and delete files.
+@contextmanager
+def results_in(folder: Path) -> Iterator[Path]:
+    """Yield the file of the plan in the folder of the results, which is made and locked: files there are replaced.
 
     Raises:
         StudyError: the folder has files, and none of these commands made it.
@@ -101,7 +108,15 @@ def plan_of(folder: Path) -> Path:
                 expected="a new or empty folder, or one of an earlier command like this one, which has a plan.json",
                 remedy="name another folder after --output",
             )
-    return plan
+    is_new = not folder.is_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, "writes results to"):
+        try:
+            yield plan
+        finally:
+            if is_new and [path.name for path in folder.iterdir()] == [NAME_OF_LOCK]:
+                (folder / NAME_OF_LOCK).unlink()
+                folder.rmdir()
 
 
 def say_warnings(record: Mapping[str, Any]) -> None:

@@ -32,7 +32,7 @@ from terralucas.data.normalisation import LARGEST_MEAN, PRETRAINING_STATISTICS_D
 from terralucas.errors import StudyError
 
 # Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000.
-_OFFSET = 0.1
+OFFSET = 0.1
 # Probability of so many bright (or dark) chips below which it is reported as a warning, and below which it is refused.
 _UNLIKELY, _IMPOSSIBLE = 0.05, 1e-4
 # Median over the chips of the ratio to the median training chip, in their brightest and in their dimmest band, beyond
@@ -206,7 +206,7 @@ def _check_offset(
         return negative
     bright = is_bright(darkest)
     step = _measure_step(darkest, bright)
-    is_part = step is not None and abs(step - _OFFSET) <= _SLACK
+    is_part = step is not None and abs(step - OFFSET) <= _SLACK
     for is_added, chosen, share, of_training in (
         (True, bright, training.bright_in_a_class, training.bright),
         (False, ~bright, training.dark_in_a_class, training.chips - training.bright),
@@ -220,7 +220,7 @@ def _check_offset(
         if chance > _UNLIKELY and not is_many and not (is_part and among_all < _UNLIKELY):
             continue
         # With the offset corrected, they must look like training chips: clouds and deserts are bright otherwise.
-        corrected = float(np.median(darkest[chosen])) + (-_OFFSET if is_added else _OFFSET)
+        corrected = float(np.median(darkest[chosen])) + (-OFFSET if is_added else OFFSET)
         low, high = training.darkest
         if low - _SLACK <= corrected <= high + _SLACK:
             is_certain = chance < _IMPOSSIBLE and count >= (ALMOST_ALL if is_added else MOST) * len(chips)
@@ -277,7 +277,7 @@ def _check_negative(
         f"The {what} have an offset that makes dark pixels negative.",
         found=f"{found} (median {np.median(darkest) * scale:.3g} {unit})",
         expected=low,
-        remedy=f"add {_OFFSET * scale:g} {unit} if the offset of processing baseline 04.00 was subtracted from older "
+        remedy=f"add {OFFSET * scale:g} {unit} if the offset of processing baseline 04.00 was subtracted from older "
         "products, or correct the offset tag; set allow_offset: true (--allow-offset) if the values are right",
     )
 
@@ -286,7 +286,7 @@ def _refuse_offset(
     bright: np.ndarray, training: TrainingPixels, spec: DatasetSpec, what: str, is_added: bool
 ) -> NoReturn:
     """Raise a StudyError for an offset of the new chips (`is_added`) or of the training chips."""
-    offset = _in_unit(_OFFSET, spec)
+    offset = _in_unit(OFFSET, spec)
     verb, sign, land = ("subtract", "-", "bright") if is_added else ("add", "", "dark")
     having, lacking = (what, "training chips") if is_added else ("training chips", what)
     raise StudyError(
@@ -312,7 +312,7 @@ def _describe_offset(
         what: `chips` or `windows of the scene`.
         is_added: whether there are too many bright chips, and not too many dark ones.
     """
-    offset, n_bright, n_dark = _in_unit(_OFFSET, spec), int(bright.sum()), int((~bright).sum())
+    offset, n_bright, n_dark = _in_unit(OFFSET, spec), int(bright.sum()), int((~bright).sum())
     if is_added:
         cause, land = f"These {n_bright} may have an offset that the training chips do not have", "bright"
         act = f"subtract {offset} where the offset is, or give those files the offset tag -{offset.split()[0]}"
@@ -321,7 +321,7 @@ def _describe_offset(
         act = f"add {offset} where the offset is not, or give those files the offset tag {offset.split()[0]}"
     groups = ""
     if step is not None:
-        alike = "about" if abs(step - _OFFSET) <= _SLACK else "unlike"
+        alike = "about" if abs(step - OFFSET) <= _SLACK else "unlike"
         groups = (
             f" The darkest pixels of these {n_bright} are {_in_unit(step, spec)} brighter than those of the other "
             f"{n_dark}, {alike} the offset of {offset} that Sentinel-2 has since processing baseline 04.00."

@@ -12,33 +12,46 @@ import pyarrow.compute
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from terralucas.errors import StudyError
 from terralucas.files import atomic_path, write_json
 from terralucas.geojson import write_geojson
+from terralucas.predict.plan import Plan, is_part_of
 from terralucas.results_input import PREDICTION_RECORD
 
 PROBLEMS = ("id", "path", "problem_kind", "problem")
 
 
-def _join(parts: Sequence[Path]) -> pa.Table:
+def _join(plan: Plan, parts: Sequence[Path]) -> pa.Table:
     """Return the rows of all parts, in the order of the parts."""
+    for path in parts:
+        if not is_part_of(path, plan):
+            raise StudyError(
+                f"A part of the predictions is missing: {path}.",
+                found="nothing" if not path.exists() else "a part of another plan, as if two commands write there",
+                expected=f"{len(parts)} parts of the plan {plan.fingerprint[:12]}",
+                remedy="start the prediction again, alone; finished parts are kept",
+            )
     return pa.concat_tables([pq.read_table(path).replace_schema_metadata() for path in parts]).combine_chunks()
 
 
-def write_joined(record: Mapping[str, Any], parts: Sequence[Path], folder: Path) -> dict[str, Any]:
+def write_joined(plan: Plan, parts: Sequence[Path], folder: Path) -> dict[str, Any]:
     """Write predictions.parquet, unread.csv, prediction.json and, where chips have places, predictions.geojson.
 
     With places, predictions.parquet is a GeoParquet file in WGS 84. Chips without a place have no geometry in it, and
     are left out of the GeoJSON file.
 
     Args:
-        record: how the predictions were made, for prediction.json.
+        plan: the plan of the predictions.
         parts: files of the parts of the predictions, in order.
         folder: where the files go.
 
     Returns:
         The content of prediction.json.
+
+    Raises:
+        StudyError: a part is missing, or of another plan.
     """
-    table = _join(parts)
+    table = _join(plan, parts)
     is_read = pyarrow.compute.is_null(table["problem_kind"])
     predicted = table.filter(is_read).drop_columns(["problem_kind", "problem"])
     unread = table.filter(pyarrow.compute.invert(is_read)).select(PROBLEMS)
@@ -54,7 +67,7 @@ def write_joined(record: Mapping[str, Any], parts: Sequence[Path], folder: Path)
             pq.write_table(predicted, temporary)
     sets = [len(row) for row in predicted["conformal_set"].to_pylist()]
     content = {
-        **record,
+        **plan.record,
         "chips": len(table),
         "predicted": len(predicted),
         "unread": len(unread),

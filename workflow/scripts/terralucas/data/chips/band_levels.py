@@ -29,6 +29,8 @@ _INFRARED = (*_NEAR_INFRARED, "SWIR_1", "SWIR_2")
 _MIN_REFLECTANCE = 0.05
 # Water can have a reflectance a little below 0 after the correction of the atmosphere, and less than this never.
 _LOWEST_MEDIAN = -0.03
+# Fewer pixels may be errors of the mask alone.
+_MIN_PIXELS = 10
 # Reflectance that is divided by 10,000 once more is at most 2 of 10,000, in fractions of a DN.
 _DARK_DN, _ALMOST_ALL = 2.0, 0.99
 
@@ -73,26 +75,25 @@ def _limits_of(bands: tuple[str, ...]) -> tuple[_Limit, ...]:
 
 
 def find_impossible_level(values: np.ndarray, bands: Sequence[str], unit: str) -> str | None:
-    """Return what is wrong with the level of a band of a chip; None if all may be right.
+    """Return what is wrong with the level of a band of a chip; None if all may be right, or if too few pixels tell.
 
     Args:
-        values: (bands, height, width) reflectance, NaN for missing pixels; each band has a value.
+        values: (bands, height, width) reflectance, NaN for missing pixels.
         bands: names of the bands.
         unit: `reflectance` or `dn`, for the message.
     """
-    pixels = sample_pixels(values).reshape(len(values), -1)
-    if not np.isfinite(pixels).any(axis=1).all():
-        pixels = values.reshape(len(values), -1)
-    is_whole = bool(np.isfinite(pixels).all())
-    present = list(pixels) if is_whole else [band[np.isfinite(band)] for band in pixels]
+    pixels = _common_pixels(sample_pixels(values))
+    if pixels.shape[1] < _MIN_PIXELS:
+        pixels = _common_pixels(values)
+        if pixels.shape[1] < _MIN_PIXELS:
+            return None
     scale, name = (DN_PER_REFLECTANCE, "DN") if unit == "dn" else (1, "reflectance")
-    medians = find_quantiles(pixels, [0.5])[0] if is_whole else [find_quantiles(band, [0.5])[0] for band in present]
-    level = dict(zip(bands, map(float, medians), strict=True))
+    level = dict(zip(bands, find_quantiles(pixels, [0.5])[0].tolist(), strict=True))
     lowest = min(level, key=lambda band: level[band])
     if level[lowest] < _LOWEST_MEDIAN:
         return f"has a median of {level[lowest] * scale:.4g} {name} in band {lowest}; expected no negative reflectance"
     brightest = max(level[band] for band in bands)
-    for band, own in zip(bands, present, strict=True):
+    for band, own in zip(bands, pixels, strict=True):
         dn = np.abs(own.astype(np.float64)) * DN_PER_REFLECTANCE
         is_bright = np.count_nonzero(dn > _DARK_DN) / dn.size > 1 - _ALMOST_ALL
         if is_bright or brightest < _MIN_REFLECTANCE / 2:
@@ -115,6 +116,16 @@ def find_impossible_level(values: np.ndarray, bands: Sequence[str], unit: str) -
         f"{level[other] * scale:.3g} in {other}: no ground is so {'dark' if limit.is_dark else 'bright'} in one band "
         "alone; expected one unit and scale in all bands"
     )
+
+
+def _common_pixels(values: np.ndarray) -> np.ndarray:
+    """Return the pixels of (bands, height, width) values that have a value in every band, (bands, n).
+
+    Where a band lacks the water, as some corrections of the atmosphere leave it, it would be compared on other ground.
+    """
+    pixels = values.reshape(len(values), -1)
+    present = np.isfinite(pixels)
+    return pixels if present.all() else pixels[:, present.all(axis=0)]
 
 
 def are_possible(medians: np.ndarray, bands: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.band_levels import find_impossible_level
-from terralucas.data.chips.decoded_chip import FIRST_WRAPPED, Chip
+from terralucas.data.chips.decoded_chip import Chip
 from terralucas.data.chips.gaps import (
     find_almost_constant,
     find_zeros,
@@ -39,8 +39,9 @@ def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         contradiction = BandNames(chip.descriptions, spec.may_be_landsat).find_contradiction(spec.bands)
         if contradiction is not None:
             raise ChipError("band_descriptions", contradiction, ", as in dataset.bands")
-    if spec.unit == "dn" and np.dtype(chip.dtype).itemsize == 1:
-        message = f"holds {chip.dtype} values, at most {np.iinfo(chip.dtype).max}"
+    small = [name for name in chip.dtypes if np.dtype(name).itemsize == 1]
+    if spec.unit == "dn" and small:
+        message = f"holds {small[0]} values, at most {np.iinfo(small[0]).max}"
         raise ChipError("dtype", f"{message}; expected DN (reflectance x {DN_PER_REFLECTANCE:,}), which need 16 bits")
     _check_missing(chip, valid, spec)
     _check_range(chip, valid, spec)
@@ -100,7 +101,7 @@ def _check_range(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
             raise ChipError("value_range", f"{message}; they look like reflectance", ": set dataset.unit: reflectance")
         message = f"has reflectance of {most:.2g} at most after its scale tag {chip.scaling[0][0]:g}"
         raise ChipError("value_range", f"{message}; its values look scaled already: remove the tag")
-    if spec.unit == "reflectance" and not is_scaled and np.dtype(chip.dtype).kind in "iu" and present.max() != 0:
+    if spec.unit == "reflectance" and not is_scaled and chip.has_whole_numbers and present.max() != 0:
         message = f"holds {chip.dtype} whole numbers without a scale tag"
         raise ChipError(
             "dtype", f"{message}; expected reflectance (0..1) as fractions", ", or DN with dataset.unit: dn"
@@ -138,12 +139,12 @@ def _likely_cause(chip: Chip, present: np.ndarray, outside: np.ndarray, scale: i
 
 def _check_impossible(chip: Chip) -> None:
     """Raise a ChipError if any pixel has a value that no ground has: a few such pixels shift all statistics."""
-    value = chip.impossible_value
-    if value is not None and chip.dtype == "uint16" and value >= FIRST_WRAPPED and value != np.iinfo(np.uint16).max:
+    if chip.negative_dn is not None:
         raise ChipError(
             "impossible_values",
-            f"has the value {value:.0f}, which no ground has, in {chip.impossible_pixels} of its pixels; it seems to "
-            f"be {value - 2**16:.0f} in 16 bits without a sign: write the chip again as int16 or float32",
+            f"has the value {_stored_text(chip)}, which no ground has, in {chip.impossible_pixels} of its pixels; it "
+            f"seems to be {chip.negative_dn} in 16 bits without a sign: write the chip again as int16 or float32, and "
+            "convert its values before anything is subtracted from them",
         )
     if chip.impossible_value is not None:
         raise ChipError(
@@ -157,10 +158,10 @@ def _check_impossible(chip: Chip) -> None:
 def _stored_text(chip: Chip) -> str:
     """Return the impossible value of a chip in as many digits as tell it from all others of its type."""
     value = chip.impossible_value
-    if value is None or np.dtype(chip.dtype).kind in "iu":
+    if value is None or chip.has_whole_numbers:
         return f"{value:.0f}"
     # Nine digits identify any number of 32 bits with a point.
-    return repr(value) if chip.dtype == "float64" else f"{value:.9g}"
+    return repr(value) if "float64" in chip.dtypes else f"{value:.9g}"
 
 
 def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:

@@ -142,7 +142,7 @@ def decode_chip(
     scaling = tuple(zip(scales, offsets, strict=True))
     require_tags_of_all(scaling, dtypes, spec.bands, spec.unit)
     values = to_reflectance(raw, missing, nodata_values, scaling, spec)
-    chip = make_chip(raw, values, descriptions, scaling, centre, simulated)
+    chip = make_chip(raw, values, dtypes, descriptions, scaling, centre, simulated)
     is_cropped = raw.shape[1:] != shape
     return replace(chip, is_cropped=is_cropped, all_descriptions=all_descriptions, wrong_colours=wrong_colours)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from terralucas.data.chips.reflectance import REFLECTANCE_RANGE
+from terralucas.data.dataset import DN_PER_REFLECTANCE
 from terralucas.data.rasters.georeference import Centre
 
 # Sun glint can be brighter than `REFLECTANCE_RANGE`, but neither as bright as this, nor in exactly the values that
@@ -18,8 +20,11 @@ _DEEP_SHADE, _REPEATED = -0.3, 3
 _MARKS_OF_MISSING = (-32768, -9999, 32767, 65535)
 # The same after the scale of Sentinel-2, and 65535 after its offset since baseline 04.00.
 _SCALED_MARKS = (-0.9999, 3.2767, 6.5535, 6.4535)
-# Negative DN down to -10,000 have these values in 16 bits without a sign.
-FIRST_WRAPPED = 2**16 - 10_000
+# Negative DN down to -10,000 have these values in 16 bits without a sign, or 1,000 less where a program subtracts the
+# offset of Sentinel-2's baseline 04.00 after that. No ground is so bright in whole DN.
+_FIRST_WRAPPED, _LAST_WRAPPED, _OFFSET_DN = 2**16 - 10_000, 2**16 - 2, 1000
+# Of a DN that float32 holds as reflectance.
+_ROUNDING_DN = 0.02
 # In fewer bands, grey ground can have one value in all of them.
 _BANDS_OF_PATCHES = 4
 # Clouds that are cut off at one value have at least this reflectance, or are the brightest pixels of their chip.
@@ -32,7 +37,7 @@ class Chip:
 
     Attributes:
         values: (bands, height, width) float32 surface reflectance, nominally 0..1; NaN for missing pixels.
-        dtype: type of the values in the file, such as `uint16`.
+        dtypes: type of the values of each band in the file, such as `uint16`.
         descriptions: descriptions of the bands in the file; None for a band without one.
         scaling: scale and offset of each band in the file, which `values` contain already; (1, 0) without tags.
         fill_value: the commonest of the stored values that fill pixels: pixels have it in every band, and its
@@ -40,6 +45,7 @@ class Chip:
         fill_fraction: share of the pixels with this value, missing ones not counted.
         impossible_value: the commonest of the stored values that no ground has; None without such a value.
         impossible_pixels: number of the pixels that have such a value in any band.
+        negative_dn: the negative DN that `impossible_value` seems to have been in 16 bits without a sign; None if not.
         patch_value: the commonest of the stored values that pixels have in every band and whose reflectance is above 0;
             None without such pixels, and in chips of fewer than 4 bands.
         patch_fraction: share of the pixels with this value.
@@ -52,7 +58,7 @@ class Chip:
     """
 
     values: np.ndarray
-    dtype: str
+    dtypes: tuple[str, ...]
     descriptions: tuple[str | None, ...]
     scaling: tuple[tuple[float, float], ...]
     fill_value: float | None
@@ -60,6 +66,7 @@ class Chip:
     centre: Centre | None
     impossible_value: float | None
     impossible_pixels: int
+    negative_dn: int | None
     patch_value: float | None
     patch_fraction: float
     patch_may_be_cloud: bool
@@ -68,10 +75,21 @@ class Chip:
     all_descriptions: tuple[str | None, ...] = ()
     wrong_colours: str | None = None
 
+    @property
+    def dtype(self) -> str:
+        """The type of the values of all bands, or the types of a scene whose files have several."""
+        return " and ".join(dict.fromkeys(self.dtypes))
+
+    @property
+    def has_whole_numbers(self) -> bool:
+        """Whether the file has whole numbers in all bands."""
+        return all(np.dtype(name).kind in "iu" for name in self.dtypes)
+
 
 def make_chip(
     raw: np.ndarray,
     values: np.ndarray,
+    dtypes: Sequence[str],
     descriptions: tuple[str | None, ...],
     scaling: tuple[tuple[float, float], ...],
     centre: Centre | None = None,
@@ -80,9 +98,10 @@ def make_chip(
     """Return a chip with what its stored values show of missing data, which the checks of chips need.
 
     Args:
-        raw: (bands, height, width) values as stored.
+        raw: (bands, height, width) values as stored, in a type that holds those of all bands.
         values: their reflectance, NaN where they are missing.
-        descriptions: see `Chip`, as the arguments after it.
+        dtypes: see `Chip`, as the arguments after it.
+        descriptions: see `Chip`.
         scaling: see `Chip`.
         centre: see `Chip`.
         simulated: see `Chip`.
@@ -92,10 +111,10 @@ def make_chip(
     patches = equal & ~fill if len(raw) >= _BANDS_OF_PATCHES else np.zeros_like(fill)
     fill_value, fill_fraction = _measure_commonest(raw[0], fill)
     patch_value, patch_fraction = _measure_commonest(raw[0], patches)
-    impossible_value, impossible_pixels = _find_impossible(raw, values)
+    impossible_value, impossible_pixels, negative_dn = _find_impossible(raw, values, dtypes)
     return Chip(
         values=values,
-        dtype=str(raw.dtype),
+        dtypes=tuple(dtypes),
         descriptions=descriptions,
         scaling=scaling,
         fill_value=fill_value,
@@ -103,6 +122,7 @@ def make_chip(
         centre=centre,
         impossible_value=impossible_value,
         impossible_pixels=impossible_pixels,
+        negative_dn=negative_dn,
         patch_value=patch_value,
         patch_fraction=patch_fraction,
         patch_may_be_cloud=patch_value is not None
@@ -138,25 +158,44 @@ def _may_be_cloud(patch: np.ndarray, values: np.ndarray) -> bool:
     return bool(patch.max() >= min(_CLOUD_REFLECTANCE, np.nanmax(values)))
 
 
-def _find_impossible(raw: np.ndarray, values: np.ndarray) -> tuple[float | None, int]:
-    """Return the commonest stored value that no ground has, and the number of pixels that have one in any band."""
+def _find_impossible(
+    raw: np.ndarray, values: np.ndarray, dtypes: Sequence[str]
+) -> tuple[float | None, int, int | None]:
+    """Return the commonest stored value that no ground has, the number of pixels that have one, and its negative DN."""
     low, high = REFLECTANCE_RANGE
     if not (np.fmin.reduce(values, axis=None) < low or np.fmax.reduce(values, axis=None) > high):
-        return None, 0
+        return None, 0, None
     is_outside = (values < low) | (values > high)
     low, high = _POSSIBLE_REFLECTANCE
-    is_wrapped = raw >= FIRST_WRAPPED if raw.dtype == np.uint16 else False
+    dn = _wrapped_dn(raw, values, dtypes)
     is_mark = np.isin(raw, _MARKS_OF_MISSING)
     for mark in _SCALED_MARKS:
         is_mark |= np.isclose(values, mark, rtol=0, atol=2e-5)
     is_deep = values <= _DEEP_SHADE
     deep, times = np.unique(raw[is_deep], return_counts=True)
     is_mark |= is_deep & np.isin(raw, deep[times >= _REPEATED])
-    is_impossible = is_outside & (is_mark | (values <= low) | (values > high) | is_wrapped)
+    is_impossible = is_outside & (is_mark | (values <= low) | (values > high) | (dn != 0))
     found, counts = np.unique(raw[is_impossible], return_counts=True)
     if not len(found):
-        return None, 0
-    return float(found[counts.argmax()]), int(is_impossible.any(axis=0).sum())
+        return None, 0, None
+    value = found[counts.argmax()]
+    negative = dn[is_impossible & (raw == value)]
+    return float(value), int(is_impossible.any(axis=0).sum()), int(negative[0]) if negative.all() else None
+
+
+def _wrapped_dn(raw: np.ndarray, values: np.ndarray, dtypes: Sequence[str]) -> np.ndarray:
+    """Return the negative DN that values seem to have been before they were stored in 16 bits without a sign, or 0.
+
+    Programs that subtract from such numbers may write the result in another type.
+    """
+    dn = values.astype(np.float64) * DN_PER_REFLECTANCE
+    whole = np.rint(dn)
+    is_wrapped = (whole >= _FIRST_WRAPPED - _OFFSET_DN) & (whole <= _LAST_WRAPPED) & (np.abs(dn - whole) < _ROUNDING_DN)
+    for band, name in enumerate(dtypes):
+        if name == "uint16":
+            whole[band] = raw[band]
+            is_wrapped[band] = (raw[band] >= _FIRST_WRAPPED) & (raw[band] <= _LAST_WRAPPED)
+    return np.where(is_wrapped, whole - 2**16, 0)
 
 
 def _measure_commonest(raw: np.ndarray, chosen: np.ndarray) -> tuple[float | None, float]:

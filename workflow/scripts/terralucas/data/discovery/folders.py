@@ -15,6 +15,11 @@ from terralucas.data.rasters.side_files import MASK_SUFFIX, mask_files, targets_
 from terralucas.errors import StudyError, printable
 
 CHIP_SUFFIXES = (".tif", ".tiff")
+# Folders of operating systems and of storage devices (Synology, QNAP), with thumbnails, deleted files or old versions.
+_OF_SYSTEMS = (
+    *("__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"),
+    *("@eaDir", "#recycle", "#snapshot", "@tmp", "@Recycle", "@Recently-Snapshot"),
+)
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def list_files(root: Path) -> list[PurePosixPath]:
 
 
 def walk(root: Path) -> Tree:
-    """List what is below a folder, except hidden entries and `__MACOSX` folders.
+    """List what is below a folder, except hidden entries and folders of operating systems, such as `__MACOSX`.
 
     Links to folders are followed, but never into a folder that contains the link. A folder with several links is listed
     once for each name of a link, because names of folders may be classes.
@@ -125,7 +130,7 @@ def walk(root: Path) -> Tree:
         seen.add((place, folder.name))
         try:
             for entry in sorted(folder.iterdir()):
-                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                if entry.name.startswith(".") or entry.name in _OF_SYSTEMS:
                     continue
                 name = PurePosixPath(entry.relative_to(root).as_posix())
                 kind = _describe(entry)

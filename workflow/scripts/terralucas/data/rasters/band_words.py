@@ -73,6 +73,7 @@ LETTERS: dict[str, Bands] = {
 }
 # Satellites whose bands have the same numbers, as messages and records name them.
 LANDSAT_8_AND_9, LANDSAT_4_TO_7 = "Landsat 8 or 9", "Landsat 4, 5 or 7"
+_MSS_FROM_4, _MSS_FROM_1 = "the MSS of Landsat 4 or 5", "the MSS of Landsat 1, 2 or 3"
 # What numbers mean. Sentinel-2 comes first, because HLS of Sentinel-2 has its numbers too.
 SENTINEL_2 = {
     "1": "COASTAL_AEROSOL",
@@ -92,6 +93,8 @@ SENTINEL_2 = {
 _LANDSAT_8 = ["COASTAL_AEROSOL", "BLUE", "GREEN", "RED", "NIR", "SWIR_1", "SWIR_2", None, None, None, None]
 # Landsat 4, 5 and 7: band 6 is thermal, 8 panchromatic.
 _LANDSAT_5 = ["BLUE", "GREEN", "RED", "NIR", "SWIR_1", None, "SWIR_2", None]
+# The Multispectral Scanner: the first near infrared (750 nm) is like no band of TerraMind.
+_MSS = ["GREEN", "RED", None, "NIR"]
 # MODIS: band 5 (1240 nm) is like no band of Sentinel-2.
 _MODIS = ["RED", "NIR", "BLUE", "GREEN", None, "SWIR_1", "SWIR_2"]
 
@@ -140,16 +143,23 @@ def _count_from_1(bands: Sequence[str | None]) -> Numbers:
 
 _OF_SENTINEL_2: Numbers = {number: _allow(band) for number, band in SENTINEL_2.items()}
 _OF_LANDSAT_8, _OF_LANDSAT_5, _OF_MODIS = map(_count_from_1, (_LANDSAT_8, _LANDSAT_5, _MODIS))
+# On the first three satellites, the scanner's bands were counted from 4.
+_OF_MSS_FROM_4 = _count_from_1(_MSS)
+_OF_MSS_FROM_1 = {str(int(number) + 3): allowed for number, allowed in _OF_MSS_FROM_4.items()}
 NUMBERS_OF = {
     "Sentinel-2": _OF_SENTINEL_2,
     LANDSAT_8_AND_9: _OF_LANDSAT_8,
     LANDSAT_4_TO_7: _OF_LANDSAT_5,
+    _MSS_FROM_4: _OF_MSS_FROM_4,
+    _MSS_FROM_1: _OF_MSS_FROM_1,
 }
 # What the names of products say of their satellite, and so of their numbers.
 SATELLITES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (satellite, re.compile(rf"(?<![a-z0-9])(?:{names})", re.IGNORECASE))
     for satellite, names in (
-        (LANDSAT_4_TO_7, r"L[TM]0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d)"),
+        (_MSS_FROM_4, r"LM0?[45](?=_|\d{13})"),
+        (_MSS_FROM_1, r"LM0?[123](?=_|\d{13})"),
+        (LANDSAT_4_TO_7, r"LT0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d)"),
         (LANDSAT_8_AND_9, r"L[CO]0?[89](?=_|\d{13})|landsat[ _-]?[89](?!\d)|HLS[._]L30"),
         # Also MSI, its instrument, and a tile with a date as its band files have them (those of HLS have points).
         (
