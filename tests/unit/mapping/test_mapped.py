@@ -205,6 +205,17 @@ def test_strips_and_blocks_of_any_size_give_the_same_map(scene, mapped, tmp_path
             assert np.array_equal(one.read(), several.read(), equal_nan=True)
 
 
+def test_statistics_and_overviews_that_viewers_wrote_are_not_those_of_the_next_map(tmp_path):
+    place = write_scene(tmp_path / "a.tif", patches(TRUE, 64))
+    make_map(place, tmp_path / "map")
+    for name in ("classes.tif", "probabilities.tif", "uncertainty.tif"):
+        for suffix in (".ovr", ".msk", *((".aux.xml",) if name != "classes.tif" else ())):
+            (tmp_path / "map" / f"{name}{suffix}").touch()
+    write_scene(place, patches(3 - TRUE, 64))
+    make_map(place, tmp_path / "map")
+    assert {path.name for path in (tmp_path / "map").iterdir()} == FILES
+
+
 def test_finished_strips_are_not_repeated_and_those_of_another_plan_are(scene, tmp_path):
     selected, strips = make_selected(), tmp_path / "strips"
     plan = make_plan([scene], selected, 80.0, PredictOptions(), tmp_path / "plan.json")

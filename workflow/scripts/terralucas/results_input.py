@@ -12,6 +12,8 @@ from terralucas.errors import StudyError
 
 # The records of finished predictions and maps, in the folders of these results.
 PREDICTION_RECORD, MAP_RECORD = "prediction.json", "map.json"
+# Of a prediction, where chips have places.
+POINTS = "predictions.geojson"
 
 
 def has_results_of_others(record: Path, inputs: Sequence[Path]) -> bool:

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from terralucas.data.dataset import ClassSpec
 from terralucas.data.rasters.image_files import gdal_writes, require_whole
-from terralucas.data.rasters.side_files import METADATA_SUFFIX
+from terralucas.data.rasters.side_files import MASK_SUFFIX, METADATA_SUFFIX
 from terralucas.files import atomic_path, write_text
 from terralucas.mapping.colours import Colour, as_hex
 from terralucas.mapping.plan import Plan
@@ -29,6 +29,8 @@ CLASSES, PROBABILITIES, UNCERTAINTY, STYLE = "classes.tif", "probabilities.tif",
 _PUBLISHED = (CLASSES, PROBABILITIES, UNCERTAINTY)
 # The scene in the cells of the map, for the page alone.
 PICTURE = "picture.tif"
+# Viewers write statistics and overviews beside a raster, which would be those of an earlier map.
+_OF_VIEWERS = (METADATA_SUFFIX, MASK_SUFFIX, ".ovr")
 # Side of the tiles of a cloud-optimised GeoTIFF in pixels.
 _TILE_PX = 512
 _CACHE_BYTES = 256 * 2**20
@@ -171,6 +173,8 @@ def publish(folder: Path, described: Described, target: Path, strips: Iterable[t
         for name in _PUBLISHED:
             with atomic_path(target / name) as temporary:
                 Path(built, name).replace(temporary)
+            for suffix in _OF_VIEWERS:
+                (target / f"{name}{suffix}").unlink(missing_ok=True)
     write_text(target / f"{CLASSES}{METADATA_SUFFIX}", _category_names(names))
     write_text(target / STYLE, _style(names, described.colours))
 

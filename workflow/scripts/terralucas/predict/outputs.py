@@ -13,10 +13,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, write_json
+from terralucas.files import atomic_path, sha256_of_file, write_json
 from terralucas.geojson import write_geojson
 from terralucas.predict.plan import Plan, is_part_of
-from terralucas.results_input import PREDICTION_RECORD
+from terralucas.results_input import POINTS, PREDICTION_RECORD
 
 PROBLEMS = ("id", "path", "problem_kind", "problem")
 
@@ -59,7 +59,8 @@ def write_joined(plan: Plan, parts: Sequence[Path], folder: Path) -> dict[str, A
     with atomic_path(folder / "unread.csv") as temporary:
         pa_csv.write_csv(unread, temporary)
     places = len(predicted) - predicted["longitude"].null_count
-    (folder / "predictions.geojson").unlink(missing_ok=True)
+    points = folder / POINTS
+    points.unlink(missing_ok=True)
     if places:
         _write_points(predicted, folder)
     else:
@@ -72,6 +73,7 @@ def write_joined(plan: Plan, parts: Sequence[Path], folder: Path) -> dict[str, A
         "predicted": len(predicted),
         "unread": len(unread),
         "with_place": places,
+        "points_sha256": sha256_of_file(points) if places else None,
         "unlike_training": int(pyarrow.compute.sum(predicted["unlike_training"]).as_py() or 0),
         "mean_set_size": round(sum(sets) / len(sets), 3) if sets else None,
         "classes": {
@@ -117,4 +119,4 @@ def _write_points(table: pa.Table, folder: Path) -> None:
         located.to_parquet(temporary, index=False)
     shown = located[located.geometry.notna()]
     shown = shown.assign(conformal_set=shown["conformal_set"].map(";".join))
-    write_geojson(shown, folder / "predictions.geojson", decimals=7)
+    write_geojson(shown, folder / POINTS, decimals=7)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.files import sha256_of_file
-from terralucas.results_input import PREDICTION_RECORD
+from terralucas.results_input import POINTS, PREDICTION_RECORD
 
 # What the page of an explanation needs: Snakemake makes what a page was made from only to make the page.
 EXPLANATION = ("importance.csv", "importance_by_seed.csv", "occlusion.json")
-EXPORT_RECORD, CARD, POINTS = "export.json", "README.md", "predictions.geojson"
+EXPORT_RECORD, CARD = "export.json", "README.md"
 
 
 def lost_of_export(folder: Path) -> list[str]:
@@ -45,9 +45,15 @@ def lost_of_explanation(page: Path) -> list[str]:
 
 
 def lost_of_prediction(folder: Path) -> list[str]:
-    """Return the points of a prediction if its record says that chips have places, and the file is gone."""
-    has_places = _read_json(folder / PREDICTION_RECORD).get("with_place")
-    return [POINTS] if has_places and not (folder / POINTS).is_file() else []
+    """Return the points of a prediction if its record says that chips have places, and the file is gone or changed."""
+    record = _read_json(folder / PREDICTION_RECORD)
+    if not record.get("with_place"):
+        return []
+    sha256 = record.get("points_sha256")
+    # Records of earlier versions have no checksum.
+    is_there = (folder / POINTS).is_file()
+    is_whole = is_there and (sha256 is None or _is_whole(folder, POINTS, sha256, _changes(folder / PREDICTION_RECORD)))
+    return [] if is_whole else [POINTS]
 
 
 def lost_of_selection(path: Path) -> list[str]:

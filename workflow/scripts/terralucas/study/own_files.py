@@ -22,12 +22,17 @@ def find_own_files(folder: Path) -> list[str]:
     files = read_files_of_export(folder)
     if files is None:
         return [CARD] if (folder / CARD).is_file() else []
-    paths = (path for path in folder.rglob("*") if path.is_file() and path.name not in _OF_PROGRAMS)
+    paths = (path for path in folder.rglob("*") if _is_entry(path) and path.name not in _OF_PROGRAMS)
     names = sorted(path.relative_to(folder).as_posix() for path in paths)
     added = [name for name in names if name not in files and name != EXPORT_RECORD]
     card = folder / CARD
     is_changed = CARD in files and card.is_file() and sha256_of_file(card) != files[CARD].get("sha256")
     return [*([CARD] if is_changed else []), *added]
+
+
+def _is_entry(path: Path) -> bool:
+    """Return whether a path is a file, or a link to whatever, also to a folder."""
+    return path.is_symlink() or path.is_file()
 
 
 def keep_own_files(folder: Path) -> Path | None:

@@ -144,6 +144,27 @@ def _places_on(grid: Affine, height: int, width: int) -> np.ndarray:
     return np.array(grid @ points)
 
 
+def smoothing_of(image: DatasetReader, grid: Mapping[str, Any]) -> dict[str, float]:
+    """Return GDAL's options for the width of its bilinear filter: that of the larger pixel, old or new.
+
+    GDAL takes it from the extents of both grids. Where one is rotated, as between zones of UTM, it then moves the
+    picture by up to 0.1 pixel.
+
+    Args:
+        image: what is resampled.
+        grid: the new grid, as arguments of rasterio.
+    """
+    centre = np.array(image.transform @ (image.width / 2, image.height / 2)).reshape(2, 1)
+    column, row = ~grid["transform"] @ _converted(image.crs, grid["crs"], centre)
+    steps = np.array([[0.5, -0.5, 0, 0], [0, 0, 0.5, -0.5]])
+    around = np.array(grid["transform"] @ (column + steps[0], row + steps[1]))
+    columns, rows = ~image.transform @ _converted(grid["crs"], image.crs, around)
+    sides = [math.hypot(each[0] - each[1], each[2] - each[3]) for each in (columns, rows)]
+    if not all(map(math.isfinite, sides)):
+        return {}
+    return {name: 1 / max(1.0, side) for name, side in zip(("XSCALE", "YSCALE"), sides, strict=True)}
+
+
 def _converted(crs: CRS, other: CRS, places: np.ndarray) -> np.ndarray:
     """Return (2, n) places in another coordinate reference system; infinite where it has no such place."""
     try:

@@ -32,13 +32,15 @@ from terralucas.data.rasters.image_files import (
 from terralucas.data.rasters.masks import find_alpha
 from terralucas.data.rasters.said_of_bands import find_descriptions, find_units
 from terralucas.data.rasters.side_files import GDAL_OPTIONS, WAVELENGTH, mask_files, metadata_file, reduce_metadata
-from terralucas.data.rewrite.grids import grid_of, not_convertible, other_grid
+from terralucas.data.rewrite.grids import grid_of, not_convertible, other_grid, smoothing_of
 from terralucas.data.rewrite.missing_pixels import Layers
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
 
 # Larger files are written in tiles, which maps read one by one.
 _TILE_PX = 512
+# How far, in pixels of the source, places may be from those of the coordinate transformation; GDAL's default is 1/8.
+_TOLERANCE_PX = 0.001
 
 
 class Change(NamedTuple):
@@ -223,7 +225,10 @@ def _on_another_grid(
         options: dict[str, Any] = {"add_alpha": True} if source.nodata is None else {"nodata": source.nodata}
         try:
             # Pixels can be missing in some bands only.
-            view = WarpedVRT(source, resampling=Resampling.bilinear, UNIFIED_SRC_NODATA="NO", **grid, **options)
+            view = WarpedVRT(
+                source, resampling=Resampling.bilinear, tolerance=_TOLERANCE_PX, UNIFIED_SRC_NODATA="NO", **grid,
+                **options, **smoothing_of(image, grid),
+            )  # fmt: skip
         except CPLE_BaseError as error:
             raise not_convertible(image, str(error)) from None
         stack.enter_context(view)
