@@ -117,4 +117,4 @@ def test_a_scene_that_cannot_be_mapped_is_told_in_words(selected, scene, tmp_pat
     assert done.returncode == 1
     assert "The stride of the map is no whole number of pixels" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "new").glob("[!.]*"))

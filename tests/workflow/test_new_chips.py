@@ -121,7 +121,7 @@ def test_what_cannot_be_predicted_is_told_in_words(selected, tmp_path, arguments
     assert words in done.stderr
     assert "what to do" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.iterdir())
+    assert not list((tmp_path / "new").glob("[!.]*"))
 
 
 def test_a_changed_model_is_noticed(selected, new_chips, tmp_path):

@@ -36,7 +36,7 @@ def card(names=("Water", "Grass"), method="crossed_percentile", **changes):
     content = record(**changes)
     description = {
         "study": content["study"], "recipe": RECIPE, "backbone": "tiny", "bands": ["RED", "NIR"], "unit": "dn",
-        "unit_in_words": "DN", "missing_pixels": "A missing pixel is replaced.", "side_px": 64,
+        "unit_in_words": "DN", "missing_pixels": "A missing pixel is replaced.", "side_px": 64, "pixel_size_m": 10,
         "classes": [{"code": str(code), "name": name} for code, name in enumerate(names)],
     }  # fmt: skip
     return make_card(content, description, "frozen", tables(names, method), TerraTorchModel({}))

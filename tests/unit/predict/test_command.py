@@ -71,7 +71,7 @@ def test_a_folder_with_files_of_the_user_is_no_folder_for_results(tmp_path):
     """What is in folders named `rasters`, `strips` and `unpacked-…` was deleted."""
     (tmp_path / "unpacked-fieldwork").mkdir()
     (tmp_path / "classes.tif").touch()
-    with pytest.raises(StudyError, match="has files that no prediction and no map has written") as raised:
+    with pytest.raises(StudyError, match="has files, and is not the folder of a prediction or map") as raised:
         plan_in(tmp_path)
     assert raised.value.found == "classes.tif, unpacked-fieldwork"
     # What a process leaves that was killed before it wrote its plan.
@@ -79,8 +79,14 @@ def test_a_folder_with_files_of_the_user_is_no_folder_for_results(tmp_path):
     (killed / "unpacked-0123456789abcdef.unfinished").mkdir(parents=True)
     (killed / ".DS_Store").touch()
     assert plan_in(killed) == killed / "plan.json"
-    (tmp_path / "plan.json").touch()
-    assert plan_in(tmp_path) == tmp_path / "plan.json"
+    # The second one is of the workflow.
+    for record, content in (("plan.json", '{"fingerprint": "a"}'), ("prediction.json", '{"looked_at": {}}')):
+        (tmp_path / record).write_text('{"mine": 1}')
+        with pytest.raises(StudyError, match="is not the folder of a prediction or map"):
+            plan_in(tmp_path)
+        (tmp_path / record).write_text(content)
+        assert plan_in(tmp_path) == tmp_path / "plan.json"
+        (tmp_path / record).unlink()
     assert plan_in(tmp_path / "new") == tmp_path / "new" / "plan.json"
 
 

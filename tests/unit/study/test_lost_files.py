@@ -75,20 +75,6 @@ def test_a_prediction_misses_its_points_where_chips_have_places(tmp_path, record
     assert lost_of_prediction(tmp_path) == []
 
 
-def test_a_prediction_misses_points_of_another_one(tmp_path):
-    """As they come back from a backup, with the time that they had."""
-    points, record = tmp_path / "predictions.geojson", tmp_path / "prediction.json"
-    points.write_text("{}")
-    record.write_text(json.dumps({"with_place": 3, "points_sha256": sha256_of_file(points)}))
-    assert lost_of_prediction(tmp_path) == []
-    points.touch()
-    assert lost_of_prediction(tmp_path) == []
-    time.sleep(0.05)
-    points.write_text("[]")
-    os.utime(points, (1, 1))
-    assert lost_of_prediction(tmp_path) == ["predictions.geojson"]
-
-
 @pytest.fixture
 def selection(tmp_path):
     names = ["models/seed-0/model.ckpt", "held_out.npz"]

@@ -456,6 +456,16 @@ def test_negative_numbers_without_a_sign_are_found_in_other_types_too(root, dtyp
     assert said in message_of(root, unit=unit)
 
 
+@pytest.mark.parametrize("unit", ["dn", "reflectance"])
+def test_numbers_of_landsat_without_their_tags_are_named(root, unit):
+    """A reflectance of 0 is 7,273 there; to take them for reflectance x 10,000 is no help."""
+    for number in range(NUMBER):
+        write_tif(chip_path(root, number), np.round((pixels(number) + 0.2) / 0.0000275).astype(np.uint16))
+    said = message_of(root, unit=unit)
+    assert "they look like the numbers of Landsat's Collection 2" in said
+    assert "set dataset.unit: dn" not in said
+
+
 @pytest.mark.parametrize("value", [65535, 1e20, -3.4028235e38, 9.96921e36, -9999, -1.0, -0.9999])
 def test_a_value_that_no_reflectance_can_be(root, value):
     for number in range(NUMBER):

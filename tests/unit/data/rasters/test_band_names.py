@@ -73,6 +73,8 @@ AGREEING = {
     "Landsat 5 by its name": ([f"LT05_B{n}" for n in (1, 2, 3, 4, 5, 7)], SIX),
     "letters": (["R", "G", "B"], RGB),
     "letters and words": (["b", "g", "r", "NIR", "S1", "S2"], SIX),
+    "letters of aerial photographs": (["B", "G", "R", "IR"], ("BLUE", "GREEN", "RED", "NIR_BROAD")),
+    "letters and a word of no band": (["R", "G", "B", "quality"], (*RGB, "NIR_BROAD")),
     "positions of a satellite that are no numbers": (["LT05_b1", "LT05_b2", "LT05_b3"], RGB),
     "numbers of a satellite that may be positions": (["LT05_b1", "LT05_b2", "LT05_b3"], RGB[::-1]),
     "positions of a place of another language": (["verde_b1", "verde_b2", "verde_b3"], RGB),
@@ -279,7 +281,18 @@ def test_the_satellite_that_descriptions_name(descriptions, expected):
     assert find_satellite(descriptions) == expected
 
 
-@pytest.mark.parametrize(("satellite", "green", "red", "nir"), [("LM05", 1, 2, 4), ("LM4", 1, 2, 4), ("LM02", 4, 5, 7)])
+@pytest.mark.parametrize("last", ["IR", "I", "quality", "NIR"])
+def test_letters_in_another_order_contradict_the_study_whatever_stands_beside_them(last):
+    names = BandNames(("R", "G", "B", last))
+    assert "describes its bands as R, G, B" in names.find_contradiction(("BLUE", "GREEN", "RED", "NIR_BROAD"))
+    places = None if last == "quality" else (2, 1, 0, 3)
+    assert names.find_positions(("BLUE", "GREEN", "RED", "NIR_BROAD")) == places
+
+
+@pytest.mark.parametrize(
+    ("satellite", "green", "red", "nir"),
+    [("LM05", 1, 2, 4), ("LM4", 1, 2, 4), ("LM02", 4, 5, 7), ("Landsat 5 MSS", 1, 2, 4), ("landsat3_mss", 4, 5, 7)],
+)
 def test_the_scanner_of_the_first_landsats_has_numbers_of_its_own(satellite, green, red, nir):
     """USGS: green, red and two bands of the near infrared; the Thematic Mapper of Landsat 4 and 5 has blue as B1."""
 

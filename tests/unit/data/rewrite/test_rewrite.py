@@ -137,6 +137,19 @@ def test_pixels_stay_where_they_are_in_another_projection(tmp_path):
     assert np.abs(found.reshape(2, -1) - expected).max() < 0.005
 
 
+@pytest.mark.parametrize("left", [179.9956, -180.0043])
+def test_an_image_of_which_a_part_would_be_lost_behind_180_degrees_is_refused(tmp_path, capsys, left):
+    place = {"crs": "EPSG:4326", "transform": Affine(9e-5, 0, left, 0, -9e-5, 10)}
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", count=1, height=96, width=96, dtype="uint16", **place
+    ) as file:
+        file.write(np.ones((1, 96, 96), np.uint16))
+    arguments = [str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--crs", "EPSG:32660", "--pixel-m", "10"]
+    assert main(arguments) == 1
+    assert "reaches beyond 180 degrees, and only a part of it would be resampled" in capsys.readouterr().err
+    assert not (tmp_path / "b.tif").exists()
+
+
 def test_larger_pixels_are_means_of_those_that_they_cover(tmp_path):
     """A triangle of two new pixels, as wide as GDAL's bilinear filter is: 1/8, 3/8, 3/8 and 1/8 of four old ones."""
     values = write(tmp_path / "a.tif", side=64, nodata=0, count=1)[0].astype(float)

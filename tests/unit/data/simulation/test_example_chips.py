@@ -58,10 +58,17 @@ def test_the_same_code_writes_the_same_bytes(folder, tmp_path):
 
 
 def test_a_folder_with_other_files_is_left_as_it_is(tmp_path):
-    (tmp_path / "field notes.txt").touch()
-    with pytest.raises(StudyError, match="has other files than example chips"):
+    for name in ("field notes.txt", ".DS_Store"):
+        (tmp_path / name).touch()
+    with pytest.raises(StudyError, match="has other files than example chips") as error:
         write_example(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["field notes.txt"]
+    assert error.value.found == "field notes.txt"
+    (tmp_path / "field notes.txt").unlink()
+    (tmp_path / "labelled").mkdir()
+    (tmp_path / "labelled" / "mine.csv").touch()
+    with pytest.raises(StudyError, match=r"labelled/mine\.csv"):
+        write_example(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {".DS_Store", "labelled", "mine.csv"}
 
 
 def test_make_example_runs_the_commands_of_the_page_about_own_chips():

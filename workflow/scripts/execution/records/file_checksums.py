@@ -12,6 +12,7 @@ from execution.rule_names import RUN_RULES
 from terralucas.contents import content_of_weights, read_record
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file, sha256_of_json
+from terralucas.results_input import POINTS, PREDICTION_RECORD
 from terralucas.study.lost_files import EXPORT_RECORD
 
 _PREDICTIONS = "predictions.parquet"
@@ -110,10 +111,14 @@ class FileChecksums:
 
 
 def _files_of_output(job: Any) -> list[Path]:
-    """Return the files of a job's output that are compared; of a folder, the record of its other files."""
+    """Return the files of a job's output that are compared; of a folder, the record of its other files.
+
+    With the record of a prediction, its points are compared, which no rule names because chips need not have places.
+    """
+    points = [Path(path).with_name(POINTS) for path in job.output if Path(path).name == PREDICTION_RECORD]
     folders = [Path(path, EXPORT_RECORD) for path in job.output if Path(path, EXPORT_RECORD).is_file()]
     files = [Path(path) for path in job.output if not Path(path).is_dir()]
-    return [path for path in [*files, *folders] if path.suffix not in _NOT_COMPARED]
+    return [path for path in [*files, *folders, *points] if path.suffix not in _NOT_COMPARED]
 
 
 def _of_predictions(path: Path) -> str | None:

@@ -35,8 +35,8 @@ REMEDIES = {
     "if the descriptions in the files are wrong",
     "dtype": "write all chips as real numbers of one type that can hold dataset.unit (float32, uint16, ...), or set "
     "dataset.checks.allow_mixed_dtypes: true if the types differ on purpose",
-    "scale_tags": "check dataset.unit, or correct the tags ("
-    f"{REWRITE} chips corrected --without-scale leaves them out)",
+    "scale_tags": "check dataset.unit, or correct the tags; leave them out if the stored values have this unit already "
+    f"({REWRITE} chips corrected --without-scale)",
     "size": "check dataset.chip_size_px, and cut all chips to one square size that is a multiple of the patch size",
     "pixel_size": "set dataset.pixel_size_m to the size of the pixels, resample the chips to one size, or correct the "
     f"georeference of the files ({REMOVE_PLACE} removes it)",

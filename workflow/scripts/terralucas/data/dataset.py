@@ -11,6 +11,8 @@ from unicodedata import normalize
 from terralucas.errors import StudyError
 
 DN_PER_REFLECTANCE = 10_000
+# Since processing baseline 04.00, Sentinel-2's products hold so much more.
+OFFSET_DN = 1000
 # Zero-width spaces, soft hyphens, byte-order marks and marks of the direction of text.
 _INVISIBLE = dict.fromkeys([0xAD, 0x200B, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2060, 0x206A), 0xFEFF])
 # Side of a patch of TerraMind; the sides of chips must be multiples of it.

@@ -97,6 +97,7 @@ def describe(selected: Selected, ensemble: Ensemble, chip_format: ChipFormat) ->
         "unit_in_words": "DN (reflectance × 10,000)" if spec.unit == "dn" else "0 to 1",
         "missing_pixels": replaced,
         "side_px": ensemble.side_px,
+        "pixel_size_m": selected.record["dataset"]["pixel_size_m"],
         "classes": [{"code": entry.code, "name": entry.name} for entry in spec.classes],
     }
 

@@ -10,7 +10,8 @@ import numpy as np
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.chip_checks import measure_darkest
 from terralucas.data.chips.reflectance import reflectance_of_zero, require_tags_of_all
-from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
+from terralucas.data.dataset import OFFSET_DN, DatasetSpec
+from terralucas.data.indexing.band_order import VISIBLE
 from terralucas.data.indexing.group_checks import ALMOST_ALL, MOST
 from terralucas.errors import StudyError
 from terralucas.predict.likeness import OFFSET, is_bright
@@ -44,10 +45,11 @@ def check_bands_without_offset(
 ) -> list[str]:
     """Check that bands without a tag of offset lack the offset that the tags of the others subtract.
 
-    They have numbers of another type because a program has applied their tags, or has dropped them: dark pixels tell.
+    They have numbers of another type because a program has applied their tags, or has dropped them. Dark pixels tell;
+    but in the infrared, vegetation and soil may have none.
 
     Args:
-        windows: (bands, height, width) reflectance of windows; NaN for missing pixels.
+        windows: (bands, height, width) reflectance of windows; NaN for missing pixels; each band has a value.
         scaling: scale and offset tag of each band.
         spec: description of the study's dataset.
         allow_offset: whether bands may have no dark pixels.
@@ -56,28 +58,33 @@ def check_bands_without_offset(
         What may be wrong and is not certain.
 
     Raises:
-        StudyError: almost no window has dark pixels in these bands.
+        StudyError: a visible band has dark pixels in almost no window.
     """
-    shifts = np.array(reflectance_of_zero(scaling, spec.unit))
-    tagged, others = np.abs(shifts + OFFSET) <= _SLACK, shifts == 0
-    if not tagged.any() or not others.any():
+    shifts = reflectance_of_zero(scaling, spec.unit)
+    tagged = [band for band, shift in zip(spec.bands, shifts, strict=True) if abs(shift + OFFSET) <= _SLACK]
+    if not tagged:
         return []
-    seen = [window[others] for window in windows if np.isfinite(window[others]).any()]
-    bright = int(is_bright(np.array([measure_darkest(window) for window in seen])).sum())
-    if bright < MOST * len(seen):
+    bright: dict[str, int] = {}
+    for place, (band, shift) in enumerate(zip(spec.bands, shifts, strict=True)):
+        if shift == 0:
+            darkest = np.array([measure_darkest(window[place : place + 1]) for window in windows])
+            bright[band] = int(is_bright(darkest).sum())
+    suspect = {band: count for band, count in bright.items() if count >= MOST * len(windows)}
+    if not suspect:
         return []
-    names, of_tags = (", ".join(np.array(spec.bands)[chosen]) for chosen in (others, tagged))
-    offset = f"{OFFSET * DN_PER_REFLECTANCE:.0f} DN" if spec.unit == "dn" else f"{OFFSET:g}"
+    offset = f"{OFFSET_DN} DN" if spec.unit == "dn" else f"{OFFSET:g}"
+    counts = ", ".join(f"{band} in {count}" for band, count in suspect.items())
     found = (
-        f"tags that subtract {offset} from {of_tags}, none on {names}, and no dark pixel in these in {bright} of "
-        f"{len(seen)} windows that were looked at"
+        f"the tags of {', '.join(tagged)} subtract {offset}; {', '.join(suspect)} have no such tag, and no pixel below "
+        f"{offset} in most of {len(windows)} windows that were looked at ({counts})"
     )
-    if bright < ALMOST_ALL * len(seen) or allow_offset:
-        return [f"Bands of the scene may have an offset of {offset} that the tags of other bands subtract: {found}."]
+    is_certain = any(suspect.get(band, 0) >= ALMOST_ALL * len(windows) for band in VISIBLE)
+    if not is_certain or allow_offset:
+        return [f"Some bands of the scene may lack a tag that subtracts {offset}: {found}."]
     raise StudyError(
-        f"Bands of the scene seem to have an offset of {offset}, which the tags of the other bands subtract.",
+        f"Some bands of the scene seem to lack a tag that subtracts {offset}.",
         found=found,
-        expected="the same tags on all bands, or dark pixels in all of them",
-        remedy=f"give the files of {names} the tags of the others; set allow_offset: true (--allow-offset) if these "
-        "bands have no offset and the land is really so bright",
+        expected="the same tags on all bands",
+        remedy=f"give the files of {', '.join(suspect)} the tags of the others; allow_offset: true (--allow-offset) "
+        "lets them pass if their values are right and the land is so bright",
     )

@@ -25,8 +25,8 @@ MAX_CLASSES = 255
 DEFAULT_STRIDE_PX = 8
 # More than the side of any scene.
 _MAX_STRIDE_PX = 10**7
-# By which a stride of six digits, as messages advise it, may differ from a whole number of pixels.
-_ROUNDING = 1e-5
+# Share by which a stride may differ from a whole number of pixels: 240 m are 8 pixels of 30.003 x 29.999 m.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)

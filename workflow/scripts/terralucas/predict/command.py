@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from terralucas.commands import a_path
 from terralucas.disk import explain
 from terralucas.errors import StudyError
-from terralucas.folder_locks import NAME as NAME_OF_LOCK
 from terralucas.folder_locks import locked
 from terralucas.folder_locks import logger as log_of_locks
 from terralucas.machine_errors import explain_machine
 from terralucas.predict.new_chips import is_unpacked
 from terralucas.predict.options import PredictOptions
 from terralucas.processors import count_processors
+from terralucas.results_input import MAP_RECORD, PREDICTION_RECORD
 from terralucas.sockets import use_folder_for_sockets
 from terralucas.study.schema import load_schema
+
+# A plan has the first one, and records have the other.
+_KEYS_OF_RECORDS = {"fingerprint", "looked_at"}
 
 
 def add_options(parser: argparse.ArgumentParser, batch_of: str) -> None:
@@ -98,25 +102,27 @@ def results_in(folder: Path) -> Iterator[Path]:
         StudyError: the folder has files, and none of these commands made it.
     """
     plan = folder / "plan.json"
-    if folder.is_dir() and not plan.is_file():
+    if folder.is_dir() and not any(_is_record(folder / name) for name in (plan.name, PREDICTION_RECORD, MAP_RECORD)):
         names = sorted(path.name for path in folder.iterdir())
         others = [name for name in names if not name.startswith(".") and not is_unpacked(name)]
         if others:
             raise StudyError(
-                f"The folder {folder} of --output has files that no prediction and no map has written.",
+                f"The folder {folder} of --output has files, and is not the folder of a prediction or map.",
                 found=", ".join(others[:5]) + (", …" if len(others) > 5 else ""),
-                expected="a new or empty folder, or one of an earlier command like this one, which has a plan.json",
+                expected=f"a new or empty folder, or one with {PREDICTION_RECORD}, {MAP_RECORD} or {plan.name}",
                 remedy="name another folder after --output",
             )
-    is_new = not folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "writes results to"):
-        try:
-            yield plan
-        finally:
-            if is_new and [path.name for path in folder.iterdir()] == [NAME_OF_LOCK]:
-                (folder / NAME_OF_LOCK).unlink()
-                folder.rmdir()
+        yield plan
+
+
+def _is_record(path: Path) -> bool:
+    """Return whether a file is the plan or the record of a prediction or map, and not one of this name by somebody."""
+    with suppress(OSError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return isinstance(content, dict) and not _KEYS_OF_RECORDS.isdisjoint(content)
+    return False
 
 
 def say_warnings(record: Mapping[str, Any]) -> None:
@@ -134,6 +140,8 @@ def a_folder(text: str) -> Path:
     path = a_path(text)
     if path.exists() and not path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a file; name a folder for the results")
+    if path.is_symlink() and not path.exists():
+        raise argparse.ArgumentTypeError(f"{text} is a link to {path.readlink()}, which does not exist")
     return path
 
 

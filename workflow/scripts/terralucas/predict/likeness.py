@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import bdtrc
 
 from terralucas.data.chips.chip_checks import measure_darkest
-from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
+from terralucas.data.dataset import DN_PER_REFLECTANCE, OFFSET_DN, DatasetSpec
 from terralucas.data.indexing.band_order import NEAR_INFRARED, VISIBLE
 from terralucas.data.indexing.group_checks import (
     ALMOST_ALL,
@@ -31,8 +31,8 @@ from terralucas.data.indexing.group_checks import (
 from terralucas.data.normalisation import LARGEST_MEAN, PRETRAINING_STATISTICS_DN
 from terralucas.errors import StudyError
 
-# Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000.
-OFFSET = 0.1
+# Of Sentinel-2's processing baseline 04.00, as reflectance.
+OFFSET = OFFSET_DN / DN_PER_REFLECTANCE
 # Probability of so many bright (or dark) chips below which it is reported as a warning, and below which it is refused.
 _UNLIKELY, _IMPOSSIBLE = 0.05, 1e-4
 # Median over the chips of the ratio to the median training chip, in their brightest and in their dimmest band, beyond

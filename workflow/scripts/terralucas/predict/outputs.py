@@ -13,7 +13,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from terralucas.errors import StudyError
-from terralucas.files import atomic_path, sha256_of_file, write_json
+from terralucas.files import atomic_path, write_json
 from terralucas.geojson import write_geojson
 from terralucas.predict.plan import Plan, is_part_of
 from terralucas.results_input import POINTS, PREDICTION_RECORD
@@ -59,8 +59,7 @@ def write_joined(plan: Plan, parts: Sequence[Path], folder: Path) -> dict[str, A
     with atomic_path(folder / "unread.csv") as temporary:
         pa_csv.write_csv(unread, temporary)
     places = len(predicted) - predicted["longitude"].null_count
-    points = folder / POINTS
-    points.unlink(missing_ok=True)
+    (folder / POINTS).unlink(missing_ok=True)
     if places:
         _write_points(predicted, folder)
     else:
@@ -73,7 +72,6 @@ def write_joined(plan: Plan, parts: Sequence[Path], folder: Path) -> dict[str, A
         "predicted": len(predicted),
         "unread": len(unread),
         "with_place": places,
-        "points_sha256": sha256_of_file(points) if places else None,
         "unlike_training": int(pyarrow.compute.sum(predicted["unlike_training"]).as_py() or 0),
         "mean_set_size": round(sum(sets) / len(sets), 3) if sets else None,
         "classes": {

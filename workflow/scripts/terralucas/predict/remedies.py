@@ -24,13 +24,13 @@ _REMEDIES = {
     "band_count": "predict from files with the bands of the study, with descriptions that name them or in their order",
     "band_descriptions": "predict from files with the bands of the study; correct the descriptions if they are wrong",
     "dtype": "write the values as real numbers in the unit of the study",
-    "scale_tags": "correct the tags of the files, so that they give the unit of the study ("
-    f"{REWRITE} chips corrected --without-scale leaves them out)",
+    "scale_tags": "convert the values to the unit of the study, or correct the tags; leave them out if the values "
+    f"have this unit already ({REWRITE} chips corrected --without-scale)",
     "size": "cut chips of the size of the training chips, or larger ones, around the labelled point from the images "
     "that these come from",
     "missing_values": "use files with data in every band",
     "impossible_values": "give the files this value as their nodata value if it means missing data (rio edit-info "
-    "--nodata)",
+    "--nodata); if it was negative, convert the values to int16 or float32 before anything is subtracted from them",
     "fill": "give the files a nodata value if this value means missing data (rio edit-info --nodata)",
     "value_range": "write the values in the unit of the study, and give the files a nodata value if they have one",
     "band_levels": "write all bands in the unit of the study, with one scale and offset",

@@ -45,15 +45,9 @@ def lost_of_explanation(page: Path) -> list[str]:
 
 
 def lost_of_prediction(folder: Path) -> list[str]:
-    """Return the points of a prediction if its record says that chips have places, and the file is gone or changed."""
-    record = _read_json(folder / PREDICTION_RECORD)
-    if not record.get("with_place"):
-        return []
-    sha256 = record.get("points_sha256")
-    # Records of earlier versions have no checksum.
-    is_there = (folder / POINTS).is_file()
-    is_whole = is_there and (sha256 is None or _is_whole(folder, POINTS, sha256, _changes(folder / PREDICTION_RECORD)))
-    return [] if is_whole else [POINTS]
+    """Return the points of a prediction if its record says that chips have places, and the file is gone."""
+    has_places = _read_json(folder / PREDICTION_RECORD).get("with_place")
+    return [POINTS] if has_places and not (folder / POINTS).is_file() else []
 
 
 def lost_of_selection(path: Path) -> list[str]:

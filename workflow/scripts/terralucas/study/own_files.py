@@ -44,5 +44,10 @@ def keep_own_files(folder: Path) -> Path | None:
     for name in names:
         target = kept / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).rename(target)
+        if (folder / name).is_symlink():
+            # A relative one leads from the folder of the link.
+            target.symlink_to((folder / name).parent.absolute() / (folder / name).readlink())
+            (folder / name).unlink()
+        else:
+            (folder / name).rename(target)
     return kept

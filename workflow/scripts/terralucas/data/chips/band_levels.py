@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from terralucas.data.chips.sampling import find_quantiles, sample_pixels
+from terralucas.data.chips.sampling import find_quantiles, present_values, sample_pixels
 from terralucas.data.dataset import DN_PER_REFLECTANCE
 
 # By wavelength. WATER_VAPOR is left out: at the top of the atmosphere it is dark between bright bands.
@@ -29,7 +29,7 @@ _INFRARED = (*_NEAR_INFRARED, "SWIR_1", "SWIR_2")
 _MIN_REFLECTANCE = 0.05
 # Water can have a reflectance a little below 0 after the correction of the atmosphere, and less than this never.
 _LOWEST_MEDIAN = -0.03
-# Fewer pixels may be errors of the mask alone.
+# Fewer pixels that all bands have may be errors of their masks.
 _MIN_PIXELS = 10
 # Reflectance that is divided by 10,000 once more is at most 2 of 10,000, in fractions of a DN.
 _DARK_DN, _ALMOST_ALL = 2.0, 0.99
@@ -75,25 +75,25 @@ def _limits_of(bands: tuple[str, ...]) -> tuple[_Limit, ...]:
 
 
 def find_impossible_level(values: np.ndarray, bands: Sequence[str], unit: str) -> str | None:
-    """Return what is wrong with the level of a band of a chip; None if all may be right, or if too few pixels tell.
+    """Return what is wrong with the level of a band of a chip; None if all may be right.
 
     Args:
-        values: (bands, height, width) reflectance, NaN for missing pixels.
+        values: (bands, height, width) reflectance, NaN for missing pixels; each band has a value.
         bands: names of the bands.
         unit: `reflectance` or `dn`, for the message.
     """
     pixels = _common_pixels(sample_pixels(values))
     if pixels.shape[1] < _MIN_PIXELS:
         pixels = _common_pixels(values)
-        if pixels.shape[1] < _MIN_PIXELS:
-            return None
+    # Bands without any pixel in common are compared as they are.
+    present = list(pixels) if pixels.shape[1] >= _MIN_PIXELS else [present_values(band) for band in values]
     scale, name = (DN_PER_REFLECTANCE, "DN") if unit == "dn" else (1, "reflectance")
-    level = dict(zip(bands, find_quantiles(pixels, [0.5])[0].tolist(), strict=True))
+    level = {band: float(find_quantiles(own, [0.5])[0]) for band, own in zip(bands, present, strict=True)}
     lowest = min(level, key=lambda band: level[band])
     if level[lowest] < _LOWEST_MEDIAN:
         return f"has a median of {level[lowest] * scale:.4g} {name} in band {lowest}; expected no negative reflectance"
     brightest = max(level[band] for band in bands)
-    for band, own in zip(bands, pixels, strict=True):
+    for band, own in zip(bands, present, strict=True):
         dn = np.abs(own.astype(np.float64)) * DN_PER_REFLECTANCE
         is_bright = np.count_nonzero(dn > _DARK_DN) / dn.size > 1 - _ALMOST_ALL
         if is_bright or brightest < _MIN_REFLECTANCE / 2:

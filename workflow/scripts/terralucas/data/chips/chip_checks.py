@@ -25,6 +25,9 @@ from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.data.rasters.band_names import BandNames
 
 MAX_SHARE_OUTSIDE = 0.01
+# In the numbers of Landsat's Collection 2, a reflectance of 0 is 7,273 (USGS, Landsat 8-9 Collection 2 Level 2 Science
+# Product Guide), and a little less where a correction of the atmosphere took too much.
+LANDSAT_DN = 6500
 
 
 def check_chip(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
@@ -128,6 +131,11 @@ def _likely_cause(chip: Chip, present: np.ndarray, outside: np.ndarray, scale: i
             # As the file stores it, before its tags of scale and offset.
             value = _stored_text(chip)
         return f"{value} seems to mean missing data", f": set dataset.nodata: {value}"
+    if np.percentile(present, 1) * scale >= LANDSAT_DN and present.max() * scale <= np.iinfo(np.uint16).max:
+        return (
+            "they look like the numbers of Landsat's Collection 2",
+            ": give the files the scale tag 0.0000275 and the offset tag -0.2, and set dataset.unit: reflectance",
+        )
     if scale == DN_PER_REFLECTANCE:
         return f"expected DN (reflectance x {DN_PER_REFLECTANCE:,})", ""
     if outside.size < present.size / 2:
@@ -143,8 +151,8 @@ def _check_impossible(chip: Chip) -> None:
         raise ChipError(
             "impossible_values",
             f"has the value {_stored_text(chip)}, which no ground has, in {chip.impossible_pixels} of its pixels; it "
-            f"seems to be {chip.negative_dn} in 16 bits without a sign: write the chip again as int16 or float32, and "
-            "convert its values before anything is subtracted from them",
+            f"seems to be {chip.negative_dn} in 16 bits without a sign",
+            ": convert the values to int16 or float32 before anything is subtracted from them",
         )
     if chip.impossible_value is not None:
         raise ChipError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from terralucas.data.chips.reflectance import REFLECTANCE_RANGE
-from terralucas.data.dataset import DN_PER_REFLECTANCE
+from terralucas.data.dataset import DN_PER_REFLECTANCE, OFFSET_DN
 from terralucas.data.rasters.georeference import Centre
 
 # Sun glint can be brighter than `REFLECTANCE_RANGE`, but neither as bright as this, nor in exactly the values that
@@ -22,7 +22,7 @@ _MARKS_OF_MISSING = (-32768, -9999, 32767, 65535)
 _SCALED_MARKS = (-0.9999, 3.2767, 6.5535, 6.4535)
 # Negative DN down to -10,000 have these values in 16 bits without a sign, or 1,000 less where a program subtracts the
 # offset of Sentinel-2's baseline 04.00 after that. No ground is so bright in whole DN.
-_FIRST_WRAPPED, _LAST_WRAPPED, _OFFSET_DN = 2**16 - 10_000, 2**16 - 2, 1000
+_FIRST_WRAPPED, _LAST_WRAPPED = 2**16 - 10_000, 2**16 - 2
 # Of a DN that float32 holds as reflectance.
 _ROUNDING_DN = 0.02
 # In fewer bands, grey ground can have one value in all of them.
@@ -190,7 +190,10 @@ def _wrapped_dn(raw: np.ndarray, values: np.ndarray, dtypes: Sequence[str]) -> n
     """
     dn = values.astype(np.float64) * DN_PER_REFLECTANCE
     whole = np.rint(dn)
-    is_wrapped = (whole >= _FIRST_WRAPPED - _OFFSET_DN) & (whole <= _LAST_WRAPPED) & (np.abs(dn - whole) < _ROUNDING_DN)
+    is_wrapped = (whole >= _FIRST_WRAPPED - OFFSET_DN) & (whole <= _LAST_WRAPPED)
+    # Of very bright glint, a value may be whole by chance.
+    if not (np.abs(dn - whole)[is_wrapped] < _ROUNDING_DN).all():
+        is_wrapped[:] = False
     for band, name in enumerate(dtypes):
         if name == "uint16":
             whole[band] = raw[band]

@@ -12,8 +12,10 @@ from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 
 # Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
 REFLECTANCE_RANGE = (-0.2, 2.0)
+# No number that a sensor measures, in any unit.
+_FILL = 1e30
 # Scale and offset of a band without tags.
-_NO_TAGS = (1.0, 0.0)
+NO_TAGS = (1.0, 0.0)
 
 
 def to_reflectance(
@@ -39,12 +41,15 @@ def to_reflectance(
     Raises:
         ChipError: with the tags, the values are not in the unit of the dataset.
     """
-    factors = [_reflectance_factors(scale, offset, spec.unit) for scale, offset in scaling]
+    factors = [reflectance_factors(scale, offset, spec.unit) for scale, offset in scaling]
     missing = missing.copy()
     with np.errstate(over="ignore"):  # values beyond float32 become infinite, and so missing
         for band, missing_in_band, nodata in zip(raw, missing, nodata_values, strict=True):
-            for value in {nodata, spec.nodata} - {None}:
+            for value in {value for value in (nodata, spec.nodata) if value is not None}:
                 missing_in_band |= band == value
+                if abs(value) >= _FILL:
+                    # Such values are written with few digits: -3.40282e+38 for -3.4028235e+38.
+                    missing_in_band |= np.abs(band) >= _FILL
         values = raw.astype(np.float32)
         for band, (factor, shift) in zip(values, factors, strict=True):
             if factor != 1:
@@ -76,14 +81,14 @@ def require_tags_of_all(
     """
     if all(tags == scaling[0] for tags in scaling):
         return
-    factors = [_reflectance_factors(scale, offset, unit) for scale, offset in scaling]
+    factors = [reflectance_factors(scale, offset, unit) for scale, offset in scaling]
     for dtype in sorted(set(dtypes)):
         places = [place for place, own in enumerate(dtypes) if own == dtype]
         first = places[0]
         shifts_differ = any(not math.isclose(factors[place][1], factors[first][1]) for place in places)
         is_one_scale = all(math.isclose(factors[place][0], factors[first][0]) for place in places)
-        has_untagged = any(scaling[place] == _NO_TAGS for place in places) and any(
-            factors[place] != _NO_TAGS for place in places
+        has_untagged = any(scaling[place] == NO_TAGS for place in places) and any(
+            factors[place] != NO_TAGS for place in places
         )
         if has_untagged or (is_one_scale and shifts_differ):
             tags = ", ".join(f"{scaling[place][0]:g} and {scaling[place][1]:g} on {bands[place]}" for place in places)
@@ -94,11 +99,11 @@ def require_tags_of_all(
 
 def reflectance_of_zero(scaling: Sequence[tuple[float, float]], unit: str) -> list[float]:
     """Return the reflectance of a stored 0 in each band, which is not 0 with an offset tag."""
-    shifts = [_reflectance_factors(scale, offset, unit)[1] for scale, offset in scaling]
+    shifts = [reflectance_factors(scale, offset, unit)[1] for scale, offset in scaling]
     return [shift / DN_PER_REFLECTANCE if unit == "dn" else shift for shift in shifts]
 
 
-def _reflectance_factors(scale: float, offset: float, unit: str) -> tuple[float, float]:
+def reflectance_factors(scale: float, offset: float, unit: str) -> tuple[float, float]:
     """Return factor and shift that convert the stored values of a band to the configured unit.
 
     GDAL's tags say: value = stored × scale + offset. With `unit: reflectance`, the value is the reflectance. With

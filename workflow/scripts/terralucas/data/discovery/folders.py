@@ -15,10 +15,10 @@ from terralucas.data.rasters.side_files import MASK_SUFFIX, mask_files, targets_
 from terralucas.errors import StudyError, printable
 
 CHIP_SUFFIXES = (".tif", ".tiff")
-# Folders of operating systems and of storage devices (Synology, QNAP), with thumbnails, deleted files or old versions.
+# Folders of operating systems and of storage devices, with thumbnails, deleted files or old versions; in small letters.
 _OF_SYSTEMS = (
-    *("__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"),
-    *("@eaDir", "#recycle", "#snapshot", "@tmp", "@Recycle", "@Recently-Snapshot"),
+    *("__macosx", "$recycle.bin", "system volume information", "lost+found"),
+    *("@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot", "~snapshot"),
 )
 
 
@@ -130,7 +130,7 @@ def walk(root: Path) -> Tree:
         seen.add((place, folder.name))
         try:
             for entry in sorted(folder.iterdir()):
-                if entry.name.startswith(".") or entry.name in _OF_SYSTEMS:
+                if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
                     continue
                 name = PurePosixPath(entry.relative_to(root).as_posix())
                 kind = _describe(entry)

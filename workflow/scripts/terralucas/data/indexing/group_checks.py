@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from terralucas.data.chip_problems import REMEDIES
-from terralucas.data.chips.chip_checks import percent_text
+from terralucas.data.chips.chip_checks import LANDSAT_DN, percent_text
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.data.discovery.discover import ChipFile, Problem, join_first
 from terralucas.data.indexing.band_order import VISIBLE, can_be_told, find_wrong_order, require_order
@@ -25,9 +25,6 @@ from terralucas.errors import StudyError
 # Since processing baseline 04.00, Sentinel-2's products hold DN + 1,000. Almost every chip has shadow, water or dense
 # vegetation, which is darker than this offset in red or SWIR; a little less, because such pixels can be below 0.
 OFFSET_REFLECTANCE = 0.095
-# In the numbers of Landsat's Collection 2, a reflectance of 0 is 7,273 (USGS, Landsat 8-9 Collection 2 Level 2 Science
-# Product Guide), and a little less where a correction of the atmosphere took too much.
-_LANDSAT_REFLECTANCE = 0.65
 # Where the offset was subtracted from products that have none, shadow and water are far below 0. A correction of the
 # atmosphere leaves single chips with such pixels, and never almost all chips of a class.
 NEGATIVE_REFLECTANCE = -0.03
@@ -308,9 +305,9 @@ def describe_bright(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | No
     if "RED" not in spec.bands or len(chips) < MIN_CHIPS_OF_CLASS or count < SUSPECT * len(chips):
         return None
     scale, unit = (DN_PER_REFLECTANCE, "DN") if spec.unit == "dn" else (1, "reflectance")
-    if spec.unit == "dn" and np.median([chip.darkest for chip in chips]) >= _LANDSAT_REFLECTANCE:
+    if spec.unit == "dn" and np.median([chip.darkest for chip in chips]) * scale >= LANDSAT_DN:
         return (
-            f"most of {len(chips)} chips have no pixel below {_LANDSAT_REFLECTANCE * scale:g} {unit} in any band, as "
+            f"most of {len(chips)} chips have no pixel below {LANDSAT_DN} {unit} in any band, as "
             "with the numbers of Landsat's Collection 2, whose reflectance is 0.0000275 times the number minus 0.2: "
             "give the files the scale tag 0.0000275 and the offset tag -0.2, and set dataset.unit: reflectance; "
             "nothing if they show snow or clouds alone"

@@ -294,11 +294,15 @@ def _describe_scaling(chips: Sequence[CheckedChip]) -> list[dict[str, Any]]:
 
 
 def _handle_invalid_chips(problems: Sequence[Problem], n_valid: int, spec: DatasetSpec) -> None:
-    """Raise a StudyError if there are invalid chips, unless `on_invalid` is `drop` and at most half are invalid."""
+    """Raise a StudyError if there are invalid chips, unless `on_invalid` is `drop` and at most half are invalid.
+
+    Rows without a file do not count for the half.
+    """
     if not problems:
         return
     n_invalid = count_chips(problems)
-    n_found, is_majority_invalid = n_invalid + n_valid, n_invalid > n_valid
+    # A table may have the rows of a whole country.
+    n_found, is_majority_invalid = n_invalid + n_valid, n_invalid - _count_rows_alone(problems) > n_valid
     kinds = _count_kinds(problems)
     tally = _tally(kinds)
     if spec.on_invalid == "drop" and not is_majority_invalid:
@@ -326,10 +330,21 @@ def count_chips(problems: Sequence[Problem]) -> int:
     A row without a file and a file without a row are one chip, one of whose names is wrong or missing: where there are
     both, the fewest chips that explain them count.
     """
+    rows, files = _count_unmatched(problems)
+    return sum(problem.n_chips for problem in problems) - min(rows, files)
+
+
+def _count_rows_alone(problems: Sequence[Problem]) -> int:
+    """Return how many rows without a file are left, if each file without a row belongs to one of them."""
+    rows, files = _count_unmatched(problems)
+    return max(rows - files, 0)
+
+
+def _count_unmatched(problems: Sequence[Problem]) -> tuple[int, int]:
+    """Return the number of rows without a file, and of files without a row."""
     without_file = _count_kinds([problem for problem in problems if problem.file is None])
     rows = without_file["label_without_file"] + without_file["missing_id"]
-    files = sum(problem.n_chips for problem in problems if not problem.has_row)
-    return sum(problem.n_chips for problem in problems) - min(rows, files)
+    return rows, sum(problem.n_chips for problem in problems if not problem.has_row)
 
 
 def _count_kinds(problems: Sequence[Problem]) -> Counter[str]:

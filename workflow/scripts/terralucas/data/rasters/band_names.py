@@ -43,7 +43,7 @@ class BandNames:
 
     Only descriptions that are recognised count: numbers of Sentinel-2, HLS, Landsat and MODIS (B02, B8A, SR_B4, band 3,
     sur_refl_b01), common names (blue, nir08, SWIR 1; also in German, French, Italian and Spanish), letters (R, G, B, N)
-    if all descriptions are letters or names, the names of `dataset.bands`, and wavelengths within 10 nm of a central
+    if all descriptions are letters or words, the names of `dataset.bands`, and wavelengths within 10 nm of a central
     one of Sentinel-2 (665 nm, 0.665 µm), also within longer texts. Mere numbers, if all descriptions are such, are
     wavelengths (665) or numbers of bands (04, 8A).
 
@@ -273,13 +273,17 @@ def _find(reading: Sequence[Bands | None], bands: Sequence[str]) -> tuple[int, .
 
 
 def _read_letters(texts: Sequence[str]) -> list[Bands | None]:
-    """Return what descriptions such as R, G, B, NIR allow, if all that are given are letters or words for bands."""
+    """Return what descriptions such as R, G, B, NIR allow; empty without two such letters, or with other letters.
+
+    Beside them, words that name no band say nothing.
+    """
     words = LETTERS | FOREIGN_WORDS | WORDS
     plain = ["".join(split_words(text)) for text in texts]
     given = [text for text in plain if text]
-    if len(set(given) & LETTERS.keys()) < 2 or not all(text in words for text in given):
+    others = [text for text in given if text not in words]
+    if len(set(given) & LETTERS.keys()) < 2 or not all(text.isalpha() and len(text) > 1 for text in others):
         return []
-    return [words[text] if text else None for text in plain]
+    return [words.get(text) for text in plain]
 
 
 def _read_bare_wavelengths(texts: Sequence[str]) -> list[str]:

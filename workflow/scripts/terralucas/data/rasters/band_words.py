@@ -62,12 +62,14 @@ FOREIGN_WORDS: dict[str, Bands] = {
 }
 # Words of red edges, in which red is of no place.
 EDGE, REDS = re.compile(r"(?:edge|kante|bord|bordo|borde)\d*"), {"red", "rot", "rote", "rouge", "rosso", "rojo"}
-# Single letters count only if all descriptions of a file are such letters, or other words for bands.
+# Single letters, and `ir`, count only beside others of these, where no description has another letter or a number.
 LETTERS: dict[str, Bands] = {
     "r": frozenset({"RED"}),
     "g": frozenset({"GREEN"}),
     "b": frozenset({"BLUE"}),
     "n": NIR,
+    "i": NIR,
+    "ir": NIR,
     "s1": frozenset({"SWIR_1"}),
     "s2": frozenset({"SWIR_2"}),
 }
@@ -157,9 +159,9 @@ NUMBERS_OF = {
 SATELLITES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (satellite, re.compile(rf"(?<![a-z0-9])(?:{names})", re.IGNORECASE))
     for satellite, names in (
-        (_MSS_FROM_4, r"LM0?[45](?=_|\d{13})"),
-        (_MSS_FROM_1, r"LM0?[123](?=_|\d{13})"),
-        (LANDSAT_4_TO_7, r"LT0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d)"),
+        (_MSS_FROM_4, r"LM0?[45](?=_|\d{13})|landsat[ _-]?[45][ _-]?mss"),
+        (_MSS_FROM_1, r"LM0?[123](?=_|\d{13})|landsat[ _-]?[123][ _-]?mss"),
+        (LANDSAT_4_TO_7, r"LT0?[45](?=_|\d{13})|LE0?7(?=_|\d{13})|landsat[ _-]?[457](?!\d|[ _-]?mss)"),
         (LANDSAT_8_AND_9, r"L[CO]0?[89](?=_|\d{13})|landsat[ _-]?[89](?!\d)|HLS[._]L30"),
         # Also MSI, its instrument, and a tile with a date as its band files have them (those of HLS have points).
         (

@@ -25,6 +25,8 @@ MAX_SIDE_PX = 2**31 - 1
 _MAX_PX = 10**12
 # Of an image, along each side, whose places show how far it reaches in other coordinates: as many as GDAL looks at.
 _EDGE_POINTS = 21
+# From this ratio of their sides on, a new pixel is the mean of several old ones.
+_LARGER = 1.2
 
 
 def other_grid(
@@ -44,6 +46,7 @@ def other_grid(
         grid = _grid_around(centre, image, crs or image.crs, pixel_m, side_px)
     try:
         _require_overlap(image, grid)
+        _require_one_turn(image, grid)
     except CPLE_BaseError as error:
         raise not_convertible(image, str(error)) from None
     return grid
@@ -154,15 +157,33 @@ def smoothing_of(image: DatasetReader, grid: Mapping[str, Any]) -> dict[str, flo
         image: what is resampled.
         grid: the new grid, as arguments of rasterio.
     """
-    centre = np.array(image.transform @ (image.width / 2, image.height / 2)).reshape(2, 1)
-    column, row = ~grid["transform"] @ _converted(image.crs, grid["crs"], centre)
-    steps = np.array([[0.5, -0.5, 0, 0], [0, 0, 0.5, -0.5]])
-    around = np.array(grid["transform"] @ (column + steps[0], row + steps[1]))
-    columns, rows = ~image.transform @ _converted(grid["crs"], image.crs, around)
-    sides = [math.hypot(each[0] - each[1], each[2] - each[3]) for each in (columns, rows)]
+    pixels = _points_in(grid)
+
+    def on_image(places: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            coordinates = np.array(grid["transform"] @ places)
+            return np.array(~image.transform @ _converted(grid["crs"], image.crs, coordinates))
+
+    found = on_image(pixels)
+    with np.errstate(invalid="ignore"):
+        is_inside = ((found >= 0) & (found <= np.array([[image.width], [image.height]]))).all(axis=0)
+    if not is_inside.any():
+        return {}
+    # Where both show the same ground, in the middle of it.
+    inside = pixels[:, is_inside]
+    middle = inside[:, np.abs(inside - inside.mean(axis=1, keepdims=True)).sum(axis=0).argmin()]
+    around = on_image(middle[:, None] + np.array([[0.5, -0.5, 0, 0], [0, 0, 0.5, -0.5]]))
+    sides = [math.hypot(each[0] - each[1], each[2] - each[3]) for each in around]
     if not all(map(math.isfinite, sides)):
         return {}
-    return {name: 1 / max(1.0, side) for name, side in zip(("XSCALE", "YSCALE"), sides, strict=True)}
+    # A filter that is a little wider than a pixel has weights that move the picture.
+    return {name: 1 / side if side > _LARGER else 1.0 for name, side in zip(("XSCALE", "YSCALE"), sides, strict=True)}
+
+
+def _points_in(grid: Mapping[str, Any]) -> np.ndarray:
+    """Return columns and rows of points that are evenly spaced in a grid, (2, n)."""
+    shares = (np.arange(_EDGE_POINTS) + 0.5) / _EDGE_POINTS
+    return np.stack(np.meshgrid(shares * grid["width"], shares * grid["height"])).reshape(2, -1)
 
 
 def _converted(crs: CRS, other: CRS, places: np.ndarray) -> np.ndarray:
@@ -198,6 +219,25 @@ def _require_overlap(image: DatasetReader, place: Mapping[str, Any]) -> None:
             f"at {place['transform'].c:.9g}, {place['transform'].f:.9g} with {describe_system(place['crs'])}",
             expected="a grid that shows the file; longitudes from -180 to 180",
             remedy="correct --like or --crs; write longitudes beyond 180 as negative ones: rio edit-info --transform …",
+        )
+
+
+def _require_one_turn(image: DatasetReader, grid: Mapping[str, Any]) -> None:
+    """Raise a StudyError if a grid shows pixels of an image in degrees beyond 180 degrees, which GDAL leaves out."""
+    if not image.crs.is_geographic:
+        return
+    places = _converted(grid["crs"], image.crs, np.array(grid["transform"] @ _points_in(grid)))
+
+    def on_image(turns: int) -> np.ndarray:
+        return _are_on(image.transform, image.shape, places + np.array([[360 * turns], [0]]))
+
+    if ((on_image(-1) | on_image(1)) & ~on_image(0)).any():
+        left, right = image.bounds.left, image.bounds.right
+        raise StudyError(
+            f"The file {image.name} reaches beyond 180 degrees, and only a part of it would be resampled.",
+            found=f"longitudes from {left:.9g} to {right:.9g}",
+            expected="longitudes from -180 to 180",
+            remedy="cut the file into two at 180 degrees, or convert it with another program",
         )
 
 

@@ -5,6 +5,7 @@ PYTHONPATH=workflow/scripts python -m terralucas.data.simulation.example_chips r
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ CLASSES = {1: "cropland", 3: "grassland", 4: "forest", 7: "artificial"}
 LABELLED_PER_CLASS, NEW_PER_CLASS = 30, 5
 _POINTS, _SIZE_PX, _SEED = 600, 32, 7
 _PARTS = _LABELLED, _NEW = "labelled", "new"
+_OWN = re.compile(r"chip-\d{3}\.tif|labels\.csv")
 
 
 def write_example(folder: Path) -> None:
@@ -34,7 +36,8 @@ def write_example(folder: Path) -> None:
     Raises:
         StudyError: the folder has something else.
     """
-    if others := [path.name for path in folder.glob("*") if path.name not in _PARTS]:
+    found = [path for path in (*folder.glob("[!.]*"), *folder.glob("*/[!.]*")) if path.name not in _PARTS]
+    if others := [path.relative_to(folder).as_posix() for path in found if not _OWN.fullmatch(path.name)]:
         raise StudyError(
             f"The folder {folder} has other files than example chips.",
             found=", ".join(sorted(others)[:5]),

@@ -1,0 +1,142 @@
+"""What a VRT has lost of its images is told: GDAL reads their pixels without their masks, tags and nodata values."""
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.shutil import copy
+
+from helpers.chips import BANDS, make_spec
+from helpers.scenes import LEFT, TOP, noise, write_scene
+from terralucas.errors import StudyError
+from terralucas.mapping.scene import find_scene
+
+SIDE = 64
+
+
+def write_image(path, values=None, tags=None, mask=None, nodata=None):
+    values = np.rint(noise(SIDE, SIDE) * 10_000).astype(np.uint16) if values is None else values
+    write_scene(path, values, nodata=nodata)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as target:
+        if tags is not None:
+            target.scales, target.offsets = [tags[0]] * 6, [tags[1]] * 6
+        if mask is not None:
+            target.write_mask(mask)
+    return path
+
+
+def write_vrt(path, images, of_band="", kind="SimpleSource", of_source="", is_relative=True):
+    """Write a VRT of six bands by hand, with its images side by side."""
+    width = SIDE // len(images)
+    bands = [
+        f'<VRTRasterBand dataType="UInt16" band="{band}">{of_band}'
+        + "".join(
+            f'<{kind}><SourceFilename relativeToVRT="{int(is_relative)}">{image.name if is_relative else image}'
+            f"</SourceFilename><SourceBand>{band}</SourceBand>"
+            f'<SrcRect xOff="0" yOff="0" xSize="{width}" ySize="{SIDE}"/>'
+            f'<DstRect xOff="{place * width}" yOff="0" xSize="{width}" ySize="{SIDE}"/>{of_source}</{kind}>'
+            for place, image in enumerate(images)
+        )
+        + "</VRTRasterBand>"
+        for band in range(1, 7)
+    ]
+    path.write_text(
+        f'<VRTDataset rasterXSize="{SIDE}" rasterYSize="{SIDE}"><SRS>EPSG:32632</SRS>'
+        f"<GeoTransform>{LEFT},10,0,{TOP},0,-10</GeoTransform>{''.join(bands)}</VRTDataset>"
+    )
+    return path
+
+
+def find(path, **changes):
+    return find_scene([path], make_spec(unit="dn", point_ids="none", bands=BANDS, **changes), 10)
+
+
+OFFSET, TAGS = (1e-4, -0.1), "<Offset>-0.1</Offset><Scale>0.0001</Scale>"
+UNTAGGED, SCALED = None, (1e-4, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("tags", "of_band", "is_lost"),
+    [
+        ([OFFSET, OFFSET], TAGS, False),
+        # GDAL takes those of the first image for all.
+        ([OFFSET, UNTAGGED], TAGS, True),
+        ([UNTAGGED, OFFSET], "", True),
+        ([OFFSET], "", True),
+        # A VRT is the way to give an image tags without writing it again.
+        ([UNTAGGED], TAGS, False),
+        ([SCALED], TAGS, False),
+        # In DN, this scale changes nothing.
+        ([SCALED], "", False),
+        ([SCALED, UNTAGGED], "", False),
+    ],
+)
+@pytest.mark.parametrize("is_relative", [True, False])
+def test_tags_of_images_that_a_vrt_has_lost_or_mixes_are_refused(tmp_path, tags, of_band, is_lost, is_relative):
+    images = [write_image(tmp_path / f"{number}.tif", tags=own) for number, own in enumerate(tags)]
+    path = write_vrt(tmp_path / "a.vrt", images, of_band, is_relative=is_relative)
+    if is_lost:
+        with pytest.raises(StudyError, match="reads its images without their tags of scale and offset"):
+            find(path)
+    else:
+        find(path)
+
+
+def test_a_vrt_that_applies_the_tags_of_its_images_is_right(tmp_path):
+    image = write_image(tmp_path / "a.tif", tags=OFFSET)
+    applied = "<ScaleOffset>-1000</ScaleOffset><ScaleRatio>1</ScaleRatio>"
+    find(write_vrt(tmp_path / "a.vrt", [image], kind="ComplexSource", of_source=applied))
+
+
+HOLES = np.full((SIDE, SIDE), 255, np.uint8)
+HOLES[:9] = 0
+
+
+@pytest.mark.parametrize(("mask", "is_lost"), [(HOLES, True), (np.full_like(HOLES, 255), False)])
+def test_masks_of_images_that_a_vrt_has_lost_are_refused(tmp_path, mask, is_lost):
+    image = write_image(tmp_path / "a.tif", mask=mask)
+    copy(image, tmp_path / "kept.vrt", driver="VRT")
+    find(tmp_path / "kept.vrt")
+    path = write_vrt(tmp_path / "a.vrt", [image])
+    # Also behind another VRT.
+    outer = write_vrt(tmp_path / "outer.vrt", [path])
+    for each in (path, outer):
+        if is_lost:
+            with pytest.raises(StudyError, match="reads missing pixels of its images") as error:
+                find(each)
+            assert error.value.found == f"a mask of {image}, and none in band 1 of the VRT"
+        else:
+            find(each)
+
+
+def test_a_nodata_value_that_a_vrt_has_lost_is_refused(tmp_path):
+    values = np.rint(noise(SIDE, SIDE) * 10_000).astype(np.uint16)
+    values[:, 3:9] = 1234
+    image = write_image(tmp_path / "a.tif", values, nodata=1234)
+    path = write_vrt(tmp_path / "lost.vrt", [image])
+    with pytest.raises(StudyError, match="reads missing pixels") as error:
+        find(path)
+    assert "the nodata value 1234 of" in error.value.found
+    find(path, nodata=1234)
+    find(write_vrt(tmp_path / "kept.vrt", [image], "<NoDataValue>1234</NoDataValue>"))
+    of_source = "<NODATA>1234</NODATA>"
+    find(write_vrt(tmp_path / "b.vrt", [image], "<NoDataValue>0</NoDataValue>", "ComplexSource", of_source))
+    # A value that no pixel has is no loss.
+    find(write_vrt(tmp_path / "c.vrt", [write_image(tmp_path / "b.tif", nodata=65535)]))
+
+
+def test_images_whose_bands_have_another_order_than_the_vrt_are_refused(tmp_path):
+    """A mosaic has the descriptions of its first image."""
+    for name, order in (("a.tif", BANDS), ("b.tif", BANDS[::-1])):
+        with rasterio.open(write_image(tmp_path / name), "r+") as target:
+            target.descriptions = order
+    find(write_vrt(tmp_path / "right.vrt", [tmp_path / "a.tif", tmp_path / "a.tif"]))
+    with pytest.raises(StudyError, match="reads bands of its images as other ones") as error:
+        find(write_vrt(tmp_path / "mixed.vrt", [tmp_path / "a.tif", tmp_path / "b.tif"]))
+    assert f"{tmp_path / 'b.tif'} describes its bands as" in error.value.found
+    find(tmp_path / "mixed.vrt", checks={"band_descriptions": False})
+
+
+def test_vrts_that_name_each_other_are_looked_at_once(tmp_path):
+    for name, other in (("a.vrt", "b.vrt"), ("b.vrt", "a.vrt")):
+        write_vrt(tmp_path / name, [tmp_path / other])
+    find(tmp_path / "a.vrt")
