@@ -53,6 +53,10 @@ def test_missing_pixels_become_the_mean_as_in_the_projects_normaliser(frozen):
     assert largest(found, normaliser(chips)) <= 1e-5
     without = NormalisedInput(normaliser, ChipFormat(10_000.0, None))(torch.from_numpy(dn))
     assert largest(without[places[2]], found[places[2]]) > 1, "without a nodata value, −9999 is a reflectance"
+    # Huge nodata values are written with few digits.
+    dn[places[2]] = np.finfo(np.float32).min
+    huge = NormalisedInput(normaliser, ChipFormat(10_000.0, -3.40282e38))(torch.from_numpy(dn))
+    assert largest(huge, found) == 0
 
 
 def test_merged_adapters_compute_what_separate_ones_do(lora):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.shutil import copy
+from rasterio.vrt import WarpedVRT
 
 from helpers.chips import BANDS, make_spec
 from helpers.scenes import LEFT, TOP, noise, write_scene
@@ -68,6 +69,7 @@ UNTAGGED, SCALED = None, (1e-4, 0.0)
         # In DN, this scale changes nothing.
         ([SCALED], "", False),
         ([SCALED, UNTAGGED], "", False),
+        ([OFFSET], "<Scale>0.0001</Scale>", True),
     ],
 )
 @pytest.mark.parametrize("is_relative", [True, False])
@@ -75,7 +77,7 @@ def test_tags_of_images_that_a_vrt_has_lost_or_mixes_are_refused(tmp_path, tags,
     images = [write_image(tmp_path / f"{number}.tif", tags=own) for number, own in enumerate(tags)]
     path = write_vrt(tmp_path / "a.vrt", images, of_band, is_relative=is_relative)
     if is_lost:
-        with pytest.raises(StudyError, match="reads its images without their tags of scale and offset"):
+        with pytest.raises(StudyError, match="has other tags of scale and offset than its images"):
             find(path)
     else:
         find(path)
@@ -85,6 +87,31 @@ def test_a_vrt_that_applies_the_tags_of_its_images_is_right(tmp_path):
     image = write_image(tmp_path / "a.tif", tags=OFFSET)
     applied = "<ScaleOffset>-1000</ScaleOffset><ScaleRatio>1</ScaleRatio>"
     find(write_vrt(tmp_path / "a.vrt", [image], kind="ComplexSource", of_source=applied))
+    nothing = "<ScaleOffset>0</ScaleOffset><ScaleRatio>1</ScaleRatio>"
+    with pytest.raises(StudyError, match="has other tags of scale and offset than its images"):
+        find(write_vrt(tmp_path / "b.vrt", [image], kind="ComplexSource", of_source=nothing))
+
+
+def test_bands_that_the_study_does_not_use_are_not_compared(tmp_path):
+    values = np.rint(noise(SIDE, SIDE) * 10_000).astype(np.uint16)
+    image = write_scene(tmp_path / "a.tif", np.concatenate([values, values[:1]]), [*BANDS, "AOT"])
+    with rasterio.open(image, "r+") as target:
+        target.scales = [1.0] * 6 + [0.001]
+    copy(image, tmp_path / "a.vrt", driver="VRT")
+    path = tmp_path / "a.vrt"
+    path.write_text(path.read_text().replace("<Scale>0.001</Scale>", ""))
+    find(path)
+
+
+def test_a_nodata_value_with_few_digits_is_the_same(tmp_path):
+    """As programs write the least of 32 bits."""
+    values = noise(SIDE, SIDE) * 10_000
+    values[:, :9] = np.finfo(np.float32).min
+    image = write_image(tmp_path / "a.tif", values, nodata=float(np.finfo(np.float32).min))
+    path = write_vrt(tmp_path / "a.vrt", [image], "<NoDataValue>-3.40282e+38</NoDataValue>")
+    path.write_text(path.read_text().replace("UInt16", "Float32"))
+    find(path)
+    find(path, nodata=-3.40282e38)
 
 
 HOLES = np.full((SIDE, SIDE), 255, np.uint8)
@@ -98,14 +125,43 @@ def test_masks_of_images_that_a_vrt_has_lost_are_refused(tmp_path, mask, is_lost
     find(tmp_path / "kept.vrt")
     path = write_vrt(tmp_path / "a.vrt", [image])
     # Also behind another VRT.
-    outer = write_vrt(tmp_path / "outer.vrt", [path])
+    (tmp_path / "inner.xml").write_text(path.read_text())
+    outer = write_vrt(tmp_path / "outer.vrt", [tmp_path / "inner.xml"])
     for each in (path, outer):
         if is_lost:
             with pytest.raises(StudyError, match="reads missing pixels of its images") as error:
                 find(each)
-            assert error.value.found == f"a mask of {image}, and none in band 1 of the VRT"
+            assert error.value.found == f"a mask of {image}, which means no missing data in band 1 of the VRT"
         else:
             find(each)
+
+
+def test_a_vrt_behind_a_link_is_compared_with_its_images(tmp_path):
+    (tmp_path / "other").mkdir()
+    write_vrt(tmp_path / "a.vrt", [write_image(tmp_path / "a.tif", mask=HOLES)])
+    (tmp_path / "other" / "link.vrt").symlink_to(tmp_path / "a.vrt")
+    with pytest.raises(StudyError, match="reads missing pixels of its images"):
+        find(tmp_path / "other" / "link.vrt")
+
+
+@pytest.mark.parametrize("element", ["<NODATA>1234</NODATA>", "<UseMaskBand>true</UseMaskBand>"])
+def test_missing_pixels_that_become_0_in_a_vrt_are_refused(tmp_path, element):
+    """As `gdalbuildvrt -vrtnodata None` and `-hidenodata` write it."""
+    values = np.rint(noise(SIDE, SIDE) * 10_000).astype(np.uint16)
+    values[:, :9] = 1234
+    of_image = {"nodata": 1234} if "NODATA" in element else {"mask": HOLES}
+    image = write_image(tmp_path / "a.tif", values, **of_image)
+    path = write_vrt(tmp_path / "a.vrt", [image], kind="ComplexSource", of_source=element)
+    with pytest.raises(StudyError, match="reads missing pixels of its images"):
+        find(path, nodata=1234)
+
+
+def test_a_warped_vrt_without_the_mask_of_its_image_is_refused(tmp_path):
+    image = write_image(tmp_path / "a.tif", mask=HOLES)
+    with rasterio.open(image) as source, WarpedVRT(source, nodata=None) as warped:
+        copy(warped, tmp_path / "a.vrt", driver="VRT")
+    with pytest.raises(StudyError, match="reads missing pixels of its images"):
+        find(tmp_path / "a.vrt")
 
 
 def test_a_nodata_value_that_a_vrt_has_lost_is_refused(tmp_path):
@@ -130,10 +186,32 @@ def test_images_whose_bands_have_another_order_than_the_vrt_are_refused(tmp_path
         with rasterio.open(write_image(tmp_path / name), "r+") as target:
             target.descriptions = order
     find(write_vrt(tmp_path / "right.vrt", [tmp_path / "a.tif", tmp_path / "a.tif"]))
-    with pytest.raises(StudyError, match="reads bands of its images as other ones") as error:
+    with pytest.raises(StudyError, match="has the bands of an image in another order than the image") as error:
         find(write_vrt(tmp_path / "mixed.vrt", [tmp_path / "a.tif", tmp_path / "b.tif"]))
     assert f"{tmp_path / 'b.tif'} describes its bands as" in error.value.found
     find(tmp_path / "mixed.vrt", checks={"band_descriptions": False})
+
+
+def test_layers_that_are_only_counted_say_nothing(tmp_path):
+    """As R names them by the file."""
+    image = write_image(tmp_path / "a.tif")
+    with rasterio.open(image, "r+") as target:
+        target.descriptions = [f"blue_area_{number}" for number in range(1, 7)]
+    find(image)
+    find(write_vrt(tmp_path / "a.vrt", [image]))
+
+
+@pytest.mark.parametrize("text", ["é", "a & b", "<?xml version='1.0'?>"])
+def test_a_vrt_that_only_gdal_can_parse_is_compared_too(tmp_path, text):
+    path = write_vrt(tmp_path / "a.vrt", [write_image(tmp_path / "a.tif", tags=OFFSET)])
+    content = path.read_text()
+    if text.startswith("<"):
+        content = text + content.replace("<SRS>", "<Metadata><MDI key='a'>é</MDI></Metadata><SRS>")
+    else:
+        content = content.replace("<SRS>", f"<Metadata><MDI key='a'>{text}</MDI></Metadata><SRS>")
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(StudyError, match="has other tags of scale and offset than its images"):
+        find(path)
 
 
 def test_vrts_that_name_each_other_are_looked_at_once(tmp_path):

@@ -456,6 +456,23 @@ def test_negative_numbers_without_a_sign_are_found_in_other_types_too(root, dtyp
     assert said in message_of(root, unit=unit)
 
 
+def test_a_huge_nodata_value_means_all_huge_values(root):
+    """Programs write -3.4028235e+38 with fewer digits."""
+    for number in range(NUMBER):
+        values = with_values(pixels(number), (slice(None), 0, slice(9)), np.finfo(np.float32).min)
+        write_tif(chip_path(root, number), values, nodata=-3.40282e38)
+    assert dropped(root, unit="reflectance") == {}
+
+
+def test_glint_between_wrapped_numbers_does_not_hide_them(root):
+    for number in range(NUMBER):
+        values = with_values(dn(number).astype(float), (2, 0, slice(3 * (number == 5))), 65500)
+        values[[2, 0], [1, 1], [1, 1]] = 57_999.55 if number == 5 else 900.5
+        write_tif(chip_path(root, number), values.astype(np.float32))
+    assert dropped(root) == {"impossible_values": ["5"]}
+    assert "seems to be -36 in 16 bits" in message_of(root)
+
+
 @pytest.mark.parametrize("unit", ["dn", "reflectance"])
 def test_numbers_of_landsat_without_their_tags_are_named(root, unit):
     """A reflectance of 0 is 7,273 there; to take them for reflectance x 10,000 is no help."""

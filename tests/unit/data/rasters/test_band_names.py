@@ -281,6 +281,10 @@ def test_the_satellite_that_descriptions_name(descriptions, expected):
     assert find_satellite(descriptions) == expected
 
 
+def test_letters_of_french_spanish_and_italian_name_bands():
+    assert find_positions(("R", "V", "B", "PIR"), ("BLUE", "GREEN", "RED", "NIR_BROAD")) == (2, 1, 0, 3)
+
+
 @pytest.mark.parametrize("last", ["IR", "I", "quality", "NIR"])
 def test_letters_in_another_order_contradict_the_study_whatever_stands_beside_them(last):
     names = BandNames(("R", "G", "B", last))

@@ -12,6 +12,7 @@ from rasterio.crs import CRS
 from rasterio.rpc import RPC
 from rasterio.shutil import copy
 from rasterio.transform import GCPTransformer, RPCTransformer
+from rasterio.windows import Window
 
 from helpers.chips import make_spec, pixels, write_tif
 from helpers.paths import ROOT
@@ -120,31 +121,47 @@ def test_a_file_that_lost_its_offset_with_its_end_is_not_written_as_if_it_had_no
     assert not (tmp_path / "b.tif").exists()
 
 
-def test_pixels_stay_where_they_are_in_another_projection(tmp_path):
+@pytest.mark.parametrize(("side", "around"), [(600, 0), (100, 1100)], ids=["around the image", "far around it"])
+def test_pixels_stay_where_they_are_in_another_projection(tmp_path, side, around):
     """Values that say their place: GDAL's defaults move them by up to 0.12 pixel between zones of UTM."""
-    columns, rows = np.meshgrid(np.arange(600) + 0.5, np.arange(600) + 0.5)
+    columns, rows = np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5)
     place = {"crs": "EPSG:32633", "transform": Affine(10, 0, 230_000, 0, -10, 5_000_000)}
     with rasterio.open(
-        tmp_path / "a.tif", "w", driver="GTiff", count=2, height=600, width=600, dtype="float32", **place
+        tmp_path / "a.tif", "w", driver="GTiff", count=2, height=side, width=side, dtype="float32", **place
     ) as file:
         file.write(np.stack([columns, rows]).astype(np.float32))
-    rewrite(tmp_path / "a.tif", tmp_path / "b.tif", crs=CRS.from_epsg(32632), pixel_m=10, side_px=400)
+    seen = side // 2
+    rewrite(tmp_path / "a.tif", tmp_path / "b.tif", crs=CRS.from_epsg(32632), pixel_m=10, side_px=seen)
+    if around:
+        with rasterio.open(tmp_path / "b.tif") as file:
+            grid = {"crs": file.crs, "transform": file.transform @ Affine.translation(-around, -around)}
+        size = {"height": 2 * around + seen, "width": 2 * around + seen}
+        with rasterio.open(tmp_path / "like.tif", "w", driver="GTiff", count=1, dtype="uint8", **size, **grid):
+            pass
+        rewrite(tmp_path / "a.tif", tmp_path / "b.tif", like=tmp_path / "like.tif")
     with rasterio.open(tmp_path / "b.tif") as file:
-        found = file.read()
-        xs, ys = file.transform @ (columns[:400, :400], rows[:400, :400])
+        found = file.read(window=Window(around, around, seen, seen))
+        xs, ys = file.transform @ (columns[:seen, :seen] + around, rows[:seen, :seen] + around)
     to_source = Transformer.from_crs(32632, 32633, always_xy=True)
     expected = ~place["transform"] @ np.array(to_source.transform(xs, ys)).reshape(2, -1)
     assert np.abs(found.reshape(2, -1) - expected).max() < 0.005
 
 
-@pytest.mark.parametrize("left", [179.9956, -180.0043])
-def test_an_image_of_which_a_part_would_be_lost_behind_180_degrees_is_refused(tmp_path, capsys, left):
-    place = {"crs": "EPSG:4326", "transform": Affine(9e-5, 0, left, 0, -9e-5, 10)}
+@pytest.mark.parametrize(("left", "width", "pixel"), [(179.9956, 96, 9e-5), (-180.0043, 96, 9e-5), (170.0, 1010, 0.01)])
+def test_an_image_of_which_a_part_would_be_lost_behind_180_degrees_is_refused(tmp_path, capsys, left, width, pixel):
+    place = {"crs": "EPSG:4326", "transform": Affine(pixel, 0, left, 0, -pixel, 10)}
     with rasterio.open(
-        tmp_path / "a.tif", "w", driver="GTiff", count=1, height=96, width=96, dtype="uint16", **place
+        tmp_path / "a.tif", "w", driver="GTiff", count=1, height=96, width=width, dtype="uint16", **place
     ) as file:
-        file.write(np.ones((1, 96, 96), np.uint16))
-    arguments = [str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--crs", "EPSG:32660", "--pixel-m", "10"]
+        file.write(np.ones((1, 96, width), np.uint16))
+    arguments = [
+        str(tmp_path / "a.tif"),
+        str(tmp_path / "b.tif"),
+        "--crs",
+        "EPSG:32660",
+        "--pixel-m",
+        f"{pixel * 1e5:g}",
+    ]
     assert main(arguments) == 1
     assert "reaches beyond 180 degrees, and only a part of it would be resampled" in capsys.readouterr().err
     assert not (tmp_path / "b.tif").exists()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from terralucas.data.chips.reflectance import FILL
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.data.normalisation import Normaliser
 from terralucas.predict.ensemble import FROZEN, EncoderGroup, Ensemble, decode
@@ -63,7 +64,9 @@ class NormalisedInput(nn.Module):
     def forward(self, chips: Tensor) -> Tensor:
         missing = ~torch.isfinite(chips)
         if self.nodata is not None:
-            missing = missing | (chips == self.nodata)
+            # As `are_nodata`, on which a graph cannot be traced.
+            is_huge = abs(self.nodata) >= FILL
+            missing = missing | (chips.abs() >= FILL if is_huge else chips == self.nodata)
         return (torch.where(missing, self.fill, chips) - self.mean) / self.std
 
 

@@ -34,7 +34,7 @@ from terralucas.file_kinds import FileKind, kind_of_file
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene
 from terralucas.mapping.offset_tags import require_same_tags
-from terralucas.mapping.vrt_sources import require_as_images, require_bands_of_images
+from terralucas.mapping.vrt_sources import VrtImages
 from terralucas.predict.bands import find_bands
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, measure_ground
 
@@ -125,7 +125,6 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         first = sources[0]
         for path, source in zip(paths, sources, strict=True):
             _require_readable(path, source)
-            require_as_images(path, source, spec)
         for path, source in zip(paths[1:], sources[1:], strict=True):
             _require_same_grid(path, source, paths[0], first)
         # GDAL looks for masks and metadata beside a link, and not beside the file to which it leads.
@@ -139,10 +138,11 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
         positions, descriptions = _find_in_files(paths, sources, spec)
         by_path = {str(path.absolute()): source for path, source in zip(paths, sources, strict=True)}
         found = [(by_path[path], band - 1) for path, band in (places[position] for position in positions)]
-        if spec.checks.band_descriptions:
-            for name, source in by_path.items():
-                own = {band: place + 1 for band, (file, place) in zip(spec.bands, found, strict=True) if file is source}
-                require_bands_of_images(Path(name), source, own)
+        for path, source in zip(paths, sources, strict=True):
+            own = {band: place + 1 for band, (file, place) in zip(spec.bands, found, strict=True) if file is source}
+            images = VrtImages(path, source, own, spec)
+            if spec.checks.band_descriptions:
+                images.require_bands()
         scaling = [(source.scales[place], source.offsets[place]) for source, place in found]
         require_same_tags(paths, scaling, [source.dtypes[place] for source, place in found], spec)
         pixel_m, ground_m = _pixel_sizes(paths[0], first, pixel_size_m)

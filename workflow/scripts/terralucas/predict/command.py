@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.commands import a_path
+from terralucas.data.discovery.folders import is_of_system
 from terralucas.disk import explain
 from terralucas.errors import StudyError
 from terralucas.folder_locks import locked
@@ -25,7 +26,7 @@ from terralucas.results_input import MAP_RECORD, PREDICTION_RECORD
 from terralucas.sockets import use_folder_for_sockets
 from terralucas.study.schema import load_schema
 
-# A plan has the first one, and records have the other.
+# Of plans and of records of finished results.
 _KEYS_OF_RECORDS = {"fingerprint", "looked_at"}
 
 
@@ -104,7 +105,7 @@ def results_in(folder: Path) -> Iterator[Path]:
     plan = folder / "plan.json"
     if folder.is_dir() and not any(_is_record(folder / name) for name in (plan.name, PREDICTION_RECORD, MAP_RECORD)):
         names = sorted(path.name for path in folder.iterdir())
-        others = [name for name in names if not name.startswith(".") and not is_unpacked(name)]
+        others = [name for name in names if not is_of_system(name) and not is_unpacked(name)]
         if others:
             raise StudyError(
                 f"The folder {folder} of --output has files, and is not the folder of a prediction or map.",
@@ -119,7 +120,7 @@ def results_in(folder: Path) -> Iterator[Path]:
 
 def _is_record(path: Path) -> bool:
     """Return whether a file is the plan or the record of a prediction or map, and not one of this name by somebody."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         content = json.loads(path.read_text(encoding="utf-8"))
         return isinstance(content, dict) and not _KEYS_OF_RECORDS.isdisjoint(content)
     return False

@@ -191,13 +191,14 @@ def _wrapped_dn(raw: np.ndarray, values: np.ndarray, dtypes: Sequence[str]) -> n
     dn = values.astype(np.float64) * DN_PER_REFLECTANCE
     whole = np.rint(dn)
     is_wrapped = (whole >= _FIRST_WRAPPED - OFFSET_DN) & (whole <= _LAST_WRAPPED)
-    # Of very bright glint, a value may be whole by chance.
-    if not (np.abs(dn - whole)[is_wrapped] < _ROUNDING_DN).all():
-        is_wrapped[:] = False
+    is_whole = np.abs(dn - whole) < _ROUNDING_DN
     for band, name in enumerate(dtypes):
         if name == "uint16":
             whole[band] = raw[band]
             is_wrapped[band] = (raw[band] >= _FIRST_WRAPPED) & (raw[band] <= _LAST_WRAPPED)
+        elif np.count_nonzero(is_whole[band] & is_wrapped[band]) <= np.count_nonzero(is_wrapped[band]) / 2:
+            # Of very bright glint, few values are whole, by chance.
+            is_wrapped[band] = False
     return np.where(is_wrapped, whole - 2**16, 0)
 
 

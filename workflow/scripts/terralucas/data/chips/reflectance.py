@@ -12,8 +12,8 @@ from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 
 # Clouds and snow can be brighter than 1; after atmospheric correction, water can be slightly below 0.
 REFLECTANCE_RANGE = (-0.2, 2.0)
-# No number that a sensor measures, in any unit.
-_FILL = 1e30
+# No sensor measures such numbers, in any unit.
+FILL = 1e30
 # Scale and offset of a band without tags.
 NO_TAGS = (1.0, 0.0)
 
@@ -46,10 +46,7 @@ def to_reflectance(
     with np.errstate(over="ignore"):  # values beyond float32 become infinite, and so missing
         for band, missing_in_band, nodata in zip(raw, missing, nodata_values, strict=True):
             for value in {value for value in (nodata, spec.nodata) if value is not None}:
-                missing_in_band |= band == value
-                if abs(value) >= _FILL:
-                    # Such values are written with few digits: -3.40282e+38 for -3.4028235e+38.
-                    missing_in_band |= np.abs(band) >= _FILL
+                missing_in_band |= are_nodata(band, value)
         values = raw.astype(np.float32)
         for band, (factor, shift) in zip(values, factors, strict=True):
             if factor != 1:
@@ -62,6 +59,14 @@ def to_reflectance(
     if missing.any():
         np.copyto(values, np.nan, where=missing)
     return values
+
+
+def are_nodata(values: np.ndarray, nodata: float) -> np.ndarray:
+    """Return which stored values mean missing data.
+
+    Huge nodata values are written with few digits, such as -3.40282e+38 for -3.4028235e+38; all huge values count then.
+    """
+    return np.abs(values) >= FILL if abs(nodata) >= FILL else values == nodata
 
 
 def require_tags_of_all(

@@ -15,11 +15,17 @@ from terralucas.data.rasters.side_files import MASK_SUFFIX, mask_files, targets_
 from terralucas.errors import StudyError, printable
 
 CHIP_SUFFIXES = (".tif", ".tiff")
-# Folders of operating systems and of storage devices, with thumbnails, deleted files or old versions; in small letters.
+# Entries of operating systems and of storage devices, with thumbnails, deleted files or old versions; in small letters.
 _OF_SYSTEMS = (
     *("__macosx", "$recycle.bin", "system volume information", "lost+found"),
+    *("thumbs.db", "desktop.ini"),
     *("@eadir", "#recycle", "#snapshot", "@tmp", "@recycle", "@recently-snapshot", "~snapshot"),
 )
+
+
+def is_of_system(name: str) -> bool:
+    """Return whether an entry is hidden, or one that an operating system or a storage device adds."""
+    return name.startswith(".") or name.lower() in _OF_SYSTEMS
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,7 @@ def walk(root: Path) -> Tree:
         seen.add((place, folder.name))
         try:
             for entry in sorted(folder.iterdir()):
-                if entry.name.startswith(".") or entry.name.lower() in _OF_SYSTEMS:
+                if is_of_system(entry.name):
                     continue
                 name = PurePosixPath(entry.relative_to(root).as_posix())
                 kind = _describe(entry)

@@ -131,6 +131,8 @@ class BandNames:
 
     def without_positions(self) -> tuple[str | None, ...]:
         """Return the descriptions with None for those that only count the bands: `Band 5` or `b5` of the fifth."""
+        if self.of_one_file and _only_count([text or "" for text in self.descriptions]):
+            return (None,) * len(self.descriptions)
         return tuple(
             None
             if each.may_be_position and each.number == str(number) and each.word is None and each.foreign is None

@@ -64,8 +64,10 @@ FOREIGN_WORDS: dict[str, Bands] = {
 EDGE, REDS = re.compile(r"(?:edge|kante|bord|bordo|borde)\d*"), {"red", "rot", "rote", "rouge", "rosso", "rojo"}
 # Single letters, and `ir`, count only beside others of these, where no description has another letter or a number.
 LETTERS: dict[str, Bands] = {
+    "c": frozenset({"COASTAL_AEROSOL"}),
     "r": frozenset({"RED"}),
     "g": frozenset({"GREEN"}),
+    "v": frozenset({"GREEN"}),
     "b": frozenset({"BLUE"}),
     "n": NIR,
     "i": NIR,

@@ -46,7 +46,7 @@ def other_grid(
         grid = _grid_around(centre, image, crs or image.crs, pixel_m, side_px)
     try:
         _require_overlap(image, grid)
-        _require_one_turn(image, grid)
+        _require_no_loss_at_180(image, grid)
     except CPLE_BaseError as error:
         raise not_convertible(image, str(error)) from None
     return grid
@@ -157,7 +157,7 @@ def smoothing_of(image: DatasetReader, grid: Mapping[str, Any]) -> dict[str, flo
         image: what is resampled.
         grid: the new grid, as arguments of rasterio.
     """
-    pixels = _points_in(grid)
+    pixels = _points_in(grid, image)
 
     def on_image(places: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
@@ -180,10 +180,23 @@ def smoothing_of(image: DatasetReader, grid: Mapping[str, Any]) -> dict[str, flo
     return {name: 1 / side if side > _LARGER else 1.0 for name, side in zip(("XSCALE", "YSCALE"), sides, strict=True)}
 
 
-def _points_in(grid: Mapping[str, Any]) -> np.ndarray:
-    """Return columns and rows of points that are evenly spaced in a grid, (2, n)."""
-    shares = (np.arange(_EDGE_POINTS) + 0.5) / _EDGE_POINTS
-    return np.stack(np.meshgrid(shares * grid["width"], shares * grid["height"])).reshape(2, -1)
+def _points_in(grid: Mapping[str, Any], image: DatasetReader) -> np.ndarray:
+    """Return columns and rows of points in a grid, (2, n): of evenly spaced pixels of the grid, and of an image.
+
+    One of them may be a small part of the other.
+    """
+    of_grid = _pixels_of(grid["width"], grid["height"])
+    with np.errstate(invalid="ignore"):
+        places = _converted(image.crs, grid["crs"], np.array(image.transform @ _pixels_of(image.width, image.height)))
+        of_image = np.array(~grid["transform"] @ places)
+        is_inside = ((of_image >= 0) & (of_image <= np.array([[grid["width"]], [grid["height"]]]))).all(axis=0)
+    return np.concatenate([of_grid, of_image[:, is_inside]], axis=1)
+
+
+def _pixels_of(width: int, height: int) -> np.ndarray:
+    """Return columns and rows of the middles of evenly spaced pixels, with those at the edges, (2, n)."""
+    columns, rows = (np.linspace(0.5, side - 0.5, _EDGE_POINTS) for side in (width, height))
+    return np.stack(np.meshgrid(columns, rows)).reshape(2, -1)
 
 
 def _converted(crs: CRS, other: CRS, places: np.ndarray) -> np.ndarray:
@@ -222,11 +235,11 @@ def _require_overlap(image: DatasetReader, place: Mapping[str, Any]) -> None:
         )
 
 
-def _require_one_turn(image: DatasetReader, grid: Mapping[str, Any]) -> None:
+def _require_no_loss_at_180(image: DatasetReader, grid: Mapping[str, Any]) -> None:
     """Raise a StudyError if a grid shows pixels of an image in degrees beyond 180 degrees, which GDAL leaves out."""
     if not image.crs.is_geographic:
         return
-    places = _converted(grid["crs"], image.crs, np.array(grid["transform"] @ _points_in(grid)))
+    places = _converted(grid["crs"], image.crs, np.array(grid["transform"] @ _points_in(grid, image)))
 
     def on_image(turns: int) -> np.ndarray:
         return _are_on(image.transform, image.shape, places + np.array([[360 * turns], [0]]))

@@ -10,6 +10,7 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from terralucas.data.chips.reflectance import are_nodata
 from terralucas.data.rasters.masks import find_alpha, read_masks
 from terralucas.errors import StudyError
 
@@ -102,7 +103,7 @@ class Layers:
         for band, missing_in_band, values in zip(stored, missing, self._nodata, strict=True):
             missing_in_band |= np.isnan(band)
             for nodata in values:
-                missing_in_band |= band == nodata
+                missing_in_band |= are_nodata(band, nodata)
         return np.stack([*stored]).astype(self.dtype, copy=False), outside, missing
 
     def _find_unused(self) -> float:
