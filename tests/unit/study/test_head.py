@@ -406,6 +406,26 @@ def test_a_mark_that_was_moved_aside_for_a_moment_is_not_that_of_a_process_that_
     assert Running(tmp_path).begin(("tmp.own",)) == (this_process(("tmp.own",), folder=tmp_path), None)
 
 
+def test_no_process_begins_while_another_one_removes_a_mark(tmp_path, process, monkeypatch):
+    """The mark of a third process may be moved aside at this moment, and two ran the study then."""
+    dead, running = replace(of_process(process), pid=2**30), Running(tmp_path)
+    mark(tmp_path, dead)
+    rename, begun, seen = Path.rename, threading.Thread(target=running.begin), []
+
+    def rename_and_wait(self, target):
+        rename(self, target)
+        begun.start()
+        begun.join(0.3)
+        seen.append((tmp_path / NAME).exists())
+
+    monkeypatch.setattr(Path, "rename", rename_and_wait)
+    head._remove_mark(tmp_path / NAME, dead)
+    begun.join(10)
+    assert seen == [False]
+    assert read_head(tmp_path) == this_process(folder=tmp_path)
+    running.end()
+
+
 def test_the_mark_of_a_process_that_began_meanwhile_is_put_back(tmp_path, process):
     living = of_process(process)
     mark(tmp_path, living)

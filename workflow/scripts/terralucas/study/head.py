@@ -7,6 +7,7 @@ locks of all studies.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import logging
 import os
@@ -15,7 +16,8 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ DEAD_AFTER_S = 90.0
 _LONG_AGO_S = 24 * 3600.0
 _PAUSE_S = 2.0
 _WRITTEN_S = 0.5
+# A change of the mark takes milliseconds.
+_LOCKED_S = 5.0
 # A node may see an old state of a shared file system for so long.
 _NEWS_TAKE_S = 60.0
 # The start of a process is known to a hundredth of a second.
@@ -146,6 +150,10 @@ class Running:
 
     def _claim(self) -> bool:
         """Write the mark where there is none; return whether there was none."""
+        with _alone_in(self._path.parent):
+            return self._write_first()
+
+    def _write_first(self) -> bool:
         assert self._head is not None
         text = json.dumps(asdict(self._head))
         temporary = self._path.with_name(f"{NAME}.{os.getpid()}.tmp")
@@ -285,12 +293,39 @@ def take_dead_mark(folder: Path) -> Head | None:
 def _remove_mark(path: Path, head: Head | None) -> None:
     """Remove a mark, or a damaged one (None). If another process has written its mark meanwhile, that is put back."""
     taken = path.with_name(f"{NAME}.{os.getpid()}.dead")
-    # Only one of two processes can rename the file.
-    with contextlib.suppress(FileNotFoundError):
+    with _alone_in(path.parent), contextlib.suppress(FileNotFoundError):
+        if _read_mark(path) != head:
+            return
+        # Where there are no locks, only one of two processes can rename the file.
         path.rename(taken)
         if _read_mark(taken) != head and not path.exists():
             taken.rename(path)
         taken.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let one process at a time change the mark in a folder.
+
+    A mark that was moved aside for a moment would let a third process write its own. Some network drives cannot lock
+    folders, and a process that is stopped keeps its lock: this one goes on then.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + _LOCKED_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    break
+                time.sleep(0.01)
+            except OSError:
+                break
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def remove_temporary(died: Head | None) -> None:
