@@ -44,15 +44,15 @@ class Guarded:
     limit: float
 
 
-def loop(number: int) -> Callable[[], float]:
+def loop(number: int, rounds: int) -> Callable[[], float]:
     """Return the ratio of the training loop to the barest loop, for a case of `training_loop`."""
-    return lambda: training_loop.measure(training_loop.CASES[number], rounds=3).ratio
+    return lambda: training_loop.measure(training_loop.CASES[number], rounds).ratio
 
 
 def features() -> float:
     """Return the ratio of a feature pass to the forward pass on chips in memory."""
     options = FeatureOptions(batch_size=32, workers=1, threads=1, precision="32", device="cpu")
-    return feature_pass.measure("terramind_v1_tiny", 384, 64, options, rounds=2).ratio
+    return feature_pass.measure("terramind_v1_tiny", 384, 64, options, rounds=1).ratio
 
 
 def fork() -> float:
@@ -81,8 +81,8 @@ def plans() -> float:
 
 
 GUARDED = (
-    Guarded("training loop / barest loop, tiny, identity", loop(0), 1.0, 2.0),
-    Guarded("training loop / barest loop, base, mlp", loop(3), 1.0, 2.0),
+    Guarded("training loop / barest loop, tiny, identity", loop(0, 3), 1.0, 2.0),
+    Guarded("training loop / barest loop, base, mlp", loop(3, 1), 1.0, 2.0),
     Guarded("feature pass / forward pass, tiny, 64 px", features, 1.3, 4.0),
     Guarded("start of a forked job / of a program", fork, 0.3, 0.8),
     Guarded("dry run of 1,000 runs / of 80", plans, 2.5, 6.0),

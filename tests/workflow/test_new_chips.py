@@ -27,8 +27,18 @@ pytestmark = pytest.mark.workflow
 CONFIG = ("--cores", 2, "--configfile", "config/small.yaml")
 
 
+@pytest.fixture(scope="module")
+def of_command(selected, new_chips, tmp_path_factory):
+    """What the command without Snakemake says of the new chips, and the folder of its results."""
+    folder = tmp_path_factory.mktemp("predicted")
+    arguments = (new_chips, "--study", "results/small", "--output", folder, "--batch-size", 8)
+    done = selected.module("predict", *arguments, "--threads", 2)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, folder
+
+
 def test_predictions_are_the_same_bytes_in_any_number_of_parts_with_and_without_snakemake(
-    selected, new_chips, tmp_path
+    selected, new_chips, of_command
 ):
     given = f"predict={{input: {new_chips}, batch_size: 8, shards: 2}}"
     output = selected.snakemake(*CONFIG, "--config", given, "--", "predict").output
@@ -51,20 +61,17 @@ def test_predictions_are_the_same_bytes_in_any_number_of_parts_with_and_without_
     assert (folder / "predictions.geojson").read_bytes() == points
     assert selected.planned(*CONFIG, "--config", given, "--", "predict") == {}
 
-    arguments = (new_chips, "--study", "results/small", "--output", tmp_path, "--batch-size", 8)
-    done = selected.module("predict", *arguments, "--threads", 2)
-    assert done.returncode == 0, done.stderr
-    assert "36 of 37 chips predicted" in done.stdout
-    assert (tmp_path / "predictions.parquet").read_bytes() == first
-    assert {path.name for path in tmp_path.iterdir()} == {
+    said, folder = of_command
+    assert "36 of 37 chips predicted" in said
+    assert (folder / "predictions.parquet").read_bytes() == first
+    assert {path.name for path in folder.iterdir()} == {
         ".lock", "plan.json", "prediction.json", "predictions.geojson", "predictions.parquet", "unread.csv",
     }  # fmt: skip
 
 
-def test_a_table_of_predictions_says_class_probabilities_set_and_place(selected, new_chips, tmp_path):
-    done = selected.module("predict", new_chips, "--study", "results/small", "--output", tmp_path)
-    assert done.returncode == 0, done.stderr
-    table = pq.read_table(tmp_path / "predictions.parquet").to_pandas()
+def test_a_table_of_predictions_says_class_probabilities_set_and_place(of_command):
+    _, folder = of_command
+    table = pq.read_table(folder / "predictions.parquet").to_pandas()
     of_classes = [f"probability_{code}" for code in range(1, 11)]
     assert table[of_classes].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
     best = table[of_classes].to_numpy().argmax(axis=1)
@@ -75,7 +82,7 @@ def test_a_table_of_predictions_says_class_probabilities_set_and_place(selected,
     assert table["dissimilarity"].max() < 1e-3
     assert not table["unlike_training"].any()
     assert table["conformal_set"].map(len).max() <= 10
-    geojson = json.loads((tmp_path / "predictions.geojson").read_text(encoding="utf-8"))
+    geojson = json.loads((folder / "predictions.geojson").read_text(encoding="utf-8"))
     assert len(geojson["features"]) == len(table) == 36
     longitude, latitude = geojson["features"][0]["geometry"]["coordinates"]
     assert 6 < longitude < 19
