@@ -78,6 +78,18 @@ def test_a_script_finds_what_it_would_find_as_a_program(tmp_path):
     }
 
 
+def test_the_program_that_starts_jobs_is_not_run_again_in_each(tmp_path, monkeypatch):
+    """As .venv/bin/snakemake would be, which imports all of Snakemake."""
+    program = tmp_path / "program.py"
+    program.write_text(f"open({str(tmp_path / 'was run')!r}, 'w')", encoding="utf-8")
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__file__", str(program), raising=False)
+    monkeypatch.setattr(main, "__spec__", None)
+    run(tmp_path, "")
+    assert not (tmp_path / "was run").exists()
+    assert main.__file__ == str(program)
+
+
 @pytest.mark.parametrize(
     ("text", "status"),
     [

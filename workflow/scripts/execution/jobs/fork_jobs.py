@@ -142,7 +142,7 @@ def _run(script: Any, path: str) -> None:
         environment |= dict.fromkeys(("TMPDIR", "TMP", "TEMPDIR", "TEMP"), str(folder))
     process = _context.Process(target=run_script, args=(path, script.rulename, environment, script.threads))
     # The start of one process also looks which others ended, and reads their status.
-    with _lock:
+    with _lock, _without_program():
         try:
             process.start()
         except (EOFError, OSError) as error:
@@ -182,6 +182,18 @@ def _interrupts_wait() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _without_program() -> Iterator[None]:
+    """Hide which file was started: Python runs it again in each process, which imports all of Snakemake."""
+    program = vars(sys.modules["__main__"])
+    path = program.pop("__file__", None)
+    try:
+        yield
+    finally:
+        if path is not None:
+            program["__file__"] = path
 
 
 @contextmanager
