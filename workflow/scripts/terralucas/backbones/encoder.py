@@ -14,6 +14,7 @@ from torch.utils.serialization import config as serialization
 
 from terralucas.backbones.checkpoint_files import is_zip
 from terralucas.backbones.checkpoints import check_encoder
+from terralucas.backbones.terratorch_parts import terramind_registry
 from terralucas.errors import StudyError
 from terralucas.files import real_path, sha256_of_file
 
@@ -49,10 +50,8 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
         StudyError: the checkpoint is missing or has changed since it was recorded, it does not fill the encoder, or the
             encoder does not see one of the bands.
     """
-    # Importing TerraTorch takes seconds; frozen runs do not need it.
-    from terratorch.registry import BACKBONE_REGISTRY
-
-    # Importing TerraTorch lowers this precision for the whole process: float32 products would use bfloat16 or TF32.
+    registry = terramind_registry()
+    # All of TerraTorch lowers this precision for its whole process: float32 products would use bfloat16 or TF32.
     torch.set_float32_matmul_precision("highest")
     arguments: dict[str, Any] = {"modalities": [MODALITY], "bands": {MODALITY: list(bands)}, "pretrained": False}
     if weights["source"] == "random":
@@ -64,7 +63,7 @@ def build_backbone(model: str, bands: Sequence[str], weights: Mapping[str, Any])
     # A checkpoint is several times larger than the encoder. With memory-mapping, only the needed weights are read.
     can_be_mapped = weights["source"] != "random" and is_zip(Path(weights["path"]))
     with serialization.patch("load.mmap", can_be_mapped):  # type: ignore[attr-defined]  # torch adds it when imported
-        encoder = BACKBONE_REGISTRY.build(model, **arguments).eval().requires_grad_(False)
+        encoder = registry.build(model, **arguments).eval().requires_grad_(False)
     _require_seeing(encoder, bands, weights)
     return Backbone(encoder, int(encoder.out_channels[-1]))
 
@@ -106,11 +105,9 @@ def check_weights(model: str, weights: Mapping[str, Any]) -> None:
     Raises:
         StudyError: see `terralucas.backbones.checkpoints.check_encoder`.
     """
-    from terratorch.registry import BACKBONE_REGISTRY
-
     path = Path(weights["path"])
     _check_file(path, weights)
-    check_encoder(BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False), path, weights)
+    check_encoder(terramind_registry().build(model, modalities=[MODALITY], pretrained=False), path, weights)
 
 
 def _check_file(path: Path, weights: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from terralucas.backbones.terratorch_parts import terratorch_module
 from terralucas.data.chips.reflectance import FILL
 from terralucas.data.dataset import DN_PER_REFLECTANCE, DatasetSpec
 from terralucas.data.normalisation import Normaliser
@@ -133,15 +134,15 @@ def plain_encoder(encoder: nn.Module) -> nn.Module:
     With adapters, W x + (α / r) B A x is computed (Hu et al. 2022); the copy has the weights W + (α / r) B A.
     """
     from peft import PeftModel
-    from terratorch.models.peft_utils import QKVSep
 
     encoder = copy.deepcopy(encoder)
     if not isinstance(encoder, PeftModel):
         return encoder
     merged: nn.Module = encoder.merge_and_unload()
+    apart = terratorch_module("terratorch.models.peft_utils").QKVSep
     # The adapters needed queries, keys and values apart; TerraMind computes them with one layer.
     for name, layer in list(merged.named_modules()):
-        if isinstance(layer, QKVSep):
+        if isinstance(layer, apart):
             parent, _, last = name.rpartition(".")
             setattr(merged.get_submodule(parent), last, _join_queries_keys_values(layer))
     return merged
@@ -162,11 +163,10 @@ def fix_side(encoder: nn.Module, side_px: int) -> nn.Module:
 
     The graph then has constants in the place of a bicubic interpolation, which runtimes compute with different digits.
     """
-    from terratorch.models.backbones.terramind.model.tm_utils import interpolate_pos_encoding
-
+    interpolate = terratorch_module("terratorch.models.backbones.terramind.model.tm_utils").interpolate_pos_encoding
     for embedding in encoder.encoder_embeddings.values():  # type: ignore[operator]
         if embedding.image_size != (side_px, side_px):
             positions = embedding.pos_emb.clone()
-            fixed = interpolate_pos_encoding(positions, side_px, side_px, embedding.patch_size, embedding.dim_tokens)
+            fixed = interpolate(positions, side_px, side_px, embedding.patch_size, embedding.dim_tokens)
             embedding.pos_emb, embedding.image_size = fixed.detach(), (side_px, side_px)
     return encoder

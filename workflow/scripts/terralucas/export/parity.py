@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from terralucas.backbones.encoder import MODALITY
+from terralucas.backbones.terratorch_parts import terramind_registry
 from terralucas.errors import StudyError
 from terralucas.export import examples
 from terralucas.export.terratorch_model import TerraTorchModel
@@ -166,12 +168,8 @@ def _normalise(chips: np.ndarray, config: Mapping[str, Any]) -> torch.Tensor:
 
 def _empty_model(run: TrainedRun) -> nn.Module:
     """Return a model of the architecture of a run, without adapters and with weights that loading must replace."""
-    from terratorch.registry import BACKBONE_REGISTRY
-
-    from terralucas.backbones.encoder import MODALITY
-
     source = run.record["features"]
-    encoder = BACKBONE_REGISTRY.build(
+    encoder = terramind_registry().build(
         source["model"], modalities=[MODALITY], bands={MODALITY: list(run.bands)}, pretrained=False
     )
     scale = getattr(run.model.head.head[2], "scale", None)

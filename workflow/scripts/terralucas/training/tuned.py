@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from terralucas.backbones.encoder import build_backbone
 from terralucas.backbones.feature_kinds import kind_of_features, layers_of, read_layers
+from terralucas.backbones.terratorch_parts import terratorch_module
 from terralucas.data.index_file import read_index_table
 from terralucas.data.normalisation import normaliser_of_index
 from terralucas.data.packed_chips import open_packed_chips
@@ -279,12 +280,11 @@ def with_adapters(encoder: nn.Module, lora: Mapping[str, Any]) -> nn.Module:
         encoder: the encoder; changed in place.
         lora: rank, alpha, dropout and target_modules.
     """
-    from terratorch.models.peft_utils import get_peft_backbone
-
     arguments = {
         "r": lora["rank"],
         "lora_alpha": lora["alpha"],
         "lora_dropout": lora["dropout"],
         "target_modules": list(lora["target_modules"]),
     }
-    return get_peft_backbone({"method": "LORA", "replace_qkv": _QKV, "peft_config_kwargs": arguments}, encoder)
+    add_adapters = terratorch_module("terratorch.models.peft_utils").get_peft_backbone
+    return add_adapters({"method": "LORA", "replace_qkv": _QKV, "peft_config_kwargs": arguments}, encoder)
