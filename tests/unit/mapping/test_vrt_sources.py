@@ -9,7 +9,7 @@ from rasterio.vrt import WarpedVRT
 from helpers.chips import BANDS, make_spec
 from helpers.scenes import LEFT, TOP, noise, write_scene
 from terralucas.errors import StudyError
-from terralucas.mapping.scene import find_scene
+from terralucas.mapping.scene import SceneReader, find_scene
 
 SIDE = 64
 
@@ -70,6 +70,7 @@ UNTAGGED, SCALED = None, (1e-4, 0.0)
         ([SCALED], "", False),
         ([SCALED, UNTAGGED], "", False),
         ([OFFSET], "<Scale>0.0001</Scale>", True),
+        ([OFFSET], "<Offset>-0.05</Offset><Scale>0.0001</Scale>", True),
     ],
 )
 @pytest.mark.parametrize("is_relative", [True, False])
@@ -131,7 +132,7 @@ def test_masks_of_images_that_a_vrt_has_lost_are_refused(tmp_path, mask, is_lost
         if is_lost:
             with pytest.raises(StudyError, match="reads missing pixels of its images") as error:
                 find(each)
-            assert error.value.found == f"a mask of {image}, which means no missing data in band 1 of the VRT"
+            assert error.value.found == f"a mask of {image}; band 1 of the VRT does not mark these pixels as missing"
         else:
             find(each)
 
@@ -218,3 +219,148 @@ def test_vrts_that_name_each_other_are_looked_at_once(tmp_path):
     for name, other in (("a.vrt", "b.vrt"), ("b.vrt", "a.vrt")):
         write_vrt(tmp_path / name, [tmp_path / other])
     find(tmp_path / "a.vrt")
+
+
+def rewrite(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
+def image_with_nodata(path, nodata):
+    values = np.rint(noise(SIDE, SIDE) * 10_000).astype(np.uint16)
+    values[:, :9] = nodata
+    return write_image(path, values, nodata=nodata)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("relativeToVRT", "relativetoVRT"), ("SourceFilename", "SourceFileName"), (">a.tif<", ">\n  a.tif<")],
+)
+def test_a_vrt_is_read_as_gdal_reads_it(tmp_path, old, new):
+    path = write_vrt(tmp_path / "a.vrt", [write_image(tmp_path / "a.tif", tags=OFFSET)])
+    with pytest.raises(StudyError, match="has other tags"):
+        find(rewrite(path, old, new))
+
+
+def test_metadata_in_latin_1_change_no_name(tmp_path):
+    folder = tmp_path / "Fläche"
+    folder.mkdir()
+    path = write_vrt(folder / "a.vrt", [write_image(folder / "a.tif", tags=OFFSET)], is_relative=False)
+    path.write_bytes(path.read_bytes().replace(b"<SRS>", b"<Metadata><MDI key='a'>\xe9</MDI></Metadata><SRS>"))
+    with pytest.raises(StudyError, match="has other tags"):
+        find(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_source"),
+    [("SimpleSource", "<NODATA>777</NODATA>"), ("SimpleSource", "<UseMaskBand>true</UseMaskBand>"),
+     ("ComplexSource", "<UseMaskBand>false</UseMaskBand>"), ("ComplexSource", "<NODATA>nan</NODATA>")],
+)  # fmt: skip
+def test_a_nodata_value_that_gdal_does_not_replace_is_read_as_data(tmp_path, kind, of_source):
+    image = image_with_nodata(tmp_path / "a.tif", 777)
+    path = write_vrt(tmp_path / "a.vrt", [image], "<NoDataValue>0</NoDataValue>", kind, of_source)
+    with rasterio.open(path) as source:
+        assert (source.read(1)[:9] == 777).all()
+    with pytest.raises(StudyError, match="reads missing pixels of its images"):
+        find(path)
+
+
+def test_a_warped_vrt_that_replaces_no_nodata_value_is_refused(tmp_path):
+    with rasterio.open(image_with_nodata(tmp_path / "a.tif", 777)) as source:
+        with WarpedVRT(source, src_nodata=None, nodata=0) as warped:
+            copy(warped, tmp_path / "lost.vrt", driver="VRT")
+        with WarpedVRT(source) as warped:
+            copy(warped, tmp_path / "kept.vrt", driver="VRT")
+    with pytest.raises(StudyError, match="reads missing pixels of its images"):
+        find(tmp_path / "lost.vrt")
+    find(tmp_path / "kept.vrt")
+
+
+@pytest.mark.parametrize("of_source", ["<NODATA>777</NODATA>", "<UseMaskBand>true</UseMaskBand>"])
+def test_missing_pixels_that_become_0_are_missing_where_the_study_says_so(tmp_path, of_source):
+    path = write_vrt(tmp_path / "a.vrt", [image_with_nodata(tmp_path / "a.tif", 777)], "", "ComplexSource", of_source)
+    with rasterio.open(path) as source:
+        assert (source.read(1)[:9] == 0).all()
+    find(path, nodata=0)
+
+
+def test_each_band_of_a_large_image_is_looked_at_where_only_the_first_keeps_the_nodata_value(tmp_path):
+    side = 2100
+    values = np.rint(noise(side, side) * 10_000).astype(np.uint16)
+    values[:, :600] = 777
+    write_scene(tmp_path / "a.tif", values, nodata=777)
+    path = rewrite(write_vrt(tmp_path / "a.vrt", [tmp_path / "a.tif"]), f'"{SIDE}"', f'"{side}"')
+    with pytest.raises(StudyError, match="reads missing pixels of its images"):
+        find(rewrite(path, 'band="1">', 'band="1"><NoDataValue>777</NoDataValue>'))
+
+
+def test_images_behind_names_of_gdal_are_compared(tmp_path):
+    image = write_image(tmp_path / "a.tif")
+    tagged = write_image(tmp_path / "tagged.tif", tags=OFFSET)
+    path = write_vrt(tmp_path / "a.vrt", [image], is_relative=False)
+    find(rewrite(path, f">{image}<", f">vrt://{image}?bands=1,2,3,4,5,6<"))
+    with pytest.raises(StudyError, match="has other tags"):
+        find(rewrite(path, f"vrt://{image}?", f"vrt://{tagged}?"))
+
+
+def test_a_name_that_cannot_be_opened_from_here_is_refused(tmp_path):
+    write_image(tmp_path / "a.tif", tags=OFFSET)
+    path = write_vrt(tmp_path / "a.vrt", [tmp_path / "a.tif"])
+    with pytest.raises(StudyError, match="cannot be compared with its images"):
+        find(rewrite(path, ">a.tif<", ">GTIFF_DIR:1:a.tif<"))
+
+
+def test_a_band_that_an_inner_vrt_does_not_have_is_told(tmp_path):
+    inner = write_vrt(tmp_path / "inner.vrt", [write_image(tmp_path / "a.tif")])
+    path = rewrite(write_vrt(tmp_path / "a.vrt", [inner]), "<SourceBand>6<", "<SourceBand>9<")
+    spec = make_spec(unit="dn", point_ids="none", bands=BANDS)
+    with SceneReader(find_scene([path], spec, 10), spec) as reader, pytest.raises(StudyError, match="cannot be read"):
+        reader.read(0, 0, SIDE, SIDE)
+
+
+def test_a_mask_is_compared_beside_a_nodata_value_and_the_other_way_round(tmp_path):
+    values = np.rint(noise(SIDE, SIDE) * 10_000).astype(np.uint16)
+    image = write_image(tmp_path / "both.tif", values, mask=HOLES, nodata=0)
+    for text in ("", "<NoDataValue>0</NoDataValue>"):
+        with pytest.raises(StudyError, match="reads missing pixels of its images"):
+            find(write_vrt(tmp_path / "a.vrt", [image], text), nodata=0)
+    mask = "<MaskBand><VRTRasterBand dataType='Byte'><SimpleSource><SourceFilename relativeToVRT='1'>both.tif"
+    mask += "</SourceFilename><SourceBand>mask,1</SourceBand></SimpleSource></VRTRasterBand></MaskBand></VRTDataset>"
+    find(rewrite(write_vrt(tmp_path / "a.vrt", [image]), "</VRTDataset>", mask))
+    values[:, -9:] = 1234
+    write_image(image, values, mask=HOLES, nodata=1234)
+    with pytest.raises(StudyError, match="reads missing pixels of its images"):
+        find(rewrite(write_vrt(tmp_path / "a.vrt", [image]), "</VRTDataset>", mask))
+
+
+def test_a_hidden_nodata_value_is_missing_where_the_study_says_so(tmp_path):
+    image = image_with_nodata(tmp_path / "a.tif", 777)
+    hidden = "<NoDataValue>777</NoDataValue><HideNoDataValue>1</HideNoDataValue>"
+    path = write_vrt(tmp_path / "a.vrt", [image], hidden, "ComplexSource", "<NODATA>777</NODATA>")
+    find(path, nodata=777)
+    with pytest.raises(StudyError, match="reads missing pixels of its images"):
+        find(path)
+
+
+def test_nodata_values_of_several_bands_that_are_lost_are_told(tmp_path):
+    values = np.rint(noise(SIDE, SIDE) * 10_000).astype(np.uint16)
+    values[:, :9] = 777
+    image = write_image(tmp_path / "a.tif", values)
+    with rasterio.open(image, "r+") as target:
+        target.update_tags(NODATA_VALUES=" ".join(["777"] * 6))
+    with pytest.raises(StudyError, match="reads missing pixels of its images"):
+        find(write_vrt(tmp_path / "a.vrt", [image]))
+
+
+def test_a_part_of_an_image_without_its_hole_is_right(tmp_path):
+    side = SIDE + 20
+    values = np.rint(noise(side, side) * 10_000).astype(np.uint16)
+    values[values == 777] = 778
+    values[:, :9] = 777
+    write_scene(tmp_path / "a.tif", values, nodata=777)
+    path = write_vrt(tmp_path / "a.vrt", [tmp_path / "a.tif"])
+    with pytest.raises(StudyError, match="reads missing pixels of its images"):
+        find(path)
+    find(rewrite(path, '<SrcRect xOff="0" yOff="0"', '<SrcRect xOff="0" yOff="10"'))

@@ -179,6 +179,8 @@ def _empty_model(run: TrainedRun) -> nn.Module:
 def _terratorch_model(configuration: Mapping[str, Any]) -> nn.Module:
     from terratorch.tasks import ClassificationTask
 
+    # All of TerraTorch lowers this precision for its whole process, see `terralucas.backbones.encoder`.
+    torch.set_float32_matmul_precision("highest")
     model: nn.Module = ClassificationTask(**configuration["init_args"]).model
     return model
 

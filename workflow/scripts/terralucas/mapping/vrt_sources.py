@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import rasterio
@@ -16,6 +18,7 @@ from rasterio import Env
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
+from rasterio.windows import Window
 
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.reflectance import NO_TAGS, are_nodata, reflectance_factors
@@ -26,8 +29,15 @@ from terralucas.data.rasters.said_of_bands import read_descriptions
 from terralucas.data.rasters.side_files import GDAL_OPTIONS
 from terralucas.errors import StudyError
 
+# GDAL's own writing of an open VRT: well-formed, in UTF-8, and of what it has understood alone.
+_DOMAIN = "xml:VRT"
+# Name of a way to decode bytes that are no UTF-8.
+_LATIN_1_ELSE = "terralucas-latin-1"
 # Elements of a source that change its values, so that its tags need not be those of the VRT, but for these texts.
 _CHANGES = {"ScaleRatio": "1", "ScaleOffset": "0", "LUT": "", "Exponent": "", "ColorTableComponent": ""}
+# Masks that a source leaves out with UseMaskBand, and those that GDAL's warper looks at by itself.
+_ALL_MASKS = frozenset({MaskFlags.per_dataset, MaskFlags.alpha, MaskFlags.nodata})
+_MASKS_OF_WARPER = _ALL_MASKS - {MaskFlags.nodata}
 # Rows and columns of a mask that are looked at, at most.
 _MASK_PX = 2048
 
@@ -41,15 +51,20 @@ class _Source:
         image: name of the image for GDAL, such as its path.
         of_image: number of the band of the image.
         is_changed: whether the VRT computes other values from it.
-        replaced: its nodata value that the VRT replaces by its own, or by 0 if it has none; NaN for all missing pixels,
-            None for none.
+        part: columns and rows of the image that the VRT shows (first, number; first, number); None for all.
+        replaced: the nodata value whose pixels get another value in the VRT; None for none.
+        replaced_masks: kinds of masks whose missing pixels get it, too.
+        replacement: the value that they get.
     """
 
     band: int
     image: str
     of_image: int
     is_changed: bool
+    part: tuple[float, float, float, float] | None
     replaced: float | None
+    replaced_masks: frozenset[MaskFlags]
+    replacement: float
 
 
 @dataclass(frozen=True)
@@ -64,45 +79,40 @@ class VrtImages:
     """The images of an open VRT; without any for another file.
 
     Args:
-        path: of the file.
+        path: of the file; for messages.
         vrt: the open file.
         bands: the bands of the study that the VRT has → their numbers in it.
         spec: description of the study's dataset; its nodata value is missing in all images.
 
     Raises:
         StudyError: images of a band have different tags of scale and offset, or the VRT has lost them, a mask, or a
-            nodata value; or it cannot be compared, because it is no XML.
+            nodata value; or an image cannot be opened.
     """
 
     def __init__(self, path: Path, vrt: DatasetReader, bands: Mapping[str, int], spec: DatasetSpec) -> None:
         self._path, self._bands = path, bands
         self._said: dict[_Source, _Said] = {}
-        self._compare(path, vrt, set(bands.values()), spec, frozenset())
+        self._compare(vrt, set(bands.values()), spec, frozenset())
 
-    def _compare(
-        self, path: Path, vrt: DatasetReader, bands: Collection[int], spec: DatasetSpec, above: frozenset[str]
-    ) -> None:
+    def _compare(self, vrt: DatasetReader, bands: Collection[int], spec: DatasetSpec, above: frozenset[str]) -> None:
         if vrt.driver != "VRT":
             return
         by_image: dict[str, list[_Source]] = {}
-        for source in _sources_of(path):
+        for source in self._sources_of(vrt):
             if source.band in bands:
                 by_image.setdefault(source.image, []).append(source)
-        is_masked = any(not flags or MaskFlags.per_dataset in flags for flags in vrt.mask_flag_enums)
         said: dict[_Source, _Said] = {}
         for image, sources in by_image.items():
-            # What is no raster, or cannot be read, is told where the pixels are read.
-            with suppress(RasterioError, UnicodeDecodeError), Env(**GDAL_OPTIONS), rasterio.open(image) as opened:
-                if image not in above:
-                    self._compare(Path(image), opened, {each.of_image for each in sources}, spec, above | {str(path)})
+            with self._open(image) as opened:
                 known = [source for source in sources if source.of_image <= opened.count]
+                if image not in above:
+                    self._compare(opened, {each.of_image for each in known}, spec, above | {vrt.name})
                 said |= _read(opened, known)
-                if not is_masked:
-                    _require_no_missing(path, vrt, opened, known, spec)
+                _require_no_missing(self._path, vrt, opened, known, spec)
         for band in bands:
             own = (vrt.scales[band - 1], vrt.offsets[band - 1])
             tags = {each: said[each].tags for each in said if each.band == band and not each.is_changed}
-            _require_same_tags(path, band, own, tags, spec.unit)
+            _require_same_tags(self._path, band, own, tags, spec.unit)
         if not above:
             self._said = said
 
@@ -121,58 +131,93 @@ class VrtImages:
                     remedy="build the VRT from images whose bands have one order, or choose their bands (SourceBand)",
                 )
 
+    def _sources_of(self, vrt: DatasetReader) -> Iterator[_Source]:
+        """Yield the sources of an open VRT, also of one that warps; not those of bands that a function computes."""
+        try:
+            root = _parse(vrt)
+        except (KeyError, OSError, ElementTree.ParseError) as error:
+            raise self._error(vrt.name, str(error), "a VRT") from None
+        for number, band in enumerate(root.findall("VRTRasterBand"), 1):
+            if band.get("subClass") == "VRTDerivedRasterBand":
+                continue
+            # Also the value that HideNoDataValue hides.
+            replacement = float(band.findtext("NoDataValue", "0"))
+            for element in band:
+                name = element.find("SourceFilename")
+                # The mask of an image has no number.
+                if name is not None and element.findtext("SourceBand", "1").isdigit():
+                    yield _to_source(element, number, _name_of(vrt.name, name), replacement)
+        warp = root.find("GDALWarpOptions")
+        name = None if warp is None else warp.find("SourceDataset")
+        if warp is not None and name is not None:
+            for mapping in warp.iterfind("BandList/BandMapping"):
+                yield _to_warped_source(mapping, _name_of(vrt.name, name))
 
-def _sources_of(path: Path) -> Iterator[_Source]:
-    """Yield the sources of a VRT, also of one that warps; not those of bands that are computed by a function."""
-    root = _parse(path)
-    for number, band in enumerate(root.findall("VRTRasterBand"), 1):
-        if band.get("subClass") == "VRTDerivedRasterBand":
-            continue
-        for source in band:
-            name = source.find("SourceFilename")
-            of_image = source.findtext("SourceBand", "1")
-            if name is not None and of_image.isdigit():
-                is_changed = any(source.findtext(change, no).strip() != no for change, no in _CHANGES.items())
-                replaced = math.nan if source.find("UseMaskBand") is not None else _to_number(source.findtext("NODATA"))
-                yield _Source(number, _name_of(path, name), int(of_image), is_changed, replaced)
-    warp = root.find("GDALWarpOptions")
-    name = None if warp is None else warp.find("SourceDataset")
-    if warp is not None and name is not None:
-        for mapping in warp.iterfind("BandList/BandMapping"):
-            yield _Source(int(mapping.get("dst", 1)), _name_of(path, name), int(mapping.get("src", 1)), False, math.nan)
+    @contextmanager
+    def _open(self, image: str) -> Iterator[DatasetReader]:
+        try:
+            with Env(**GDAL_OPTIONS):
+                opened = rasterio.open(image)
+        except (RasterioError, UnicodeError) as error:
+            raise self._error(image, str(error), "an image that can be opened by this name") from None
+        with opened:
+            yield opened
+
+    def _error(self, image: str, found: str, expected: str) -> StudyError:
+        return StudyError(
+            f"The VRT {self._path} cannot be compared with its images: {image} cannot be read.",
+            found=found,
+            expected=expected,
+            remedy="build the VRT again, or name the images themselves",
+        )
+
+
+def _parse(vrt: DatasetReader) -> Element:
+    try:
+        return ElementTree.fromstring(vrt.tags(ns=_DOMAIN)[_DOMAIN])
+    except UnicodeDecodeError:
+        # Rasterio reads no texts in Latin-1, such as those of metadata; GDAL hands them on.
+        content = Path(vrt.name).read_bytes()
+    text = re.sub(r"^\s*<\?xml[^>]*\?>", "", content.decode("utf-8", _LATIN_1_ELSE))
+    return ElementTree.fromstring(re.sub(r"&(?!#?\w+;)", "&amp;", text))
+
+
+def _read_latin_1(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return error.object[error.start : error.end].decode("latin-1"), error.end
+
+
+codecs.register_error(_LATIN_1_ELSE, _read_latin_1)
+
+
+def _to_source(element: Element, band: int, image: str, replacement: float) -> _Source:
+    is_changed = any(element.findtext(change, no).strip() != no for change, no in _CHANGES.items())
+    masks = frozenset[MaskFlags]() if element.find("UseMaskBand") is None else _ALL_MASKS
+    of_image = int(element.findtext("SourceBand", "1"))
+    rect = element.find("SrcRect")
+    part = None if rect is None else tuple(float(rect.get(name, "nan")) for name in ("xOff", "yOff", "xSize", "ySize"))
+    replaced = _to_number(element.findtext("NODATA"))
+    return _Source(band, image, of_image, is_changed, part, replaced, masks, replacement)  # type: ignore[arg-type]
+
+
+def _to_warped_source(mapping: Element, image: str) -> _Source:
+    band, of_image = int(mapping.get("dst", 1)), int(mapping.get("src", 1))
+    replaced = _to_number(mapping.findtext("SrcNoDataReal"))
+    replacement = float(mapping.findtext("DstNoDataReal", "0"))
+    return _Source(band, image, of_image, False, None, replaced, _MASKS_OF_WARPER, replacement)
 
 
 def _to_number(text: str | None) -> float | None:
-    with suppress(ValueError, TypeError):
-        return float(text)  # type: ignore[arg-type]  # None has no number
-    return None
+    return None if text is None else float(text)
 
 
-def _parse(path: Path) -> ElementTree.Element:
-    """Return the content of a VRT; GDAL also reads bytes that are no UTF-8, and `&` as it is.
-
-    Raises:
-        StudyError: it is no XML.
-    """
-    try:
-        content = path.read_bytes()
-        with suppress(ElementTree.ParseError):
-            return ElementTree.fromstring(content)
-        text = re.sub(r"&(?!#?\w+;)", "&amp;", content.decode("latin-1"))
-        return ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text))
-    except (OSError, ElementTree.ParseError) as error:
-        raise StudyError(
-            f"The VRT {path} cannot be compared with its images.",
-            found=str(error),
-            expected="XML",
-            remedy="build the VRT again, or name the images themselves",
-        ) from None
-
-
-def _name_of(vrt: Path, name: ElementTree.Element) -> str:
+def _name_of(vrt: str, name: Element) -> str:
     text = name.text or ""
     # As GDAL, which takes the folder of the file to which a link leads.
-    return str(vrt.resolve().parent / text) if name.get("relativeToVRT", "0") in ("1", "true") else text
+    if name.get("relativeToVRT") != "1":
+        return text
+    # Such as /vsizip/…, a path in an archive.
+    return f"{vrt.rpartition('/')[0]}/{text}" if vrt.startswith("/vsi") else str(Path(vrt).resolve().parent / text)
 
 
 def _read(image: DatasetReader, sources: Iterable[_Source]) -> dict[_Source, _Said]:
@@ -186,14 +231,13 @@ def _read(image: DatasetReader, sources: Iterable[_Source]) -> dict[_Source, _Sa
 def _require_same_tags(
     path: Path, band: int, own: tuple[float, float], tags: Mapping[_Source, tuple[float, float]], unit: str
 ) -> None:
-    """Raise a StudyError if the images of a band have different tags, or the VRT has lost them.
+    """Raise a StudyError if the images of a band have different tags, or the VRT others than its images.
 
     A VRT may give tags to images without tags.
     """
     different = {_meaning(read, unit): source for source, read in tags.items()}
-    has_none = _meaning(own, unit) == _meaning(NO_TAGS, unit)
-    is_lost = has_none and any(meaning != _meaning(NO_TAGS, unit) for meaning in different)
-    if len(different) < 2 and not is_lost:
+    allowed = {_meaning(NO_TAGS, unit), _meaning(own, unit)}
+    if len(different) < 2 and allowed.issuperset(different):
         return
     said = [f"{tags[source][0]:g} and {tags[source][1]:g} in {source.image}" for source in different.values()]
     raise StudyError(
@@ -215,46 +259,108 @@ def _meaning(tags: tuple[float, float], unit: str) -> tuple[float, float]:
 def _require_no_missing(
     path: Path, vrt: DatasetReader, image: DatasetReader, sources: Iterable[_Source], spec: DatasetSpec
 ) -> None:
-    """Raise a StudyError if an image of a VRT without a mask has missing pixels that the VRT does not leave out."""
+    """Raise a StudyError if an image has missing pixels that its VRT does not leave out."""
+    is_masked = any(not flags or MaskFlags.per_dataset in flags for flags in vrt.mask_flag_enums)
     flags_of, nodata_of, looked_at = image.mask_flag_enums, image.nodatavals, set()
     for source in sources:
-        of_vrt, nodata = vrt.nodatavals[source.band - 1], nodata_of[source.of_image - 1]
-        is_replaced = source.replaced is not None and (
-            math.isnan(source.replaced) or _are_same(source.replaced, nodata)
-        )
-        if is_replaced and of_vrt is not None:
-            continue
-        flags = flags_of[source.of_image - 1]
+        place = source.of_image - 1
+        missing = _Missing(is_masked, vrt.nodatavals[source.band - 1], spec.nodata, flags_of[place], nodata_of[place])
         # A mask is the same for all bands. The missing pixels of large images mostly are.
         is_large = image.width * image.height > _MASK_PX**2 and not image.overviews(source.of_image)
-        looked = "mask" if MaskFlags.per_dataset in flags else "nodata" if is_large else source.of_image
+        looked = (None if is_large else source.of_image, missing, replace(source, band=0, of_image=0))
         if looked in looked_at:
             continue
         looked_at.add(looked)
-        known = [] if is_replaced else [value for value in (of_vrt, spec.nodata) if value is not None]
-        if _hides_pixels(image, source.of_image, flags, nodata, known):
-            lost = f"the nodata value {nodata:g}" if MaskFlags.nodata in flags else "a mask"
+        if missing.can_be_lost(image, source) and missing.are_lost(image, source):
+            lost = "a mask" if missing.has_mask(image) else f"the nodata value {missing.nodata:g}"
             raise StudyError(
                 f"The VRT {path} reads missing pixels of its images as if they were data.",
-                found=f"{lost} of {source.image}, which means no missing data in band {source.band} of the VRT",
+                found=f"{lost} of {source.image}; band {source.band} of the VRT does not mark these pixels as missing",
                 expected="a VRT with the masks and nodata values of its images",
-                remedy="build the VRT with a program that keeps them (gdal.BuildVRT), or name the images themselves",
+                remedy="build the VRT so that it keeps them (gdal.BuildVRT without options for nodata), or name the "
+                "images themselves",
             )
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """How a band of an image and that of its VRT mark missing pixels.
+
+    Attributes:
+        is_masked: whether the VRT has a mask.
+        of_vrt: the nodata value of the VRT.
+        of_study: that of the study.
+        flags: kinds of masks of the image, as GDAL says it.
+        nodata: the nodata value of the image.
+    """
+
+    is_masked: bool
+    of_vrt: float | None
+    of_study: float | None
+    flags: Collection[MaskFlags]
+    nodata: float | None
+
+    def __hash__(self) -> int:
+        return hash((self.is_masked, self.of_vrt, self.of_study, tuple(self.flags), self.nodata))
+
+    def has_mask(self, image: DatasetReader) -> bool:
+        """Return whether pixels are missing in the image for another reason than their value."""
+        if MaskFlags.alpha in self.flags:
+            return bool(find_alpha(image))
+        return MaskFlags.all_valid not in self.flags and (self.nodata is None or MaskFlags.nodata not in self.flags)
+
+    def can_be_lost(self, image: DatasetReader, source: _Source) -> bool:
+        """Return whether pixels must be read to know it."""
+        if self.has_mask(image):
+            return not self.is_masked or self.nodata is not None
+        # NaN is missing without any tag.
+        if self.nodata is None or math.isnan(self.nodata):
+            return False
+        stands = source.replacement if self._is_replaced(source) else self.nodata
+        return not self._is_known(stands)
+
+    def are_lost(self, image: DatasetReader, source: _Source) -> bool:
+        """Return whether missing pixels of the image are data in the VRT."""
+        window = None if source.part is None else _window_in(image, source.part)
+        height, width = image.shape if window is None else (window.height, window.width)
+        if height < 1 or width < 1:
+            return False
+        shape = (min(round(height), _MASK_PX), min(round(width), _MASK_PX))
+        values = image.read(source.of_image, window=window, out_shape=shape)
+        by_mask = np.zeros(shape, bool)
+        if self.has_mask(image):
+            by_mask = image.read_masks(source.of_image, window=window, out_shape=shape) == 0
+        by_value = np.zeros(shape, bool) if self.nodata is None else are_nodata(values, self.nodata)
+        is_replaced = by_value if self._is_replaced(source) else np.zeros(shape, bool)
+        if not source.replaced_masks.isdisjoint(self.flags):
+            is_replaced |= by_mask
+        told = np.isnan(values) | (by_mask if self.is_masked else False)
+        for value in self._known():
+            told |= are_nodata(values, value) & ~is_replaced
+        if self._is_known(source.replacement):
+            told |= is_replaced
+        return bool(((by_mask | by_value) & ~told).any())
+
+    def _known(self) -> list[float]:
+        return [value for value in (self.of_vrt, self.of_study) if value is not None]
+
+    def _is_known(self, nodata: float) -> bool:
+        return any(_are_same(value, nodata) for value in self._known())
+
+    def _is_replaced(self, source: _Source) -> bool:
+        """Return whether the VRT replaces pixels of the image's nodata value."""
+        is_named = source.replaced is not None and _are_same(source.replaced, self.nodata)
+        return is_named or MaskFlags.nodata in source.replaced_masks
+
+
+def _window_in(image: DatasetReader, part: tuple[float, float, float, float]) -> Window:
+    """Return a part of an image as a window of whole pixels that lies in it."""
+    column, row, width, height = part
+    left, top = max(0, math.floor(column)), max(0, math.floor(row))
+    right, bottom = min(image.width, math.ceil(column + width)), min(image.height, math.ceil(row + height))
+    return Window(left, top, right - left, bottom - top)
 
 
 def _are_same(nodata: float, other: float | None) -> bool:
     """Return whether two nodata values mean the same pixels, as `are_nodata`."""
     return other is not None and bool(are_nodata(np.array(other), nodata))
-
-
-def _hides_pixels(
-    image: DatasetReader, band: int, flags: Collection[MaskFlags], nodata: float | None, known: Iterable[float]
-) -> bool:
-    """Return whether pixels of a band are missing in an image, and have no nodata value of `known`."""
-    if MaskFlags.all_valid in flags or (MaskFlags.alpha in flags and not find_alpha(image)):
-        return False
-    # NaN is missing without any tag.
-    if nodata is not None and (math.isnan(nodata) or any(_are_same(value, nodata) for value in known)):
-        return False
-    shape = tuple(min(side, _MASK_PX) for side in image.shape)
-    return not image.read_masks(band, out_shape=shape).all()

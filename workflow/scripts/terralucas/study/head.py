@@ -293,7 +293,8 @@ def take_dead_mark(folder: Path) -> Head | None:
 def _remove_mark(path: Path, head: Head | None) -> None:
     """Remove a mark, or a damaged one (None). If another process has written its mark meanwhile, that is put back."""
     taken = path.with_name(f"{NAME}.{os.getpid()}.dead")
-    with _alone_in(path.parent), contextlib.suppress(FileNotFoundError):
+    # The folder may be gone, too.
+    with contextlib.suppress(FileNotFoundError), _alone_in(path.parent):
         if _read_mark(path) != head:
             return
         # Where there are no locks, only one of two processes can rename the file.

@@ -33,6 +33,8 @@ from terralucas.data.rasters.band_words import (
 
 # Names of a near infrared of which it is not known whether it is the broad or the narrow one.
 _SOME_NIR = re.compile(r"n?nir[0-9a-z]?")
+# A number of a band, perhaps with zeros, behind a word or nothing.
+_BARE_NUMBER = re.compile(r"(.*?)[\s_.=-]*0?([0-9]+a?)", re.IGNORECASE)
 # Where bands are in a file, counted from 0.
 Positions = tuple[int, ...]
 
@@ -307,16 +309,24 @@ def _read_bare_wavelengths(texts: Sequence[str]) -> list[str]:
 def _read_bare_numbers(texts: Sequence[str], of_one_file: bool) -> list[str]:
     """Return descriptions with "b" before their number, if two or more are given and all are numbers of Sentinel-2.
 
-    Numbers that count the layers of several files, or that are all alike, say nothing.
+    Numbers that count the layers of several files, or that are all alike, say nothing. If 8A is among them, all may
+    begin with one word: R calls such columns X12, X11, X8A, ...
     """
-    given = [text.strip() for text in texts if text.strip()]
-    numbers = [text.lower().removeprefix("0") for text in given]
-    if len(given) < 2 or not all(number in SENTINEL_2 for number in numbers):
+    parts = [_BARE_NUMBER.fullmatch(text.strip()) for text in texts if text.strip()]
+    given = [part for part in parts if part is not None]
+    numbers = [part[2].lower() for part in given]
+    if len(given) < 2 or len(given) < len(parts) or not all(number in SENTINEL_2 for number in numbers):
+        return []
+    # Other numbers behind a word may count layers.
+    words = {part[1] for part in given}
+    is_read_elsewhere = any(read_description(part[0]).kind for part in given)
+    if words != {""} and (len(words) > 1 or "8a" not in numbers or is_read_elsewhere):
         return []
     counted = numbers == [str(place) for place, _ in enumerate(numbers, 1)]
     if len(set(numbers)) == 1 or (counted and not of_one_file):
         return []
-    return [f"b{text.strip()}" if text.strip() else "" for text in texts]
+    found = iter(numbers)
+    return [f"b{next(found)}" if text.strip() else "" for text in texts]
 
 
 def _agrees(reading: Sequence[Bands | None], bands: Sequence[str]) -> bool:
