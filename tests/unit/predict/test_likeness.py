@@ -73,6 +73,17 @@ def test_an_offset_of_only_one_of_the_two_is_an_error(of, chips, problem, remedy
     assert len(allowed) == 1, "it is still said"
 
 
+def test_chips_that_are_refused_for_the_level_of_a_band_show_an_offset_too():
+    negative = [chip - 0.1 for chip in land(40, 1)]
+    chips = [*negative[:28], *land(10, 2)]
+    compare(chips)
+    with pytest.raises(StudyError, match="an offset that makes dark pixels negative") as error:
+        require_likeness(chips, training(), SPEC, False, "chips", negative[28:])
+    assert "in 40 of 50 chips" in error.value.found
+    *_, warning = require_likeness(land(20, 2), training(), SPEC, False, "windows of the scene", negative[:2])
+    assert warning.startswith("2 of 22 windows of the scene that were looked at have a band in another unit or scale")
+
+
 def test_few_chips_with_an_offset_are_not_certain_and_only_said():
     (warning,) = compare([chip + 0.1 for chip in land(3, 1)])
     assert "may have an offset" in warning

@@ -170,7 +170,8 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
     if reader.scene.scene.wrong_colours is not None:
         order = [*order, f"The scene may have its bands in another order: it {reader.scene.scene.wrong_colours}."]
     order += check_bands_without_offset(usable, reader.scene.scaling, spec, options.allow_offset)
-    warnings = [*require_likeness(usable, training, spec, options.allow_offset, what), *order]
+    refused = [each.values for each in windows if each.problem is not None and each.problem.kind == "band_levels"]
+    warnings = [*require_likeness(usable, training, spec, options.allow_offset, what, refused), *order]
     kinds = Counter(problem.kind for problem in problems)
     return {"windows_looked_at": len(windows), "problems": dict(sorted(kinds.items())), "warnings": warnings}
 

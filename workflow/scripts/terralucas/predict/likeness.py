@@ -90,7 +90,12 @@ def is_bright(darkest: np.ndarray) -> np.ndarray:
 
 
 def require_likeness(
-    chips: Sequence[np.ndarray], training: TrainingPixels, spec: DatasetSpec, allow_offset: bool, what: str
+    chips: Sequence[np.ndarray],
+    training: TrainingPixels,
+    spec: DatasetSpec,
+    allow_offset: bool,
+    what: str,
+    refused: Sequence[np.ndarray] = (),
 ) -> list[str]:
     """Check that the scale and the offset of new pixels can be those of the training chips.
 
@@ -100,6 +105,8 @@ def require_likeness(
         spec: description of the study's dataset.
         allow_offset: whether the pixels may be brighter or darker than those of the training chips by the offset.
         what: `chips` or `windows of the scene`.
+        refused: the same of those in which a band seems to have another unit or scale. An offset that was subtracted
+            twice shows in them first.
 
     Returns:
         What may be wrong and is not certain.
@@ -110,7 +117,14 @@ def require_likeness(
     means = np.array([np.nanmean(values, axis=(1, 2), dtype=np.float64) for values in chips])
     _refuse_impossible_means(means, spec, what)
     _refuse_impossible_vegetation(means, spec, what)
-    return [*_check_brightness(means, training, spec, what), *_check_offset(chips, training, spec, allow_offset, what)]
+    warnings = _check_brightness(means, training, spec, what)
+    warnings += _check_offset(chips, refused, training, spec, allow_offset, what)
+    if refused:
+        warnings.append(
+            f"{len(refused)} of {len(chips) + len(refused)} {what} that were looked at have a band in another unit or "
+            "scale than their other bands, and are left out. Others, whose land does not show it, may have it too."
+        )
+    return warnings
 
 
 def _refuse_impossible_means(means: np.ndarray, spec: DatasetSpec, what: str) -> None:
@@ -193,7 +207,12 @@ def _describe_scale(means: np.ndarray, ratios: np.ndarray, spec: DatasetSpec, wh
 
 
 def _check_offset(
-    chips: Sequence[np.ndarray], training: TrainingPixels, spec: DatasetSpec, allow_offset: bool, what: str
+    chips: Sequence[np.ndarray],
+    refused: Sequence[np.ndarray],
+    training: TrainingPixels,
+    spec: DatasetSpec,
+    allow_offset: bool,
+    what: str,
 ) -> list[str]:
     """Compare how many chips have dark pixels, as `terralucas.data.indexing.group_checks.check_class_offsets` does.
 
@@ -201,7 +220,8 @@ def _check_offset(
     among all training chips can be one bright class, or a part of the chips that has the offset: it is only reported.
     """
     darkest = np.array([measure_darkest(values) for values in chips])
-    negative = _check_negative(darkest, training, spec, allow_offset, what)
+    of_all = np.array([*darkest, *(measure_darkest(values) for values in refused)])
+    negative = _check_negative(of_all, training, spec, allow_offset, what)
     if negative or "RED" not in spec.bands:
         return negative
     bright = is_bright(darkest)

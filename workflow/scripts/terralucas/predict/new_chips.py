@@ -328,14 +328,10 @@ def check_sample(
             remedy=problems[0][1].remedy,
         )
     values = [result.values for _, result in read if result.values is not None]
-    warnings = require_likeness(values, training, reader.spec, options.allow_offset, "chips")
+    refused = [result.refused for _, result in read if result.refused is not None]
+    warnings = require_likeness(values, training, reader.spec, options.allow_offset, "chips", refused)
     warnings += order
     kinds = [problem.kind for _, problem in problems]
-    if "band_levels" in kinds:
-        warnings.append(
-            f"{kinds.count('band_levels')} of {len(read)} chips that were looked at have a band in another unit or "
-            "scale than their other bands, and are left out. Others, whose land does not show it, may have it too."
-        )
     coloured = [(chip, result.wrong_colours) for chip, result in read if result.wrong_colours is not None]
     if coloured:
         warnings.append(
