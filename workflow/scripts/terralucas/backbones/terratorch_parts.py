@@ -1,7 +1,7 @@
 """Import single modules of TerraTorch without the rest of it.
 
 `import terratorch` imports its datasets, tasks and all its models, and with them thousands of modules of Torchvision,
-Diffusers, Lightly and others. TerraMind's encoders need none of them, and each job with an encoder would wait for them.
+Diffusers, Lightly and others. TerraMind's encoders need few of them, and each job with an encoder would wait for all.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-# Packages that import more than their modules need, parents first.
 _TERRAMIND = "terratorch.models.backbones.terramind"
+# Packages that import more than their modules need, parents first.
 _PACKAGES = ("terratorch", "terratorch.registry", "terratorch.models", "terratorch.models.backbones", _TERRAMIND)
 _REGISTRIES = "terratorch.registry.registry"
-# Only TerraMind's tokenizers need Diffusers and Torchvision; TerraTorch registers its encoders also where this fails.
+# Only TerraMind's tokenizers need it, and it imports Diffusers. TerraTorch registers the encoders also where it fails.
 _TOKENIZERS = f"{_TERRAMIND}.tokenizer.vqvae"
 
 

@@ -139,10 +139,10 @@ def plain_encoder(encoder: nn.Module) -> nn.Module:
     if not isinstance(encoder, PeftModel):
         return encoder
     merged: nn.Module = encoder.merge_and_unload()
-    apart = terratorch_module("terratorch.models.peft_utils").QKVSep
+    separate_layers = terratorch_module("terratorch.models.peft_utils").QKVSep
     # The adapters needed queries, keys and values apart; TerraMind computes them with one layer.
     for name, layer in list(merged.named_modules()):
-        if isinstance(layer, apart):
+        if isinstance(layer, separate_layers):
             parent, _, last = name.rpartition(".")
             setattr(merged.get_submodule(parent), last, _join_queries_keys_values(layer))
     return merged

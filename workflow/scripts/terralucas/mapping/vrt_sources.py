@@ -173,6 +173,7 @@ class VrtImages:
 
 
 def _parse(vrt: DatasetReader) -> Element:
+    """Return the content of an open VRT."""
     try:
         return ElementTree.fromstring(vrt.tags(ns=_DOMAIN)[_DOMAIN])
     except UnicodeDecodeError:
@@ -333,7 +334,7 @@ class _Missing:
         by_value = np.zeros(shape, bool) if self.nodata is None else are_nodata(values, self.nodata)
         is_replaced = by_value if self._is_replaced(source) else np.zeros(shape, bool)
         if not source.replaced_masks.isdisjoint(self.flags):
-            is_replaced |= by_mask
+            is_replaced = is_replaced | by_mask
         told = np.isnan(values) | (by_mask if self.is_masked else False)
         for value in self._known():
             told |= are_nodata(values, value) & ~is_replaced
