@@ -81,14 +81,49 @@ def test_content_counts_although_sizes_and_times_are_the_same(read, change):
     assert token_of(record, files) != token
 
 
+@pytest.mark.parametrize("tick", ["one second", "one nanosecond"])
+def test_folders_that_were_exchanged_on_a_disk_of_coarse_times_count(tmp_path, monkeypatch, tick):
+    """The times of the files in them stay as they were."""
+    files, record = {name: tmp_path / name / "chip.tif" for name in "abc"}, tmp_path / "record.json"
+    for name, path in files.items():
+        path.parent.mkdir()
+        path.write_text(f"content of {name}")
+    if tick == "one second":
+        exact = contents.states_of
+        monkeypatch.setattr(
+            contents,
+            "states_of",
+            lambda files: {name: state._replace(mtime_ns=5, ctime_ns=5) for name, state in exact(files).items()},
+        )
+    token = token_of(record, files)
+    write_record(record, token, str(tmp_path), files, contents.states_of(files), {})
+    (tmp_path / "a").rename(tmp_path / "x")
+    (tmp_path / "b").rename(tmp_path / "a")
+    (tmp_path / "x").rename(tmp_path / "b")
+    assert token_of(record, files) != token
+
+
+def test_another_inode_alone_has_no_file_read_again_that_no_other_is_like(read, monkeypatch):
+    """Some network drives give files other inodes at each start."""
+    folder, record, files, _ = read
+    for number, path in enumerate(files.values()):
+        os.utime(path, (number, number))
+    token = token_of(record, files)
+    write_record(record, token, str(folder), files, states_of(files), {})
+    known = json.loads(record.read_text())
+    known["files"] = {name: [*entry[:3], entry[3] + 1, entry[4]] for name, entry in known["files"].items()}
+    record.write_text(json.dumps(known))
+    assert token_of(record, files, lambda path: pytest.fail(f"{path} is read again")) == token
+
+
 def test_a_record_of_an_earlier_version_says_the_same(read):
     """It has one time of each file."""
     _, record, files, token = read
     known = json.loads(record.read_text())
-    known["files"] = {name: [size, mtime, sha256] for name, (size, mtime, _, sha256) in known["files"].items()}
+    known["files"] = {name: [size, mtime, sha256] for name, (size, mtime, _, _, sha256) in known["files"].items()}
     record.write_text(json.dumps(known))
     assert token_of(record, files) == token
-    assert all(len(entry) == 4 for entry in json.loads(record.read_text())["files"].values())
+    assert all(len(entry) == 5 for entry in json.loads(record.read_text())["files"].values())
 
 
 def test_what_nobody_reads_of_a_file_does_not_count(read):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from execution.slurm import job_states as _job_states
+from execution.slurm import running_jobs as _running_jobs
 from execution.slurm import waiting_jobs as _waiting_jobs
 from execution.slurm.job_states import JobStates
 
@@ -47,7 +48,7 @@ class Slurm:
 @pytest.fixture
 def clock(monkeypatch):
     now = SimpleNamespace(seconds=1000.0)
-    for module in (_job_states, _waiting_jobs):
+    for module in (_job_states, _running_jobs, _waiting_jobs):
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
 
@@ -177,6 +178,75 @@ def test_a_job_that_the_database_does_not_know_yet_is_not_lost(slurm, clock, ans
         clock.seconds += 200
     assert states.get("7") == state
     assert (slurm.cancelled, slurm.said, slurm.submissions.active) == ([], [], {"7"})
+
+
+def query_with_sacct(slurm):
+    return asyncio.run(slurm.states.query("sacct -X --noheader --parsable2"))[0]
+
+
+@pytest.mark.parametrize(
+    ("log", "squeue", "state"),
+    [
+        (BEGUN + DONE.format("1 of 1", "100%"), "exit 1", "COMPLETED"),
+        (BEGUN, "echo 'JOBID|STATE'", "ERROR"),
+        (BEGUN, "echo '7|TIMEOUT'", "TIMEOUT"),
+    ],
+    ids=["its log says that it ended well", "squeue does not know it", "squeue says that it is over"],
+)
+def test_a_job_that_sacct_calls_running_for_ever_is_not_waited_for(slurm, clock, tmp_path, log, squeue, state):
+    """Its database has lost the end of the job: a runaway job."""
+    slurm.submissions.active, slurm.submissions.logs["7"] = {"7"}, tmp_path / "7.log"
+    (tmp_path / "7.log").write_text(log)
+    slurm.write("sacct", "echo '7|RUNNING'")
+    slurm.write("squeue", squeue)
+    for _ in range(4):
+        assert query_with_sacct(slurm) == {"7": "RUNNING"}
+        clock.seconds += 151
+    assert query_with_sacct(slurm) == {"7": state}
+    assert slurm.submissions.active == set()
+    assert slurm.cancelled == ["--name=study_uuid", "7"]
+    assert slurm.said[0].startswith("SLURM: sacct says that job 7 runs, but ")
+
+
+@pytest.mark.parametrize("squeue", ["echo '7|RUNNING'", "echo '7|PENDING'", "exit 1"])
+def test_a_job_that_sacct_calls_running_is_waited_for_unless_squeue_answers_that_it_is_over(
+    slurm, clock, tmp_path, squeue
+):
+    slurm.submissions.active, slurm.submissions.logs["7"] = {"7"}, tmp_path / "7.log"
+    (tmp_path / "7.log").write_text(BEGUN)
+    slurm.write("sacct", "echo '7|RUNNING'")
+    slurm.write("squeue", squeue)
+    for _ in range(6):
+        assert query_with_sacct(slurm) == {"7": "RUNNING"}
+        clock.seconds += 200
+    assert (slurm.cancelled, slurm.said, slurm.submissions.active) == ([], [], {"7"})
+
+
+def test_a_job_that_runs_again_after_it_seemed_over_is_waited_for(slurm, clock, tmp_path):
+    """Its database had the end late, and SLURM had started the job again."""
+    slurm.submissions.active = {"7"}
+    slurm.write("sacct", "echo '7|RUNNING'")
+    for answer in ("echo '7|FAILED'", "echo '7|RUNNING'") * 4:
+        slurm.write("squeue", answer)
+        clock.seconds += 301
+        assert query_with_sacct(slurm) == {"7": "RUNNING"}
+    assert slurm.cancelled == []
+
+
+def test_a_job_whose_watcher_on_its_node_was_killed_is_not_waited_for_after_it_ended_well(slurm, clock, tmp_path):
+    """squeue then says that it runs, until its time limit."""
+    slurm.submissions.active, slurm.submissions.logs["7"] = {"7", "8"}, tmp_path / "7.log"
+    (tmp_path / "7.log").write_text(BEGUN)
+    slurm.answer("7|RUNNING", "8|RUNNING")
+    for _ in range(3):
+        assert slurm.query() == {"7": "RUNNING", "8": "RUNNING"}
+        clock.seconds += 301
+    (tmp_path / "7.log").write_text(BEGUN + DONE.format("1 of 1", "100%"))
+    assert slurm.query() == {"7": "RUNNING", "8": "RUNNING"}, "it may take a moment to end"
+    clock.seconds += 301
+    assert slurm.query() == {"7": "COMPLETED", "8": "RUNNING"}
+    assert slurm.cancelled == ["--name=study_uuid", "7"], "it holds a node"
+    assert slurm.submissions.active == {"8"}
 
 
 def test_a_state_that_slurm_does_not_know_is_no_success(slurm):

@@ -197,7 +197,7 @@ def test_every_question_to_squeue_is_about_all_partitions():
     """Of jobs in a partition with Hidden=YES, squeue tells other users than root only with --all, also of their own."""
     texts = [file.read_text(encoding="utf-8") for file in (SCRIPTS / "execution").rglob("*.py")]
     assert not any('["squeue"' in text for text in texts)
-    assert sum(text.count("[*SQUEUE, ") for text in texts) == 8
+    assert sum(text.count("[*SQUEUE, ") for text in texts) == 9
 
 
 def test_a_study_inside_a_job_keeps_the_configuration_of_slurm_and_nothing_else_of_the_job(monkeypatch):

@@ -328,6 +328,21 @@ def test_tuning_is_a_level_of_the_backbone_and_has_a_default():
         resolve(tuned(tuning="lora"))
 
 
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ({"test_share": 0.3}, "split.test_share is written (0.3), and split.strategy kfold does not use it"),
+        ({"strategy": "holdout", "folds": 4}, "split.folds is written (4), and split.strategy holdout does not use it"),
+    ],
+)
+def test_an_option_of_the_other_split_is_refused(split, said):
+    with pytest.raises(StudyError, match=re.escape(said)):
+        resolve(changed("split", split))
+    (option,) = split.keys() - {"strategy"}
+    default = {"test_share": 0.2, "folds": 5}[option]
+    assert resolve(changed("split", split | {option: default}))["split"][option] == default
+
+
 def test_options_of_a_tuning_that_no_backbone_has_are_refused():
     frozen = "training.end_to_end is written (clip_norm), but no backbone of the grid has the `tuning` `lora` or `full`"
     with pytest.raises(StudyError, match=re.escape(frozen)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import stat
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +35,9 @@ class FileState(NamedTuple):
         mtime_ns: time of the last change of the content, which programs can set.
         ctime_ns: time of the last change of the content or of what the system knows of the file, such as its name: two
             files that were exchanged may have the same size and the same `mtime_ns`.
-        inode: number of the file on its disk. It is not recorded, because some network drives change it.
+        inode: number of the file on its disk. It tells files from each other that have one size and one time: exchanged
+            folders leave the times of the files in them, and many disks count times in steps of a second. Some network
+            drives change it, so that it is no part of a token.
     """
 
     size: int
@@ -45,7 +48,7 @@ class FileState(NamedTuple):
     @property
     def recorded(self) -> list[int]:
         """What a record has of the state."""
-        return [self.size, self.mtime_ns, self.ctime_ns]
+        return [self.size, self.mtime_ns, self.ctime_ns, self.inode]
 
     @property
     def identity(self) -> tuple[int, int, int]:
@@ -74,6 +77,11 @@ def states_of(files: Mapping[str, Path]) -> dict[str, FileState]:
 def recorded_of(states: States) -> dict[str, list[int]]:
     """Return what a record has of the states of files."""
     return {name: state.recorded for name, state in states.items()}
+
+
+def without_inodes(states: States) -> dict[str, list[int]]:
+    """Return what of the states of files stays the same as long as nobody touches them: sizes and times."""
+    return {name: [state.size, state.mtime_ns, state.ctime_ns] for name, state in states.items()}
 
 
 def identities_of(states: States) -> dict[str, tuple[int, int, int]]:
@@ -218,9 +226,9 @@ def token_of_absent(path: Path, files: Mapping[str, Path], digest: Callable[[Pat
 def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file) -> str:
     """Return the token of files: the recorded one, if their content is the recorded one.
 
-    A file whose size and times are the recorded ones is not read. Without a record, nothing is read: the token then
-    only has to stay the same until the record is written. If no file is there, their folder is away for now, and the
-    token stays as it was, because that does not change what was read.
+    A file whose size and times are the recorded ones is not read; where others have the same, its inode counts, too.
+    Without a record, nothing is read: the token then only has to stay the same until the record is written. If no file
+    is there, their folder is away for now, and the token stays as it was, because that does not change what was read.
 
     Args:
         path: the record.
@@ -229,11 +237,17 @@ def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str
     """
     states, record = states_of(files), read_record(path)
     if record is None or not _is_of_files(record):
-        return sha256_of_json(recorded_of(states))
+        return sha256_of_json(without_inodes(states))
     recorded = record["files"]
     if not states or not recorded:
         return record["token"]
-    changed = [name for name, state in states.items() if state.recorded != recorded.get(name, [])[:-1]]
+    alike = Counter(tuple(entry[:3]) for entry in recorded.values())
+    changed = []
+    for name, state in states.items():
+        entry = recorded.get(name, [])[:-1]
+        is_alone = alike[tuple(entry[:3])] == 1
+        if state.recorded != entry and not (is_alone and state.recorded[:3] == entry[:3]):
+            changed.append(name)
     # The bar appears only where it takes long: thousands of chips that were copied without their times.
     bar = tqdm(changed, desc="Comparing files whose times have changed", delay=5)
     known = {name: entry for name, entry in recorded.items() if name in states}

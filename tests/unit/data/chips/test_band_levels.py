@@ -58,7 +58,7 @@ def test_a_band_in_another_unit_stops_the_study(tmp_path, factor, where):
     assert f"{10 * len(where)} x band_levels" in error.value.found
     assert "in band NIR_BROAD" in error.value.found
     assert "dataset.checks.band_levels: false" in error.value.remedy
-    match = "have another unit or scale" if where == "2" else "20 of 20 chips .* more than half"
+    match = "have another unit, scale or offset" if where == "2" else "20 of 20 chips .* more than half"
     with pytest.raises(StudyError, match=match) as error:
         index(tmp_path, on_invalid="drop", checks=checks)
     assert ("class 2: 10 of 10 chips" if where == "2" else "20 x band_levels") in error.value.found

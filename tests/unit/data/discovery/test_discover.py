@@ -322,6 +322,15 @@ def test_folder_outside_the_classes(tmp_path):
     assert "folder 'misc'" in problem.message
 
 
+def test_a_label_in_other_capitals_is_said_to_be_one(tmp_path):
+    spec = make_spec()
+    name = spec.classes[0].name
+    lucas_tree(tmp_path, IDS | {"45982254": name.upper()})
+    problem = only_problem(tmp_path, spec)
+    assert problem.kind == "unknown_label"
+    assert f"is it {name!r}, in other capitals" in problem.message
+
+
 def test_folder_that_disagrees_with_the_table(tmp_path):
     lucas_tree(tmp_path)
     (tmp_path / "2/45942254.tif").rename(tmp_path / "1/45942254.tif")

@@ -92,7 +92,7 @@ def tenfold(chip):
 def test_a_unit_of_one_class_that_some_of_its_chips_show_stops_the_study(tmp_path):
     """Chips of 10 that are dropped would leave the others, which have the same fault."""
     write_land(tmp_path, 10, tenfold, changed=4)
-    with pytest.raises(StudyError, match=r"1 class.* have another unit or scale") as error:
+    with pytest.raises(StudyError, match=r"1 class.* have another unit, scale or offset") as error:
         index(tmp_path, on_invalid="drop", checks={"band_levels": False})
     assert error.value.found.startswith("class 2: 4 of 10 chips; 2-0x (2/2-0x.tif) has ")
     assert "DN" in error.value.found

@@ -54,6 +54,11 @@ class Row:
     more: str = ""
 
 
+# States of jobs that do not go on.
+OVER = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "ERROR", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"
+}  # fmt: skip
+
 # Also jobs in partitions that are hidden, which squeue otherwise shows to nobody but root.
 SQUEUE = ("squeue", "--all")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from execution.slurm.clients import SQUEUE, NoAnswerError, Row, ask_beside, plain, read_rows
+from execution.slurm.clients import OVER, SQUEUE, NoAnswerError, Row, ask_beside, read_rows
+from execution.slurm.job_log import says_done
+from execution.slurm.running_jobs import RunningJobs
 from execution.slurm.submissions import Submissions
 from execution.slurm.waiting_jobs import LASTING, WaitingJobs
 
@@ -27,10 +27,6 @@ _REQUEUE_S = 60.0
 # A job that is in so many answers over so long a time not at all is one that SLURM lost.
 _LOST_AFTER_S, _LOST_AFTER_ANSWERS = 300.0, 3
 
-_OVER = {
-    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "ERROR", "FAILED", "OUT_OF_MEMORY", "TIMEOUT"
-}  # fmt: skip
-
 # Jobs in these states have a reason to wait, unless it is None.
 _PENDING = ("PENDING", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
 # What SLURM's reasons of ended jobs mean.
@@ -42,9 +38,6 @@ _ENDS = {
 _NOT_BEGUN = "a person cancelled it, or its node could not start it; `sinfo --list-reasons` shows nodes with errors"
 # How the plugin says that it does not know why.
 _UNKNOWN = "Detailed failure reason unavailable (status command is not 'sacct')."
-# What Snakemake writes at the beginning of a job, and when all rules of it have ended well.
-_BEGINS = "Building DAG of jobs..."
-_DONE = re.compile(r"^(\d+) of \1 steps \(100%\) done$", re.MULTILINE)
 
 
 @dataclass
@@ -76,6 +69,7 @@ class JobStates:
         self._preempted: set[str] = set()
         self._are_names_said = False
         self._waiting = WaitingJobs(logger)
+        self._running = RunningJobs(submissions, _list, logger)
 
     async def query(self, command: str) -> tuple[dict[str, str] | None, float | None]:
         """Return the states by job id and the seconds it took, as the plugin's own function does.
@@ -100,7 +94,9 @@ class JobStates:
             self._logger.info("SLURM: answers again.")
         seconds = time.monotonic() - started
         states |= await self._find_renamed(states)
-        ended = [*self._end_what_does_not_return(states), *await self._end_what_is_lost(states)]
+        over = await self._running.find_ended(states, words[0])
+        states |= over
+        ended = [*over, *self._end_what_does_not_return(states), *await self._end_what_is_lost(states)]
         if ended:
             # SLURM must not start them beside the ones that Snakemake submits now. No id can be of another's job: the
             # name must be that of this session, too.
@@ -108,10 +104,10 @@ class JobStates:
                 await ask_beside(["scancel", f"--name={self._get_name()}", *ended], _PATIENCE_S)
         await self._tell_why_jobs_wait(states)
         await self._ask_why(
-            job for job, state in states.items() if state in _OVER - {"COMPLETED"} and job in self._submissions.active
+            job for job, state in states.items() if state in OVER - {"COMPLETED"} and job in self._submissions.active
         )
-        over = _OVER if self._requeues else _OVER | {"NODE_FAIL"}
-        self._submissions.active -= {job for job, state in states.items() if state in over}
+        end_states = OVER if self._requeues else OVER | {"NODE_FAIL"}
+        self._submissions.active -= {job for job, state in states.items() if state in end_states}
         # The plugin takes UNKNOWN for a job that ended well; a word that it does not know is a job that goes on.
         return {job: "NOT_KNOWN" if state == "UNKNOWN" else state for job, state in states.items()}, seconds
 
@@ -237,7 +233,7 @@ class JobStates:
             if job in known:
                 states[job] = known[job]
                 continue
-            if _says_done(self._submissions.logs.get(job)):
+            if says_done(self._submissions.logs.get(job)):
                 self._logger.info(f"SLURM: does not know job {job} any more; its log says that it ended well.")
                 states[job] = "COMPLETED"
                 continue
@@ -245,16 +241,6 @@ class JobStates:
             states[job] = "ERROR"
             ended.append(job)
         return ended
-
-
-def _says_done(log: Path | None) -> bool:
-    """Return whether the Snakemake of a job wrote that all its steps are done."""
-    try:
-        text = plain(log.read_text(encoding="utf-8", errors="replace")) if log else ""
-    except OSError:
-        return False
-    # Where SLURM starts a job again, its log may go on.
-    return bool(_DONE.search(text.rpartition(_BEGINS)[2]))
 
 
 async def _list(command: Sequence[str]) -> list[Row]:

@@ -46,10 +46,14 @@ REMEDIES = {
     "band without any value is never used",
     "fill": "mark these pixels as missing: with dataset.nodata if one value fills them, otherwise with a mask in the "
     "file; or raise dataset.checks.max_fill_fraction if they are ground, such as dark water or coarse values",
+    "cut_off": "export the chip again if darker values were cut off, as after an offset was subtracted twice; mark the "
+    "pixels as missing (dataset.nodata, or a mask in the file) if they have no data; or raise "
+    "dataset.checks.max_fill_fraction if they are ground",
     "impossible_values": "set dataset.nodata to this value, or write it into the files as their nodata value "
     "(rio edit-info --nodata) where dataset.nodata has another one",
     "value_range": "check dataset.unit and dataset.nodata",
-    "band_levels": "write all bands in dataset.unit, with one scale and offset, or set "
+    "band_levels": "write all bands in dataset.unit, with one scale and offset; leave scale and offset tags out if the "
+    f"stored values have this unit already ({REWRITE} chips corrected --without-scale); or set "
     "dataset.checks.band_levels: false if the chips are right",
     "brightness": "export the chip again in dataset.unit, or lower dataset.checks.min_chip_brightness",
     "constant": "export the chip again, set dataset.nodata if its only value means missing data, or set "

@@ -113,7 +113,7 @@ def _input(description: Mapping[str, Any]) -> dict[str, Any]:
     side = description["side_px"]
     return {
         "name": "chips",
-        "description": f"Surface reflectance in {description['unit_in_words']}; the normalisation is in the graph. "
+        "description": f"Reflectance in {description['unit_in_words']}; the normalisation is in the graph. "
         f"{description['missing_pixels']}",
         "bands": list(description["bands"]),
         "input": {

@@ -280,7 +280,11 @@ def _require_readable(path: Path, source: DatasetReader) -> None:
     """Raise a StudyError if a file is no image of real numbers, or if one of its tiles would fill the memory."""
     problem = None
     if source.subdatasets or not source.count:
-        problem = (f"{len(source.subdatasets)} images in one file", "one image", "name the file of one image")
+        problem = (
+            f"{len(source.subdatasets)} images in one file",
+            "one image",
+            "name the file of one image, or convert it to a GeoTIFF with all bands",
+        )
     elif any("complex" in dtype for dtype in source.dtypes):
         problem = (f"{source.dtypes[0]} values", "real numbers", "convert the scene to reflectance")
     elif max(height * width for height, width in source.block_shapes) > _MAX_TILE_PX:

@@ -18,7 +18,7 @@ from terralucas.mapping.grid import Grid
 from terralucas.mapping.offset_tags import check_bands_without_offset
 from terralucas.mapping.scene import Pixels, SceneReader
 from terralucas.predict.bands import require_same_order
-from terralucas.predict.likeness import TrainingPixels, require_likeness
+from terralucas.predict.likeness import TrainingPixels, describe_cut_off, require_likeness
 from terralucas.predict.new_chips import require_usable
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.remedies import for_new_files
@@ -173,6 +173,7 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
     refused = [each.values for each in windows if each.problem is not None and each.problem.kind == "band_levels"]
     warnings = [*require_likeness(usable, training, spec, options.allow_offset, what, refused), *order]
     kinds = Counter(problem.kind for problem in problems)
+    warnings += describe_cut_off(kinds["cut_off"], len(windows), what)
     return {"windows_looked_at": len(windows), "problems": dict(sorted(kinds.items())), "warnings": warnings}
 
 

@@ -127,6 +127,23 @@ def require_likeness(
     return warnings
 
 
+def describe_cut_off(cut_off: int, looked_at: int, what: str) -> list[str]:
+    """Return a warning if some chips have values that are cut off: darker land shows it, and all may have the fault.
+
+    Args:
+        cut_off: how many of those that were looked at have such values.
+        looked_at: how many were looked at.
+        what: `chips` or `windows of the scene`.
+    """
+    if not cut_off:
+        return []
+    return [
+        f"{cut_off} of {looked_at} {what} that were looked at have one value in many pixels of a band, where another "
+        "band is bright, and are left out. If darker values were cut off there, as after an offset was subtracted "
+        "twice, all others are too dark as well."
+    ]
+
+
 def _refuse_impossible_means(means: np.ndarray, spec: DatasetSpec, what: str) -> None:
     mean, std = np.array([PRETRAINING_STATISTICS_DN[band] for band in spec.bands]).T / DN_PER_REFLECTANCE
     high = np.flatnonzero(means.mean(axis=0) > mean + LARGEST_MEAN * std)

@@ -35,7 +35,7 @@ from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG
 from terralucas.predict.bands import find_bands, require_same_order
-from terralucas.predict.likeness import TrainingPixels, require_likeness
+from terralucas.predict.likeness import TrainingPixels, describe_cut_off, require_likeness
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.pixel_size import Ground, measure_ground
 from terralucas.predict.remedies import for_new_files, for_pixels_of
@@ -332,6 +332,7 @@ def check_sample(
     warnings = require_likeness(values, training, reader.spec, options.allow_offset, "chips", refused)
     warnings += order
     kinds = [problem.kind for _, problem in problems]
+    warnings += describe_cut_off(kinds.count("cut_off"), len(read), "chips")
     coloured = [(chip, result.wrong_colours) for chip, result in read if result.wrong_colours is not None]
     if coloured:
         warnings.append(

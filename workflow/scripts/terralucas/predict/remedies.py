@@ -32,8 +32,11 @@ _REMEDIES = {
     "impossible_values": "give the files this value as their nodata value if it means missing data (rio edit-info "
     "--nodata); if it was negative, convert the values to int16 or float32 before anything is subtracted from them",
     "fill": "give the files a nodata value if this value means missing data (rio edit-info --nodata)",
+    "cut_off": "write the values without subtracting an offset that they do not have, or give the files a nodata value "
+    "if this value means missing data (rio edit-info --nodata)",
     "value_range": "write the values in the unit of the study, and give the files a nodata value if they have one",
-    "band_levels": "write all bands in the unit of the study, with one scale and offset",
+    "band_levels": "write all bands in the unit of the study, with one scale and offset; leave scale and offset tags "
+    f"out if the stored values have this unit already ({REWRITE} chips corrected --without-scale)",
     "constant": "write the file again with values that vary; a nodata value marks missing data",
     "equal_bands": "write the file again with the right file or layer for each band",
     "bad_coordinates": f"correct the georeference of the file, or remove it ({REMOVE_PLACE})",

@@ -252,11 +252,19 @@ def _find_options_without_effect(training: Mapping[str, Any]) -> list[str]:
 
 
 def _find_unused_options(written: Mapping[str, Any], resolved: Mapping[str, Any]) -> list[str]:
-    """Return problems with sections for tuned backbones that no backbone in the grid uses.
+    """Return problems with options that the study does not use: of the other split, and for tuned backbones.
 
-    Sections that contain only defaults are omitted.
+    Options that have their defaults are omitted.
     """
     schema = load_schema()
+    strategy, of_split = resolved["split"]["strategy"], schema["properties"]["split"]["properties"]
+    unused = "test_share" if strategy == "kfold" else "folds"
+    if resolved["split"][unused] != of_split[unused]["default"]:
+        other = "holdout" if strategy == "kfold" else "kfold"
+        return [
+            f"split.{unused} is written ({resolved['split'][unused]}), and split.strategy {strategy} does not use it; "
+            f"remove it, or set split.strategy: {other}"
+        ]
     section = schema["properties"]["training"]["properties"]["end_to_end"]
     end_to_end = written.get("training", {}).get("end_to_end", {})
     tunings = {

@@ -13,6 +13,7 @@ from terralucas.data.chips.band_levels import find_impossible_level
 from terralucas.data.chips.decoded_chip import Chip
 from terralucas.data.chips.gaps import (
     find_almost_constant,
+    find_cut_off,
     find_zeros,
     measure_flat_edge,
     measure_nothing,
@@ -197,7 +198,7 @@ def _check_gaps(chip: Chip, spec: DatasetSpec) -> None:
     usually = f"expected at most {percent_text(limit)}, because this usually means missing data"
     band, share = find_zeros(chip.values, reflectance_of_zero(chip.scaling, spec.unit), spec.bands)
     if share > limit:
-        raise ChipError("fill", f"has the value 0 in band {band} in {percent_text(share)} of its pixels; {usually}")
+        raise ChipError("cut_off", f"has the value 0 in band {band} in {percent_text(share)} of its pixels; {usually}")
     what, share = max(
         measure_padding(chip.values),
         measure_flat_edge(chip.values, spec.bands),
@@ -207,6 +208,15 @@ def _check_gaps(chip: Chip, spec: DatasetSpec) -> None:
     )
     if share > limit:
         raise ChipError("fill", f"has {what} in {percent_text(share)} of its pixels; {usually}")
+    band, share, value = find_cut_off(chip.values, spec.bands)
+    if share > limit:
+        scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
+        raise ChipError(
+            "cut_off",
+            f"has its smallest value, {value * scale:.6g}, in band {band} in {percent_text(share)} of its pixels, "
+            f"where another band is bright; expected at most {percent_text(limit)}, because this usually means that "
+            "darker values were cut off",
+        )
     number = None if spec.checks.allow_constant_bands else find_almost_constant(chip.values)
     if number is not None:
         message = f"has one value almost everywhere in band {spec.bands[number]}"

@@ -13,6 +13,8 @@ from terralucas.data.chips.sketches import hash_spectra
 _VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
 # Where one band is this bright, no other one of the same ground is exactly 0. Water is not that bright.
 _BRIGHT = 0.1
+# Ground is not so dark in many pixels. A value cut off is at most 10 DN.
+_DARKEST = 1e-3
 # Where a correction of the atmosphere cuts values off at 0, many pixels are a little above it. Missing data have none.
 _LITTLE, _FEW = 0.005, 0.1
 # Values of a band for each row of a chip that are few, and the share of a row that is much of one value.
@@ -49,21 +51,46 @@ def find_zeros(values: np.ndarray, zeros: Sequence[float], bands: Sequence[str])
         zeros: reflectance of a stored 0 in each band.
         bands: names of the bands.
     """
-    worst = (bands[0], 0.0)
     # In most chips, every band is brighter than a stored 0 everywhere.
     zero = np.asarray(zeros, dtype=np.float32)
     if (np.fmin.reduce(values.reshape(len(values), -1), axis=1) > zero + 2 * _SAME).all():
+        return bands[0], 0.0
+    return _find_one_value(values, zero, np.ones(len(bands), dtype=bool), bands)
+
+
+def find_cut_off(values: np.ndarray, bands: Sequence[str]) -> tuple[str, float, float]:
+    """Return the same as `find_zeros` of the smallest value of each band, if it is almost 0 or less, and this value.
+
+    Products write 1 for the darkest ground, because 0 means missing data. So what subtracts an offset, or subtracts it
+    twice, often cuts off at 1.
+
+    Args:
+        values: (bands, height, width) reflectance, NaN for missing pixels.
+        bands: names of the bands.
+    """
+    smallest = np.fmin.reduce(values.reshape(len(values), -1), axis=1)
+    is_dark = smallest <= _DARKEST
+    if not is_dark.any():
+        return bands[0], 0.0, 0.0
+    band, share = _find_one_value(values, smallest, is_dark, bands)
+    return band, share, float(smallest[list(bands).index(band)])
+
+
+def _find_one_value(
+    values: np.ndarray, ones: np.ndarray, is_looked_at: np.ndarray, bands: Sequence[str]
+) -> tuple[str, float]:
+    """Return the band with the largest share of pixels that have its one value where another band is bright."""
+    worst = (bands[0], 0.0)
+    has_one = np.abs(values - ones[:, None, None]) <= _SAME
+    if not has_one[is_looked_at].any():
         return worst
-    is_zero = np.stack([np.abs(band - np.float32(zero)) <= _SAME for band, zero in zip(values, zeros, strict=True)])
-    if not is_zero.any():
-        return worst
-    level = np.where(np.isfinite(values) & ~is_zero, values, -np.inf)
+    level = np.where(np.isfinite(values) & ~has_one, values, -np.inf)
     for number, band in enumerate(bands):
-        if not is_zero[number].any():
+        if not is_looked_at[number] or not has_one[number].any():
             continue
         compared = [i for i, other in enumerate(bands) if band in _VISIBLE or other not in _VISIBLE]
-        found = is_zero[number] & (level[compared].max(axis=0) > _BRIGHT)
-        little = (level[number] > zeros[number]) & (level[number] <= zeros[number] + _LITTLE)
+        found = has_one[number] & (level[compared].max(axis=0) > _BRIGHT)
+        little = (level[number] > ones[number]) & (level[number] <= ones[number] + _LITTLE)
         if found.mean() > worst[1] and little.sum() < _FEW * found.sum():
             worst = (band, float(found.mean()))
     return worst

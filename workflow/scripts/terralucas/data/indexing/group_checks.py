@@ -32,7 +32,7 @@ NEGATIVE_REFLECTANCE = -0.03
 MIN_CHIPS_OF_CLASS, SUSPECT, ALMOST_ALL, MOST = 5, 0.4, 0.95, 0.75
 
 # Kinds of problems that a wrong unit or scale causes: how many chips show it depends on their land.
-_SCALE_KINDS = ("value_range", "brightness", "band_levels")
+_SCALE_KINDS = ("value_range", "brightness", "band_levels", "cut_off")
 # Such a problem is that of a class if so many of its chips have it, and either half of them, or a quarter and three
 # times as large a share as of the other chips.
 _FEW, _HALF, _QUARTER, _TIMES = 3, 0.5, 0.25, 3
@@ -177,10 +177,10 @@ def refuse_faults_of_classes(problems: Sequence[Problem], chips: Sequence[ChipFi
         return
     example = next(problem for problem in wrong if label_of[str(problem.file)] in found)
     raise StudyError(
-        f"Chips of {len(found)} class(es) of dataset {spec.name!r} have another unit or scale.",
+        f"Chips of {len(found)} class(es) of dataset {spec.name!r} have another unit, scale or offset.",
         found=f"{_classes_text(found, spec)}; {example.point_id} ({example.file}) {example.message}",
-        expected="one unit and scale in all chips; the other chips of these classes may have the same fault, and their "
-        "land does not show it, so that to drop some does not help",
+        expected="one unit, scale and offset in all chips; the other chips of these classes may have the same fault, "
+        "and their land does not show it, so that to drop some does not help",
         remedy=f"{REMEDIES[example.kind]}; if the other chips of these classes are right, remove the faulty ones",
     )
 

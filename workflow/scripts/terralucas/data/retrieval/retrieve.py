@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from terralucas.contents import recorded_of, states_of
+from terralucas.contents import states_of, without_inodes
 from terralucas.data.discovery.folders import list_files, walk
 from terralucas.data.retrieval.archive_kinds import ARCHIVE_KINDS, require_archive
 from terralucas.data.retrieval.archives import LocalError, unpack
@@ -274,7 +274,8 @@ def _marker_text(sha256: str, root: Path) -> str:
     """Return what tells whether a folder still has what was unpacked: the archive, and sizes and times of the files."""
     files = list_files(root)
     states = states_of({str(file): root / file for file in files})
-    recorded = recorded_of(states)
+    # A drive that gives other inodes would have the archive unpacked at each start.
+    recorded = without_inodes(states)
     return json.dumps({"sha256": sha256, "files": len(files), "states": sha256_of_json(recorded)}) + "\n"
 
 

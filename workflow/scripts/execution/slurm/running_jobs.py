@@ -1,0 +1,77 @@
+"""Find jobs that are over although SLURM says that they run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from execution.slurm.clients import OVER, SQUEUE, NoAnswerError, Row, user
+from execution.slurm.job_log import says_done
+from execution.slurm.submissions import Submissions
+
+# Each running job is looked at so often, and what seems to be over must seem so for as long.
+_LOOK_S = 300.0
+
+
+class RunningJobs:
+    """Knows when running jobs were looked at, and since when some seem to be over.
+
+    sacct says for ever that a job runs whose end its database has lost (SLURM calls it a runaway job). squeue does so
+    until the time limit where somebody has killed what watches the job on its node. The log of the job tells that it
+    ended well. That it failed, squeue can tell, if it was not the one that was asked.
+
+    Args:
+        submissions: of this session, which knows its jobs and their logs.
+        list_jobs: asks SLURM for jobs.
+        logger: whose lines that start with "SLURM: " the terminal shows.
+    """
+
+    def __init__(
+        self,
+        submissions: Submissions,
+        list_jobs: Callable[[Sequence[str]], Awaitable[list[Row]]],
+        logger: logging.Logger,
+    ) -> None:
+        self._submissions, self._list_jobs, self._logger = submissions, list_jobs, logger
+        self._next_look: dict[str, float] = {}
+        self._over_since: dict[str, float] = {}
+
+    async def find_ended(self, states: Mapping[str, str], program: str) -> dict[str, str]:
+        """Return the states of jobs that have seemed to be over for some minutes, by id.
+
+        Args:
+            states: what SLURM says, by id.
+            program: who says so: squeue or sacct.
+        """
+        now = time.monotonic()
+        running = {job for job, state in states.items() if state == "RUNNING" and job in self._submissions.active}
+        self._next_look = {job: self._next_look.get(job, now + _LOOK_S) for job in running}
+        self._over_since = {job: since for job, since in self._over_since.items() if job in running}
+        due = [job for job in sorted(running) if job in self._over_since or now >= self._next_look[job]]
+        if not due:
+            return {}
+        over = await self._find_over(due, program)
+        if over is None:
+            return {}
+        self._next_look |= dict.fromkeys(due, now + _LOOK_S)
+        self._over_since = {job: self._over_since.get(job, now) for job in over}
+        ended = {job: state for job, state in over.items() if now - self._over_since[job] >= _LOOK_S}
+        for job, state in ended.items():
+            said = "squeue does not know it: it counts as failed" if state == "ERROR" else f"it is over: {state}"
+            self._logger.warning(f"SLURM: {program} says that job {job} runs, but {said}.")
+        return ended
+
+    async def _find_over(self, jobs: Sequence[str], program: str) -> dict[str, str] | None:
+        """Return the states of jobs that seem to be over; None where SLURM does not answer."""
+        over = {job: "COMPLETED" for job in jobs if says_done(self._submissions.logs.get(job))}
+        # Tasks of an array have other ids in squeue.
+        others = [job for job in jobs if job not in over and "_" not in job]
+        if program == SQUEUE[0] or not others:
+            return over
+        try:
+            rows = await self._list_jobs([*SQUEUE, "--states=all", "--format=%i|%T", "--user", user()])
+        except NoAnswerError:
+            return None
+        known = {row.job: row.state for row in rows}
+        return over | {job: state for job in others if (state := known.get(job, "ERROR")) in OVER}
