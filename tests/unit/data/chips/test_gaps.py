@@ -33,6 +33,18 @@ def index(root, **changes):
     return index_chips(root, spec, min_chips_per_class=1, threads=1, progress=False)[1]
 
 
+def smallest_of(values):
+    return np.fmin.reduce(values.reshape(len(values), -1), axis=1)
+
+
+def zeros_of(values, zeros, bands):
+    return find_zeros(values, smallest_of(values), zeros, bands)
+
+
+def cut_off_of(values, bands):
+    return find_cut_off(values, smallest_of(values), bands)
+
+
 def dn(number):
     return (pixels(number) * 10_000).astype("uint16")
 
@@ -209,8 +221,8 @@ def test_water_clouds_and_larger_pixels_are_no_gaps():
     coarse = np.repeat(np.repeat(random.uniform(0.02, 0.5, (6, 8, 8)), 4, 1), 4, 2)
     for values in (water, cloud, coarse):
         chip = values.astype(np.float32)
-        assert find_zeros(chip, [0.0] * 6, BANDS)[1] == 0
-        assert find_cut_off(np.maximum(chip, 1e-4), BANDS)[1] == 0
+        assert zeros_of(chip, [0.0] * 6, BANDS)[1] == 0
+        assert cut_off_of(np.maximum(chip, 1e-4), BANDS)[1] == 0
         assert measure_padding(chip)[1] == 0
         assert measure_flat_edge(chip, BANDS)[1] == 0
         assert measure_repeated_edge(chip)[1] == 0
@@ -254,8 +266,8 @@ def test_a_spectrum_that_fills_a_tenth_is_found_and_a_value_of_the_first_band_al
 def test_chips_of_a_few_rows_or_columns_have_results_too(shape):
     chip = np.random.default_rng(0).uniform(0.02, 0.5, (6, *shape)).astype(np.float32)
     for values in (chip, np.full_like(chip, 0.2)):
-        assert find_zeros(values, [0.0] * 6, BANDS)[1] == 0
-        assert find_cut_off(values, BANDS)[1] == 0
+        assert zeros_of(values, [0.0] * 6, BANDS)[1] == 0
+        assert cut_off_of(values, BANDS)[1] == 0
         assert all(
             0 <= measure(values)[1] <= 1 for measure in (measure_padding, measure_nothing, measure_repeated_edge)
         )
@@ -266,9 +278,9 @@ def test_chips_of_a_few_rows_or_columns_have_results_too(shape):
 def test_zeros_are_those_of_an_offset_that_makes_them_bright():
     """DN + 1,000 in the offset tag: a stored 0 has a reflectance of 0.1."""
     chip = np.random.default_rng(0).uniform(0.15, 0.5, (6, 32, 32)).astype(np.float32)
-    assert find_zeros(chip, [0.1] * 6, BANDS)[1] == 0
+    assert zeros_of(chip, [0.1] * 6, BANDS)[1] == 0
     chip[4, :8, :8] = 0.1
-    assert find_zeros(chip, [0.1] * 6, BANDS) == (BANDS[4], 64 / 32**2)
+    assert zeros_of(chip, [0.1] * 6, BANDS) == (BANDS[4], 64 / 32**2)
 
 
 @needs_real_chips
@@ -278,8 +290,8 @@ def test_values_that_were_cut_off_above_0_are_found_as_zeros_are(floor):
     spec = make_spec(unit="dn", bands=REAL_BANDS)
     chips = [np.rint(10_000 * read_chip(path, spec)) - 1000 for path in sorted(FOLDER.rglob("*.tif"))]
     scale = np.float32(10_000)
-    zeros = [find_zeros((dn.clip(0) / scale).astype(np.float32), [0.0] * 6, REAL_BANDS) for dn in chips]
-    found = [find_cut_off((dn.clip(floor) / scale).astype(np.float32), REAL_BANDS) for dn in chips]
+    zeros = [zeros_of((dn.clip(0) / scale).astype(np.float32), [0.0] * 6, REAL_BANDS) for dn in chips]
+    found = [cut_off_of((dn.clip(floor) / scale).astype(np.float32), REAL_BANDS) for dn in chips]
     assert sum(share > 0.1 for _, share in zeros) > len(chips) / 2
     both = [(share, value) for (_, of_zeros), (_, share, value) in zip(zeros, found, strict=True) if of_zeros > 0.1]
     # A pixel or two of a natural dark value may be as dark as the value at which the others were cut off.
@@ -326,7 +338,7 @@ def test_the_darkest_value_that_was_subtracted_from_each_band_is_no_cut_off():
         dn = np.rint(10_000 * read_chip(path, spec))
         darkest = np.rint(np.percentile(dn, 1, axis=(1, 2), keepdims=True))
         values = ((dn - darkest).clip(1) / np.float32(10_000)).astype(np.float32)
-        assert find_cut_off(values, REAL_BANDS)[1] == 0, path.name
+        assert cut_off_of(values, REAL_BANDS)[1] == 0, path.name
 
 
 def test_padding_is_found_that_repeats_missing_pixels():
@@ -343,8 +355,8 @@ def test_no_real_chip_has_a_gap_also_with_larger_pixels():
         chip = read_chip(path, spec)
         coarse = np.repeat(np.repeat(chip[:, ::3, ::3], 3, 1), 3, 2)[:, 1:65, 1:65]
         for values in (chip, coarse):
-            assert find_zeros(values, [0.0] * 6, REAL_BANDS)[1] == 0
-            assert find_cut_off(values, REAL_BANDS)[1] == 0
+            assert zeros_of(values, [0.0] * 6, REAL_BANDS)[1] == 0
+            assert cut_off_of(values, REAL_BANDS)[1] == 0
             assert measure_padding(values)[1] == 0
             assert measure_flat_edge(values, REAL_BANDS)[1] == 0
             assert measure_repeated_edge(values)[1] == 0

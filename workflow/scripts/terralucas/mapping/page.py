@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from rasterio.warp import transform
 
 from terralucas.files import write_text
+from terralucas.html_templates import html_environment
 from terralucas.mapping.colours import Colour, as_hex, ramp_colours
 from terralucas.mapping.small_map import SmallMap
 
@@ -36,26 +36,23 @@ def write_page(content: Mapping[str, Any], small: SmallMap, colours: Sequence[Co
         colours: colour of each class.
         path: the file.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     script = (TEMPLATES / "map.js").read_text(encoding="utf-8").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = json.dumps(_page_data(content, small, colours), ensure_ascii=False)
-    html = environment.get_template("map.html.j2").render(
-        map=content,
-        colours=[as_hex(colour) for colour in colours],
-        ramp=[as_hex(colour) for colour in ramp_colours(9)],
-        largest_entropy=float(np.log(len(colours))),
-        cell_km2=(content["stride_m"] / 1000) ** 2,
-        script=Markup(script),
-        script_hash=f"sha256-{digest}",
-        # In JSON, < can only stand in texts.
-        data=Markup(data.replace("<", "\\u003c")),
+    html = (
+        html_environment(TEMPLATES)
+        .get_template("map.html.j2")
+        .render(
+            map=content,
+            colours=[as_hex(colour) for colour in colours],
+            ramp=[as_hex(colour) for colour in ramp_colours(9)],
+            largest_entropy=float(np.log(len(colours))),
+            cell_km2=(content["stride_m"] / 1000) ** 2,
+            script=Markup(script),
+            script_hash=f"sha256-{digest}",
+            # In JSON, < can only stand in texts.
+            data=Markup(data.replace("<", "\\u003c")),
+        )
     )
     write_text(path, html)
 

@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from terralucas.html_templates import html_environment
 from terralucas.report.wording import breakable, duration_text, setting_pairs, value_text
 from terralucas.tables.scores import PERCENT
 
@@ -49,13 +50,7 @@ def render_page(template: str, *, study: str, title: str, question: str, **varia
 
 @functools.cache  # with the compiled templates
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_environment(TEMPLATES)
     environment.filters |= {
         "pairs": setting_pairs,
         "plain": value_text,

@@ -189,14 +189,14 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         raise _fill_error(chip.fill_value, chip.fill_fraction, limit)
     if chip.patch_fraction > limit and not chip.patch_may_be_cloud:
         raise _fill_error(chip.patch_value, chip.patch_fraction, limit)
-    _check_gaps(chip, spec)
+    _check_gaps(chip, lowest, spec)
 
 
-def _check_gaps(chip: Chip, spec: DatasetSpec) -> None:
+def _check_gaps(chip: Chip, lowest: np.ndarray, spec: DatasetSpec) -> None:
     """Raise a ChipError if pixels seem to have no data in some bands, or to be padding."""
     limit = spec.checks.max_fill_fraction
     usually = f"expected at most {percent_text(limit)}, because this usually means missing data"
-    band, share = find_zeros(chip.values, reflectance_of_zero(chip.scaling, spec.unit), spec.bands)
+    band, share = find_zeros(chip.values, lowest, reflectance_of_zero(chip.scaling, spec.unit), spec.bands)
     if share > limit:
         raise ChipError("cut_off", f"has the value 0 in band {band} in {percent_text(share)} of its pixels; {usually}")
     what, share = max(
@@ -208,7 +208,7 @@ def _check_gaps(chip: Chip, spec: DatasetSpec) -> None:
     )
     if share > limit:
         raise ChipError("fill", f"has {what} in {percent_text(share)} of its pixels; {usually}")
-    band, share, value = find_cut_off(chip.values, spec.bands)
+    band, share, value = find_cut_off(chip.values, lowest, spec.bands)
     if share > limit:
         scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
         raise ChipError(

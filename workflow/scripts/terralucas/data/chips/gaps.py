@@ -41,24 +41,27 @@ _FAR = 1e9
 _MIN_BANDS = 4
 
 
-def find_zeros(values: np.ndarray, zeros: Sequence[float], bands: Sequence[str]) -> tuple[str, float]:
+def find_zeros(
+    values: np.ndarray, smallest: np.ndarray, zeros: Sequence[float], bands: Sequence[str]
+) -> tuple[str, float]:
     """Return the band with the largest share of pixels that are 0 where another band is bright, and this share.
 
     An infrared band is compared with infrared bands, because water is bright in the visible ones alone.
 
     Args:
         values: (bands, height, width) reflectance, NaN for missing pixels.
+        smallest: (bands,) smallest value of each band.
         zeros: reflectance of a stored 0 in each band.
         bands: names of the bands.
     """
     # In most chips, every band is brighter than a stored 0 everywhere.
     zero = np.asarray(zeros, dtype=np.float32)
-    if (np.fmin.reduce(values.reshape(len(values), -1), axis=1) > zero + 2 * _SAME).all():
+    if (smallest > zero + 2 * _SAME).all():
         return bands[0], 0.0
     return _find_one_value(values, zero, np.ones(len(bands), dtype=bool), bands)
 
 
-def find_cut_off(values: np.ndarray, bands: Sequence[str]) -> tuple[str, float, float]:
+def find_cut_off(values: np.ndarray, smallest: np.ndarray, bands: Sequence[str]) -> tuple[str, float, float]:
     """Return the same as `find_zeros` of the smallest value of each band, if it is almost 0 or less, and this value.
 
     Products write 1 for the darkest ground, because 0 means missing data. So what subtracts an offset, or subtracts it
@@ -66,9 +69,9 @@ def find_cut_off(values: np.ndarray, bands: Sequence[str]) -> tuple[str, float, 
 
     Args:
         values: (bands, height, width) reflectance, NaN for missing pixels.
+        smallest: (bands,) smallest value of each band.
         bands: names of the bands.
     """
-    smallest = np.fmin.reduce(values.reshape(len(values), -1), axis=1)
     is_dark = smallest <= _DARKEST
     if not is_dark.any():
         return bands[0], 0.0, 0.0
