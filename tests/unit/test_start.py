@@ -5,7 +5,6 @@ import getpass
 import io
 import json
 import os
-import platform
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -130,8 +129,6 @@ def test_a_cache_that_cannot_be_made_is_said_before_snakemake_fails(tmp_path, mo
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
     with pytest.raises(SystemExit, match=r"cannot write its cache to[\s\S]*export XDG_CACHE_HOME="):
         check_or_exit(["-n"])
-    with pytest.raises(SystemExit, match=f"cannot write its cache to .* on {platform.node()}"):
-        check_or_exit(["--target-jobs", "train_run:"])
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     check_or_exit(["-n"])
     assert (tmp_path / "cache" / "snakemake").is_dir()

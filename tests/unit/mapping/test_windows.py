@@ -39,7 +39,8 @@ FEW, A_THIRD, CLOUD = (slice(None), 0, slice(9)), (slice(None), slice(11)), 15_0
         (with_value(1, A_THIRD), "fill"),
         (with_value(255, A_THIRD), "fill"),
         (with_value(0, A_THIRD), "fill"),
-        (with_value(7, 3), "constant"),
+        (with_value(7, 3), "cut_off"),
+        (with_value(70, 3), "constant"),
     ],
 )
 def test_a_window_has_the_problem_of_a_chip_with_its_pixels(tmp_path, values, kind):

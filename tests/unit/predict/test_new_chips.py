@@ -54,6 +54,22 @@ def write_described(path, values, descriptions):
     return NewChip(path.stem, str(path))
 
 
+def test_names_that_are_not_known_are_said(reader, tmp_path):
+    """Pixels cannot tell the order of few chips. A word that all bands have, and positions, say nothing of it."""
+    for number, (names, said) in enumerate(
+        [
+            (["rauður", "grænn", "blár", "nir", "swir1", "swir2"], "(rauður, grænn, blár)"),
+            ([f"Band {place}" for place in range(1, 7)], None),
+            (["reflectance"] * 6, None),
+            ([None] * 6, None),
+        ]
+    ):
+        chip = write_described(tmp_path / f"{number}.tif", pixels(number), names)
+        found = [text for text in check_sample([chip], reader, TRAINING)["warnings"] if "names in their files" in text]
+        assert len(found) == (said is not None)
+        assert all(said in text for text in found)
+
+
 @pytest.fixture
 def reader():
     return ChipReader(make_spec(), SIDE, PIXEL_M)

@@ -331,16 +331,28 @@ def test_tuning_is_a_level_of_the_backbone_and_has_a_default():
 @pytest.mark.parametrize(
     ("split", "said"),
     [
-        ({"test_share": 0.3}, "split.test_share is written (0.3), and split.strategy kfold does not use it"),
-        ({"strategy": "holdout", "folds": 4}, "split.folds is written (4), and split.strategy holdout does not use it"),
+        ({"test_share": 0.3}, "split.test_share is 0.3, and with split.strategy kfold it has no effect"),
+        ({"strategy": "holdout", "folds": 4}, "split.folds is 4, and with split.strategy holdout it has no effect"),
+        (
+            {"strategy": "holdout", "validation_is_test": True, "validation_share": 0.3},
+            "split.validation_share is 0.3, and with split.validation_is_test it has no effect",
+        ),
     ],
 )
-def test_an_option_of_the_other_split_is_refused(split, said):
-    with pytest.raises(StudyError, match=re.escape(said)):
+def test_an_option_that_has_no_effect_with_this_split_is_refused(split, said):
+    with pytest.raises(StudyError, match=re.escape(said)) as error:
         resolve(changed("split", split))
-    (option,) = split.keys() - {"strategy"}
-    default = {"test_share": 0.2, "folds": 5}[option]
+    (option,) = [name for name in split if name in ("test_share", "folds", "validation_share")]
+    default = {"test_share": 0.2, "folds": 5, "validation_share": 0.15}[option]
+    assert f"give it its default, {default}" in str(error.value), "--config cannot remove what a file says"
     assert resolve(changed("split", split | {option: default}))["split"][option] == default
+
+
+def test_all_options_without_effect_are_named():
+    config = changed("split", {"strategy": "holdout", "folds": 4})
+    config["training"]["end_to_end"] = {"clip_norm": 1.0}
+    with pytest.raises(StudyError, match=r"split\.folds is 4.*\n.*training\.end_to_end is written"):
+        resolve(config)
 
 
 def test_options_of_a_tuning_that_no_backbone_has_are_refused():

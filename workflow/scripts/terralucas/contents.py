@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import stat
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,9 +34,9 @@ class FileState(NamedTuple):
         mtime_ns: time of the last change of the content, which programs can set.
         ctime_ns: time of the last change of the content or of what the system knows of the file, such as its name: two
             files that were exchanged may have the same size and the same `mtime_ns`.
-        inode: number of the file on its disk. It tells files from each other that have one size and one time: exchanged
-            folders leave the times of the files in them, and many disks count times in steps of a second. Some network
-            drives change it, so that it is no part of a token.
+        inode: number of the file on its disk. It tells files that have one size and one time: many disks count times in
+            steps of a second, and exchanged folders leave the times of the files in them. Some network drives change
+            it, so that it is no part of a token.
     """
 
     size: int
@@ -226,9 +225,9 @@ def token_of_absent(path: Path, files: Mapping[str, Path], digest: Callable[[Pat
 def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file) -> str:
     """Return the token of files: the recorded one, if their content is the recorded one.
 
-    A file whose size and times are the recorded ones is not read; where others have the same, its inode counts, too.
-    Without a record, nothing is read: the token then only has to stay the same until the record is written. If no file
-    is there, their folder is away for now, and the token stays as it was, because that does not change what was read.
+    A file whose size, times and inode are the recorded ones is not read. Without a record, nothing is read: the token
+    then only has to stay the same until the record is written. If no file is there, their folder is away for now, and
+    the token stays as it was, because that does not change what was read.
 
     Args:
         path: the record.
@@ -241,15 +240,9 @@ def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str
     recorded = record["files"]
     if not states or not recorded:
         return record["token"]
-    alike = Counter(tuple(entry[:3]) for entry in recorded.values())
-    changed = []
-    for name, state in states.items():
-        entry = recorded.get(name, [])[:-1]
-        is_alone = alike[tuple(entry[:3])] == 1
-        if state.recorded != entry and not (is_alone and state.recorded[:3] == entry[:3]):
-            changed.append(name)
+    changed = [name for name, state in states.items() if state.recorded != recorded.get(name, [])[:-1]]
     # The bar appears only where it takes long: thousands of chips that were copied without their times.
-    bar = tqdm(changed, desc="Comparing files whose times have changed", delay=5)
+    bar = tqdm(changed, desc="Comparing files whose times or inodes have changed", delay=5)
     known = {name: entry for name, entry in recorded.items() if name in states}
     entries = known | {name: [*states[name].recorded, digest(files[name])] for name in bar}
     now, before = ({name: entry[-1] for name, entry in each.items() if entry[-1]} for each in (entries, recorded))

@@ -378,9 +378,9 @@ ZEROS = {
     "half of every band": ((slice(None), slice(16)), "fill", "has the value 0 in every band in 50 % of its pixels"),
     "two rows of every band": ((slice(None), slice(2)), "fill", "in 6.25 % of its pixels; expected at most 1 %"),
     "one band": ((4,), "constant", "has one value everywhere in band SWIR_1 (0)"),
-    "half of one band": ((4, slice(16)), "cut_off", "has the value 0 in band SWIR_1 in"),
-    "each second row of one band": ((0, slice(None, None, 2)), "cut_off", "has the value 0 in band RED in"),
-    "a quarter of three bands": ((slice(3), slice(8)), "cut_off", "has the value 0 in band"),
+    "half of one band": ((4, slice(16)), "fill", "has the value 0 in band SWIR_1 in"),
+    "each second row of one band": ((0, slice(None, None, 2)), "fill", "has the value 0 in band RED in"),
+    "a quarter of three bands": ((slice(3), slice(8)), "fill", "has the value 0 in band"),
     "four pixels": ((slice(None), 0, slice(4)), None, ""),
 }
 

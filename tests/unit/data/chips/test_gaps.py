@@ -12,9 +12,9 @@ from helpers.chips import BANDS, SIDE, make_spec, pixels, write_tif
 from helpers.real_chips import BANDS as REAL_BANDS
 from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.data.chips.chip_files import read_chip
+from terralucas.data.chips.cut_off import find_cut_off
 from terralucas.data.chips.gaps import (
     find_almost_constant,
-    find_cut_off,
     find_zeros,
     measure_flat_edge,
     measure_nothing,
@@ -23,9 +23,6 @@ from terralucas.data.chips.gaps import (
 )
 from terralucas.data.indexing.group_checks import describe_missing
 from terralucas.data.indexing.index import index_chips
-from terralucas.errors import StudyError
-from terralucas.predict.likeness import TrainingPixels
-from terralucas.predict.new_chips import ChipReader, NewChip, check_sample
 
 
 def index(root, **changes):
@@ -39,10 +36,6 @@ def smallest_of(values):
 
 def zeros_of(values, zeros, bands):
     return find_zeros(values, smallest_of(values), zeros, bands)
-
-
-def cut_off_of(values, bands):
-    return find_cut_off(values, smallest_of(values), bands)
 
 
 def dn(number):
@@ -146,7 +139,7 @@ CASES = {
         "65533, which no ground has, in 5 of its pixels; it seems to be -3",
     ),
     "one value almost everywhere": (flatten, "constant", "one value almost everywhere in band NIR_BROAD"),
-    "five bands of zeros": (blank_five_bands, "cut_off", "has the value 0 in band"),
+    "five bands of zeros": (blank_five_bands, "fill", "has the value 0 in band"),
 }
 
 
@@ -222,7 +215,8 @@ def test_water_clouds_and_larger_pixels_are_no_gaps():
     for values in (water, cloud, coarse):
         chip = values.astype(np.float32)
         assert zeros_of(chip, [0.0] * 6, BANDS)[1] == 0
-        assert cut_off_of(np.maximum(chip, 1e-4), BANDS)[1] == 0
+        dark = np.maximum(chip, 1e-4)
+        assert find_cut_off(dark, smallest_of(dark), [0.0] * 6, BANDS, 0.01) is None
         assert measure_padding(chip)[1] == 0
         assert measure_flat_edge(chip, BANDS)[1] == 0
         assert measure_repeated_edge(chip)[1] == 0
@@ -267,7 +261,7 @@ def test_chips_of_a_few_rows_or_columns_have_results_too(shape):
     chip = np.random.default_rng(0).uniform(0.02, 0.5, (6, *shape)).astype(np.float32)
     for values in (chip, np.full_like(chip, 0.2)):
         assert zeros_of(values, [0.0] * 6, BANDS)[1] == 0
-        assert cut_off_of(values, BANDS)[1] == 0
+        assert find_cut_off(values, smallest_of(values), [0.0] * 6, BANDS, 0.01) is None
         assert all(
             0 <= measure(values)[1] <= 1 for measure in (measure_padding, measure_nothing, measure_repeated_edge)
         )
@@ -281,64 +275,6 @@ def test_zeros_are_those_of_an_offset_that_makes_them_bright():
     assert zeros_of(chip, [0.1] * 6, BANDS)[1] == 0
     chip[4, :8, :8] = 0.1
     assert zeros_of(chip, [0.1] * 6, BANDS) == (BANDS[4], 64 / 32**2)
-
-
-@needs_real_chips
-@pytest.mark.parametrize("floor", [1, 10])
-def test_values_that_were_cut_off_above_0_are_found_as_zeros_are(floor):
-    """An offset of 1,000 was subtracted from chips that have none."""
-    spec = make_spec(unit="dn", bands=REAL_BANDS)
-    chips = [np.rint(10_000 * read_chip(path, spec)) - 1000 for path in sorted(FOLDER.rglob("*.tif"))]
-    scale = np.float32(10_000)
-    zeros = [zeros_of((dn.clip(0) / scale).astype(np.float32), [0.0] * 6, REAL_BANDS) for dn in chips]
-    found = [cut_off_of((dn.clip(floor) / scale).astype(np.float32), REAL_BANDS) for dn in chips]
-    assert sum(share > 0.1 for _, share in zeros) > len(chips) / 2
-    both = [(share, value) for (_, of_zeros), (_, share, value) in zip(zeros, found, strict=True) if of_zeros > 0.1]
-    # A pixel or two of a natural dark value may be as dark as the value at which the others were cut off.
-    assert sum(share > 0.1 for share, _ in both) >= 0.95 * len(both)
-    assert all(value == pytest.approx(floor / 10_000) for share, value in both if share > 0.1)
-
-
-def subtract(dn):
-    """Subtract an offset that a chip does not have, and cut off at 1 DN, because 0 means missing data."""
-    return np.maximum(dn.astype(int) - 1000, 1).astype("uint16")
-
-
-def test_an_offset_that_was_subtracted_twice_of_one_class_stops_the_study_although_few_of_its_chips_show_it(tmp_path):
-    """Chips of 10 that are dropped would leave the others, which are as much too dark."""
-    for number in range(20):
-        values = dn(number) + (500 if number % 2 else 2000)
-        if number < 8 and number % 2 == 0:
-            # Dark ground in RED.
-            values[0, :8, :8] = 700
-        write_tif(tmp_path / "12"[number % 2] / f"{number}x.tif", values if number % 2 else subtract(values))
-    with pytest.raises(StudyError, match=r"1 class.* have another unit, scale or offset") as error:
-        index(tmp_path, on_invalid="drop")
-    assert error.value.found.startswith("class 1: 4 of 10 chips; 0x (1/0x.tif) has its smallest value, 1, in band RED")
-
-
-def test_new_chips_of_which_some_are_cut_off_are_predicted_with_a_warning(tmp_path):
-    training = TrainingPixels(20, 0, 1.0, 1.0, (0.0, 0.09), (0.1, 0.1, 0.1, 0.3, 0.2, 0.1))
-    reader = ChipReader(make_spec(unit="dn", point_ids="none"), 32, 10)
-    chips = []
-    for number in range(10):
-        values = dn(number) + 2000
-        values[0, :8, : 8 if number < 3 else 0] = 700
-        chips.append(NewChip(f"{number}", str(write_tif(tmp_path / f"{number}.tif", subtract(values)))))
-    found = check_sample(chips, reader, training)
-    assert found["problems"] == {"cut_off": 3}
-    assert found["warnings"][-1].startswith("3 of 10 chips that were looked at have one value in many pixels of a band")
-
-
-@needs_real_chips
-def test_the_darkest_value_that_was_subtracted_from_each_band_is_no_cut_off():
-    """Dark-object subtraction leaves 1 % of the pixels at the smallest value, and others a little above it."""
-    spec = make_spec(unit="dn", bands=REAL_BANDS)
-    for path in sorted(FOLDER.rglob("*.tif")):
-        dn = np.rint(10_000 * read_chip(path, spec))
-        darkest = np.rint(np.percentile(dn, 1, axis=(1, 2), keepdims=True))
-        values = ((dn - darkest).clip(1) / np.float32(10_000)).astype(np.float32)
-        assert cut_off_of(values, REAL_BANDS)[1] == 0, path.name
 
 
 def test_padding_is_found_that_repeats_missing_pixels():
@@ -356,7 +292,6 @@ def test_no_real_chip_has_a_gap_also_with_larger_pixels():
         coarse = np.repeat(np.repeat(chip[:, ::3, ::3], 3, 1), 3, 2)[:, 1:65, 1:65]
         for values in (chip, coarse):
             assert zeros_of(values, [0.0] * 6, REAL_BANDS)[1] == 0
-            assert cut_off_of(values, REAL_BANDS)[1] == 0
             assert measure_padding(values)[1] == 0
             assert measure_flat_edge(values, REAL_BANDS)[1] == 0
             assert measure_repeated_edge(values)[1] == 0

@@ -328,7 +328,7 @@ def test_a_label_in_other_capitals_is_said_to_be_one(tmp_path):
     lucas_tree(tmp_path, IDS | {"45982254": name.upper()})
     problem = only_problem(tmp_path, spec)
     assert problem.kind == "unknown_label"
-    assert f"is it {name!r}, in other capitals" in problem.message
+    assert f"did you mean {name!r}?" in problem.message
 
 
 def test_folder_that_disagrees_with_the_table(tmp_path):

@@ -18,8 +18,8 @@ class RunningJobs:
     """Knows when running jobs were looked at, and since when some seem to be over.
 
     sacct says for ever that a job runs whose end its database has lost (SLURM calls it a runaway job). squeue does so
-    until the time limit where somebody has killed what watches the job on its node. The log of the job tells that it
-    ended well. That it failed, squeue can tell, if it was not the one that was asked.
+    until the time limit if SLURM's process on the node that waits for the job's end (slurmstepd) was killed. The log of
+    the job tells that it ended well. That it failed, squeue can tell, if it was not the one that was asked.
 
     Args:
         submissions: of this session, which knows its jobs and their logs.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,11 +25,11 @@ def check_or_exit(arguments: Sequence[str]) -> None:
     Also name a user that has no name, because Snakemake needs one.
     """
     _name_user()
+    # Jobs get the files of the process that started them.
+    if "--target-jobs" in arguments:
+        return
     try:
         _require_cache(Path(get_appdirs().user_cache_dir))
-        # Jobs get the files of the process that started them.
-        if "--target-jobs" in arguments:
-            return
         check_arguments(arguments)
         remember_content(configfiles_of(arguments))
     except StudyError as error:
@@ -53,9 +52,8 @@ def _require_cache(folder: Path) -> None:
             file.write(bytes(_CACHE_BYTES))
     except OSError as error:
         raise StudyError(
-            f"Snakemake cannot write its cache to {folder} on {platform.node()}.",
+            f"Snakemake cannot write its cache to {folder}.",
             found=f"a folder in which nothing can be made ({error.strerror})",
-            expected="a home (HOME) or a folder for caches (XDG_CACHE_HOME) with some space that you may write to, on "
-            "each machine that runs jobs",
+            expected="a home (HOME) or a folder for caches (XDG_CACHE_HOME) with some space that you may write to",
             remedy="free some space, or export XDG_CACHE_HOME=/path/of/a/folder, and start again",
         ) from None

@@ -47,7 +47,7 @@ def write_picture(content: Mapping[str, Any], small: SmallMap, colours: Sequence
         each.tick_params(labelsize=8)
     axes[0].set_ylabel("northing in km")
     handles = [
-        Patch(color=as_hex(colours[item["value"]]), label=f"{textwrap.shorten(item['name'], 40)} {item['share']:.1%}")
+        Patch(color=as_hex(colours[item["value"]]), label=f"{_name_of(item)} {item['share']:.1%}")
         for item in content["classes"]
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
@@ -55,6 +55,15 @@ def write_picture(content: Mapping[str, Any], small: SmallMap, colours: Sequence
     figure.suptitle(f"{content['study']}: {' × '.join(content['recipe'].values())}{warnings}", fontsize=11)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130)
+
+
+def _name_of(item: Mapping[str, Any]) -> str:
+    """Return the name of a class; its code if the font of the picture lacks a letter of the name."""
+    from matplotlib.font_manager import findfont, get_font
+
+    font = get_font(findfont("DejaVu Sans"))
+    is_whole = all(font.get_char_index(ord(letter)) for letter in item["name"] if not letter.isspace())
+    return textwrap.shorten(item["name"], 40) if is_whole else f"class {item['code']}"
 
 
 def _warnings(content: Mapping[str, Any]) -> str:

@@ -12,12 +12,13 @@ import numpy as np
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.chip_checks import find_other_level
 from terralucas.data.chips.decoded_chip import make_chip
+from terralucas.data.rasters.band_names import BandNames
 from terralucas.errors import StudyError
 from terralucas.mapping.band_files import describe_order
 from terralucas.mapping.grid import Grid
 from terralucas.mapping.offset_tags import check_bands_without_offset
 from terralucas.mapping.scene import Pixels, SceneReader
-from terralucas.predict.bands import require_same_order
+from terralucas.predict.bands import describe_unknown_names, require_same_order
 from terralucas.predict.likeness import TrainingPixels, describe_cut_off, require_likeness
 from terralucas.predict.new_chips import require_usable
 from terralucas.predict.options import PredictOptions
@@ -166,7 +167,11 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
             remedy="cut the scene to the area that has data",
         )
     if not reader.scene.scene.is_named:
-        order = [*describe_order(reader.scene.scene.bands, spec.bands), *order]
+        said = describe_order(reader.scene.scene.bands, spec.bands)
+        if not said and spec.checks.band_descriptions:
+            names = BandNames(reader.scene.scene.descriptions, spec.may_be_landsat)
+            said = describe_unknown_names(names, what)
+        order = [*said, *order]
     if reader.scene.scene.wrong_colours is not None:
         order = [*order, f"The scene may have its bands in another order: it {reader.scene.scene.wrong_colours}."]
     order += check_bands_without_offset(usable, reader.scene.scaling, spec, options.allow_offset)

@@ -64,6 +64,22 @@ def _write(names: BandNames, bands: Sequence[str], places: Sequence[int] | None)
     return ", ".join(f"{band} in {names.descriptions[place]}" for band, place in zip(bands, places, strict=True))
 
 
+def describe_unknown_names(names: BandNames, what: str) -> list[str]:
+    """Return a warning if files whose bands are taken in the order of the study have names that are not known.
+
+    Args:
+        names: descriptions of the bands in a file, or names of files.
+        what: `chips` or `windows of the scene`.
+    """
+    unknown = names.find_unknown()
+    if not unknown:
+        return []
+    return [
+        f"The bands of the {what} are taken in the order of the study, because names in their files are not known "
+        f"({', '.join(unknown)}). See that this is their order."
+    ]
+
+
 def require_same_order(chips: Sequence[np.ndarray], spec: DatasetSpec, allow: bool, what: str) -> list[str]:
     """Check that new chips, or windows of a scene, have their bands in the order of the study.
 

@@ -34,7 +34,7 @@ from terralucas.data.retrieval.archives import LocalError, unpack
 from terralucas.errors import StudyError, printable
 from terralucas.files import sha256_of_file
 from terralucas.geography import EPSG
-from terralucas.predict.bands import find_bands, require_same_order
+from terralucas.predict.bands import describe_unknown_names, find_bands, require_same_order
 from terralucas.predict.likeness import TrainingPixels, describe_cut_off, require_likeness
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.pixel_size import Ground, measure_ground
@@ -76,6 +76,7 @@ class ReadChip:
         is_cropped: whether its margins were cut off.
         pixel_m: side of its pixels on the ground in metres; None if unknown.
         is_named: whether its file names the bands.
+        names: what its file says of the bands, if that does not name them.
         wrong_colours: what a file that does not name its bands says of their colours, if that contradicts the study.
         refused: the values of a chip that cannot be used because a band seems to have another unit or scale.
     """
@@ -86,6 +87,7 @@ class ReadChip:
     is_cropped: bool = False
     pixel_m: float | None = None
     is_named: bool = False
+    names: BandNames | None = None
     refused: np.ndarray | None = None
     wrong_colours: str | None = None
 
@@ -270,8 +272,10 @@ class ChipReader:
         if level is not None:
             problem = for_new_files(ChipError("band_levels", level))
             return ReadChip(None, place, problem, pixel_m=pixel_m, is_named=is_named, refused=values)
-        wrong_colours = None if is_named or not self.spec.checks.band_descriptions else decoded.wrong_colours
-        return ReadChip(values, place, None, decoded.is_cropped, pixel_m, is_named, wrong_colours=wrong_colours)
+        read = ReadChip(values, place, None, decoded.is_cropped, pixel_m, is_named)
+        if is_named or not self.spec.checks.band_descriptions:
+            return read
+        return replace(read, names=names, wrong_colours=decoded.wrong_colours)
 
     def _require_size(self, ground: Ground, centre: Centre) -> None:
         """Raise a ChipError if the pixels of a chip have another size than those of the training chips."""
@@ -331,6 +335,8 @@ def check_sample(
     refused = [result.refused for _, result in read if result.refused is not None]
     warnings = require_likeness(values, training, reader.spec, options.allow_offset, "chips", refused)
     warnings += order
+    unknown = (describe_unknown_names(result.names, "chips") for _, result in read if result.names is not None)
+    warnings += next(filter(None, unknown), [])
     kinds = [problem.kind for _, problem in problems]
     warnings += describe_cut_off(kinds.count("cut_off"), len(read), "chips")
     coloured = [(chip, result.wrong_colours) for chip, result in read if result.wrong_colours is not None]

@@ -257,14 +257,7 @@ def _find_unused_options(written: Mapping[str, Any], resolved: Mapping[str, Any]
     Options that have their defaults are omitted.
     """
     schema = load_schema()
-    strategy, of_split = resolved["split"]["strategy"], schema["properties"]["split"]["properties"]
-    unused = "test_share" if strategy == "kfold" else "folds"
-    if resolved["split"][unused] != of_split[unused]["default"]:
-        other = "holdout" if strategy == "kfold" else "kfold"
-        return [
-            f"split.{unused} is written ({resolved['split'][unused]}), and split.strategy {strategy} does not use it; "
-            f"remove it, or set split.strategy: {other}"
-        ]
+    problems = _find_unused_of_split(resolved["split"], schema["properties"]["split"]["properties"])
     section = schema["properties"]["training"]["properties"]["end_to_end"]
     end_to_end = written.get("training", {}).get("end_to_end", {})
     tunings = {
@@ -276,11 +269,26 @@ def _find_unused_options(written: Mapping[str, Any], resolved: Mapping[str, Any]
     ):
         if options and options != fill_defaults({}, defaults, schema) and tunings.isdisjoint(users):
             required = " or ".join(f"`{user}`" for user in users)
-            return [
+            problems.append(
                 f"{key} is written ({', '.join(options)}), but no backbone of the grid has the `tuning` {required}; "
                 "remove this section, or tune a backbone"
-            ]
-    return []
+            )
+            break
+    return problems
+
+
+def _find_unused_of_split(split: Mapping[str, Any], of_schema: Mapping[str, Any]) -> list[str]:
+    """Return problems with options of the split that have an effect with another one alone."""
+    of_other = "test_share" if split["strategy"] == "kfold" else "folds"
+    unused = {of_other: f"split.strategy {split['strategy']}"}
+    if split["validation_is_test"]:
+        unused["validation_share"] = "split.validation_is_test"
+    return [
+        f"split.{name} is {split[name]}, and with {cause} it has no effect; remove it, or give it its default, "
+        f"{of_schema[name]['default']}"
+        for name, cause in unused.items()
+        if split[name] != of_schema[name]["default"]
+    ]
 
 
 def _find_wrong_layers(config: Mapping[str, Any]) -> list[str]:

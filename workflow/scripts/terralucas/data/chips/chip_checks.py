@@ -10,10 +10,10 @@ import numpy as np
 
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.band_levels import find_impossible_level
+from terralucas.data.chips.cut_off import DARKEST, find_cut_off
 from terralucas.data.chips.decoded_chip import Chip
 from terralucas.data.chips.gaps import (
     find_almost_constant,
-    find_cut_off,
     find_zeros,
     measure_flat_edge,
     measure_nothing,
@@ -183,7 +183,10 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     constant = lowest == highest
     if constant.any() and not spec.checks.allow_constant_bands:
         values = ", ".join(f"{spec.bands[i]} ({lowest[i] * scale:g})" for i in np.flatnonzero(constant))
-        raise ChipError("constant", f"has one value everywhere in band {values}; expected values that vary")
+        is_cut_off = (constant & (lowest > 0) & (lowest <= DARKEST)).any()
+        kind = "cut_off" if is_cut_off else "constant"
+        raise ChipError(kind, f"has one value everywhere in band {values}; expected values that vary")
+    _check_cut_off(chip, lowest, spec)
     limit = spec.checks.max_fill_fraction
     if chip.fill_fraction > limit:
         raise _fill_error(chip.fill_value, chip.fill_fraction, limit)
@@ -192,13 +195,29 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     _check_gaps(chip, lowest, spec)
 
 
+def _check_cut_off(chip: Chip, lowest: np.ndarray, spec: DatasetSpec) -> None:
+    """Raise a ChipError if darker values of a band seem to be cut off."""
+    limit, scale = spec.checks.max_fill_fraction, DN_PER_REFLECTANCE if spec.unit == "dn" else 1
+    zeros = reflectance_of_zero(chip.scaling, spec.unit)
+    found = find_cut_off(chip.values, lowest, zeros, spec.bands, limit)
+    if found is not None:
+        band, share, value = found
+        raise ChipError(
+            "cut_off",
+            f"has the value {round(value * scale, 6):g} in band {band} in {percent_text(share)} of its pixels, where "
+            f"another band is bright; expected at most {percent_text(limit)}, because this usually means that darker "
+            "values were cut off, or missing data",
+        )
+
+
 def _check_gaps(chip: Chip, lowest: np.ndarray, spec: DatasetSpec) -> None:
     """Raise a ChipError if pixels seem to have no data in some bands, or to be padding."""
     limit = spec.checks.max_fill_fraction
     usually = f"expected at most {percent_text(limit)}, because this usually means missing data"
-    band, share = find_zeros(chip.values, lowest, reflectance_of_zero(chip.scaling, spec.unit), spec.bands)
+    zeros = reflectance_of_zero(chip.scaling, spec.unit)
+    band, share = find_zeros(chip.values, lowest, zeros, spec.bands)
     if share > limit:
-        raise ChipError("cut_off", f"has the value 0 in band {band} in {percent_text(share)} of its pixels; {usually}")
+        raise ChipError("fill", f"has the value 0 in band {band} in {percent_text(share)} of its pixels; {usually}")
     what, share = max(
         measure_padding(chip.values),
         measure_flat_edge(chip.values, spec.bands),
@@ -208,15 +227,6 @@ def _check_gaps(chip: Chip, lowest: np.ndarray, spec: DatasetSpec) -> None:
     )
     if share > limit:
         raise ChipError("fill", f"has {what} in {percent_text(share)} of its pixels; {usually}")
-    band, share, value = find_cut_off(chip.values, lowest, spec.bands)
-    if share > limit:
-        scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
-        raise ChipError(
-            "cut_off",
-            f"has its smallest value, {value * scale:.6g}, in band {band} in {percent_text(share)} of its pixels, "
-            f"where another band is bright; expected at most {percent_text(limit)}, because this usually means that "
-            "darker values were cut off",
-        )
     number = None if spec.checks.allow_constant_bands else find_almost_constant(chip.values)
     if number is not None:
         message = f"has one value almost everywhere in band {spec.bands[number]}"

@@ -10,11 +10,9 @@ import numpy as np
 from terralucas.data.chips.sampling import sample_pixels, turn
 from terralucas.data.chips.sketches import hash_spectra
 
-_VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
+VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
 # Where one band is this bright, no other one of the same ground is exactly 0. Water is not that bright.
-_BRIGHT = 0.1
-# Ground is not so dark in many pixels. A value cut off is at most 10 DN.
-_DARKEST = 1e-3
+BRIGHT = 0.1
 # Where a correction of the atmosphere cuts values off at 0, many pixels are a little above it. Missing data have none.
 _LITTLE, _FEW = 0.005, 0.1
 # Values of a band for each row of a chip that are few, and the share of a row that is much of one value.
@@ -26,7 +24,7 @@ _NOTHING = 3.5e-4
 # Shade from which a correction of the atmosphere took too much is as dark, but its edge has at most this.
 _SHADE = 0.02
 # Reflectance that is the same but for rounding.
-_SAME = np.float32(1e-6)
+SAME = np.float32(1e-6)
 # One value of at most 2 DN is that of water whose infrared is cut off; darker spectra than this are water too.
 _CUT_OFF, _WATER = 2.5e-4, 0.03
 # Clouds that are cut off at one value are at least this bright in every band.
@@ -54,49 +52,40 @@ def find_zeros(
         zeros: reflectance of a stored 0 in each band.
         bands: names of the bands.
     """
+    worst = (bands[0], 0.0)
     # In most chips, every band is brighter than a stored 0 everywhere.
     zero = np.asarray(zeros, dtype=np.float32)
-    if (smallest > zero + 2 * _SAME).all():
-        return bands[0], 0.0
-    return _find_one_value(values, zero, np.ones(len(bands), dtype=bool), bands)
-
-
-def find_cut_off(values: np.ndarray, smallest: np.ndarray, bands: Sequence[str]) -> tuple[str, float, float]:
-    """Return the same as `find_zeros` of the smallest value of each band, if it is almost 0 or less, and this value.
-
-    Products write 1 for the darkest ground, because 0 means missing data. So what subtracts an offset, or subtracts it
-    twice, often cuts off at 1.
-
-    Args:
-        values: (bands, height, width) reflectance, NaN for missing pixels.
-        smallest: (bands,) smallest value of each band.
-        bands: names of the bands.
-    """
-    is_dark = smallest <= _DARKEST
-    if not is_dark.any():
-        return bands[0], 0.0, 0.0
-    band, share = _find_one_value(values, smallest, is_dark, bands)
-    return band, share, float(smallest[list(bands).index(band)])
-
-
-def _find_one_value(
-    values: np.ndarray, ones: np.ndarray, is_looked_at: np.ndarray, bands: Sequence[str]
-) -> tuple[str, float]:
-    """Return the band with the largest share of pixels that have its one value where another band is bright."""
-    worst = (bands[0], 0.0)
-    has_one = np.abs(values - ones[:, None, None]) <= _SAME
-    if not has_one[is_looked_at].any():
+    if (smallest > zero + 2 * SAME).all():
         return worst
-    level = np.where(np.isfinite(values) & ~has_one, values, -np.inf)
+    is_zero = np.abs(values - zero[:, None, None]) <= SAME
+    if not is_zero.any():
+        return worst
+    level = np.where(np.isfinite(values) & ~is_zero, values, -np.inf)
     for number, band in enumerate(bands):
-        if not is_looked_at[number] or not has_one[number].any():
+        if not is_zero[number].any():
             continue
-        compared = [i for i, other in enumerate(bands) if band in _VISIBLE or other not in _VISIBLE]
-        found = has_one[number] & (level[compared].max(axis=0) > _BRIGHT)
-        little = (level[number] > ones[number]) & (level[number] <= ones[number] + _LITTLE)
-        if found.mean() > worst[1] and little.sum() < _FEW * found.sum():
+        found = is_zero[number] & is_bright_beside(level, number, bands)
+        if found.mean() > worst[1] and not has_little_more(level[number], float(zero[number]), found.sum()):
             worst = (band, float(found.mean()))
     return worst
+
+
+def is_bright_beside(level: np.ndarray, number: int, bands: Sequence[str]) -> np.ndarray:
+    """Return the (height, width) pixels in which another band is brighter than any dark ground.
+
+    Args:
+        level: (bands, height, width) reflectance, -inf for missing pixels.
+        number: position of the band; infrared bands are compared with infrared ones, as water is bright in others.
+        bands: names of the bands.
+    """
+    is_visible = bands[number] in VISIBLE
+    compared = [i for i, other in enumerate(bands) if i != number and (is_visible or other not in VISIBLE)]
+    return level[compared].max(axis=0, initial=-np.inf) > BRIGHT
+
+
+def has_little_more(level: np.ndarray, value: float, count: int) -> bool:
+    """Return whether a band has many pixels a little above a value, as a correction of the atmosphere leaves them."""
+    return int(((level > value) & (level <= value + _LITTLE)).sum()) >= _FEW * count
 
 
 def find_almost_constant(values: np.ndarray) -> int | None:
@@ -242,11 +231,11 @@ def _flat_rows(values: np.ndarray, number: int, bands: Sequence[str], *, may_be_
         return 0
     # Water is bright in the visible bands alone, and snow too.
     level = [float(np.nanmedian(other[:rows])) if np.isfinite(other[:rows]).any() else 0.0 for other in values]
-    is_visible = [name in _VISIBLE for name in bands]
+    is_visible = [name in VISIBLE for name in bands]
     infrared = [x for i, x in enumerate(level) if i != number and not is_visible[i]]
     alike = [x for i, x in enumerate(level) if i != number and is_visible[i] == is_visible[number]]
     beside = level if is_visible[number] else infrared
-    is_water = may_be_water and value <= _WATER and max(beside, default=0.0) <= _BRIGHT
+    is_water = may_be_water and value <= _WATER and max(beside, default=0.0) <= BRIGHT
     is_cloud = value >= max(_CLOUD, min(1.0, float(np.nanmax(band)))) and min(alike, default=_CLOUD) >= _CLOUD
     return 0 if is_water or is_cloud else rows
 

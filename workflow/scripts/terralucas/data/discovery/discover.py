@@ -552,7 +552,7 @@ def _find_problem(
         codes = join_first([entry.code for entry in spec.classes], 12)
         situation = "is in folder" if from_folder else "has label"
         alike = next((name for name in lookup if name.casefold() == row.label.casefold()), None)
-        hint = f"; is it {alike!r}, in other capitals" if alike else ""
+        hint = f"; did you mean {alike!r}?" if alike else ""
         return Reason(
             "unknown_label",
             f"{situation} {row.label!r}; expected one of the class codes {codes}, or a class name{hint}",

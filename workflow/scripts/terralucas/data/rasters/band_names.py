@@ -131,6 +131,13 @@ class BandNames:
         first, *_ = _read(BandNames(self.without_positions())).values()
         return tuple(place for place, allowed in enumerate(first) if allowed is not None)
 
+    def find_unknown(self) -> tuple[str, ...]:
+        """Return descriptions that name no band or other layer that is known; none if all descriptions are alike."""
+        named = self.find_named()
+        texts = [text for place, text in enumerate(self.without_positions()) if place not in named]
+        unknown = tuple(text.strip() for text in texts if text and text.strip())
+        return unknown if len({text.strip() for text in self.descriptions if text and text.strip()}) > 1 else ()
+
     def without_positions(self) -> tuple[str | None, ...]:
         """Return the descriptions with None for those that only count the bands: `Band 5` or `b5` of the fifth."""
         if self.of_one_file and _only_count([text or "" for text in self.descriptions]):

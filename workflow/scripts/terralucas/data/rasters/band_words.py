@@ -46,14 +46,14 @@ WORDS |= dict.fromkeys(_OTHER_LAYERS.split(), frozenset[str]())
 # Of places and products, if all names have them: Red Sea, Green Bay, cloud free, pan-sharpened. Not those of thermal
 # layers, which have numbers of their own.
 WORDS_OF_PLACES = ("red", "green", "blue", "coastal", "cloud", "clouds", "qa", "scl", "fmask", "alpha", "pan")
-# Words of German, French, Italian and Spanish without accents. They may belong to a place in the name of a file, such
-# as Casa Verde, so that a number of a band counts more.
+# Words of German, French, Italian, Spanish, Portuguese, Dutch and Polish without accents. They may belong to a place in
+# the name of a file, such as Casa Verde, so that a number of a band counts more.
 FOREIGN_WORDS: dict[str, Bands] = {
     word: allowed
     for allowed, words in (
-        (frozenset({"BLUE"}), "blau bleu blu azzurro azul"),
-        (frozenset({"GREEN"}), "grun gruen vert verde"),
-        (frozenset({"RED"}), "rot rouge rosso rojo"),
+        (frozenset({"BLUE"}), "blau bleu blu azzurro azul blauw niebieski"),
+        (frozenset({"GREEN"}), "grun gruen vert verde groen zielony"),
+        (frozenset({"RED"}), "rot rouge rosso rojo vermelho rood czerwony"),
         (_RED_EDGE, "rotekante bordrouge bordorosso borderojo"),
         (NIR, "nahinfrarot nahesinfrarot pir procheinfrarouge vicinoinfrarosso infrarossovicino infrarrojocercano"),
         (_SWIR, "kurzwelligesinfrarot infrarougecourt infrarossoacortoonda infrarrojodeondacorta"),
@@ -61,7 +61,8 @@ FOREIGN_WORDS: dict[str, Bands] = {
     for word in words.split()
 }
 # Words of red edges, in which red is of no place.
-EDGE, REDS = re.compile(r"(?:edge|kante|bord|bordo|borde)\d*"), {"red", "rot", "rote", "rouge", "rosso", "rojo"}
+EDGE = re.compile(r"(?:edge|kante|bord|bordo|borde)\d*")
+REDS = {"red", "rot", "rote", "rouge", "rosso", "rojo", "vermelho", "rood"}
 # Single letters, and `ir`, count only beside others of these, where no description has another letter or a number.
 LETTERS: dict[str, Bands] = {
     "c": frozenset({"COASTAL_AEROSOL"}),
