@@ -157,6 +157,30 @@ def test_adapters_are_named(encoder, tmp_path, state):
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        "encoder.0.attn.qkv.lora_A",
+        "encoder.3.attn.qkv.parametrizations.weight.0.lora_B",
+        "encoder.0.ls1.gamma",
+        "encoder.0.gamma_1",
+        "encoder.0.attn.q_norm.weight",
+        "encoder.12.attn.proj.weight",
+    ],
+)
+def test_weights_of_an_encoder_that_is_not_terraminds_are_not_left_out(encoder, tmp_path, state, name):
+    """TerraTorch ignores them, so that another encoder than the one in the file would be studied."""
+    error = refusal(encoder, tmp_path, state | {name: torch.ones(8)})
+    assert "more weights than TerraMind has" in str(error)
+    assert error.found == name
+
+
+def test_other_parts_of_a_whole_model_are_left_out(encoder, tmp_path, state):
+    others = ["decoder.12.attn.q_norm.weight", "encoder_embeddings.tok_dem@224.lora.weight", "mask_token"]
+    torch.save(state | {name: torch.ones(8) for name in others}, path := tmp_path / "w.pt")
+    check_encoder(encoder, path, OWN)
+
+
+@pytest.mark.parametrize(
     ("section", "prefix", "place"),
     [
         ("state_dict", "model.encoder.", "the keys model.encoder.… of the section state_dict"),

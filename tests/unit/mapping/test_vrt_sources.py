@@ -26,14 +26,14 @@ def write_image(path, values=None, tags=None, mask=None, nodata=None):
 
 
 def write_vrt(path, images, of_band="", kind="SimpleSource", of_source="", is_relative=True):
-    """Write a VRT of six bands by hand, with its images side by side."""
+    """Write a VRT of six bands by hand, with a part of each of its images."""
     width = SIDE // len(images)
     bands = [
         f'<VRTRasterBand dataType="UInt16" band="{band}">{of_band}'
         + "".join(
             f'<{kind}><SourceFilename relativeToVRT="{int(is_relative)}">{image.name if is_relative else image}'
             f"</SourceFilename><SourceBand>{band}</SourceBand>"
-            f'<SrcRect xOff="0" yOff="0" xSize="{width}" ySize="{SIDE}"/>'
+            f'<SrcRect xOff="{place * width}" yOff="0" xSize="{width}" ySize="{SIDE}"/>'
             f'<DstRect xOff="{place * width}" yOff="0" xSize="{width}" ySize="{SIDE}"/>{of_source}</{kind}>'
             for place, image in enumerate(images)
         )
@@ -364,3 +364,72 @@ def test_a_part_of_an_image_without_its_hole_is_right(tmp_path):
     with pytest.raises(StudyError, match="reads missing pixels of its images"):
         find(path)
     find(rewrite(path, '<SrcRect xOff="0" yOff="0"', '<SrcRect xOff="0" yOff="10"'))
+
+
+def write_vrt_of_files(path, files):
+    """Write a VRT with a band of each file, without descriptions, as `gdalbuildvrt -separate` does."""
+    bands = [
+        f'<VRTRasterBand dataType="UInt16" band="{band}"><SimpleSource><SourceFilename relativeToVRT="1">{file.name}'
+        "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"
+        for band, file in enumerate(files, 1)
+    ]
+    path.write_text(
+        f'<VRTDataset rasterXSize="{SIDE}" rasterYSize="{SIDE}"><SRS>EPSG:32632</SRS>'
+        f"<GeoTransform>{LEFT},10,0,{TOP},0,-10</GeoTransform>{''.join(bands)}</VRTDataset>"
+    )
+    return path
+
+
+def write_band_files(folder, names, **places):
+    values = np.rint(noise(SIDE, SIDE) * 10_000).astype(np.uint16)
+    files = []
+    for number, name in enumerate(names):
+        files.append(write_scene(folder / f"{name}.tif", values[number : number + 1]))
+        if name in places:
+            with rasterio.open(files[-1], "r+") as target:
+                target.crs, target.transform = places[name]
+    return files
+
+
+def test_names_of_band_files_count_behind_a_vrt_as_in_a_list(tmp_path):
+    numbers = {"BLUE": "B02", "GREEN": "B03", "RED": "B04", "NIR_BROAD": "B08", "SWIR_1": "B11", "SWIR_2": "B12"}
+    order = ["RED", "GREEN", "BLUE", "NIR_BROAD", "SWIR_2", "SWIR_1"]
+    files = write_band_files(tmp_path, [f"T32_{numbers[band]}_10m" for band in order])
+    path = write_vrt_of_files(tmp_path / "a.vrt", files)
+    places = {band: number for band, (_, number) in zip(BANDS, find(path).bands, strict=True)}
+    assert places == {band: order.index(band) + 1 for band in BANDS}
+    # Names that do not tell all bands, and contradict those of the study.
+    files = write_band_files(tmp_path, ["x_red", "x_green", "y_blue", "z_nir", "swir_a", "swir_b"][::-1])
+    with pytest.raises(StudyError, match="describes its bands as"):
+        find(write_vrt_of_files(tmp_path / "b.vrt", files))
+
+
+HERE = rasterio.Affine(10, 0, LEFT, 0, -10, TOP)
+
+
+@pytest.mark.parametrize(
+    ("place", "match"),
+    [
+        (("EPSG:32632", HERE), None),
+        # A part of a pixel, as programs round.
+        (("EPSG:32632", HERE @ rasterio.Affine.translation(0.5, 0)), None),
+        (("EPSG:32632", HERE @ rasterio.Affine.translation(50, 0)), "500 in the units of the coordinates"),
+        (("EPSG:32632", HERE @ rasterio.Affine.scale(2)), "640 in the units of the coordinates"),
+        (("EPSG:32633", HERE), "EPSG:32633"),
+    ],
+)
+def test_an_image_that_lies_elsewhere_than_the_others_is_refused(tmp_path, place, match):
+    """It was made again with another extent or zone after the VRT was built."""
+    path = write_vrt_of_files(tmp_path / "a.vrt", write_band_files(tmp_path, BANDS, SWIR_1=place))
+    if match is None:
+        find(path)
+        return
+    with pytest.raises(StudyError, match="shows images elsewhere than they lie") as error:
+        find(path)
+    assert match in error.value.found
+
+
+def test_a_vrt_may_give_all_its_images_another_place(tmp_path):
+    """As `gdal_translate -a_ullr -a_srs`, which corrects a georeference."""
+    place = ("EPSG:32633", HERE @ rasterio.Affine.translation(50, 0))
+    find(write_vrt_of_files(tmp_path / "a.vrt", write_band_files(tmp_path, BANDS, **dict.fromkeys(BANDS, place))))

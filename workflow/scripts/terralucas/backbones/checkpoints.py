@@ -16,6 +16,10 @@ from terralucas.backbones.checkpoint_files import EXPECTED, advise, is_zip, pyth
 from terralucas.errors import StudyError
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+# What changes the output of the blocks of a transformer, and those of TerraMind do not have: adapters that are not
+# merged, factors of branches (LayerScale), norms of queries and keys.
+_OTHER_PARTS = re.compile(r"lora|adapter|ia3|(^|[._])(ls[12]|gamma|gamma_[12]|[qk]_norm)([._]|$)", re.IGNORECASE)
+_BLOCK = re.compile(r"encoder\.(\d+)\.")
 # The keys that lead to a section of a checkpoint, from the outermost to it; and how many of them are followed.
 Sections: TypeAlias = tuple[str | int, ...]
 _DEPTH = 4
@@ -56,8 +60,8 @@ def check_encoder(encoder: nn.Module, path: Path, weights: Mapping[str, Any]) ->
 
     Raises:
         StudyError: the file cannot be read; a weight is missing, has another shape, is no dense tensor of floats, is
-            not finite in float32, or is a matrix of one value or a norm of zeros; the weights are part of a larger
-            checkpoint; or there are keys that are no names.
+            not finite in float32, or is a matrix of one value or a norm of zeros; there are weights of blocks that the
+            encoder does not have; the weights are part of a larger checkpoint; or there are keys that are no names.
     """
     refuse_other_file(path, weights)
     remedy = advise(weights)
@@ -86,6 +90,14 @@ def check_encoder(encoder: nn.Module, path: Path, weights: Mapping[str, Any]) ->
             found=_describe_missing(missing, state) if missing else "; ".join(misfit[:3]),
             expected=described,
             remedy=f"use the published TerraMind checkpoint of this model, or correct backbones.<name>.model; {remedy}",
+        )
+    if surplus := _find_surplus(state, prefix, tensors):
+        raise StudyError(
+            f"The checkpoint {path} is of an encoder with more weights than TerraMind has, which would be left out.",
+            found=surplus[0] + (f" and {len(surplus) - 1} more" if surplus[1:] else ""),
+            expected=described,
+            remedy="merge adapters into the weights before (merge_and_unload of PEFT, eval() of loralib), or use "
+            f"weights of TerraMind itself; {remedy}",
         )
     if faults := [f"{name} {fault}" for name, value in found.items() if (fault := _find_fault(name, value))]:
         raise StudyError(
@@ -138,6 +150,19 @@ def _open(content: Mapping[Any, Any], sections: Sections) -> Mapping[Any, Any]:
     for key in sections:
         content = content[key]
     return content
+
+
+def _find_surplus(state: Mapping[Any, Any], prefix: str, names: Iterable[str]) -> list[str]:
+    """Return the names of weights that would change what the encoder's blocks compute, and that it does not have."""
+    known = set(names)
+    blocks = {int(match[1]) for name in known if (match := _BLOCK.match(name))}
+    surplus = []
+    for key in state:
+        name = key.removeprefix(prefix) if isinstance(key, str) and key.startswith(prefix) else ""
+        match = _BLOCK.match(name)
+        if match and name not in known and (int(match[1]) not in blocks or _OTHER_PARTS.search(name[match.end() :])):
+            surplus.append(name)
+    return surplus
 
 
 def _find_fault(name: str, value: Any) -> str | None:

@@ -12,7 +12,7 @@ from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json, write_json
 from terralucas.mapping.band_files import name_bands
 from terralucas.mapping.grid import Grid
-from terralucas.mapping.scene import Scene, SceneReader, find_scene
+from terralucas.mapping.scene import SAME_SIZE, Scene, SceneReader, find_scene
 from terralucas.mapping.windows import WindowReader, check_windows
 from terralucas.predict.options import PredictOptions
 from terralucas.predict.selected import Selected
@@ -61,7 +61,7 @@ def make_plan(
     Args:
         paths: see `terralucas.mapping.scene.find_scene`.
         selected: the selected models.
-        stride_m: side of a cell in metres, a whole number of pixels; None for 8 pixels.
+        stride_m: side of a cell in metres on the ground, a whole number of pixels; None for 8 pixels.
         options: options of the prediction.
         path: JSON file of the plan.
         code_of_parts: fingerprint of the code that makes strips; strips of other code are made again.
@@ -80,7 +80,7 @@ def make_plan(
         )
     study = selected.record
     scene = find_scene(paths, selected.spec, study["dataset"]["pixel_size_m"])
-    grid = Grid(scene.width, scene.height, study["chip_side_px"], _stride_px(stride_m, scene.pixel_m))
+    grid = Grid(scene.width, scene.height, study["chip_side_px"], _stride_px(stride_m, scene))
     with SceneReader(scene, options.checked_by(selected.spec)) as reader:
         looked_at = check_windows(WindowReader(grid, reader), selected.training, options)
     record = {
@@ -112,18 +112,20 @@ def read_plan(path: Path) -> Plan:
     )
 
 
-def _stride_px(stride_m: float | None, pixel_m: float) -> int:
+def _stride_px(stride_m: float | None, scene: Scene) -> int:
     """Return the side of a cell in pixels."""
     if stride_m is None:
         return DEFAULT_STRIDE_PX
+    pixel_m = scene.ground_m
     stride = stride_m / pixel_m
+    rounding = _ROUNDING if pixel_m == scene.pixel_m else SAME_SIZE
     # Also without a number (NaN) or with infinity.
     is_possible = math.isfinite(stride) and stride <= _MAX_STRIDE_PX
-    if not is_possible or round(stride) < 1 or abs(stride - round(stride)) > _ROUNDING * stride:
+    if not is_possible or round(stride) < 1 or abs(stride - round(stride)) > rounding * stride:
         nearest = max(1, round(stride)) * pixel_m if is_possible else DEFAULT_STRIDE_PX * pixel_m
         raise StudyError(
             "The stride of the map is no whole number of pixels, or larger than any scene.",
-            found=f"map.stride_m: {stride_m:g} with pixels of {pixel_m:g} m in the scene's coordinates",
+            found=f"map.stride_m: {stride_m:g} with pixels of {pixel_m:g} m on the ground",
             expected=f"a multiple of {pixel_m:g} m",
             remedy=f"set map.stride_m: {nearest:g}",
         )

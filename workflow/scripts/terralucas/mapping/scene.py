@@ -34,7 +34,7 @@ from terralucas.file_kinds import FileKind, kind_of_file
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene
 from terralucas.mapping.offset_tags import require_same_tags
-from terralucas.mapping.vrt_sources import VrtImages
+from terralucas.mapping.vrt_sources import VrtImages, names_of_band_files
 from terralucas.predict.bands import find_bands
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, measure_ground
 
@@ -43,7 +43,7 @@ _CACHE_BYTES = 256 * 2**20
 # A tile is decoded whole, whatever the window.
 _MAX_TILE_PX = 64 * 2**20
 # Share by which sizes in the coordinates and on the ground may differ: UTM has up to 0.1 %.
-_SAME_SIZE = 0.01
+SAME_SIZE = 0.01
 
 
 @dataclass(frozen=True)
@@ -332,20 +332,23 @@ def _find_in_files(
     """Return the positions of the study's bands among all bands of the files, and what is said of each of these.
 
     Bands are found by their descriptions. If these do not name all bands, the name of a file with one band counts
-    instead of its description; and if names do not either, the bands must be those of the study in their order.
+    instead of its description, also behind a VRT; and if names do not either, the bands must be those of the study in
+    their order.
     """
     bands = [_bands_of(source) for source in sources]
+    # A VRT of band files is read as a list of them.
+    in_vrt = names_of_band_files(paths[0], sources[0]) if len(paths) == 1 else ()
+    of_one_file = len(paths) == 1 and not in_vrt
     # Of several files, each counts its own bands.
     descriptions = map(read_descriptions, sources)
-    texts_of = [each if len(paths) == 1 else BandNames(each).without_positions() for each in descriptions]
+    texts_of = [each if of_one_file else BandNames(each).without_positions() for each in descriptions]
     described = tuple(texts[band - 1] for texts, of_file in zip(texts_of, bands, strict=True) for band in of_file)
     named = tuple(
         path.stem if len(of_file) == 1 else texts[band - 1]
         for path, texts, of_file in zip(paths, texts_of, bands, strict=True)
         for band in of_file
     )
-    # Names of several files do not count the bands of one.
-    of_one_file = len(paths) == 1
+    named = tuple(in_vrt[band - 1] for band in bands[0]) if in_vrt else named
     names = BandNames(described, spec.may_be_landsat, of_one_file)
     are_found = spec.checks.band_descriptions and names.find_positions(spec.bands) is not None
     if not are_found and not of_one_file:
@@ -400,7 +403,7 @@ def _pixel_sizes(path: Path, source: DatasetReader, expected_m: float) -> tuple[
             else f"{tag}; if this place is in degrees, project the scene then: {warp}",
         )
     # Programs that write a scene to a given extent fit the sides of its pixels to it.
-    if affine.b or affine.d or affine.a <= 0 or affine.e >= 0 or abs(affine.a / -affine.e - 1) > _SAME_SIZE:
+    if affine.b or affine.d or affine.a <= 0 or affine.e >= 0 or abs(affine.a / -affine.e - 1) > SAME_SIZE:
         raise StudyError(
             f"The pixels of the scene {path} are no squares with north up.",
             found=f"the transform {', '.join(f'{value:g}' for value in tuple(affine)[:6])}",
@@ -417,4 +420,4 @@ def _pixel_sizes(path: Path, source: DatasetReader, expected_m: float) -> tuple[
     side = affine.a if math.isclose(affine.a, -affine.e, rel_tol=1e-6) else math.sqrt(affine.a * -affine.e)
     nominal_m, ground_m = float(side * crs.linear_units_factor[1]), math.sqrt(ground.width_m * ground.height_m)
     # It changes within the scene, so that more digits would say nothing.
-    return nominal_m, nominal_m if abs(ground_m / nominal_m - 1) <= _SAME_SIZE else float(f"{ground_m:.4g}")
+    return nominal_m, nominal_m if abs(ground_m / nominal_m - 1) <= SAME_SIZE else float(f"{ground_m:.4g}")

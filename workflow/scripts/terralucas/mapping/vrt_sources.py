@@ -28,6 +28,7 @@ from terralucas.data.rasters.masks import find_alpha
 from terralucas.data.rasters.said_of_bands import read_descriptions
 from terralucas.data.rasters.side_files import GDAL_OPTIONS
 from terralucas.errors import StudyError
+from terralucas.mapping.vrt_places import Place, Rectangle, find_place, require_one_place
 
 # GDAL's own writing of an open VRT: well-formed, in UTF-8, and of what it has understood alone.
 _DOMAIN = "xml:VRT"
@@ -51,20 +52,24 @@ class _Source:
         image: name of the image for GDAL, such as its path.
         of_image: number of the band of the image.
         is_changed: whether the VRT computes other values from it.
-        part: columns and rows of the image that the VRT shows (first, number; first, number); None for all.
+        part: what of the image the VRT shows; None for all.
+        shown: where in the VRT it shows this; None for everywhere.
         replaced: the nodata value whose pixels get another value in the VRT; None for none.
         replaced_masks: kinds of masks whose missing pixels get it, too.
         replacement: the value that they get.
+        is_warped: whether the VRT resamples the image.
     """
 
     band: int
     image: str
     of_image: int
     is_changed: bool
-    part: tuple[float, float, float, float] | None
+    part: Rectangle | None
+    shown: Rectangle | None
     replaced: float | None
     replaced_masks: frozenset[MaskFlags]
     replacement: float
+    is_warped: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,8 +90,8 @@ class VrtImages:
         spec: description of the study's dataset; its nodata value is missing in all images.
 
     Raises:
-        StudyError: images of a band have different tags of scale and offset, or the VRT has lost them, a mask, or a
-            nodata value; or an image cannot be opened.
+        StudyError: images are displaced against each other, or those of a band have different tags of scale and offset;
+            or the VRT has lost these, a mask, or a nodata value; or an image cannot be opened.
     """
 
     def __init__(self, path: Path, vrt: DatasetReader, bands: Mapping[str, int], spec: DatasetSpec) -> None:
@@ -98,17 +103,23 @@ class VrtImages:
         if vrt.driver != "VRT":
             return
         by_image: dict[str, list[_Source]] = {}
-        for source in self._sources_of(vrt):
+        for source in _sources_of(self._path, vrt):
             if source.band in bands:
                 by_image.setdefault(source.image, []).append(source)
+        places: list[Place] = []
         said: dict[_Source, _Said] = {}
         for image, sources in by_image.items():
-            with self._open(image) as opened:
+            with _open(self._path, image) as opened:
                 known = [source for source in sources if source.of_image <= opened.count]
                 if image not in above:
                     self._compare(opened, {each.of_image for each in known}, spec, above | {vrt.name})
+                # A warped image lies elsewhere in its own coordinates.
+                parts = {(each.part, each.shown): None for each in known if not each.is_warped}
+                found = (find_place(vrt, opened, part, shown) for part, shown in parts)
+                places += [place for place in found if place is not None]
                 said |= _read(opened, known)
                 _require_no_missing(self._path, vrt, opened, known, spec)
+        require_one_place(self._path, vrt, places)
         for band in bands:
             own = (vrt.scales[band - 1], vrt.offsets[band - 1])
             tags = {each: said[each].tags for each in said if each.band == band and not each.is_changed}
@@ -131,45 +142,70 @@ class VrtImages:
                     remedy="build the VRT from images whose bands have one order, or choose their bands (SourceBand)",
                 )
 
-    def _sources_of(self, vrt: DatasetReader) -> Iterator[_Source]:
-        """Yield the sources of an open VRT, also of one that warps; not those of bands that a function computes."""
-        try:
-            root = _parse(vrt)
-        except (KeyError, OSError, ElementTree.ParseError) as error:
-            raise self._error(vrt.name, str(error), "a VRT") from None
-        for number, band in enumerate(root.findall("VRTRasterBand"), 1):
-            if band.get("subClass") == "VRTDerivedRasterBand":
-                continue
-            # Also the value that HideNoDataValue hides.
-            replacement = float(band.findtext("NoDataValue", "0"))
-            for element in band:
-                name = element.find("SourceFilename")
-                # The mask of an image has no number.
-                if name is not None and element.findtext("SourceBand", "1").isdigit():
-                    yield _to_source(element, number, _name_of(vrt.name, name), replacement)
-        warp = root.find("GDALWarpOptions")
-        name = None if warp is None else warp.find("SourceDataset")
-        if warp is not None and name is not None:
-            for mapping in warp.iterfind("BandList/BandMapping"):
-                yield _to_warped_source(mapping, _name_of(vrt.name, name))
 
-    @contextmanager
-    def _open(self, image: str) -> Iterator[DatasetReader]:
-        try:
-            with Env(**GDAL_OPTIONS):
-                opened = rasterio.open(image)
-        except (RasterioError, UnicodeError) as error:
-            raise self._error(image, str(error), "an image that can be opened by this name") from None
-        with opened:
-            yield opened
+def names_of_band_files(path: Path, vrt: DatasetReader) -> tuple[str, ...]:
+    """Return the names, without suffix, of the images of a VRT that has one with one band behind each of its bands.
 
-    def _error(self, image: str, found: str, expected: str) -> StudyError:
-        return StudyError(
-            f"The VRT {self._path} cannot be compared with its images: {image} cannot be read.",
-            found=found,
-            expected=expected,
-            remedy="build the VRT again, or name the images themselves",
-        )
+    `gdalbuildvrt -separate` writes such ones, without descriptions of the bands.
+
+    Args:
+        path: of the file; for messages.
+        vrt: the open file.
+
+    Returns:
+        A name for each band; none for other files.
+    """
+    if vrt.driver != "VRT":
+        return ()
+    sources = list(_sources_of(path, vrt))
+    images = [source.image for source in sources]
+    is_of_files = [source.band for source in sources] == list(vrt.indexes) and len(set(images)) == vrt.count > 1
+    if not is_of_files or any(source.of_image != 1 for source in sources):
+        return ()
+    return tuple(Path(image).stem for image in images)
+
+
+def _sources_of(path: Path, vrt: DatasetReader) -> Iterator[_Source]:
+    """Yield the sources of an open VRT, also of one that warps; not those of bands that a function computes."""
+    try:
+        root = _parse(vrt)
+    except (KeyError, OSError, ElementTree.ParseError) as error:
+        raise _error(path, vrt.name, str(error), "a VRT") from None
+    for number, band in enumerate(root.findall("VRTRasterBand"), 1):
+        if band.get("subClass") == "VRTDerivedRasterBand":
+            continue
+        # Also the value that HideNoDataValue hides.
+        replacement = float(band.findtext("NoDataValue", "0"))
+        for element in band:
+            name = element.find("SourceFilename")
+            # The mask of an image has no number.
+            if name is not None and element.findtext("SourceBand", "1").isdigit():
+                yield _to_source(element, number, _name_of(vrt.name, name), replacement)
+    warp = root.find("GDALWarpOptions")
+    name = None if warp is None else warp.find("SourceDataset")
+    if warp is not None and name is not None:
+        for mapping in warp.iterfind("BandList/BandMapping"):
+            yield _to_warped_source(mapping, _name_of(vrt.name, name))
+
+
+@contextmanager
+def _open(path: Path, image: str) -> Iterator[DatasetReader]:
+    try:
+        with Env(**GDAL_OPTIONS):
+            opened = rasterio.open(image)
+    except (RasterioError, UnicodeError) as error:
+        raise _error(path, image, str(error), "an image that can be opened by this name") from None
+    with opened:
+        yield opened
+
+
+def _error(path: Path, image: str, found: str, expected: str) -> StudyError:
+    return StudyError(
+        f"The VRT {path} cannot be compared with its images: {image} cannot be read.",
+        found=found,
+        expected=expected,
+        remedy="build the VRT again, or name the images themselves",
+    )
 
 
 def _parse(vrt: DatasetReader) -> Element:
@@ -195,17 +231,23 @@ def _to_source(element: Element, band: int, image: str, replacement: float) -> _
     is_changed = any(element.findtext(change, no).strip() != no for change, no in _CHANGES.items())
     masks = frozenset[MaskFlags]() if element.find("UseMaskBand") is None else _ALL_MASKS
     of_image = int(element.findtext("SourceBand", "1"))
-    rect = element.find("SrcRect")
-    part = None if rect is None else tuple(float(rect.get(name, "nan")) for name in ("xOff", "yOff", "xSize", "ySize"))
+    part, shown = _to_rectangle(element.find("SrcRect")), _to_rectangle(element.find("DstRect"))
     replaced = _to_number(element.findtext("NODATA"))
-    return _Source(band, image, of_image, is_changed, part, replaced, masks, replacement)  # type: ignore[arg-type]
+    return _Source(band, image, of_image, is_changed, part, shown, replaced, masks, replacement)
+
+
+def _to_rectangle(element: Element | None) -> Rectangle | None:
+    if element is None:
+        return None
+    column, row, width, height = (float(element.get(name, "nan")) for name in ("xOff", "yOff", "xSize", "ySize"))
+    return column, row, width, height
 
 
 def _to_warped_source(mapping: Element, image: str) -> _Source:
     band, of_image = int(mapping.get("dst", 1)), int(mapping.get("src", 1))
     replaced = _to_number(mapping.findtext("SrcNoDataReal"))
     replacement = float(mapping.findtext("DstNoDataReal", "0"))
-    return _Source(band, image, of_image, False, None, replaced, _MASKS_OF_WARPER, replacement)
+    return _Source(band, image, of_image, False, None, None, replaced, _MASKS_OF_WARPER, replacement, True)
 
 
 def _to_number(text: str | None) -> float | None:

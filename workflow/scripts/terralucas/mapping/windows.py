@@ -135,7 +135,7 @@ def check_windows(reader: WindowReader, training: TrainingPixels, options: Predi
             expected=f"room for windows of {grid.side} x {grid.side} px, the size of the training chips, around the "
             "centres of cells",
             remedy="map a larger scene"
-            + (f", or set map.stride_m: {smaller * reader.scene.scene.pixel_m:g}" if smaller else ""),
+            + (f", or set map.stride_m: {smaller * reader.scene.scene.ground_m:g}" if smaller else ""),
         )
     try:
         windows = [reader.look_at(row, column) for row in rows for column in columns]
