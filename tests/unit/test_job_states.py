@@ -27,6 +27,8 @@ class Slurm:
         self.submissions = SimpleNamespace(active=set(), logs={}, stopped=SimpleNamespace(is_set=lambda: False))
         self.states = JobStates(self.submissions, lambda: "study_uuid", requeues, logger)
         self.write("scancel", f"echo $@ >> '{folder}/cancelled'")
+        # As SLURM 22.05 says it.
+        self.write("scontrol", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
 
     def write(self, name, script):
         path = self.folder / name
@@ -206,6 +208,25 @@ def test_a_job_that_sacct_calls_running_for_ever_is_not_waited_for(slurm, clock,
     assert slurm.submissions.active == set()
     assert slurm.cancelled == ["--name=study_uuid", "7"]
     assert slurm.said[0].startswith("SLURM: sacct says that job 7 runs, but ")
+
+
+@pytest.mark.parametrize(
+    "scontrol",
+    ["echo '   JobState=RUNNING Reason=None'", "echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1", "exit 0"],
+)
+@pytest.mark.parametrize("program", ["sacct", "squeue"])
+def test_a_job_that_the_controller_knows_is_waited_for_whatever_squeue_shows(slurm, clock, tmp_path, program, scontrol):
+    """A site's squeue may show a list of some minutes ago."""
+    slurm.submissions.active, slurm.submissions.logs["7"] = {"7"}, tmp_path / "7.log"
+    (tmp_path / "7.log").write_text(BEGUN)
+    slurm.write("sacct", "echo '7|RUNNING'")
+    slurm.write("squeue", "echo 'JOBID|STATE'")
+    slurm.write("scontrol", scontrol)
+    for _ in range(8):
+        states = query_with_sacct(slurm) if program == "sacct" else slurm.query()
+        assert states == ({"7": "RUNNING"} if program == "sacct" else {})
+        clock.seconds += 200
+    assert (slurm.cancelled, slurm.said, slurm.submissions.active) == ([], [], {"7"})
 
 
 @pytest.mark.parametrize("squeue", ["echo '7|RUNNING'", "echo '7|PENDING'", "exit 1"])

@@ -277,6 +277,17 @@ def test_zeros_are_those_of_an_offset_that_makes_them_bright():
     assert zeros_of(chip, [0.1] * 6, BANDS) == (BANDS[4], 64 / 32**2)
 
 
+def test_zeros_of_coarse_numbers_are_no_gap_and_missing_ones_are():
+    """Landsat's 8 bits at a low sun: a step is more than 0.005 of reflectance."""
+    random = np.random.default_rng(0)
+    dark = np.maximum(random.integers(-2, 4, (32, 32)), 0)
+    chip = np.concatenate([np.stack([dark] * 3), random.integers(20, 60, (3, 32, 32))]) * np.float32(0.006)
+    assert zeros_of(chip, [0.0] * 6, BANDS)[1] == 0
+    chip[:3] += np.float32(0.06)
+    chip[2, 5:15, 5:15] = 0
+    assert zeros_of(chip, [0.0] * 6, BANDS) == (BANDS[2], 100 / 32**2)
+
+
 def test_padding_is_found_that_repeats_missing_pixels():
     values = pixels(3)
     values[:, 7, 20] = np.nan

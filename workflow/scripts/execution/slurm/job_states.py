@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from execution.slurm.clients import OVER, SQUEUE, NoAnswerError, Row, ask_beside, read_rows
 from execution.slurm.job_log import says_done
-from execution.slurm.running_jobs import RunningJobs
+from execution.slurm.running_jobs import RunningJobs, is_forgotten
 from execution.slurm.submissions import Submissions
 from execution.slurm.waiting_jobs import LASTING, WaitingJobs
 
@@ -209,7 +209,7 @@ class JobStates:
         what they finished, if they counted as failed. Returns the ids of those that do.
 
         The database of sacct may lack new jobs for long, while the controller cannot reach it. So squeue is asked
-        before, and what it says is taken.
+        before, and what it says is taken; and the controller itself, before a job counts as failed.
         """
         now, ended = time.monotonic(), []
         # Tasks of an array that waits have no rows of their own.
@@ -236,6 +236,8 @@ class JobStates:
             if says_done(self._submissions.logs.get(job)):
                 self._logger.info(f"SLURM: does not know job {job} any more; its log says that it ended well.")
                 states[job] = "COMPLETED"
+                continue
+            if not await is_forgotten(job):
                 continue
             self._logger.warning(f"SLURM: does not know job {job} any more; it counts as failed.")
             states[job] = "ERROR"

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from execution.slurm.clients import OVER, SQUEUE, NoAnswerError, Row, user
+from execution.slurm.clients import OVER, SQUEUE, NoAnswerError, Row, ask_beside, user
 from execution.slurm.job_log import says_done
 from execution.slurm.submissions import Submissions
 
 # Each running job is looked at so often, and what seems to be over must seem so for as long.
 _LOOK_S = 300.0
+# For one question to scontrol.
+_QUESTION_S = 60.0
+
+
+async def is_forgotten(job: str) -> bool:
+    """Return whether SLURM's controller does not know a job, or says that it is over.
+
+    Sites may have a squeue of their own that shows a list of some minutes ago.
+    """
+    try:
+        answer = await ask_beside(["scontrol", "show", "job", job], _QUESTION_S)
+    except NoAnswerError as error:
+        return error.is_refusal and "invalid job id" in error.said.lower()
+    state = re.search(r"\bJobState=([A-Z_]+)", answer)
+    return state is not None and state[1] in OVER
 
 
 class RunningJobs:
@@ -57,6 +73,9 @@ class RunningJobs:
         self._next_look |= dict.fromkeys(due, now + _LOOK_S)
         self._over_since = {job: self._over_since.get(job, now) for job in over}
         ended = {job: state for job, state in over.items() if now - self._over_since[job] >= _LOOK_S}
+        for job in [job for job, state in ended.items() if state == "ERROR"]:
+            if not await is_forgotten(job):
+                del ended[job], self._over_since[job]
         for job, state in ended.items():
             said = "squeue does not know it: it counts as failed" if state == "ERROR" else f"it is over: {state}"
             self._logger.warning(f"SLURM: {program} says that job {job} runs, but {said}.")

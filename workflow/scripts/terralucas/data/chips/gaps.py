@@ -84,8 +84,13 @@ def is_bright_beside(level: np.ndarray, number: int, bands: Sequence[str]) -> np
 
 
 def has_little_more(level: np.ndarray, value: float, count: int) -> bool:
-    """Return whether a band has many pixels a little above a value, as a correction of the atmosphere leaves them."""
-    return int(((level > value) & (level <= value + _LITTLE)).sum()) >= _FEW * count
+    """Return whether a band has many pixels a little above a value, as a correction of the atmosphere leaves them.
+
+    In coarse numbers, such as those of 8 bits, one step counts, too.
+    """
+    numbers, counts = np.unique(level[level > value], return_counts=True)
+    step = float(np.diff(numbers).min()) if len(numbers) > 1 else 0.0
+    return int(counts[numbers <= value + max(_LITTLE, step + SAME)].sum()) >= _FEW * count
 
 
 def find_almost_constant(values: np.ndarray) -> int | None:
