@@ -90,7 +90,7 @@ def has_little_more(level: np.ndarray, value: float, count: int) -> bool:
     """
     numbers, counts = np.unique(level[level > value], return_counts=True)
     step = float(np.diff(numbers).min()) if len(numbers) > 1 else 0.0
-    return int(counts[numbers <= value + max(_LITTLE, step + SAME)].sum()) >= _FEW * count
+    return int(counts[numbers <= value + max(_LITTLE, step + float(SAME))].sum()) >= _FEW * count
 
 
 def find_almost_constant(values: np.ndarray) -> int | None:
