@@ -210,23 +210,45 @@ def test_a_job_that_sacct_calls_running_for_ever_is_not_waited_for(slurm, clock,
     assert slurm.said[0].startswith("SLURM: sacct says that job 7 runs, but ")
 
 
-@pytest.mark.parametrize(
-    "scontrol",
-    ["echo '   JobState=RUNNING Reason=None'", "echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1", "exit 0"],
-)
-@pytest.mark.parametrize("program", ["sacct", "squeue"])
-def test_a_job_that_the_controller_knows_is_waited_for_whatever_squeue_shows(slurm, clock, tmp_path, program, scontrol):
-    """A site's squeue may show a list of some minutes ago."""
+@pytest.fixture
+def stale(slurm, tmp_path):
+    """A study whose squeue shows a list of some minutes ago, without its job; sacct says that it runs."""
     slurm.submissions.active, slurm.submissions.logs["7"] = {"7"}, tmp_path / "7.log"
     (tmp_path / "7.log").write_text(BEGUN)
     slurm.write("sacct", "echo '7|RUNNING'")
     slurm.write("squeue", "echo 'JOBID|STATE'")
-    slurm.write("scontrol", scontrol)
+    return slurm
+
+
+@pytest.mark.parametrize("program", ["sacct", "squeue"])
+@pytest.mark.parametrize("state", ["RUNNING", "COMPLETED", "TIMEOUT"])
+def test_the_controller_counts_more_than_squeue(stale, clock, program, state):
+    stale.write("scontrol", f"echo '   JobState={state} Reason=None'")
+    query = stale.query if program == "squeue" else lambda: query_with_sacct(stale)
     for _ in range(8):
-        states = query_with_sacct(slurm) if program == "sacct" else slurm.query()
-        assert states == ({"7": "RUNNING"} if program == "sacct" else {})
+        states = query()
+        if states.get("7") == state != "RUNNING":
+            break
+        assert states in ({"7": "RUNNING"}, {})
         clock.seconds += 200
-    assert (slurm.cancelled, slurm.said, slurm.submissions.active) == ([], [], {"7"})
+    assert states == {"7": state}
+    assert stale.submissions.active == ({"7"} if state == "RUNNING" else set())
+    assert not any("counts as failed" in line for line in stale.said)
+
+
+@pytest.mark.parametrize("program", ["sacct", "squeue"])
+def test_a_lost_job_is_waited_for_longer_where_the_controller_may_not_be_asked(stale, clock, program):
+    stale.write("scontrol", "echo 'scontrol: permission denied' >&2; exit 1")
+    query = stale.query if program == "squeue" else lambda: query_with_sacct(stale)
+    for _ in range(7):
+        assert query() == ({} if program == "squeue" else {"7": "RUNNING"})
+        clock.seconds += 240
+    for _ in range(4):
+        query()
+        clock.seconds += 240
+    assert "counts as failed" in stale.said[0]
+    assert stale.submissions.active == set()
+    assert stale.cancelled == ["--name=study_uuid", "7"]
 
 
 @pytest.mark.parametrize("squeue", ["echo '7|RUNNING'", "echo '7|PENDING'", "exit 1"])

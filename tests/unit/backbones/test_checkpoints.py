@@ -165,6 +165,10 @@ def test_adapters_are_named(encoder, tmp_path, state):
         "encoder.0.gamma_1",
         "encoder.0.attn.q_norm.weight",
         "encoder.12.attn.proj.weight",
+        "encoder.0.mlp.fc3.weight",
+        "encoder.0.ssf_scale_1",
+        "encoder_norm.lora_A",
+        "encoder_embeddings.untok_sen2l2a@224.proj.lora_A",
     ],
 )
 def test_weights_of_an_encoder_that_is_not_terraminds_are_not_left_out(encoder, tmp_path, state, name):
@@ -175,8 +179,10 @@ def test_weights_of_an_encoder_that_is_not_terraminds_are_not_left_out(encoder, 
 
 
 def test_other_parts_of_a_whole_model_are_left_out(encoder, tmp_path, state):
-    others = ["decoder.12.attn.q_norm.weight", "encoder_embeddings.tok_dem@224.lora.weight", "mask_token"]
-    torch.save(state | {name: torch.ones(8) for name in others}, path := tmp_path / "w.pt")
+    others = ["decoder.12.attn.q_norm.weight", "encoder_embeddings.tok_dem@224.lora.weight", "mask_token", "encoder_to"]
+    # An adapter that was not trained changes nothing.
+    zeros = {"encoder.0.attn.qkv.lora_B": torch.zeros(8, 8), "encoder.0.attn.index": torch.arange(4)}
+    torch.save(state | {name: torch.ones(8) for name in others} | zeros, path := tmp_path / "w.pt")
     check_encoder(encoder, path, OWN)
 
 

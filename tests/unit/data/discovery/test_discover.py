@@ -322,6 +322,19 @@ def test_folder_outside_the_classes(tmp_path):
     assert "folder 'misc'" in problem.message
 
 
+def test_numbers_of_parts_in_class_folders_are_no_classes(tmp_path):
+    """Such as folds or years: with codes of as many classes, all labels would be those of the parts."""
+    for part, name in enumerate(["Arable lands", "Permanent crops"], 1):
+        put(tmp_path / name / str(part) / f"{part}a.tif", name)
+        put(tmp_path / name / str(3 - part) / f"{part}b.tif", f"{name} again")
+    listing = find_chips(tmp_path, make_spec(FOLDERS, point_ids="none"))
+    assert {(problem.kind, problem.point_id) for problem in listing.problems} == {
+        ("folder_disagrees", "1b"),
+        ("folder_disagrees", "2b"),
+    }
+    assert "is in folder '2', a class, in folder 'Arable lands', another class" in listing.problems[0].message
+
+
 def test_a_label_in_other_capitals_is_said_to_be_one(tmp_path):
     spec = make_spec()
     name = spec.classes[0].name

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from execution.slurm.clients import OVER, SQUEUE, NoAnswerError, Row, ask_beside, read_rows
 from execution.slurm.job_log import says_done
-from execution.slurm.running_jobs import RunningJobs, is_forgotten
+from execution.slurm.running_jobs import RunningJobs, ask_controller
 from execution.slurm.submissions import Submissions
 from execution.slurm.waiting_jobs import LASTING, WaitingJobs
 
@@ -237,11 +237,13 @@ class JobStates:
                 self._logger.info(f"SLURM: does not know job {job} any more; its log says that it ended well.")
                 states[job] = "COMPLETED"
                 continue
-            if not await is_forgotten(job):
+            state = await ask_controller(job, now - self._absent[job].since)
+            if state is None:
                 continue
-            self._logger.warning(f"SLURM: does not know job {job} any more; it counts as failed.")
-            states[job] = "ERROR"
-            ended.append(job)
+            states[job] = state
+            if state == "ERROR":
+                self._logger.warning(f"SLURM: does not know job {job} any more; it counts as failed.")
+                ended.append(job)
         return ended
 
 

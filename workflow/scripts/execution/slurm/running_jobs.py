@@ -13,21 +13,27 @@ from execution.slurm.submissions import Submissions
 
 # Each running job is looked at so often, and what seems to be over must seem so for as long.
 _LOOK_S = 300.0
-# For one question to scontrol.
-_QUESTION_S = 60.0
+# For one question to scontrol; and how long a job is waited for that squeue does not know, while scontrol says nothing.
+_QUESTION_S, _UNANSWERED_S = 60.0, 1800.0
 
 
-async def is_forgotten(job: str) -> bool:
-    """Return whether SLURM's controller does not know a job, or says that it is over.
+async def ask_controller(job: str, seconds: float) -> str | None:
+    """Return the state of a job for SLURM's controller: ERROR for one that it does not know, None without an answer.
 
-    Sites may have a squeue of their own that shows a list of some minutes ago.
+    Sites may have a squeue of their own that shows a list of some minutes ago. Where users may not ask the controller,
+    the job counts as unknown after a longer time.
+
+    Args:
+        job: its id.
+        seconds: how long squeue has not known it.
     """
     try:
         answer = await ask_beside(["scontrol", "show", "job", job], _QUESTION_S)
     except NoAnswerError as error:
-        return error.is_refusal and "invalid job id" in error.said.lower()
+        is_unknown = error.is_refusal and ("invalid job id" in error.said.lower() or seconds >= _UNANSWERED_S)
+        return "ERROR" if is_unknown else None
     state = re.search(r"\bJobState=([A-Z_]+)", answer)
-    return state is not None and state[1] in OVER
+    return state[1] if state else None
 
 
 class RunningJobs:
@@ -74,8 +80,13 @@ class RunningJobs:
         self._over_since = {job: self._over_since.get(job, now) for job in over}
         ended = {job: state for job, state in over.items() if now - self._over_since[job] >= _LOOK_S}
         for job in [job for job, state in ended.items() if state == "ERROR"]:
-            if not await is_forgotten(job):
-                del ended[job], self._over_since[job]
+            known = await ask_controller(job, now - self._over_since[job])
+            if known in OVER:
+                ended[job] = known
+            else:
+                del ended[job]
+                if known is not None:
+                    del self._over_since[job]
         for job, state in ended.items():
             said = "squeue does not know it: it counts as failed" if state == "ERROR" else f"it is over: {state}"
             self._logger.warning(f"SLURM: {program} says that job {job} runs, but {said}.")

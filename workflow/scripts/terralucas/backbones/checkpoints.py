@@ -16,10 +16,6 @@ from terralucas.backbones.checkpoint_files import EXPECTED, advise, is_zip, pyth
 from terralucas.errors import StudyError
 
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-# What changes the output of the blocks of a transformer, and those of TerraMind do not have: adapters that are not
-# merged, factors of branches (LayerScale), norms of queries and keys.
-_OTHER_PARTS = re.compile(r"lora|adapter|ia3|(^|[._])(ls[12]|gamma|gamma_[12]|[qk]_norm)([._]|$)", re.IGNORECASE)
-_BLOCK = re.compile(r"encoder\.(\d+)\.")
 # The keys that lead to a section of a checkpoint, from the outermost to it; and how many of them are followed.
 Sections: TypeAlias = tuple[str | int, ...]
 _DEPTH = 4
@@ -60,8 +56,8 @@ def check_encoder(encoder: nn.Module, path: Path, weights: Mapping[str, Any]) ->
 
     Raises:
         StudyError: the file cannot be read; a weight is missing, has another shape, is no dense tensor of floats, is
-            not finite in float32, or is a matrix of one value or a norm of zeros; there are weights of blocks that the
-            encoder does not have; the weights are part of a larger checkpoint; or there are keys that are no names.
+            not finite in float32, or is a matrix of one value or a norm of zeros; parts of the encoder have more
+            weights than TerraMind's; the weights are part of a larger checkpoint; or there are keys that are no names.
     """
     refuse_other_file(path, weights)
     remedy = advise(weights)
@@ -153,14 +149,22 @@ def _open(content: Mapping[Any, Any], sections: Sections) -> Mapping[Any, Any]:
 
 
 def _find_surplus(state: Mapping[Any, Any], prefix: str, names: Iterable[str]) -> list[str]:
-    """Return the names of weights that would change what the encoder's blocks compute, and that it does not have."""
+    """Return the names of weights in parts of the encoder that these parts do not have; zeros change nothing.
+
+    The parts are its blocks, its last norm and the embedding of its modality. Other modalities and the decoder of a
+    whole TerraMind are left out.
+    """
     known = set(names)
-    blocks = {int(match[1]) for name in known if (match := _BLOCK.match(name))}
+    parts = {"encoder", *(name.rpartition(".")[0] if "." in name else name for name in known)}
+    # The embedding of a modality: encoder_embeddings.<modality>.
+    parts -= {"encoder_embeddings"}
     surplus = []
-    for key in state:
+    for key, value in state.items():
         name = key.removeprefix(prefix) if isinstance(key, str) and key.startswith(prefix) else ""
-        match = _BLOCK.match(name)
-        if match and name not in known and (int(match[1]) not in blocks or _OTHER_PARTS.search(name[match.end() :])):
+        if name in known or not isinstance(value, Tensor) or not value.is_floating_point() or value.is_meta:
+            continue
+        above = {name[: place.start()] for place in re.finditer(r"\.", name)}
+        if not parts.isdisjoint(above) and bool(value.any()):
             surplus.append(name)
     return surplus
 

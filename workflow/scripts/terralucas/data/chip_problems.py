@@ -19,7 +19,8 @@ REMEDIES = {
     "name, as <id>/image.tif, name them in a labels table (dataset.layout.file_column)",
     "file_without_label": "add the chip to the labels table or to a class folder, or remove the file",
     "unknown_label": "list every class under dataset.classes, and check dataset.layout.label_column",
-    "folder_disagrees": "find out whether the class folder or the labels table is right, and correct the other one",
+    "folder_disagrees": "find out whether the class folder or the labels table is right, and correct the other one; if "
+    "the folders are no classes, but parts or years, name the files in a labels table (dataset.layout.file_column)",
     "not_a_lucas_id": "name the chips by their LUCAS Point_ID, or set dataset.point_ids: none",
     "bad_coordinates": "check x_column (longitude, easting), y_column (latitude, northing) and crs of dataset.layout; "
     "with LUCAS ids also whether names of files were exchanged; correct a georeference that is no place on Earth, or "

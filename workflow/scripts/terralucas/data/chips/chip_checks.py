@@ -10,7 +10,7 @@ import numpy as np
 
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.band_levels import find_impossible_level
-from terralucas.data.chips.cut_off import DARKEST, find_cut_off
+from terralucas.data.chips.cut_off import DARKEST, CutOff, find_cut_off
 from terralucas.data.chips.decoded_chip import Chip
 from terralucas.data.chips.gaps import (
     find_almost_constant,
@@ -175,7 +175,7 @@ def _stored_text(chip: Chip) -> str:
 
 def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     """Raise a ChipError if a chip or a band has only one value, or if one value fills many pixels."""
-    scale = DN_PER_REFLECTANCE if spec.unit == "dn" else 1
+    limit, scale = spec.checks.max_fill_fraction, DN_PER_REFLECTANCE if spec.unit == "dn" else 1
     pixels = chip.values.reshape(len(chip.values), -1)
     lowest, highest = np.fmin.reduce(pixels, axis=1), np.fmax.reduce(pixels, axis=1)  # of the values that are not NaN
     if lowest.min() == highest.max():
@@ -186,28 +186,16 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
         is_cut_off = (constant & (lowest > 0) & (lowest <= DARKEST)).any()
         kind = "cut_off" if is_cut_off else "constant"
         raise ChipError(kind, f"has one value everywhere in band {values}; expected values that vary")
-    _check_cut_off(chip, lowest, spec)
-    limit = spec.checks.max_fill_fraction
+    cut_off = find_cut_off(chip.values, lowest, reflectance_of_zero(chip.scaling, spec.unit), spec.bands, limit)
+    if cut_off is not None and not cut_off.is_missing:
+        raise _cut_off_error("cut_off", cut_off, limit, scale)
     if chip.fill_fraction > limit:
         raise _fill_error(chip.fill_value, chip.fill_fraction, limit)
     if chip.patch_fraction > limit and not chip.patch_may_be_cloud:
         raise _fill_error(chip.patch_value, chip.patch_fraction, limit)
     _check_gaps(chip, lowest, spec)
-
-
-def _check_cut_off(chip: Chip, lowest: np.ndarray, spec: DatasetSpec) -> None:
-    """Raise a ChipError if darker values of a band seem to be cut off."""
-    limit, scale = spec.checks.max_fill_fraction, DN_PER_REFLECTANCE if spec.unit == "dn" else 1
-    zeros = reflectance_of_zero(chip.scaling, spec.unit)
-    found = find_cut_off(chip.values, lowest, zeros, spec.bands, limit)
-    if found is not None:
-        band, share, value = found
-        raise ChipError(
-            "cut_off",
-            f"has the value {round(value * scale, 6):g} in band {band} in {percent_text(share)} of its pixels, where "
-            f"another band is bright; expected at most {percent_text(limit)}, because this usually means that darker "
-            "values were cut off, or missing data",
-        )
+    if cut_off is not None:
+        raise _cut_off_error("fill", cut_off, limit, scale)
 
 
 def _check_gaps(chip: Chip, lowest: np.ndarray, spec: DatasetSpec) -> None:
@@ -231,6 +219,16 @@ def _check_gaps(chip: Chip, lowest: np.ndarray, spec: DatasetSpec) -> None:
     if number is not None:
         message = f"has one value almost everywhere in band {spec.bands[number]}"
         raise ChipError("constant", f"{message}; expected values that vary")
+
+
+def _cut_off_error(kind: str, found: CutOff, limit: float, scale: float) -> ChipError:
+    causes = ["that darker values were cut off", "missing data"]
+    return ChipError(
+        kind,
+        f"has the value {round(found.value * scale, 6):g} in band {found.band} in {percent_text(found.share)} of its "
+        f"pixels, where another band is bright; expected at most {percent_text(limit)}, because this usually means "
+        f"{', or '.join(reversed(causes) if kind == 'fill' else causes)}",
+    )
 
 
 def _fill_error(value: float | None, share: float, limit: float) -> ChipError:

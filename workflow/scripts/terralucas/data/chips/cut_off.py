@@ -7,6 +7,7 @@ from values that do not have it, leaves 0 or 1 in the dark part of a chip.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,18 +16,35 @@ from terralucas.data.chips.gaps import SAME, VISIBLE, has_little_more, is_bright
 # No ground is as dark in many pixels, except snow in short-wave infrared: 10 DN.
 DARKEST = np.float32(1e-3)
 _SHORT_WAVE, _SNOW = ("SWIR_1", "SWIR_2"), 0.3
-# A value at which others were cut off has so many times the pixels of each other value. In coarse numbers, and in
-# pixels that were made smaller by repeating them, other values have as many.
+# A value at which others were cut off has so many times the pixels that a value of the band has on average. Coarse
+# numbers and pixels that were made smaller by repeating them have few values, with many pixels each.
 _TIMES = 4
+# Share of the pixels of such a value that may be smaller: errors, and missing pixels that are 0.
+_SMALLER = 0.1
+
+
+@dataclass(frozen=True)
+class CutOff:
+    """A value at which darker ones seem to be cut off.
+
+    Attributes:
+        band: name of the band.
+        value: reflectance.
+        share: share of the pixels that have it where another band is bright.
+        is_missing: whether these pixels reach from an edge, as those outside a swath do, or are whole lines: they have
+            no data then.
+    """
+
+    band: str
+    value: float
+    share: float
+    is_missing: bool
 
 
 def find_cut_off(
     values: np.ndarray, smallest: np.ndarray, zeros: Sequence[float], bands: Sequence[str], limit: float
-) -> tuple[str, float, float] | None:
-    """Return the band with the largest share of pixels that were cut off, this share, and the reflectance they have.
-
-    It is None if no band has more than the limit. Pixels that reach from an edge, as those outside a swath do, and
-    whole lines are not counted: they are missing.
+) -> CutOff | None:
+    """Return the band with the largest share of pixels that were cut off; None if no band has more than the limit.
 
     Args:
         values: (bands, height, width) reflectance, NaN for missing pixels.
@@ -35,12 +53,12 @@ def find_cut_off(
         bands: names of the bands.
         limit: largest share of such pixels that is no fault.
     """
-    worst: tuple[str, float, float] | None = None
     dark = np.flatnonzero(smallest <= np.maximum(DARKEST, np.asarray(zeros, dtype=np.float32)) + SAME)
     if not len(dark):
         return None
     level = np.where(np.isfinite(values), values, -np.inf)
     visible = [number for number, band in enumerate(bands) if band in VISIBLE]
+    found = []
     for number in dark.tolist():
         value = _find_value(level[number], zeros[number], limit)
         if value is None:
@@ -50,29 +68,23 @@ def find_cut_off(
         if bands[number] in _SHORT_WAVE:
             is_cut_off &= level[visible].max(axis=0, initial=-np.inf) <= _SNOW
         count = int(is_cut_off.sum())
-        share = count / is_cut_off.size
-        if share <= (worst[1] if worst else limit) or _reaches_from_an_edge(has_value):
-            continue
-        if not has_little_more(level[number], value, count):
-            worst = (bands[number], share, value)
-    return worst
+        if count > limit * is_cut_off.size and not has_little_more(level[number], value, count):
+            found.append(CutOff(bands[number], value, count / is_cut_off.size, _reaches_from_an_edge(has_value)))
+    return max(found, key=lambda each: (not each.is_missing, each.share), default=None)
 
 
 def _find_value(band: np.ndarray, zero: float, limit: float) -> float | None:
-    """Return the commonest dark value of a band; None if few pixels have it, or another value is nearly as common."""
-    is_dark = ((band >= -SAME) & (band <= DARKEST + SAME)) | (np.abs(band - zero) <= SAME)
-    dark, others = band[is_dark], band[~is_dark & np.isfinite(band)]
-    if len(dark) <= limit * band.size or not len(others):
+    """Return the commonest dark value of a band; None if few pixels have it, many are darker, or numbers are coarse."""
+    present = band[np.isfinite(band)]
+    is_dark = ((present >= -SAME) & (present <= DARKEST + SAME)) | (np.abs(present - zero) <= SAME)
+    if is_dark.sum() <= limit * band.size or is_dark.all():
         return None
-    value, count = _commonest(dark)
-    return value if count > limit * band.size and count >= _TIMES * _commonest(others)[1] else None
-
-
-def _commonest(values: np.ndarray) -> tuple[float, int]:
-    """Return the most frequent of some values, and how often it is there."""
-    found, counts = np.unique(values, return_counts=True)
-    most = int(counts.argmax())
-    return float(found[most]), int(counts[most])
+    values, counts = np.unique(present, return_counts=True)
+    dark = ((values >= -SAME) & (values <= DARKEST + SAME)) | (np.abs(values - zero) <= SAME)
+    place = int(np.where(dark, counts, 0).argmax())
+    count, smaller = int(counts[place]), int(counts[:place].sum())
+    is_one = count > limit * band.size and smaller <= _SMALLER * count and count * len(values) >= _TIMES * len(present)
+    return float(values[place]) if is_one else None
 
 
 def _reaches_from_an_edge(is_in: np.ndarray) -> bool:

@@ -558,6 +558,9 @@ def _find_problem(
             f"{situation} {row.label!r}; expected one of the class codes {codes}, or a class name{hint}",
         )
     folder = normalise_name(files[0].parent.name)
+    above = [normalise_name(name) for name in files[0].parent.parent.parts] if from_folder else []
+    if other := next((name for name in above if lookup.get(name, lookup[row.label]) != lookup[row.label]), None):
+        return Reason("folder_disagrees", f"is in folder {folder!r}, a class, in folder {other!r}, another class")
     # If the table names the files, the names of folders need not be classes.
     if spec.layout.file_column is None and lookup.get(folder, lookup[row.label]) != lookup[row.label]:
         return Reason("folder_disagrees", f"is in folder {folder!r}, but the labels table says {row.label!r}")
