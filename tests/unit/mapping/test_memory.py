@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import rasterio
 
 from helpers.chips import BANDS
 from helpers.paths import ROOT, SCRIPTS
@@ -40,6 +41,13 @@ print(content["cells"], content["predicted"], peak_memory_mib(torch.device("cpu"
 def test_a_scene_of_20000_by_20000_pixels_needs_less_than_2_gb(tmp_path):
     """A small scene that GDAL stretches: its 9.6 GB of float32 would not fit."""
     write_scene(tmp_path / "small.tif", noise(200, 200))
+    # Without a georeference, an image is where the VRT shows it.
+    with rasterio.open(tmp_path / "small.tif") as source:
+        values = source.read()
+    with rasterio.open(
+        tmp_path / "small.tif", "w", driver="GTiff", height=200, width=200, count=len(values), dtype=values.dtype
+    ) as target:
+        target.write(values)
     band = (
         '<VRTRasterBand dataType="Float32" band="{0}"><SimpleSource resampling="bilinear">'
         '<SourceFilename relativeToVRT="1">small.tif</SourceFilename><SourceBand>{0}</SourceBand>'

@@ -8,6 +8,7 @@ from rasterio.vrt import WarpedVRT
 
 from helpers.chips import BANDS, make_spec
 from helpers.scenes import LEFT, TOP, noise, write_scene
+from terralucas.data.rewrite.__main__ import main as rewrite_image
 from terralucas.errors import StudyError
 from terralucas.mapping.scene import SceneReader, find_scene
 
@@ -363,7 +364,8 @@ def test_a_part_of_an_image_without_its_hole_is_right(tmp_path):
     path = write_vrt(tmp_path / "a.vrt", [tmp_path / "a.tif"])
     with pytest.raises(StudyError, match="reads missing pixels of its images"):
         find(path)
-    find(rewrite(path, '<SrcRect xOff="0" yOff="0"', '<SrcRect xOff="0" yOff="10"'))
+    rewrite(path, '<SrcRect xOff="0" yOff="0"', '<SrcRect xOff="0" yOff="10"')
+    find(rewrite(path, f"{LEFT},10,0,{TOP},0,-10", f"{LEFT},10,0,{TOP - 100},0,-10"))
 
 
 def write_vrt_of_files(path, files):
@@ -398,10 +400,26 @@ def test_names_of_band_files_count_behind_a_vrt_as_in_a_list(tmp_path):
     path = write_vrt_of_files(tmp_path / "a.vrt", files)
     places = {band: number for band, (_, number) in zip(BANDS, find(path).bands, strict=True)}
     assert places == {band: order.index(band) + 1 for band in BANDS}
-    # Names that do not tell all bands, and contradict those of the study.
-    files = write_band_files(tmp_path, ["x_red", "x_green", "y_blue", "z_nir", "swir_a", "swir_b"][::-1])
-    with pytest.raises(StudyError, match="describes its bands as"):
-        find(write_vrt_of_files(tmp_path / "b.vrt", files))
+    # Also behind other VRTs, and after the project's own rewriting.
+    copy(path, tmp_path / "b.vrt", driver="VRT", strict=False)
+    with rasterio.open(path) as opened, WarpedVRT(opened, crs="EPSG:32632") as warped:
+        copy(warped, tmp_path / "c.vrt", driver="VRT")
+    outer = write_vrt(tmp_path / "d.vrt", [path])
+    rewrite_image([str(path), str(tmp_path / "e.tif")])
+    for other in (tmp_path / "b.vrt", tmp_path / "c.vrt", outer, tmp_path / "e.tif"):
+        found = {band: number for band, (_, number) in zip(BANDS, find(other).bands, strict=True)}
+        assert found == places, other
+
+
+@pytest.mark.parametrize("stem", ["band", "gee_B", "red_lake_"])
+def test_names_of_band_files_do_not_count_beside_descriptions_or_if_they_do_not_tell_all_bands(tmp_path, stem):
+    files = write_band_files(tmp_path, [f"{stem}{number}" for number in range(1, 7)])
+    path = write_vrt_of_files(tmp_path / "a.vrt", files)
+    in_order = [(str(path), number) for number in range(1, 7)]
+    assert list(find(path).bands) == in_order
+    with rasterio.open(path, "r+") as target:
+        target.descriptions = [name.lower() for name in BANDS]
+    assert (find(path).is_named, list(find(path).bands)) == (True, in_order)
 
 
 HERE = rasterio.Affine(10, 0, LEFT, 0, -10, TOP)
@@ -413,8 +431,8 @@ HERE = rasterio.Affine(10, 0, LEFT, 0, -10, TOP)
         (("EPSG:32632", HERE), None),
         # A part of a pixel, as programs round.
         (("EPSG:32632", HERE @ rasterio.Affine.translation(0.5, 0)), None),
-        (("EPSG:32632", HERE @ rasterio.Affine.translation(50, 0)), "500 in the units of the coordinates"),
-        (("EPSG:32632", HERE @ rasterio.Affine.scale(2)), "640 in the units of the coordinates"),
+        (("EPSG:32632", HERE @ rasterio.Affine.translation(50, 0)), "lies 50 and 0 pixels from there"),
+        (("EPSG:32632", HERE @ rasterio.Affine.scale(2)), "lies 64 and -64 pixels from there"),
         (("EPSG:32633", HERE), "EPSG:32633"),
     ],
 )
@@ -424,12 +442,23 @@ def test_an_image_that_lies_elsewhere_than_the_others_is_refused(tmp_path, place
     if match is None:
         find(path)
         return
-    with pytest.raises(StudyError, match="shows images elsewhere than they lie") as error:
+    with pytest.raises(StudyError, match="shows an image elsewhere than it lies") as error:
         find(path)
     assert match in error.value.found
 
 
-def test_a_vrt_may_give_all_its_images_another_place(tmp_path):
-    """As `gdal_translate -a_ullr -a_srs`, which corrects a georeference."""
-    place = ("EPSG:32633", HERE @ rasterio.Affine.translation(50, 0))
-    find(write_vrt_of_files(tmp_path / "a.vrt", write_band_files(tmp_path, BANDS, **dict.fromkeys(BANDS, place))))
+@pytest.mark.parametrize("place", [("EPSG:32633", HERE), ("EPSG:32632", HERE @ rasterio.Affine.translation(50, 0))])
+def test_a_vrt_whose_images_have_all_moved_is_refused(tmp_path, place):
+    path = write_vrt_of_files(tmp_path / "a.vrt", write_band_files(tmp_path, BANDS, **dict.fromkeys(BANDS, place)))
+    with pytest.raises(StudyError, match="shows an image elsewhere than it lies"):
+        find(path)
+
+
+def test_images_without_a_georeference_lie_where_the_vrt_shows_them(tmp_path):
+    files = write_band_files(tmp_path, BANDS)
+    for file in files:
+        with rasterio.open(file) as source:
+            values = source.read()
+        with rasterio.open(file, "w", driver="GTiff", height=SIDE, width=SIDE, count=1, dtype=values.dtype) as target:
+            target.write(values)
+    find(write_vrt_of_files(tmp_path / "a.vrt", files))

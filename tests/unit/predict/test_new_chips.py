@@ -61,6 +61,9 @@ def test_names_that_are_not_known_are_said(reader, tmp_path):
             (["rauður", "grænn", "blár", "nir", "swir1", "swir2"], "(rauður, grænn, blár)"),
             ([f"Band {place}" for place in range(1, 7)], None),
             (["reflectance"] * 6, None),
+            ([f"lyr.{place}" for place in range(1, 7)], None),
+            ([str(place) for place in range(6)], None),
+            (["X4", "X3", "X2", "X8", "X11", "X12"], "(X4, X3, X2, X8, X11, X12)"),
             ([None] * 6, None),
         ]
     ):

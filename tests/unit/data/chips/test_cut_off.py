@@ -42,13 +42,14 @@ def with_a_hole(dn):
         (lambda dn: subtract(dn, 0), 0),
         (subtract, 1),
         (lambda dn: subtract(dn, 10), 10),
+        (lambda dn: subtract(dn, -50), -50),
         # A smallest value that few pixels have hides nothing.
         (lambda dn: with_a_hole(subtract(dn)), 1),
         (lambda dn: subtract(dn, 0) // 50 * 50, 0),
         # A bright value that many pixels have hides nothing either.
         (lambda dn: np.where(np.arange(64 * 64).reshape(64, 64) % 40 == 7, 10_000, subtract(dn)), 1),
     ],
-    ids=["at 0", "at 1", "at 10", "at 1, and one pixel is 0", "at 0 in steps of 50", "at 1, beside a cloud"],
+    ids=["at 0", "at 1", "at 10", "below 0", "at 1, and one pixel is 0", "at 0 in steps of 50", "at 1, beside a cloud"],
 )
 def test_values_that_were_cut_off_are_found_in_half_of_the_real_chips(change, floor):
     """Most of the others have one value everywhere in a band, or are bright, or lakes."""

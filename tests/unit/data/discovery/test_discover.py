@@ -659,6 +659,18 @@ def test_ids_that_lost_their_leading_zeros_are_shown_with_the_file(tmp_path):
     assert caught.value.expected == "ids as in the names of the chips, such as 0012"
 
 
+def test_ids_of_any_form_are_accepted_where_the_table_names_the_files(tmp_path):
+    """Such as strata and plots, or cells of a grid. One that is there twice may have lost its digits."""
+    put(tmp_path / "labels.csv", "plot,file,class\n001.002,a.tif,1\n12 003,b.tif,2\n4E5,c.tif,10\n")
+    for name in "abc":
+        put(tmp_path / f"{name}.tif", name)
+    spec = make_spec(LISTED | {"id_column": "plot"}, point_ids="none")
+    assert files_of(tmp_path, spec) == ["a.tif", "b.tif", "c.tif"]
+    put(tmp_path / "labels.csv", "plot,file,class\n4.59E+07,a.tif,1\n4.59E+07,b.tif,2\n4E5,c.tif,10\n")
+    with pytest.raises(StudyError, match="A spreadsheet has changed 2 id"):
+        find_chips(tmp_path, spec)
+
+
 def test_id_that_only_looks_like_a_number_of_a_spreadsheet_is_an_id(tmp_path):
     put(tmp_path / TABLE, 'Point_ID,STR18\n1E5,1\n"1,234",2\n')
     put(tmp_path / "1E5.tif", "a")

@@ -86,6 +86,20 @@ def test_columns_that_contradict_the_id_are_refused_with_the_likely_cause(x, y, 
     assert cause in refused(POINT, x, y, make_spec(crs))
 
 
+@pytest.mark.parametrize(
+    ("epsg", "place"),
+    # ED50 in Italy, Indian 1975 in Thailand, Arc 1960 in Kenya; and WGS 84.
+    [(23032, (11.0, 45.0)), (24047, (100.0, 15.0)), (21037, (37.0, -1.0)), (32632, (9.0, 45.0))],
+)
+def test_the_datum_of_coordinates_counts(epsg, place):
+    """PROJ takes datums for equal to ETRS89 whose difference from it is not known, which is wrong by up to 600 m."""
+    x, y = Transformer.from_crs(4326, epsg, always_xy=True).transform(*place)
+    expected = Transformer.from_crs(4326, 3035, always_xy=True).transform(*place)
+    ground = find_ground(Centre(CRS.from_epsg(epsg), x, y, (10.0, 0.0), (0.0, -10.0)))
+    assert math.dist(ground.place, expected) < 10
+    assert math.dist(locate("a", str(x), str(y), make_spec(f"EPSG:{epsg}", "none")), expected) < 10
+
+
 def test_another_point_is_refused_with_its_distance():
     assert "km from the point of its LUCAS id; expected at most 5 km" in refused(POINT, "12.0", LAT, make_spec())
 

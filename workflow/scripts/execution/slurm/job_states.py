@@ -239,7 +239,8 @@ class JobStates:
                 continue
             state = await ask_controller(job, now - self._absent[job].since)
             if state is None:
-                continue
+                # The next ones would be asked for as long.
+                break
             states[job] = state
             if state == "ERROR":
                 self._logger.warning(f"SLURM: does not know job {job} any more; it counts as failed.")

@@ -79,8 +79,11 @@ class RunningJobs:
         self._next_look |= dict.fromkeys(due, now + _LOOK_S)
         self._over_since = {job: self._over_since.get(job, now) for job in over}
         ended = {job: state for job, state in over.items() if now - self._over_since[job] >= _LOOK_S}
+        is_answering = True
         for job in [job for job, state in ended.items() if state == "ERROR"]:
-            known = await ask_controller(job, now - self._over_since[job])
+            # Without an answer, the next ones would be asked for as long.
+            known = await ask_controller(job, now - self._over_since[job]) if is_answering else None
+            is_answering = known is not None
             if known in OVER:
                 ended[job] = known
             else:

@@ -29,12 +29,13 @@ from terralucas.data.rasters.image_files import changed_scene, files_of_raster, 
 from terralucas.data.rasters.masks import find_alpha, read_masks
 from terralucas.data.rasters.said_of_bands import find_wrong_colours, read_descriptions
 from terralucas.data.rasters.side_files import GDAL_OPTIONS
+from terralucas.data.rasters.vrt_images import names_of_band_files
 from terralucas.errors import StudyError
 from terralucas.file_kinds import FileKind, kind_of_file
 from terralucas.geography import utm_code
 from terralucas.mapping.band_files import require_one_scene
 from terralucas.mapping.offset_tags import require_same_tags
-from terralucas.mapping.vrt_sources import VrtImages, names_of_band_files
+from terralucas.mapping.vrt_sources import VrtImages
 from terralucas.predict.bands import find_bands
 from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, measure_ground
 
@@ -336,9 +337,7 @@ def _find_in_files(
     their order.
     """
     bands = [_bands_of(source) for source in sources]
-    # A VRT of band files is read as a list of them.
-    in_vrt = names_of_band_files(paths[0], sources[0]) if len(paths) == 1 else ()
-    of_one_file = len(paths) == 1 and not in_vrt
+    of_one_file = len(paths) == 1
     # Of several files, each counts its own bands.
     descriptions = map(read_descriptions, sources)
     texts_of = [each if of_one_file else BandNames(each).without_positions() for each in descriptions]
@@ -348,11 +347,16 @@ def _find_in_files(
         for path, texts, of_file in zip(paths, texts_of, bands, strict=True)
         for band in of_file
     )
-    named = tuple(in_vrt[band - 1] for band in bands[0]) if in_vrt else named
     names = BandNames(described, spec.may_be_landsat, of_one_file)
     are_found = spec.checks.band_descriptions and names.find_positions(spec.bands) is not None
     if not are_found and not of_one_file:
         names = BandNames(named, spec.may_be_landsat, of_one_file)
+    if not are_found and of_one_file and spec.checks.band_descriptions:
+        # A VRT of band files is read as a list of them, if the names of these tell all bands.
+        in_vrt = names_of_band_files(paths[0], sources[0])
+        if in_vrt:
+            of_files = BandNames(tuple(in_vrt[band - 1] for band in bands[0]), spec.may_be_landsat, of_one_file=False)
+            names = of_files if any(of_files.find_by_satellite(spec.bands).values()) else names
     try:
         positions = find_bands(names, spec.bands, spec.checks.band_descriptions, spec.satellites_of_numbers)
         if spec.checks.band_descriptions and not of_one_file:

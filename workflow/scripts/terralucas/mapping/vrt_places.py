@@ -1,89 +1,58 @@
-"""Compare where a VRT shows its images with where they lie by their own georeference."""
+"""Compare where a VRT shows an image with where it lies by its own georeference."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from rasterio import Affine
-from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 
 from terralucas.data.rasters.georeference import describe_system
+from terralucas.data.rasters.vrt_images import Rectangle
 from terralucas.errors import StudyError
 
-# First column, first row, columns, rows.
-Rectangle: TypeAlias = tuple[float, float, float, float]
-# Pixels of the VRT by which images may be displaced against each other: programs round to whole pixels.
+# Pixels of the VRT by which an image may be displaced: programs round to whole pixels.
 _MOST_PX = 1.0
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a VRT shows an image.
+def require_place(
+    path: Path, vrt: DatasetReader, image: DatasetReader, part: Rectangle | None, shown: Rectangle | None
+) -> None:
+    """Raise a StudyError if a VRT shows an image elsewhere than it lies, or with other coordinates.
 
-    Attributes:
-        image: name of the image.
-        crs: coordinate reference system of the image.
-        shifts: how far the VRT shows the upper left and the lower right corner from where they lie in the image, in the
-            units of the coordinates: x, y, x, y.
-    """
-
-    image: str
-    crs: CRS
-    shifts: tuple[float, float, float, float]
-
-
-def find_place(
-    vrt: DatasetReader, image: DatasetReader, part: Rectangle | None, shown: Rectangle | None
-) -> Place | None:
-    """Return where a VRT shows an image; None for an image without a georeference.
+    The image was made again, with another extent or zone, after the VRT was built. An image without a georeference is
+    where the VRT shows it.
 
     Args:
+        path: of the VRT; for messages.
         vrt: the open VRT.
         image: the open image.
         part: what of the image it shows; None for all.
         shown: where it shows this; None for everywhere.
     """
     if image.crs is None or image.transform == Affine.identity():
-        return None
+        return
     of_image = _corners(image.transform, part or (0, 0, image.width, image.height))
     of_vrt = _corners(vrt.transform, shown or (0, 0, vrt.width, vrt.height))
-    left, top, right, bottom = (b - a for a, b in zip(of_image, of_vrt, strict=True))
-    return Place(image.name, image.crs, (left, top, right, bottom))
+    pixel = max(abs(vrt.transform.a), abs(vrt.transform.e))
+    far = [(b - a) / pixel for a, b in zip(of_vrt, of_image, strict=True)]
+    if image.crs != vrt.crs:
+        found = f"{image.name} in {describe_system(image.crs)}, and the VRT in {describe_system(vrt.crs)}"
+    elif not max(map(abs, far)) <= _MOST_PX:
+        corner = far[:2] if max(map(abs, far[:2])) > _MOST_PX else far[2:]
+        found = f"{image.name}, a corner of which lies {corner[0]:.4g} and {corner[1]:.4g} pixels from there in x and y"
+    else:
+        return
+    raise StudyError(
+        f"The VRT {path} shows an image elsewhere than it lies.",
+        found=found,
+        expected="each image at the place of its own georeference",
+        remedy="build the VRT again from images of one scene (gdal.BuildVRT), or name the images themselves; where the "
+        "georeference of an image is wrong, correct it in the image (rio edit-info)",
+    )
 
 
 def _corners(transform: Affine, rectangle: Rectangle) -> tuple[float, float, float, float]:
+    """Return x and y of the upper left corner, and of the lower right one."""
     column, row, width, height = rectangle
     return *(transform @ (column, row)), *(transform @ (column + width, row + height))
-
-
-def require_one_place(path: Path, vrt: DatasetReader, places: Sequence[Place]) -> None:
-    """Raise a StudyError if images of a VRT are displaced against each other, or have other coordinates.
-
-    A VRT may give all its images another place than they have, as `gdal_translate -a_ullr` does.
-
-    Args:
-        path: of the VRT; for messages.
-        vrt: the open VRT.
-        places: of its images.
-    """
-    if not places:
-        return
-    first, limit = places[0], _MOST_PX * max(abs(vrt.transform.a), abs(vrt.transform.e))
-    for other in places[1:]:
-        far = max(abs(a - b) for a, b in zip(first.shifts, other.shifts, strict=True))
-        if other.crs == first.crs and not far > limit:
-            continue
-        found = f"{far:.6g} in the units of the coordinates between {first.image} and {other.image}"
-        if other.crs != first.crs:
-            systems = [describe_system(each.crs) for each in (first, other)]
-            found = f"{systems[0]} in {first.image}, and {systems[1]} in {other.image}"
-        raise StudyError(
-            f"The VRT {path} shows images elsewhere than they lie.",
-            found=found,
-            expected="images in one coordinate reference system, each at its own place",
-            remedy="build the VRT again from images of one scene (gdalbuildvrt), or name the images themselves",
-        )

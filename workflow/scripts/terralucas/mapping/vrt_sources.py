@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import codecs
 import math
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
 
 import numpy as np
-import rasterio
-from rasterio import Env
 from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -26,50 +19,12 @@ from terralucas.data.dataset import DatasetSpec
 from terralucas.data.rasters.band_names import BandNames
 from terralucas.data.rasters.masks import find_alpha
 from terralucas.data.rasters.said_of_bands import read_descriptions
-from terralucas.data.rasters.side_files import GDAL_OPTIONS
+from terralucas.data.rasters.vrt_images import VrtSource, open_image, sources_of
 from terralucas.errors import StudyError
-from terralucas.mapping.vrt_places import Place, Rectangle, find_place, require_one_place
+from terralucas.mapping.vrt_places import require_place
 
-# GDAL's own writing of an open VRT: well-formed, in UTF-8, and of what it has understood alone.
-_DOMAIN = "xml:VRT"
-# Name of a way to decode bytes that are no UTF-8.
-_LATIN_1_ELSE = "terralucas-latin-1"
-# Elements of a source that change its values, so that its tags need not be those of the VRT, but for these texts.
-_CHANGES = {"ScaleRatio": "1", "ScaleOffset": "0", "LUT": "", "Exponent": "", "ColorTableComponent": ""}
-# Masks that a source leaves out with UseMaskBand, and those that GDAL's warper looks at by itself.
-_ALL_MASKS = frozenset({MaskFlags.per_dataset, MaskFlags.alpha, MaskFlags.nodata})
-_MASKS_OF_WARPER = _ALL_MASKS - {MaskFlags.nodata}
 # Rows and columns of a mask that are looked at, at most.
 _MASK_PX = 2048
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A band of an image from which a band of a VRT takes pixels.
-
-    Attributes:
-        band: number of the band of the VRT.
-        image: name of the image for GDAL, such as its path.
-        of_image: number of the band of the image.
-        is_changed: whether the VRT computes other values from it.
-        part: what of the image the VRT shows; None for all.
-        shown: where in the VRT it shows this; None for everywhere.
-        replaced: the nodata value whose pixels get another value in the VRT; None for none.
-        replaced_masks: kinds of masks whose missing pixels get it, too.
-        replacement: the value that they get.
-        is_warped: whether the VRT resamples the image.
-    """
-
-    band: int
-    image: str
-    of_image: int
-    is_changed: bool
-    part: Rectangle | None
-    shown: Rectangle | None
-    replaced: float | None
-    replaced_masks: frozenset[MaskFlags]
-    replacement: float
-    is_warped: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,36 +45,33 @@ class VrtImages:
         spec: description of the study's dataset; its nodata value is missing in all images.
 
     Raises:
-        StudyError: images are displaced against each other, or those of a band have different tags of scale and offset;
-            or the VRT has lost these, a mask, or a nodata value; or an image cannot be opened.
+        StudyError: an image lies elsewhere, or images of a band have different tags of scale and offset; or the VRT has
+            lost these, a mask, or a nodata value; or an image cannot be opened.
     """
 
     def __init__(self, path: Path, vrt: DatasetReader, bands: Mapping[str, int], spec: DatasetSpec) -> None:
         self._path, self._bands = path, bands
-        self._said: dict[_Source, _Said] = {}
+        self._said: dict[VrtSource, _Said] = {}
         self._compare(vrt, set(bands.values()), spec, frozenset())
 
     def _compare(self, vrt: DatasetReader, bands: Collection[int], spec: DatasetSpec, above: frozenset[str]) -> None:
         if vrt.driver != "VRT":
             return
-        by_image: dict[str, list[_Source]] = {}
-        for source in _sources_of(self._path, vrt):
+        by_image: dict[str, list[VrtSource]] = {}
+        for source in sources_of(self._path, vrt):
             if source.band in bands:
                 by_image.setdefault(source.image, []).append(source)
-        places: list[Place] = []
-        said: dict[_Source, _Said] = {}
+        said: dict[VrtSource, _Said] = {}
         for image, sources in by_image.items():
-            with _open(self._path, image) as opened:
+            with open_image(self._path, image) as opened:
                 known = [source for source in sources if source.of_image <= opened.count]
                 if image not in above:
                     self._compare(opened, {each.of_image for each in known}, spec, above | {vrt.name})
                 # A warped image lies elsewhere in its own coordinates.
-                parts = {(each.part, each.shown): None for each in known if not each.is_warped}
-                found = (find_place(vrt, opened, part, shown) for part, shown in parts)
-                places += [place for place in found if place is not None]
+                for part, shown in {(each.part, each.shown): None for each in known if not each.is_warped}:
+                    require_place(self._path, vrt, opened, part, shown)
                 said |= _read(opened, known)
                 _require_no_missing(self._path, vrt, opened, known, spec)
-        require_one_place(self._path, vrt, places)
         for band in bands:
             own = (vrt.scales[band - 1], vrt.offsets[band - 1])
             tags = {each: said[each].tags for each in said if each.band == band and not each.is_changed}
@@ -143,127 +95,7 @@ class VrtImages:
                 )
 
 
-def names_of_band_files(path: Path, vrt: DatasetReader) -> tuple[str, ...]:
-    """Return the names, without suffix, of the images of a VRT that has one with one band behind each of its bands.
-
-    `gdalbuildvrt -separate` writes such ones, without descriptions of the bands.
-
-    Args:
-        path: of the file; for messages.
-        vrt: the open file.
-
-    Returns:
-        A name for each band; none for other files.
-    """
-    if vrt.driver != "VRT":
-        return ()
-    sources = list(_sources_of(path, vrt))
-    images = [source.image for source in sources]
-    is_of_files = [source.band for source in sources] == list(vrt.indexes) and len(set(images)) == vrt.count > 1
-    if not is_of_files or any(source.of_image != 1 for source in sources):
-        return ()
-    return tuple(Path(image).stem for image in images)
-
-
-def _sources_of(path: Path, vrt: DatasetReader) -> Iterator[_Source]:
-    """Yield the sources of an open VRT, also of one that warps; not those of bands that a function computes."""
-    try:
-        root = _parse(vrt)
-    except (KeyError, OSError, ElementTree.ParseError) as error:
-        raise _error(path, vrt.name, str(error), "a VRT") from None
-    for number, band in enumerate(root.findall("VRTRasterBand"), 1):
-        if band.get("subClass") == "VRTDerivedRasterBand":
-            continue
-        # Also the value that HideNoDataValue hides.
-        replacement = float(band.findtext("NoDataValue", "0"))
-        for element in band:
-            name = element.find("SourceFilename")
-            # The mask of an image has no number.
-            if name is not None and element.findtext("SourceBand", "1").isdigit():
-                yield _to_source(element, number, _name_of(vrt.name, name), replacement)
-    warp = root.find("GDALWarpOptions")
-    name = None if warp is None else warp.find("SourceDataset")
-    if warp is not None and name is not None:
-        for mapping in warp.iterfind("BandList/BandMapping"):
-            yield _to_warped_source(mapping, _name_of(vrt.name, name))
-
-
-@contextmanager
-def _open(path: Path, image: str) -> Iterator[DatasetReader]:
-    try:
-        with Env(**GDAL_OPTIONS):
-            opened = rasterio.open(image)
-    except (RasterioError, UnicodeError) as error:
-        raise _error(path, image, str(error), "an image that can be opened by this name") from None
-    with opened:
-        yield opened
-
-
-def _error(path: Path, image: str, found: str, expected: str) -> StudyError:
-    return StudyError(
-        f"The VRT {path} cannot be compared with its images: {image} cannot be read.",
-        found=found,
-        expected=expected,
-        remedy="build the VRT again, or name the images themselves",
-    )
-
-
-def _parse(vrt: DatasetReader) -> Element:
-    """Return the content of an open VRT."""
-    try:
-        return ElementTree.fromstring(vrt.tags(ns=_DOMAIN)[_DOMAIN])
-    except UnicodeDecodeError:
-        # Rasterio reads no texts in Latin-1, such as those of metadata; GDAL hands them on.
-        content = Path(vrt.name).read_bytes()
-    text = re.sub(r"^\s*<\?xml[^>]*\?>", "", content.decode("utf-8", _LATIN_1_ELSE))
-    return ElementTree.fromstring(re.sub(r"&(?!#?\w+;)", "&amp;", text))
-
-
-def _read_latin_1(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return error.object[error.start : error.end].decode("latin-1"), error.end
-
-
-codecs.register_error(_LATIN_1_ELSE, _read_latin_1)
-
-
-def _to_source(element: Element, band: int, image: str, replacement: float) -> _Source:
-    is_changed = any(element.findtext(change, no).strip() != no for change, no in _CHANGES.items())
-    masks = frozenset[MaskFlags]() if element.find("UseMaskBand") is None else _ALL_MASKS
-    of_image = int(element.findtext("SourceBand", "1"))
-    part, shown = _to_rectangle(element.find("SrcRect")), _to_rectangle(element.find("DstRect"))
-    replaced = _to_number(element.findtext("NODATA"))
-    return _Source(band, image, of_image, is_changed, part, shown, replaced, masks, replacement)
-
-
-def _to_rectangle(element: Element | None) -> Rectangle | None:
-    if element is None:
-        return None
-    column, row, width, height = (float(element.get(name, "nan")) for name in ("xOff", "yOff", "xSize", "ySize"))
-    return column, row, width, height
-
-
-def _to_warped_source(mapping: Element, image: str) -> _Source:
-    band, of_image = int(mapping.get("dst", 1)), int(mapping.get("src", 1))
-    replaced = _to_number(mapping.findtext("SrcNoDataReal"))
-    replacement = float(mapping.findtext("DstNoDataReal", "0"))
-    return _Source(band, image, of_image, False, None, None, replaced, _MASKS_OF_WARPER, replacement, True)
-
-
-def _to_number(text: str | None) -> float | None:
-    return None if text is None else float(text)
-
-
-def _name_of(vrt: str, name: Element) -> str:
-    text = name.text or ""
-    # As GDAL, which takes the folder of the file to which a link leads.
-    if name.get("relativeToVRT") != "1":
-        return text
-    # Such as /vsizip/…, a path in an archive.
-    return f"{vrt.rpartition('/')[0]}/{text}" if vrt.startswith("/vsi") else str(Path(vrt).resolve().parent / text)
-
-
-def _read(image: DatasetReader, sources: Iterable[_Source]) -> dict[_Source, _Said]:
+def _read(image: DatasetReader, sources: Iterable[VrtSource]) -> dict[VrtSource, _Said]:
     """Return what an image says of the bands that a VRT takes from it."""
     scales, offsets = image.scales, image.offsets
     texts = BandNames(read_descriptions(image)).without_positions()
@@ -272,7 +104,7 @@ def _read(image: DatasetReader, sources: Iterable[_Source]) -> dict[_Source, _Sa
 
 
 def _require_same_tags(
-    path: Path, band: int, own: tuple[float, float], tags: Mapping[_Source, tuple[float, float]], unit: str
+    path: Path, band: int, own: tuple[float, float], tags: Mapping[VrtSource, tuple[float, float]], unit: str
 ) -> None:
     """Raise a StudyError if the images of a band have different tags, or the VRT others than its images.
 
@@ -300,7 +132,7 @@ def _meaning(tags: tuple[float, float], unit: str) -> tuple[float, float]:
 
 
 def _require_no_missing(
-    path: Path, vrt: DatasetReader, image: DatasetReader, sources: Iterable[_Source], spec: DatasetSpec
+    path: Path, vrt: DatasetReader, image: DatasetReader, sources: Iterable[VrtSource], spec: DatasetSpec
 ) -> None:
     """Raise a StudyError if an image has missing pixels that its VRT does not leave out."""
     is_masked = any(not flags or MaskFlags.per_dataset in flags for flags in vrt.mask_flag_enums)
@@ -352,7 +184,7 @@ class _Missing:
             return bool(find_alpha(image))
         return MaskFlags.all_valid not in self.flags and (self.nodata is None or MaskFlags.nodata not in self.flags)
 
-    def can_be_lost(self, image: DatasetReader, source: _Source) -> bool:
+    def can_be_lost(self, image: DatasetReader, source: VrtSource) -> bool:
         """Return whether pixels must be read to know it."""
         if self.has_mask(image):
             return not self.is_masked or self.nodata is not None
@@ -362,7 +194,7 @@ class _Missing:
         stands = source.replacement if self._is_replaced(source) else self.nodata
         return not self._is_known(stands)
 
-    def are_lost(self, image: DatasetReader, source: _Source) -> bool:
+    def are_lost(self, image: DatasetReader, source: VrtSource) -> bool:
         """Return whether missing pixels of the image are data in the VRT."""
         window = None if source.part is None else _window_in(image, source.part)
         height, width = image.shape if window is None else (window.height, window.width)
@@ -390,7 +222,7 @@ class _Missing:
     def _is_known(self, nodata: float) -> bool:
         return any(_are_same(value, nodata) for value in self._known())
 
-    def _is_replaced(self, source: _Source) -> bool:
+    def _is_replaced(self, source: VrtSource) -> bool:
         """Return whether the VRT replaces pixels of the image's nodata value."""
         is_named = source.replaced is not None and _are_same(source.replaced, self.nodata)
         return is_named or MaskFlags.nodata in source.replaced_masks

@@ -53,7 +53,7 @@ def find_cut_off(
         bands: names of the bands.
         limit: largest share of such pixels that is no fault.
     """
-    dark = np.flatnonzero(smallest <= np.maximum(DARKEST, np.asarray(zeros, dtype=np.float32)) + SAME)
+    dark = np.flatnonzero(smallest <= np.array([_darkest_from(zero) for zero in zeros], dtype=np.float32))
     if not len(dark):
         return None
     level = np.where(np.isfinite(values), values, -np.inf)
@@ -76,15 +76,21 @@ def find_cut_off(
 def _find_value(band: np.ndarray, zero: float, limit: float) -> float | None:
     """Return the commonest dark value of a band; None if few pixels have it, many are darker, or numbers are coarse."""
     present = band[np.isfinite(band)]
-    is_dark = ((present >= -SAME) & (present <= DARKEST + SAME)) | (np.abs(present - zero) <= SAME)
-    if is_dark.sum() <= limit * band.size or is_dark.all():
+    most = _darkest_from(zero)
+    if (present <= most).sum() <= limit * band.size:
         return None
     values, counts = np.unique(present, return_counts=True)
-    dark = ((values >= -SAME) & (values <= DARKEST + SAME)) | (np.abs(values - zero) <= SAME)
-    place = int(np.where(dark, counts, 0).argmax())
+    if len(values) < 2:
+        return None
+    place = int(np.where(values <= most, counts, 0).argmax())
     count, smaller = int(counts[place]), int(counts[:place].sum())
     is_one = count > limit * band.size and smaller <= _SMALLER * count and count * len(values) >= _TIMES * len(present)
     return float(values[place]) if is_one else None
+
+
+def _darkest_from(zero: float) -> float:
+    """Return the largest reflectance that may be one at which others were cut off; a stored 0 may be bright."""
+    return max(0.0, zero) + float(DARKEST) + float(SAME)
 
 
 def _reaches_from_an_edge(is_in: np.ndarray) -> bool:

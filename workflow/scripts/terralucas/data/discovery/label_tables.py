@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -97,14 +98,16 @@ def refuse_spreadsheet_ids(path: Path, rows: Sequence[Row], stems: Collection[st
     """
     unpadded = {stem.lstrip("0"): stem for stem in stems if re.fullmatch("0+[1-9][0-9]*", stem)}
     changed, example = [], min(stems, default="45922254")
+    counts = Counter(row.point_id for row in rows)
     for row in rows:
-        if row.point_id in stems:
+        # A table that names the files may have ids of any form, as long as they tell the chips.
+        if row.point_id in stems or (layout.file_column is not None and counts[row.point_id] == 1):
             continue
         if re.fullmatch(r"[0-9]([.,][0-9]+)?E\+?[0-9]+", row.point_id, re.IGNORECASE):
             changed.append((row, "digits are lost"))
         elif re.fullmatch(r"[0-9]{1,3}([,. \u00a0\u202f'’][0-9]{3})+", row.point_id):
             changed.append((row, "separators between thousands"))
-        elif layout.file_column is None and row.point_id in unpadded:
+        elif row.point_id in unpadded:
             example = unpadded[row.point_id]
             changed.append((row, f"the file is {example}"))
     if changed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -77,7 +77,7 @@ def find_ground(centre: Centre | None) -> Ground | None:
     xs = [centre.x + column * a + row * b for column, row in steps]
     ys = [centre.y + column * d + row * e for column, row in steps]
     try:
-        eastings, northings = transform(_parse_crs(centre.crs.to_wkt()), _parse_crs(f"EPSG:{EPSG}"), xs, ys)
+        eastings, northings = _to_epsg_3035(centre.crs.to_wkt(), xs, ys)
     except CPLE_BaseError:
         raise not_on_earth(centre) from None
     if not all(map(math.isfinite, (*eastings, *northings))):
@@ -290,17 +290,38 @@ def _to_metres(x: str, y: str, crs: str) -> tuple[float, float] | None:
     """Return (easting, northing) in EPSG:3035; None if the texts are no place in this coordinate reference system."""
     # `transform` raises errors of GDAL, for which rasterio has no public class.
     from rasterio._err import CPLE_BaseError
-    from rasterio.warp import transform
 
     numbers, is_geographic = _numbers(x, y), _parse_crs(crs).is_geographic
     if numbers is None or is_geographic != _are_degrees(*numbers):
         return None
     try:
         # Parsed before, because the look-up of a code takes longer than all else here.
-        (easting,), (northing,) = transform(_parse_crs(crs), _parse_crs(f"EPSG:{EPSG}"), [numbers[0]], [numbers[1]])
+        (easting,), (northing,) = _to_epsg_3035(crs, [numbers[0]], [numbers[1]])
     except CPLE_BaseError:
         return None
     return (easting, northing) if math.isfinite(easting) and math.isfinite(northing) else None
+
+
+def _to_epsg_3035(crs: str, xs: Sequence[float], ys: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    """Return eastings and northings in EPSG:3035.
+
+    PROJ knows how the datums of the world differ from WGS 84, and of those outside Europe not how they differ from
+    ETRS89, the datum of EPSG:3035: it then takes them for equal, and places are off by up to 600 m.
+    """
+    from rasterio.warp import transform
+
+    source, target = _parse_crs(crs), _parse_crs(f"EPSG:{EPSG}")
+    if not _has_datum_of_satellites(crs):
+        by_satellite = _parse_crs("EPSG:4326")
+        (xs, ys), source = transform(source, by_satellite, xs, ys)[:2], by_satellite
+    eastings, northings = transform(source, target, xs, ys)[:2]
+    return eastings, northings
+
+
+@cache
+def _has_datum_of_satellites(crs: str) -> bool:
+    """Return whether a coordinate reference system has the datum WGS 84 or ETRS89, which PROJ takes for equal."""
+    return bool(re.search(r"WGS[_ ]?(19)?84|ETRS89|European_Terrestrial_Reference_System", _parse_crs(crs).to_wkt()))
 
 
 def _are_degrees(x: float, y: float) -> bool:

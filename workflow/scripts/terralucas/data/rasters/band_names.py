@@ -132,11 +132,16 @@ class BandNames:
         return tuple(place for place, allowed in enumerate(first) if allowed is not None)
 
     def find_unknown(self) -> tuple[str, ...]:
-        """Return descriptions that name no band or other layer that is known; none if all descriptions are alike."""
+        """Return descriptions that name no band or other layer that is known; none if all are alike or only count."""
         named = self.find_named()
         texts = [text for place, text in enumerate(self.without_positions()) if place not in named]
         unknown = tuple(text.strip() for text in texts if text and text.strip())
-        return unknown if len({text.strip() for text in self.descriptions if text and text.strip()}) > 1 else ()
+        given = [text.strip() for text in self.descriptions if text and text.strip()]
+        # lyr.1, lyr.2, ... or 0, 1, ... only count.
+        numbers = [int(number[0]) if (number := re.search(r"[0-9]{1,9}$", text)) else -1 for text in given]
+        counts = len(given) > 1 and [number - numbers[0] for number in numbers] == list(range(len(given)))
+        is_counted = counts and numbers[0] in (0, 1) and len({text.rstrip("0123456789") for text in given}) == 1
+        return () if is_counted or len(set(given)) == 1 else unknown
 
     def without_positions(self) -> tuple[str | None, ...]:
         """Return the descriptions with None for those that only count the bands: `Band 5` or `b5` of the fifth."""

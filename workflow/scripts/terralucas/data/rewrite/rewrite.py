@@ -32,6 +32,7 @@ from terralucas.data.rasters.image_files import (
 from terralucas.data.rasters.masks import find_alpha
 from terralucas.data.rasters.said_of_bands import find_descriptions, find_units
 from terralucas.data.rasters.side_files import GDAL_OPTIONS, WAVELENGTH, mask_files, metadata_file, reduce_metadata
+from terralucas.data.rasters.vrt_images import names_of_band_files
 from terralucas.data.rewrite.grids import grid_of, not_convertible, other_grid, smoothing_of
 from terralucas.data.rewrite.missing_pixels import Layers
 from terralucas.errors import StudyError
@@ -295,6 +296,9 @@ def _write(
             written.update_tags(place, ns=WAVELENGTH[0], **image.tags(number, ns=WAVELENGTH[0]))
         chosen = [number - 1 for number in numbers]
         descriptions, units = find_descriptions(image), find_units(image)
+        if not any(descriptions):
+            # As a scene, a VRT of band files has the names of these.
+            descriptions = names_of_band_files(Path(image.name), image) or descriptions
         written.descriptions = [descriptions[place] for place in chosen]
         written.units = [units[place] or "" for place in chosen]
         if keep_scale:
