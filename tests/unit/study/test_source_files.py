@@ -378,3 +378,58 @@ def test_an_index_with_dropped_chips_is_not_made_again_for_the_settings_it_was_m
 def write_index_record(record, tokens, on_invalid, chip_size_px, n_dropped):
     dataset = {"on_invalid": on_invalid, "chip_size_px": chip_size_px}
     invalid_chips.write_record(record, tokens, dataset, n_dropped, 64)
+
+
+def test_a_configuration_whose_token_the_index_has_from_before_counts_after_the_chips_changed_under_another_one(
+    tmp_path,
+):
+    """The index is made again for the chips, with the token that another configuration had for the chips of before."""
+    record = tmp_path / "invalid.json"
+    first = invalid_chips.on_invalid_token("error", record)
+    invalid_chips.write_record(record, (first, None), {"on_invalid": "error", "chip_size_px": None}, 0, 64)
+    # No chip was dropped, so that the key decides nothing; but of the new chips, two are dropped.
+    tokens = invalid_chips.on_invalid_token("drop", record), invalid_chips.chip_size_token(64, record)
+    assert tokens == (first, None)
+    invalid_chips.write_record(record, tokens, {"on_invalid": "drop", "chip_size_px": 64}, 2, 64)
+    assert invalid_chips.on_invalid_token("error", record) != first
+    assert invalid_chips.chip_size_token(None, record) is not None
+    again = invalid_chips.on_invalid_token("error", record), invalid_chips.chip_size_token(None, record)
+    invalid_chips.write_record(record, again, {"on_invalid": "error", "chip_size_px": None}, 0, 64)
+    assert (invalid_chips.on_invalid_token("error", record), invalid_chips.chip_size_token(None, record)) == again
+
+
+def test_corrected_names_of_classes_count_after_the_folders_were_named_by_them(tmp_path):
+    record = tmp_path / "labels.json"
+    right = [{"code": "r", "name": "River"}, {"code": "s", "name": "Sea"}]
+    slip = [{"code": "r", "name": "Sea"}, {"code": "s", "name": "River"}]
+    first = classes_token(right, record)
+    write_record(record, first, {"r": 0, "s": 1})
+    # The folders are named River and Sea from now on, and indexed again for that.
+    assert classes_token(slip, record) == first
+    write_record(record, first, {"River": 1, "Sea": 0})
+    corrected = classes_token(right, record)
+    assert corrected != first
+    write_record(record, corrected, {"River": 0, "Sea": 1})
+    assert classes_token(right, record) == corrected
+    assert classes_token(slip, record) != corrected
+
+
+def test_another_folder_with_the_names_sizes_and_times_of_the_one_that_was_read_counts(tmp_path, monkeypatch):
+    """A program wrote both in one loop, on a disk that counts times in steps of a second."""
+    exact = contents.states_of
+    monkeypatch.setattr(
+        contents,
+        "states_of",
+        lambda files: {name: state._replace(mtime_ns=5, ctime_ns=5) for name, state in exact(files).items()},
+    )
+    record, folders = tmp_path / "record.json", [tmp_path / "raw", tmp_path / "new"]
+    for folder in folders:
+        folder.mkdir()
+        for name in "ab":
+            (folder / name).write_text(f"{folder.name} {name}")
+    raw, new = ({name: folder / name for name in "ab"} for folder in folders)
+    token = contents.token_of_absent(record, raw)
+    assert contents.token_of_absent(record, new) == token, "nothing is read without a record"
+    contents.write_record(record, token, "raw", raw, contents.states_of(raw), {})
+    assert contents.token_elsewhere(record, "new", new) is None
+    assert contents.token_of_absent(record, new) != token

@@ -219,7 +219,19 @@ def token_elsewhere(
 
 def token_of_absent(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file) -> str:
     """Return the token of files about which a record says nothing, because it is of others."""
-    return token_of(path.with_name(f"{path.name}.absent"), files, digest)
+    known = read_record(path)
+    token = token_of(path.with_name(f"{path.name}.absent"), files, digest)
+    # Others may have the names, sizes and times of the recorded ones.
+    return token if known is None else unlike(token, known.get("token"))
+
+
+def unlike(token: Any, recorded: Any) -> str:
+    """Return a token as a text that is not the recorded one, for what has changed since that was recorded.
+
+    A record has the token of the time before what it describes was made. What is configured now may have given the same
+    token at that time, although the record is of something else.
+    """
+    return str(token) if str(token) != str(recorded) else f"{token}, again"
 
 
 def token_of(path: Path, files: Mapping[str, Path], digest: Callable[[Path], str] = sha256_of_file) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from terralucas.contents import read_record
+from terralucas.contents import read_record, unlike
 from terralucas.data.dataset import normalise_name
 from terralucas.files import sha256_of_json, write_json
 
@@ -22,9 +22,11 @@ def classes_token(classes: Sequence[Mapping[str, Any]], record: Path) -> str:
     """
     lookup = {normalise_name(entry[key]): label for label, entry in enumerate(classes) for key in ("name", "code")}
     known = read_record(record)
-    if known is not None and all(lookup.get(text) == label for text, label in known["class_by_text"].items()):
-        return known["token"]
-    return sha256_of_json(list(classes))
+    token = sha256_of_json(list(classes))
+    if known is None:
+        return token
+    is_same = all(lookup.get(text) == label for text, label in known["class_by_text"].items())
+    return str(known["token"]) if is_same else unlike(token, known["token"])
 
 
 def write_record(record: Path, token: str, class_by_text: Mapping[str, int | None]) -> None:

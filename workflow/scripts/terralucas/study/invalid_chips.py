@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from terralucas.contents import read_record
+from terralucas.contents import read_record, unlike
 from terralucas.files import write_json
 
 
@@ -24,10 +24,10 @@ def on_invalid_token(on_invalid: str, record: Path) -> str:
     if known is None:
         return on_invalid
     is_same = on_invalid == known.get("on_invalid")
-    return str(known["token"]) if is_same or known["n_dropped"] == 0 else on_invalid
+    return str(known["token"]) if is_same or known["n_dropped"] == 0 else unlike(on_invalid, known["token"])
 
 
-def chip_size_token(chip_size_px: int | None, record: Path) -> int | None:
+def chip_size_token(chip_size_px: int | None, record: Path) -> int | str | None:
     """Return a token of `dataset.chip_size_px`: that of the index, where it is the same or decides nothing.
 
     Args:
@@ -37,14 +37,16 @@ def chip_size_token(chip_size_px: int | None, record: Path) -> int | None:
     known = read_record(record)
     if known is None or "configured_size_px" not in known:
         return chip_size_px
-    size: int | None = known["size_token"]
+    size: int | str | None = known["size_token"]
     is_same = chip_size_px == known["configured_size_px"]
     decides_nothing = known["n_dropped"] == 0 and chip_size_px in (None, known["chip_size_px"])
-    return size if is_same or decides_nothing else chip_size_px
+    if is_same or decides_nothing:
+        return size
+    return chip_size_px if chip_size_px != size else unlike(chip_size_px, size)
 
 
 def write_record(
-    record: Path, tokens: tuple[str, int | None], dataset: Mapping[str, Any], n_dropped: int, chip_size_px: int
+    record: Path, tokens: tuple[str, int | str | None], dataset: Mapping[str, Any], n_dropped: int, chip_size_px: int
 ) -> None:
     """Record how an index was made.
 
