@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from execution.jobs.job import job
+from execution.jobs.job import job, progress
 from terralucas.backbones.weights import files_of_weights, link_weights, obtain
 from terralucas.contents import read_record, states_of, write_record
 from terralucas.files import write_json
@@ -24,7 +24,9 @@ with job(snakemake):
         # Import it here, because it imports PyTorch, which random weights do not need.
         from terralucas.backbones.encoder import check_weights
 
-        check_weights(candidates["model"], weights)
+        if not check_weights(candidates["model"], weights):
+            weights["untrained"] = True
+            progress.warning("The weights of %s were never trained; the results say so.", snakemake.wildcards.backbone)
     if weights["source"] == "file":
         # After the checks, whose messages name the file itself.
         link = Path(params.link)

@@ -118,6 +118,14 @@ def test_norms_and_biases_as_before_training_pass(encoder, tmp_path, state):
     check_encoder(encoder, tmp_path / "w.pt", OWN)
 
 
+def test_weights_that_were_never_trained_are_told(encoder, tmp_path, state):
+    """torch.save of an encoder that was built without pre-trained weights."""
+    torch.save(state, path := tmp_path / "w.pt")
+    assert check_encoder(encoder, path, OWN) is False
+    torch.save(state | {"encoder.3.norm1.weight": torch.full((192,), 1.01)}, path)
+    assert check_encoder(encoder, path, OWN) is True
+
+
 def test_norms_of_zeros_are_refused(encoder, tmp_path, state):
     dead = {name: value * 0 if "norm" in name else value for name, value in state.items()}
     assert "encoder.0.norm1.weight has the value 0 everywhere" in refusal(encoder, tmp_path, dead).found

@@ -277,6 +277,15 @@ def _is_of_files(record: Mapping[str, Any]) -> bool:
     )
 
 
+def are_random_weights(record: Mapping[str, Any]) -> bool:
+    """Return whether weights are random: drawn by the study, or those of a file that was never trained.
+
+    Args:
+        record: of `terralucas.backbones.weights.obtain`.
+    """
+    return record["source"] == "random" or bool(record.get("untrained"))
+
+
 def content_of_weights(record: Mapping[str, Any]) -> Any:
     """Return what tells weights from others: of a file, what is in it, and not where it lies.
 

@@ -1,5 +1,7 @@
 """What gives the chips of a class away without any land cover: another order of bands, unit or scale."""
 
+import math
+
 import numpy as np
 import pytest
 import rasterio
@@ -13,6 +15,7 @@ from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.chip_checks import check_chip
 from terralucas.data.chips.chip_content import read_content
 from terralucas.data.chips.chip_files import decode_chip
+from terralucas.data.indexing.group_checks import describe_same_places
 from terralucas.data.indexing.index import index_chips
 from terralucas.data.rasters.said_of_bands import find_wrong_colours, read_descriptions
 from terralucas.errors import StudyError
@@ -254,6 +257,23 @@ def test_chips_at_one_place_are_said_with_their_labels(tmp_path):
         "3 chips lie at the place of another chip, such as 1-0x (1/1-0x.tif) and 1-1x (1/1-1x.tif)"
     )
     assert "3 of them at that of a chip with another label" in notice
+
+
+@pytest.mark.parametrize("step", [0.02, 2.0])
+def test_places_beside_each_other_are_one_place_wherever_they_are(step):
+    """The edges of cells of half a pixel lie anywhere between them; 64 pairs are 300 m apart."""
+    rows = [
+        {"easting_m": 300.0 * pair + 0.13 * pair + step * second, "northing_m": -0.31 * pair + step * second}
+        | {"label": second, "point_id": f"{pair}-{second}", "file": f"{pair}-{second}.tif"}
+        for pair in range(64)
+        for second in (0, 1)
+    ]
+    far = {"easting_m": 1e6, "northing_m": 0.0, "label": 0, "point_id": "far", "file": "far.tif"}
+    unknown = far | {"easting_m": math.nan}
+    notice = describe_same_places([far, *rows, unknown, unknown], make_spec(pixel_size_m=10))
+    assert notice.startswith("128 chips lie at the place of another chip, such as 0-0 (0-0.tif) and 0-1 (0-1.tif)")
+    assert describe_same_places([far, unknown, unknown], make_spec(pixel_size_m=10)) is None
+    assert describe_same_places([], make_spec(pixel_size_m=10)) is None
 
 
 @pytest.mark.parametrize("bands", [["NIR_NARROW", "SWIR_1", "SWIR_2"], ["SWIR_1", "SWIR_2"]])

@@ -45,7 +45,7 @@ def read_checkpoint(path: Path, remedy: str) -> Any:
         ) from None
 
 
-def check_encoder(encoder: nn.Module, path: Path, weights: Mapping[str, Any]) -> None:
+def check_encoder(encoder: nn.Module, path: Path, weights: Mapping[str, Any]) -> bool:
     """Raise an error if a checkpoint does not fill every weight of an encoder; TerraTorch would only warn.
 
     Args:
@@ -53,6 +53,9 @@ def check_encoder(encoder: nn.Module, path: Path, weights: Mapping[str, Any]) ->
             need not be in the checkpoint; those that are in it replace the computed ones, and must fit.
         path: the file.
         weights: the section `weights` of the backbone, or a record of it.
+
+    Returns:
+        Whether the weights were ever trained: before, all norms have the weight 1, and all biases are 0.
 
     Raises:
         StudyError: the file cannot be read; a weight is missing, has another shape, is no dense tensor of floats, is
@@ -113,6 +116,11 @@ def check_encoder(encoder: nn.Module, path: Path, weights: Mapping[str, Any]) ->
             remedy=f"save the named weights alone with {_extraction_command(path, (), '')} and use weights: "
             f"{{source: file, path: encoder.pt}}; or {remedy}",
         )
+    return not all(
+        bool((found[name] == (1 if name.endswith("weight") else 0)).all())
+        for name, value in parameters.items()
+        if value.ndim == 1 and name.endswith(("weight", "bias"))
+    )
 
 
 def _locate(content: Mapping[Any, Any], names: Iterable[str]) -> tuple[Sections, str]:

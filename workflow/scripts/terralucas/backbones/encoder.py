@@ -95,8 +95,11 @@ def _require_seeing(encoder: nn.Module, bands: Sequence[str], weights: Mapping[s
     )
 
 
-def check_weights(model: str, weights: Mapping[str, Any]) -> None:
+def check_weights(model: str, weights: Mapping[str, Any]) -> bool:
     """Raise an error if the file of a record has changed, or does not fill the encoder of a model for all bands.
+
+    Returns:
+        Whether the weights were ever trained.
 
     Args:
         model: name in TerraTorch's backbone registry.
@@ -107,7 +110,7 @@ def check_weights(model: str, weights: Mapping[str, Any]) -> None:
     """
     path = Path(weights["path"])
     _check_file(path, weights)
-    check_encoder(terramind_registry().build(model, modalities=[MODALITY], pretrained=False), path, weights)
+    return check_encoder(terramind_registry().build(model, modalities=[MODALITY], pretrained=False), path, weights)
 
 
 def _check_file(path: Path, weights: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import yaml
 
+from terralucas.contents import are_random_weights
 from terralucas.export.graph import ChipFormat, EnsembleGraph
 from terralucas.export.graph_files import InputShape, trace, write_onnx, write_pt2
 from terralucas.export.model_card import StudyTables, make_card
@@ -159,7 +160,7 @@ def _not_exported(terratorch: TerraTorchModel) -> dict[str, str]:
 
 
 def _pretrained_source(weights: Mapping[str, Any]) -> str | None:
-    if weights["source"] == "random":
+    if are_random_weights(weights):
         return None
     return str(weights.get("repo") or f"file with sha256 {weights['sha256']}")
 

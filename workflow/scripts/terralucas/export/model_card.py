@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
+from terralucas.contents import are_random_weights
 from terralucas.export import examples
 from terralucas.export.terratorch_model import TerraTorchModel
 from terralucas.tables.scores import CLASS_SCORES, PERCENT, PERCENT_SIGN, SCORES
@@ -67,7 +68,7 @@ def make_card(
         {
             **description,
             "record": record,
-            "is_random": record["weights"]["source"] == "random",
+            "is_random": are_random_weights(record["weights"]),
             "n_models": len(record["models"]),
             "temperatures": ", ".join(f"{value:.2f}" for value in record.get("temperatures") or []),
             "backbone": _backbone(record["weights"], description),
@@ -172,5 +173,6 @@ def _backbone(weights: Mapping[str, Any], description: Mapping[str, Any]) -> str
     if weights["source"] == "random":
         return f"{name} with random weights (seed {weights['seed']})."
     repo = _plain(weights.get("repo"))
+    kind = "random" if are_random_weights(weights) else "pre-trained"
     origin = f"{repo}, commit {weights['commit']}" if weights["source"] == "huggingface" else "a file"
-    return f"{name} with the pre-trained weights of {origin} (sha256 {weights['sha256']})."
+    return f"{name} with the {kind} weights of {origin} (sha256 {weights['sha256']})."

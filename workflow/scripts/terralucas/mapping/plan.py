@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from terralucas.contents import are_random_weights
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json, write_json
 from terralucas.mapping.band_files import name_bands
@@ -88,7 +89,7 @@ def make_plan(
         "recipe": study["recipe"],
         "models": len(selected.models),
         "simulated_chips": study["chips"]["simulated"],
-        "random_weights": study["weights"]["source"] == "random",
+        "random_weights": are_random_weights(study["weights"]),
         "input": [str(each) for each in paths],
         "bands": name_bands(scene.bands, selected.spec.bands),
         "looked_at": looked_at,

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from terralucas.contents import are_random_weights
 from terralucas.report.build import ReportContext
 from terralucas.report.wording import count_text, list_text
 from terralucas.simulated_chips import describe_simulated
@@ -60,7 +61,7 @@ def notices(
 def random_weights(features: Sequence[Mapping[str, Any]], tuned: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return the names of the backbones whose weights are random."""
     weights = {record["backbone"]: record["weights"] for record in features} | dict(tuned)
-    return [name for name, record in weights.items() if record["source"] == "random"]
+    return [name for name, record in weights.items() if are_random_weights(record)]
 
 
 def _tuned_backbones(config: Mapping[str, Any], tuned: Sequence[str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from terralucas.contents import are_random_weights
 from terralucas.files import write_text
 from terralucas.report.html_page import render_page
 from terralucas.report.page_tables import Column, PageTable, Row, TableCell, data_uri
@@ -69,7 +70,7 @@ def _notices(record: Mapping[str, Any]) -> list[str]:
     lines = []
     if record["chips"]["simulated"]:
         lines.append("The chips are simulated: nothing here is about real land cover.")
-    if record["weights"]["source"] == "random":
+    if are_random_weights(record["weights"]):
         lines.append("The weights of the backbone are random, never pre-trained: nothing here is about TerraMind.")
     return lines
 

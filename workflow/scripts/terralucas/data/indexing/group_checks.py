@@ -280,12 +280,25 @@ def describe_same_places(rows: Sequence[Mapping[str, Any]], spec: DatasetSpec) -
         rows: rows of the index of all valid chips.
         spec: description of the dataset.
     """
-    groups: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        place = (row["easting_m"], row["northing_m"])
-        if all(map(math.isfinite, place)):
-            easting, northing = (round(2 * value / spec.pixel_size_m) for value in place)
-            groups.setdefault((easting, northing), []).append(row)
+    known = [row for row in rows if math.isfinite(row["easting_m"]) and math.isfinite(row["northing_m"])]
+    if len(known) < 2:
+        return None
+    places = np.array([(row["easting_m"], row["northing_m"]) for row in known])
+    # Places beside each other may be in different cells of half a pixel; if these are moved by half, one has both.
+    cells_of = []
+    for shift in ((0, 0), (0, 0.5), (0.5, 0), (0.5, 0.5)):
+        cells = np.floor(2 * places / spec.pixel_size_m + np.array(shift))
+        cells_of.append(np.unique(cells, axis=0, return_inverse=True)[1].ravel())
+    group_of, before = np.arange(len(known)), None
+    while before is None or (group_of != before).any():
+        before = group_of
+        for cell_of in cells_of:
+            first = np.full(len(known), len(known))
+            np.minimum.at(first, cell_of, group_of)
+            group_of = first[cell_of]
+    groups: dict[int, list[Mapping[str, Any]]] = {}
+    for row, group in zip(known, group_of.tolist(), strict=True):
+        groups.setdefault(group, []).append(row)
     shared = [group for group in groups.values() if len(group) > 1]
     if not shared:
         return None
