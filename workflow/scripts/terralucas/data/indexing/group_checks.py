@@ -293,9 +293,9 @@ def describe_same_places(rows: Sequence[Mapping[str, Any]], spec: DatasetSpec) -
     while before is None or (group_of != before).any():
         before = group_of
         for cell_of in cells_of:
-            first = np.full(len(known), len(known))
-            np.minimum.at(first, cell_of, group_of)
-            group_of = first[cell_of]
+            lowest = np.full(len(known), len(known))
+            np.minimum.at(lowest, cell_of, group_of)
+            group_of = lowest[cell_of]
     groups: dict[int, list[Mapping[str, Any]]] = {}
     for row, group in zip(known, group_of.tolist(), strict=True):
         groups.setdefault(group, []).append(row)
