@@ -67,6 +67,7 @@ rule index_chips:
         },
         on_invalid=lambda wildcards: get_on_invalid_token(),
         chip_size=lambda wildcards: get_chip_size_token(),
+        pixel_size=lambda wildcards: get_pixel_size_token(),
         # A function: Snakemake would take braces in a list for wildcards.
         codes=lambda wildcards: [entry["code"] for entry in DATASET["classes"]],
         classes=lambda wildcards: get_classes_token(),

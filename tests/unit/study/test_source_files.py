@@ -375,9 +375,72 @@ def test_an_index_with_dropped_chips_is_not_made_again_for_the_settings_it_was_m
     assert invalid_chips.chip_size_token(32, record) == 32
 
 
-def write_index_record(record, tokens, on_invalid, chip_size_px, n_dropped):
-    dataset = {"on_invalid": on_invalid, "chip_size_px": chip_size_px}
-    invalid_chips.write_record(record, tokens, dataset, n_dropped, 64)
+def write_index_record(record, tokens, on_invalid, chip_size_px, n_dropped, pixel_size_m=10.0, sizes=None):
+    dataset = {"on_invalid": on_invalid, "chip_size_px": chip_size_px, "pixel_size_m": pixel_size_m}
+    all_tokens = (*tokens, pixel_size_m)[:3]
+    invalid_chips.write_record(record, all_tokens, dataset, n_dropped, 64, sizes)
+
+
+SIZES = {"smallest_m": 28.0, "largest_m": 30.0, "largest_elongation": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "n_dropped", "sizes", "is_same"),
+    [
+        (30, 29, 0, SIZES, True),
+        (30, 29, 0, None, True),
+        # Chips of 40 m were dropped; of 28 m would be.
+        (30, 33, 8, SIZES, False),
+        (30, 36, 0, SIZES, False),
+        # Numbers of bands may be Landsat's from 25 m on.
+        (30, 10, 0, None, False),
+    ],
+)
+def test_the_size_of_pixels_counts_where_it_decides_which_chips_are_valid(
+    tmp_path, first, second, n_dropped, sizes, is_same
+):
+    record = tmp_path / "invalid.json"
+    assert invalid_chips.pixel_size_token(first, record) == first
+    write_index_record(record, ("drop", None), "drop", None, n_dropped, first, sizes)
+    token = invalid_chips.pixel_size_token(second, record)
+    assert (token == first) is is_same
+    assert invalid_chips.pixel_size_token(first, record) == first
+    write_index_record(record, ("drop", None, token), "drop", None, n_dropped, second, sizes)
+    assert invalid_chips.pixel_size_token(second, record) == token
+
+
+def test_a_mask_beside_the_file_to_which_a_link_leads_counts(tmp_path):
+    """A chip is refused that has its mask only there."""
+    store, folder = tmp_path / "store", tmp_path / "chips"
+    store.mkdir()
+    folder.mkdir()
+    (store / "a.tif").write_text("a")
+    (folder / "a.tif").symlink_to(store / "a.tif")
+    source, record = {"type": "directory", "path": str(folder)}, tmp_path / "record.json"
+    token = token_of_sources([source], TABLE, record)
+    files = source_files.files_of_source(source, TABLE)
+    write_contents_record(record, token, str(folder), files, states_of(files), {})
+    assert token_of_sources([source], TABLE, record) == token
+    (store / "a.tif.msk").write_text("mask")
+    assert token_of_sources([source], TABLE, record) != token
+    (store / "a.tif.msk").unlink()
+    assert token_of_sources([source], TABLE, record) == token
+
+
+def test_a_source_that_a_broken_link_made_useless_is_tried_again_without_it(tmp_path):
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "a.tif").write_text(folder.name)
+    (folders[0] / "extra").symlink_to(tmp_path / "nowhere")
+    sources, record = [{"type": "directory", "path": str(folder)} for folder in folders], tmp_path / "record.json"
+    states, token = states_of_sources(sources, TABLE), token_of_sources(sources, TABLE, record)
+    files = source_files.files_of_source(sources[1], TABLE)
+    write_contents_record(record, token, str(folders[1]), files, states_of(files), {})
+    write_order(record, sources, TABLE, 1, states, "tracked")
+    assert token_of_sources(sources, TABLE, record) == token
+    (folders[0] / "extra").unlink()
+    assert token_of_sources(sources, TABLE, record) != token
 
 
 def test_a_configuration_whose_token_the_index_has_from_before_counts_after_the_chips_changed_under_another_one(
@@ -386,15 +449,15 @@ def test_a_configuration_whose_token_the_index_has_from_before_counts_after_the_
     """The index is made again for the chips, with the token that another configuration had for the chips of before."""
     record = tmp_path / "invalid.json"
     first = invalid_chips.on_invalid_token("error", record)
-    invalid_chips.write_record(record, (first, None), {"on_invalid": "error", "chip_size_px": None}, 0, 64)
+    write_index_record(record, (first, None), "error", None, 0)
     # No chip was dropped, so that the key decides nothing; but of the new chips, two are dropped.
     tokens = invalid_chips.on_invalid_token("drop", record), invalid_chips.chip_size_token(64, record)
     assert tokens == (first, None)
-    invalid_chips.write_record(record, tokens, {"on_invalid": "drop", "chip_size_px": 64}, 2, 64)
+    write_index_record(record, tokens, "drop", 64, 2)
     assert invalid_chips.on_invalid_token("error", record) != first
     assert invalid_chips.chip_size_token(None, record) is not None
     again = invalid_chips.on_invalid_token("error", record), invalid_chips.chip_size_token(None, record)
-    invalid_chips.write_record(record, again, {"on_invalid": "error", "chip_size_px": None}, 0, 64)
+    write_index_record(record, again, "error", None, 0)
     assert (invalid_chips.on_invalid_token("error", record), invalid_chips.chip_size_token(None, record)) == again
 
 

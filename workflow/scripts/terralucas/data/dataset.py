@@ -65,7 +65,7 @@ class CheckLimits:
 
 
 # Those of Sentinel-2 have 10, 20 or 60 m.
-_SMALLEST_PIXEL_OF_LANDSAT_M = 25.0
+SMALLEST_PIXEL_OF_LANDSAT_M = 25.0
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class DatasetSpec:
     @property
     def may_be_landsat(self) -> bool:
         """Whether the pixels are as large as Landsat's (30 m), so that numbers of bands may be Landsat's."""
-        return self.pixel_size_m >= _SMALLEST_PIXEL_OF_LANDSAT_M
+        return self.pixel_size_m >= SMALLEST_PIXEL_OF_LANDSAT_M
 
     def class_lookup(self) -> dict[str, int]:
         """Return the label, counted from 0, by class code and by class name."""

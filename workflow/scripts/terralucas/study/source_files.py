@@ -10,7 +10,16 @@ from typing import Any
 from terralucas.contents import Before, write_record
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.discovery.folders import CHIP_SUFFIXES, is_named, list_files
-from terralucas.data.rasters.side_files import MASK_SUFFIX, METADATA_SUFFIX, WORLD_SUFFIXES, reduce_metadata
+from terralucas.data.rasters.side_files import (
+    MASK_SUFFIX,
+    METADATA_SUFFIX,
+    WORLD_SUFFIXES,
+    mask_files,
+    metadata_files,
+    reduce_metadata,
+    targets_of,
+    world_files,
+)
 from terralucas.files import real_path, sha256_of_file
 
 Source = Mapping[str, Any]
@@ -35,7 +44,20 @@ def files_of_source(source: Source, layout: Mapping[str, Any]) -> dict[str, Path
         return {"archive": path} if path.is_file() else {}
     if not path.is_dir():
         return {}
-    return {str(file): path / file for file in list_files(path) if _is_read(file, layout)}
+    files = {str(file): path / file for file in list_files(path) if _is_read(file, layout)}
+    return files | _beside_targets(files)
+
+
+def _beside_targets(files: Mapping[str, Path]) -> dict[str, Path]:
+    """Return what lies beside the files to which links lead: a chip that has its mask only there is refused."""
+    found: dict[str, Path] = {}
+    for name, path in files.items():
+        if path.suffix.lower() not in CHIP_SUFFIXES or not path.is_symlink():
+            continue
+        for number, target in enumerate(targets_of(path)):
+            beside = [*mask_files(target), *metadata_files(target), *world_files(target)]
+            found |= {f"{name} -> {number}/{place}": file for place, file in enumerate(beside) if file.is_file()}
+    return found
 
 
 def find_source(sources: Sequence[Source], path: Path) -> Source | None:

@@ -21,6 +21,8 @@ from terralucas.contents import (
     token_of_absent,
     write_record,
 )
+from terralucas.data.discovery.folders import walk
+from terralucas.errors import StudyError
 from terralucas.files import sha256_of_json, write_text
 from terralucas.study.source_files import LOCAL, Source, digest_of_file, files_of_source
 
@@ -122,7 +124,7 @@ def write_order(
         files = files_of_source(source, layout)
         # One that has changed since it was tried may be usable now.
         if files and identities_of(states_of(files)) == identities_of(before):
-            write_record(_tried(record, source), _entry(source), source["path"], files, before, {}, digest_of_file)
+            write_record(_tried(record, source), _state_of(source), source["path"], files, before, {}, digest_of_file)
     in_front, entry = _others_in_front(sources, read), _entry(sources[read])
     text = json.dumps({"read": entry, "in_front": in_front, "tracked": tracked})
     write_text(record.with_name(_ORDER), f"{text}\n")
@@ -157,7 +159,7 @@ def _token_of_copy(source: Source, files: Mapping[str, Path], record: Path, know
 def _is_new(source: Source, files: Mapping[str, Path], record: Path) -> bool:
     """Return whether a local source is not as it was when it was tried and could not be used."""
     tried = _tried(record, source)
-    return not tried.exists() or token_of(tried, files, digest_of_file) != _entry(source)
+    return not tried.exists() or token_of(tried, files, digest_of_file) != _state_of(source)
 
 
 def _tracked(sources: Sequence[Source], read: int, order: Mapping[str, Any] | None) -> str:
@@ -178,6 +180,18 @@ def _others_in_front(sources: Sequence[Source], read: int) -> list[str]:
 def _entry(source: Source) -> str:
     """Return a token of a source without its path; addresses may contain passwords, so they are not recorded."""
     return sha256_of_json({key: value for key, value in source.items() if key != "path"})
+
+
+def _state_of(source: Source) -> str:
+    """Return a token of a local source without its path, and of what cannot be read in it, such as broken links."""
+    obstacle = ""
+    if source["type"] == "directory":
+        root = Path(source["path"]).expanduser()
+        try:
+            walk(root).require_readable(root)
+        except StudyError as error:
+            obstacle = error.found or error.problem
+    return sha256_of_json([_entry(source), obstacle])
 
 
 def _tried(record: Path, source: Source) -> Path:
