@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from terralucas.report.figures.spectra import spectra_figure
+from terralucas.report.figures.study import with_names
 
 BANDS = ["RED", "NIR_BROAD"]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -48,3 +49,9 @@ def test_any_number_of_classes(tmp_path, classes):
     spectra_figure(chips_of(names, means), BANDS, tmp_path / "a.svg")
     text = (tmp_path / "a.svg").read_text()
     assert len(re.findall("n = 1<", text)) == classes
+
+
+def test_a_name_that_was_corrected_since_the_chips_were_indexed_is_shown():
+    chips = pd.DataFrame({"class_code": ["1", "2", "x"], "class_name": ["slip", "Grass", "no row in the table"]})
+    per_class = pd.DataFrame({"class_code": [1, 2, 1], "class_name": ["Fields", "Grass", "Fields"]})
+    assert with_names(chips, per_class)["class_name"].tolist() == ["Fields", "Grass", "no row in the table"]

@@ -26,7 +26,7 @@ def draw_figures(
     Args:
         read: returns a table by its name.
         points: result of `maps.correctness_table`.
-        chips: the index of the chips.
+        chips: the index of the chips, which may have older names of the classes.
         bands: names of their bands.
         primary: name of the primary score.
         paths: SVG file of each figure by name: `terralucas.report.build.FIGURES`.
@@ -46,4 +46,11 @@ def draw_figures(
     evidence.reliability_figure(shown("reliability"), paths["reliability"])
     evidence.distance_figure(shown("distance"), paths["distance"])
     evidence.map_figure(points, paths["map"])
-    spectra_figure(chips, bands, paths["spectra"])
+    spectra_figure(with_names(chips, read("per_class")), bands, paths["spectra"])
+
+
+def with_names(chips: pd.DataFrame, per_class: pd.DataFrame) -> pd.DataFrame:
+    """Return the index of the chips with the names of the classes now: a corrected name indexes no chip again."""
+    names = dict(zip(per_class["class_code"].astype(str), per_class["class_name"], strict=True))
+    codes = chips["class_code"].astype(str)
+    return chips.assign(class_name=codes.map(names).fillna(chips["class_name"]))
