@@ -381,7 +381,7 @@ def write_index_record(record, tokens, on_invalid, chip_size_px, n_dropped, pixe
     invalid_chips.write_record(record, all_tokens, dataset, n_dropped, 64, sizes)
 
 
-SIZES = {"smallest_m": 28.0, "largest_m": 30.0, "largest_elongation": 1.0}
+SIZES = {"smallest_m": 28.0, "median_m": 30.0, "largest_m": 30.0, "nominal_m": 30.0, "largest_elongation": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -389,6 +389,8 @@ SIZES = {"smallest_m": 28.0, "largest_m": 30.0, "largest_elongation": 1.0}
     [
         (30, 29, 0, SIZES, True),
         (30, 29, 0, None, True),
+        # The start refuses it.
+        (30, 999, 0, SIZES, True),
         # Chips of 40 m were dropped; of 28 m would be.
         (30, 33, 8, SIZES, False),
         (30, 36, 0, SIZES, False),

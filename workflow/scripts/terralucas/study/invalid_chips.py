@@ -64,6 +64,9 @@ def pixel_size_token(pixel_size_m: float, record: Path) -> float | str:
     from terralucas.data.indexing.pixel_sizes import is_pixel_size
 
     sizes = known["pixel_sizes"]
+    if sizes is not None and not is_pixel_size(sizes["median_m"], sizes["nominal_m"], pixel_size_m):
+        # The start refuses it (`execution.start.planned_inputs.require_pixel_size`).
+        return token
     sides = () if sizes is None else (sizes["smallest_m"], sizes["largest_m"])
     fits_all = all(is_pixel_size(side, side, pixel_size_m, sizes["largest_elongation"]) for side in sides)
     is_large, was_large = (size >= SMALLEST_PIXEL_OF_LANDSAT_M for size in (pixel_size_m, known["configured_pixel_m"]))
