@@ -186,6 +186,11 @@ def test_weights_of_an_encoder_that_is_not_terraminds_are_not_left_out(encoder, 
     assert error.found == name
 
 
+def test_surplus_weights_without_readable_values_are_refused_in_words(encoder, tmp_path, state):
+    error = refusal(encoder, tmp_path, state | {"encoder.0.attn.qkv.lora_A": torch.ones(4, 4).to_sparse()})
+    assert error.found == "encoder.0.attn.qkv.lora_A"
+
+
 def test_other_parts_of_a_whole_model_are_left_out(encoder, tmp_path, state):
     others = ["decoder.12.attn.q_norm.weight", "encoder_embeddings.tok_dem@224.lora.weight", "mask_token", "encoder_to"]
     # An adapter that was not trained changes nothing.

@@ -226,10 +226,10 @@ def token_of_absent(path: Path, files: Mapping[str, Path], digest: Callable[[Pat
 
 
 def unlike(token: Any, recorded: Any) -> str:
-    """Return a token as a text that is not the recorded one, for what has changed since that was recorded.
+    """Return a token, as a text, that differs from the recorded one, so that a rule runs again.
 
-    A record has the token of the time before what it describes was made. What is configured now may have given the same
-    token at that time, although the record is of something else.
+    The same configuration may have given the recorded token before. The record was then kept for another configuration
+    that changed nothing, and describes what was made with that one since.
     """
     return str(token) if str(token) != str(recorded) else f"{token}, again"
 

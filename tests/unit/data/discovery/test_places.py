@@ -100,6 +100,15 @@ def test_the_datum_of_coordinates_counts(epsg, place):
     assert math.dist(locate("a", str(x), str(y), make_spec(f"EPSG:{epsg}", "none")), expected) < 10
 
 
+def test_the_datum_of_a_file_with_its_own_difference_from_wgs_84_counts():
+    """As GeoTIFFs and PROJ's strings may write it: TOWGS84."""
+    text = "+proj=utm +zone=47 +a=6377276.345 +rf=300.8017 +towgs84=210,814,289,0,0,0,0 +units=m"
+    x, y = Transformer.from_crs(4326, text, always_xy=True).transform(100.0, 15.0)
+    ground = find_ground(Centre(CRS.from_user_input(text), x, y, (10.0, 0.0), (0.0, -10.0)))
+    expected = Transformer.from_crs(4326, 3035, always_xy=True).transform(100.0, 15.0)
+    assert math.dist(ground.place, expected) < 10
+
+
 def test_another_point_is_refused_with_its_distance():
     assert "km from the point of its LUCAS id; expected at most 5 km" in refused(POINT, "12.0", LAT, make_spec())
 

@@ -163,16 +163,16 @@ def _find_surplus(state: Mapping[Any, Any], prefix: str, names: Iterable[str]) -
     whole TerraMind are left out.
     """
     known = set(names)
-    parts = {"encoder", *(name.rpartition(".")[0] if "." in name else name for name in known)}
-    # The embedding of a modality: encoder_embeddings.<modality>.
-    parts -= {"encoder_embeddings"}
+    # Also blocks that the encoder does not have: encoder.<number>.
+    parts = {"encoder", *(name.rpartition(".")[0] for name in known)}
     surplus = []
     for key, value in state.items():
         name = key.removeprefix(prefix) if isinstance(key, str) and key.startswith(prefix) else ""
-        if name in known or not isinstance(value, Tensor) or not value.is_floating_point() or value.is_meta:
-            continue
         above = {name[: place.start()] for place in re.finditer(r"\.", name)}
-        if not parts.isdisjoint(above) and bool(value.any()):
+        if name in known or parts.isdisjoint(above) or not isinstance(value, Tensor):
+            continue
+        has_values = value.layout == torch.strided and not value.is_meta
+        if value.is_floating_point() and (not has_values or bool(value.any())):
             surplus.append(name)
     return surplus
 

@@ -39,20 +39,17 @@ def write_page(content: Mapping[str, Any], small: SmallMap, colours: Sequence[Co
     script = (TEMPLATES / "map.js").read_text(encoding="utf-8").strip()
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     data = json.dumps(_page_data(content, small, colours), ensure_ascii=False)
-    html = (
-        html_environment(TEMPLATES)
-        .get_template("map.html.j2")
-        .render(
-            map=content,
-            colours=[as_hex(colour) for colour in colours],
-            ramp=[as_hex(colour) for colour in ramp_colours(9)],
-            largest_entropy=float(np.log(len(colours))),
-            cell_km2=(content["stride_m"] / 1000) ** 2,
-            script=Markup(script),
-            script_hash=f"sha256-{digest}",
-            # In JSON, < can only stand in texts.
-            data=Markup(data.replace("<", "\\u003c")),
-        )
+    template = html_environment(TEMPLATES).get_template("map.html.j2")
+    html = template.render(
+        map=content,
+        colours=[as_hex(colour) for colour in colours],
+        ramp=[as_hex(colour) for colour in ramp_colours(9)],
+        largest_entropy=float(np.log(len(colours))),
+        cell_km2=(content["stride_m"] / 1000) ** 2,
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+        # In JSON, < can only stand in texts.
+        data=Markup(data.replace("<", "\\u003c")),
     )
     write_text(path, html)
 

@@ -222,12 +222,14 @@ def _check_gaps(chip: Chip, lowest: np.ndarray, spec: DatasetSpec) -> None:
 
 
 def _cut_off_error(kind: str, found: CutOff, limit: float, scale: float) -> ChipError:
-    causes = ["that darker values were cut off", "missing data"]
+    usually = "missing data, or that darker values were cut off"
+    if kind == "cut_off":
+        usually = "that darker values were cut off, or missing data"
     return ChipError(
         kind,
         f"has the value {round(found.value * scale, 6):g} in band {found.band} in {percent_text(found.share)} of its "
         f"pixels, where another band is bright; expected at most {percent_text(limit)}, because this usually means "
-        f"{', or '.join(reversed(causes) if kind == 'fill' else causes)}",
+        f"{usually}",
     )
 
 

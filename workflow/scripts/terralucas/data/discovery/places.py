@@ -29,6 +29,7 @@ UNKNOWN = (math.nan, math.nan)
 METRES_PER_DEGREE = 111_320.0
 # Up to this elongation in EPSG:3035, pixels are squares on the ground, too.
 _SURELY_SQUARES = 1.05
+_DATUM_OF_SATELLITES = re.compile(r'DATUM\["(WGS_1984|European_Terrestrial_Reference_System_1989)"')
 # Tried only to say which one would agree.
 _USUAL_CRS = ("EPSG:4326", f"EPSG:{EPSG}")
 _MISSING_TEXTS = {"", "-", "na", "n/a", "nan", "none", "null"}
@@ -320,8 +321,11 @@ def _to_epsg_3035(crs: str, xs: Sequence[float], ys: Sequence[float]) -> tuple[S
 
 @cache
 def _has_datum_of_satellites(crs: str) -> bool:
-    """Return whether a coordinate reference system has the datum WGS 84 or ETRS89, which PROJ takes for equal."""
-    return bool(re.search(r"WGS[_ ]?(19)?84|ETRS89|European_Terrestrial_Reference_System", _parse_crs(crs).to_wkt()))
+    """Return whether a coordinate reference system has the datum WGS 84 or ETRS89, which PROJ takes for equal.
+
+    Others may contain these names elsewhere, such as TOWGS84 before their difference from WGS 84.
+    """
+    return bool(_DATUM_OF_SATELLITES.search(_parse_crs(crs).to_wkt()))
 
 
 def _are_degrees(x: float, y: float) -> bool:

@@ -139,9 +139,9 @@ class BandNames:
         given = [text.strip() for text in self.descriptions if text and text.strip()]
         # lyr.1, lyr.2, ... or 0, 1, ... only count.
         numbers = [int(number[0]) if (number := re.search(r"[0-9]{1,9}$", text)) else -1 for text in given]
-        counts = len(given) > 1 and [number - numbers[0] for number in numbers] == list(range(len(given)))
-        is_counted = counts and numbers[0] in (0, 1) and len({text.rstrip("0123456789") for text in given}) == 1
-        return () if is_counted or len(set(given)) == 1 else unknown
+        is_counted = numbers in ([*range(len(given))], [*range(1, len(given) + 1)])
+        is_one_name = len({text.rstrip("0123456789") for text in given}) == 1
+        return () if is_one_name and (is_counted or len(set(given)) == 1) else unknown
 
     def without_positions(self) -> tuple[str | None, ...]:
         """Return the descriptions with None for those that only count the bands: `Band 5` or `b5` of the fifth."""

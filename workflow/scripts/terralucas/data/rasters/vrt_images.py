@@ -125,6 +125,15 @@ def sources_of(path: Path, vrt: DatasetReader) -> Iterator[VrtSource]:
 
 @contextmanager
 def open_image(path: Path, image: str) -> Iterator[DatasetReader]:
+    """Open an image that a VRT names.
+
+    Args:
+        path: of the VRT; for messages.
+        image: name of the image for GDAL.
+
+    Raises:
+        StudyError: it cannot be opened.
+    """
     try:
         with Env(**GDAL_OPTIONS):
             opened = rasterio.open(image)
