@@ -11,6 +11,7 @@ import rasterio
 import torch
 
 from helpers.tiny_study import TINY
+from terralucas.backbones.terratorch_parts import terramind_registry
 from terralucas.data.index_file import read_index
 from terralucas.data.simulation.simulate import write_archive
 
@@ -111,8 +112,6 @@ def test_the_same_chips_at_another_path_rerun_nothing(project, folder_study, pla
 
 
 def test_the_same_weights_at_another_path_or_with_their_checksum_rerun_nothing(project, folder_study, tmp_path):
-    from terratorch.registry import BACKBONE_REGISTRY
-
     _, chips, _ = folder_study
     target = "results/folder/weights/tiny.json"
     file = tmp_path / "{x} weights.pt"
@@ -124,7 +123,7 @@ def test_the_same_weights_at_another_path_or_with_their_checksum_rerun_nothing(p
         config = project.write_config(TINY | {"study": "folder", "dataset": dataset, "backbones": backbones}, "weights")
         return set(project.planned("--configfile", config, "--", target))
 
-    encoder = BACKBONE_REGISTRY.build("terramind_v1_tiny", modalities=["S2L2A"], pretrained=False)
+    encoder = terramind_registry().build("terramind_v1_tiny", modalities=["S2L2A"], pretrained=False)
     torch.save(encoder.state_dict(), file)
     assert plan(file) == {"fetch_weights"}
     project.snakemake("--cores", 1, "--configfile", "config/weights.yaml", "--", target)

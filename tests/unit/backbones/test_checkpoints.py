@@ -11,6 +11,7 @@ import torch
 
 from terralucas.backbones.checkpoints import check_encoder, read_checkpoint
 from terralucas.backbones.encoder import MODALITY, build_backbone
+from terralucas.backbones.terratorch_parts import terramind_registry
 from terralucas.errors import StudyError
 from terralucas.files import sha256_of_file
 
@@ -22,10 +23,8 @@ OWN, HUB = {"source": "file"}, {"source": "huggingface"}
 
 @pytest.fixture(scope="module")
 def encoder():
-    from terratorch.registry import BACKBONE_REGISTRY
-
     torch.manual_seed(7)
-    return BACKBONE_REGISTRY.build("terramind_v1_tiny", modalities=[MODALITY], pretrained=False)
+    return terramind_registry().build("terramind_v1_tiny", modalities=[MODALITY], pretrained=False)
 
 
 @pytest.fixture

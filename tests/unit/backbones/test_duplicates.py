@@ -7,6 +7,7 @@ import torch
 
 from terralucas.backbones.duplicates import refuse_duplicates
 from terralucas.backbones.encoder import MODALITY
+from terralucas.backbones.terratorch_parts import terramind_registry
 from terralucas.backbones.weights import obtain
 from terralucas.errors import StudyError
 from terralucas.files import write_json
@@ -51,10 +52,8 @@ def study(tmp_path):
 @pytest.fixture(scope="module")
 def encoder():
     """All weights a checkpoint of the model must have."""
-    from terratorch.registry import BACKBONE_REGISTRY
-
     torch.manual_seed(3)
-    return BACKBONE_REGISTRY.build("terramind_v1_tiny", modalities=[MODALITY], pretrained=False).state_dict()
+    return terramind_registry().build("terramind_v1_tiny", modalities=[MODALITY], pretrained=False).state_dict()
 
 
 def test_the_same_file_in_another_place_is_refused(study):

@@ -15,6 +15,7 @@ from terralucas.backbones.feature_checks import refuse_infinite
 from terralucas.backbones.features import ChipDataset, FeatureOptions, extract
 from terralucas.backbones.joined_features import cut_part, join_features
 from terralucas.backbones.sizes import DEPTH, WIDTH
+from terralucas.backbones.terratorch_parts import terramind_registry, terratorch_module
 from terralucas.data.chips.chip_content import read_unchanged
 from terralucas.data.normalisation import Normaliser
 from terralucas.errors import StudyError
@@ -39,24 +40,18 @@ def published(model):
     TerraTorch's own full model, built as its generation does, with the encoder's settings of `model`. Left out are
     blocks of the decoder and tokens of some modalities, which only take time.
     """
-    from terratorch.models.backbones.terramind.model.modality_info import MODALITY_INFO
-    from terratorch.models.backbones.terramind.model.terramind import (
-        TerraMind,
-        build_modality_embeddings,
-        build_output_modality_embeddings,
-    )
-    from terratorch.registry import BACKBONE_REGISTRY
-
-    encoder = BACKBONE_REGISTRY.build(model, modalities=[MODALITY], pretrained=False)
+    encoder = terramind_registry().build(model, modalities=[MODALITY], pretrained=False)
     block, dim = encoder.encoder[0], int(encoder.out_channels[-1])
+    generation = terratorch_module("terratorch.models.backbones.terramind.model.terramind")
+    infos = terratorch_module("terratorch.models.backbones.terramind.model.modality_info").MODALITY_INFO
     tokens = ["tok_sen2l2a@224", "tok_lulc@224"]
     pixels = ["S2L2A", "S2L1C", "RGB", "S1GRD", "S1RTC", "DEM"]
     sizes = {"img_size": 224, "dim": dim, "patch_size": 16}
-    inputs, _ = build_modality_embeddings(MODALITY_INFO, [*pixels, *tokens, "coords"], **sizes)
-    outputs, _ = build_output_modality_embeddings(MODALITY_INFO, [*tokens, "coords"], **sizes)
+    inputs, _ = generation.build_modality_embeddings(infos, [*pixels, *tokens, "coords"], **sizes)
+    outputs, _ = generation.build_output_modality_embeddings(infos, [*tokens, "coords"], **sizes)
     torch.manual_seed(11)
-    full = TerraMind(
-        encoder_embeddings=inputs, decoder_embeddings=outputs, modality_info=MODALITY_INFO, dim=dim,
+    full = generation.TerraMind(
+        encoder_embeddings=inputs, decoder_embeddings=outputs, modality_info=infos, dim=dim,
         encoder_depth=len(encoder.encoder), decoder_depth=1, num_heads=block.attn.num_heads,
         qkv_bias=block.attn.qkv.bias is not None, proj_bias=block.attn.proj.bias is not None,
         mlp_bias=block.mlp.fc1.bias is not None, gated_mlp=hasattr(block.mlp, "fc3"),
@@ -175,8 +170,7 @@ def test_several_layers_lie_side_by_side_as_the_encoder_gives_them(tiny, tmp_pat
 
 
 def test_the_width_and_depth_of_encoders_are_terratorchs(tiny, monkeypatch):
-    from terratorch.models.backbones.terramind.model import terramind_register
-
+    terramind_register = terratorch_module("terratorch.models.backbones.terramind.model.terramind_register")
     assert list(tiny.encoder.out_channels) == [WIDTH["tiny"]] * DEPTH["tiny"]
     # The large ones are not built here: it is enough what they would be built with.
     monkeypatch.setattr(terramind_register, "build_terrammind_vit", lambda *args, **given: given)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from terralucas.backbones.terratorch_parts import terratorch_module
 from terralucas.data.normalisation import PRETRAINING_STATISTICS_DN, make_normaliser, merge
 from terralucas.errors import StudyError
 
@@ -69,8 +70,7 @@ def test_pretraining_normalisation_uses_terraminds_own_statistics():
 
 
 def test_terraminds_statistics_are_terratorchs():
-    from terratorch.models.backbones.terramind.model import terramind_register as register
-
+    register = terratorch_module("terratorch.models.backbones.terramind.model.terramind_register")
     key = "untok_sen2l2a@224"
     theirs = zip(
         register.PRETRAINED_BANDS[key], register.v1_pretraining_mean[key], register.v1_pretraining_std[key], strict=True
