@@ -178,6 +178,53 @@ def test_larger_pixels_are_means_of_those_that_they_cover(tmp_path):
         assert np.abs(file.read(1)[1:-1, 1:-1] - expected).max() <= 0.51
 
 
+@pytest.mark.parametrize("form", ["nodata", "mask", "NaN"])
+@pytest.mark.parametrize("pixel_m", [5, 20, 30, 60])
+def test_a_resampled_pixel_is_missing_if_less_than_half_of_its_ground_is_known(tmp_path, form, pixel_m):
+    side, path = 120, tmp_path / "a.tif"
+    missing = np.zeros((2, side, side), dtype=bool)
+    missing[:, 48:60, 48:60] = missing[:, 30:36, 90:94] = missing[:, 81, 20] = True
+    if form != "mask":
+        missing[1, 100:107, 60:80] = True
+    values = (
+        np.random.default_rng(1).integers(2000, 4000, missing.shape).astype("float32" if form == "NaN" else "int16")
+    )
+    values[missing] = np.nan if form == "NaN" else -9999
+    place = {"crs": "EPSG:32632", "transform": Affine(10, 0, 600_000, 0, -10, 5_100_000)}
+    size = {"count": 2, "height": side, "width": side, "dtype": values.dtype}
+    with rasterio.open(path, "w", driver="GTiff", nodata=-9999 if form == "nodata" else None, **size, **place) as file:
+        file.write(values)
+        if form == "mask":
+            file.write_mask(~missing[0])
+    rewrite(path, tmp_path / "b.tif", pixel_m=pixel_m)
+    with rasterio.open(tmp_path / "b.tif") as file:
+        found = (file.read_masks() == 0) | np.isnan(file.read())
+        assert file.read()[~found].min() >= 2000, "nothing missing is mixed in"
+    if pixel_m < 10:
+        share = missing.repeat(2, axis=1).repeat(2, axis=2)
+    else:
+        step = pixel_m // 10
+        share = missing.reshape(2, side // step, step, side // step, step).mean(axis=(2, 4))
+    assert found[share == 1].all(), "gaps are not filled from their edges"
+    assert not found[share < 0.5].any()
+    assert found[share > 0.5].all()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1])
+def test_a_resampled_file_that_has_no_space_has_no_more_missing_pixels(tmp_path, share, small_files):
+    """What is known of the ground is written into a file on the way."""
+    missing = np.random.default_rng(0).random((600, 600)) < 0.5
+    values = np.where(missing, 0, 3000).astype(np.uint16)
+    place = {"crs": "EPSG:32632", "transform": Affine(10, 0, 600_000, 0, -10, 5_100_000)}
+    size = {"count": 1, "height": 600, "width": 600, "dtype": "uint16", "nodata": 0}
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", **size, **place) as file:
+        file.write(values, 1)
+    small_files(int(share * missing.size))
+    with pytest.raises(StudyError, match=f"no space left to write {tmp_path}/b.tif"):
+        rewrite(tmp_path / "a.tif", tmp_path / "b.tif", pixel_m=20)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
 def test_tags_of_scale_can_be_left_out(tmp_path):
     write(tmp_path / "a.tif")
     assert main([str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--without-scale"]) == 0

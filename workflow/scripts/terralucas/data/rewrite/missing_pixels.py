@@ -29,7 +29,8 @@ class Layers:
     Args:
         source: the open file.
         bands: numbers of the bands, from 1. An alpha band is a mask unless it is one of them.
-        nodata: value of missing pixels beside those that the file states; None without one.
+        others: values of missing pixels beside those that the file states. NaN is always missing; named here, it is a
+            value like the others, so that a file has one kind of missing pixels.
 
     Attributes:
         dtype: type that holds the values of all bands.
@@ -41,7 +42,7 @@ class Layers:
         StudyError: the missing pixels differ from band to band, and no value is unused that could mark them.
     """
 
-    def __init__(self, source: DatasetReader, bands: Sequence[int], nodata: float | None = None) -> None:
+    def __init__(self, source: DatasetReader, bands: Sequence[int], others: Sequence[float] = ()) -> None:
         self._source, self._bands = source, list(bands)
         dtypes = [source.dtypes[band - 1] for band in bands]
         self.dtype = np.result_type(*dtypes)
@@ -51,7 +52,7 @@ class Layers:
         self._nodata = [
             tuple(
                 {
-                    str(known): known for known in (value, nodata) if known is not None and _is_possible(known, dtype)
+                    str(known): known for known in (value, *others) if known is not None and _is_possible(known, dtype)
                 }.values()
             )
             for value, dtype in zip(stated, dtypes, strict=True)

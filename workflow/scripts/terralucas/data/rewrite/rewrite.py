@@ -42,6 +42,8 @@ from terralucas.files import atomic_path
 _TILE_PX = 512
 # How far, in pixels of the source, places may be from those of the coordinate transformation; GDAL's default is 1/8.
 _TOLERANCE_PX = 0.001
+# The share of a pixel's ground that is known is resampled as a whole number; this is all of it.
+_KNOWN = 255
 
 
 class Change(NamedTuple):
@@ -62,6 +64,29 @@ class _Cut:
         """Read a part of the bands, as `Layers.read` does."""
         column, row = self._column + window.col_off, self._row + window.row_off
         return self._layers.read(Window(column, row, window.width, window.height))
+
+
+class _Resampled:
+    """Bands on another grid, read as `Layers` are, in which pixels are missing if less than half of their ground is
+    known: a bilinear filter reaches beyond them, and would fill gaps from their edges.
+
+    Args:
+        layers: the resampled bands.
+        known: on the same grid, for each band, the share of the ground that is known, from 0 to `_KNOWN`.
+    """
+
+    def __init__(self, layers: Layers, known: WarpedVRT) -> None:
+        self.dtype, self.nodata = layers.dtype, layers.nodata
+        self._layers, self._known = layers, known
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Read a part of the bands, as `Layers.read` does."""
+        values, mask, missing = self._layers.read(window)
+        is_unknown = self._known.read(window=window) < _KNOWN / 2
+        if self.nodata is not None:
+            values[is_unknown] = self.nodata
+        # A mask is that of all bands (`Layers`).
+        return values, mask if mask is None else mask & ~is_unknown.all(axis=0), missing | is_unknown
 
 
 def rewrite(
@@ -91,7 +116,8 @@ def rewrite(
         nodata: value of missing pixels beside those that the file states (`dataset.nodata`): without it, they would be
             mixed with the pixels beside them when they are resampled.
 
-    Pixels that are missing stay missing, in every band: see `Layers`.
+    Pixels that are missing stay missing, in every band: see `Layers`. Resampled pixels are missing if less than half of
+    their ground is known.
 
     Returns:
         What became of the pixels.
@@ -122,8 +148,10 @@ def rewrite(
             is_odd = False
             other = None if like is None else stack.enter_context(_open(like))
             grid = other_grid(image, crs, pixel_m, other, side_px) if is_resampled else grid_of(image)
-            whole = Layers(image, numbers, nodata)
-            layers: Layers | _Cut = whole
+            # GDAL spreads NaN to all pixels near it, unless it is a nodata value.
+            others = (*(() if nodata is None else (nodata,)), *((np.nan,) if is_resampled else ()))
+            whole = Layers(image, numbers, others)
+            layers: Layers | _Cut | _Resampled = whole
             temporary = stack.enter_context(atomic_path(target))
             if is_resampled:
                 layers = stack.enter_context(_on_another_grid(image, numbers, whole, grid, target))
@@ -210,13 +238,13 @@ def _cut(image: DatasetReader, layers: Layers, side_px: int) -> tuple[dict[str, 
 @contextmanager
 def _on_another_grid(
     image: DatasetReader, numbers: list[int], layers: Layers, grid: Mapping[str, Any], target: Path
-) -> Iterator[Layers]:
+) -> Iterator[Layers | _Resampled]:
     """Open bands of an image on another grid, resampled bilinearly."""
     with ExitStack() as stack:
         source = image
+        folder = stack.enter_context(TemporaryDirectory(prefix=".", dir=target.parent))
         if not layers.are_kept or not Layers(image, image.indexes).are_kept:
             # GDAL resamples with one kind of missing pixels.
-            folder = stack.enter_context(TemporaryDirectory(prefix=".", dir=target.parent))
             plain = Path(folder) / "plain.tif"
             with gdal_writes(target):
                 sums = _write(image, numbers, layers, grid_of(image), plain, keep_scale=True)
@@ -224,16 +252,66 @@ def _on_another_grid(
             source, numbers = stack.enter_context(rasterio.open(plain)), list(range(1, len(numbers) + 1))
         # Without a nodata value, pixels from outside of the image would have the value 0.
         options: dict[str, Any] = {"add_alpha": True} if source.nodata is None else {"nodata": source.nodata}
+        # Pixels can be missing in some bands only.
+        options |= {"UNIFIED_SRC_NODATA": "NO", **smoothing_of(image, grid)}
         try:
-            # Pixels can be missing in some bands only.
-            view = WarpedVRT(
-                source, resampling=Resampling.bilinear, tolerance=_TOLERANCE_PX, UNIFIED_SRC_NODATA="NO", **grid,
-                **options, **smoothing_of(image, grid),
-            )  # fmt: skip
+            view = WarpedVRT(source, resampling=Resampling.bilinear, tolerance=_TOLERANCE_PX, **grid, **options)
+            resampled = Layers(stack.enter_context(view), numbers)
+            known = _write_known(source, numbers, Path(folder) / "known.tif", target)
+            if known is not None:
+                shares = stack.enter_context(rasterio.open(known))
+                share = WarpedVRT(shares, resampling=Resampling.average, tolerance=_TOLERANCE_PX, **grid)
+                stack.enter_context(share)
         except CPLE_BaseError as error:
             raise not_convertible(image, str(error)) from None
-        stack.enter_context(view)
-        yield Layers(view, numbers)
+        yield resampled if known is None else _Resampled(resampled, share)
+
+
+def _write_known(image: DatasetReader, numbers: list[int], path: Path, target: Path) -> Path | None:
+    """Write a raster file that is `_KNOWN` where pixels of bands are known, and 0 where they are missing.
+
+    Args:
+        image: the open file.
+        numbers: of its bands.
+        path: the file to write.
+        target: the file for which it is written, for messages.
+
+    Returns:
+        The path of the file, or None if no pixel is missing.
+    """
+    layers = Layers(image, numbers)
+    has_gaps = False
+    sums = []
+    with gdal_writes(target):
+        with rasterio.open(path, "w", **_profile(grid_of(image), len(numbers), "uint8", None)) as written:
+            for _, window in written.block_windows(1):
+                _, _, missing = layers.read(window)
+                has_gaps |= bool(missing.any())
+                shares = np.where(missing, 0, _KNOWN).astype(np.uint8)
+                written.write(shares, window=window)
+                sums.append(zlib.crc32(shares.tobytes()))
+        with rasterio.open(path) as written:
+            found = [zlib.crc32(written.read(window=window).tobytes()) for _, window in written.block_windows(1)]
+        require_whole(target, found == sums)
+    return path if has_gaps else None
+
+
+def _profile(grid: Mapping[str, Any], count: int, dtype: Any, nodata: float | None) -> dict[str, Any]:
+    """Return rasterio's description of a GeoTIFF to write: its grid, number of bands, their type and nodata value."""
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "count": count,
+        "dtype": dtype,
+        "nodata": nodata,
+        "compress": "deflate",
+        "bigtiff": "if_safer",
+        # GDAL would take the last of four bands of 8 bits for an alpha band.
+        "alpha": "no",
+        **grid,
+    }
+    if max(grid["width"], grid["height"]) > _TILE_PX:
+        profile |= {"tiled": True, "blockxsize": _TILE_PX, "blockysize": _TILE_PX}
+    return profile
 
 
 def _open(path: Path) -> DatasetReader:
@@ -248,7 +326,7 @@ def _open(path: Path) -> DatasetReader:
 def _write(
     image: DatasetReader,
     numbers: list[int],
-    layers: Layers | _Cut,
+    layers: Layers | _Cut | _Resampled,
     grid: Mapping[str, Any],
     target: Path,
     keep_scale: bool,
@@ -264,21 +342,8 @@ def _write(
         target: GeoTIFF to write.
         keep_scale: whether tags of scale and offset are kept.
     """
-    profile: dict[str, Any] = {
-        "driver": "GTiff",
-        "count": len(numbers),
-        "dtype": layers.dtype,
-        "nodata": layers.nodata,
-        "compress": "deflate",
-        "bigtiff": "if_safer",
-        # GDAL would take the last of four bands of 8 bits for an alpha band.
-        "alpha": "no",
-        **grid,
-    }
-    if max(grid["width"], grid["height"]) > _TILE_PX:
-        profile |= {"tiled": True, "blockxsize": _TILE_PX, "blockysize": _TILE_PX}
     sums = []
-    with rasterio.open(target, "w", **profile) as written:
+    with rasterio.open(target, "w", **_profile(grid, len(numbers), layers.dtype, layers.nodata)) as written:
         for _, window in written.block_windows(1):
             try:
                 values, mask, missing = layers.read(window)
