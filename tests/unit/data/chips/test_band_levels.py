@@ -83,6 +83,12 @@ def test_no_land_of_twelve_bands_is_refused():
     assert [find_impossible_level(chip, ALL_BANDS, "dn") for chip in chips] == [None] * len(chips)
 
 
+def test_dense_crops_whose_atmosphere_was_corrected_are_no_fault():
+    crops = np.array([0.012, 0.06, 0.0125, 0.48, 0.19, 0.075]).reshape(6, 1, 1) * np.ones((1, 32, 32))
+    assert find_impossible_level(crops.astype(np.float32), REAL_BANDS, "dn") is None
+    assert "in band GREEN" in find_impossible_level(scaled(crops, 2, 1), REAL_BANDS, "dn")
+
+
 @pytest.mark.parametrize("swir", [0.0, 0.0001, -0.008])
 def test_water_whose_infrared_is_cut_off_or_a_little_negative_is_no_fault(swir):
     # Clear water: a few per cent in blue and green, almost nothing in the infrared.

@@ -162,7 +162,7 @@ def test_fill_at_an_edge_of_few_bands_is_found(count, value):
     values[:, :, -12:] = value / 10_000
     # A single band may be that of dark water, and bands that are cut off too.
     assert measure_flat_edge(values, BANDS[:count])[1] == (0.375 if value == 1234 or value > 1 < count else 0)
-    assert measure_padding(pad_columns(pixels(3)[:count]))[1] == 5 / 32 + 1 / 32
+    assert measure_padding(pad_columns(pixels(3)[:count]), BANDS[:count])[1] == 5 / 32 + 1 / 32
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_water_clouds_and_larger_pixels_are_no_gaps():
         assert zeros_of(chip, [0.0] * 6, BANDS)[1] == 0
         dark = np.maximum(chip, 1e-4)
         assert find_cut_off(dark, smallest_of(dark), [0.0] * 6, BANDS, 0.01) is None
-        assert measure_padding(chip)[1] == 0
+        assert measure_padding(chip, BANDS)[1] == 0
         assert measure_flat_edge(chip, BANDS)[1] == 0
         assert measure_repeated_edge(chip)[1] == 0
         assert measure_nothing(chip)[1] == 0
@@ -232,7 +232,7 @@ def test_water_clouds_and_larger_pixels_are_no_gaps():
     lake[:, :9] = random.uniform(0.02, 0.08, (6, 9, 32))
     lake[3:, :9] = 1e-4
     assert measure_flat_edge(lake, BANDS)[1] == 0
-    assert find_almost_constant(np.maximum(water, 1e-4).astype(np.float32)) is None
+    assert find_almost_constant(np.maximum(water, 1e-4).astype(np.float32), BANDS) is None
 
 
 @pytest.mark.parametrize(("others", "found"), [(31, 3), (32, None)])
@@ -244,7 +244,7 @@ def test_a_band_is_almost_constant_with_other_values_in_at_most_a_hundredth_of_i
     band[:: 56 * 56 // others][:others] = 0.2
     assert np.count_nonzero(band != band[1]) == others
     chip[3] = band.reshape(56, 56)
-    assert find_almost_constant(chip) == found
+    assert find_almost_constant(chip, BANDS) == found
 
 
 @pytest.mark.parametrize("bands", [1, 6])
@@ -253,7 +253,7 @@ def test_a_spectrum_that_fills_a_tenth_is_found_and_a_value_of_the_first_band_al
     chip = random.uniform(0.02, 0.5, (6, 40, 40)).astype(np.float32)
     chip[:bands, 10:16, :30] = 0.15
     share = 6 * 30 / 40**2 if bands == 6 else 0.0
-    assert measure_padding(chip)[1] == share
+    assert measure_padding(chip, BANDS)[1] == share
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 32), (32, 1), (2, 2), (3, 40)])
@@ -262,11 +262,46 @@ def test_chips_of_a_few_rows_or_columns_have_results_too(shape):
     for values in (chip, np.full_like(chip, 0.2)):
         assert zeros_of(values, [0.0] * 6, BANDS)[1] == 0
         assert find_cut_off(values, smallest_of(values), [0.0] * 6, BANDS, 0.01) is None
-        assert all(
-            0 <= measure(values)[1] <= 1 for measure in (measure_padding, measure_nothing, measure_repeated_edge)
-        )
-        assert 0 <= measure_flat_edge(values, BANDS)[1] <= 1
-        assert find_almost_constant(values) == (0 if values is not chip or shape == (1, 1) else None)
+        assert all(0 <= measure(values)[1] <= 1 for measure in (measure_nothing, measure_repeated_edge))
+        assert all(0 <= measure(values, BANDS)[1] <= 1 for measure in (measure_padding, measure_flat_edge))
+        assert find_almost_constant(values, BANDS) == (0 if values is not chip or shape == (1, 1) else None)
+
+
+def coarse(values, step):
+    return (np.rint(values / step) * step).astype(np.float32)
+
+
+@pytest.mark.parametrize("step", [0.002, 0.004, 1 / 255])
+@pytest.mark.parametrize("shore", [0, 12], ids=["open water", "shore"])
+def test_calm_water_in_coarse_numbers_has_one_value_and_is_no_fault(tmp_path, step, shore):
+    random = np.random.default_rng(0)
+    # In the order of BANDS, with the noise of a calm lake.
+    water = np.array([0.028, 0.044, 0.072, 0.012, 0.004, 0.002]).reshape(6, 1, 1) + random.normal(0, 6e-4, (6, 32, 32))
+    water[:, :shore] = random.uniform(0.05, 0.4, (6, shore, 32))
+    whole, exact = coarse(water, step), water.astype(np.float32)
+    hidden = np.full_like(exact, 0.1)
+    assert find_almost_constant(exact, BANDS) is None and measure_padding(exact, BANDS)[1] == 0
+    for chip in (whole, *([] if step < 0.004 else [coarse(water.clip(step), step)])):
+        write_tif(tmp_path / "1/lake.tif", chip)
+        write_tif(tmp_path / "2/land.tif", pixels(1))
+        spec = make_spec(layout={"labels": "folders"}, point_ids="none", unit="reflectance")
+        assert index_chips(tmp_path, spec, min_chips_per_class=1, threads=1, progress=False)[1]["n_valid"] == 2
+    # The same spectrum in finer numbers, and one that is no water's.
+    hidden[:, 8:] = random.uniform(0.05, 0.4, (6, 24, 32))
+    assert measure_padding(coarse(hidden, step), BANDS)[1] == 0.25
+    spectrum, finer = np.array([0.028, 0.044, 0.072, 0.012, 0.004, 0.002]), exact.copy()
+    finer[:, 20:] = spectrum.reshape(6, 1, 1)
+    assert measure_padding(finer, BANDS)[1] == 12 / 32
+
+
+@needs_real_chips
+@pytest.mark.parametrize("step", [0.002, 0.004, 1 / 255])
+def test_no_real_chip_in_coarse_numbers_is_padding_or_constant(step):
+    spec = make_spec(unit="dn", bands=REAL_BANDS)
+    for path in sorted(FOLDER.rglob("*.tif")):
+        chip = coarse(read_chip(path, spec), step)
+        assert measure_padding(chip, REAL_BANDS)[1] <= 0.01, path.name
+        assert find_almost_constant(chip, REAL_BANDS) is None, path.name
 
 
 def test_zeros_are_those_of_an_offset_that_makes_them_bright():
@@ -303,11 +338,11 @@ def test_no_real_chip_has_a_gap_also_with_larger_pixels():
         coarse = np.repeat(np.repeat(chip[:, ::3, ::3], 3, 1), 3, 2)[:, 1:65, 1:65]
         for values in (chip, coarse):
             assert zeros_of(values, [0.0] * 6, REAL_BANDS)[1] == 0
-            assert measure_padding(values)[1] == 0
+            assert measure_padding(values, REAL_BANDS)[1] == 0
             assert measure_flat_edge(values, REAL_BANDS)[1] == 0
             assert measure_repeated_edge(values)[1] == 0
             assert measure_nothing(values)[1] == 0
-        assert find_almost_constant(chip) is None
+        assert find_almost_constant(chip, REAL_BANDS) is None
 
 
 @needs_real_chips
@@ -319,5 +354,6 @@ def test_no_real_chip_has_padding_when_it_is_enlarged(side, mode):
     for path in sorted(FOLDER.rglob("*_1.tif")):
         chip = torch.from_numpy(read_chip(path, spec))[None]
         larger = functional.interpolate(chip, size=(side, side), mode=mode)[0].numpy()
-        for measure in (measure_padding, measure_repeated_edge, partial(measure_flat_edge, bands=REAL_BANDS)):
+        of_bands = (partial(measure, bands=REAL_BANDS) for measure in (measure_padding, measure_flat_edge))
+        for measure in (measure_repeated_edge, *of_bands):
             assert measure(larger)[1] <= 0.01, (path.name, measure(larger))

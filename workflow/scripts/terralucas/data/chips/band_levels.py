@@ -59,8 +59,9 @@ def _limits_of(bands: tuple[str, ...]) -> tuple[_Limit, ...]:
     for before, band, after in zip(order, order[1:], order[2:], strict=False):
         limits.append(_Limit(band, True, ((before, 5), (after, 5))))
         if band in _VISIBLE:
-            # Turbid water is brighter in red than in the infrared, and red soil brighter in red than in green.
-            limits.append(_Limit(band, False, ((before, 4), (after, 4 if after in _VISIBLE else 1.5))))
+            # Turbid water is brighter in red than in the infrared, red soil brighter in red than in green, and dense
+            # crops four times as bright in green as in blue and red where the atmosphere is corrected.
+            limits.append(_Limit(band, False, ((before, 5), (after, 5 if after in _VISIBLE else 1.5))))
     if len(order) > 2 and order[2] in _VISIBLE:
         # The air brightens blue bands, and a correction that takes away too much darkens them.
         limits += [_Limit(order[0], is_dark, tuple((other, 5) for other in order[1:3])) for is_dark in (True, False)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.band_levels import find_impossible_level
+from terralucas.data.chips.calm_water import is_calm_water
 from terralucas.data.chips.cut_off import DARKEST, CutOff, find_cut_off
 from terralucas.data.chips.decoded_chip import Chip
 from terralucas.data.chips.gaps import (
@@ -181,7 +182,8 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     if lowest.min() == highest.max():
         raise ChipError("constant", f"has the value {lowest[0] * scale:g} everywhere; expected values that vary")
     constant = lowest == highest
-    if constant.any() and not spec.checks.allow_constant_bands:
+    is_allowed = spec.checks.allow_constant_bands or not constant.any()
+    if not is_allowed and not is_calm_water(np.nanmedian(pixels, axis=1), chip.values, spec.bands):
         values = ", ".join(f"{spec.bands[i]} ({lowest[i] * scale:g})" for i in np.flatnonzero(constant))
         is_cut_off = (constant & (lowest > 0) & (lowest <= DARKEST)).any()
         kind = "cut_off" if is_cut_off else "constant"
@@ -207,7 +209,7 @@ def _check_gaps(chip: Chip, lowest: np.ndarray, spec: DatasetSpec) -> None:
     if share > limit:
         raise ChipError("fill", f"has the value 0 in band {band} in {percent_text(share)} of its pixels; {usually}")
     what, share = max(
-        measure_padding(chip.values),
+        measure_padding(chip.values, spec.bands),
         measure_flat_edge(chip.values, spec.bands),
         measure_repeated_edge(chip.values),
         measure_nothing(chip.values),
@@ -215,7 +217,7 @@ def _check_gaps(chip: Chip, lowest: np.ndarray, spec: DatasetSpec) -> None:
     )
     if share > limit:
         raise ChipError("fill", f"has {what} in {percent_text(share)} of its pixels; {usually}")
-    number = None if spec.checks.allow_constant_bands else find_almost_constant(chip.values)
+    number = None if spec.checks.allow_constant_bands else find_almost_constant(chip.values, spec.bands)
     if number is not None:
         message = f"has one value almost everywhere in band {spec.bands[number]}"
         raise ChipError("constant", f"{message}; expected values that vary")

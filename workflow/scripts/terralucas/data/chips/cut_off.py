@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from terralucas.data.chips.gaps import SAME, VISIBLE, has_little_more, is_bright_beside
+from terralucas.data.chips.calm_water import VISIBLE
+from terralucas.data.chips.gaps import SAME, has_little_more, is_bright_beside
 
 # No ground is as dark in many pixels, except snow in short-wave infrared: 10 DN.
 DARKEST = np.float32(1e-3)

@@ -7,10 +7,10 @@ from itertools import groupby
 
 import numpy as np
 
+from terralucas.data.chips.calm_water import VISIBLE, is_calm_water
 from terralucas.data.chips.sampling import sample_pixels, turn
 from terralucas.data.chips.sketches import hash_spectra
 
-VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
 # Where one band is this bright, no other one of the same ground is exactly 0. Water is not that bright.
 BRIGHT = 0.1
 # Where a correction of the atmosphere cuts values off at 0, many pixels are a little above it. Missing data have none.
@@ -93,11 +93,12 @@ def has_little_more(level: np.ndarray, value: float, count: int) -> bool:
     return int(counts[numbers <= value + max(_LITTLE, step + float(SAME))].sum()) >= _FEW * count
 
 
-def find_almost_constant(values: np.ndarray) -> int | None:
-    """Return the position of a band of which almost all pixels have one value, or None.
+def find_almost_constant(values: np.ndarray, bands: Sequence[str]) -> int | None:
+    """Return the position of a band of which almost all pixels have one value, or None, also for calm water.
 
     Args:
         values: (bands, height, width) reflectance, NaN for missing pixels; each band has a value.
+        bands: names of the bands.
     """
     sample = sample_pixels(values).reshape(len(values), -1)
     if np.isfinite(sample).all():
@@ -108,7 +109,9 @@ def find_almost_constant(values: np.ndarray) -> int | None:
         numbers = [number for number in numbers if _is_almost_constant(sample[number])]
     else:
         numbers = list(range(len(values)))
-    return next((n for n in numbers if _is_almost_constant(values[n][np.isfinite(values[n])])), None)
+    found = next((n for n in numbers if _is_almost_constant(values[n][np.isfinite(values[n])])), None)
+    is_water = found is not None and is_calm_water(np.nanmedian(values, axis=(1, 2)), values, bands)
+    return None if is_water else found
 
 
 def _is_almost_constant(numbers: np.ndarray) -> bool:
@@ -116,11 +119,12 @@ def _is_almost_constant(numbers: np.ndarray) -> bool:
     return bool(common > _CUT_OFF and np.count_nonzero(numbers == common) >= _ALMOST_ALL * len(numbers))
 
 
-def measure_padding(values: np.ndarray) -> tuple[str, float]:
+def measure_padding(values: np.ndarray, bands: Sequence[str]) -> tuple[str, float]:
     """Return what fills pixels of a chip as padding does, and their share; 0 without any.
 
     Args:
         values: (bands, height, width) reflectance, NaN for missing pixels.
+        bands: names of the bands.
     """
     if len(values) >= _MIN_BANDS:
         sample = sample_pixels(values)
@@ -134,7 +138,7 @@ def measure_padding(values: np.ndarray) -> tuple[str, float]:
             spectrum = sample[:, present & (spectra == found)][:, 0]
             brightest = spectrum.max()
             is_cloud = spectrum.min() >= _CLOUD and brightest >= min(1.0, float(np.nanmax(values)))
-            if brightest > _WATER and not is_cloud:
+            if brightest > _WATER and not is_cloud and not is_calm_water(spectrum, values, bands):
                 return "one value in each band", count / present.size
     turned = [turn(values, turns)[:, :_EDGE_PX] for turns in range(4)]
     if not any((edge[:, 1:] == edge[:, :-1]).all() for edge in turned):
@@ -240,7 +244,8 @@ def _flat_rows(values: np.ndarray, number: int, bands: Sequence[str], *, may_be_
     infrared = [x for i, x in enumerate(level) if i != number and not is_visible[i]]
     alike = [x for i, x in enumerate(level) if i != number and is_visible[i] == is_visible[number]]
     beside = level if is_visible[number] else infrared
-    is_water = may_be_water and value <= _WATER and max(beside, default=0.0) <= BRIGHT
+    is_dark = value <= _WATER and max(beside, default=0.0) <= BRIGHT
+    is_water = may_be_water and (is_dark or is_calm_water(np.array(level), values, bands))
     is_cloud = value >= max(_CLOUD, min(1.0, float(np.nanmax(band)))) and min(alike, default=_CLOUD) >= _CLOUD
     return 0 if is_water or is_cloud else rows
 
