@@ -169,6 +169,27 @@ def test_nothing_goes_on_while_such_jobs_are_left(queue, name, tmp_path, logger,
     )
 
 
+def test_a_scancel_that_is_refused_is_tried_after_a_pause_and_its_words_are_said(
+    queue, name, tmp_path, logger, said, monkeypatch
+):
+    monkeypatch.setattr(_earlier_jobs, "_SILENT_PAUSE_S", 3600.0)
+    monkeypatch.setattr(_earlier_jobs, "_PATIENCE_S", 0.0)
+    fill(queue, name, tmp_path)
+    words = "scancel: error: Kill job error on job id 7: Access/permission denied"
+    (tmp_path / "scancel").write_text(f"#!/bin/sh\necho $@ >> '{tmp_path}/cancelled'\necho '{words}' >&2\nexit 1\n")
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            queue.write_text("")
+
+    replace_sleep(monkeypatch, sleep)
+    settle_earlier_jobs(name, "cancel", logger)
+    assert (tmp_path / "cancelled").read_text() == "7 8\n"
+    assert f"7 (running), 8 (pending). They could not be cancelled ({words}). Ctrl-C ends" in said[0]
+
+
 def test_slurm_that_can_never_answer_ends_the_start(queue, name, tmp_path, logger, said):
     (tmp_path / "squeue").write_text(
         "#!/bin/sh\necho 'squeue: fatal: Could not establish a configuration source' >&2\nexit 1\n"

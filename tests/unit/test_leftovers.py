@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -118,12 +119,24 @@ def test_parts_of_features_that_are_joined_are_deleted_and_others_kept(tmp_path)
     write_json(features / "tokens.json", {"parts": [{"fingerprint": "a"}, {"fingerprint": "b"}]})
     # Of an earlier pass, with other settings.
     write_json(features / "pooled.json", {"parts": [{"fingerprint": "c"}]})
+    os.utime(features / "pooled.json", (1, 1))
     # A file manager's own, which must not end a finished study with an error.
     (features / "parts" / ".DS_Store").touch()
     remove_study_leftovers(tmp_path, [])
     left = sorted(path.relative_to(features).as_posix() for path in features.rglob("*") if path.is_file())
     of_parts = [f"parts/{name}" for name in (".DS_Store", *(f"0-of-3/{each}" for each in (".lock", "pooled.json")))]
     assert left == ["cls.json", *of_parts, "parts/0-of-3/pooled.npy", "pooled.json", "tokens.json"]
+    # Of another division than that of 3: left by a pass before the array was joined, or of one that is not finished.
+    for name, age in (("0-of-4", -100), ("1-of-4", 100), ("2-of-3", -100)):
+        for kind in ("tokens", "pooled"):
+            write_json(features / "parts" / name / f"{kind}.json", {"fingerprint": "d"})
+            os.utime(features / "parts" / name / f"{kind}.json", (time.time() + age,) * 2)
+    write_json(features / "tokens.json", {"parts": [{"fingerprint": each} for each in "abc"]})
+    remove_study_leftovers(tmp_path, [])
+    left = {str(path.relative_to(features / "parts")) for path in features.rglob("parts/*/tokens*")}
+    assert left == {"1-of-4/tokens.json", "2-of-3/tokens.json"}
+    for name in ("1-of-4", "2-of-3"):
+        shutil.rmtree(features / "parts" / name)
     write_json(features / "pooled.json", {"parts": [{"fingerprint": "a"}]})
     remove_study_leftovers(tmp_path, [])
     assert [path.name for path in (features / "parts").iterdir()] == [".DS_Store"]

@@ -112,16 +112,20 @@ def _remove_joined_parts(features: Path) -> None:
 def _is_joined(file: Path, parts: Path) -> bool:
     """Return whether a file of a part is needed no more: its part is in the joined array, or was not finished.
 
-    After a change of settings, the joined array is still the earlier one: these parts do not belong to it.
+    After a change of settings, the joined array is still the earlier one: these parts do not belong to it. Parts of
+    another division (`features.shards`) were left by an interrupted pass, if the array was joined after them.
 
     Args:
         file: an array, its record, or a temporary file; one of the job of another kind has a dot before its name.
         parts: folder of all parts.
     """
     hidden, kind = "." if file.name.startswith(".") else "", file.name.lstrip(".").split(".")[0]
-    joined = fingerprints_of(parts.with_name(f"{kind}.json"))
-    own = read_record(file.with_name(f"{hidden}{kind}.json"))
-    return bool(joined) and (own is None or own.get("fingerprint") in joined)
+    record, own_record = parts.with_name(f"{kind}.json"), file.with_name(f"{hidden}{kind}.json")
+    joined, own = fingerprints_of(record), read_record(own_record)
+    if not joined or own is None or own.get("fingerprint") in joined:
+        return bool(joined)
+    is_other_division = file.parent.name.rpartition("-of-")[2] != str(len(joined))
+    return is_other_division and own_record.stat().st_mtime < record.stat().st_mtime
 
 
 def end_without_jobs(

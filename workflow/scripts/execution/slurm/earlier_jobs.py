@@ -66,7 +66,7 @@ def settle_earlier_jobs(
         _report(name, logger)
         return
     cancelled: dict[str, str] = {}
-    cancelled_at = -math.inf
+    again_at, refusal = -math.inf, ""
     silence, slowness = _Once(logger), _Once(logger)
     found_at: float | None = None
     while True:
@@ -79,9 +79,9 @@ def settle_earlier_jobs(
                 break
             found_at = found_at or time.monotonic()
             jobs = {job: state for job, state in left.items() if state != "COMPLETING"}
-            if jobs and time.monotonic() - cancelled_at >= _PATIENCE_S:
-                if _cancel(jobs):
-                    cancelled_at = time.monotonic()
+            if jobs and time.monotonic() >= again_at:
+                refusal = _cancel(jobs)
+                again_at = time.monotonic() + (_SILENT_PAUSE_S if refusal else _PATIENCE_S)
                 cancelled = jobs | cancelled
         except NoAnswerError as error:
             _require_that_it_may_pass(error)
@@ -93,7 +93,8 @@ def settle_earlier_jobs(
             continue
         if time.monotonic() - found_at >= _PATIENCE_S:
             slowness.say(
-                f"SLURM: waiting for jobs of earlier starts of this study to end: {_list(left)}. {_END_OR_REPORT}"
+                f"SLURM: waiting for jobs of earlier starts of this study to end: {_list(left)}. "
+                f"{f'They could not be cancelled ({refusal}). ' if refusal else ''}{_END_OR_REPORT}"
             )
         time.sleep(_PAUSE_S)
     if cancelled:
@@ -172,12 +173,12 @@ def _find(name: str) -> dict[str, str]:
     return {row.job: row.state for row in rows if row.more.startswith(name)}
 
 
-def _cancel(jobs: Iterable[str]) -> bool:
-    """Cancel jobs; return whether SLURM took it. One that ends meanwhile makes scancel fail."""
+def _cancel(jobs: Iterable[str]) -> str:
+    """Cancel jobs; return the last words of SLURM if it refuses. One that ends meanwhile makes scancel fail, too."""
     try:
         ask(["scancel", *jobs], _COMMAND_S)
     except NoAnswerError as error:
         if not error.is_refusal:
             raise
-        return False
-    return True
+        return str(error) or "scancel failed without a word"
+    return ""
