@@ -225,6 +225,31 @@ def test_a_resampled_file_that_has_no_space_has_no_more_missing_pixels(tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
 
 
+def test_a_fourth_band_that_is_taken_for_a_mask_is_said(tmp_path, capsys):
+    """GDAL takes each fourth band of 8 bits for an alpha band if its file does not say what it is."""
+    values = np.random.default_rng(0).integers(10, 240, (4, 32, 32)).astype(np.uint8)
+    size = {"count": 4, "height": 32, "width": 32, "dtype": "uint8", "crs": "EPSG:32632"}
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", transform=Affine(10, 0, 6e5, 0, -10, 5e6), **size
+    ) as file:
+        file.write(values)
+    assert main([str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]) == 0
+    assert f"such as band 4 of {tmp_path}/a.tif: if it is none, name all bands with --bands." in capsys.readouterr().out
+    assert main([str(tmp_path / "a.tif"), str(tmp_path / "c.tif"), "--bands", "1,2,3,4"]) == 0
+    assert "mask" not in capsys.readouterr().out
+    with rasterio.open(tmp_path / "b.tif") as three, rasterio.open(tmp_path / "c.tif") as four:
+        assert three.count == 3
+        np.testing.assert_array_equal(four.read(), values)
+
+
+@pytest.mark.parametrize("name", ["new/", "new.jp2"])
+def test_a_target_that_no_study_would_find_is_an_error(tmp_path, capsys, name):
+    write(tmp_path / "a.tif")
+    assert main([str(tmp_path / "a.tif"), f"{tmp_path}/{name}"]) == 1
+    assert "is not named as a GeoTIFF" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+
+
 def test_tags_of_scale_can_be_left_out(tmp_path):
     write(tmp_path / "a.tif")
     assert main([str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--without-scale"]) == 0

@@ -36,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         pairs = _pairs_of_folder(source, options.target) if source.is_dir() else [(source, options.target)]
         others = _other_chips(options.target, pairs) if source.is_dir() else []
+        if not source.is_dir():
+            _require_geotiff(options.target)
         changes = [
             rewrite(
                 path,
@@ -57,9 +59,27 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{len(pairs)} file(s) written to {options.target}{resampled}")
     if moved := sum(change.is_off_centre for change in changes):
         print(f"The centre of {moved} of them moved by half a pixel: an odd number of rows or columns was cut off.")
+    masks = [(path, change.mask_bands) for (path, _), change in zip(pairs, changes, strict=True) if change.mask_bands]
+    if masks:
+        path, numbers = masks[0]
+        print(
+            f"{len(masks)} of them have a band that was taken for the mask of the others and not written as a band, "
+            f"such as band {numbers[0]} of {path}: if it is none, name all bands with --bands."
+        )
     if others:
         print(f"{options.target} has {len(others)} other GeoTIFF(s), such as {others[0]}: a study reads them too.")
     return 0
+
+
+def _require_geotiff(target: Path) -> None:
+    """Raise a StudyError if a file to write would not have the suffix by which studies find GeoTIFFs."""
+    if target.suffix.lower() not in CHIP_SUFFIXES and not target.is_dir():
+        raise StudyError(
+            f"The target {target} is not named as a GeoTIFF.",
+            found=f"the suffix {target.suffix}" if target.suffix else "no suffix",
+            expected="a name that ends with .tif",
+            remedy=f"name the file {target / 'name.tif' if not target.suffix else target.with_suffix('.tif')}",
+        )
 
 
 def _pairs_of_folder(source: Path, target: Path) -> list[tuple[Path, Path]]:

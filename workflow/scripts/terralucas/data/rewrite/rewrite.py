@@ -47,10 +47,17 @@ _KNOWN = 255
 
 
 class Change(NamedTuple):
-    """What became of the pixels of a file: whether they were resampled, and whether their centre moved."""
+    """What became of the pixels of a file.
+
+    Attributes:
+        is_resampled: whether they were resampled.
+        is_off_centre: whether their centre moved.
+        mask_bands: numbers of the bands that were not written, because they seem to be masks of the others.
+    """
 
     is_resampled: bool
     is_off_centre: bool
+    mask_bands: tuple[int, ...]
 
 
 class _Cut:
@@ -135,7 +142,7 @@ def rewrite(
             stack.enter_context(Env(GDAL_TIFF_INTERNAL_MASK=True, **GDAL_OPTIONS))
             image = stack.enter_context(rasterio.open(source))
             require_undamaged(files_of_raster(source))
-            alpha = find_alpha(image)
+            alpha = () if bands else tuple(find_alpha(image))
             numbers = list(bands or [number for number in image.indexes if number not in alpha])
             if not set(numbers) <= set(image.indexes):
                 raise StudyError(
@@ -160,7 +167,7 @@ def rewrite(
             with gdal_writes(target):
                 sums = _write(image, numbers, layers, grid, temporary, keep_scale)
                 require_whole(target, sums == _sums_of_blocks(temporary))
-            return Change(is_resampled, is_odd)
+            return Change(is_resampled, is_odd, alpha)
     except CRSError as error:
         raise not_convertible(image, str(error)) from None
     except RasterioError as error:
