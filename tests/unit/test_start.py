@@ -159,4 +159,4 @@ class Gone(io.StringIO):
 def test_a_terminal_that_has_ended_hides_no_error(monkeypatch):
     """`snakemake … | tee log`: Ctrl-C ends tee first, and Snakemake still writes its own log."""
     monkeypatch.setattr(sys, "stderr", Gone())
-    say("The study is not finished.")
+    say("What you asked for is not finished.")

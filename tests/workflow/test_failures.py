@@ -40,7 +40,7 @@ def test_an_audit_that_fails_stops_the_study_before_long_jobs_and_is_listed_at_t
     assert "results/failing/logs/audit_treatment/losses/" in listed
     assert rest[0].strip().startswith("The setting losses.")
     assert any(line.strip().startswith("what to do: ") for line in rest)
-    assert any(line.startswith("The study is not finished.") for line in rest)
+    assert any(line.startswith("What you asked for is not finished.") for line in rest)
 
 
 def test_a_run_that_fails_is_listed_at_the_end_and_the_others_are_finished(failing):

@@ -189,4 +189,4 @@ onerror:
         terminal.show_failures()
     if PATHS:
         say(f"In these messages, {PATHS}.")
-    say("The study is not finished. What is finished is kept: start it again, and it goes on from there.")
+    say("What you asked for is not finished. What is finished is kept: start it again, and it goes on from there.")
