@@ -4,7 +4,7 @@ from functools import cache
 
 from terralucas.contents import SOURCE_FILES
 from terralucas.study.class_names import classes_token
-from terralucas.study.invalid_chips import chip_size_token, on_invalid_token, pixel_size_token
+from terralucas.study.invalid_chips import tokens_of_keys
 from terralucas.study.source_order import tokens_of_sources
 from terralucas.backbones.weights import settings_of_weights, token_of_weights
 
@@ -31,21 +31,9 @@ def get_classes_token():
 
 
 @cache
-def get_on_invalid_token():
-    """Return the token of what becomes of invalid chips, which stays the same where there are none."""
-    return on_invalid_token(DATASET["on_invalid"], Path(INVALID_RECORD))
-
-
-@cache
-def get_chip_size_token():
-    """Return the token of the size of the chips, which stays the same where the size they have is written out."""
-    return chip_size_token(DATASET["chip_size_px"], Path(INVALID_RECORD))
-
-
-@cache
-def get_pixel_size_token():
-    """Return the token of the size of pixels, which stays the same where another one fits all chips, too."""
-    return pixel_size_token(DATASET["pixel_size_m"], Path(INVALID_RECORD))
+def get_valid_tokens():
+    """Return the tokens of the keys that decide which chips are valid; another value that decides nothing changes none."""
+    return tokens_of_keys(DATASET, Path(INVALID_RECORD))
 
 
 @cache

@@ -63,11 +63,9 @@ rule index_chips:
         compared={
             key: value
             for key, value in DATASET.items()
-            if key not in ("name", "sources", "pixel_size_m", "classes", "on_invalid", "chip_size_px")
+            if key not in ("name", "sources", "classes", *get_valid_tokens())
         },
-        on_invalid=lambda wildcards: get_on_invalid_token(),
-        chip_size=lambda wildcards: get_chip_size_token(),
-        pixel_size=lambda wildcards: get_pixel_size_token(),
+        valid=lambda wildcards: get_valid_tokens(),
         # A function: Snakemake would take braces in a list for wildcards.
         codes=lambda wildcards: [entry["code"] for entry in DATASET["classes"]],
         classes=lambda wildcards: get_classes_token(),

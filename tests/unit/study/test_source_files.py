@@ -15,6 +15,7 @@ from terralucas.data.discovery.chips_root import chips_root
 from terralucas.errors import StudyError
 from terralucas.study import invalid_chips, source_files
 from terralucas.study.class_names import classes_token, write_record
+from terralucas.study.invalid_chips import tokens_of_keys
 from terralucas.study.source_files import (
     digest_of_file,
     files_of_source,
@@ -344,41 +345,47 @@ def test_a_large_archive_in_front_is_not_read_to_see_that_it_is_another_one(fold
     assert tokens_of_sources([base, new], TABLE, record).contents == "token"
 
 
+def dataset_of(on_invalid="drop", chip_size_px=None, pixel_size_m=10.0):
+    return {"on_invalid": on_invalid, "chip_size_px": chip_size_px, "pixel_size_m": pixel_size_m}
+
+
+def write_index_record(record, tokens, dataset, n_dropped, sizes=None):
+    invalid_chips.write_record(record, tokens, dataset, n_dropped, 64, sizes)
+
+
 @pytest.mark.parametrize(("n_dropped", "is_same"), [(0, True), (3, False)])
 def test_what_becomes_of_invalid_chips_counts_where_there_are_some(tmp_path, n_dropped, is_same):
     record = tmp_path / "invalid.json"
-    assert invalid_chips.on_invalid_token("drop", record) == "drop"
-    write_index_record(record, ("drop", None), "drop", None, n_dropped)
-    assert (invalid_chips.on_invalid_token("error", record) == "drop") is is_same
+    tokens = tokens_of_keys(dataset_of("drop"), record)
+    assert tokens == dataset_of("drop")
+    write_index_record(record, tokens, dataset_of("drop"), n_dropped)
+    assert (tokens_of_keys(dataset_of("error"), record) == tokens) is is_same
 
 
 @pytest.mark.parametrize("first", [None, 64])
 def test_the_size_that_all_chips_have_can_be_written_out_or_left_out(tmp_path, first):
     record = tmp_path / "invalid.json"
-    token = invalid_chips.chip_size_token(first, record)
-    assert token == first
-    write_index_record(record, ("drop", token), "drop", first, 0)
-    assert {invalid_chips.chip_size_token(size, record) for size in (None, 64)} == {token}
-    assert invalid_chips.chip_size_token(32, record) == 32
-    write_index_record(record, ("drop", 64), "drop", 64, 2)
-    assert invalid_chips.chip_size_token(None, record) is None, "of the chips that were dropped, most may have another"
+    tokens = tokens_of_keys(dataset_of(chip_size_px=first), record)
+    assert tokens["chip_size_px"] == first
+    write_index_record(record, tokens, dataset_of(chip_size_px=first), 0)
+    assert all(tokens_of_keys(dataset_of(chip_size_px=size), record) == tokens for size in (None, 64))
+    assert tokens_of_keys(dataset_of(chip_size_px=32), record)["chip_size_px"] == 32
+    of_64 = dataset_of(chip_size_px=64)
+    write_index_record(record, of_64, of_64, 2)
+    token = tokens_of_keys(dataset_of(), record)["chip_size_px"]
+    assert token is None, "of the chips that were dropped, most may have another"
 
 
 def test_an_index_with_dropped_chips_is_not_made_again_for_the_settings_it_was_made_with(tmp_path):
     """Both were changed, which decided nothing, before chips came that are dropped."""
     record = tmp_path / "invalid.json"
-    write_index_record(record, ("error", None), "error", None, 0)
-    tokens = invalid_chips.on_invalid_token("drop", record), invalid_chips.chip_size_token(64, record)
-    assert tokens == ("error", None), "the parameters that Snakemake records"
-    write_index_record(record, tokens, "drop", 64, 3)
-    assert (invalid_chips.on_invalid_token("drop", record), invalid_chips.chip_size_token(64, record)) == tokens
-    assert invalid_chips.chip_size_token(32, record) == 32
-
-
-def write_index_record(record, tokens, on_invalid, chip_size_px, n_dropped, pixel_size_m=10.0, sizes=None):
-    dataset = {"on_invalid": on_invalid, "chip_size_px": chip_size_px, "pixel_size_m": pixel_size_m}
-    all_tokens = (*tokens, pixel_size_m)[:3]
-    invalid_chips.write_record(record, all_tokens, dataset, n_dropped, 64, sizes)
+    before, now = dataset_of("error"), dataset_of("drop", 64)
+    write_index_record(record, before, before, 0)
+    tokens = tokens_of_keys(now, record)
+    assert tokens == before, "the parameter that Snakemake records"
+    write_index_record(record, tokens, now, 3)
+    assert tokens_of_keys(now, record) == tokens
+    assert tokens_of_keys(dataset_of("drop", 32), record)["chip_size_px"] == 32
 
 
 SIZES = {"smallest_m": 28.0, "median_m": 30.0, "largest_m": 30.0, "nominal_m": 30.0, "largest_elongation": 1.0}
@@ -402,13 +409,14 @@ def test_the_size_of_pixels_counts_where_it_decides_which_chips_are_valid(
     tmp_path, first, second, n_dropped, sizes, is_same
 ):
     record = tmp_path / "invalid.json"
-    assert invalid_chips.pixel_size_token(first, record) == first
-    write_index_record(record, ("drop", None), "drop", None, n_dropped, first, sizes)
-    token = invalid_chips.pixel_size_token(second, record)
-    assert (token == first) is is_same
-    assert invalid_chips.pixel_size_token(first, record) == first
-    write_index_record(record, ("drop", None, token), "drop", None, n_dropped, second, sizes)
-    assert invalid_chips.pixel_size_token(second, record) == token
+    before, now = dataset_of(pixel_size_m=first), dataset_of(pixel_size_m=second)
+    assert tokens_of_keys(before, record) == before
+    write_index_record(record, before, before, n_dropped, sizes)
+    tokens = tokens_of_keys(now, record)
+    assert (tokens == before) is is_same
+    assert tokens_of_keys(before, record) == before
+    write_index_record(record, tokens, now, n_dropped, sizes)
+    assert tokens_of_keys(now, record) == tokens
 
 
 def test_a_mask_beside_the_file_to_which_a_link_leads_counts(tmp_path):
@@ -450,17 +458,17 @@ def test_a_configuration_whose_token_the_index_has_from_before_counts_after_the_
 ):
     """The index is made again for the chips, with the token that another configuration had for the chips of before."""
     record = tmp_path / "invalid.json"
-    first = invalid_chips.on_invalid_token("error", record)
-    write_index_record(record, (first, None), "error", None, 0)
-    # No chip was dropped, so that the key decides nothing; but of the new chips, two are dropped.
-    tokens = invalid_chips.on_invalid_token("drop", record), invalid_chips.chip_size_token(64, record)
-    assert tokens == (first, None)
-    write_index_record(record, tokens, "drop", 64, 2)
-    assert invalid_chips.on_invalid_token("error", record) != first
-    assert invalid_chips.chip_size_token(None, record) is not None
-    again = invalid_chips.on_invalid_token("error", record), invalid_chips.chip_size_token(None, record)
-    write_index_record(record, again, "error", None, 0)
-    assert (invalid_chips.on_invalid_token("error", record), invalid_chips.chip_size_token(None, record)) == again
+    before, now = dataset_of("error"), dataset_of("drop", 64)
+    first = tokens_of_keys(before, record)
+    write_index_record(record, first, before, 0)
+    # No chip was dropped, so that the keys decide nothing; but of the new chips, two are dropped.
+    tokens = tokens_of_keys(now, record)
+    assert tokens == first
+    write_index_record(record, tokens, now, 2)
+    again = tokens_of_keys(before, record)
+    assert {key for key in again if again[key] != first[key]} == {"on_invalid", "chip_size_px"}
+    write_index_record(record, again, before, 0)
+    assert tokens_of_keys(before, record) == again
 
 
 def test_corrected_names_of_classes_count_after_the_folders_were_named_by_them(tmp_path):

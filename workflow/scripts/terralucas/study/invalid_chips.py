@@ -6,7 +6,7 @@ have one size; and `dataset.pixel_size_m` decides nothing where it fits all chip
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,70 +14,62 @@ from terralucas.contents import read_record, unlike
 from terralucas.files import write_json
 
 
-def on_invalid_token(on_invalid: str, record: Path) -> str:
-    """Return a token of `dataset.on_invalid`: that of the index, where it is the same or decides nothing.
-
-    Args:
-        on_invalid: the key of the configuration.
-        record: record of `write_record`.
-    """
-    known = read_record(record)
-    if known is None:
-        return on_invalid
-    is_same = on_invalid == known.get("on_invalid")
-    return str(known["token"]) if is_same or known["n_dropped"] == 0 else unlike(on_invalid, known["token"])
+def _is_on_invalid_the_same(value: str, before: str, record: Mapping[str, Any]) -> bool:
+    return bool(record["n_dropped"] == 0)
 
 
-def chip_size_token(chip_size_px: int | None, record: Path) -> int | str | None:
-    """Return a token of `dataset.chip_size_px`: that of the index, where it is the same or decides nothing.
-
-    Args:
-        chip_size_px: the key of the configuration; None for the most frequent size.
-        record: record of `write_record`.
-    """
-    known = read_record(record)
-    if known is None or "configured_size_px" not in known:
-        return chip_size_px
-    size: int | str | None = known["size_token"]
-    is_same = chip_size_px == known["configured_size_px"]
-    decides_nothing = known["n_dropped"] == 0 and chip_size_px in (None, known["chip_size_px"])
-    if is_same or decides_nothing:
-        return size
-    return chip_size_px if chip_size_px != size else unlike(chip_size_px, size)
+def _is_chip_size_the_same(value: int | None, before: int | None, record: Mapping[str, Any]) -> bool:
+    # None stands for the most frequent size.
+    return record["n_dropped"] == 0 and value in (None, record["chip_size_px"])
 
 
-def pixel_size_token(pixel_size_m: float, record: Path) -> float | str:
-    """Return a token of `dataset.pixel_size_m`: that of the index, where it is the same or decides nothing.
-
-    Args:
-        pixel_size_m: the key of the configuration.
-        record: record of `write_record`.
-    """
-    known = read_record(record)
-    if known is None or "configured_pixel_m" not in known:
-        return pixel_size_m
-    token: float | str = known["pixel_token"]
-    if pixel_size_m == known["configured_pixel_m"]:
-        return token
+def _is_pixel_size_the_same(value: float, before: float, record: Mapping[str, Any]) -> bool:
     # Imported late, because most starts need none of these.
     from terralucas.data.dataset import SMALLEST_PIXEL_OF_LANDSAT_M
     from terralucas.data.indexing.pixel_sizes import is_pixel_size
 
-    sizes = known["pixel_sizes"]
-    if sizes is not None and not is_pixel_size(sizes["median_m"], sizes["nominal_m"], pixel_size_m):
+    sizes = record["pixel_sizes"]
+    if sizes is not None and not is_pixel_size(sizes["median_m"], sizes["nominal_m"], value):
         # The start refuses it (`execution.start.planned_inputs.require_pixel_size`).
-        return token
+        return True
     sides = () if sizes is None else (sizes["smallest_m"], sizes["largest_m"])
-    fits_all = all(is_pixel_size(side, side, pixel_size_m, sizes["largest_elongation"]) for side in sides)
-    is_large, was_large = (size >= SMALLEST_PIXEL_OF_LANDSAT_M for size in (pixel_size_m, known["configured_pixel_m"]))
-    if known["n_dropped"] == 0 and fits_all and is_large == was_large:
+    fits_all = all(is_pixel_size(side, side, value, sizes["largest_elongation"]) for side in sides)
+    is_large, was_large = (size >= SMALLEST_PIXEL_OF_LANDSAT_M for size in (value, before))
+    return record["n_dropped"] == 0 and fits_all and is_large == was_large
+
+
+# Whether a value of a key makes the same index as the one before: function(value, value before, record).
+_IS_SAME: dict[str, Callable[[Any, Any, Mapping[str, Any]], bool]] = {
+    "on_invalid": _is_on_invalid_the_same,
+    "chip_size_px": _is_chip_size_the_same,
+    "pixel_size_m": _is_pixel_size_the_same,
+}
+KEYS = tuple(_IS_SAME)
+
+
+def tokens_of_keys(dataset: Mapping[str, Any], record: Path) -> dict[str, Any]:
+    """Return a token of each of `KEYS`: that of the index, where the value is the same or decides nothing.
+
+    Args:
+        dataset: the section `dataset` of the configuration.
+        record: record of `write_record`.
+    """
+    known = read_record(record) or {}
+    return {key: _token_of(key, dataset[key], known) for key in KEYS}
+
+
+def _token_of(key: str, value: Any, known: Mapping[str, Any]) -> Any:
+    if key not in known.get("keys", {}):
+        return value
+    token, before = known["keys"][key]["token"], known["keys"][key]["value"]
+    if value == before or _IS_SAME[key](value, before, known):
         return token
-    return pixel_size_m if pixel_size_m != token else unlike(pixel_size_m, token)
+    return value if value != token else unlike(value, token)
 
 
 def write_record(
     record: Path,
-    tokens: tuple[str, int | str | None, float | str],
+    tokens: Mapping[str, Any],
     dataset: Mapping[str, Any],
     n_dropped: int,
     chip_size_px: int,
@@ -87,17 +79,12 @@ def write_record(
 
     Args:
         record: the file.
-        tokens: the tokens of `on_invalid`, `chip_size_px` and `pixel_size_m`, which Snakemake records as parameters.
+        tokens: those of `tokens_of_keys`, which Snakemake records as a parameter.
         dataset: the section `dataset` of the configuration, which may have other values than the tokens.
         n_dropped: number of chips that were dropped.
         chip_size_px: side of the others in pixels.
         pixel_sizes: sides of their pixels (`terralucas.data.indexing.pixel_sizes.describe_pixel_sizes`).
     """
-    on_invalid, size, pixel_size = tokens
-    configured = {
-        "on_invalid": dataset["on_invalid"],
-        "configured_size_px": dataset["chip_size_px"],
-        "configured_pixel_m": dataset["pixel_size_m"],
-    }
+    keys = {key: {"token": tokens[key], "value": dataset[key]} for key in KEYS}
     found = {"n_dropped": n_dropped, "chip_size_px": chip_size_px, "pixel_sizes": pixel_sizes}
-    write_json(record, {"token": on_invalid, "size_token": size, "pixel_token": pixel_size, **configured, **found})
+    write_json(record, {"keys": keys, **found})
