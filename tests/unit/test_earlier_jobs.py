@@ -190,6 +190,17 @@ def test_a_scancel_that_is_refused_is_tried_after_a_pause_and_its_words_are_said
     assert f"7 (running), 8 (pending). They could not be cancelled ({words}). Ctrl-C ends" in said[0]
 
 
+def test_a_refusal_is_not_said_of_jobs_that_are_ending_meanwhile(queue, name, tmp_path, logger, said, monkeypatch):
+    """One of the two had ended, which makes scancel fail."""
+    monkeypatch.setattr(_earlier_jobs, "_PATIENCE_S", 0.05)
+    fill(queue, name, tmp_path)
+    ending = f"printf '8|COMPLETING|{name}uuid-2\\n' > '{queue}'"
+    (tmp_path / "scancel").write_text(f"#!/bin/sh\n{ending}\necho 'scancel: error: job 7 is completed' >&2\nexit 1\n")
+    replace_sleep(monkeypatch, lambda seconds: queue.write_text("") if said else time.sleep(0.01))
+    settle_earlier_jobs(name, "cancel", logger)
+    assert said[0].startswith("SLURM: waiting for jobs") and "8 (completing). Ctrl-C ends" in said[0]
+
+
 def test_slurm_that_can_never_answer_ends_the_start(queue, name, tmp_path, logger, said):
     (tmp_path / "squeue").write_text(
         "#!/bin/sh\necho 'squeue: fatal: Could not establish a configuration source' >&2\nexit 1\n"

@@ -154,7 +154,7 @@ rule power:
     params:
         code=code_fingerprint("power"),
         split=config["split"],
-        seeds=len(GRID["seeds"]),
+        seeds=GRID["seeds"],
         n_classes=len(DATASET["classes"]),
         margins=config["report"]["margins"],
         level=config["report"]["confidence_level"],

@@ -41,8 +41,7 @@ with job(snakemake):
     write_index(table, report, Path(snakemake.output.chips), Path(snakemake.output.report))
     source_files, labels, invalid = map(Path, params.records)
     write_record(labels, params.classes, report["class_by_text"])
-    found = report["n_dropped"], report["chip_size_px"], report["pixel_sizes"]
-    invalid_chips.write_record(invalid, params.valid, params.dataset, *found)
+    invalid_chips.write_record(invalid, params.valid, params.dataset, report)
     if source:
         sha256 = dict(zip(table["file"], table["sha256"], strict=True))
         write_folder_record(source_files, params.contents, source, before, sha256, retrieval["root"])

@@ -454,6 +454,26 @@ def test_a_vrt_whose_images_have_all_moved_is_refused(tmp_path, place):
         find(path)
 
 
+TURNED = rasterio.Affine(0, 10, LEFT, 10, 0, TOP)
+
+
+@pytest.mark.parametrize(
+    ("place", "match"),
+    [
+        (TURNED, "are no squares with north up"),
+        (TURNED @ rasterio.Affine.translation(0, 50), "shows an image elsewhere than it lies"),
+        (rasterio.Affine(10, 0, LEFT, 0, 10, TOP), "shows an image elsewhere than it lies"),
+    ],
+    ids=["there", "elsewhere", "not turned"],
+)
+def test_images_that_are_turned_by_90_degrees_are_compared_with_the_vrt(tmp_path, place, match):
+    files = write_band_files(tmp_path, BANDS, **dict.fromkeys(BANDS, ("EPSG:32632", place)))
+    path = write_vrt_of_files(tmp_path / "a.vrt", files)
+    path.write_text(path.read_text().replace(f"{LEFT},10,0,{TOP},0,-10", f"{LEFT},0,10,{TOP},10,0"))
+    with pytest.raises(StudyError, match=match):
+        find(path)
+
+
 def test_images_without_a_georeference_lie_where_the_vrt_shows_them(tmp_path):
     files = write_band_files(tmp_path, BANDS)
     for file in files:

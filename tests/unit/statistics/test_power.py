@@ -160,6 +160,17 @@ def test_more_seeds_test_the_chips_that_no_seed_has_tested():
     assert np.mean([power.with_seeds(each, 5).chips for each in two]) == pytest.approx(expected, rel=0.15)
 
 
+@pytest.mark.parametrize("seeds", [[0, 1, 2], [0, 3, 6], [0, 1, 3], [5], range(7), [0, 4, 5, 9, 20]])
+def test_the_share_that_seeds_of_several_repetitions_test_is_that_of_folds_that_are_drawn(seeds):
+    random, folds, chips = np.random.default_rng(0), 3, 30_000
+    times = np.zeros(chips)
+    of_repetition = {}
+    for seed in seeds:
+        fold = of_repetition.setdefault(seed // folds, random.permutation(np.arange(chips) % folds))
+        times += fold == seed % folds
+    assert power.share_of_seeds(seeds, folds) == pytest.approx(power.effective_share(times, chips), abs=0.01)
+
+
 def test_the_share_of_chips_that_is_tested():
     """Of ten chips, as the variance of a mean of values that are counted as often as their chips are tested."""
     for times in ([1] * 10, [3] * 10, [1] * 4, [1] * 6 + [2] * 4, [2, 2, 1, 1]):

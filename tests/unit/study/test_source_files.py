@@ -349,8 +349,9 @@ def dataset_of(on_invalid="drop", chip_size_px=None, pixel_size_m=10.0):
     return {"on_invalid": on_invalid, "chip_size_px": chip_size_px, "pixel_size_m": pixel_size_m}
 
 
-def write_index_record(record, tokens, dataset, n_dropped, sizes=None):
-    invalid_chips.write_record(record, tokens, dataset, n_dropped, 64, sizes)
+def write_index_record(record, tokens, dataset, n_dropped, sizes=None, near=False):
+    report = {"n_dropped": n_dropped, "chip_size_px": 64, "pixel_sizes": sizes, "has_near_chips": near}
+    invalid_chips.write_record(record, tokens, dataset, report)
 
 
 @pytest.mark.parametrize(("n_dropped", "is_same"), [(0, True), (3, False)])
@@ -417,6 +418,15 @@ def test_the_size_of_pixels_counts_where_it_decides_which_chips_are_valid(
     assert tokens_of_keys(before, record) == before
     write_index_record(record, tokens, now, n_dropped, sizes)
     assert tokens_of_keys(now, record) == tokens
+
+
+def test_the_size_of_pixels_counts_where_chips_are_near_each_other(tmp_path):
+    """It decides whether two chips that share pixels are copies."""
+    record, before = tmp_path / "invalid.json", dataset_of(pixel_size_m=10.0)
+    write_index_record(record, before, before, 0, near=True)
+    assert tokens_of_keys(dataset_of(pixel_size_m=20.0), record)["pixel_size_m"] == 20.0
+    write_index_record(record, before, before, 0)
+    assert tokens_of_keys(dataset_of(pixel_size_m=20.0), record) == before
 
 
 def test_a_mask_beside_the_file_to_which_a_link_leads_counts(tmp_path):

@@ -51,7 +51,7 @@ class FileState(NamedTuple):
 
     @property
     def identity(self) -> tuple[int, int, int]:
-        """What tells a file from another one within minutes: links and rights, as a backup makes, change it not."""
+        """What tells a file from another one within minutes. Links and rights, which a backup changes, do not count."""
         return self.size, self.mtime_ns, self.inode
 
 
@@ -168,7 +168,7 @@ def write_record(
 
 
 def _digest_unchanged(path: Path, state: FileState, digest: Callable[[Path], str]) -> str:
-    """Return the checksum of a file, or what no checksum is if the file no longer has this state."""
+    """Return the checksum of a file, or a text that is none if the file no longer has this state."""
     with contextlib.suppress(FileNotFoundError):
         sha256 = digest(path)
         # After the reading, which takes time.

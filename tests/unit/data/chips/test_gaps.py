@@ -23,6 +23,7 @@ from terralucas.data.chips.gaps import (
 )
 from terralucas.data.indexing.group_checks import describe_missing
 from terralucas.data.indexing.index import index_chips
+from terralucas.errors import StudyError
 
 
 def index(root, **changes):
@@ -292,6 +293,22 @@ def test_calm_water_in_coarse_numbers_has_one_value_and_is_no_fault(tmp_path, st
     spectrum, finer = np.array([0.028, 0.044, 0.072, 0.012, 0.004, 0.002]), exact.copy()
     finer[:, 20:] = spectrum.reshape(6, 1, 1)
     assert measure_padding(finer, BANDS)[1] == 12 / 32
+
+
+@pytest.mark.parametrize("step", [0.002, 1 / 255])
+@pytest.mark.parametrize(("band", "value"), [(0, 0.12), (0, 0.044), (2, 0.12), (4, 0.02)])
+def test_a_band_with_one_value_on_land_too_is_a_fault_in_a_chip_that_is_mostly_water(tmp_path, step, band, value):
+    random = np.random.default_rng(0)
+    chip = np.array([0.028, 0.044, 0.072, 0.012, 0.008, 0.004]).reshape(6, 1, 1) + random.normal(0, 3e-3, (6, 32, 32))
+    chip[:, :12] = np.array([0.045, 0.06, 0.04, 0.3, 0.18, 0.09]).reshape(6, 1, 1) * random.uniform(0.6, 1.4, (12, 32))
+    write_tif(tmp_path / "2/land.tif", pixels(1))
+    for rows in (32, 31):
+        # Everywhere, and almost everywhere.
+        chip[band], chip[band, rows:, :5] = value, 0.2
+        write_tif(tmp_path / "1/coast.tif", coarse(chip.clip(step), step))
+        spec = make_spec(layout={"labels": "folders"}, point_ids="none", unit="reflectance")
+        with pytest.raises(StudyError, match=f"one value (everywhere in band|almost everywhere in band) {BANDS[band]}"):
+            index_chips(tmp_path, spec, min_chips_per_class=1, threads=1, progress=False)
 
 
 @needs_real_chips

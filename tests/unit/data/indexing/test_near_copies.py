@@ -85,6 +85,9 @@ def test_crops_that_overlap_by_their_places_are_said_and_kept(tmp_path, crs, x, 
     report = index(tmp_path, pixel_size_m=10)[1]
     assert report["n_valid"] == 10
     assert report["notices"][-1].startswith("2 chips have most of their pixels in common with another chip")
+    assert report["has_near_chips"]
+    (tmp_path / "1/crop-1.tif").unlink()
+    assert not index(tmp_path, pixel_size_m=10)[1]["has_near_chips"]
 
 
 def sketch(values):

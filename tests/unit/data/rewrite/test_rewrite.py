@@ -17,7 +17,9 @@ from rasterio.windows import Window
 from helpers.chips import make_spec, pixels, write_tif
 from helpers.paths import ROOT
 from terralucas.data.chips.chip_files import read_chip
+from terralucas.data.rewrite import rewrite as rewriting
 from terralucas.data.rewrite.__main__ import main
+from terralucas.data.rewrite.missing_pixels import Layers
 from terralucas.data.rewrite.rewrite import rewrite
 from terralucas.errors import StudyError
 
@@ -210,6 +212,47 @@ def test_a_resampled_pixel_is_missing_if_less_than_half_of_its_ground_is_known(t
     assert found[share > 0.5].all()
 
 
+@pytest.mark.parametrize("form", ["nodata", "mask", "NaN"])
+@pytest.mark.parametrize(
+    ("crs", "side"),
+    [("EPSG:32632", 20), ("EPSG:32632", 120), ("EPSG:32633", 5), ("EPSG:3035", 30), ("EPSG:4326", 2e-4)],
+)
+def test_a_small_grid_in_a_large_image_needs_only_a_part_of_it_and_has_the_same_pixels(
+    tmp_path, monkeypatch, form, crs, side
+):
+    random = np.random.default_rng(3)
+    values = random.integers(2000, 6000, (2, 700, 700)).astype("float32" if form == "NaN" else "int16")
+    missing = random.random((700, 700)) < 0.1
+    missing[300:340, 310:350] = True
+    values[:, missing] = np.nan if form == "NaN" else -9999
+    place = {"crs": "EPSG:32632", "transform": Affine(10, 0, 600_000, 0, -10, 5_100_000)}
+    size = {"count": 2, "height": 700, "width": 700, "dtype": values.dtype}
+    nodata = -9999 if form == "nodata" else None
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", nodata=nodata, **size, **place) as file:
+        file.write(values)
+        if form == "mask":
+            file.write_mask(~missing)
+    x, y = Transformer.from_crs("EPSG:32632", crs, always_xy=True).transform(603_480, 5_096_620)
+    grid = {"crs": crs, "transform": Affine(side, 0, x - 10 * side, 0, -side, y + 10 * side)}
+    with rasterio.open(tmp_path / "grid.tif", "w", driver="GTiff", count=1, height=20, width=20, dtype="uint8", **grid):
+        pass
+
+    def resample():
+        read = []
+        with monkeypatch.context() as patch:
+            patch.setattr(Layers, "read", lambda self, window, of=Layers.read: read.append(window) or of(self, window))
+            rewrite(tmp_path / "a.tif", tmp_path / "b.tif", like=tmp_path / "grid.tif")
+        with rasterio.open(tmp_path / "b.tif") as file:
+            return file.read(masked=True).filled(-1), sum(window.height * window.width for window in read)
+
+    found, n_read = resample()
+    monkeypatch.setattr(rewriting, "part_on", lambda image, grid: Window(0, 0, image.width, image.height))
+    of_whole, n_read_of_whole = resample()
+    np.testing.assert_array_equal(found, of_whole)
+    assert (found > 0).any() and (~(found > 0)).any()
+    assert n_read < n_read_of_whole / 2
+
+
 @pytest.mark.parametrize("share", [0.02, 0.1])
 def test_a_resampled_file_that_has_no_space_has_no_more_missing_pixels(tmp_path, share, small_files):
     """What is known of the ground is written into a file on the way."""
@@ -234,7 +277,9 @@ def test_a_fourth_band_that_is_taken_for_a_mask_is_said(tmp_path, capsys):
     ) as file:
         file.write(values)
     assert main([str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]) == 0
-    assert f"such as band 4 of {tmp_path}/a.tif: if it is none, name all bands with --bands." in capsys.readouterr().out
+    assert (
+        f"such as band 4 of {tmp_path}/a.tif. If it holds data, name all bands with --bands." in capsys.readouterr().out
+    )
     assert main([str(tmp_path / "a.tif"), str(tmp_path / "c.tif"), "--bands", "1,2,3,4"]) == 0
     assert "mask" not in capsys.readouterr().out
     with rasterio.open(tmp_path / "b.tif") as three, rasterio.open(tmp_path / "c.tif") as four:

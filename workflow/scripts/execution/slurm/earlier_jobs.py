@@ -79,7 +79,9 @@ def settle_earlier_jobs(
                 break
             found_at = found_at or time.monotonic()
             jobs = {job: state for job, state in left.items() if state != "COMPLETING"}
-            if jobs and time.monotonic() >= again_at:
+            if not jobs:
+                refusal = ""
+            elif time.monotonic() >= again_at:
                 refusal = _cancel(jobs)
                 again_at = time.monotonic() + (_SILENT_PAUSE_S if refusal else _PATIENCE_S)
                 cancelled = jobs | cancelled

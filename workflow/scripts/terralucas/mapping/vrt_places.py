@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from rasterio import Affine
@@ -34,12 +35,13 @@ def require_place(
         return
     of_image = _corners(image.transform, part or (0, 0, image.width, image.height))
     of_vrt = _corners(vrt.transform, shown or (0, 0, vrt.width, vrt.height))
-    pixel = max(abs(vrt.transform.a), abs(vrt.transform.e))
-    far = [(b - a) / pixel for a, b in zip(of_vrt, of_image, strict=True)]
+    # Of a pixel that may be rotated.
+    pixel = max(math.hypot(vrt.transform.a, vrt.transform.d), math.hypot(vrt.transform.b, vrt.transform.e))
+    far = [((b[0] - a[0]) / pixel, (b[1] - a[1]) / pixel) for a, b in zip(of_vrt, of_image, strict=True)]
+    corner = max(far, key=lambda place: math.hypot(*place))
     if image.crs != vrt.crs:
         found = f"{image.name} in {describe_system(image.crs)}, and the VRT in {describe_system(vrt.crs)}"
-    elif not max(map(abs, far)) <= _MOST_PX:
-        corner = far[:2] if max(map(abs, far[:2])) > _MOST_PX else far[2:]
+    elif not max(map(abs, corner)) <= _MOST_PX:
         found = f"{image.name}, a corner of which lies {corner[0]:.4g} and {corner[1]:.4g} pixels from there in x and y"
     else:
         return
@@ -52,7 +54,8 @@ def require_place(
     )
 
 
-def _corners(transform: Affine, rectangle: Rectangle) -> tuple[float, float, float, float]:
-    """Return x and y of the upper left corner, and of the lower right one."""
+def _corners(transform: Affine, rectangle: Rectangle) -> list[tuple[float, float]]:
+    """Return x and y of three corners, which tell a grid, also one that is rotated."""
     column, row, width, height = rectangle
-    return *(transform @ (column, row)), *(transform @ (column + width, row + height))
+    corners = ((column, row), (column + width, row + height), (column + width, row))
+    return [(float(x), float(y)) for x, y in (transform @ corner for corner in corners)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +17,7 @@ from terralucas.statistics.power import (
     chips_needed,
     planned_spreads,
     seeds_needed,
+    share_of_seeds,
     smallest_difference,
 )
 from terralucas.tables.scores import FEWEST_CHIPS
@@ -34,6 +37,8 @@ class Plan:
         level: confidence level of the intervals.
         contrasts: number of contrasts of the study, which inform each other about the variance from training.
         family: number of contrasts of the question, among which p values are Holm-adjusted.
+        tested: effective share of the chips that the seeds test (`power.share_of_seeds`); None for 0 to J − 1.
+        untested: share of the chips that no seed is expected to test.
     """
 
     class_counts: Sequence[float]
@@ -44,12 +49,14 @@ class Plan:
     level: float
     contrasts: int = 1
     family: int = 1
+    tested: float | None = None
+    untested: float = 0.0
 
     @classmethod
     def from_config(
         cls,
         split: Mapping[str, Any],
-        seeds: int,
+        seeds: Sequence[int],
         class_counts: Sequence[int],
         margin: float,
         level: float,
@@ -60,7 +67,7 @@ class Plan:
 
         Args:
             split: section `split`.
-            seeds: number of seeds.
+            seeds: the seeds.
             class_counts: number of chips of each class.
             margin, level: as in the class.
             grid: section `grid`; None for two recipes alone.
@@ -70,10 +77,20 @@ class Plan:
         sizes = {"contrasts": max(contrasts, 1), "family": max(len(differences), 1)}
         if split["strategy"] == "holdout":
             tested = [max(1.0, count * split["test_share"]) for count in class_counts]
-            return cls(tested, 1, seeds, 0.0, margin, level, **sizes)
+            return cls(tested, 1, len(seeds), 0.0, margin, level, **sizes)
         test = 1.0 / split["folds"]
         train = (1.0 - test) * (1.0 - split["validation_share"])
-        return cls(class_counts, split["folds"], seeds, test / train, margin, level, **sizes)
+        share = share_of_seeds(seeds, split["folds"])
+        by_repetition = Counter(seed // split["folds"] for seed in seeds)
+        untested = math.prod(1.0 - number * test for number in by_repetition.values())
+        return cls(
+            class_counts, split["folds"], len(seeds), test / train, margin, level, **sizes, tested=share,
+            untested=untested,
+        )  # fmt: skip
+
+    def with_seeds(self, seeds: int) -> Plan:
+        """Return the design with the seeds 0 to J − 1; itself with its own number of seeds."""
+        return self if seeds == self.seeds else replace(self, seeds=seeds, tested=None, untested=0.0)
 
     @property
     def alpha(self) -> float:
@@ -112,6 +129,7 @@ def spreads_of(plan: Plan, assumptions: Assumptions) -> Spreads:
         [assumptions.recall] * len(plan.class_counts),
         assumptions.paired_correlation,
         assumptions.training_sd,
+        plan.tested,
     )
     return replace(spreads, free=pooled)
 
@@ -144,10 +162,10 @@ def planned_power(plan: Plan, assumptions: Assumptions) -> pd.DataFrame:
     alpha, rows = plan.alpha, []
     numbers = sorted({plan.seeds, *(plan.folds * repetitions for repetitions in (1, 2, 4, 10))} - {1})
     needed = seeds_needed(
-        lambda seeds: spreads_of(replace(plan, seeds=seeds), assumptions), plan.margin, alpha, plan.folds, POWER
+        lambda seeds: spreads_of(plan.with_seeds(seeds), assumptions), plan.margin, alpha, plan.folds, POWER
     )
     for seeds in numbers:
-        spreads = spreads_of(replace(plan, seeds=seeds), assumptions)
+        spreads = spreads_of(plan.with_seeds(seeds), assumptions)
         rows.append(
             {
                 "metric": "macro_accuracy",
@@ -186,6 +204,12 @@ def sentences(table: pd.DataFrame, plan: Plan, assumptions: Assumptions) -> list
             f"With {plan.seeds} seeds, two recipes must differ by {points} points of macro accuracy to be told "
             f"apart with {100 * POWER:g} % power; averages over other settings need less."
         )
+        if plan.tested is not None and plan.tested < share_of_seeds(range(plan.seeds), plan.folds) - 1e-9:
+            lines.append(
+                f"These seeds are expected to leave {100 * plan.untested:.0f} % of the chips untested, because they "
+                f"test folds of several repetitions; the seeds 0 to {plan.seeds - 1} test more (seed s tests fold "
+                f"s mod {plan.folds} of repetition s // {plan.folds})."
+            )
     else:
         lines.append("One seed tells nothing about differences.")
     margin, needed = 100 * plan.margin, table["seeds_needed"].iloc[0]

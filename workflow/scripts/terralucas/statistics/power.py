@@ -8,6 +8,7 @@ The observed difference is not used.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -78,6 +79,21 @@ def effective_share(times: Sequence[float] | np.ndarray, chips: float) -> float:
     return min(1.0, float(counts.sum() ** 2 / (chips * (counts**2).sum())))
 
 
+def share_of_seeds(seeds: Sequence[int], folds: int) -> float:
+    """Return the effective share of the chips that seeds are expected to test; see `effective_share`.
+
+    Seed s tests the fold s mod K of the repetition s // K, which draws its folds anew. If m of the folds of a
+    repetition are tested, it tests a chip with the probability m / K. So the number of tests of a chip has a variance
+    of m / K · (1 − m / K) from each repetition.
+
+    Args:
+        seeds: different seeds.
+        folds: number of folds K.
+    """
+    tested = np.array([*Counter(seed // folds for seed in seeds).values()]) / folds
+    return float(tested.sum() ** 2 / (tested.sum() ** 2 + (tested * (1.0 - tested)).sum()))
+
+
 def planned_spreads(
     class_counts: Sequence[float],
     folds: int,
@@ -86,6 +102,7 @@ def planned_spreads(
     recall: Sequence[float],
     paired_correlation: float,
     training_sd: float,
+    tested: float | None = None,
 ) -> Spreads:
     """Compute the spreads of the difference of two recipes in macro accuracy before the runs, from assumptions.
 
@@ -101,11 +118,11 @@ def planned_spreads(
         recall: assumed recall p of each class.
         paired_correlation: correlation r between the two recipes' hits on the same chip.
         training_sd: assumed standard deviation, over trainings, of one run's difference in macro accuracy.
+        tested: effective share of the chips that the seeds test (`share_of_seeds`); None for the seeds 0 to J − 1.
     """
     counts, share = np.asarray(class_counts, dtype=np.float64), np.asarray(recall, dtype=np.float64)
     all_chips = float((2.0 * share * (1.0 - share) * (1.0 - paired_correlation) / counts).sum()) / len(counts) ** 2
-    # Seed j tests the fold j mod K.
-    tested = effective_share([len(range(fold, seeds, folds)) for fold in range(folds)], folds)
+    tested = share_of_seeds(range(seeds), folds) if tested is None else tested
     of_run, pooled = folds * all_chips, all_chips / tested
     between = _between_runs(of_run, pooled, seeds)
     return Spreads(seeds, test_to_train, pooled, between, training_sd**2, tested=tested)

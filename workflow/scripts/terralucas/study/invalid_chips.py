@@ -1,7 +1,8 @@
 """Tell whether other values of keys that decide which chips are valid would change the index of the chips.
 
 Where the index dropped no chip, `dataset.on_invalid` and `dataset.chip_size_px` decide nothing: all chips are valid and
-have one size; and `dataset.pixel_size_m` decides nothing where it fits all chips, and names of bands have one meaning.
+have one size. `dataset.pixel_size_m` decides nothing then if it fits all chips, no two are near each other or alike,
+and names of bands have one meaning.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ def _is_pixel_size_the_same(value: float, before: float, record: Mapping[str, An
     sides = () if sizes is None else (sizes["smallest_m"], sizes["largest_m"])
     fits_all = all(is_pixel_size(side, side, value, sizes["largest_elongation"]) for side in sides)
     is_large, was_large = (size >= SMALLEST_PIXEL_OF_LANDSAT_M for size in (value, before))
-    return record["n_dropped"] == 0 and fits_all and is_large == was_large
+    decides_nothing = record["n_dropped"] == 0 and not record["has_near_chips"]
+    return decides_nothing and fits_all and is_large == was_large
 
 
 # Whether a value of a key makes the same index as the one before: function(value, value before, record).
@@ -45,6 +47,8 @@ _IS_SAME: dict[str, Callable[[Any, Any, Mapping[str, Any]], bool]] = {
     "pixel_size_m": _is_pixel_size_the_same,
 }
 KEYS = tuple(_IS_SAME)
+# What decides it, of the report of the index.
+_OF_REPORT = ("n_dropped", "chip_size_px", "pixel_sizes", "has_near_chips")
 
 
 def tokens_of_keys(dataset: Mapping[str, Any], record: Path) -> dict[str, Any]:
@@ -68,12 +72,7 @@ def _token_of(key: str, value: Any, known: Mapping[str, Any]) -> Any:
 
 
 def write_record(
-    record: Path,
-    tokens: Mapping[str, Any],
-    dataset: Mapping[str, Any],
-    n_dropped: int,
-    chip_size_px: int,
-    pixel_sizes: Mapping[str, float] | None,
+    record: Path, tokens: Mapping[str, Any], dataset: Mapping[str, Any], report: Mapping[str, Any]
 ) -> None:
     """Record how an index was made.
 
@@ -81,10 +80,7 @@ def write_record(
         record: the file.
         tokens: those of `tokens_of_keys`, which Snakemake records as a parameter.
         dataset: the section `dataset` of the configuration, which may have other values than the tokens.
-        n_dropped: number of chips that were dropped.
-        chip_size_px: side of the others in pixels.
-        pixel_sizes: sides of their pixels (`terralucas.data.indexing.pixel_sizes.describe_pixel_sizes`).
+        report: result of `terralucas.data.indexing.index.index_chips`.
     """
     keys = {key: {"token": tokens[key], "value": dataset[key]} for key in KEYS}
-    found = {"n_dropped": n_dropped, "chip_size_px": chip_size_px, "pixel_sizes": pixel_sizes}
-    write_json(record, {"keys": keys, **found})
+    write_json(record, {"keys": keys} | {name: report[name] for name in _OF_REPORT})

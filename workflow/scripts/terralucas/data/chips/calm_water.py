@@ -7,27 +7,31 @@ from collections.abc import Sequence
 import numpy as np
 
 VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
-# Reflectance between two numbers that hides the waves and the noise of water: 1/255 and 0.002 do, 0.001 does not.
+# From this difference of reflectance between two numbers on, waves and noise of water do not show: 1/255 and 0.002.
 _COARSE_STEP = 0.0019
 # Largest reflectance of water at the top of the atmosphere, in the infrared and in the visible bands.
 _INFRARED, _BRIGHTEST = 0.08, 0.15
+# Share of the pixels that must look like water; the others may be a boat, or a shore.
+_ALMOST_ALL = 0.99
 
 
-def is_calm_water(spectrum: np.ndarray, values: np.ndarray, bands: Sequence[str]) -> bool:
-    """Return whether pixels of one spectrum may be calm water, because the numbers of their chip are coarse.
+def are_calm_water(spectra: np.ndarray, values: np.ndarray, bands: Sequence[str]) -> bool:
+    """Return whether almost all of some pixels may be calm water, and the numbers of their chip are coarse.
 
     Water is brightest in a visible band. Without visible or without infrared bands, nothing tells it.
 
     Args:
-        spectrum: (bands,) reflectance that the pixels have.
+        spectra: (bands, n) reflectance of the pixels, NaN for missing ones, which do not count.
         values: (bands, height, width) reflectance of the chip, NaN for missing pixels.
         bands: names of the bands.
     """
     is_visible = np.array([band in VISIBLE for band in bands])
-    if is_visible.all() or not is_visible.any():
+    present = spectra[:, np.isfinite(spectra).all(axis=0)]
+    if is_visible.all() or not is_visible.any() or not present.size:
         return False
-    brightest, infrared = float(spectrum[is_visible].max()), float(spectrum[~is_visible].max())
-    return infrared <= min(brightest, _INFRARED) and brightest <= _BRIGHTEST and _smallest_step(values) >= _COARSE_STEP
+    brightest, infrared = present[is_visible].max(axis=0), present[~is_visible].max(axis=0)
+    is_water = (infrared <= np.minimum(brightest, _INFRARED)) & (brightest <= _BRIGHTEST)
+    return bool(is_water.mean() >= _ALMOST_ALL) and _smallest_step(values) >= _COARSE_STEP
 
 
 def _smallest_step(values: np.ndarray) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.chips.band_levels import find_impossible_level
-from terralucas.data.chips.calm_water import is_calm_water
+from terralucas.data.chips.calm_water import are_calm_water
 from terralucas.data.chips.cut_off import DARKEST, CutOff, find_cut_off
 from terralucas.data.chips.decoded_chip import Chip
 from terralucas.data.chips.gaps import (
@@ -182,8 +182,8 @@ def _check_variation(chip: Chip, valid: np.ndarray, spec: DatasetSpec) -> None:
     if lowest.min() == highest.max():
         raise ChipError("constant", f"has the value {lowest[0] * scale:g} everywhere; expected values that vary")
     constant = lowest == highest
-    is_allowed = spec.checks.allow_constant_bands or not constant.any()
-    if not is_allowed and not is_calm_water(np.nanmedian(pixels, axis=1), chip.values, spec.bands):
+    is_checked = constant.any() and not spec.checks.allow_constant_bands
+    if is_checked and not are_calm_water(pixels, chip.values, spec.bands):
         values = ", ".join(f"{spec.bands[i]} ({lowest[i] * scale:g})" for i in np.flatnonzero(constant))
         is_cut_off = (constant & (lowest > 0) & (lowest <= DARKEST)).any()
         kind = "cut_off" if is_cut_off else "constant"

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from terralucas.data.chips.calm_water import VISIBLE, is_calm_water
+from terralucas.data.chips.calm_water import VISIBLE, are_calm_water
 from terralucas.data.chips.sampling import sample_pixels, turn
 from terralucas.data.chips.sketches import hash_spectra
 
@@ -94,7 +94,7 @@ def has_little_more(level: np.ndarray, value: float, count: int) -> bool:
 
 
 def find_almost_constant(values: np.ndarray, bands: Sequence[str]) -> int | None:
-    """Return the position of a band of which almost all pixels have one value, or None, also for calm water.
+    """Return the position of a band of which almost all pixels have one value that is not of calm water, or None.
 
     Args:
         values: (bands, height, width) reflectance, NaN for missing pixels; each band has a value.
@@ -109,9 +109,10 @@ def find_almost_constant(values: np.ndarray, bands: Sequence[str]) -> int | None
         numbers = [number for number in numbers if _is_almost_constant(sample[number])]
     else:
         numbers = list(range(len(values)))
-    found = next((n for n in numbers if _is_almost_constant(values[n][np.isfinite(values[n])])), None)
-    is_water = found is not None and is_calm_water(np.nanmedian(values, axis=(1, 2)), values, bands)
-    return None if is_water else found
+    numbers = [number for number in numbers if _is_almost_constant(values[number][np.isfinite(values[number])])]
+    if numbers and are_calm_water(values.reshape(len(values), -1), values, bands):
+        return None
+    return next(iter(numbers), None)
 
 
 def _is_almost_constant(numbers: np.ndarray) -> bool:
@@ -138,7 +139,7 @@ def measure_padding(values: np.ndarray, bands: Sequence[str]) -> tuple[str, floa
             spectrum = sample[:, present & (spectra == found)][:, 0]
             brightest = spectrum.max()
             is_cloud = spectrum.min() >= _CLOUD and brightest >= min(1.0, float(np.nanmax(values)))
-            if brightest > _WATER and not is_cloud and not is_calm_water(spectrum, values, bands):
+            if brightest > _WATER and not is_cloud and not are_calm_water(spectrum[:, None], values, bands):
                 return "one value in each band", count / present.size
     turned = [turn(values, turns)[:, :_EDGE_PX] for turns in range(4)]
     if not any((edge[:, 1:] == edge[:, :-1]).all() for edge in turned):
@@ -245,7 +246,7 @@ def _flat_rows(values: np.ndarray, number: int, bands: Sequence[str], *, may_be_
     alike = [x for i, x in enumerate(level) if i != number and is_visible[i] == is_visible[number]]
     beside = level if is_visible[number] else infrared
     is_dark = value <= _WATER and max(beside, default=0.0) <= BRIGHT
-    is_water = may_be_water and (is_dark or is_calm_water(np.array(level), values, bands))
+    is_water = may_be_water and (is_dark or are_calm_water(values[:, :rows].reshape(len(values), -1), values, bands))
     is_cloud = value >= max(_CLOUD, min(1.0, float(np.nanmax(band)))) and min(alike, default=_CLOUD) >= _CLOUD
     return 0 if is_water or is_cloud else rows
 

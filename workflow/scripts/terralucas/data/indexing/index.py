@@ -120,6 +120,11 @@ def index_chips(
     traits = _group_traits(chips)
     refuse_stretched_classes(traits, spec)
     pixel_sizes = describe_pixel_sizes([chip.ground for chip in chips])
+    of_near_chips = (
+        describe_overlaps(chips, spec),
+        describe_same_places(rows, spec),
+        describe_alike(rows, [chip.pattern for chip in chips], spec.pixel_size_m),
+    )
     notices = (
         *orders,
         scales,
@@ -131,9 +136,7 @@ def index_chips(
         check_pixel_size(pixel_sizes, spec.pixel_size_m),
         describe_nodata(chips, spec),
         describe_saturated(chips, spec),
-        describe_overlaps(chips, spec),
-        describe_same_places(rows, spec),
-        describe_alike(rows, [chip.pattern for chip in chips], spec.pixel_size_m),
+        *of_near_chips,
         describe_missing(chips),
         describe_colours(chips),
         describe_dropped(problems, listing.chips, spec),
@@ -152,6 +155,7 @@ def index_chips(
         "bright_classes": bright_classes,
         "satellites_of_numbers": sorted({satellite for chip in chips for satellite in chip.satellites_of_numbers}),
         "pixel_sizes": pixel_sizes,
+        "has_near_chips": any(notice is not None for notice in of_near_chips),
         "places": _describe_places(rows, spec),
         "notices": [notice for notice in notices if notice is not None],
         "n_found": len(rows) + count_chips(problems),

@@ -63,8 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
     if masks:
         path, numbers = masks[0]
         print(
-            f"{len(masks)} of them have a band that was taken for the mask of the others and not written as a band, "
-            f"such as band {numbers[0]} of {path}: if it is none, name all bands with --bands."
+            f"In {len(masks)} file(s), a band was taken for the mask of the other bands and not written, such as band "
+            f"{numbers[0]} of {path}. If it holds data, name all bands with --bands."
         )
     if others:
         print(f"{options.target} has {len(others)} other GeoTIFF(s), such as {others[0]}: a study reads them too.")
@@ -78,7 +78,7 @@ def _require_geotiff(target: Path) -> None:
             f"The target {target} is not named as a GeoTIFF.",
             found=f"the suffix {target.suffix}" if target.suffix else "no suffix",
             expected="a name that ends with .tif",
-            remedy=f"name the file {target / 'name.tif' if not target.suffix else target.with_suffix('.tif')}",
+            remedy="give the file such a name; a folder as target must be there, or have a folder as source",
         )
 
 

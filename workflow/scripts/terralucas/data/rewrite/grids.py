@@ -12,6 +12,7 @@ from rasterio._err import CPLE_BaseError  # errors of `transform`, for which ras
 from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 from rasterio.warp import transform
+from rasterio.windows import Window
 
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.discovery.places import find_ground
@@ -25,6 +26,8 @@ MAX_SIDE_PX = 2**31 - 1
 _MAX_PX = 10**12
 # Of an image, along each side, whose places show how far it reaches in other coordinates: as many as GDAL looks at.
 _EDGE_POINTS = 21
+# Pixels of an image beyond those under a new pixel that its value may need.
+_FILTER_PX = 4
 # From this ratio of their sides on, a new pixel is the mean of several old ones.
 _LARGER = 1.2
 
@@ -145,6 +148,28 @@ def _places_on(grid: Affine, height: int, width: int) -> np.ndarray:
     """Return x and y, (2, n), of points that are spread evenly over a grid, from edge to edge."""
     points: Any = np.mgrid[: width : _EDGE_POINTS * 1j, : height : _EDGE_POINTS * 1j].reshape(2, -1)
     return np.array(grid @ points)
+
+
+def part_on(image: DatasetReader, grid: Mapping[str, Any]) -> Window:
+    """Return the part of an image that a grid shows, with a margin for filters; all of it where that is not known.
+
+    Args:
+        image: what is resampled.
+        grid: the new grid, as arguments of rasterio.
+    """
+    whole = Window(0, 0, image.width, image.height)
+    size = np.array([grid["width"], grid["height"]])
+    places = np.array(grid["transform"] @ _places_on(Affine.identity(), grid["height"], grid["width"]))
+    with np.errstate(invalid="ignore"):
+        found = np.array(~image.transform @ _converted(grid["crs"], image.crs, places))
+    if not np.isfinite(found).all():
+        return whole
+    low, high = found.min(axis=1), found.max(axis=1)
+    # Lines between the points may be curved, and filters reach two pixels, old or new, beyond a pixel.
+    margin = (high - low) * (1 / _EDGE_POINTS + 2 / size.min()) + _FILTER_PX
+    left, top = np.floor(low - margin).clip(0).astype(int).tolist()
+    right, bottom = np.ceil(high + margin).clip(max=(image.width, image.height)).astype(int).tolist()
+    return Window(left, top, right - left, bottom - top) if left < right and top < bottom else whole
 
 
 def smoothing_of(image: DatasetReader, grid: Mapping[str, Any]) -> dict[str, float]:

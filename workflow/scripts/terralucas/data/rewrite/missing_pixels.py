@@ -29,8 +29,8 @@ class Layers:
     Args:
         source: the open file.
         bands: numbers of the bands, from 1. An alpha band is a mask unless it is one of them.
-        others: values of missing pixels beside those that the file states. NaN is always missing; named here, it is a
-            value like the others, so that a file has one kind of missing pixels.
+        others: values of missing pixels beside those that the file states. NaN is always missing; if it is named here,
+            a nodata value takes its place, or it becomes the nodata value.
 
     Attributes:
         dtype: type that holds the values of all bands.

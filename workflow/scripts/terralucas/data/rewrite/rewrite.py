@@ -33,7 +33,7 @@ from terralucas.data.rasters.masks import find_alpha
 from terralucas.data.rasters.said_of_bands import find_descriptions, find_units
 from terralucas.data.rasters.side_files import GDAL_OPTIONS, WAVELENGTH, mask_files, metadata_file, reduce_metadata
 from terralucas.data.rasters.vrt_images import names_of_band_files
-from terralucas.data.rewrite.grids import grid_of, not_convertible, other_grid, smoothing_of
+from terralucas.data.rewrite.grids import grid_of, not_convertible, other_grid, part_on, smoothing_of
 from terralucas.data.rewrite.missing_pixels import Layers
 from terralucas.errors import StudyError
 from terralucas.files import atomic_path
@@ -61,7 +61,7 @@ class Change(NamedTuple):
 
 
 class _Cut:
-    """A square of the pixels of an image, read as `Layers` are."""
+    """A part of the pixels of an image, read as `Layers` are."""
 
     def __init__(self, layers: Layers, column: int, row: int) -> None:
         self.dtype, self.nodata = layers.dtype, layers.nodata
@@ -124,7 +124,7 @@ def rewrite(
             mixed with the pixels beside them when they are resampled.
 
     Pixels that are missing stay missing, in every band: see `Layers`. Resampled pixels are missing if less than half of
-    their ground is known.
+    their ground is known, and in files with a mask also if GDAL's mask of them says so, which is stricter.
 
     Returns:
         What became of the pixels.
@@ -249,12 +249,16 @@ def _on_another_grid(
     """Open bands of an image on another grid, resampled bilinearly."""
     with ExitStack() as stack:
         source = image
+        window = part_on(image, grid)
+        part = _Cut(layers, window.col_off, window.row_off)
+        place = image.transform @ Affine.translation(window.col_off, window.row_off)
+        grid_of_part = {"crs": image.crs, "transform": place, "width": window.width, "height": window.height}
         folder = stack.enter_context(TemporaryDirectory(prefix=".", dir=target.parent))
         if not layers.are_kept or not Layers(image, image.indexes).are_kept:
             # GDAL resamples with one kind of missing pixels.
             plain = Path(folder) / "plain.tif"
             with gdal_writes(target):
-                sums = _write(image, numbers, layers, grid_of(image), plain, keep_scale=True)
+                sums = _write(image, numbers, part, grid_of_part, plain, keep_scale=True)
                 require_whole(target, sums == _sums_of_blocks(plain))
             source, numbers = stack.enter_context(rasterio.open(plain)), list(range(1, len(numbers) + 1))
         # Without a nodata value, pixels from outside of the image would have the value 0.
@@ -264,7 +268,7 @@ def _on_another_grid(
         try:
             view = WarpedVRT(source, resampling=Resampling.bilinear, tolerance=_TOLERANCE_PX, **grid, **options)
             resampled = Layers(stack.enter_context(view), numbers)
-            known = _write_known(source, numbers, Path(folder) / "known.tif", target)
+            known = _write_known(part, len(numbers), grid_of_part, Path(folder) / "known.tif", target)
             if known is not None:
                 shares = stack.enter_context(rasterio.open(known))
                 share = WarpedVRT(shares, resampling=Resampling.average, tolerance=_TOLERANCE_PX, **grid)
@@ -274,25 +278,25 @@ def _on_another_grid(
         yield resampled if known is None else _Resampled(resampled, share)
 
 
-def _write_known(image: DatasetReader, numbers: list[int], path: Path, target: Path) -> Path | None:
+def _write_known(part: _Cut, count: int, grid: Mapping[str, Any], path: Path, target: Path) -> Path | None:
     """Write a raster file that is `_KNOWN` where pixels of bands are known, and 0 where they are missing.
 
     Args:
-        image: the open file.
-        numbers: of its bands.
+        part: the pixels.
+        count: number of bands.
+        grid: size and place of the pixels.
         path: the file to write.
         target: the file for which it is written, for messages.
 
     Returns:
         The path of the file, or None if no pixel is missing.
     """
-    layers = Layers(image, numbers)
     has_gaps = False
     sums = []
     with gdal_writes(target):
-        with rasterio.open(path, "w", **_profile(grid_of(image), len(numbers), "uint8", None)) as written:
+        with rasterio.open(path, "w", **_profile(grid, count, "uint8", None)) as written:
             for _, window in written.block_windows(1):
-                _, _, missing = layers.read(window)
+                _, _, missing = part.read(window)
                 has_gaps |= bool(missing.any())
                 shares = np.where(missing, 0, _KNOWN).astype(np.uint8)
                 written.write(shares, window=window)
