@@ -53,14 +53,9 @@ def find_near_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> lis
 
     Chips that overlap by their places are no copies.
     """
-    partner = {number: other for number, other, is_overlap in _pair_near_copies(chips, spec) if not is_overlap}
-    groups: dict[int, set[int]] = {}
-    for pair in partner.items():
-        merged = set[int]().union(pair, *(groups.get(number, ()) for number in pair))
-        groups |= dict.fromkeys(merged, merged)
+    pairs = [(first, second) for first, second, is_overlap in _pair_near_copies(chips, spec) if not is_overlap]
     problems: list[Problem | None] = [None] * len(chips)
-    for members in {id(group): group for group in groups.values()}.values():
-        every = sorted(members)
+    for every in _groups_of(pairs):
         kept = min(every, key=lambda number: (chips[number].ground is None, len(chips[number].row["point_id"])))
         for number in every:
             chip = chips[number]
@@ -78,25 +73,33 @@ def find_near_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> lis
 def describe_overlaps(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | None:
     """Return a sentence about chips that overlap almost wholly by their places and pixels; None without any."""
     pairs = _pair_near_copies(chips, spec)
-    found = [(chips[number], chips[other]) for number, other, is_overlap in pairs if is_overlap]
+    found = [(first, second) for first, second, is_overlap in pairs if is_overlap]
     if not found:
         return None
-    differ = sum(chip.row["label"] != other.row["label"] for chip, other in found)
+    overlapping = {number for pair in found for number in pair}
+    differ = {number for pair in found for number in pair if len({chips[each].row["label"] for each in pair}) > 1}
+    first, second = (chips[number].name for number in found[0])
     return (
-        f"{len(found)} chips have most of their pixels in common with another chip, because their places are so near "
-        f"({found[0][0].name} and {found[0][1].name}); {differ} of them have another label than that one. Scores "
-        "are too high where one is trained on and the other tested: set split.block_km"
+        f"{len(overlapping)} chips have most of their pixels in common with another chip, because their places are so "
+        f"near ({first} and {second}); {len(differ)} of them have another label than such a chip. Scores are too high "
+        "where one is trained on and the other tested: set split.block_km"
     )
 
 
+def _groups_of(pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Return the positions of the chips that pairs join, directly or through others, in order."""
+    groups: dict[int, list[int]] = {}
+    for pair in pairs:
+        joined = sorted({number for each in pair for number in groups.get(each, [each])})
+        groups |= dict.fromkeys(joined, joined)
+    return list({id(group): group for group in groups.values()}.values())
+
+
 def _pair_near_copies(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[tuple[int, int, bool]]:
-    """Return the positions of chips that share most pixels, and whether their places say that they overlap."""
+    """Return the positions of each two chips that share most pixels, and whether their places say that they overlap."""
     empty = np.empty(0, dtype=np.uint64)
-    partners = find_near_copies([empty if chip.squares is None else chip.squares for chip in chips])
     found = []
-    for number, other in enumerate(partners):
-        if other is None:
-            continue
+    for number, other in find_near_copies([empty if chip.squares is None else chip.squares for chip in chips]):
         place, place_of_other = (
             (chips[each].row["easting_m"], chips[each].row["northing_m"]) for each in (number, other)
         )

@@ -19,8 +19,10 @@ _MIN_SHARE = 0.75
 _MOST_CHIPS = 50
 
 
-def find_near_copies(sketches: Sequence[np.ndarray]) -> list[int | None]:
-    """Return for each chip the position of the chip that shares most of its squares; None without a near copy.
+def find_near_copies(sketches: Sequence[np.ndarray]) -> list[tuple[int, int]]:
+    """Return the positions of each two chips that share most of their squares, the smaller one first.
+
+    Of more than `_MOST_CHIPS` copies of one chip, each is paired with the first ones at least.
 
     Args:
         sketches: the result of `sketch_squares` of each chip.
@@ -35,14 +37,15 @@ def find_near_copies(sketches: Sequence[np.ndarray]) -> list[int | None]:
     for start, end in itertools.pairwise(edges.tolist()):
         if end - start > 1:
             chips = owner[start:end].tolist()
-            for chip in chips:
-                common.setdefault(chip, Counter()).update(other for other in chips[:_MOST_CHIPS] if other != chip)
-    found: list[int | None] = [None] * len(sketches)
-    for number, counts in common.items():
-        nearest = (other for other, _ in counts.most_common(5))
-        share, other = max((_share(sketches[number], sketches[other]), -other) for other in nearest)
-        found[number] = -other if share >= _MIN_SHARE else None
-    return found
+            for place, chip in enumerate(chips):
+                common.setdefault(chip, Counter()).update(chips[: min(place, _MOST_CHIPS)])
+    return sorted(
+        (other, number)
+        for number, counts in common.items()
+        for other, count in counts.items()
+        # Two sketches with this share have at least as much of each in common.
+        if count >= _MIN_SHARE * len(sketches[number]) and _share(sketches[number], sketches[other]) >= _MIN_SHARE
+    )
 
 
 def _share(first: np.ndarray, second: np.ndarray) -> float:
