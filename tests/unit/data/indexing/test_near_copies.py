@@ -63,6 +63,11 @@ def test_a_copy_with_a_small_change_is_dropped_or_has_two_labels(tmp_path, chang
     (tmp_path / "1/0x copy.tif").rename(tmp_path / "2/0x copy.tif")
     report = index(tmp_path, on_invalid="drop")[1]
     assert report["problem_counts"] == {"conflicting_labels": 2}
+    # The contradiction of two equal chips holds for a near copy, which has one of their labels.
+    write_tif(tmp_path / "2/0x same.tif", chip(0))
+    report = index(tmp_path, on_invalid="drop")[1]
+    assert report["problem_counts"] == {"conflicting_labels": 3}
+    (tmp_path / "2/0x same.tif").unlink()
     with pytest.raises(StudyError, match="cannot be used") as error:
         index(tmp_path)
     assert "same pixels as 0x copy (2/0x copy.tif)" in error.value.found

@@ -16,7 +16,7 @@ from terralucas.data.discovery.discover import Problem
 from terralucas.data.discovery.places import find_exchanged, has_columns
 from terralucas.data.indexing.band_order import VISIBLE
 from terralucas.data.indexing.checked_chip import CheckedChip
-from terralucas.data.indexing.chip_copies import find_duplicates, find_near_duplicates
+from terralucas.data.indexing.chip_copies import find_copies
 from terralucas.data.indexing.pixel_sizes import describe_pixel_sizes, is_pixel_size, refuse_pixel_size, size_text
 from terralucas.errors import StudyError
 from terralucas.geography import ground_offset
@@ -49,8 +49,7 @@ def compare_chips(
         _check_places,
         _check_equal_bands,
         _check_brightness,
-        find_duplicates,
-        find_near_duplicates,
+        find_copies,
     ):
         outcomes = check(left, spec)
         problems += [problem for problem in outcomes if problem is not None]

@@ -14,7 +14,20 @@ from terralucas.data.indexing.near_copies import find_near_copies
 from terralucas.geography import ground_offset
 
 
-def find_duplicates(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+def find_copies(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem | None]:
+    """Return the problem of each chip of which another chip has the pixels, or most of them.
+
+    Of copies with one label, one has no problem; of copies with several labels, none.
+    """
+    problems = find_duplicates(chips)
+    # A contradiction between the labels of equal chips holds for their near copies, too.
+    left = [n for n, problem in enumerate(problems) if problem is None or problem.kind == "conflicting_labels"]
+    for number, problem in zip(left, find_near_duplicates([chips[n] for n in left], spec), strict=True):
+        problems[number] = problems[number] or problem
+    return problems
+
+
+def find_duplicates(chips: Sequence[CheckedChip]) -> list[Problem | None]:
     """Return the problem of each chip whose pixels another chip has, in the same orientation or flipped or rotated.
 
     If the labels of the copies differ, none of them can be used, because nothing says which label is right. Otherwise
