@@ -155,6 +155,17 @@ def test_a_class_in_too_few_blocks_is_named_alone():
     assert ";" not in caught.value.found, "no other class"
 
 
+@pytest.mark.parametrize("state", range(20))
+def test_each_of_two_folds_can_be_divided_again_if_any_folds_can(state):
+    """Two blocks of each class are not enough: {0, 1}, {0, 2} and {1, 2} have no two parts with all of them."""
+    of_blocks = [{2}, {0, 1}, {0, 1, 2}, {0, 2}, {0}, {1, 2}, {1, 2}]
+    labels = np.array([label for own in of_blocks for label in sorted(own) for _ in range(3)])
+    groups = np.repeat(np.arange(7), [3 * len(own) for own in of_blocks])
+    for seed in range(2):
+        part = make_split(labels, groups, KFOLD | {"folds": 2, "random_state": state}, seed, ["a", "b", "c"])
+        assert all(set(labels[part == each]) == {0, 1, 2} for each in ("train", "validation", "test"))
+
+
 def test_of_two_folds_one_can_be_tested_that_leaves_two_blocks_of_a_class():
     """Class 0 lies in three blocks, so that only one fold has two of them, which are training and validation."""
     labels = labels_of([30, 90])

@@ -152,9 +152,27 @@ def make_split(
 def _draw_folds(labels: np.ndarray, groups: np.ndarray | None, split: Mapping[str, Any], repetition: int) -> np.ndarray:
     """Return the fold of each chip in one repetition of the folds."""
     stream, folds = (split["random_state"], _FOLD_STREAM, repetition), split["folds"]
+    if groups is None or folds > 2 or split["validation_is_test"]:
+        return _assign_with_all_classes(labels, groups, [1.0 / folds] * folds, stream)
     # Of two folds, one alone is divided into training and validation.
-    least = [_groups_of_rest(split)] * folds if groups is not None and folds == 2 else None
-    return _assign_with_all_classes(labels, groups, [1.0 / folds] * folds, stream, least)
+    drawn = _assign_with_all_classes(labels, groups, [0.5, 0.5], stream, [_groups_of_rest(split)] * folds)
+    if all(_can_be_divided(labels[drawn == fold], groups[drawn == fold], split) for fold in range(folds)):
+        return drawn
+    # Two groups of each class need not be such that both parts have every class: draw the parts of both folds at once.
+    share = split["validation_share"] / folds
+    shares = [1.0 / folds - share, share] * folds
+    parts = _assign_with_all_classes(labels, groups, shares, (*stream, _ATTEMPTS), is_last=False)
+    # Where that is impossible, the study may test the one fold that leaves enough.
+    return drawn if _find_lacking(*_count_classes(labels, groups), parts, [1] * len(shares)) else parts // 2
+
+
+def _can_be_divided(labels: np.ndarray, groups: np.ndarray, split: Mapping[str, Any]) -> bool:
+    """Return whether chips can be divided into training and validation with each of their classes in both."""
+    if not len(labels):
+        return False
+    shares, stream = (1.0 - split["validation_share"], split["validation_share"]), (split["random_state"],)
+    drawn = _assign_with_all_classes(labels, groups, shares, (*stream, _VALIDATION_STREAM), is_last=False)
+    return not _find_lacking(*_count_classes(labels, groups), drawn, [1, 1])
 
 
 def _groups_of_rest(split: Mapping[str, Any]) -> int:
