@@ -307,6 +307,24 @@ def test_what_is_wrong_with_every_chip_stops_the_study_even_with_drop(root, chan
         assert words in str(caught.value)
 
 
+def test_chips_of_classes_that_the_study_does_not_have_may_be_most(tmp_path):
+    for number in range(40):
+        write_tif(tmp_path / f"{number % 10}" / f"{number}x.tif", pixels(number))
+    classes = [{"code": code, "name": f"Class {code}"} for code in range(3)]
+    options = {"layout": {"labels": "folders"}, "point_ids": "none", "classes": classes}
+    _, report = index(tmp_path, on_invalid="drop", **options)
+    assert (report["n_valid"], report["problem_counts"]) == (12, {"unknown_label": 28})
+    # A slip in the name of a class is found, because no chip of this class is left.
+    with pytest.raises(StudyError, match="too few chips of 1 class") as caught:
+        index(tmp_path, on_invalid="drop", **options | {"classes": [*classes, {"code": "none", "name": "Nine"}]})
+    assert "28 x unknown_label" in caught.value.found
+    # Other problems of most of the study's own chips stop it as before.
+    for path in [*tmp_path.glob("0/*.tif"), *tmp_path.glob("1/*.tif")]:
+        write_tif(path, pixels(0, (6, 16, 16)))
+    with pytest.raises(StudyError, match=r"36 of 40 chips .* more than half"):
+        index(tmp_path, on_invalid="drop", chip_size_px=32, **options)
+
+
 def test_sides_that_are_no_multiple_of_the_patch_stop_the_study(root):
     for seed, name in enumerate(IDS):
         write_tif(chip_path(root, name), pixels(seed, (6, 40, 40)))

@@ -300,14 +300,15 @@ def _describe_scaling(chips: Sequence[CheckedChip]) -> list[dict[str, Any]]:
 def _handle_invalid_chips(problems: Sequence[Problem], n_valid: int, spec: DatasetSpec) -> None:
     """Raise a StudyError if there are invalid chips, unless `on_invalid` is `drop` and at most half are invalid.
 
-    Rows without a file do not count for the half.
+    Rows without a file, and chips of classes that the study does not have, do not count for the half.
     """
     if not problems:
         return
     n_invalid = count_chips(problems)
-    # A table may have the rows of a whole country.
-    n_found, is_majority_invalid = n_invalid + n_valid, n_invalid - _count_rows_alone(problems) > n_valid
     kinds = _count_kinds(problems)
+    # A table may have the rows of a whole country, and a folder may have more classes than the study.
+    n_elsewhere = _count_rows_alone(problems) + kinds["unknown_label"]
+    n_found, is_majority_invalid = n_invalid + n_valid, n_valid == 0 or n_invalid - n_elsewhere > n_valid
     tally = _tally(kinds)
     if spec.on_invalid == "drop" and not is_majority_invalid:
         logger.warning("dropped %d of %d chips: %s", n_invalid, n_found, tally)
