@@ -461,6 +461,36 @@ def test_files_that_are_not_one_scene_are_an_error(tmp_path, values):
     assert "30 x 25 px of 20" in error.value.found
 
 
+def test_files_whose_pixels_differ_a_little_in_size_are_not_one_scene(tmp_path, values):
+    """0.005 m of each pixel are 0.03 pixels at the far corner here, and five in a tile of Sentinel-2."""
+    files = [write_scene(tmp_path / f"{band}.tif", values[number : number + 1]) for number, band in enumerate(BANDS)]
+    read(files)
+    with rasterio.open(files[2], "r+") as target:
+        target.transform = target.transform @ rasterio.Affine.scale(1 + 1e-7)
+    read(files)
+    with rasterio.open(files[2], "r+") as target:
+        target.transform = target.transform @ rasterio.Affine.scale(1.0005)
+    with pytest.raises(StudyError, match="are not one scene"):
+        read(files)
+
+
+def test_pieces_of_a_scene_are_to_be_mapped_by_themselves(tmp_path, values):
+    pieces = [write_scene(tmp_path / f"{number}.tif", values) for number in range(2)]
+    with rasterio.open(pieces[1], "r+") as target:
+        target.transform = target.transform @ rasterio.Affine.translation(50, 0)
+    with pytest.raises(StudyError, match="are not one scene") as error:
+        read(pieces)
+    assert error.value.remedy.startswith("map each file by itself, if these are pieces of a scene")
+
+
+def test_a_rotation_that_is_rounding_is_none(tmp_path, values):
+    path = write_scene(tmp_path / "a.tif", values)
+    with rasterio.open(path, "r+") as target:
+        place = target.transform
+        target.transform = rasterio.Affine(place.a, 1e-9, place.c, 1e-9, place.e, place.f)
+    read(path)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no raster"])
 def test_what_is_no_raster_is_an_error(tmp_path, content):
     path = tmp_path / "a.tif"

@@ -45,6 +45,8 @@ _CACHE_BYTES = 256 * 2**20
 _MAX_TILE_PX = 64 * 2**20
 # Share by which sizes in the coordinates and on the ground may differ: UTM has up to 0.1 %.
 SAME_SIZE = 0.01
+# How far, in pixels, a corner of an image may be from that of another one at the same place: programs round.
+_SAME_PLACE_PX = 0.01
 
 
 @dataclass(frozen=True)
@@ -298,15 +300,26 @@ def _require_readable(path: Path, source: DatasetReader) -> None:
 
 def _require_same_grid(path: Path, source: DatasetReader, first_path: Path, first: DatasetReader) -> None:
     """Raise a StudyError unless the pixels of two files lie at the same places."""
-    far = [abs(a - b) for a, b in zip(source.transform, first.transform, strict=True)]
-    if source.shape == first.shape and source.crs == first.crs and max(far) < 1e-3 * _step(first):
-        return
+    if source.shape == first.shape and source.crs == first.crs:
+        # A small difference of their sizes adds up over many pixels.
+        corners = zip(_corners(source.transform, source), _corners(first.transform, first), strict=True)
+        if max(math.dist(corner, other) for corner, other in corners) < _SAME_PLACE_PX * _step(first):
+            return
+    remedy = f"resample all bands to one grid, for example with {REWRITE} B11.tif B11_10m.tif --like B02.tif"
+    if min(len(_bands_of(first)), len(_bands_of(source))) > 1:
+        remedy = f"map each file by itself, if these are pieces of a scene; otherwise {remedy}"
     raise StudyError(
         f"The files {first_path} and {path} are not one scene.",
         found=f"{_describe_grid(first)}, and {_describe_grid(source)}",
         expected="files with the same size, place and coordinate reference system",
-        remedy=f"resample all bands to one grid, for example with {REWRITE} B11.tif B11_10m.tif --like B02.tif",
+        remedy=remedy,
     )
+
+
+def _corners(transform: Affine, source: DatasetReader) -> list[tuple[float, float]]:
+    """Return x and y of the four corners of an image with a transform."""
+    corners = [transform @ (column, row) for column in (0, source.width) for row in (0, source.height)]
+    return [(float(x), float(y)) for x, y in corners]
 
 
 def _step(source: DatasetReader) -> float:
@@ -406,8 +419,12 @@ def _pixel_sizes(path: Path, source: DatasetReader, expected_m: float) -> tuple[
             if ground is not None
             else f"{tag}; if this place is in degrees, project the scene then: {warp}",
         )
+    # A rotation that moves no corner is rounding.
+    upright = Affine(affine.a, 0, affine.c, 0, affine.e, affine.f)
+    corners = zip(_corners(affine, source), _corners(upright, source), strict=True)
+    is_turned = max(math.dist(corner, other) for corner, other in corners) > _SAME_PLACE_PX * _step(source)
     # Programs that write a scene to a given extent fit the sides of its pixels to it.
-    if affine.b or affine.d or affine.a <= 0 or affine.e >= 0 or abs(affine.a / -affine.e - 1) > SAME_SIZE:
+    if is_turned or affine.a <= 0 or affine.e >= 0 or abs(affine.a / -affine.e - 1) > SAME_SIZE:
         raise StudyError(
             f"The pixels of the scene {path} are no squares with north up.",
             found=f"the transform {', '.join(f'{value:g}' for value in tuple(affine)[:6])}",
