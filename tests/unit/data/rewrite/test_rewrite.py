@@ -253,6 +253,17 @@ def test_a_small_grid_in_a_large_image_needs_only_a_part_of_it_and_has_the_same_
     assert n_read < n_read_of_whole / 2
 
 
+@pytest.mark.parametrize(("columns", "is_shown"), [(0, True), (16, True), (31.9, True), (32, False), (40, False)])
+def test_a_grid_that_only_touches_the_image_shows_nothing_of_it(tmp_path, capsys, columns, is_shown):
+    write(tmp_path / "a.tif")
+    write(tmp_path / "beside.tif")
+    with rasterio.open(tmp_path / "beside.tif", "r+") as file:
+        file.transform = file.transform @ Affine.translation(columns, 0)
+    done = main([str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), "--like", str(tmp_path / "beside.tif")])
+    assert (done == 0) is is_shown
+    assert is_shown or "The new grid shows nothing of the file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("share", [0.02, 0.1])
 def test_a_resampled_file_that_has_no_space_has_no_more_missing_pixels(tmp_path, share, small_files):
     """What is known of the ground is written into a file on the way."""

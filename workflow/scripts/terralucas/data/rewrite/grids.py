@@ -28,6 +28,8 @@ _MAX_PX = 10**12
 _EDGE_POINTS = 21
 # Pixels of an image beyond those under a new pixel that its value may need.
 _FILTER_PX = 4
+# What two grids have in common is more than rounding from this distance to an edge on.
+_MARGIN_PX = 1e-3
 # From this ratio of their sides on, a new pixel is the mean of several old ones.
 _LARGER = 1.2
 
@@ -235,11 +237,11 @@ def _converted(crs: CRS, other: CRS, places: np.ndarray) -> np.ndarray:
         return np.concatenate([_converted(crs, other, place[:, None]) for place in places.T], axis=1)
 
 
-def _are_on(grid: Affine, size: tuple[int, int], places: np.ndarray) -> np.ndarray:
-    """Return which of (2, n) places lie on a grid of so many rows and columns."""
+def _are_on(grid: Affine, size: tuple[int, int], places: np.ndarray, margin: float = 0.0) -> np.ndarray:
+    """Return which of (2, n) places lie on a grid of so many rows and columns, so many pixels from its edge or more."""
     with np.errstate(invalid="ignore"):
         columns, rows = ~grid @ places
-    return (columns >= 0) & (columns <= size[1]) & (rows >= 0) & (rows <= size[0])
+    return (columns >= margin) & (columns <= size[1] - margin) & (rows >= margin) & (rows <= size[0] - margin)
 
 
 def _require_overlap(image: DatasetReader, place: Mapping[str, Any]) -> None:
@@ -249,7 +251,13 @@ def _require_overlap(image: DatasetReader, place: Mapping[str, Any]) -> None:
     of_image = _converted(image.crs, place["crs"], _places_on(image.transform, *image.shape))
     points = np.concatenate([_places_on(place["transform"], *size), of_image], axis=1)
     back = _converted(place["crs"], image.crs, points)
-    if not (_are_on(place["transform"], size, points) & _are_on(image.transform, image.shape, back)).any():
+
+    def are_on_grids(margin: float) -> tuple[np.ndarray, np.ndarray]:
+        on_image = _are_on(image.transform, image.shape, back, margin)
+        return _are_on(place["transform"], size, points, margin), on_image
+
+    # Neighbours have an edge in common, which shows nothing.
+    if not (np.logical_and(*are_on_grids(0.0)) & np.logical_or(*are_on_grids(_MARGIN_PX))).any():
         left, top = image.transform.c, image.transform.f
         raise StudyError(
             f"The new grid shows nothing of the file {image.name}.",
