@@ -9,7 +9,7 @@ from helpers.real_chips import FOLDER, needs_real_chips
 from terralucas.data.chips.chip_files import read_chip
 from terralucas.data.chips.sketches import hash_spectra, sketch_squares
 from terralucas.data.indexing.index import index_chips
-from terralucas.data.indexing.near_copies import find_near_copies
+from terralucas.data.indexing.near_copies import _share, find_near_copies
 from terralucas.errors import StudyError
 
 
@@ -113,6 +113,25 @@ def test_crops_that_overlap_by_their_places_are_said_and_kept(tmp_path, crs, x, 
 
 def sketch(values):
     return sketch_squares(hash_spectra(values), np.isfinite(values).all(axis=0))
+
+
+def test_copies_are_found_among_many_chips_that_share_some_of_their_squares():
+    """Of each square, only the first 50 chips are counted."""
+    random = np.random.default_rng(0)
+    shared = random.integers(1, 2**62, 40, dtype=np.uint64)
+    sketches = [np.sort(np.append(shared, random.integers(1, 2**62, 88, dtype=np.uint64))) for _ in range(100)]
+    assert find_near_copies([*sketches, sketches[99]]) == [(99, 100)]
+    of_one = find_near_copies([sketches[0]] * 120)
+    assert {number for pair in of_one for number in pair} == set(range(120))
+
+
+def test_the_share_of_two_sketches_is_that_of_their_smallest_squares():
+    random = np.random.default_rng(1)
+    for _ in range(200):
+        first, second = (np.unique(random.integers(0, 400, size)).astype(np.uint64)[:128] for size in (200, 60))
+        union = sorted({*first.tolist(), *second.tolist()})[:128]
+        common = {*first.tolist()} & {*second.tolist()} & {*union}
+        assert _share(first, second) == len(common) / len(union)
 
 
 def test_water_that_is_cut_off_is_no_copy(tmp_path):

@@ -187,6 +187,31 @@ def require_one_encoder(results: Iterable[RunResult]) -> None:
                 )
 
 
+def require_different_treatments(results: Iterable[RunResult]) -> None:
+    """Check that no two recipes were trained in the same way: all their runs would have the same losses in each epoch.
+
+    The audits compare a name that is new with all others of the study. They cannot know names that were audited in
+    earlier starts, each with others, or settings that do the same for the backbones that are left.
+
+    Raises:
+        StudyError: two recipes have the same numbers.
+    """
+    histories: dict[tuple[str, ...], dict[int, bytes]] = {}
+    for result in results:
+        recipe = tuple(result.names[factor] for factor in RECIPE)
+        histories.setdefault(recipe, {})[result.names["seed"]] = result.history.tobytes()
+    first: dict[tuple[tuple[int, bytes], ...], tuple[str, ...]] = {}
+    for recipe, by_seed in histories.items():
+        other = first.setdefault(tuple(sorted(by_seed.items())), recipe)
+        if other != recipe:
+            raise StudyError(
+                "Two recipes of the study are one treatment.",
+                found=f"the same losses in each epoch of each seed: {', '.join(other)}; and {', '.join(recipe)}",
+                expected="recipes that differ in what they do",
+                remedy="take one of the two names that differ out of the grid (docs/treatments.md)",
+            )
+
+
 def require_splits(results: Iterable[RunResult], splits: Mapping[int, str]) -> None:
     """Check that every run was trained and tested on the chips that the split of its seed says.
 

@@ -63,6 +63,7 @@ def study_tables(
     results = {status.run: result for status, result in zip(finished, read, strict=True)}
     run_tables.require_one_configuration(results.values(), expected)
     run_tables.require_one_encoder(results.values())
+    run_tables.require_different_treatments(results.values())
     if splits is not None:
         run_tables.require_splits(results.values(), splits)
     if inputs is not None:

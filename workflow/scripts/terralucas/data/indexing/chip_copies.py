@@ -20,9 +20,13 @@ def find_copies(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[Problem
     Of copies with one label, one has no problem; of copies with several labels, none.
     """
     problems = find_duplicates(chips)
-    # A contradiction between the labels of equal chips holds for their near copies, too.
-    left = [n for n, problem in enumerate(problems) if problem is None or problem.kind == "conflicting_labels"]
-    for number, problem in zip(left, find_near_duplicates([chips[n] for n in left], spec), strict=True):
+    # A contradiction between the labels of equal chips holds for their near copies, too: one of each label is compared.
+    left: dict[tuple[bytes, int], int] = {}
+    for number, (chip, problem) in enumerate(zip(chips, problems, strict=True)):
+        if problem is None or problem.kind == "conflicting_labels":
+            left.setdefault((chip.pixels, chip.row["label"]), number)
+    near = find_near_duplicates([chips[number] for number in left.values()], spec)
+    for number, problem in zip(left.values(), near, strict=True):
         problems[number] = problems[number] or problem
     return problems
 
@@ -101,11 +105,22 @@ def describe_overlaps(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | 
 
 def _groups_of(pairs: Sequence[tuple[int, int]]) -> list[list[int]]:
     """Return the positions of the chips that pairs join, directly or through others, in order."""
+    # The smallest chip of a group stands for it (disjoint sets; Galler & Fischer 1964).
+    parent: dict[int, int] = {}
+
+    def find(number: int) -> int:
+        while parent.setdefault(number, number) != number:
+            parent[number] = parent[parent[number]]
+            number = parent[number]
+        return number
+
+    for first, second in pairs:
+        one, other = sorted((find(first), find(second)))
+        parent[other] = one
     groups: dict[int, list[int]] = {}
-    for pair in pairs:
-        joined = sorted({number for each in pair for number in groups.get(each, [each])})
-        groups |= dict.fromkeys(joined, joined)
-    return list({id(group): group for group in groups.values()}.values())
+    for number in sorted(parent):
+        groups.setdefault(find(number), []).append(number)
+    return list(groups.values())
 
 
 def _pair_near_copies(chips: Sequence[CheckedChip], spec: DatasetSpec) -> list[tuple[int, int, bool]]:

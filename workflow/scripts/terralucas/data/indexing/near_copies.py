@@ -34,21 +34,32 @@ def find_near_copies(sketches: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     values, owner = values[order], owner[order]
     edges = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
     common: dict[int, Counter[int]] = {}
+    # Squares of more chips than are compared: any other chip may have them in common.
+    crowded: Counter[int] = Counter()
     for start, end in itertools.pairwise(edges.tolist()):
         if end - start > 1:
             chips = owner[start:end].tolist()
             for place, chip in enumerate(chips):
                 common.setdefault(chip, Counter()).update(chips[: min(place, _MOST_CHIPS)])
+            if len(chips) > _MOST_CHIPS:
+                crowded.update(chips)
     return sorted(
         (other, number)
         for number, counts in common.items()
         for other, count in counts.items()
         # Two sketches with this share have at least as much of each in common.
-        if count >= _MIN_SHARE * len(sketches[number]) and _share(sketches[number], sketches[other]) >= _MIN_SHARE
+        if count + crowded[number] >= _MIN_SHARE * len(sketches[number])
+        and _share(sketches[number], sketches[other]) >= _MIN_SHARE
     )
 
 
 def _share(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the estimated share of common squares in all squares of two chips (Jaccard's index)."""
-    both = np.union1d(first, second)[:SKETCH]
-    return float(np.mean(np.isin(both, first) & np.isin(both, second)))
+    """Return the estimated share of common squares in all squares of two chips (Jaccard's index).
+
+    Args:
+        first, second: sketches: different numbers in order.
+    """
+    both = np.sort(np.concatenate([first, second]), kind="stable")
+    is_twice = both[1:] == both[:-1]
+    smallest = np.delete(both, np.flatnonzero(is_twice))[:SKETCH]
+    return int(np.searchsorted(both[1:][is_twice], smallest[-1], side="right")) / len(smallest)
