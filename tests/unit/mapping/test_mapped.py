@@ -240,6 +240,18 @@ def test_strips_of_other_code_are_made_again(scene, tmp_path):
     assert missing_strips(make_plan(*of, code_of_parts="b"), strips) == [0, 1, 2]
 
 
+def test_strips_of_another_coverage_of_the_selection_are_made_again(scene, tmp_path):
+    """`select.coverage` was changed while the map was interrupted, which changes no model."""
+    selected, strips = make_selected(), tmp_path / "strips"
+    plan = make_plan([scene], selected, 80.0, PredictOptions(), tmp_path / "plan.json")
+    map_strips(plan, FakePredictor(selected, plan.options), [0], strips, progress=False)
+    same = make_plan([scene], selected, 80.0, PredictOptions(coverage=0.9), tmp_path / "plan.json")
+    assert missing_strips(same, strips) == [1, 2]
+    selected.record["conformal"]["goal"] = 0.5
+    other = make_plan([scene], selected, 80.0, PredictOptions(), tmp_path / "plan.json")
+    assert missing_strips(other, strips) == [0, 1, 2]
+
+
 def test_a_scene_that_is_replaced_while_its_map_is_made_is_an_error(tmp_path):
     path, record = write_scene(tmp_path / "a.tif", noise(400, 80)), tmp_path / "scene_found.json"
     selected, strips = make_selected(), tmp_path / "strips"

@@ -95,7 +95,10 @@ def make_plan(
         "looked_at": looked_at,
         "options": asdict(options),
     }
-    fingerprint = sha256_of_json([selected.fingerprint, asdict(options), asdict(grid), asdict(scene), code_of_parts])
+    # Strips have the classes in the conformal set, and the fingerprint of the selection says nothing of its coverage.
+    with_coverage = asdict(options) | {"coverage": options.coverage_of(study)}
+    of = [selected.fingerprint, with_coverage, asdict(grid), asdict(scene), code_of_parts]
+    fingerprint = sha256_of_json(of)
     plan = Plan(scene, grid, options, fingerprint, record)
     write_json(path, asdict(plan))
     return plan

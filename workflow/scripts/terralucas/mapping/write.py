@@ -166,7 +166,7 @@ def _describe(plan: Plan, selected: Selected) -> dict[str, Any]:
         "belong to other classes.",
         **plan.record,
         "scores": dict(study["scores"]),
-        "conformal_goal": plan.options.coverage or study["conformal"]["goal"],
+        "conformal_goal": plan.options.coverage_of(study),
         "dissimilarity_threshold": selected.held_out.threshold,
         "window_px": grid.side,
         "stride_px": grid.stride,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from terralucas.data.dataset import DatasetSpec
 
@@ -27,6 +29,10 @@ class PredictOptions:
     coverage: float | None = None
     allow_offset: bool = False
     allow_band_order: bool = False
+
+    def coverage_of(self, selection: Mapping[str, Any]) -> float:
+        """Return the coverage: that of a selection (selection.yaml) if the options have none of their own."""
+        return float(self.coverage or selection["conformal"]["goal"])
 
     def checked_by(self, spec: DatasetSpec) -> DatasetSpec:
         """Return the description of a study's dataset with the checks that new chips must pass."""

@@ -72,7 +72,9 @@ def make_plan(source: Path, selected: Selected, options: PredictOptions, path: P
     files = _files_of(chips)
     states = states_of(files)
     described = [asdict(chip) for chip in chips]
-    of = [selected.fingerprint, asdict(options), described, recorded_of(states), code_of_parts]
+    # Parts have the conformal sets, and the fingerprint of the selection says nothing of its coverage.
+    with_coverage = asdict(options) | {"coverage": options.coverage_of(selected.record)}
+    of = [selected.fingerprint, with_coverage, described, recorded_of(states), code_of_parts]
     fingerprint = sha256_of_json(of)
     plan = Plan(chips, options, fingerprint, record, identities_of(states))
     rows = [[chip.id, chip.path, chip.problem] for chip in chips]

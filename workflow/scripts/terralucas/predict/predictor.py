@@ -49,7 +49,7 @@ class Predictor:
     def __init__(self, selected: Selected, options: PredictOptions, threads: int = 1) -> None:
         torch.set_num_threads(threads)
         self.selected, self.options, self.threads = selected, options, threads
-        self.coverage: float = options.coverage or selected.record["conformal"]["goal"]
+        self.coverage = options.coverage_of(selected.record)
         self.reader = replace(selected.reader, spec=options.checked_by(selected.spec))
 
     @cached_property
