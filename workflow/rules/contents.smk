@@ -31,8 +31,8 @@ def get_classes_token():
 
 
 @cache
-def get_valid_tokens():
-    """Return the tokens of the keys that decide which chips are valid; another value that decides nothing changes none."""
+def get_tokens_of_valid_chips():
+    """Return the tokens of the keys that decide which chips are valid. A value that decides nothing changes no token."""
     return tokens_of_keys(DATASET, Path(INVALID_RECORD))
 
 

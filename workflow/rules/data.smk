@@ -63,9 +63,9 @@ rule index_chips:
         compared={
             key: value
             for key, value in DATASET.items()
-            if key not in ("name", "sources", "classes", *get_valid_tokens())
+            if key not in ("name", "sources", "classes", *get_tokens_of_valid_chips())
         },
-        valid=lambda wildcards: get_valid_tokens(),
+        valid=lambda wildcards: get_tokens_of_valid_chips(),
         # A function: Snakemake would take braces in a list for wildcards.
         codes=lambda wildcards: [entry["code"] for entry in DATASET["classes"]],
         classes=lambda wildcards: get_classes_token(),

@@ -168,7 +168,7 @@ def write_record(
 
 
 def _digest_unchanged(path: Path, state: FileState, digest: Callable[[Path], str]) -> str:
-    """Return the checksum of a file, or a text that is none if the file no longer has this state."""
+    """Return the checksum of a file; if it no longer has this state, a text that is no checksum."""
     with contextlib.suppress(FileNotFoundError):
         sha256 = digest(path)
         # After the reading, which takes time.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 VISIBLE = ("COASTAL_AEROSOL", "BLUE", "GREEN", "RED")
-# From this difference of reflectance between two numbers on, waves and noise of water do not show: 1/255 and 0.002.
+# Numbers with at least this step of reflectance, such as 1/255 or 0.002, do not show waves and noise of water.
 _COARSE_STEP = 0.0019
 # Largest reflectance of water at the top of the atmosphere, in the infrared and in the visible bands.
 _INFRARED, _BRIGHTEST = 0.08, 0.15

@@ -98,7 +98,7 @@ def describe_overlaps(chips: Sequence[CheckedChip], spec: DatasetSpec) -> str | 
     first, second = (chips[number].name for number in found[0])
     return (
         f"{len(overlapping)} chips have most of their pixels in common with another chip, because their places are so "
-        f"near ({first} and {second}); {len(differ)} of them have another label than such a chip. Scores are too high "
+        f"near ({first} and {second}); {len(differ)} of them overlap with a chip of another label. Scores are too high "
         "where one is trained on and the other tested: set split.block_km"
     )
 

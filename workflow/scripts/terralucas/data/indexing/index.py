@@ -120,7 +120,7 @@ def index_chips(
     traits = _group_traits(chips)
     refuse_stretched_classes(traits, spec)
     pixel_sizes = describe_pixel_sizes([chip.ground for chip in chips])
-    of_near_chips = (
+    near_notices = (
         describe_overlaps(chips, spec),
         describe_same_places(rows, spec),
         describe_alike(rows, [chip.pattern for chip in chips], spec.pixel_size_m),
@@ -136,7 +136,7 @@ def index_chips(
         check_pixel_size(pixel_sizes, spec.pixel_size_m),
         describe_nodata(chips, spec),
         describe_saturated(chips, spec),
-        *of_near_chips,
+        *near_notices,
         describe_missing(chips),
         describe_colours(chips),
         describe_dropped(problems, listing.chips, spec),
@@ -155,7 +155,7 @@ def index_chips(
         "bright_classes": bright_classes,
         "satellites_of_numbers": sorted({satellite for chip in chips for satellite in chip.satellites_of_numbers}),
         "pixel_sizes": pixel_sizes,
-        "has_near_chips": any(notice is not None for notice in of_near_chips),
+        "has_near_chips": any(notice is not None for notice in near_notices),
         "places": _describe_places(rows, spec),
         "notices": [notice for notice in notices if notice is not None],
         "n_found": len(rows) + count_chips(problems),
@@ -307,8 +307,8 @@ def _handle_invalid_chips(problems: Sequence[Problem], n_valid: int, spec: Datas
     n_invalid = count_chips(problems)
     kinds = _count_kinds(problems)
     # A table may have the rows of a whole country, and a folder may have more classes than the study.
-    n_elsewhere = _count_rows_alone(problems) + kinds["unknown_label"]
-    n_found, is_majority_invalid = n_invalid + n_valid, n_valid == 0 or n_invalid - n_elsewhere > n_valid
+    n_exempt = _count_rows_alone(problems) + kinds["unknown_label"]
+    n_found, is_majority_invalid = n_invalid + n_valid, n_valid == 0 or n_invalid - n_exempt > n_valid
     tally = _tally(kinds)
     if spec.on_invalid == "drop" and not is_majority_invalid:
         logger.warning("dropped %d of %d chips: %s", n_invalid, n_found, tally)

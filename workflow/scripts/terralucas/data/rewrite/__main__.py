@@ -78,7 +78,7 @@ def _require_geotiff(target: Path) -> None:
             f"The target {target} is not named as a GeoTIFF.",
             found=f"the suffix {target.suffix}" if target.suffix else "no suffix",
             expected="a name that ends with .tif",
-            remedy="give the file such a name; a folder as target must be there, or have a folder as source",
+            remedy="name a file that ends with .tif; if a folder is meant, make it first and name a file in it",
         )
 
 
