@@ -44,6 +44,22 @@ def result_of(seed, backbone="tiny", epochs=20, gamma=2, code="a"):
     return run_tables.RunResult({}, record, {}, 0.0, np.empty((0, 4)))
 
 
+def with_history(decoder, seed, loss):
+    names = {"backbone": "tiny", "loss": "ce", "decoder": decoder, "seed": seed}
+    return run_tables.RunResult(names, {}, {}, 0.0, np.array([[1, 1.5, 1.4, 0.2], [2, loss, 1.3, 0.3]]))
+
+
+def test_two_names_of_one_treatment_are_refused_though_each_was_audited_beside_others():
+    runs = [with_history("mlp", seed, 1.0 + seed) for seed in (0, 1)]
+    twins = [with_history("mlp192", seed, 1.0 + seed) for seed in (1, 0)]
+    with pytest.raises(StudyError, match="Two recipes of the study are one treatment") as error:
+        run_tables.require_different_treatments(runs + twins)
+    assert error.value.found.endswith("tiny, ce, mlp; and tiny, ce, mlp192")
+    # One seed with equal losses is chance, or a backbone for which the two do the same.
+    other = [with_history("mlp192", 0, 1.0), with_history("mlp192", 1, 2.5)]
+    run_tables.require_different_treatments(runs + other)
+
+
 def test_runs_of_one_configuration_may_differ_by_backbone():
     run_tables.require_one_configuration([result_of(0), result_of(1), result_of(0, backbone="base", code="b")])
 

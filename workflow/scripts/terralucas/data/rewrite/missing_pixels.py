@@ -29,8 +29,8 @@ class Layers:
     Args:
         source: the open file.
         bands: numbers of the bands, from 1. An alpha band is a mask unless it is one of them.
-        others: values of missing pixels beside those that the file states. If NaN is one of them, pixels that are NaN get
-            the nodata value of the band; without one, NaN becomes it.
+        others: values of missing pixels beside those that the file states. If NaN is one of them, pixels that are NaN
+            get the nodata value of the band; without one, NaN becomes it.
 
     Attributes:
         dtype: type that holds the values of all bands.
