@@ -27,8 +27,8 @@ class TrainedRun(nn.Module):
 
     Attributes:
         record: content of the run's run.yaml.
-        classes: code of each class, and its name when the run was trained, in the order of the logits. The configuration
-            has the names that were corrected since.
+        classes: code of each class, and its name when the run was trained, in the order of the logits. Names that were
+            corrected since are in the configuration.
         bands: names of the bands, in the order that `forward` expects.
         normaliser: normaliser with the statistics that the run was trained with.
         model: encoder, decoder and head.
