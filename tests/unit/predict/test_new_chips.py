@@ -663,6 +663,22 @@ def test_cells_that_are_not_read_may_be_missing_at_the_end_of_a_row(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("encoding", "found"),
+    [("utf-16", "text in UTF-16"), ("latin-1", "byte 0xe4 in line 2, which is not UTF-8")],
+)
+def test_a_table_of_chips_in_another_encoding_is_refused_in_words(tmp_path, encoding, found):
+    (tmp_path / "chips.csv").write_bytes("path\nWälder.tif\n".encode(encoding))
+    with pytest.raises(StudyError, match="cannot be read") as error:
+        read_chip_table(tmp_path / "chips.csv")
+    assert error.value.found == found
+
+
+def test_a_table_of_chips_may_name_its_separator_for_spreadsheets(tmp_path):
+    (tmp_path / "chips.csv").write_text("sep=,\npath,id\na.tif,1\n")
+    assert read_chip_table(tmp_path / "chips.csv") == [("1", tmp_path / "a.tif")]
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("id,path\none,a.tif,x\n", "line 2 has 3; the header has 2"),

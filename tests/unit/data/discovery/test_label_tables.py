@@ -48,6 +48,11 @@ def test_a_nul_byte_in_a_utf_8_table_is_no_utf_16(tmp_path, rows):
     assert "UTF-16" not in error.remedy
 
 
+def test_the_line_that_names_the_separator_for_spreadsheets_is_no_header(tmp_path):
+    assert read_table(write(tmp_path, "sep=,\r\nid,cls\r\na,1\r\n"), LAYOUT) == [Row("a", "1", line=3)]
+    assert "columns sep=;" in refused(tmp_path, "sep=;\nid;cls\na;1\n", "has no column id").found
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
 def test_utf16_is_named(tmp_path, encoding):
     error = refused(tmp_path, "id,cls\na,1\n".encode(encoding), "no comma-separated UTF-8 table")

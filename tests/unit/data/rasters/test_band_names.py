@@ -96,7 +96,8 @@ AGREEING = {
     "numbers from 0": (["0", "1", "2"], RGB),
     "years": (["2018", "2019", "2020"], RGB),
     "names and wavelengths": (["Red (665 nm)", "B3, 560 nm", "blue 0.49 µm, 66 nm wide"], RGB),
-    "ranges are no centres": (["650-680 nm", "543 to 578 nm", "450 nm, 560 nm"], RGB),
+    "ranges": (["650-680 nm", "543 to 578 nm", "0.458–0.523 µm"], RGB),
+    "no bands": (["450-900 nm", "0.5-0.68 µm", "450 nm, 560 nm"], RGB),
     "wavelengths of Landsat": (["blue 482 nm", "green 561 nm", "red 655 nm", "nir 865 nm", "1609 nm", "2201 nm"], SIX),
     "Digital Earth Australia, Sentinel-2": (
         ["nbart_blue", "nbart_green", "nbart_red", "nbart_nir_2", "nbart_swir_2", "nbart_swir_3"], SIX,
@@ -121,6 +122,7 @@ def test_descriptions_that_agree(case):
         (["blue", "green", "red"], RGB, "(BLUE, GREEN, RED); expected RED, GREEN, BLUE"),
         (["B04", "B03", "B02", "B08", "B11", "B12"], SIX, "(RED, GREEN, BLUE, NIR_BROAD, SWIR_1, SWIR_2)"),
         (["B02", "B03", "B04", "B08", "B11", "B12"], SIX, "NIR_BROAD"),
+        (["650-680 nm", "458-523 nm", "543-578 nm"], RGB, "(RED, BLUE, GREEN); expected RED, GREEN, BLUE"),
         ([None, None, "green"], RGB, "nothing, nothing, green (?, ?, GREEN)"),
         (["Band 1: Blue", "Band 2: Green", "Band 3: Red"], RGB, "(BLUE, GREEN, RED)"),
         (["red", "green", "scl"], RGB, "no band of TerraMind"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from terralucas.data.dataset import normalise_name
-from terralucas.data.discovery.label_tables import describe_csv_error
+from terralucas.data.discovery.label_tables import UTF_16, describe_csv_error, names_separator
 from terralucas.errors import StudyError, printable
 from terralucas.file_kinds import kind_of_file
 
@@ -181,7 +181,15 @@ def _read_csv(table: Path) -> Any:
     """
     import pandas as pd  # takes long, and most predictions have no table
 
-    reader = csv.reader(io.StringIO(table.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
+    data = table.read_bytes()
+    if data.startswith(UTF_16):
+        raise ValueError("text in UTF-16")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise ValueError(f"byte {data[error.start]:#04x} in line {line}, which is not UTF-8") from error
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     lines, start = [], 1
     try:
         for cells in reader:
@@ -191,6 +199,8 @@ def _read_csv(table: Path) -> Any:
             start = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"line {start}: {describe_csv_error(error)}") from error
+    if lines and names_separator(lines[0][1]):
+        lines = lines[1:]
     if not lines:
         raise ValueError("an empty file")
     header = [name.strip() for name in lines[0][1]]

@@ -24,7 +24,7 @@ _BINARY = {
     b"PAR1": "a Parquet file",
     b"SQLite": "a database, such as a GeoPackage",
 }
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 # In UTF-16, every second byte of a digit, comma or Latin letter is 0; in UTF-8, a 0 is damage.
 _MAX_SHARE_NUL = 1 / 8
 _SHOWN = 3
@@ -131,7 +131,7 @@ def _read_cells(path: Path) -> list[tuple[int, list[str]]]:
     if other := find_kind(data[:HEAD_BYTES]):
         raise _table_error(path, other.name, other.remedy or "use the table itself")
     first = data[:4096]
-    if data.startswith(_UTF_16) or first.count(b"\0") > _MAX_SHARE_NUL * len(first):
+    if data.startswith(UTF_16) or first.count(b"\0") > _MAX_SHARE_NUL * len(first):
         remedy = "save the table as CSV in UTF-8, for example with iconv -f UTF-16 -t UTF-8"
         raise _table_error(path, "text in UTF-16, or a binary file", remedy)
     if b"\0" in data:
@@ -160,7 +160,12 @@ def _read_cells(path: Path) -> list[tuple[int, list[str]]]:
     except csv.Error as error:
         remedy = "correct the line; quotes must be in pairs"
         raise _table_error(path, f"line {start}: {describe_csv_error(error)}", remedy) from error
-    return lines
+    return lines[1:] if lines and names_separator(lines[0][1]) else lines
+
+
+def names_separator(cells: Sequence[str]) -> bool:
+    """Return whether a line is the `sep=,` that spreadsheets write before the header."""
+    return cells[0].strip().lower() == "sep=" and not any(cell.strip() for cell in cells[1:])
 
 
 def describe_csv_error(error: csv.Error) -> str:

@@ -127,9 +127,11 @@ _WAVELENGTHS_NM = {
 }
 _TOLERANCE_NM = 10.0
 NUMBER = r"[0-9]+(?:[.,][0-9]+)?"
-# The second number of a range such as 650-680 nm is no centre.
+# Largest width of a band, as a share of its centre: that of panchromatic ranges is more.
+_WIDEST = 0.2
+# One number, or a range such as 650-680 nm.
 _WAVELENGTH = re.compile(
-    rf"(?<![0-9.,])(?P<from>{NUMBER}\s*(?:-|–|to)\s*)?(?P<number>{NUMBER})[\s_]*"
+    rf"(?<![0-9.,])(?:(?P<start>{NUMBER})\s*(?:-|–|to)\s*)?(?P<number>{NUMBER})[\s_]*"
     r"(?:(?P<nm>nm|nanomet(?:er|re)s?)|[uµμ]m|microns?|micromet(?:er|re)s?)(?![a-z])",
     re.IGNORECASE,
 )
@@ -298,13 +300,18 @@ def split_words(text: str) -> list[str]:
 
 
 def _read_wavelength(text: str) -> Bands | None:
-    """Return the band of the central wavelength in a description; None without one, or if it names several bands."""
-    found = {
-        band_at(to_number(match["number"]) * (1 if match["nm"] else 1000))
-        for match in _WAVELENGTH.finditer(text)
-        if not match["from"]
-    } - {None}
+    """Return the band of the central wavelength in a description, or of the middle of a range; None without one, or if
+    it names several bands."""
+    found = {_band_of(match) for match in _WAVELENGTH.finditer(text)} - {None}
     return found.pop() if len(found) == 1 else None
+
+
+def _band_of(match: re.Match[str]) -> Bands | None:
+    scale = 1 if match["nm"] else 1000
+    end = to_number(match["number"]) * scale
+    start = end if match["start"] is None else to_number(match["start"]) * scale
+    centre = (start + end) / 2
+    return band_at(centre) if abs(end - start) <= _WIDEST * centre else None
 
 
 def to_number(text: str) -> float:
