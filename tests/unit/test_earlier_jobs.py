@@ -60,6 +60,19 @@ def replace_sleep(monkeypatch, sleep):
     monkeypatch.setattr(_earlier_jobs, "time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
 
 
+def empty_after_five_pauses(queue, monkeypatch):
+    """Let the jobs end during the fifth pause; return the list that will have the pauses."""
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            queue.write_text("")
+
+    replace_sleep(monkeypatch, sleep)
+    return pauses
+
+
 def test_they_are_cancelled_and_those_of_others_are_not(queue, name, tmp_path, logger, said):
     fill(queue, name, tmp_path)
     settle_earlier_jobs(name, "cancel", logger)
@@ -153,14 +166,7 @@ def test_nothing_goes_on_while_such_jobs_are_left(queue, name, tmp_path, logger,
     monkeypatch.setattr(_earlier_jobs, "_PATIENCE_S", 0.0)
     fill(queue, name, tmp_path)
     (tmp_path / "scancel").write_text(f"#!/bin/sh\necho $@ >> '{tmp_path}/cancelled'\n")
-    pauses = []
-
-    def sleep(seconds):
-        pauses.append(seconds)
-        if len(pauses) == 5:
-            queue.write_text("")
-
-    replace_sleep(monkeypatch, sleep)
+    pauses = empty_after_five_pauses(queue, monkeypatch)
     settle_earlier_jobs(name, "cancel", logger)
     assert (len(pauses), (tmp_path / "cancelled").read_text()) == (5, "7 8\n" * 5)
     waiting, _cancelled = said
@@ -177,14 +183,7 @@ def test_a_scancel_that_is_refused_is_tried_after_a_pause_and_its_words_are_said
     fill(queue, name, tmp_path)
     words = "scancel: error: Kill job error on job id 7: Access/permission denied"
     (tmp_path / "scancel").write_text(f"#!/bin/sh\necho $@ >> '{tmp_path}/cancelled'\necho '{words}' >&2\nexit 1\n")
-    pauses = []
-
-    def sleep(seconds):
-        pauses.append(seconds)
-        if len(pauses) == 5:
-            queue.write_text("")
-
-    replace_sleep(monkeypatch, sleep)
+    empty_after_five_pauses(queue, monkeypatch)
     settle_earlier_jobs(name, "cancel", logger)
     assert (tmp_path / "cancelled").read_text() == "7 8\n"
     assert f"7 (running), 8 (pending). They could not be cancelled ({words}). Ctrl-C ends" in said[0]
