@@ -2,8 +2,10 @@
 
 import logging
 import subprocess
+from types import SimpleNamespace
 
 import pytest
+import snakemake_executor_plugin_slurm as plugin
 
 from execution.slurm import sbatch as _sbatch
 from execution.slurm.sbatch import PluginSubprocess, Sbatch
@@ -73,3 +75,17 @@ def test_a_question_of_the_plugin_that_is_not_answered_fails(sbatch, write, monk
     with pytest.raises(subprocess.CalledProcessError) as failed:
         PluginSubprocess(sbatch).check_output(["sacctmgr", "-n"], text=True, stderr=subprocess.PIPE)
     assert failed.value.stderr == "no answer of sacctmgr within 0 s"
+
+
+def test_the_plugins_report_of_efficiency_ends_where_sacct_hangs(sbatch, write, monkeypatch):
+    """`--slurm-efficiency-report`, after the last job of the study."""
+    for name in ("_LOOK_S", "_QUESTION_S"):
+        monkeypatch.setattr(_sbatch, name, 0.1)
+    monkeypatch.setattr(plugin.efficiency_report, "subprocess", PluginSubprocess(sbatch))
+    write("sacct", "sleep 20")
+    errors = []
+    logger = SimpleNamespace(warning=errors.append, error=errors.append)
+    assert plugin.efficiency_report.get_sacct_data("uuid", logger) is None
+    assert errors == ["Failed to retrieve job data for workflow uuid."]
+    write("sacct", "echo '7|a'; echo '8|b'")
+    assert plugin.efficiency_report.get_sacct_data("uuid", logger) == ["7|a", "8|b"]

@@ -41,6 +41,7 @@ REPLACED = (
     (plugin, "subprocess"),
     (plugin.accounts, "subprocess"),
     (plugin.partitions, "subprocess"),
+    (plugin.efficiency_report, "subprocess"),
     (plugin, "validate_or_get_slurm_job_id"),
     (plugin.Executor, "run_job"),
     (plugin.Executor, "cancel"),

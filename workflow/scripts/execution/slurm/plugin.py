@@ -257,7 +257,7 @@ def _forget_filters(logger: logging.Logger) -> None:
 
 def _run_sbatch(sbatch: Sbatch) -> None:
     """Give what the plugin starts for a submission a time limit, and find the id also where a site prints more."""
-    for module in (plugin, plugin.accounts, plugin.partitions):
+    for module in (plugin, plugin.accounts, plugin.partitions, plugin.efficiency_report):
         module.subprocess = PluginSubprocess(sbatch)
     original = plugin.validate_or_get_slurm_job_id
 
