@@ -42,6 +42,7 @@ REPLACED = (
     (plugin.accounts, "subprocess"),
     (plugin.partitions, "subprocess"),
     (plugin.efficiency_report, "subprocess"),
+    (plugin, "create_efficiency_report"),
     (plugin, "validate_or_get_slurm_job_id"),
     (plugin.Executor, "run_job"),
     (plugin.Executor, "cancel"),
@@ -354,6 +355,17 @@ def test_a_name_makes_jobs_of_earlier_starts_known(clients, tmp_path):
         names.append(mine.run_uuid)
     assert [re.sub(r"-[0-9a-f]{8}_", "-HASH_", name) for name in names] == ["my-study-HASH_uuid"] * 2
     assert names[0] != names[1]
+
+
+@pytest.mark.parametrize("answer", ["echo '1|2|3|4|5|6|7|8|9|10|11'", "exit 1"])
+def test_a_report_of_efficiency_that_cannot_be_made_does_not_stop_a_finished_study(clients, tmp_path, answer):
+    clients.write("squeue", "echo 'JOBID|STATE'")
+    clients.write("sacct", answer)
+    prepare_slurm(executor(), tmp_path / "study", "cancel", logger)
+    said = []
+    own = SimpleNamespace(warning=said.append, error=said.append, info=said.append, debug=said.append)
+    plugin.create_efficiency_report(e_threshold=0.8, run_uuid="uuid", e_report_path=tmp_path, logger=own)
+    assert len(said) == 1 and ("the efficiency report was not made" in said[0] or "Failed to retrieve" in said[0])
 
 
 def test_another_version_of_the_plugin_stops_before_anything_is_replaced(tmp_path, monkeypatch):

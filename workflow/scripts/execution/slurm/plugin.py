@@ -50,6 +50,7 @@ _FUNCTIONS = (
     (plugin, "is_query_tool_available", ("tool_name",)),
     (plugin, "query_job_status", ("command", "logger")),
     (plugin, "validate_or_get_slurm_job_id", ("job_id", "output")),
+    (plugin, "create_efficiency_report", ("e_threshold", "run_uuid", "e_report_path", "logger")),
     (plugin.Executor, "run_job", ("self", "job")),
     (plugin.Executor, "cancel", ("self",)),
     (plugin.Executor, "report_job_error", ("self", "job_info", "msg", "kwargs")),
@@ -259,6 +260,16 @@ def _run_sbatch(sbatch: Sbatch) -> None:
     """Give what the plugin starts for a submission a time limit, and find the id also where a site prints more."""
     for module in (plugin, plugin.accounts, plugin.partitions, plugin.efficiency_report):
         module.subprocess = PluginSubprocess(sbatch)
+    report = plugin.create_efficiency_report
+
+    def create_efficiency_report(e_threshold: float, run_uuid: str, e_report_path: Any, logger: Any) -> None:
+        try:
+            report(e_threshold, run_uuid, e_report_path, logger)
+        except Exception as error:
+            # The study is finished then: there may be no sacct, or one that says more.
+            logger.warning(f"SLURM: the efficiency report was not made ({type(error).__name__}: {error})")
+
+    plugin.create_efficiency_report = create_efficiency_report
     original = plugin.validate_or_get_slurm_job_id
 
     def guess(output: str) -> str:
