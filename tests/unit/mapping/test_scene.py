@@ -1,5 +1,6 @@
 """Scenes: which bands are found where, what is no scene, and that pixels are read as those of chips are."""
 
+import os
 import re
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from helpers.chips import BANDS, make_spec, write_with_alpha
 from helpers.scenes import noise, write_scene
 from terralucas.data.chips.chip_content import read_content
 from terralucas.data.chips.chip_files import decode_chip, read_chip
+from terralucas.data.rewrite.rewrite import rewrite
 from terralucas.errors import StudyError
 from terralucas.mapping.scene import Scene, SceneReader, find_scene
 
@@ -481,6 +483,33 @@ def test_pieces_of_a_scene_are_to_be_mapped_by_themselves(tmp_path, values):
     with pytest.raises(StudyError, match="are not one scene") as error:
         read(pieces)
     assert error.value.remedy.startswith("map each file by itself, if these are pieces of a scene")
+
+
+def test_an_envi_file_that_lost_its_end_is_damaged(tmp_path, values):
+    copy(write_scene(tmp_path / "a.tif", values), tmp_path / "a.img", driver="ENVI")
+    read(tmp_path / "a.img")
+    os.truncate(tmp_path / "a.img", int(0.7 * (tmp_path / "a.img").stat().st_size))
+    with pytest.raises(StudyError, match=r"a\.img is damaged") as error:
+        read(tmp_path / "a.img")
+    assert "72,000 bytes, by its header" in error.value.expected
+    with pytest.raises(StudyError, match=r"a\.img is damaged"):
+        rewrite(tmp_path / "a.img", tmp_path / "b.tif")
+
+
+def test_tiles_of_jpeg_2000_that_cannot_be_decoded_are_an_error_also_in_a_window_of_several(tmp_path):
+    """In several threads, GDAL returned what was in memory."""
+    path = write_scene(tmp_path / "a.tif", np.rint(noise(512, 512) * 10_000).astype(np.uint16))
+    options = {"REVERSIBLE": "YES", "QUALITY": "100", "BLOCKXSIZE": "128", "BLOCKYSIZE": "128"}
+    copy(path, tmp_path / "a.jp2", driver="JP2OpenJPEG", **options)
+    spec = make_spec(unit="dn", checks={"band_descriptions": False})
+    scene = find_scene([tmp_path / "a.jp2"], spec, 10.0)
+    os.truncate(tmp_path / "a.jp2", int(0.6 * (tmp_path / "a.jp2").stat().st_size))
+    with SceneReader(scene, spec) as reader:
+        for row in range(384, 512, 32):
+            with pytest.raises(StudyError, match="cannot be"):
+                reader.read(row, 0, 32, 512)
+    with pytest.raises(StudyError, match="cannot be written again"):
+        rewrite(tmp_path / "a.jp2", tmp_path / "b.tif", pixel_m=20)
 
 
 def test_a_rotation_that_is_rounding_is_none(tmp_path, values):

@@ -25,7 +25,13 @@ from terralucas.data.discovery.places import is_local
 from terralucas.data.indexing.pixel_sizes import PIXEL_TOLERANCE
 from terralucas.data.rasters.band_names import BandNames
 from terralucas.data.rasters.georeference import Centre, describe_system
-from terralucas.data.rasters.image_files import changed_scene, files_of_raster, not_utf8, require_undamaged
+from terralucas.data.rasters.image_files import (
+    changed_scene,
+    files_of_raster,
+    not_utf8,
+    require_undamaged,
+    require_whole_envi,
+)
 from terralucas.data.rasters.masks import find_alpha, read_masks
 from terralucas.data.rasters.said_of_bands import find_wrong_colours, read_descriptions
 from terralucas.data.rasters.side_files import GDAL_OPTIONS
@@ -41,6 +47,8 @@ from terralucas.predict.pixel_size import IF_SIZE_IS_WRONG, measure_ground
 
 # GDAL keeps decoded tiles up to this size; its default is a share of the memory of the machine.
 _CACHE_BYTES = 256 * 2**20
+# In several threads, GDAL loses the errors of tiles of JPEG 2000 that cannot be decoded.
+_OPTIONS = GDAL_OPTIONS | {"GDAL_NUM_THREADS": "1"}
 # A tile is decoded whole, whatever the window.
 _MAX_TILE_PX = 64 * 2**20
 # Share by which sizes in the coordinates and on the ground may differ: UTM has up to 0.1 %.
@@ -123,7 +131,7 @@ def find_scene(paths: Sequence[Path], spec: DatasetSpec, pixel_size_m: float) ->
     """
     require_one_scene(paths)
     with ExitStack() as stack:
-        stack.enter_context(Env(**GDAL_OPTIONS))
+        stack.enter_context(Env(**_OPTIONS))
         sources = [_open(path, stack) for path in paths]
         first = sources[0]
         for path, source in zip(paths, sources, strict=True):
@@ -184,7 +192,7 @@ class SceneReader:
         self._identities: dict[str, tuple[int, int, int]] = {}
 
     def __enter__(self) -> SceneReader:
-        self._stack.enter_context(Env(GDAL_CACHEMAX=_CACHE_BYTES, **GDAL_OPTIONS))
+        self._stack.enter_context(Env(GDAL_CACHEMAX=_CACHE_BYTES, **_OPTIONS))
         for path, _ in self.scene.bands:
             if path not in self._sources:
                 self._sources[path] = _open(Path(path), self._stack)
@@ -221,7 +229,7 @@ class SceneReader:
         bands = self._bands()
         try:
             # Options hold for a thread, and GDAL opens masks and the images of a VRT when they are first read.
-            with Env(**GDAL_OPTIONS):
+            with Env(**_OPTIONS):
                 raw = np.stack([source.read(band, window=window) for source, band in bands])
                 missing = self._read_masks(window)
         except RasterioError as error:
@@ -281,6 +289,7 @@ def _unreadable(path: Path, error: RasterioError) -> StudyError:
 
 def _require_readable(path: Path, source: DatasetReader) -> None:
     """Raise a StudyError if a file is no image of real numbers, or if one of its tiles would fill the memory."""
+    require_whole_envi(source)
     problem = None
     if source.subdatasets or not source.count:
         problem = (

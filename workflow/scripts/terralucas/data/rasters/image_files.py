@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
+import numpy as np
 import rasterio
 from rasterio import Env
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 
 from terralucas.data.chip_problems import ChipError
 from terralucas.data.rasters.masks import require_readable_mask
@@ -101,6 +103,22 @@ def require_undamaged(paths: Iterable[Path]) -> None:
                 _require_metadata(path)
             except UnicodeDecodeError as error:
                 raise not_utf8(path, error) from None
+
+
+def require_whole_envi(source: DatasetReader) -> None:
+    """Raise a StudyError if an open ENVI file ends before its last pixel: GDAL reads zeros there, without an error."""
+    header = source.tags(ns="ENVI")
+    if source.driver != "ENVI" or header.get("file_compression", "0") != "0":
+        return
+    size, pixels = Path(source.name).stat().st_size, source.height * source.width
+    expected = int(header.get("header_offset", 0)) + pixels * sum(np.dtype(dtype).itemsize for dtype in source.dtypes)
+    if size < expected:
+        raise StudyError(
+            f"The file {source.name} is damaged.",
+            found=f"{size:,} bytes",
+            expected=f"{expected:,} bytes, by its header",
+            remedy="fetch the file again",
+        )
 
 
 def _require_no_loss_by_link(path: Path) -> None:

@@ -28,6 +28,7 @@ from terralucas.data.rasters.image_files import (
     not_utf8,
     require_undamaged,
     require_whole,
+    require_whole_envi,
 )
 from terralucas.data.rasters.masks import find_alpha
 from terralucas.data.rasters.said_of_bands import find_descriptions, find_units
@@ -139,9 +140,11 @@ def rewrite(
     _require_free(target)
     try:
         with ExitStack() as stack:
-            stack.enter_context(Env(GDAL_TIFF_INTERNAL_MASK=True, **GDAL_OPTIONS))
+            # In several threads, GDAL loses the errors of tiles of JPEG 2000 that cannot be decoded.
+            stack.enter_context(Env(GDAL_TIFF_INTERNAL_MASK=True, GDAL_NUM_THREADS=1, **GDAL_OPTIONS))
             image = stack.enter_context(rasterio.open(source))
             require_undamaged(files_of_raster(source))
+            require_whole_envi(image)
             alpha = () if bands else tuple(find_alpha(image))
             numbers = list(bands or [number for number in image.indexes if number not in alpha])
             if not set(numbers) <= set(image.indexes):
@@ -268,7 +271,7 @@ def _on_another_grid(
         try:
             view = WarpedVRT(source, resampling=Resampling.bilinear, tolerance=_TOLERANCE_PX, **grid, **options)
             resampled = Layers(stack.enter_context(view), numbers)
-            known = _write_known(part, len(numbers), grid_of_part, Path(folder) / "known.tif", target)
+            known = _write_known(image.name, part, len(numbers), grid_of_part, Path(folder) / "known.tif", target)
             if known is not None:
                 shares = stack.enter_context(rasterio.open(known))
                 share = WarpedVRT(shares, resampling=Resampling.average, tolerance=_TOLERANCE_PX, **grid)
@@ -278,11 +281,12 @@ def _on_another_grid(
         yield resampled if known is None else _Resampled(resampled, share)
 
 
-def _write_known(part: _Cut, count: int, grid: Mapping[str, Any], path: Path, target: Path) -> Path | None:
+def _write_known(source: str, part: _Cut, count: int, grid: Mapping[str, Any], path: Path, target: Path) -> Path | None:
     """Write a raster file that is `_KNOWN` where pixels of bands are known, and 0 where they are missing.
 
     Args:
-        part: the pixels.
+        source: path of the image, for messages.
+        part: its pixels.
         count: number of bands.
         grid: size and place of the pixels.
         path: the file to write.
@@ -296,7 +300,10 @@ def _write_known(part: _Cut, count: int, grid: Mapping[str, Any], path: Path, ta
     with gdal_writes(target):
         with rasterio.open(path, "w", **_profile(grid, count, "uint8", None)) as written:
             for _, window in written.block_windows(1):
-                _, _, missing = part.read(window)
+                try:
+                    _, _, missing = part.read(window)
+                except RasterioError as error:
+                    raise _unreadable(source, error) from None
                 has_gaps |= bool(missing.any())
                 shares = np.where(missing, 0, _KNOWN).astype(np.uint8)
                 written.write(shares, window=window)
